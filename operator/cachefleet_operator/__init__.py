@@ -1,0 +1,1 @@
+"""Cachefleet operator: reconciles `Cache` resources (built next; the package keeps its place)."""

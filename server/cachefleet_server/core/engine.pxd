@@ -1,0 +1,386 @@
+"""The engine's data: every struct that commands, keyspace and reactor share. No functions.
+
+    engine_t --- dbs[n] db_t ------- keys: hashtable of entry_t*;  expires: the same entries that expire
+       |-------- clients client_t -- input_t (requests), out_t (replies), transaction, watched keys
+       |-------- commands ---------- command_t rows, by name
+       '-------- journal buf_t ----- this tick's writes as RESP; AOF and replicas consume it
+
+There are no module globals; whatever lives longer than a call hangs off an engine_t, and everything is
+touched by the engine's thread only, unless a comment says otherwise. The structs are plain data so that
+one process may hold several engines. Fields named `*_fn` are hooks that a higher layer installs.
+"""
+
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.ds.buf cimport buf_t
+from cachefleet_server.ds.hash cimport hash_seed_t
+from cachefleet_server.ds.hashtable cimport hashtable_t
+from cachefleet_server.ds.zmalloc cimport heap_t
+from cachefleet_server.resp.input cimport arg_arena_t, arg_t, input_limits_t, input_t, request_t
+from cachefleet_server.resp.writer cimport chunk_pool_t, out_t
+
+cdef struct engine_t
+cdef struct client_t
+cdef struct command_t
+
+# ---- command table -------------------------------------------------------------------------------
+
+cdef enum:
+    CMD_WRITE = 1 << 0
+    CMD_READONLY = 1 << 1
+    CMD_DENYOOM = 1 << 2
+    CMD_MODULE = 1 << 3
+    CMD_ADMIN = 1 << 4
+    CMD_PUBSUB = 1 << 5
+    CMD_NOSCRIPT = 1 << 6
+    CMD_BLOCKING = 1 << 7
+    CMD_LOADING = 1 << 8
+    CMD_STALE = 1 << 9
+    CMD_SKIP_MONITOR = 1 << 10
+    CMD_SKIP_SLOWLOG = 1 << 11  # "skip_commandlog"
+    CMD_ASKING = 1 << 12
+    CMD_FAST = 1 << 13
+    CMD_NO_AUTH = 1 << 14
+    CMD_MAY_REPLICATE = 1 << 15
+    CMD_NO_ASYNC_LOADING = 1 << 16
+    CMD_NO_MULTI = 1 << 17
+    CMD_MOVABLEKEYS = 1 << 18
+    CMD_ALLOW_BUSY = 1 << 19
+    CMD_NO_MANDATORY_KEYS = 1 << 20
+    CMD_PROTECTED = 1 << 21  # needs enable-debug-command or the like
+    CMD_CONTAINER = 1 << 22  # has subcommands; the dispatcher looks at argv[1]
+
+ctypedef void (*command_fn)(client_t* c) noexcept nogil
+
+cdef struct command_stats_t:
+    uint64_t calls
+    uint64_t cycles  # time spent, in ticks of cf_cycles()
+    uint64_t rejected  # refused before running (arity, ACL, OOM ...)
+    uint64_t failed  # replied an error while running
+    uint64_t histogram[32]  # bucket i counts calls that took < 2^i * 1024 ns (i = 0: < 1.024 us)
+
+cdef struct key_range_t:  # one key spec of the simple form; movable ones are resolved in Python
+    int first
+    int last  # negative counts from the end: -1 = last argument
+    int step
+
+cdef struct command_t:
+    const char* name  # lower case; subcommands "config|get"
+    uint16_t name_len
+    int arity  # negative: at least -arity
+    uint64_t flags  # CMD_*
+    uint64_t acl_categories
+    key_range_t keys  # step 0: no keys; used for prefetch and COMMAND
+    command_fn fn  # NULL: a Python row, run by engine.python_fn with the GIL held
+    int id  # index in engine.commands
+    command_t* parent  # container, for a subcommand
+    command_t** subcommands
+    int subcommand_count
+    void* spec  # borrowed PyObject*: the Python CommandSpec (documentation, key specs), kept by the facade
+    void* callback  # borrowed PyObject*: the Python function of a Python row
+    command_stats_t stats
+
+# ---- databases -----------------------------------------------------------------------------------
+
+cdef struct db_t:
+    engine_t* engine
+    int id
+    hashtable_t* keys
+    hashtable_t* expires  # the same entry_t* as in keys, those with E_EXPIRE
+    hashtable_t* watched  # key -> watchers (keyspace/watch); NULL until the first WATCH
+    uint64_t expire_cursor  # active expiry's place in `expires`
+    int64_t avg_ttl_ms  # running average, for INFO
+
+# ---- clients -------------------------------------------------------------------------------------
+
+cdef enum:
+    CLIENT_MULTI = 1 << 0  # queueing commands
+    CLIENT_DIRTY_CAS = 1 << 1  # a watched key changed: EXEC fails
+    CLIENT_DIRTY_EXEC = 1 << 2  # an error while queueing: EXEC aborts
+    CLIENT_CLOSE_AFTER_REPLY = 1 << 3
+    CLIENT_CLOSE_ASAP = 1 << 4  # freed at the end of the tick
+    CLIENT_BLOCKED = 1 << 5  # input is not read until unblocked
+    CLIENT_PENDING_WRITE = 1 << 6  # is on engine.pending_write
+    CLIENT_WRITABLE_WAIT = 1 << 7  # EPOLLOUT registered
+    CLIENT_REPLY_OFF = 1 << 8
+    CLIENT_REPLY_SKIP_NEXT = 1 << 9
+    CLIENT_REPLY_SKIP = 1 << 10
+    CLIENT_MONITOR = 1 << 11
+    CLIENT_AUTHENTICATED = 1 << 12
+    CLIENT_NO_EVICT = 1 << 13
+    CLIENT_NO_TOUCH = 1 << 14
+    CLIENT_UNIX_SOCKET = 1 << 15
+    CLIENT_INTERNAL = 1 << 16  # no socket: AOF loading, in-process use
+    CLIENT_EXECUTING = 1 << 17  # inside EXEC
+    CLIENT_PAUSED = 1 << 18  # stopped by CLIENT PAUSE; a request is parked
+    CLIENT_PREVENT_PROPAGATE = 1 << 19  # this command did its own propagation, or wants none
+    CLIENT_PROTOCOL_ERROR = 1 << 20
+    CLIENT_PENDING_READ = 1 << 21  # unparsed input is left although the socket may be silent
+    CLIENT_IMPORT_SOURCE = 1 << 22
+    CLIENT_CAPA_REDIRECT = 1 << 23
+    CLIENT_DEFERRED_REPLY_ERROR = 1 << 24  # the running command replied an error
+    CLIENT_PYTHON_WAIT = 1 << 25  # a Python row returned an awaitable; blocked until it is done
+
+    BLOCKED_NONE = 0
+    BLOCKED_WAIT = 3
+    BLOCKED_PYTHON = 8
+    BLOCKED_PAUSE = 9
+
+    CLASS_NORMAL = 0
+    CLASS_REPLICA = 1
+    CLASS_PUBSUB = 2
+    CLASSES = 3
+
+cdef struct client_info_t:  # what few commands need; allocated on first use, all strings owned, may be NULL
+    char* name
+    char* lib_name
+    char* lib_ver
+
+cdef struct protocol_t:  # what a connection speaks; RESP is one of them
+    const char* name
+    # Parses the next request of c. Returns INPUT_OK, INPUT_MORE or INPUT_ERROR, as input_next.
+    int (*next_fn)(client_t* c, request_t* out) noexcept nogil
+    # Replies to a protocol error before the connection is closed.
+    void (*error_fn)(client_t* c) noexcept nogil
+
+cdef struct client_t:
+    engine_t* engine
+    db_t* db
+    uint64_t flags  # CLIENT_*
+    uint64_t id
+    int fd  # -1 for CLIENT_INTERNAL
+    uint8_t resp  # 2 or 3
+    uint8_t cls  # CLASS_*
+    uint8_t blocked  # BLOCKED_*
+    uint8_t soft_limit_on
+    # the command that runs
+    command_t* cmd
+    int argc
+    arg_t* argv
+    const char* raw  # canonical RESP bytes of the command, or NULL
+    size_t raw_len
+    # streams
+    input_t input
+    out_t out
+    const protocol_t* protocol
+    void* user  # user_t of acl; NULL = the default user
+    void* multi  # multi_t: the queued transaction (commands/multi.pyx)
+    void* watches  # watch_t: watched keys (keyspace/watch.pyx)
+    client_info_t* info
+    # lists: all clients; clients with output
+    client_t* prev
+    client_t* next
+    client_t* next_pending
+    # times and totals
+    int64_t created_ms
+    int64_t last_interaction_ms
+    int64_t blocked_until_ms  # 0 = no deadline
+    int64_t soft_limit_since_ms
+    uint64_t net_in
+    uint64_t net_out
+    uint64_t commands
+    command_t* last_cmd
+    void (*unblock_fn)(client_t* c, bint timed_out) noexcept nogil  # how to reply when a wait ends
+
+# ---- parameters and counters ---------------------------------------------------------------------
+
+cdef struct params_t:  # hot parameters, all int64 so that engine.set_param addresses them by name
+    int64_t maxmemory
+    int64_t maxmemory_policy  # MAXMEMORY_*
+    int64_t maxmemory_samples
+    int64_t maxmemory_eviction_tenacity
+    int64_t maxmemory_clients
+    int64_t lfu_log_factor
+    int64_t lfu_decay_time
+    int64_t lazyfree_lazy_eviction
+    int64_t lazyfree_lazy_expire
+    int64_t lazyfree_lazy_server_del
+    int64_t lazyfree_lazy_user_del
+    int64_t lazyfree_lazy_user_flush
+    int64_t active_expire_effort
+    int64_t active_expire_enabled  # DEBUG SET-ACTIVE-EXPIRE
+    int64_t activerehashing
+    int64_t hz
+    int64_t maxclients
+    int64_t timeout
+    int64_t tcp_keepalive
+    int64_t proto_max_bulk_len
+    int64_t client_query_buffer_limit
+    int64_t output_limit_hard[3]  # by class: normal, replica, pubsub
+    int64_t output_limit_soft[3]
+    int64_t output_limit_soft_seconds[3]
+    int64_t slowlog_log_slower_than  # us; -1 off
+    int64_t commandlog_request_larger_than  # bytes; -1 off
+    int64_t commandlog_reply_larger_than
+    int64_t latency_monitor_threshold  # ms; 0 off
+    int64_t latency_tracking
+    int64_t stop_writes_on_bgsave_error
+    int64_t min_replicas_to_write
+    int64_t auth_required  # 1: a client that has not authenticated may only use CMD_NO_AUTH
+    int64_t import_mode
+    int64_t extended_redis_compatibility
+
+cdef enum:  # maxmemory_policy: bit set of what to sample and how to rank
+    POLICY_LRU = 1
+    POLICY_LFU = 2
+    POLICY_ALLKEYS = 4
+    POLICY_RANDOM = 8
+    POLICY_TTL = 16
+    POLICY_NOEVICTION = 32
+
+cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
+    uint64_t connections
+    uint64_t rejected_connections
+    uint64_t commands
+    uint64_t net_in
+    uint64_t net_out
+    uint64_t reads
+    uint64_t writes
+    uint64_t keyspace_hits
+    uint64_t keyspace_misses
+    uint64_t expired_keys
+    uint64_t expired_stale_per_mille
+    uint64_t expired_time_cap_reached
+    uint64_t expire_cycles  # cycle-counter ticks spent in active expiry
+    uint64_t evicted_keys
+    uint64_t evicted_clients
+    uint64_t eviction_exceeded_us
+    uint64_t query_buffer_disconnections
+    uint64_t output_buffer_disconnections
+    uint64_t error_replies
+    uint64_t unexpected_error_replies
+    uint64_t acl_denied_auth
+    uint64_t acl_denied_cmd
+    uint64_t ticks  # event loop cycles
+    uint64_t tick_cycles
+    uint64_t command_cycles
+    uint64_t lazyfreed_objects
+    uint64_t batches  # prefetch batches
+    uint64_t batch_commands
+    uint64_t largest_input  # recent maxima, for INFO
+    uint64_t largest_output
+    uint64_t used_memory_startup
+
+# ---- types ---------------------------------------------------------------------------------------
+
+cdef struct rdb_out_t:
+    # Where serialised values go (core/rdb.pyx). Strings worth compressing are marked, not compressed:
+    # the snapshot's writer thread does that. `dialect` decides type bytes and footers.
+    buf_t buf
+    buf_t marks  # pairs of uint64: offset and length of raw strings that may be compressed
+    bint mark_strings  # false: compress in place if `compress`
+    bint compress
+    int dialect  # RDB_DIALECT_*
+
+cdef struct type_ops_t:  # what a data type plugs in; registered in engine.types[OBJ_*]
+    const char* name  # as TYPE says
+    void (*free_fn)(heap_t* h, int encoding, void* p, bint remote) noexcept nogil  # remote: on a helper thread
+    void* (*dup_fn)(heap_t* h, int encoding, void* p) noexcept nogil
+    size_t (*memory_fn)(int encoding, void* p, size_t samples) noexcept nogil
+    size_t (*free_effort_fn)(int encoding, void* p) noexcept nogil  # allocations to free
+    int (*rdb_type_fn)(int encoding, void* p, int dialect) noexcept nogil  # RDB type byte
+    void (*save_fn)(rdb_out_t* out, int encoding, void* p) noexcept nogil
+    void (*rewrite_fn)(buf_t* out, const char* key, size_t nk, int encoding, void* p) noexcept nogil  # AOF commands
+    void (*digest_fn)(uint8_t* digest20, int encoding, void* p) noexcept nogil
+
+# ---- persistence state read on the hot path ---------------------------------------------------------
+
+cdef enum:
+    FSYNC_NO = 0
+    FSYNC_ALWAYS = 1
+    FSYNC_EVERYSEC = 2
+
+cdef struct persist_t:
+    bint loading  # replies -LOADING
+    bint aof_enabled  # the journal is kept even without replicas
+    bint bgsave_failed  # with stop_writes_on_bgsave_error and save points: MISCONF
+    bint save_points  # at least one `save` parameter
+    bint aof_write_failed  # MISCONF for writes
+    int aof_errno
+    uint64_t dirty  # changes since the last save
+    uint64_t load_total_bytes
+    uint64_t load_done_bytes
+    uint64_t load_keys
+    uint64_t load_keys_expired
+
+# ---- the engine ------------------------------------------------------------------------------------
+
+cdef enum:
+    BATCH_MAX = 32  # commands parsed, prefetched and executed together
+    EVENTS_MAX = 256  # ready connections taken from one epoll_wait
+    READ_MAX = 65536  # bytes of one read into the shared buffer
+    SHARED_INPUT = 1048576  # bytes of the shared input buffer
+
+cdef struct pending_t:  # one parsed command waiting in the batch
+    client_t* client
+    command_t* cmd  # NULL: unknown; looked up while parsing
+    request_t request
+
+cdef struct engine_t:
+    heap_t* heap
+    hash_seed_t seed
+    uint64_t rng
+    # data
+    db_t* dbs
+    int db_count
+    type_ops_t types[16]  # OBJ_*
+    params_t params
+    stats_t stats
+    persist_t persist
+    # time; refreshed once a tick and, inside commands, only by blocking ones
+    int64_t now_ms  # unix time
+    int64_t now_us
+    int64_t monotonic_ms
+    uint32_t lru_clock  # seconds, 24 bits
+    double cycles_per_us
+    uint64_t last_cycles  # end of the previous command
+    # commands
+    command_t** commands
+    int command_count
+    hashtable_t* command_names  # by lower-case name; containers hold their own subcommands
+    # clients
+    client_t* clients
+    size_t client_count
+    size_t client_class_count[3]
+    size_t blocked_count
+    uint64_t next_client_id
+    client_t* pending_write
+    client_t* pending_close
+    client_t* current  # whose command runs
+    size_t monitor_count
+    size_t watching_count
+    # input and output shared by all connections
+    char* shared_input
+    size_t shared_used
+    arg_arena_t arena
+    chunk_pool_t chunks
+    pending_t batch[32]
+    int batch_len
+    int epoll_fd
+    # journal: commands of this tick as RESP, already rewritten for determinism
+    buf_t journal
+    int journal_db  # database of the journal's last command, -1 = a SELECT must come first
+    bint journal_enabled  # AOF on or replicas attached
+    int journal_depth  # > 0 inside EXEC or a script: MULTI wraps what is propagated
+    bint journal_multi_open
+    # pausing (CLIENT PAUSE)
+    int64_t paused_until_ms
+    bint paused_all  # else writes only
+    int notify_flags  # notify-keyspace-events; 0 until pub/sub exists
+    void* lazyfree  # the helper thread's queue (keyspace/lazyfree.pyx)
+    bint no_lazy_expire  # loading, or executing the journal: keys are not expired on access
+    bint evicting
+    # hooks installed by higher layers
+    void (*call_fn)(client_t* c) noexcept nogil  # reactor: runs c.cmd with statistics and propagation (EXEC uses it)
+    void (*python_fn)(client_t* c) noexcept nogil  # facade: takes the GIL and runs a Python row
+    bint (*journal_fn)(engine_t* e) noexcept nogil  # persistence: end of tick; false = the write failed, replies of writers become errors
+    void (*notify_fn)(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
+    void (*slowlog_fn)(client_t* c, uint64_t duration_us) noexcept nogil
+    void (*monitor_fn)(client_t* c) noexcept nogil
+    void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil
+    void (*client_closed_fn)(client_t* c) noexcept nogil  # facade: drops Python state of a client
+    void (*table_flushed_fn)(engine_t* e, int dbid, hashtable_t* keys) noexcept nogil  # snapshot: adopts a table that a flush drops
+    void* journal_ctx
+    void* snapshot_ctx
+    void* facade  # borrowed PyObject*: the Engine object

@@ -1,0 +1,33 @@
+"""Error texts that more than one command replies, with their wire prefix, as Valkey 9.1 words them."""
+
+cdef extern from *:
+    """
+    #define ERR_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
+    #define ERR_SYNTAX "ERR syntax error"
+    #define ERR_NO_KEY "ERR no such key"
+    #define ERR_NOT_INTEGER "ERR value is not an integer or out of range"
+    #define ERR_NOT_FLOAT "ERR value is not a valid float"
+    #define ERR_OUT_OF_RANGE "ERR index out of range"
+    #define ERR_SAME_OBJECT "ERR source and destination objects are the same"
+    #define ERR_OOM "OOM command not allowed when used memory > 'maxmemory'."
+    #define ERR_STRING_TOO_LONG "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+    #define ERR_OVERFLOW "ERR increment or decrement would overflow"
+    #define ERR_DB_INDEX "ERR DB index is out of range"
+    #define ERR_NOAUTH "NOAUTH Authentication required."
+    #define ERR_LOADING "LOADING Valkey is loading the dataset in memory"
+    #define ERR_EXECABORT "EXECABORT Transaction discarded because of previous errors."
+    """
+    const char* ERR_WRONGTYPE
+    const char* ERR_SYNTAX
+    const char* ERR_NO_KEY
+    const char* ERR_NOT_INTEGER
+    const char* ERR_NOT_FLOAT
+    const char* ERR_OUT_OF_RANGE
+    const char* ERR_SAME_OBJECT
+    const char* ERR_OOM
+    const char* ERR_STRING_TOO_LONG
+    const char* ERR_OVERFLOW
+    const char* ERR_DB_INDEX
+    const char* ERR_NOAUTH
+    const char* ERR_LOADING
+    const char* ERR_EXECABORT

@@ -1,0 +1,73 @@
+/* Compiler intrinsics and platform calls that Cython cannot spell. Nothing here holds state. */
+#ifndef CACHEFLEET_INTRIN_H
+#define CACHEFLEET_INTRIN_H
+
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifndef ENGINE_DEBUG
+#define ENGINE_DEBUG 0
+#endif
+
+#define cf_likely(x) __builtin_expect(!!(x), 1)
+#define cf_unlikely(x) __builtin_expect(!!(x), 0)
+#define cf_prefetch(p) __builtin_prefetch((p))
+#define cf_ctz64(x) __builtin_ctzll(x)
+#define cf_clz64(x) __builtin_clzll(x)
+#define cf_popcount64(x) __builtin_popcountll(x)
+#define cf_usable_size(p) malloc_usable_size(p)
+
+static inline uint64_t cf_mul128_fold(uint64_t a, uint64_t b) {
+    __uint128_t r = (__uint128_t)a * b;
+    return (uint64_t)r ^ (uint64_t)(r >> 64);
+}
+
+static inline uint64_t cf_load64(const void *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static inline uint32_t cf_load32(const void *p) { uint32_t v; memcpy(&v, p, 4); return v; }
+static inline uint16_t cf_load16(const void *p) { uint16_t v; memcpy(&v, p, 2); return v; }
+static inline void cf_store64(void *p, uint64_t v) { memcpy(p, &v, 8); }
+static inline void cf_store32(void *p, uint32_t v) { memcpy(p, &v, 4); }
+static inline void cf_store16(void *p, uint16_t v) { memcpy(p, &v, 2); }
+
+/* Cycle counter: x86 TSC, ARM virtual counter, else the monotonic clock in nanoseconds. */
+static inline uint64_t cf_cycles(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t v;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
+    return v;
+#else
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+#endif
+}
+
+static inline int64_t cf_realtime_us(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static inline int64_t cf_monotonic_us(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* Relaxed atomics: counters that a helper thread bumps and the engine's thread reads. */
+static inline void cf_atomic_add(size_t *p, size_t n) { __atomic_fetch_add(p, n, __ATOMIC_RELAXED); }
+static inline size_t cf_atomic_get(const size_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+
+/* 0x80 in every byte of `word` that equals `tag`; the carry makes a byte just above a match a
+ * possible false positive, which callers weed out by comparing keys. */
+static inline uint64_t cf_match_bytes(uint64_t word, uint8_t tag) {
+    uint64_t x = word ^ (0x0101010101010101ull * tag);
+    return (x - 0x0101010101010101ull) & ~x & 0x8080808080808080ull;
+}
+
+#endif

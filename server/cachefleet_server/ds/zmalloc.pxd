@@ -1,0 +1,65 @@
+"""Accounted allocation.
+
+A `heap_t` counts the bytes that one engine holds, as the allocator rounds them (usable size), so
+`used_memory` is what the process really pays. Every structure takes its heap as an argument:
+several engines in one process are accounted apart. `used` belongs to the engine's thread; a helper
+thread that frees uses `zfree_remote`, whose bytes are subtracted on reading.
+Out of memory is not an operating error here: the process says so and aborts, as Redis does.
+`ztry_malloc` returns NULL instead, for sizes that a client chose.
+"""
+
+from libc.stdlib cimport calloc, free, malloc, realloc
+
+from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_atomic_get, cf_unlikely, cf_usable_size
+
+cdef struct heap_t:
+    size_t used  # bytes allocated less bytes freed on the engine's thread
+    size_t freed_remote  # atomic: bytes freed by helper threads
+    size_t peak  # updated by heap_used()
+
+cdef heap_t* heap_new() noexcept nogil
+cdef void heap_free(heap_t* h) noexcept nogil
+cdef void oom_abort(size_t n) noexcept nogil
+
+cdef inline size_t heap_used(heap_t* h) noexcept nogil:
+    cdef size_t n = h.used - cf_atomic_get(&h.freed_remote)
+    if n > h.peak:
+        h.peak = n
+    return n
+
+cdef inline void* ztry_malloc(heap_t* h, size_t n) noexcept nogil:
+    cdef void* p = malloc(n)
+    if p != NULL:
+        h.used += cf_usable_size(p)
+    return p
+
+cdef inline void* zmalloc(heap_t* h, size_t n) noexcept nogil:
+    cdef void* p = ztry_malloc(h, n)
+    if cf_unlikely(p == NULL):
+        oom_abort(n)
+    return p
+
+cdef inline void* zcalloc(heap_t* h, size_t n) noexcept nogil:
+    cdef void* p = calloc(1, n)
+    if cf_unlikely(p == NULL):
+        oom_abort(n)
+    h.used += cf_usable_size(p)
+    return p
+
+cdef inline void* zrealloc(heap_t* h, void* p, size_t n) noexcept nogil:
+    cdef size_t before = cf_usable_size(p) if p != NULL else 0
+    p = realloc(p, n)
+    if cf_unlikely(p == NULL):
+        oom_abort(n)
+    h.used += cf_usable_size(p) - before
+    return p
+
+cdef inline void zfree(heap_t* h, void* p) noexcept nogil:
+    if p != NULL:
+        h.used -= cf_usable_size(p)
+        free(p)
+
+cdef inline void zfree_remote(heap_t* h, void* p) noexcept nogil:
+    if p != NULL:
+        cf_atomic_add(&h.freed_remote, cf_usable_size(p))
+        free(p)

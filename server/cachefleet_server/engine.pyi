@@ -1,0 +1,85 @@
+"""The engine as plain Python sees it: the one facade (everything above it imports only this).
+
+An `Engine` owns one engine_t: databases, clients, command table, journal. It is driven by one thread: either an
+event loop that calls `tick()` when `epoll_fd` is readable and `cron()` at `hz`, or a caller that uses `execute()`
+in-process. Values of replies: see `cachefleet_server.replies`.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from cachefleet_server.command_spec import CommandSpec
+from cachefleet_server.replies import Reply
+
+class Client:
+    """A connected client, as Python rows see it. Valid while the row runs; keep `id`, not the object."""
+
+    id: int
+    fd: int
+    resp: int
+    db: int
+    flags: int
+    name: bytes
+    lib_name: bytes
+    lib_ver: bytes
+    authenticated: bool
+    user: str
+    in_multi: bool
+    created_ms: int
+    last_interaction_ms: int
+    blocked: int
+    last_command: str
+    query_buffer: int  # unparsed bytes
+    output_bytes: int  # pending
+    memory: int  # bytes owned by the connection
+    net_in: int
+    net_out: int
+    commands: int
+    multi_queued: int  # -1 when not in MULTI
+    watched: int
+    cls: int
+    def set_flag(self, flag: int, on: bool) -> None: ...
+    def close(self) -> None: ...  # at the end of the tick; pending replies of the killer itself are still sent
+    def peer(self) -> str: ...  # "ip:port" or the unix path
+    def local(self) -> str: ...
+
+PythonRow = Callable[[Client, list[bytes]], Reply | Awaitable[Reply]]
+"""A command in Python: gets argv with the name first, returns a reply (exceptions of `errors.CommandError` become error
+replies). An awaitable blocks the client, not the engine, until it is done."""
+
+class Engine:
+    def __init__(self, *, databases: int = 16, hash_seed: bytes | None = None) -> None: ...
+    def close(self) -> None: ...
+    # -- parameters and counters
+    def set_param(self, name: str, value: int) -> None: ...  # a field of params_t, or "output_limit_hard.0"
+    def get_param(self, name: str) -> int: ...
+    def set_persist(self, name: str, value: int) -> None: ...  # a field of persist_t
+    def stats(self) -> dict[str, int]: ...  # stats_t, persist_t and gauges: used_memory, clients, blocked, keys ...
+    def reset_stats(self) -> None: ...
+    def command_stats(self) -> list[tuple[str, int, int, int, int, list[int]]]: ...
+    # (full name, calls, microseconds, rejected, failed, histogram) of commands that were called
+    def error_stats(self) -> dict[str, int]: ...  # prefix -> count
+    def keyspace(self) -> list[tuple[int, int, int, int]]: ...  # (db, keys, expires, avg ttl ms), non-empty ones
+    # -- commands
+    def register(self, spec: CommandSpec, row: PythonRow) -> None: ...
+    def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too
+    def spec(self, name: str) -> CommandSpec | None: ...
+    def execute(self, *args: bytes, db: int = 0, resp: int = 2) -> Any: ...  # in-process; errors as replies.Error
+    # -- connections
+    epoll_fd: int
+    def add_client(self, fd: int, *, unix: bool = False) -> int: ...  # takes the fd; its client id; nonblocking already
+    def clients(self) -> list[Client]: ...
+    def client(self, id: int) -> Client | None: ...
+    def pause(self, until_ms: int, all: bool) -> None: ...
+    def unblock(self, id: int, error: bool) -> bool: ...
+    def push(self, id: int, reply: Reply) -> bool: ...  # out-of-band: MONITOR feed, push messages
+    # -- running
+    def tick(self) -> None: ...
+    def cron(self) -> None: ...
+    # -- hooks: Python callables, called with the GIL from the engine's thread
+    on_slow: Callable[[Client, list[bytes], int], None] | None  # client, argv (trimmed), microseconds
+    on_large: Callable[[Client, list[bytes], int, bool], None] | None  # bytes, is reply
+    on_monitor: Callable[[Client, list[bytes]], None] | None
+    on_latency: Callable[[str, int], None] | None  # event, ms
+    on_client_closed: Callable[[int], None] | None
+    auth_hook: Callable[[Client, str, bytes], bool] | None  # AUTH/HELLO: user, password

@@ -1,0 +1,86 @@
+"""Requests from bytes: incremental RESP and inline parsing in place.
+
+An `input_t` is one connection's unparsed bytes and its progress. An idle connection owns no memory:
+bytes are read into a buffer shared by all connections and parsed where they lie, so the arguments
+of a request are pointers into that buffer. Only when a tick ends with an incomplete request are the
+leftover bytes copied into a buffer of the connection's own (`input_settle`).
+
+Large arguments: a bulk of at least INPUT_BIG bytes that is not wholly there yet gets a `blob_t` of
+its exact size, and the following reads go straight into it; the argument then points into the blob
+and a command may take the blob instead of copying (`input_take_blob`).
+
+Progress is kept across reads, so a request that arrives byte by byte costs O(length) in total.
+Memory promised by a client (`*1000000`, `$512mb`) is allocated as bytes arrive, never up front, beyond
+INPUT_BIG_AHEAD.
+
+Life of a request: `input_next` returns INPUT_OK and fills request_t; its argv is valid until
+`input_settle` or the next `input_next` of the same connection that is called after `input_settle`;
+several requests of one connection may be pending at once (batching), each with its own argv in the arena.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cachefleet_server.ds.zmalloc cimport heap_t
+
+cdef enum:
+    INPUT_OK = 0
+    INPUT_MORE = 1  # nothing complete; read again
+    INPUT_ERROR = 2  # protocol error: `error` holds the text after "-ERR Protocol error: "; close after replying
+    INPUT_BIG = 32768  # bytes; bulks of this size get memory of their own
+    INPUT_BIG_AHEAD = 1048576  # bytes allocated for a promised bulk before its first byte came
+    INPUT_INLINE_MAX = 65536  # bytes of an inline request or of a length line
+    INPUT_PREAUTH_BULK_MAX = 16384  # bytes, unauthenticated clients
+    INPUT_PREAUTH_MULTIBULK_MAX = 10
+
+cdef struct blob_t:  # a large string value, also used as the raw value of an entry
+    size_t len
+    char data[0]
+
+cdef struct arg_t:
+    const char* ptr
+    size_t len
+    uint64_t hash  # of the bytes under the engine's seed; 0 = not computed yet
+
+cdef struct arg_arena_t:  # argv storage of a batch; reset by the reactor after execution
+    heap_t* heap
+    arg_t* args
+    size_t used
+    size_t cap  # fixed while a batch is pending: pointers stay valid; larger requests own their argv
+
+cdef struct request_t:
+    int argc  # 0 for an empty inline line: skip it
+    arg_t* argv
+    const char* raw  # the request's own bytes when it came as canonical RESP in one piece, else NULL
+    size_t raw_len
+    size_t bytes  # argument bytes in total, for large-request logs and client memory
+
+cdef struct input_limits_t:
+    size_t bulk_max  # proto-max-bulk-len
+    size_t query_max  # client-query-buffer-limit
+    bint authenticated  # false: pre-auth limits
+
+cdef struct input_t:
+    heap_t* heap
+    char* buf  # unparsed bytes start at buf[pos]; lies in the shared buffer or in `own`
+    size_t len
+    size_t pos
+    char* own  # NULL while idle
+    size_t own_cap
+    void* partial  # progress of an incomplete multibulk (private to input.pyx), else NULL
+    const char* error  # static text, set with INPUT_ERROR
+    bint shared  # buf lies in the shared buffer
+
+cdef void input_init(input_t* in_, heap_t* heap) noexcept nogil
+cdef void input_free(input_t* in_) noexcept nogil
+cdef char* input_read_space(input_t* in_, char* shared, size_t shared_cap, size_t* cap) noexcept nogil
+    # Where the next read should go and how much fits: the rest of a big argument, the tail of the own
+    # buffer when there are leftovers, or `shared`.
+cdef void input_received(input_t* in_, char* where, size_t n) noexcept nogil  # n bytes arrived at `where`
+cdef int input_next(input_t* in_, const input_limits_t* limits, arg_arena_t* arena, request_t* out) noexcept nogil
+cdef void input_settle(input_t* in_) noexcept nogil
+    # No pending request points into the buffers any more: keep leftovers in `own`, drop what is not needed.
+cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil
+    # The blob that holds exactly this argument, now the caller's (freed with zfree), or NULL.
+cdef size_t input_pending(const input_t* in_) noexcept nogil  # unparsed bytes held, for query-buffer accounting
+cdef size_t input_memory(const input_t* in_) noexcept nogil  # bytes owned by this connection
+cdef int input_check(const input_t* in_) noexcept nogil  # 0 when the invariants hold

@@ -1,0 +1,62 @@
+"""Build of the compiled engine. Metadata and tools live in pyproject.toml.
+
+Environment switches: CACHEFLEET_DEBUG (assertions, -O1), CACHEFLEET_SANITIZE (ASAN and UBSAN),
+CACHEFLEET_TRACE (line tracing for coverage), CACHEFLEET_TESTING (builds the `_testing` modules too).
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path("server")
+JOBS = os.cpu_count() or 1
+SANITIZE = bool(os.environ.get("CACHEFLEET_SANITIZE"))
+TRACE = bool(os.environ.get("CACHEFLEET_TRACE"))
+DEBUG = bool(os.environ.get("CACHEFLEET_DEBUG")) or SANITIZE or TRACE
+
+cflags = ["-O2", "-g1", "-Wall", "-fno-strict-aliasing"]
+ldflags: list[str] = []
+macros: list[tuple[str, str | None]] = []
+if DEBUG:
+    cflags = ["-O1", "-g3", "-Wall", "-UNDEBUG", "-fno-omit-frame-pointer", "-fno-strict-aliasing"]
+    macros = [("ENGINE_DEBUG", "1")]
+if SANITIZE:
+    flag = "-fsanitize=address,undefined"
+    cflags += [flag, "-fno-sanitize=alignment"]
+    ldflags += [flag]
+if TRACE:
+    macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
+
+
+def extension(path: Path) -> Extension:
+    return Extension(
+        ".".join(path.with_suffix("").relative_to(ROOT).parts),
+        [str(path)],
+        include_dirs=["server/cachefleet_server/ds"],
+        extra_compile_args=cflags,
+        extra_link_args=ldflags,
+        define_macros=macros,
+        depends=[str(p) for p in ROOT.rglob("*.h")],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(p) for p in sorted(ROOT.rglob("*.pyx"))],
+        include_path=["server"],
+        build_dir=None if TRACE else ("build/cython-debug" if DEBUG else "build/cython"),
+        nthreads=JOBS,
+        emit_linenums=DEBUG,
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "linetrace": TRACE,
+        },
+    ),
+    options={"build_ext": {"parallel": JOBS}},
+)

@@ -171,7 +171,9 @@ cdef struct client_t:
     # lists: all clients; clients with output
     client_t* prev
     client_t* next
-    client_t* next_pending
+    client_t* next_pending  # engine.pending_write
+    client_t* next_resumed  # engine.resumed
+    void* parked  # the request that CLIENT PAUSE stopped (reactor/dispatch.pyx)
     # times and totals
     int64_t created_ms
     int64_t last_interaction_ms
@@ -334,11 +336,14 @@ cdef struct engine_t:
     int64_t monotonic_ms
     uint32_t lru_clock  # seconds, 24 bits
     double cycles_per_us
+    uint64_t ns_multiplier  # nanoseconds = cycles * ns_multiplier >> 20
     uint64_t last_cycles  # end of the previous command
     # commands
     command_t** commands
     int command_count
     hashtable_t* command_names  # by lower-case name; containers hold their own subcommands
+    uint64_t command_cache_keys[256]  # direct-mapped by the name's bytes; see core/command.pyx
+    command_t* command_cache[256]
     # clients
     client_t* clients
     size_t client_count
@@ -346,7 +351,8 @@ cdef struct engine_t:
     size_t blocked_count
     uint64_t next_client_id
     client_t* pending_write
-    client_t* pending_close
+    client_t* resumed  # unblocked clients whose leftover input must be parsed without waiting for their sockets
+    size_t close_count  # clients flagged CLIENT_CLOSE_ASAP
     client_t* current  # whose command runs
     size_t monitor_count
     size_t watching_count
@@ -358,6 +364,10 @@ cdef struct engine_t:
     pending_t batch[32]
     int batch_len
     int epoll_fd
+    int wake_fd  # eventfd in the epoll set: makes a tick happen soon
+    bint wake_pending
+    client_t* touched[256]  # clients whose input lies in shared_input; settled when the batch is done
+    int touched_count
     # journal: commands of this tick as RESP, already rewritten for determinism
     buf_t journal
     int journal_db  # database of the journal's last command, -1 = a SELECT must come first
@@ -376,6 +386,7 @@ cdef struct engine_t:
     void (*python_fn)(client_t* c) noexcept nogil  # facade: takes the GIL and runs a Python row
     bint (*journal_fn)(engine_t* e) noexcept nogil  # persistence: end of tick; false = the write failed, replies of writers become errors
     void (*notify_fn)(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
+    bint (*slice_fn)(engine_t* e) noexcept nogil  # a bounded slice of background work (snapshot); true = call again soon
     void (*slowlog_fn)(client_t* c, uint64_t duration_us) noexcept nogil
     void (*monitor_fn)(client_t* c) noexcept nogil
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil

@@ -1,0 +1,102 @@
+"""Fixtures of the whole suite. Servers are shared by option set and emptied before each test that uses them.
+
+    server      our server with default options        client / client3   a RESP2 / RESP3 connection to it
+    servers     the pool: `servers.get("cachefleet", maxmemory="10mb")`
+    valkey      the real Valkey 9.1, emptied           redis70            Debian's Redis 7.0, emptied
+    pair        our server and Valkey in lock step, once per protocol version
+    rng         random.Random from `--seed` and the test's name; the seed is printed in the header
+    seed        the number itself
+
+A server of a test's own is `Instance(...)` from `fleettest.instance`, with `tmp_path` as its folder. Under CI (the
+variable is set) a skipped test fails: nothing is left out silently there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from fleettest.client import Connection
+from fleettest.instance import Instance, Pool
+from fleettest.reference import Pair
+
+settings.register_profile("fleet", deadline=None, print_blob=True)
+settings.load_profile("fleet")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="seed of all random tests (default: a new one)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = random.SystemRandom().randrange(1 << 32)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.option.seed} (repeat with --seed {config.option.seed})"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        report.sections.append(("seed", f"--seed {item.config.option.seed}"))
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under CI: {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    return int(request.config.option.seed)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest, seed: int) -> random.Random:
+    return random.Random(f"{seed}:{request.node.nodeid}")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Pool]:
+    pool = Pool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def server(servers: Pool) -> Instance:
+    return servers.get("cachefleet")
+
+
+@pytest.fixture
+def valkey(servers: Pool) -> Instance:
+    return servers.get("valkey")
+
+
+@pytest.fixture
+def redis70(servers: Pool) -> Instance:
+    return servers.get("redis")
+
+
+@pytest.fixture
+def client(server: Instance) -> Iterator[Connection]:
+    with server.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def client3(server: Instance) -> Iterator[Connection]:
+    with server.connect(resp=3) as connection:
+        yield connection
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+def pair(request: pytest.FixtureRequest, server: Instance, valkey: Instance) -> Iterator[Pair]:
+    with Pair(server, valkey, resp=request.param) as both:
+        yield both

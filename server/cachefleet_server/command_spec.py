@@ -33,3 +33,43 @@ def row(
     return CommandSpec(
         name, arity, frozenset(flags.split()), frozenset(acl.split()), keys, group, since, complexity, summary, syntax
     )
+
+
+def simple_range(keys: str) -> tuple[int, int, int]:
+    """(first, last, step) of the first key spec when it is a plain range, else zeros (movable or no keys)."""
+    head = keys.split(";")[0].split(" ")[0]
+    if not head or not head[0].isdigit():
+        return 0, 0, 0
+    numbers = [int(part) for part in head.split(":")]
+    first = numbers[0]
+    last = numbers[1] if len(numbers) > 1 else first
+    return first, last, numbers[2] if len(numbers) > 2 else 1
+
+
+CATEGORIES = (
+    "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo",
+    "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting",
+)  # fmt: skip
+"""ACL categories in the order of their bits."""
+
+
+def categories(spec: CommandSpec) -> frozenset[str]:
+    """All ACL categories of a row: the named ones and those that its flags imply."""
+    words = set(spec.acl)
+    if "write" in spec.flags:
+        words.add("write")
+    if "readonly" in spec.flags and "scripting" not in words:
+        words.add("read")
+    if "admin" in spec.flags:
+        words |= {"admin", "dangerous"}
+    if "pubsub" in spec.flags:
+        words.add("pubsub")
+    if "blocking" in spec.flags:
+        words.add("blocking")
+    words.add("fast" if "fast" in spec.flags else "slow")
+    return frozenset(words)
+
+
+def category_bits(spec: CommandSpec) -> int:
+    """The categories as a bit set in the order of CATEGORIES."""
+    return sum(1 << CATEGORIES.index(word) for word in categories(spec))

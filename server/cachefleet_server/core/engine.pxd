@@ -306,6 +306,32 @@ cdef struct persist_t:
     uint64_t load_keys
     uint64_t load_keys_expired
 
+# ---- expiry and eviction ------------------------------------------------------------------------------
+
+cdef enum:
+    EVICTION_POOL = 16
+
+cdef struct expire_cycle_t:  # active expiry (keyspace/expire.pyx)
+    int next_db  # where the next slice goes on
+    bint behind  # the last slice ran out of time: another one is due at next_slice_us
+    int64_t next_slice_us  # monotonic
+    double stale  # running estimate: share of the keys with a TTL that are past it
+
+cdef struct eviction_candidate_t:
+    uint64_t rank  # how good a victim: idle time, rarity or nearness of its expiry
+    uint64_t hash
+    entry_t* entry  # never followed before the table confirmed that it still holds it
+    int dbid
+
+cdef struct eviction_t:  # keyspace/evict.pyx
+    eviction_candidate_t pool[16]  # EVICTION_POOL; ascending rank
+    int pool_len
+    int pool_policy  # the policy that ranked the pool
+    int next_db  # round robin of the random policies
+    bint running  # the last call ran out of time above the limit: cron and ticks go on
+    int64_t exceeded_since_us  # monotonic; 0 while below the limit
+    size_t uncounted_bytes  # memory besides the journal that maxmemory does not count: replica and AOF buffers
+
 # ---- the engine ------------------------------------------------------------------------------------
 
 cdef enum:
@@ -380,7 +406,8 @@ cdef struct engine_t:
     int notify_flags  # notify-keyspace-events; 0 until pub/sub exists
     void* lazyfree  # the helper thread's queue (keyspace/lazyfree.pyx)
     bint no_lazy_expire  # loading, or executing the journal: keys are not expired on access
-    bint evicting
+    expire_cycle_t expiry
+    eviction_t eviction
     # hooks installed by higher layers
     void (*call_fn)(client_t* c) noexcept nogil  # reactor: runs c.cmd with statistics and propagation (EXEC uses it)
     void (*python_fn)(client_t* c) noexcept nogil  # facade: takes the GIL and runs a Python row

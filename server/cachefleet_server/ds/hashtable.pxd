@@ -72,6 +72,21 @@ cdef void ht_prefetch_bucket(hashtable_t* t, uint64_t hash) noexcept nogil
 cdef void ht_prefetch_element(hashtable_t* t, uint64_t hash) noexcept nogil
     # Second pass: matches the tags and prefetches two lines of the first candidate element.
 
+cdef inline bint ht_holds(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
+    """Whether this very pointer is stored under this hash. Never follows it: it may dangle."""
+    cdef ht_bucket_t* b
+    cdef int i, side
+    for side in range(2):
+        if t.tables[side] == NULL:
+            continue
+        b = &t.tables[side][hash & t.masks[side]]
+        while b != NULL:
+            for i in range(HT_SLOTS - (b.meta >> 7)):
+                if b.tags[i] and b.slots[i] == element:
+                    return True
+            b = <ht_bucket_t*>b.slots[6] if b.meta & 0x80 else NULL
+    return False
+
 # Mutation.
 cdef void ht_insert(hashtable_t* t, void* element, uint64_t hash) noexcept nogil  # key must be absent
 cdef void* ht_remove(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil  # element or NULL

@@ -1,0 +1,317 @@
+"""Eviction: choosing and deleting keys until memory is below maxmemory.
+
+Ranking is Redis' approximation. Each round takes `maxmemory-samples` elements of every database and merges
+them into a pool of the 16 best candidates seen so far (ascending rank); the best one that still exists is
+deleted. The pool makes a few samples a round behave almost like true LRU.
+
+    rank:  LRU  idle seconds          LFU  255 - decayed counter          TTL  ~expiry (sooner is larger)
+
+A candidate is an address and a hash, no copy of the key: before it is followed the table is asked whether it
+still holds that very address under that hash. If the allocator has reused the address for another key of the same
+hash bits, that key's own rank decides, because ranks are taken anew when a victim is picked: a candidate that
+was used meanwhile goes back into the pool with its lower rank.
+
+The bits (entry.word 0-23) are Redis': LRU = unix seconds modulo 2^24; LFU = 16 bits minutes of the last decay,
+8 bits logarithmic counter.
+
+One call deletes for at most the time that maxmemory-eviction-tenacity allows; the rest follows in
+`evict_continue`, so the loop never stalls longer than a slice. Nothing is evicted while loading or paused.
+"""
+
+from libc.math cimport pow
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from posix.unistd cimport usleep
+
+from cachefleet_server.core.client cimport engine_wake
+from cachefleet_server.core.engine cimport (
+    EVICTION_POOL, POLICY_ALLKEYS, POLICY_LFU, POLICY_LRU, POLICY_NOEVICTION, POLICY_RANDOM, POLICY_TTL, arg_t,
+    db_t, engine_t, eviction_candidate_t)
+from cachefleet_server.core.entry cimport (
+    E_EXPIRE, LRU_BITS_MASK, entry_expire, entry_key, entry_lru, entry_set_lru, entry_t)
+from cachefleet_server.ds.hash cimport hash_bytes
+from cachefleet_server.ds.hashtable cimport (
+    hashtable_t, ht_holds, ht_len, ht_prefetch_bucket, ht_random, ht_sample, rng_next)
+from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_prefetch
+from cachefleet_server.ds.zmalloc cimport heap_used
+from cachefleet_server.keyspace.db cimport NOTIFY_EVICTED, db_unlink, notify, signal_modified
+from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
+from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry, lazyfree_pending
+
+cdef enum:
+    SAMPLES_MAX = 64  # maxmemory-samples' upper bound
+    KEYS_PER_CHECK = 16  # deletions between two looks at the clock
+    LAZYFREE_WAIT_US = 1000  # how long one call waits at most for the helper thread to give memory back
+
+
+# ---- LRU and LFU bits ------------------------------------------------------------------------------
+
+cdef inline uint32_t _lfu_minutes(const engine_t* e) noexcept nogil:
+    return <uint32_t>(e.now_ms // 60000) & 0xFFFF
+
+
+cdef uint32_t entry_initial_lru(const engine_t* e) noexcept nogil:
+    if e.params.maxmemory_policy & POLICY_LFU:
+        return _lfu_minutes(e) << 8 | LFU_NEW
+    return e.lru_clock
+
+
+cdef uint64_t entry_idle_ms(const engine_t* e, const entry_t* entry) noexcept nogil:
+    return <uint64_t>((e.lru_clock - entry_lru(entry)) & LRU_BITS_MASK) * 1000
+
+
+cdef int entry_lfu_count(const engine_t* e, const entry_t* entry) noexcept nogil:
+    """The counter loses one a period of lfu-decay-time minutes; the field itself is not changed."""
+    cdef uint32_t bits = entry_lru(entry)
+    cdef int64_t count = bits & 255
+    cdef int64_t periods
+    if e.params.lfu_decay_time > 0:
+        periods = ((_lfu_minutes(e) - (bits >> 8)) & 0xFFFF) // e.params.lfu_decay_time
+        count = 0 if periods > count else count - periods
+    return <int>count
+
+
+cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil:
+    """Counts an access with probability 1 / (above * factor + 1), so 8 bits reach about a million accesses."""
+    cdef int count = entry_lfu_count(e, entry)
+    cdef double above
+    if count < 255:
+        above = count - LFU_NEW if count > LFU_NEW else 0
+        if <double>(rng_next(&e.rng) >> 11) * (1.0 / 9007199254740992.0) < 1.0 / (above * e.params.lfu_log_factor + 1):
+            count += 1
+    entry_set_lru(entry, _lfu_minutes(e) << 8 | <uint32_t>count)
+
+
+# ---- how much ---------------------------------------------------------------------------------------
+
+cdef size_t memory_counted(engine_t* e) noexcept nogil:
+    """Journal and replica buffers do not count: evicting grows them, which would feed itself."""
+    cdef size_t used = heap_used(e.heap)
+    cdef size_t apart = e.journal.cap + e.eviction.uncounted_bytes
+    return used - apart if used > apart else 0
+
+
+cdef int64_t evict_exceeded_us(engine_t* e) noexcept nogil:
+    return cf_monotonic_us() - e.eviction.exceeded_since_us if e.eviction.exceeded_since_us else 0
+
+
+cdef int64_t _time_limit_us(const engine_t* e) noexcept nogil:
+    """50 us a point up to 10, then 15 % more a point; 100 is no limit."""
+    cdef int64_t tenacity = e.params.maxmemory_eviction_tenacity
+    if tenacity <= 10:
+        return 50 * tenacity
+    if tenacity < 100:
+        return <int64_t>(500.0 * pow(1.15, <double>(tenacity - 10)))
+    return INT64_MAX
+
+
+cdef void _note_exceeded(engine_t* e, bint above) noexcept nogil:
+    """Keeps total_eviction_exceeded_time: how long memory was above the limit."""
+    if above:
+        if e.eviction.exceeded_since_us == 0:
+            e.eviction.exceeded_since_us = cf_monotonic_us()
+    elif e.eviction.exceeded_since_us:
+        e.stats.eviction_exceeded_us += cf_monotonic_us() - e.eviction.exceeded_since_us
+        e.eviction.exceeded_since_us = 0
+
+
+# ---- what: the pool ---------------------------------------------------------------------------------
+
+cdef inline hashtable_t* _sampled_table(db_t* db) noexcept nogil:
+    return db.keys if db.engine.params.maxmemory_policy & POLICY_ALLKEYS else db.expires
+
+
+cdef uint64_t _rank(const engine_t* e, const entry_t* entry) noexcept nogil:
+    if e.params.maxmemory_policy & POLICY_LFU:
+        return 255 - entry_lfu_count(e, entry)
+    if e.params.maxmemory_policy & POLICY_TTL:
+        return ~<uint64_t>entry_expire(entry)
+    return entry_idle_ms(e, entry)
+
+
+cdef void _pool_insert(engine_t* e, entry_t* entry, uint64_t rank, int dbid) noexcept nogil:
+    """Keeps the EVICTION_POOL best, each entry once. Hashes only those that get in."""
+    cdef eviction_candidate_t* pool = &e.eviction.pool[0]
+    cdef int n = e.eviction.pool_len
+    cdef int i, at = 0
+    cdef const char* key
+    cdef size_t nk
+    if n == EVICTION_POOL and rank <= pool[0].rank:
+        return
+    for i in range(n):
+        if pool[i].entry == entry:
+            return
+    while at < n and pool[at].rank < rank:
+        at += 1
+    if n == EVICTION_POOL:  # the worst one falls out
+        at -= 1
+        for i in range(at):
+            pool[i] = pool[i + 1]
+    else:
+        for i in range(n, at, -1):
+            pool[i] = pool[i - 1]
+        e.eviction.pool_len = n + 1
+    key = entry_key(entry, &nk)
+    pool[at].rank = rank
+    pool[at].entry = entry
+    pool[at].hash = hash_bytes(key, nk, &e.seed)
+    pool[at].dbid = dbid
+
+
+cdef bint _pool_fill(engine_t* e) noexcept nogil:
+    """Samples every database once. False when there is nothing to sample."""
+    cdef void* samples[SAMPLES_MAX]
+    cdef size_t want = <size_t>e.params.maxmemory_samples
+    cdef size_t n, i
+    cdef int dbid
+    cdef bint any = False
+    cdef hashtable_t* table
+    if want > SAMPLES_MAX:
+        want = SAMPLES_MAX
+    for dbid in range(e.db_count):
+        table = _sampled_table(&e.dbs[dbid])
+        if ht_len(table) == 0:
+            continue
+        any = True
+        n = ht_sample(table, samples, want, &e.rng)
+        for i in range(n):
+            cf_prefetch(samples[i])
+        for i in range(n):
+            _pool_insert(e, <entry_t*>samples[i], _rank(e, <entry_t*>samples[i]), dbid)
+    return any
+
+
+cdef entry_t* _pool_take(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
+    """The best candidate that still exists, removed from the pool; NULL when the pool ran empty."""
+    cdef eviction_candidate_t best
+    cdef uint64_t rank
+    while e.eviction.pool_len > 0:
+        e.eviction.pool_len -= 1
+        best = e.eviction.pool[e.eviction.pool_len]
+        if best.dbid >= e.db_count or not ht_holds(_sampled_table(&e.dbs[best.dbid]), best.entry, best.hash):
+            continue  # deleted, moved or rewritten meanwhile
+        rank = _rank(e, best.entry)
+        if rank < best.rank:  # used since it was sampled: back to where it belongs; it may still be the best
+            _pool_insert(e, best.entry, rank, best.dbid)
+            continue
+        db[0] = &e.dbs[best.dbid]
+        hash[0] = best.hash
+        return best.entry
+    return NULL
+
+
+cdef entry_t* _choose_ranked(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
+    cdef entry_t* victim = NULL
+    if e.eviction.pool_policy != e.params.maxmemory_policy:
+        e.eviction.pool_len = 0
+        e.eviction.pool_policy = <int>e.params.maxmemory_policy
+    while victim == NULL:
+        if not _pool_fill(e):
+            return NULL
+        victim = _pool_take(e, db, hash)
+    return victim
+
+
+cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
+    """Databases take turns, so that each pays."""
+    cdef int tried
+    cdef const char* key
+    cdef size_t nk
+    cdef hashtable_t* table
+    cdef entry_t* victim
+    for tried in range(e.db_count):
+        e.eviction.next_db = (e.eviction.next_db + 1) % e.db_count
+        table = _sampled_table(&e.dbs[e.eviction.next_db])
+        if ht_len(table) == 0:
+            continue
+        victim = <entry_t*>ht_random(table, &e.rng)
+        key = entry_key(victim, &nk)
+        db[0] = &e.dbs[e.eviction.next_db]
+        hash[0] = hash_bytes(key, nk, &e.seed)
+        return victim
+    return NULL
+
+
+# ---- doing it ---------------------------------------------------------------------------------------
+
+cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
+    cdef engine_t* e = db.engine
+    cdef size_t nk
+    cdef const char* key = entry_key(victim, &nk)
+    cdef arg_t argv[2]
+    victim = db_unlink(db, key, nk, hash)
+    key = entry_key(victim, &nk)
+    e.stats.evicted_keys += 1
+    signal_modified(NULL, db, key, nk, hash)
+    notify(e, NOTIFY_EVICTED, b"evicted", key, nk, db.id)
+    if e.params.lazyfree_lazy_eviction:
+        journal_delete(e, db.id, key, nk)
+        lazyfree_entry(e, victim)
+    else:
+        argv[0] = journal_arg(b"DEL", 3)
+        argv[1] = journal_arg(key, nk)
+        journal_command(e, db.id, 2, argv)
+        entry_free(e, victim)
+
+
+cdef bint _wait_for_lazyfree(engine_t* e, int64_t deadline_us) noexcept nogil:
+    """Nothing is left to evict, but the helper thread may be about to give memory back."""
+    cdef int64_t now = cf_monotonic_us()
+    cdef int64_t until = deadline_us if deadline_us < now + LAZYFREE_WAIT_US else now + LAZYFREE_WAIT_US
+    while lazyfree_pending(e) and now < until:
+        if memory_counted(e) <= <size_t>e.params.maxmemory:
+            return True
+        usleep(50)
+        now = cf_monotonic_us()
+    return memory_counted(e) <= <size_t>e.params.maxmemory
+
+
+cdef int _evict_until(engine_t* e, int64_t deadline_us) noexcept nogil:
+    """The loop of one call."""
+    cdef bint ranked = not e.params.maxmemory_policy & POLICY_RANDOM
+    cdef size_t limit = <size_t>e.params.maxmemory
+    cdef int freed = 0
+    cdef db_t* db = NULL
+    cdef uint64_t hash = 0
+    cdef entry_t* victim
+    while memory_counted(e) > limit:
+        victim = _choose_ranked(e, &db, &hash) if ranked else _choose_random(e, &db, &hash)
+        if victim == NULL:
+            return EVICT_OK if _wait_for_lazyfree(e, deadline_us) else EVICT_FAIL
+        _evict(db, victim, hash)
+        freed += 1
+        if freed % KEYS_PER_CHECK == 0 and cf_monotonic_us() > deadline_us:
+            return EVICT_RUNNING
+    return EVICT_OK
+
+
+cdef int evict_perform(engine_t* e) noexcept nogil:
+    cdef int64_t limit_us, start
+    cdef int result
+    if e.params.maxmemory <= 0 or memory_counted(e) <= <size_t>e.params.maxmemory:
+        if e.eviction.exceeded_since_us:
+            _note_exceeded(e, False)
+        e.eviction.running = False
+        return EVICT_OK
+    if e.persist.loading or e.paused_until_ms > e.now_ms:
+        return EVICT_OK  # a pause promises that the data set stands still
+    if e.params.maxmemory_policy & POLICY_NOEVICTION:
+        _note_exceeded(e, True)
+        return EVICT_FAIL
+    start = cf_monotonic_us()
+    limit_us = _time_limit_us(e)
+    result = _evict_until(e, INT64_MAX if limit_us == INT64_MAX else start + limit_us)
+    e.eviction.running = result == EVICT_RUNNING
+    _note_exceeded(e, result != EVICT_OK)
+    if result == EVICT_RUNNING:
+        engine_wake(e)
+    if e.latency_fn != NULL and e.params.latency_monitor_threshold:
+        limit_us = cf_monotonic_us() - start
+        if limit_us >= e.params.latency_monitor_threshold * 1000:
+            e.latency_fn(e, b"eviction-cycle", limit_us // 1000)
+    return result
+
+
+cdef void evict_continue(engine_t* e) noexcept nogil:
+    """Also what makes a lowered maxmemory act at once, without waiting for a command."""
+    if e.params.maxmemory > 0:
+        evict_perform(e)

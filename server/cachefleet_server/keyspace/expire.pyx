@@ -1,0 +1,189 @@
+"""Deletion of keys whose time has passed.
+
+Lazily: whoever looks a key up and finds it expired calls `expire_now`. Actively: cycles walk the tables of
+keys with a TTL (db.expires), a cursor per database, and delete what they find expired.
+
+Active expiry is paced so that it may use a share of the CPU (25 % at active-expire-effort 1, 43 % at 10) but never
+holds the loop longer than a slice:
+
+    cron --> slice --(ran out of time: `behind`)--> wait 3 slices --> slice --> ... --> few are expired: stop
+              <= 1 ms                                (ticks)          <= 1 ms
+
+A slice stays with a database while more than `10 - effort` percent of what it samples is expired, for then
+walking on pays; else it goes to the next one. Every 1/hz s at least one slice runs; while one is behind, the next ones run at the
+ends of ticks, which the slice itself calls for. So 250 000 expiring keys a second are deleted
+as they expire, in steps of a millisecond.
+
+Elements of a few buckets are gathered first, then prefetched, then checked: the walk is bound by
+cache misses, and this overlaps them.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from cachefleet_server.core.engine cimport arg_t, db_t, engine_t
+from cachefleet_server.core.entry cimport entry_expire, entry_key, entry_t
+from cachefleet_server.ds.hash cimport hash_bytes
+from cachefleet_server.ds.hashtable cimport ht_len, ht_prefetch_bucket, ht_scan
+from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us, cf_prefetch
+from cachefleet_server.keyspace.db cimport NOTIFY_EXPIRED, db_unlink, notify, signal_modified
+from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
+from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry
+
+cdef enum:
+    GATHER_MAX = 128  # keys gathered before they are checked
+    GATHER_ENOUGH = 48  # stop gathering: one more cursor step could overflow
+    STEPS_MAX = 64  # cursor steps of one gathering: a sparse table must not hold the slice up
+
+cdef struct gathered_t:
+    void* elements[128]  # GATHER_MAX
+    int count
+
+cdef struct tally_t:  # what a slice saw
+    uint64_t sampled
+    uint64_t expired
+
+
+cdef void expire_now(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
+    """The entry leaves the tables first and is freed last, so its key can be read in between."""
+    cdef engine_t* e = db.engine
+    cdef size_t nk
+    cdef const char* key = entry_key(entry, &nk)
+    cdef arg_t argv[2]
+    entry = db_unlink(db, key, nk, hash)
+    key = entry_key(entry, &nk)
+    e.stats.expired_keys += 1
+    notify(e, NOTIFY_EXPIRED, b"expired", key, nk, db.id)
+    signal_modified(NULL, db, key, nk, hash)
+    if e.params.lazyfree_lazy_expire:
+        journal_delete(e, db.id, key, nk)
+        lazyfree_entry(e, entry)
+    else:
+        argv[0] = journal_arg(b"DEL", 3)
+        argv[1] = journal_arg(key, nk)
+        journal_command(e, db.id, 2, argv)
+        entry_free(e, entry)
+
+
+# ---- active cycles ----------------------------------------------------------------------------------
+
+cdef void _gather_one(void* ctx, void* element) noexcept nogil:
+    cdef gathered_t* g = <gathered_t*>ctx
+    if g.count < GATHER_MAX:  # else: a very long chain; its rest is met on the next round
+        cf_prefetch(element)
+        g.elements[g.count] = element
+        g.count += 1
+
+
+cdef void _gather(db_t* db, gathered_t* g) noexcept nogil:
+    cdef int steps = 0
+    g.count = 0
+    while g.count < GATHER_ENOUGH and steps < STEPS_MAX:
+        db.expire_cursor = ht_scan(db.expires, db.expire_cursor, _gather_one, g)
+        steps += 1
+        if db.expire_cursor == 0:
+            break
+
+
+cdef void _check(db_t* db, gathered_t* g, tally_t* tally) noexcept nogil:
+    """Deletes what is expired among the gathered keys. Deleting one never frees another."""
+    cdef engine_t* e = db.engine
+    cdef uint64_t hashes[128]  # GATHER_MAX
+    cdef int expired = 0
+    cdef int i
+    cdef int64_t ttl, ttl_sum = 0
+    cdef entry_t* entry
+    cdef const char* key
+    cdef size_t nk
+    for i in range(g.count):
+        entry = <entry_t*>g.elements[i]
+        ttl = entry_expire(entry) - e.now_ms
+        if ttl < 0:
+            key = entry_key(entry, &nk)
+            hashes[expired] = hash_bytes(key, nk, &e.seed)
+            ht_prefetch_bucket(db.keys, hashes[expired])
+            ht_prefetch_bucket(db.expires, hashes[expired])
+            g.elements[expired] = entry
+            expired += 1
+        else:
+            ttl_sum += ttl
+    tally.sampled += g.count
+    tally.expired += expired
+    if g.count > expired:  # a running average over some 50 rounds, for INFO
+        ttl = ttl_sum // (g.count - expired)
+        db.avg_ttl_ms = ttl if db.avg_ttl_ms == 0 else db.avg_ttl_ms + (ttl - db.avg_ttl_ms) // 50
+    for i in range(expired):
+        expire_now(db, <entry_t*>g.elements[i], hashes[i])
+
+
+cdef bint _slice_db(db_t* db, int64_t deadline_us, tally_t* tally) noexcept nogil:
+    """Works on one database until few of its keys are expired. False when the time ran out."""
+    cdef int64_t acceptable_percent = 10 - (db.engine.params.active_expire_effort - 1)
+    cdef gathered_t gathered
+    cdef uint64_t expired_before
+    cdef size_t visited = 0
+    cdef size_t total = ht_len(db.expires)
+    while visited < total:
+        expired_before = tally.expired
+        _gather(db, &gathered)
+        _check(db, &gathered, tally)
+        visited += gathered.count
+        if cf_monotonic_us() > deadline_us:
+            return False
+        if gathered.count and (tally.expired - expired_before) * 100 <= <uint64_t>(gathered.count * acceptable_percent):
+            break
+        if gathered.count == 0 and db.expire_cursor == 0:
+            break
+    return True
+
+
+cdef void _slice(engine_t* e, int64_t limit_us) noexcept nogil:
+    """Starts with the database after the one where the last slice stopped; pays each at most once."""
+    cdef uint64_t cycles = cf_cycles()
+    cdef int64_t start = cf_monotonic_us()
+    cdef int64_t took_us
+    cdef int i
+    cdef bint done = True
+    cdef tally_t tally
+    tally.sampled = 0
+    tally.expired = 0
+    for i in range(e.db_count):
+        if e.expiry.next_db >= e.db_count:
+            e.expiry.next_db = 0
+        if ht_len(e.dbs[e.expiry.next_db].expires):
+            done = _slice_db(&e.dbs[e.expiry.next_db], start + limit_us, &tally)
+            if not done:
+                break  # the next slice goes on here
+        e.expiry.next_db += 1
+    took_us = cf_monotonic_us() - start
+    if not done:
+        e.stats.expired_time_cap_reached += 1
+    e.expiry.behind = not done
+    # The pause after a slice makes the CPU's share what the effort allows.
+    e.expiry.next_slice_us = start + took_us + took_us * 100 // (23 + 2 * e.params.active_expire_effort) - took_us
+    e.stats.expire_cycles += cf_cycles() - cycles
+    if tally.sampled:
+        e.expiry.stale = 0.95 * e.expiry.stale + 0.05 * (<double>tally.expired / <double>tally.sampled)
+    else:
+        e.expiry.stale = 0.95 * e.expiry.stale
+    e.stats.expired_stale_per_mille = <uint64_t>(e.expiry.stale * 1000 + 0.5)
+    if e.latency_fn != NULL and e.params.latency_monitor_threshold \
+            and took_us >= e.params.latency_monitor_threshold * 1000:
+        e.latency_fn(e, b"expire-cycle", took_us // 1000)
+
+
+cdef inline bint _may_run(engine_t* e) noexcept nogil:
+    """Not while loading or paused (the data set must stand still), nor while another server decides about expiry."""
+    return e.params.active_expire_enabled and not e.persist.loading and not e.no_lazy_expire \
+        and not e.params.import_mode and e.paused_until_ms <= e.now_ms
+
+
+cdef void expire_slow_cycle(engine_t* e) noexcept nogil:
+    cdef int64_t share_percent = 23 + 2 * e.params.active_expire_effort
+    cdef int64_t hz = e.params.hz if e.params.hz > 0 else 10
+    if _may_run(e):
+        _slice(e, share_percent * 10000 // hz)
+
+
+cdef void expire_fast_cycle(engine_t* e) noexcept nogil:
+    if e.expiry.behind and cf_monotonic_us() >= e.expiry.next_slice_us and _may_run(e):
+        _slice(e, EXPIRE_SLICE_US)

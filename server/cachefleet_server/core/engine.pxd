@@ -275,6 +275,17 @@ cdef struct rdb_out_t:
     bint compress
     int dialect  # RDB_DIALECT_*
 
+cdef struct rdb_in_t:  # what core/rdb.pyx reads from: a mapped file or a RESTORE payload
+    const uint8_t* p
+    const uint8_t* end
+    const char* error  # NULL while all is well; static text
+    const uint8_t* error_at  # where the first error was found
+    heap_t* heap
+    size_t string_max  # bytes; longer strings are an error
+    int version  # RDB version of the file or footer
+    bint valkey  # VALKEY magic, or footer 80: bytes 22 and 243 mean Valkey's
+    int unsupported  # with RDB_ERROR_TYPE: the type byte that no registered type reads
+
 cdef struct type_ops_t:  # what a data type plugs in; registered in engine.types[OBJ_*]
     const char* name  # as TYPE says
     void (*free_fn)(heap_t* h, int encoding, void* p, bint remote) noexcept nogil  # remote: on a helper thread
@@ -283,6 +294,9 @@ cdef struct type_ops_t:  # what a data type plugs in; registered in engine.types
     size_t (*free_effort_fn)(int encoding, void* p) noexcept nogil  # allocations to free
     int (*rdb_type_fn)(int encoding, void* p, int dialect) noexcept nogil  # RDB type byte
     void (*save_fn)(rdb_out_t* out, int encoding, void* p) noexcept nogil
+    void* (*load_fn)(rdb_in_t* in_, int type_byte, int* encoding) noexcept nogil
+    # Reads a value of one of this type's RDB type bytes from an untrusted source: the payload and its encoding,
+    # or NULL with in_.error set. A type byte whose type has no load_fn is refused by name.
     void (*rewrite_fn)(buf_t* out, const char* key, size_t nk, int encoding, void* p) noexcept nogil  # AOF commands
     void (*digest_fn)(uint8_t* digest20, int encoding, void* p) noexcept nogil
 
@@ -300,6 +314,7 @@ cdef struct persist_t:
     bint save_points  # at least one `save` parameter
     bint aof_write_failed  # MISCONF for writes
     int aof_errno
+    bint flush_save  # set by FLUSHALL: with save points, the file on disk should be replaced soon
     uint64_t dirty  # changes since the last save
     uint64_t load_total_bytes
     uint64_t load_done_bytes
@@ -418,7 +433,9 @@ cdef struct engine_t:
     void (*monitor_fn)(client_t* c) noexcept nogil
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil
     void (*client_closed_fn)(client_t* c) noexcept nogil  # facade: drops Python state of a client
-    void (*table_flushed_fn)(engine_t* e, int dbid, hashtable_t* keys) noexcept nogil  # snapshot: adopts a table that a flush drops
+    bint (*table_flushed_fn)(engine_t* e, int dbid, hashtable_t* keys) noexcept nogil
+    # Snapshot, NULL without one. A flush detached `keys` (its db has a new, empty table) and would free it now. True: the
+    # snapshot still reads it and frees it, entries included; the flush frees only the `expires` table, not its entries.
     void* journal_ctx
     void* snapshot_ctx
     void* facade  # borrowed PyObject*: the Engine object

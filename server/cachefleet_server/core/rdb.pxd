@@ -3,11 +3,14 @@
 Writing appends to a rdb_out_t (core/engine.pxd) in memory; who owns it writes it out. Reading is from
 memory (a mapped file or a RESTORE payload) with bounds on every read: after the first error `rdb_in_t.error`
 holds a text, and all further reads return zeros.
+
+A mark in `rdb_out_t.marks` is a pair of uint64: where a string's length prefix begins in `buf`, and the length of
+the string. Whoever writes the bytes out may put `rdb_compress_string` of the string in place of prefix and string.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from cachefleet_server.core.engine cimport engine_t, rdb_out_t, type_ops_t
+from cachefleet_server.core.engine cimport engine_t, rdb_in_t, rdb_out_t
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
@@ -16,6 +19,12 @@ cdef enum:
     RDB_DIALECT_REDIS70 = 1  # "REDIS0010": readable by Redis 7.0
     RDB_DIALECT_VALKEY = 2  # "VALKEY080"
     RDB_DIALECTS = 3
+
+    RDB_VERSION_VALKEY = 80
+    RDB_VERSION_REDIS_MAX = 15  # the newest one whose type bytes rdb_get_entry can name (Redis 8.10)
+
+    RDB_COMPRESS_MIN = 21  # bytes; shorter strings are never compressed
+    RDB_COMPRESS_ROOM = 24  # bytes that rdb_compress_string may need beyond the string's length
 
     RDB_TYPE_STRING = 0
     RDB_OPCODE_SLOT_IMPORT = 243
@@ -32,29 +41,51 @@ cdef enum:
     RDB_OPCODE_SELECTDB = 254
     RDB_OPCODE_EOF = 255
 
-cdef struct rdb_in_t:
-    const uint8_t* p
-    const uint8_t* end
-    const char* error  # NULL while all is well; static text
-    heap_t* heap
-    size_t string_max  # bytes; longer strings are an error
-    int version  # RDB version of the file or footer
-    bint valkey  # VALKEY magic, or version 80 and above: bytes 22 and 243 mean Valkey's
+cdef extern from *:
+    """
+    #define RDB_ERROR_SHORT "unexpected end of data"
+    #define RDB_ERROR_LENGTH "invalid length code"
+    #define RDB_ERROR_STRING "invalid string encoding"
+    #define RDB_ERROR_LZF "corrupt compressed string"
+    #define RDB_ERROR_TOO_LONG "string longer than allowed"
+    #define RDB_ERROR_MEMORY "not enough memory for a string"
+    #define RDB_ERROR_TYPE "value type that is not supported by this version"
+    """
+    const char* RDB_ERROR_SHORT
+    const char* RDB_ERROR_LENGTH
+    const char* RDB_ERROR_STRING
+    const char* RDB_ERROR_LZF
+    const char* RDB_ERROR_TOO_LONG
+    const char* RDB_ERROR_MEMORY
+    const char* RDB_ERROR_TYPE
+
+cdef void rdb_out_init(rdb_out_t* out, heap_t* heap, int dialect) noexcept nogil  # neither marks nor compresses
+cdef void rdb_out_free(rdb_out_t* out) noexcept nogil
+cdef int rdb_dialect_version(int dialect) noexcept nogil  # the number in headers and DUMP footers
 
 cdef void rdb_put_length(rdb_out_t* out, uint64_t n) noexcept nogil
+cdef void rdb_put_int64(rdb_out_t* out, int64_t v) noexcept nogil  # eight bytes, little-endian
 cdef void rdb_put_string(rdb_out_t* out, const char* p, size_t n) noexcept nogil  # int-coded, marked or raw
 cdef void rdb_put_int_string(rdb_out_t* out, int64_t v) noexcept nogil
 cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil
     # [expire] [idle|freq] type key value
 cdef void rdb_put_value(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil  # type byte and value: DUMP
+cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nogil
+    # Writes a compressed string with its header to dst, which has n + RDB_COMPRESS_ROOM bytes; the bytes written, or 0 when
+    # that is not shorter than the plain form.
+cdef size_t rdb_length_size(uint64_t n) noexcept nogil  # bytes of the length code of n
 
+cdef void rdb_in_init(rdb_in_t* in_, heap_t* heap, const void* p, size_t n) noexcept nogil
 cdef uint8_t rdb_get_byte(rdb_in_t* in_) noexcept nogil
 cdef uint64_t rdb_get_length(rdb_in_t* in_, bint* special) noexcept nogil
 cdef int64_t rdb_get_int64(rdb_in_t* in_) noexcept nogil
 cdef char* rdb_get_string(rdb_in_t* in_, size_t* n) noexcept nogil
     # A fresh copy (zmalloc, the caller frees it), decompressed; NULL after an error.
 cdef const char* rdb_view_string(rdb_in_t* in_, size_t* n, char** owned) noexcept nogil
-    # No copy when the string is stored plain; otherwise *owned must be freed.
-cdef const char* rdb_type_name(int type_byte) noexcept nogil  # for "not implemented yet" messages; NULL = unknown
+    # No copy when the string is stored plain (*owned is NULL); otherwise *owned must be freed. NULL after an error.
+cdef void rdb_skip_string(rdb_in_t* in_) noexcept nogil
+cdef const char* rdb_type_name(int type_byte, bint valkey) noexcept nogil
+    # For "not supported" messages; NULL = unknown.
+cdef bint rdb_is_type(int type_byte) noexcept nogil  # a known value type rather than an opcode or garbage
 cdef entry_t* rdb_get_entry(rdb_in_t* in_, engine_t* e, int type_byte, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
     # Reads a value of this type and makes the entry; NULL after an error.

@@ -1,0 +1,459 @@
+"""RDB primitives; the contracts are in rdb.pxd.
+
+Length code, by the first byte's top bits: 00 six bits; 01 fourteen bits, big-endian; 0x80 and four bytes big-endian;
+0x81 and eight bytes big-endian; 11 a special string: 0, 1, 2 = an int8, int16, int32 (little-endian) in place of its
+decimal text, 3 = LZF (compressed length, plain length, bytes).
+
+Everything read is untrusted. A length is compared with what is left before anything is allocated, and a compressed
+string may not claim to be longer than LZF can make it, so a payload of n bytes costs O(n) time and memory.
+"""
+
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, memmove
+
+from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU
+from cachefleet_server.core.entry cimport (
+    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_HASH, OBJ_LIST, OBJ_MODULE, OBJ_SET, OBJ_STREAM, OBJ_STRING,
+    OBJ_ZSET, entry_bytes, entry_encoding, entry_expire, entry_int, entry_key, entry_lru, entry_new_blob, entry_new_int,
+    entry_new_pointer, entry_new_string, entry_payload, entry_type)
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
+from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
+from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
+from cachefleet_server.ds.zmalloc cimport zfree, ztry_malloc
+from cachefleet_server.resp.input cimport blob_t
+
+cdef enum:
+    INT_TEXT_MAX = 11  # bytes of the longest text that an int32 replaces
+    LZF_RATIO_MAX = 88  # a reference of 3 bytes stands for at most 264
+    # Special string forms, with the two top bits set.
+    STRING_INT8 = 0xC0
+    STRING_INT16 = 0xC1
+    STRING_INT32 = 0xC2
+    STRING_LZF = 0xC3
+
+# Value types by their byte. The names are those that messages use; `object` says whose load_fn reads the type.
+# Bytes 22 and 23 mean different things to Valkey 9 and to the release candidates of Redis 7.4; the loader says which.
+cdef extern from *:
+    """
+    typedef struct { const char* name; int object; } rdb_type_row_t;
+    static const rdb_type_row_t RDB_TYPES[] = {
+        {"string", 0}, {"list", 1}, {"set", 2}, {"zset", 3}, {"hash", 4}, {"zset", 3},
+        {"module", 5}, {"module", 5}, {NULL, -1}, {"hash", 4}, {"list", 1}, {"set", 2}, {"zset", 3}, {"hash", 4},
+        {"list", 1}, {"stream", 6}, {"hash", 4}, {"zset", 3}, {"list", 1}, {"stream", 6}, {"set", 2}, {"stream", 6},
+        {"hash with field expiry", 4}, {"hash with field expiry", 4}, {"hash with field expiry", 4},
+        {"hash with field expiry", 4}, {"stream", 6}, {"stream", 6}, {"array", -1},
+        {"hash template", -1}, {"hash template", -1}, {"hash template", -1}, {"hash template", -1},
+    };
+    #define RDB_TYPE_COUNT ((int)(sizeof(RDB_TYPES) / sizeof(RDB_TYPES[0])))
+    """
+    ctypedef struct rdb_type_row_t:
+        const char* name
+        int object
+    const rdb_type_row_t* RDB_TYPES
+    const int RDB_TYPE_COUNT
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+cdef void rdb_out_init(rdb_out_t* out, heap_t* heap, int dialect) noexcept nogil:
+    buf_init(&out.buf, heap)
+    buf_init(&out.marks, heap)
+    out.mark_strings = False
+    out.compress = False
+    out.dialect = dialect
+
+
+cdef void rdb_out_free(rdb_out_t* out) noexcept nogil:
+    buf_free(&out.buf)
+    buf_free(&out.marks)
+
+
+cdef int rdb_dialect_version(int dialect) noexcept nogil:
+    if dialect == RDB_DIALECT_VALKEY:
+        return RDB_VERSION_VALKEY
+    return 10 if dialect == RDB_DIALECT_REDIS70 else 11
+
+
+cdef size_t rdb_length_size(uint64_t n) noexcept nogil:
+    if n < 1 << 6:
+        return 1
+    if n < 1 << 14:
+        return 2
+    return 5 if n >> 32 == 0 else 9
+
+
+cdef size_t _encode_length(uint8_t* p, uint64_t n) noexcept nogil:
+    """Writes the length code of n at p (9 bytes of room); its size."""
+    cdef size_t size = rdb_length_size(n), i
+    if size == 1:
+        p[0] = <uint8_t>n
+    elif size == 2:
+        p[0] = <uint8_t>(0x40 | (n >> 8))
+        p[1] = <uint8_t>n
+    else:
+        p[0] = 0x80 if size == 5 else 0x81
+        for i in range(1, size):
+            p[i] = <uint8_t>(n >> (8 * (size - 1 - i)))
+    return size
+
+
+cdef void rdb_put_length(rdb_out_t* out, uint64_t n) noexcept nogil:
+    cdef uint8_t* p = <uint8_t*>buf_reserve(&out.buf, 9)
+    out.buf.len += _encode_length(p, n)
+
+
+cdef void rdb_put_int64(rdb_out_t* out, int64_t v) noexcept nogil:
+    _put_little_endian(out, <uint64_t>v, 8)
+
+
+cdef void _put_little_endian(rdb_out_t* out, uint64_t v, int size) noexcept nogil:
+    cdef uint8_t* p = <uint8_t*>buf_reserve(&out.buf, 8)
+    cdef int i
+    for i in range(size):
+        p[i] = <uint8_t>(v >> (8 * i))
+    out.buf.len += size
+
+
+cdef void rdb_put_string(rdb_out_t* out, const char* p, size_t n) noexcept nogil:
+    cdef int64_t number
+    cdef uint64_t mark[2]
+    cdef char* dst
+    cdef size_t packed
+    if n <= INT_TEXT_MAX and chars_to_int64(p, n, &number) and -0x80000000LL <= number <= 0x7FFFFFFF:
+        rdb_put_int_string(out, number)
+        return
+    if n >= RDB_COMPRESS_MIN and out.mark_strings:
+        mark[0] = out.buf.len
+        mark[1] = n
+        buf_put(&out.marks, mark, sizeof(mark))
+    elif n >= RDB_COMPRESS_MIN and out.compress:
+        dst = buf_reserve(&out.buf, n + RDB_COMPRESS_ROOM)
+        packed = rdb_compress_string(dst, p, n)
+        if packed:
+            out.buf.len += packed
+            return
+    rdb_put_length(out, n)
+    buf_put(&out.buf, p, n)
+
+
+cdef void rdb_put_int_string(rdb_out_t* out, int64_t v) noexcept nogil:
+    """A decimal number as a string: in binary when it fits an int32, else as text."""
+    cdef char text[INT64_CHARS_MAX]
+    cdef int n
+    if -0x80 <= v <= 0x7F:
+        buf_putc(&out.buf, STRING_INT8)
+        _put_little_endian(out, <uint64_t>v, 1)
+    elif -0x8000 <= v <= 0x7FFF:
+        buf_putc(&out.buf, STRING_INT16)
+        _put_little_endian(out, <uint64_t>v, 2)
+    elif -0x80000000LL <= v <= 0x7FFFFFFF:
+        buf_putc(&out.buf, STRING_INT32)
+        _put_little_endian(out, <uint64_t>v, 4)
+    else:
+        n = int64_to_chars(text, v)
+        rdb_put_length(out, n)
+        buf_put(&out.buf, text, n)
+
+
+cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nogil:
+    cdef uint8_t head[RDB_COMPRESS_ROOM]
+    cdef size_t used = 1
+    cdef size_t packed
+    if n < RDB_COMPRESS_MIN:
+        return 0
+    packed = lzf_compress(p, n, dst + RDB_COMPRESS_ROOM, n - 4)
+    if packed == 0:
+        return 0
+    head[0] = STRING_LZF
+    used += _encode_length(head + used, packed)
+    used += _encode_length(head + used, n)
+    if used + packed >= n + rdb_length_size(n):
+        return 0
+    memcpy(dst, head, used)
+    memmove(dst + used, dst + RDB_COMPRESS_ROOM, packed)
+    return used + packed
+
+
+cdef uint8_t _lfu_counter(const engine_t* e, const entry_t* entry) noexcept nogil:
+    """The LFU counter after the decay that is due, as an access now would find it."""
+    cdef uint32_t bits = entry_lru(entry)
+    cdef uint32_t counter = bits & 255
+    cdef uint32_t minutes
+    cdef int64_t periods
+    if e.params.lfu_decay_time <= 0:
+        return <uint8_t>counter
+    minutes = (<uint32_t>(e.now_ms // 60000) - (bits >> 8)) & 0xFFFF
+    periods = minutes // e.params.lfu_decay_time
+    return 0 if periods > counter else <uint8_t>(counter - periods)
+
+
+cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
+    cdef size_t nk
+    cdef const char* key = entry_key(entry, &nk)
+    if entry.flags & E_EXPIRE:
+        buf_putc(&out.buf, RDB_OPCODE_EXPIRE_MS)
+        rdb_put_int64(out, entry_expire(entry))
+    if e.params.maxmemory_policy & POLICY_LRU:
+        buf_putc(&out.buf, RDB_OPCODE_IDLE)
+        rdb_put_length(out, (e.lru_clock - entry_lru(entry)) & LRU_BITS_MASK)
+    elif e.params.maxmemory_policy & POLICY_LFU:
+        buf_putc(&out.buf, RDB_OPCODE_FREQ)
+        buf_putc(&out.buf, _lfu_counter(e, entry))
+    _put_type(out, e, entry)
+    rdb_put_string(out, key, nk)
+    _put_body(out, e, entry)
+
+
+cdef void rdb_put_value(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
+    _put_type(out, e, entry)
+    _put_body(out, e, entry)
+
+
+cdef void _put_type(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
+    cdef int type = entry_type(entry)
+    cdef int byte = RDB_TYPE_STRING
+    if type != OBJ_STRING:
+        byte = e.types[type].rdb_type_fn(entry_encoding(entry), entry_payload(entry)[0], out.dialect)
+    buf_putc(&out.buf, <unsigned char>byte)
+
+
+cdef void _put_body(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
+    cdef int type = entry_type(entry)
+    cdef int encoding = entry_encoding(entry)
+    cdef const char* p
+    cdef size_t n
+    if type != OBJ_STRING:
+        e.types[type].save_fn(out, encoding, entry_payload(entry)[0])
+    elif encoding == ENC_INT:
+        rdb_put_int_string(out, entry_int(entry))
+    else:
+        p = entry_bytes(entry, &n)
+        rdb_put_string(out, p, n)
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+cdef void rdb_in_init(rdb_in_t* in_, heap_t* heap, const void* p, size_t n) noexcept nogil:
+    """Reads n bytes at p, which the caller keeps alive, as the newest version of the Redis dialect."""
+    in_.p = <const uint8_t*>p
+    in_.end = in_.p + n
+    in_.error = NULL
+    in_.error_at = NULL
+    in_.heap = heap
+    in_.string_max = <size_t>-1 >> 1
+    in_.version = RDB_VERSION_REDIS_MAX
+    in_.valkey = False
+    in_.unsupported = -1
+
+
+cdef void _fail(rdb_in_t* in_, const char* text) noexcept nogil:
+    """Remembers the first error and makes the input look empty, so that every later read fails as well."""
+    if in_.error == NULL:
+        in_.error = text
+        in_.error_at = in_.p
+    in_.p = in_.end
+
+
+cdef inline bint _need(rdb_in_t* in_, uint64_t n) noexcept nogil:
+    if <uint64_t>(in_.end - in_.p) >= n:
+        return True
+    _fail(in_, RDB_ERROR_SHORT)
+    return False
+
+
+cdef uint64_t _get_integer(rdb_in_t* in_, int size, bint big_endian) noexcept nogil:
+    cdef uint64_t v = 0
+    cdef int i
+    if not _need(in_, size):
+        return 0
+    for i in range(size):
+        v |= <uint64_t>in_.p[i] << (8 * ((size - 1 - i) if big_endian else i))
+    in_.p += size
+    return v
+
+
+cdef uint8_t rdb_get_byte(rdb_in_t* in_) noexcept nogil:
+    return <uint8_t>_get_integer(in_, 1, False)
+
+
+cdef int64_t rdb_get_int64(rdb_in_t* in_) noexcept nogil:
+    return <int64_t>_get_integer(in_, 8, False)
+
+
+cdef uint64_t rdb_get_length(rdb_in_t* in_, bint* special) noexcept nogil:
+    """A length, or with *special the number of a special string form. `special` may be NULL: such a form is an error."""
+    cdef uint8_t first = rdb_get_byte(in_)
+    if special != NULL:
+        special[0] = False
+    if first < 0x40:
+        return first
+    if first < 0x80:
+        return (<uint64_t>(first & 0x3F) << 8) | rdb_get_byte(in_)
+    if first == 0x80:
+        return _get_integer(in_, 4, True)
+    if first == 0x81:
+        return _get_integer(in_, 8, True)
+    if first >= 0xC0 and special != NULL:
+        special[0] = True
+        return first & 0x3F
+    in_.p -= 1
+    _fail(in_, RDB_ERROR_LENGTH)
+    return 0
+
+
+cdef enum:
+    FORM_ERROR = 0
+    FORM_PLAIN = 1
+    FORM_INT = 2
+    FORM_LZF = 3
+
+cdef struct form_t:  # a string as it lies in the input
+    const char* p  # its stored bytes
+    size_t n  # length of those
+    size_t plain  # length of the string; FORM_PLAIN, FORM_LZF
+    int64_t number  # FORM_INT
+
+
+cdef int _get_form(rdb_in_t* in_, form_t* f) noexcept nogil:
+    """Steps over one string and says how it is stored. All lengths are checked. Returns FORM_*."""
+    cdef bint special
+    cdef int kind = FORM_PLAIN
+    cdef uint64_t n = rdb_get_length(in_, &special), plain = n
+    if special and n == 0:
+        f.number = <signed char>_get_integer(in_, 1, False)
+        return FORM_ERROR if in_.error else FORM_INT
+    if special and n == 1:
+        f.number = <short>_get_integer(in_, 2, False)
+        return FORM_ERROR if in_.error else FORM_INT
+    if special and n == 2:
+        f.number = <int>_get_integer(in_, 4, False)
+        return FORM_ERROR if in_.error else FORM_INT
+    if special and n == 3:
+        kind = FORM_LZF
+        n = rdb_get_length(in_, NULL)
+        plain = rdb_get_length(in_, NULL)
+    elif special:
+        _fail(in_, RDB_ERROR_STRING)
+    if in_.error != NULL or not _need(in_, n):
+        return FORM_ERROR
+    if plain > in_.string_max:
+        _fail(in_, RDB_ERROR_TOO_LONG)
+        return FORM_ERROR
+    if kind == FORM_LZF and (plain == 0 or plain // LZF_RATIO_MAX > n):
+        _fail(in_, RDB_ERROR_LZF)
+        return FORM_ERROR
+    f.p = <const char*>in_.p
+    f.n = n
+    f.plain = plain
+    in_.p += n
+    return kind
+
+
+cdef bint _unpack(rdb_in_t* in_, const form_t* f, char* dst) noexcept nogil:
+    """Decompresses a FORM_LZF string to dst, which holds f.plain bytes."""
+    if lzf_decompress(f.p, f.n, dst, f.plain) == f.plain:
+        return True
+    in_.p = <const uint8_t*>f.p
+    _fail(in_, RDB_ERROR_LZF)
+    return False
+
+
+cdef char* _allocate(rdb_in_t* in_, size_t n) noexcept nogil:
+    cdef char* p = <char*>ztry_malloc(in_.heap, n if n else 1)
+    if p == NULL:
+        _fail(in_, RDB_ERROR_MEMORY)
+    return p
+
+
+cdef const char* rdb_view_string(rdb_in_t* in_, size_t* n, char** owned) noexcept nogil:
+    cdef form_t f
+    cdef int kind = _get_form(in_, &f)
+    owned[0] = NULL
+    n[0] = 0
+    if kind == FORM_PLAIN:
+        n[0] = f.n
+        return f.p
+    if kind == FORM_ERROR:
+        return NULL
+    owned[0] = _allocate(in_, INT64_CHARS_MAX if kind == FORM_INT else f.plain)
+    if owned[0] == NULL:
+        return NULL
+    if kind == FORM_INT:
+        n[0] = int64_to_chars(owned[0], f.number)
+    elif _unpack(in_, &f, owned[0]):
+        n[0] = f.plain
+    else:
+        zfree(in_.heap, owned[0])
+        owned[0] = NULL
+    return owned[0]
+
+
+cdef char* rdb_get_string(rdb_in_t* in_, size_t* n) noexcept nogil:
+    cdef char* owned
+    cdef const char* p = rdb_view_string(in_, n, &owned)
+    if p == NULL or owned != NULL:
+        return owned
+    owned = _allocate(in_, n[0])
+    if owned != NULL:
+        memcpy(owned, p, n[0])
+    return owned
+
+
+cdef void rdb_skip_string(rdb_in_t* in_) noexcept nogil:
+    cdef form_t f
+    _get_form(in_, &f)
+
+
+cdef bint rdb_is_type(int type_byte) noexcept nogil:
+    return 0 <= type_byte < RDB_TYPE_COUNT and RDB_TYPES[type_byte].name != NULL
+
+
+cdef const char* rdb_type_name(int type_byte, bint valkey) noexcept nogil:
+    if not rdb_is_type(type_byte) or (valkey and type_byte > 22):
+        return NULL
+    return RDB_TYPES[type_byte].name
+
+
+cdef entry_t* rdb_get_entry(
+    rdb_in_t* in_, engine_t* e, int type_byte, const char* key, size_t nk, int64_t expire_ms
+) noexcept nogil:
+    cdef int object = RDB_TYPES[type_byte].object if rdb_is_type(type_byte) else -1
+    cdef int encoding = 0
+    cdef void* p
+    if type_byte == RDB_TYPE_STRING:
+        return _get_string_entry(in_, key, nk, expire_ms)
+    if object < 0 or e.types[object].load_fn == NULL:
+        in_.unsupported = type_byte
+        _fail(in_, RDB_ERROR_TYPE)
+        return NULL
+    p = e.types[object].load_fn(in_, type_byte, &encoding)
+    if p == NULL:
+        _fail(in_, RDB_ERROR_SHORT)
+        return NULL
+    return entry_new_pointer(in_.heap, key, nk, object, encoding, p, expire_ms)
+
+
+cdef entry_t* _get_string_entry(rdb_in_t* in_, const char* key, size_t nk, int64_t expire_ms) noexcept nogil:
+    """A string value. A long compressed one is unpacked straight into the blob that the entry keeps."""
+    cdef char small[ENTRY_EMBED_MAX]
+    cdef blob_t* blob
+    cdef form_t f
+    cdef int kind = _get_form(in_, &f)
+    if kind == FORM_PLAIN:
+        return entry_new_string(in_.heap, key, nk, f.p, f.n, expire_ms)
+    if kind == FORM_INT:
+        return entry_new_int(in_.heap, key, nk, f.number, expire_ms)
+    if kind == FORM_ERROR:
+        return NULL
+    if f.plain <= sizeof(small):
+        if not _unpack(in_, &f, small):
+            return NULL
+        return entry_new_string(in_.heap, key, nk, small, f.plain, expire_ms)
+    blob = <blob_t*>_allocate(in_, sizeof(blob_t) + f.plain)
+    if blob == NULL:
+        return NULL
+    blob.len = f.plain
+    if not _unpack(in_, &f, &blob.data[0]):
+        zfree(in_.heap, blob)
+        return NULL
+    return entry_new_blob(in_.heap, key, nk, blob, expire_ms)

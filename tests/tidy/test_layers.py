@@ -1,0 +1,157 @@
+"""Imports point down only: the table of ARCHITECTURE.md for .py, .pyi, .pyx and .pxd.
+
+import-linter (contracts in pyproject.toml) sees Python's imports; cimports are seen only here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = ROOT / "server" / "cachefleet_server"
+
+PLAIN = ("errors", "replies", "command_spec", "log")  # no dependencies but each other; any layer may import them
+
+# Each layer and all that it may use, itself and PLAIN aside.
+BELOW: dict[str, tuple[str, ...]] = {
+    "ds": (),
+    "resp": ("ds",),
+    "core": ("ds", "resp"),
+    "keyspace": ("ds", "resp", "core"),
+    "commands": ("ds", "resp", "core", "keyspace"),
+    "reactor": ("ds", "resp", "core", "keyspace", "commands"),
+    "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor"),
+    # From here up, Python goes through the engine; only .pyx of their own may reach below it.
+    "config": ("engine",),
+    "acl": ("engine", "config"),
+    "persistence": ("engine", "config"),
+    "metrics": ("engine", "config"),
+    "admin": ("engine", "config", "acl", "persistence", "metrics"),
+    "server": ("engine", "config", "acl", "persistence", "metrics", "admin"),
+    "__main__": ("engine", "config", "acl", "persistence", "metrics", "admin", "server"),
+    **dict.fromkeys(PLAIN, ()),
+}
+CYTHON_ABOVE_ENGINE = ("ds", "core", "keyspace")  # what .pyx of config ... admin may cimport besides
+
+IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+\(?([\w, ]*)|c?import\s+([\w.]+))", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    file: Path
+    layer: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}: {self.layer} must not import {self.target}"
+
+
+def layer_of(path: Path) -> str:
+    parts = path.relative_to(SERVER).with_suffix("").parts
+    return parts[0]
+
+
+def absolute(module: str, path: Path) -> str:
+    """A relative module name made absolute."""
+    if not module.startswith("."):
+        return module
+    dots = len(module) - len(module.lstrip("."))
+    package = ["cachefleet_server", *path.relative_to(SERVER).parts[:-1]]
+    base = package[: len(package) - (dots - 1)]
+    return ".".join([*base, *filter(None, [module.lstrip(".")])])
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Layers of our own package that a file imports."""
+    for source, names, plain in IMPORT.findall(path.read_text()):
+        module = absolute(source or plain, path)
+        if module == "cachefleet_server":
+            yield from (name.split()[0] for name in names.split(",") if name.split())
+        elif module.startswith("cachefleet_server."):
+            yield module.split(".")[1]
+
+
+def allowed(layer: str, path: Path) -> set[str]:
+    result = {layer, *PLAIN, *BELOW[layer]}
+    above = list(BELOW).index(layer) > list(BELOW).index("engine")
+    if above and path.suffix in (".pyx", ".pxd"):
+        result.update(CYTHON_ABOVE_ENGINE)
+    return result
+
+
+def sources() -> list[Path]:
+    found = [p for s in ("py", "pyi", "pyx", "pxd") for p in SERVER.rglob(f"*.{s}")]
+    return sorted(p for p in found if p != SERVER / "__init__.py")
+
+
+def violations(paths: list[Path]) -> list[Import]:
+    found = []
+    for path in paths:
+        layer = layer_of(path)
+        found += [Import(path, layer, t) for t in imports_of(path) if t not in allowed(layer, path)]
+    return found
+
+
+def test_every_file_belongs_to_a_layer() -> None:
+    strangers = [str(p.relative_to(ROOT)) for p in sources() if layer_of(p) not in BELOW]
+    assert not strangers, f"name their layer in ARCHITECTURE.md and here: {strangers}"
+
+
+def test_imports_point_down() -> None:
+    assert not [str(v) for v in violations(sources())]
+
+
+def test_python_reaches_compiled_code_through_the_facade() -> None:
+    """A .py imports `engine`, or compiled modules of its own package that have a stub."""
+    wrong = []
+    for path in SERVER.rglob("*.py"):
+        for source, names, plain in IMPORT.findall(path.read_text()):
+            module = absolute(source or plain, path)
+            tops = [module, *(f"{module}.{name.split()[0]}" for name in names.split(",") if name.split())]
+            for name in tops:
+                file = ROOT / "server" / Path(*name.split("."))
+                if not file.with_suffix(".pyx").exists() or name == "cachefleet_server.engine":
+                    continue
+                if layer_of(file) != layer_of(path) or not file.with_suffix(".pyi").exists():
+                    wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def test_server_and_operator_do_not_know_each_other() -> None:
+    for folder, other in (("server", "cachefleet_operator"), ("operator", "cachefleet_server")):
+        for path in (ROOT / folder).rglob("*.py*"):
+            if path.suffix in (".py", ".pyi", ".pyx", ".pxd"):
+                hits = [g for g in IMPORT.findall(path.read_text()) if (g[0] or g[2]).startswith(other)]
+                assert not hits, f"{path.relative_to(ROOT)} imports {other}"
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "wrong"),
+    [
+        ("ds/x.pyx", "from cachefleet_server.reactor.loop cimport tick", True),
+        ("ds/x.pyx", "    cimport cachefleet_server.core.entry", True),
+        ("resp/x.pxd", "from cachefleet_server.ds.buf cimport buf_t", False),
+        ("persistence/x.pyx", "from cachefleet_server.keyspace.db cimport lookup", False),
+        ("persistence/x.pyx", "from cachefleet_server.reactor.loop cimport tick", True),
+        ("persistence/x.py", "from cachefleet_server.keyspace import db", True),
+        ("admin/x.py", "from cachefleet_server import engine, reactor", True),
+        ("admin/x.py", "from ..config.params import PARAMS", False),
+        ("config/x.py", "from ..admin.info import render", True),
+        ("log.py", "from cachefleet_server.errors import CachefleetError", False),
+        ("log.py", "from cachefleet_server.engine import Engine", True),
+    ],
+)
+def test_the_test_itself(
+    name: str, line: str, wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SERVER", tmp_path / "cachefleet_server")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "cachefleet_server" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(line + "\n")
+    assert bool(violations([path])) is wrong

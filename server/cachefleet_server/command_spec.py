@@ -1,7 +1,49 @@
 """What the command table says about a command: the Python half of a row.
 
 C rows and Python rows are described by the same `CommandSpec`; COMMAND INFO, DOCS, GETKEYS and ACL categories are
-made from it. The compact texts of a row (`keys`, `syntax`) are parsed here.
+made from it. The compact texts of a row (`keys`, `about`, `syntax`) are parsed here.
+
+`about` is "<group> <since> <complexity>", then clauses that each begin with "; " and a word:
+
+    ; deprecated <since> <what to use instead>       once
+    ; tips <tip> <tip> ...                           command tips, as request_policy:multi_shard
+    ; history <since> <what changed>                 any number of times
+
+`keys` holds key specs separated by ";", each "<where> <FLAG words>", where <where> is one of
+
+    <first>[:<last>[:<step>]]               argument indexes; <last> counts from the end when negative
+    numkeys:<at>[:<first>[:<step>]]         argument <at> is the number of keys; the first one is <first> (1) arguments
+                                            behind it, and so on by <step> (1)
+    keyword:<TOKEN>:<from>:<last>:<step>[:<limit>]
+                                            keys start behind TOKEN, searched from argument <from> (negative: backwards
+                                            from the end); <last> relative to the first key, or -1; with -1, <limit> n
+                                            means: the first n-th part of what is left
+    unknown                                 the arguments must be parsed by the command's own rules
+
+`syntax` lists the arguments after the command's name, separated by blanks. Types: key string integer double pattern
+unix-time.
+
+    item      name:type                  a value
+              TOKEN                      a pure token, a word in capitals (or = ~ * $), named by its lower case
+              name=TOKEN                 a pure token with another name
+              name(item | item ...)      one of several
+              name{item item ...}        a block
+              TOKEN item                 an item behind a token, as "EX seconds:integer" (a bare TOKEN directly before a
+                                         value, choice or block always binds to it; write name=TOKEN where it must not)
+              item...                    one or more times (the token, if any, is not repeated)
+              [item]                     optional
+              [item]...                  optional, any number of times, its token repeated each time
+    item@1.2  the version that added it; comes last, before "]"
+
+A key argument belongs to the key spec of the same rank (the first key argument to the first spec ...), or to the last
+spec when there are fewer specs than key arguments. Names hold lower-case letters, digits, "-" and "_".
+
+    SET    key:key value:string [condition(NX@2.6.12 | XX@2.6.12 | IFEQ comparison-value:string@8.1.0)] [GET@6.2.0]
+           [expiration(EX seconds:integer@2.6.12 | ... | KEEPTTL@6.0.0)]
+    MSET   data{key:key value:string}...
+    ZRANGE key:key start:string stop:string [sortby(BYSCORE | BYLEX)] [REV] [LIMIT offset_count{offset:integer
+           count:integer}] [WITHSCORES]
+    SORT   key:key [BY by-pattern:pattern] ... [GET get-pattern:pattern]... [order(ASC | DESC)] [sorting=ALPHA] ...
 """
 
 from __future__ import annotations
@@ -23,16 +65,35 @@ class CommandSpec:
     complexity: str
     summary: str
     syntax: str
+    deprecated: tuple[str, str] | None = None  # since, replacement
+    tips: tuple[str, ...] = ()
+    history: tuple[tuple[str, str], ...] = ()  # since, change
 
 
 def row(
     name: str, arity: int, flags: str, acl: str, keys: str, about: str, summary: str, syntax: str
 ) -> CommandSpec:
-    """A spec from the texts of a row; `about` is "<group> <since> <complexity>"."""
-    group, since, complexity = about.split(" ", 2)
+    """A spec from the texts of a row."""
+    head, *clauses = about.split("; ")
+    group, since, complexity = head.split(" ", 2)
+    deprecated: tuple[str, str] | None = None
+    tips: tuple[str, ...] = ()
+    history: list[tuple[str, str]] = []
+    for clause in clauses:
+        word, _, rest = clause.partition(" ")
+        version, _, text = rest.partition(" ")
+        if word == "deprecated":
+            deprecated = version, text
+        elif word == "tips":
+            tips = tuple(rest.split())
+        elif word == "history":
+            history.append((version, text))
+        else:
+            raise ValueError(f"command {name!r}: unknown clause {word!r} in its `about`")
     return CommandSpec(
-        name, arity, frozenset(flags.split()), frozenset(acl.split()), keys, group, since, complexity, summary, syntax
-    )
+        name, arity, frozenset(flags.split()), frozenset(acl.split()), keys, group, since, complexity, summary, syntax,
+        deprecated, tips, tuple(history),
+    )  # fmt: skip
 
 
 def simple_range(keys: str) -> tuple[int, int, int]:

@@ -11,11 +11,11 @@ same fields.
     name      lower case; "config|get" is a subcommand of the container row "config"
     flags     words of COMMAND INFO without the categories implied by them
     acl       ACL categories beyond those implied by flags (write, read, admin, dangerous, fast, slow ...)
-    keys      key specs separated by ";": "<first>[:<last>[:<step>]] <flags>", as
-              "1 RO access", "1:-1:2 OW update"; movable: "numkeys:1 RO access", "keyword:STREAMS:1 ..." ; "" = none
-    about     "<group> <since> <complexity...>"
-    syntax    arguments, from which COMMAND DOCS' argument tree is made: "name:type" items, [optional],
-              (one | of), item... for repeats; TOKEN words in capitals, see command_spec.py
+    keys      key specs: "1 RO access", "1:-1:2 OW update", "numkeys:1 RO access"; "" = none
+    about     "<group> <since> <complexity>[; deprecated ...][; tips ...][; history ...]"
+    syntax    arguments: name:type items, [optional], name(one | of), name{block}, item... for repeats, TOKEN words
+              in capitals
+The grammar of the three texts is in command_spec.py.
 """
 
 from cachefleet_server.core.engine cimport command_fn, command_t, engine_t

@@ -314,6 +314,7 @@ cdef struct persist_t:
     bint save_points  # at least one `save` parameter
     bint aof_write_failed  # MISCONF for writes
     int aof_errno
+    bint rdb_uncompressed  # rdbcompression no: strings are stored plain in DUMP and snapshots
     bint flush_save  # set by FLUSHALL: with save points, the file on disk should be replaced soon
     uint64_t dirty  # changes since the last save
     uint64_t load_total_bytes

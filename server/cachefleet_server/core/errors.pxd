@@ -5,6 +5,7 @@ cdef extern from *:
     #define ERR_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
     #define ERR_SYNTAX "ERR syntax error"
     #define ERR_NO_KEY "ERR no such key"
+    #define ERR_BUSYKEY "BUSYKEY Target key name already exists."
     #define ERR_NOT_INTEGER "ERR value is not an integer or out of range"
     #define ERR_NOT_FLOAT "ERR value is not a valid float"
     #define ERR_OUT_OF_RANGE "ERR index out of range"
@@ -20,6 +21,7 @@ cdef extern from *:
     const char* ERR_WRONGTYPE
     const char* ERR_SYNTAX
     const char* ERR_NO_KEY
+    const char* ERR_BUSYKEY
     const char* ERR_NOT_INTEGER
     const char* ERR_NOT_FLOAT
     const char* ERR_OUT_OF_RANGE

@@ -71,8 +71,8 @@ cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexc
     # [expire] [idle|freq] type key value
 cdef void rdb_put_value(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil  # type byte and value: DUMP
 cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nogil
-    # Writes a compressed string with its header to dst, which has n + RDB_COMPRESS_ROOM bytes; the bytes written, or 0 when
-    # that is not shorter than the plain form.
+    # Writes a compressed string with its header to dst, which has n + RDB_COMPRESS_ROOM bytes; the bytes written, or 0
+    # when that is not shorter than the plain form.
 cdef size_t rdb_length_size(uint64_t n) noexcept nogil  # bytes of the length code of n
 
 cdef void rdb_in_init(rdb_in_t* in_, heap_t* heap, const void* p, size_t n) noexcept nogil
@@ -87,5 +87,6 @@ cdef void rdb_skip_string(rdb_in_t* in_) noexcept nogil
 cdef const char* rdb_type_name(int type_byte, bint valkey) noexcept nogil
     # For "not supported" messages; NULL = unknown.
 cdef bint rdb_is_type(int type_byte) noexcept nogil  # a known value type rather than an opcode or garbage
-cdef entry_t* rdb_get_entry(rdb_in_t* in_, engine_t* e, int type_byte, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
+cdef entry_t* rdb_get_entry(
+    rdb_in_t* in_, engine_t* e, int type_byte, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
     # Reads a value of this type and makes the entry; NULL after an error.

@@ -13,9 +13,8 @@ from libc.string cimport memcpy, memmove
 
 from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU
 from cachefleet_server.core.entry cimport (
-    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_HASH, OBJ_LIST, OBJ_MODULE, OBJ_SET, OBJ_STREAM, OBJ_STRING,
-    OBJ_ZSET, entry_bytes, entry_encoding, entry_expire, entry_int, entry_key, entry_lru, entry_new_blob, entry_new_int,
-    entry_new_pointer, entry_new_string, entry_payload, entry_type)
+    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_bytes, entry_encoding, entry_expire, entry_int,
+    entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_type)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
@@ -281,7 +280,7 @@ cdef int64_t rdb_get_int64(rdb_in_t* in_) noexcept nogil:
 
 
 cdef uint64_t rdb_get_length(rdb_in_t* in_, bint* special) noexcept nogil:
-    """A length, or with *special the number of a special string form. `special` may be NULL: such a form is an error."""
+    """A length, or with *special the number of a special string form. With `special` NULL such a form is an error."""
     cdef uint8_t first = rdb_get_byte(in_)
     if special != NULL:
         special[0] = False

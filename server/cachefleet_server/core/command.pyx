@@ -17,7 +17,7 @@ from cachefleet_server.core.engine cimport (
     CMD_ADMIN, CMD_ALLOW_BUSY, CMD_ASKING, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING,
     CMD_MAY_REPLICATE, CMD_MODULE, CMD_MOVABLEKEYS, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH, CMD_NO_MANDATORY_KEYS,
     CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PROTECTED, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
-    CMD_STALE, CMD_WRITE)
+    CMD_STALE, CMD_TRANSACTION, CMD_WRITE)
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_insert, ht_new
 from cachefleet_server.ds.intrin cimport cf_load32
@@ -36,6 +36,8 @@ FLAG_BITS = {
     "allow_busy": CMD_ALLOW_BUSY, "no_mandatory_keys": CMD_NO_MANDATORY_KEYS, "protected": CMD_PROTECTED,
     "container": CMD_CONTAINER,
 }
+
+RUN_INSIDE_MULTI = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
 
 cdef const char* name_of(const void* element, size_t* n) noexcept nogil:
     n[0] = (<command_t*>element).name_len
@@ -72,6 +74,8 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
     row.arity = spec.arity
     for flag in spec.flags:
         row.flags |= <uint64_t>FLAG_BITS[flag]
+    if name in RUN_INSIDE_MULTI:
+        row.flags |= CMD_TRANSACTION
     row.acl_categories = command_spec.category_bits(spec)
     row.keys.first, row.keys.last, row.keys.step = command_spec.simple_range(spec.keys)
     row.fn = fn
@@ -81,6 +85,12 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
     if callback is not None:
         Py_INCREF(callback)
         row.callback = <PyObject*>callback
+    if name == b"exec":
+        e.exec_command = row
+    elif name == b"discard":
+        e.discard_command = row
+    elif name == b"ping":
+        e.ping_command = row
     row.id = e.command_count
     e.commands = <command_t**>realloc(e.commands, (e.command_count + 1) * sizeof(command_t*))
     e.commands[e.command_count] = row

@@ -50,6 +50,7 @@ cdef enum:
     CMD_NO_MANDATORY_KEYS = 1 << 20
     CMD_PROTECTED = 1 << 21  # needs enable-debug-command or the like
     CMD_CONTAINER = 1 << 22  # has subcommands; the dispatcher looks at argv[1]
+    CMD_TRANSACTION = 1 << 23  # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
 
 ctypedef void (*command_fn)(client_t* c) noexcept nogil
 
@@ -386,6 +387,10 @@ cdef struct engine_t:
     hashtable_t* command_names  # by lower-case name; containers hold their own subcommands
     uint64_t command_cache_keys[256]  # direct-mapped by the name's bytes; see core/command.pyx
     command_t* command_cache[256]
+    command_t* exec_command  # rows that the dispatcher treats apart
+    command_t* discard_command
+    command_t* ping_command
+    uint64_t slow_ns  # commands that take longer are reported to slowlog_fn and latency_fn; ~0 = never
     # clients
     client_t* clients
     size_t client_count
@@ -397,6 +402,7 @@ cdef struct engine_t:
     size_t close_count  # clients flagged CLIENT_CLOSE_ASAP
     client_t* current  # whose command runs
     size_t monitor_count
+    int64_t clients_cron_ms  # monotonic time of the last pass over all clients
     size_t watching_count
     # input and output shared by all connections
     char* shared_input

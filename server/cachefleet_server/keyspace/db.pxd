@@ -58,6 +58,7 @@ cdef entry_t* db_set_expire(db_t* db, entry_t* entry, uint64_t hash, int64_t exp
 
 cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil  # dbid -1 = all
 cdef void db_swap(engine_t* e, int a, int b) noexcept nogil
+cdef void dbs_cron(engine_t* e) noexcept nogil  # <= 1 ms: rehash steps and shrinking of tables when activerehashing
 cdef entry_t* db_random(db_t* db) noexcept nogil  # fair; may be expired
 
 # After a change.

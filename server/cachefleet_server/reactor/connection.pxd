@@ -1,0 +1,16 @@
+"""Clients as connections: creation, reading into requests, writing replies, limits, closing.
+
+Reading and writing are functions over one client's own state; only `shared_input` is common, and a client
+holds a place in it from its read until the batch is settled.
+"""
+
+from cachefleet_server.core.engine cimport client_t, engine_t
+
+cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nogil
+    # Takes the descriptor (-1: internal). NULL when the kernel refuses to watch it; the caller closes it then.
+cdef void client_free(client_t* c) noexcept nogil  # at once; not from inside a batch
+cdef bint client_read(client_t* c) noexcept nogil  # one read(); false when there is nothing to parse
+cdef void client_write(client_t* c) noexcept nogil  # writes what fits; the rest waits for EPOLLOUT
+cdef void client_check_output_limit(client_t* c) noexcept nogil
+cdef size_t client_memory(client_t* c) noexcept nogil  # bytes that this connection owns
+cdef void clients_cron(engine_t* e) noexcept nogil  # idle time-outs, soft output limits

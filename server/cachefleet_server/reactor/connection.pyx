@@ -1,0 +1,247 @@
+"""Connections: see connection.pxd.
+
+Epoll is level-triggered. EPOLLIN stays registered while a client is blocked: its bytes wait in its own buffer
+(bounded by client-query-buffer-limit), and a disconnect is noticed. EPOLLOUT is registered only while a socket
+refused bytes. A client is freed at the end of the tick in which it was flagged CLIENT_CLOSE_ASAP, never in between,
+because the batch and the epoll events of the tick may point to it.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free
+
+from cachefleet_server.commands.multi cimport multi_discard
+from cachefleet_server.core.client cimport client_close_asap
+from cachefleet_server.core.engine cimport (
+    CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
+    CLIENT_INTERNAL, CLIENT_MONITOR, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_WRITABLE_WAIT, READ_MAX,
+    SHARED_INPUT, request_t)
+from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
+from cachefleet_server.keyspace.blocked cimport block_forget
+from cachefleet_server.keyspace.watch cimport unwatch_all
+from cachefleet_server.reactor.dispatch cimport parked_free, resp_protocol
+from cachefleet_server.reactor.epoll cimport (
+    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, iovec, read, write, writev)
+from cachefleet_server.resp.input cimport (
+    input_free, input_init, input_memory, input_pending, input_read_space, input_received)
+from cachefleet_server.resp.writer cimport chunk_t, out_clear, out_consume, out_init
+
+cdef enum:
+    IOV_MAX_CHUNKS = 64  # chunks of one writev
+
+
+cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nogil:
+    cdef epoll_event ev
+    cdef client_t* c = <client_t*>zcalloc(e.heap, sizeof(client_t))
+    c.engine = e
+    c.db = &e.dbs[0]
+    c.fd = fd
+    c.flags = flags
+    if not e.params.auth_required:
+        c.flags |= CLIENT_AUTHENTICATED
+    c.resp = 2
+    c.cls = CLASS_NORMAL
+    c.protocol = resp_protocol()
+    c.created_ms = e.now_ms
+    c.last_interaction_ms = e.now_ms
+    input_init(&c.input, e.heap)
+    out_init(&c.out, &e.chunks)
+    if fd >= 0:
+        ev.events = EPOLLIN
+        ev.data.ptr = c
+        if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0:
+            zfree(e.heap, c)
+            return NULL
+    if flags & CLIENT_INTERNAL:
+        return c  # not in the list: it is nobody's connection
+    e.next_client_id += 1
+    c.id = e.next_client_id
+    c.next = e.clients
+    if c.next != NULL:
+        c.next.prev = c
+    e.clients = c
+    e.client_count += 1
+    e.client_class_count[c.cls] += 1
+    e.stats.connections += 1
+    return c
+
+
+cdef void _unlink_from(client_t** head, client_t* c, bint pending_write) noexcept nogil:
+    """Removes c from one of the singly linked lists of a tick. They are short, and this is rare."""
+    cdef client_t** at = head
+    while at[0] != NULL:
+        if at[0] == c:
+            at[0] = c.next_pending if pending_write else c.next_resumed
+            return
+        at = &at[0].next_pending if pending_write else &at[0].next_resumed
+
+
+cdef void client_free(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    if e.client_closed_fn != NULL and not c.flags & CLIENT_INTERNAL:
+        e.client_closed_fn(c)
+    if c.flags & CLIENT_PENDING_WRITE:
+        _unlink_from(&e.pending_write, c, True)
+    if c.flags & CLIENT_PENDING_READ:
+        _unlink_from(&e.resumed, c, False)
+    if c.flags & CLIENT_BLOCKED:
+        block_forget(c)
+    if c.flags & CLIENT_CLOSE_ASAP:
+        e.close_count -= 1
+    if c.flags & CLIENT_MONITOR:
+        e.monitor_count -= 1
+    multi_discard(c)
+    unwatch_all(c)
+    parked_free(c)
+    input_free(&c.input)
+    out_clear(&c.out)
+    if c.info != NULL:
+        zfree(e.heap, c.info.name)
+        zfree(e.heap, c.info.lib_name)
+        zfree(e.heap, c.info.lib_ver)
+        zfree(e.heap, c.info)
+    if c.fd >= 0:
+        close(c.fd)  # also leaves the epoll set
+    if not c.flags & CLIENT_INTERNAL:
+        if c.prev != NULL:
+            c.prev.next = c.next
+        else:
+            e.clients = c.next
+        if c.next != NULL:
+            c.next.prev = c.prev
+        e.client_count -= 1
+        e.client_class_count[c.cls] -= 1
+    if e.current == c:
+        e.current = NULL
+    zfree(e.heap, c)
+
+
+cdef bint client_read(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef size_t space = 0
+    cdef char* where = input_read_space(
+        &c.input, e.shared_input + e.shared_used, SHARED_INPUT - e.shared_used, &space)
+    cdef ssize_t n
+    if space > READ_MAX and where == e.shared_input + e.shared_used:
+        space = READ_MAX
+    n = read(c.fd, where, space)
+    if n <= 0:
+        if n == 0 or (errno != EAGAIN and errno != EINTR):
+            client_close_asap(c)
+        return False
+    if where == e.shared_input + e.shared_used:
+        # The next reader starts on a cache line of its own.
+        e.shared_used += (<size_t>n + 63) & ~<size_t>63
+    input_received(&c.input, where, n)
+    c.net_in += n
+    e.stats.net_in += n
+    e.stats.reads += 1
+    c.last_interaction_ms = e.now_ms
+    if input_pending(&c.input) > <size_t>e.params.client_query_buffer_limit:
+        e.stats.query_buffer_disconnections += 1
+        client_close_asap(c)
+        return False
+    return True
+
+
+cdef void _want_writable(client_t* c, bint on) noexcept nogil:
+    cdef epoll_event ev
+    if on == ((c.flags & CLIENT_WRITABLE_WAIT) != 0):
+        return
+    ev.events = EPOLLIN | (EPOLLOUT if on else 0)
+    ev.data.ptr = c
+    epoll_ctl(c.engine.epoll_fd, EPOLL_CTL_MOD, c.fd, &ev)
+    if on:
+        c.flags |= CLIENT_WRITABLE_WAIT
+    else:
+        c.flags &= ~<unsigned long>CLIENT_WRITABLE_WAIT
+
+
+cdef ssize_t _write_some(client_t* c, size_t* offered) noexcept nogil:
+    """One system call for up to IOV_MAX_CHUNKS chunks."""
+    cdef iovec iov[IOV_MAX_CHUNKS]
+    cdef int count = 0
+    cdef chunk_t* chunk = c.out.head
+    cdef size_t skip = c.out.sent
+    if chunk.next == NULL:
+        offered[0] = chunk.len - skip
+        return write(c.fd, &chunk.data[0] + skip, chunk.len - skip)
+    offered[0] = 0
+    while chunk != NULL and count < IOV_MAX_CHUNKS:
+        iov[count].iov_base = &chunk.data[0] + skip
+        iov[count].iov_len = chunk.len - skip
+        offered[0] += chunk.len - skip
+        skip = 0
+        count += 1
+        chunk = chunk.next
+    return writev(c.fd, iov, count)
+
+
+cdef void client_write(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef ssize_t n
+    cdef size_t offered = 0
+    if c.out.bytes > e.stats.largest_output:
+        e.stats.largest_output = c.out.bytes
+    while c.out.bytes > 0:
+        n = _write_some(c, &offered)
+        if n < 0:
+            if errno == EINTR:
+                continue
+            if errno == EAGAIN:
+                _want_writable(c, True)
+                client_check_output_limit(c)
+            else:
+                client_close_asap(c)
+            return
+        e.stats.writes += 1
+        e.stats.net_out += n
+        c.net_out += n
+        out_consume(&c.out, n)
+        if <size_t>n < offered:
+            _want_writable(c, True)  # the socket is full: trying again at once would only return EAGAIN
+            client_check_output_limit(c)
+            return
+    _want_writable(c, False)
+    c.soft_limit_on = False
+    if c.flags & CLIENT_CLOSE_AFTER_REPLY:
+        client_close_asap(c)
+
+
+cdef void client_check_output_limit(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef size_t hard = e.params.output_limit_hard[c.cls]
+    cdef size_t soft = e.params.output_limit_soft[c.cls]
+    cdef bint over = hard != 0 and c.out.bytes > hard
+    if soft != 0 and c.out.bytes > soft:
+        if not c.soft_limit_on:
+            c.soft_limit_on = True
+            c.soft_limit_since_ms = e.monotonic_ms
+        elif e.monotonic_ms - c.soft_limit_since_ms > e.params.output_limit_soft_seconds[c.cls] * 1000:
+            over = True
+    else:
+        c.soft_limit_on = False
+    if over and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_INTERNAL):
+        e.stats.output_buffer_disconnections += 1
+        client_close_asap(c)
+
+
+cdef size_t client_memory(client_t* c) noexcept nogil:
+    cdef size_t total = sizeof(client_t) + input_memory(&c.input)
+    cdef chunk_t* chunk = c.out.head
+    while chunk != NULL:
+        total += sizeof(chunk_t) + chunk.cap
+        chunk = chunk.next
+    return total
+
+
+cdef void clients_cron(engine_t* e) noexcept nogil:
+    cdef client_t* c = e.clients
+    cdef int64_t limit_ms = e.params.timeout * 1000
+    while c != NULL:
+        if c.out.bytes:
+            client_check_output_limit(c)
+        if (limit_ms and c.cls == CLASS_NORMAL and not c.flags & (CLIENT_BLOCKED | CLIENT_MONITOR)
+                and e.now_ms - c.last_interaction_ms > limit_ms):
+            client_close_asap(c)
+        c = c.next

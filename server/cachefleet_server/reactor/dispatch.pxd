@@ -1,0 +1,14 @@
+"""From a parsed request to an executed command: lookup, checks, call, statistics, propagation."""
+
+from cachefleet_server.core.engine cimport client_t, command_t, engine_t, protocol_t
+from cachefleet_server.resp.input cimport request_t
+
+cdef const protocol_t* resp_protocol() noexcept nogil
+cdef command_t* resolve(engine_t* e, const request_t* r) noexcept nogil
+    # The row of a request, a subcommand's where there is one; NULL if unknown.
+cdef bint is_barrier(const command_t* cmd) noexcept nogil
+    # What follows in the pipeline must not be parsed before this command has run.
+cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil  # checks, then queue or call
+cdef void call(client_t* c) noexcept nogil  # runs c.cmd; engine.call_fn
+cdef void parked_run(client_t* c) noexcept nogil  # CLIENT PAUSE is over
+cdef void parked_free(client_t* c) noexcept nogil

@@ -1,0 +1,331 @@
+"""From a parsed request to an executed command.
+
+`dispatch` is the gate: each refusal below is one `_refuse` with its text, in the order in which Valkey checks, because
+clients see the first that applies. `call` runs what passed, counts it and appends it to the journal.
+
+A refused command marks an open transaction as failed; a refused EXEC ends it.
+
+CLIENT PAUSE parks a request: its arguments are copied, the client is blocked, and when the pause ends the request is
+dispatched again before any further input is parsed. While a pause is on, batches hold one request, so nothing
+behind a parked request has been parsed.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy, strerror
+
+from cachefleet_server.commands.multi cimport exec_abort, multi_cmd_flags, multi_flag_error, multi_queue
+from cachefleet_server.core.command cimport command_find, command_find_sub
+from cachefleet_server.core.engine cimport (
+    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
+    CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_INTERNAL, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE,
+    CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_LOADING,
+    CMD_MAY_REPLICATE, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH, CMD_NO_MULTI, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
+    CMD_TRANSACTION, CMD_WRITE, arg_t)
+from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_OOM
+from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes
+from cachefleet_server.ds.intrin cimport cf_clz64, cf_cycles, cf_likely, cf_unlikely
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
+from cachefleet_server.keyspace.blocked cimport block_client
+from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
+from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
+from cachefleet_server.resp.input cimport input_limits_t, input_next
+from cachefleet_server.resp.writer cimport out_error
+
+cdef extern from * nogil:
+    """
+    #define ERR_MISCONF_RDB \
+        "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands " \
+        "that may modify the data set are disabled, because this instance is configured to report errors during " \
+        "writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Valkey logs for " \
+        "details about the RDB error."
+    #define ERR_NO_MULTI "ERR Command not allowed inside a transaction"
+    #define ERR_DEBUG_REFUSED \
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from " \
+        "a local connection, otherwise you need to set this option in the configuration file, and then restart the " \
+        "server."
+    """
+    const char* ERR_MISCONF_RDB
+    const char* ERR_NO_MULTI
+
+cdef enum:
+    SHOWN_MAX = 128  # bytes of a client's own words in an error
+
+cdef struct parked_t:  # one request, copied: the struct, argv and bytes in one allocation
+    command_t* cmd
+    request_t request
+
+# ---- the RESP protocol -------------------------------------------------------------------------
+
+cdef int _resp_next(client_t* c, request_t* out) noexcept nogil:
+    cdef input_limits_t limits
+    limits.bulk_max = c.engine.params.proto_max_bulk_len
+    limits.query_max = c.engine.params.client_query_buffer_limit
+    limits.authenticated = (c.flags & CLIENT_AUTHENTICATED) != 0
+    return input_next(&c.input, &limits, &c.engine.arena, out)
+
+
+cdef void _resp_error(client_t* c) noexcept nogil:
+    cdef char text[256]
+    cdef int n = snprintf(text, sizeof(text), b"ERR Protocol error: %s", c.input.error)
+    reply_error_bytes(c, text, n)
+    c.flags |= CLIENT_CLOSE_AFTER_REPLY
+
+
+cdef protocol_t RESP  # constant after import: the two functions of this protocol
+RESP.name = b"resp"
+RESP.next_fn = _resp_next
+RESP.error_fn = _resp_error
+
+
+cdef const protocol_t* resp_protocol() noexcept nogil:
+    return &RESP
+
+# ---- lookup -------------------------------------------------------------------------------------
+
+cdef command_t* resolve(engine_t* e, const request_t* r) noexcept nogil:
+    cdef command_t* cmd = command_find(e, r.argv[0].ptr, r.argv[0].len)
+    if cmd != NULL and cmd.flags & CMD_CONTAINER and r.argc > 1:
+        return command_find_sub(cmd, r.argv[1].ptr, r.argv[1].len)
+    return cmd
+
+
+cdef bint is_barrier(const command_t* cmd) noexcept nogil:
+    return cmd == NULL or cmd.fn == NULL or cmd.flags & CMD_BLOCKING != 0
+
+
+cdef void _reply_unknown(client_t* c) noexcept nogil:
+    """"unknown command" or "unknown subcommand", quoting at most SHOWN_MAX bytes of each and of all arguments."""
+    cdef char text[1024]
+    cdef int n, i
+    cdef size_t shown = 0
+    cdef size_t take
+    cdef arg_t* name = c.argv
+    cdef command_t* container = command_find(c.engine, name.ptr, name.len)
+    if container != NULL:
+        n = snprintf(
+            text, sizeof(text), b"ERR unknown subcommand '%.*s'. Try %.*s HELP.", <int>min(c.argv[1].len, SHOWN_MAX),
+            c.argv[1].ptr, <int>container.name_len, container.name)
+        for i in range(n - 6 - container.name_len, n - 6):  # the container's name in capitals
+            if b"a"[0] <= text[i] <= b"z"[0]:
+                text[i] = text[i] - 32
+        reply_error_bytes(c, text, n)
+        return
+    n = snprintf(
+        text, sizeof(text), b"ERR unknown command '%.*s', with args beginning with: ",
+        <int>min(name.len, SHOWN_MAX), name.ptr)
+    for i in range(1, c.argc):
+        if shown >= SHOWN_MAX:
+            break
+        take = min(c.argv[i].len, SHOWN_MAX - shown)
+        n += snprintf(text + n, sizeof(text) - n, b"'%.*s' ", <int>take, c.argv[i].ptr)
+        shown += take + 3
+    reply_error_bytes(c, text, n)
+
+# ---- checks ---------------------------------------------------------------------------------------
+
+cdef void _refuse(client_t* c, const char* text) noexcept nogil:
+    if c.cmd != NULL:
+        c.cmd.stats.rejected += 1
+        if c.cmd == c.engine.exec_command:
+            exec_abort(c, text)
+            return
+    multi_flag_error(c)
+    reply_error(c, text)
+
+
+cdef inline bint _arity_fits(const command_t* cmd, int argc) noexcept nogil:
+    return argc == cmd.arity if cmd.arity > 0 else argc >= -cmd.arity
+
+
+cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
+    cdef char text[160]
+    if cf_unlikely(c.cmd == NULL):
+        multi_flag_error(c)
+        _reply_unknown(c)
+        return False
+    if cf_unlikely(not _arity_fits(c.cmd, c.argc)):
+        snprintf(text, sizeof(text), b"ERR wrong number of arguments for '%s' command", c.cmd.name)
+        _refuse(c, text)
+        return False
+    return True
+
+
+cdef bint _disk_allows(client_t* c) noexcept nogil:
+    """Writes, and PING as the health check, are refused while the data cannot be made safe."""
+    cdef engine_t* e = c.engine
+    cdef char text[256]
+    if not (c.cmd.flags & CMD_WRITE or c.cmd == e.ping_command):
+        return True
+    if e.persist.bgsave_failed and e.persist.save_points and e.params.stop_writes_on_bgsave_error:
+        _refuse(c, ERR_MISCONF_RDB)
+        return False
+    if e.persist.aof_write_failed:
+        snprintf(text, sizeof(text), b"MISCONF Errors writing to the AOF file: %s", strerror(e.persist.aof_errno))
+        _refuse(c, text)
+        return False
+    return True
+
+
+cdef bint _memory_allows(client_t* c) noexcept nogil:
+    cdef uint64_t flags = c.cmd.flags
+    cdef bint full = evict_perform(c.engine) == EVICT_FAIL
+    if c.cmd == c.engine.exec_command:
+        flags |= multi_cmd_flags(c)
+    elif c.flags & CLIENT_MULTI:
+        flags |= CMD_DENYOOM  # queueing takes memory, whatever the command
+    if full and flags & CMD_DENYOOM and c.cmd != c.engine.discard_command:
+        _refuse(c, ERR_OOM)
+        return False
+    return True
+
+
+cdef bint _allowed(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef uint64_t flags = c.cmd.flags
+    if cf_unlikely(not c.flags & CLIENT_AUTHENTICATED) and not flags & CMD_NO_AUTH:
+        _refuse(c, ERR_NOAUTH)
+        return False
+    if c.flags & CLIENT_MULTI and flags & CMD_NO_MULTI:
+        _refuse(c, ERR_NO_MULTI)
+        return False
+    if e.params.maxmemory and not e.persist.loading and not _memory_allows(c):
+        return False
+    if not _disk_allows(c):
+        return False
+    if e.persist.loading and not flags & CMD_LOADING:
+        _refuse(c, ERR_LOADING)
+        return False
+    return True
+
+# ---- pausing ----------------------------------------------------------------------------------------
+
+cdef bint _paused(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    if e.now_ms >= e.paused_until_ms or c.cls == CLASS_REPLICA:
+        return False
+    if e.paused_all:
+        return True
+    return (c.cmd.flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 or (
+        c.cmd == e.exec_command and (multi_cmd_flags(c) & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0)
+
+
+cdef void _pause_over(client_t* c, bint timed_out) noexcept nogil:
+    pass  # the parked request is run by the reactor when it resumes the client
+
+
+cdef void _park(client_t* c) noexcept nogil:
+    cdef size_t bytes = sizeof(parked_t) + c.argc * sizeof(arg_t)
+    cdef int i
+    cdef char* at
+    cdef parked_t* p
+    for i in range(c.argc):
+        bytes += c.argv[i].len
+    p = <parked_t*>zmalloc(c.engine.heap, bytes)
+    p.cmd = c.cmd
+    p.request.argc = c.argc
+    p.request.argv = <arg_t*>(<char*>p + sizeof(parked_t))
+    p.request.raw = NULL
+    p.request.raw_len = 0
+    p.request.bytes = 0
+    at = <char*>(p.request.argv + c.argc)
+    for i in range(c.argc):
+        memcpy(at, c.argv[i].ptr, c.argv[i].len)
+        p.request.argv[i].ptr = at
+        p.request.argv[i].len = c.argv[i].len
+        p.request.argv[i].hash = c.argv[i].hash
+        p.request.bytes += c.argv[i].len
+        at += c.argv[i].len
+    c.parked = p
+    block_client(c, BLOCKED_PAUSE, 0, _pause_over)
+
+
+cdef void parked_run(client_t* c) noexcept nogil:
+    cdef parked_t* p = <parked_t*>c.parked
+    c.parked = NULL
+    dispatch(c, p.cmd, &p.request)
+    zfree(c.engine.heap, p)
+
+
+cdef void parked_free(client_t* c) noexcept nogil:
+    zfree(c.engine.heap, c.parked)
+    c.parked = NULL
+
+# ---- execution ----------------------------------------------------------------------------------------
+
+cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
+    cdef engine_t* e = c.engine
+    c.cmd = cmd
+    c.argc = r.argc
+    c.argv = r.argv
+    c.raw = r.raw
+    c.raw_len = r.raw_len
+    e.current = c
+    if cf_unlikely(e.persist.loading and c.flags & CLIENT_INTERNAL):
+        # Commands of the journal being loaded: they were checked when they first ran.
+        if _known_and_well_formed(c):
+            if c.flags & CLIENT_MULTI and cmd != e.exec_command and cmd != e.discard_command:
+                multi_queue(c)
+            else:
+                call(c)
+    elif _known_and_well_formed(c) and _allowed(c):
+        if cf_unlikely(e.paused_until_ms != 0) and _paused(c):
+            _park(c)
+            return
+        if c.flags & CLIENT_MULTI and not cmd.flags & CMD_TRANSACTION:
+            multi_queue(c)
+        else:
+            call(c)
+    if cf_unlikely(c.flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)):
+        _advance_reply_skip(c)
+    e.current = NULL
+
+
+cdef void _advance_reply_skip(client_t* c) noexcept nogil:
+    """CLIENT REPLY SKIP silences the command after it."""
+    c.flags &= ~<uint64_t>CLIENT_REPLY_SKIP
+    if c.flags & CLIENT_REPLY_SKIP_NEXT:
+        c.flags = (c.flags & ~<uint64_t>CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP
+
+
+cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef uint64_t ns = (cycles * e.ns_multiplier) >> 20
+    cdef uint64_t units = ns >> 10
+    cmd.stats.calls += 1
+    cmd.stats.cycles += cycles
+    # Bucket i: less than 2^i units of 1.024 us.
+    cmd.stats.histogram[64 - cf_clz64(units) if units else 0] += 1
+    e.stats.command_cycles += cycles
+    if cf_unlikely((c.flags & CLIENT_DEFERRED_REPLY_ERROR) != 0):
+        cmd.stats.failed += 1
+    if cf_unlikely(ns >= <uint64_t>e.slow_ns) and not cmd.flags & CMD_SKIP_SLOWLOG and e.slowlog_fn != NULL:
+        e.slowlog_fn(c, ns // 1000)
+
+
+cdef void call(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef command_t* cmd = c.cmd
+    cdef uint64_t dirty = e.persist.dirty
+    cdef uint64_t outer_start = e.last_cycles
+    cdef uint64_t now
+    cdef bint nested = (c.flags & CLIENT_EXECUTING) != 0
+    c.flags &= ~<uint64_t>(CLIENT_DEFERRED_REPLY_ERROR | CLIENT_PREVENT_PROPAGATE)
+    if cf_unlikely(e.monitor_count != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
+        e.monitor_fn(c)
+    if cf_likely(cmd.fn != NULL):
+        cmd.fn(c)
+    else:
+        e.python_fn(c)
+    now = cf_cycles()
+    _count(c, cmd, now - outer_start)
+    e.last_cycles = now  # one time stamp a command: the end of this one starts the next
+    c.commands += 1
+    c.last_cmd = cmd
+    e.stats.commands += 1
+    if e.persist.dirty != dirty and e.journal_enabled and not c.flags & CLIENT_PREVENT_PROPAGATE \
+            and cmd != e.exec_command:
+        if c.raw != NULL and not nested:
+            journal_raw(e, c.db.id, c.raw, c.raw_len)
+        else:
+            journal_command(e, c.db.id, c.argc, c.argv)

@@ -1,0 +1,318 @@
+"""The tick, in four phases over the ready clients.
+
+    read + parse   one epoll_wait, one read a client; requests collect in a batch of BATCH_MAX, of any clients.
+                   While parsing: row looked up, first keys hashed, their buckets prefetched.
+    execute        when the batch is full or the clients are through: entries prefetched, then one by one.
+    end of batch   once a tick: journal to AOF and replicas, expiry's fast cycle, one slice of background work.
+    write          one write a client.
+
+A client's requests stay in order because a batch is executed in order and is flushed before a client is read again.
+Rows that may block, switch something that parsing depends on, or run in Python are barriers: the batch is flushed after them
+before that client's input is parsed further.
+
+The shared input buffer: each read takes the place behind the last one. When less than READ_MAX is left, or the tick ends,
+the batch is flushed and every client that holds a place keeps its leftover bytes in memory of its own (`input_settle`).
+
+The epoll set is level-triggered and is itself polled by the outer loop, so a tick need not drain anything: what is left makes
+the next tick happen.
+"""
+
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint64_t
+
+from cachefleet_server.core.client cimport client_close_asap, engine_wake
+from cachefleet_server.core.clock cimport clock_refresh
+from cachefleet_server.core.engine cimport (
+    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_PENDING_READ,
+    CLIENT_PENDING_WRITE, CLIENT_PROTOCOL_ERROR, EVENTS_MAX, READ_MAX, SHARED_INPUT, command_t, pending_t)
+from cachefleet_server.core.reply cimport reply_client_ready
+from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element
+from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
+from cachefleet_server.ds.zmalloc cimport heap_used, zfree, zmalloc
+from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
+from cachefleet_server.keyspace.db cimport arg_hash, dbs_cron
+from cachefleet_server.keyspace.evict cimport evict_perform
+from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
+from cachefleet_server.reactor.connection cimport client_free, client_read, client_write, clients_cron
+from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_free, parked_run, resolve
+from cachefleet_server.reactor.epoll cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, close, epoll_create1,
+    epoll_ctl, epoll_event, epoll_wait, eventfd, read)
+from cachefleet_server.resp.input cimport INPUT_ERROR, INPUT_OK, arg_t, input_settle
+from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init
+
+cdef enum:
+    ARENA_ARGS = 4096  # arguments of one batch that need no memory of their own
+    PREFETCH_KEYS = 16  # keys of one request that are hashed ahead
+    CLIENTS_CRON_MS = 1000
+    CALIBRATE_US = 2000
+
+
+cdef int reactor_open(engine_t* e) noexcept nogil:
+    cdef epoll_event ev
+    e.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+    e.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    if e.epoll_fd < 0 or e.wake_fd < 0:
+        return errno
+    ev.events = EPOLLIN
+    ev.data.ptr = NULL
+    if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, e.wake_fd, &ev) != 0:
+        return errno
+    e.shared_input = <char*>zmalloc(e.heap, SHARED_INPUT + 64)
+    e.arena.heap = e.heap
+    e.arena.args = <arg_t*>zmalloc(e.heap, ARENA_ARGS * sizeof(arg_t))
+    e.arena.cap = ARENA_ARGS
+    e.arena.used = 0
+    chunk_pool_init(&e.chunks, e.heap)
+    clock_refresh(e)
+    _calibrate(e)
+    return 0
+
+
+cdef void _calibrate(engine_t* e) noexcept nogil:
+    """Cycles per microsecond, measured against the monotonic clock."""
+    cdef int64_t t0 = cf_monotonic_us()
+    cdef uint64_t c0 = cf_cycles()
+    cdef int64_t t1 = t0
+    while t1 - t0 < CALIBRATE_US:
+        t1 = cf_monotonic_us()
+    e.cycles_per_us = <double>(cf_cycles() - c0) / <double>(t1 - t0)
+    e.ns_multiplier = <uint64_t>(1000.0 / e.cycles_per_us * 1048576.0)
+    e.last_cycles = cf_cycles()
+
+
+cdef void reactor_close(engine_t* e) noexcept nogil:
+    while e.clients != NULL:
+        client_free(e.clients)
+    zfree(e.heap, e.shared_input)
+    zfree(e.heap, e.arena.args)
+    chunk_pool_free(&e.chunks)
+    if e.epoll_fd >= 0:
+        close(e.epoll_fd)
+    if e.wake_fd >= 0:
+        close(e.wake_fd)
+    e.epoll_fd = e.wake_fd = -1
+
+# ---- batch -------------------------------------------------------------------------------------------
+
+cdef inline void _prefetch_buckets(pending_t* p) noexcept nogil:
+    cdef command_t* cmd = p.cmd
+    cdef int i = cmd.keys.first
+    cdef int last = cmd.keys.last if cmd.keys.last >= 0 else p.request.argc + cmd.keys.last
+    cdef int left = PREFETCH_KEYS
+    cdef arg_t* argv = p.request.argv
+    if last >= p.request.argc:
+        last = p.request.argc - 1
+    while i <= last and left:
+        ht_prefetch_bucket(p.client.db.keys, arg_hash(p.client.engine, &argv[i]))
+        i += cmd.keys.step
+        left -= 1
+
+
+cdef inline void _prefetch_elements(pending_t* p) noexcept nogil:
+    cdef command_t* cmd = p.cmd
+    cdef int i = cmd.keys.first
+    cdef int last = cmd.keys.last if cmd.keys.last >= 0 else p.request.argc + cmd.keys.last
+    cdef int left = PREFETCH_KEYS
+    cdef arg_t* argv = p.request.argv
+    if last >= p.request.argc:
+        last = p.request.argc - 1
+    while i <= last and left:
+        ht_prefetch_element(p.client.db.keys, argv[i].hash)
+        i += cmd.keys.step
+        left -= 1
+
+
+cdef void _execute_batch(engine_t* e) noexcept nogil:
+    cdef int i
+    cdef pending_t* p
+    if e.batch_len == 0:
+        return
+    if e.batch_len > 1:
+        for i in range(e.batch_len):
+            p = &e.batch[i]
+            if p.cmd != NULL and p.cmd.keys.step:
+                _prefetch_elements(p)
+    e.stats.batches += 1
+    e.stats.batch_commands += e.batch_len
+    e.last_cycles = cf_cycles()
+    for i in range(e.batch_len):
+        p = &e.batch[i]
+        if cf_likely(not p.client.flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)):
+            dispatch(p.client, p.cmd, &p.request)
+    e.batch_len = 0
+    e.arena.used = 0
+
+
+cdef void _settle(engine_t* e) noexcept nogil:
+    cdef int i
+    _execute_batch(e)
+    for i in range(e.touched_count):
+        input_settle(&e.touched[i].input)
+    e.touched_count = 0
+    e.shared_used = 0
+
+# ---- read + parse -----------------------------------------------------------------------------------------
+
+cdef void _parse(client_t* c) noexcept nogil:
+    """All complete requests of a client into the batch, until it is blocked or goes away."""
+    cdef engine_t* e = c.engine
+    cdef pending_t* p
+    cdef int status
+    while not c.flags & (CLIENT_BLOCKED | CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY):
+        p = &e.batch[e.batch_len]
+        status = c.protocol.next_fn(c, &p.request)
+        if status != INPUT_OK:
+            if cf_unlikely(status == INPUT_ERROR):
+                _execute_batch(e)  # the replies of what came before the error go first
+                c.flags |= CLIENT_PROTOCOL_ERROR
+                c.protocol.error_fn(c)
+            return
+        if p.request.argc == 0:
+            continue
+        p.client = c
+        p.cmd = resolve(e, &p.request)
+        e.batch_len += 1
+        if is_barrier(p.cmd):
+            _execute_batch(e)
+            continue
+        if p.cmd.keys.step:
+            _prefetch_buckets(p)
+        if e.batch_len == BATCH_MAX or e.paused_until_ms:
+            _execute_batch(e)
+
+
+cdef inline void _touch(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    e.touched[e.touched_count] = c
+    e.touched_count += 1
+
+
+cdef void _read_and_parse(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    if SHARED_INPUT - e.shared_used < READ_MAX or e.touched_count == EVENTS_MAX:
+        _settle(e)
+    if client_read(c):
+        _touch(c)
+        if not c.flags & CLIENT_BLOCKED:
+            _parse(c)
+
+
+cdef void _resume(engine_t* e) noexcept nogil:
+    """Clients that were unblocked: their parked request first, then the input they had sent meanwhile."""
+    cdef client_t* c = e.resumed
+    cdef client_t* following
+    e.resumed = NULL
+    while c != NULL:
+        following = c.next_resumed
+        c.flags &= ~<uint64_t>CLIENT_PENDING_READ
+        c.next_resumed = NULL
+        if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_BLOCKED):
+            if c.parked != NULL:
+                parked_run(c)
+            if e.touched_count == EVENTS_MAX:
+                _settle(e)
+            _touch(c)
+            _parse(c)
+            _execute_batch(e)
+        c = following
+
+# ---- end of batch and write ----------------------------------------------------------------------------------
+
+cdef void end_of_batch(engine_t* e) noexcept nogil:
+    """What happens once a tick between execution and writing: replies leave only after the journal is safe."""
+    if e.journal.len and e.journal_fn != NULL:
+        e.journal_fn(e)
+    if e.slice_fn != NULL and e.slice_fn(e):
+        engine_wake(e)
+
+
+cdef void _write_replies(engine_t* e) noexcept nogil:
+    cdef client_t* c = e.pending_write
+    cdef client_t* following
+    e.pending_write = NULL
+    while c != NULL:
+        following = c.next_pending
+        c.next_pending = NULL
+        c.flags &= ~<uint64_t>CLIENT_PENDING_WRITE
+        if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_INTERNAL):
+            client_write(c)
+        c = following
+
+
+cdef void _close_flagged(engine_t* e) noexcept nogil:
+    cdef client_t* c = e.clients
+    cdef client_t* following
+    while c != NULL and e.close_count:
+        following = c.next
+        if c.flags & CLIENT_CLOSE_ASAP:
+            client_free(c)
+        c = following
+
+
+cdef inline void _finish(engine_t* e) noexcept nogil:
+    end_of_batch(e)
+    _write_replies(e)
+    if e.close_count:
+        _close_flagged(e)
+
+
+cdef void reactor_tick(engine_t* e) noexcept nogil:
+    cdef epoll_event events[EVENTS_MAX]
+    cdef uint64_t start = cf_cycles()
+    cdef uint64_t drained
+    cdef client_t* c
+    cdef int i
+    cdef int n = epoll_wait(e.epoll_fd, events, EVENTS_MAX, 0)
+    clock_refresh(e)
+    for i in range(n):
+        c = <client_t*>events[i].data.ptr
+        if c == NULL:
+            read(e.wake_fd, &drained, 8)
+            e.wake_pending = False
+            continue
+        if events[i].events & EPOLLOUT and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_WRITE):
+            reply_client_ready(c)
+        if events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP) and not c.flags & CLIENT_CLOSE_ASAP:
+            _read_and_parse(c)
+    if e.resumed != NULL:
+        _resume(e)
+    _settle(e)
+    expire_fast_cycle(e)
+    _finish(e)
+    e.stats.ticks += 1
+    e.stats.tick_cycles += cf_cycles() - start
+
+
+cdef void _end_pause(engine_t* e) noexcept nogil:
+    cdef client_t* c = e.clients
+    e.paused_until_ms = 0
+    while c != NULL:
+        if c.parked != NULL:
+            unblock_client(c, False)
+        c = c.next
+
+
+cdef void reactor_cron(engine_t* e) noexcept nogil:
+    cdef int64_t before = e.monotonic_ms
+    clock_refresh(e)
+    heap_used(e.heap)  # keeps the peak
+    blocked_timeouts(e)
+    if e.paused_until_ms and e.now_ms >= e.paused_until_ms:
+        _end_pause(e)
+    if e.monotonic_ms // CLIENTS_CRON_MS != e.clients_cron_ms // CLIENTS_CRON_MS:
+        e.clients_cron_ms = e.monotonic_ms
+        clients_cron(e)
+    if not e.persist.loading:
+        expire_slow_cycle(e)
+        if e.evicting:
+            evict_perform(e)
+        dbs_cron(e)
+    _finish(e)
+
+
+cdef void run_request(client_t* c, request_t* r) noexcept nogil:
+    cdef engine_t* e = c.engine
+    if r.argc:
+        e.last_cycles = cf_cycles()
+        dispatch(c, resolve(e, r), r)

@@ -7,7 +7,7 @@ cdef class Engine:
     cdef engine_t* ptr  # NULL after close()
     cdef client_t* internal  # the in-process client; no socket
     cdef readonly int epoll_fd
-    cdef readonly dict python_rows
+    cdef set tasks  # of rows that are awaited
     cdef object __weakref__
     cdef public object on_slow
     cdef public object on_large

@@ -31,7 +31,7 @@ from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, 
 from cachefleet_server.ds.zmalloc cimport heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, dbs_cron
-from cachefleet_server.keyspace.evict cimport evict_perform
+from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
 from cachefleet_server.reactor.connection cimport client_free, client_read, client_write, clients_cron
 from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_free, parked_run, resolve
@@ -305,8 +305,7 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
         clients_cron(e)
     if not e.persist.loading:
         expire_slow_cycle(e)
-        if e.evicting:
-            evict_perform(e)
+        evict_continue(e)
         dbs_cron(e)
     _finish(e)
 

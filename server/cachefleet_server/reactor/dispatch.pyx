@@ -104,7 +104,7 @@ cdef void _reply_unknown(client_t* c) noexcept nogil:
     cdef command_t* container = command_find(c.engine, name.ptr, name.len)
     if container != NULL:
         n = snprintf(
-            text, sizeof(text), b"ERR unknown subcommand '%.*s'. Try %.*s HELP.", <int>min(c.argv[1].len, SHOWN_MAX),
+            text, sizeof(text), b"ERR unknown subcommand '%.*s'. Try %.*s HELP.", <int>min(c.argv[1].len, <size_t>SHOWN_MAX),
             c.argv[1].ptr, <int>container.name_len, container.name)
         for i in range(n - 6 - container.name_len, n - 6):  # the container's name in capitals
             if b"a"[0] <= text[i] <= b"z"[0]:
@@ -113,7 +113,7 @@ cdef void _reply_unknown(client_t* c) noexcept nogil:
         return
     n = snprintf(
         text, sizeof(text), b"ERR unknown command '%.*s', with args beginning with: ",
-        <int>min(name.len, SHOWN_MAX), name.ptr)
+        <int>min(name.len, <size_t>SHOWN_MAX), name.ptr)
     for i in range(1, c.argc):
         if shown >= SHOWN_MAX:
             break

@@ -1,10 +1,12 @@
 """Build of the compiled engine. Metadata and tools live in pyproject.toml.
 
 Environment switches: CACHEFLEET_DEBUG (assertions, -O1), CACHEFLEET_SANITIZE (ASAN and UBSAN),
-CACHEFLEET_TRACE (line tracing for coverage), CACHEFLEET_TESTING (builds the `_testing` modules too).
+CACHEFLEET_TRACE (line tracing for coverage), CACHEFLEET_TESTING (builds the `_testing` modules too; so do
+in-place and editable builds).
 """
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -15,6 +17,8 @@ JOBS = os.cpu_count() or 1
 SANITIZE = bool(os.environ.get("CACHEFLEET_SANITIZE"))
 TRACE = bool(os.environ.get("CACHEFLEET_TRACE"))
 DEBUG = bool(os.environ.get("CACHEFLEET_DEBUG")) or SANITIZE or TRACE
+DEVELOPMENT = "--inplace" in sys.argv or "editable_wheel" in sys.argv
+TESTING = bool(os.environ.get("CACHEFLEET_TESTING")) or DEVELOPMENT
 
 cflags = ["-O2", "-g1", "-Wall", "-fno-strict-aliasing"]
 ldflags: list[str] = []
@@ -28,6 +32,10 @@ if SANITIZE:
     ldflags += [flag]
 if TRACE:
     macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
+
+
+def sources() -> list[Path]:
+    return [path for path in sorted(ROOT.rglob("*.pyx")) if TESTING or path.stem != "_testing"]
 
 
 def extension(path: Path) -> Extension:
@@ -44,7 +52,7 @@ def extension(path: Path) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(p) for p in sorted(ROOT.rglob("*.pyx"))],
+        [extension(p) for p in sources()],
         include_path=["server"],
         build_dir=None if TRACE else ("build/cython-debug" if DEBUG else "build/cython"),
         nthreads=JOBS,

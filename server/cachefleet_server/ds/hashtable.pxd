@@ -4,20 +4,22 @@
     +------+--------------+------------------------------------------+
     | meta | tags[7]      | slots[7]: element pointers               |
     +------+--------------+------------------------------------------+
-    meta: bit 7 = slots[6] is a pointer to an overflow bucket, not an element
+    meta: bit 7 = slots[6] is a pointer to an overflow bucket, not an element (tags[6] is 0 then)
           bits 0-2 = freeze version of the chain (kept in its head bucket only)
     tag: 0 = empty slot; else the hash's top byte (0 becomes 1). A lookup compares the 7 tags at
          once, so it touches an element only when 8 bits of its hash agree.
 
 Two tables while a resize is under way (`rehash_index` >= 0): each mutation moves one bucket of
-table 0. Elements are opaque; `key_of` finds an element's key. The table never frees elements unless
-told to. Bucket index = low bits of the hash; both tables are powers of two, so SCAN's
-reverse-binary cursor returns everything that is present from start to end of a scan.
+table 0. An element lies in table 1 exactly when its bucket of table 0 has been moved, so a lookup
+reads one chain, resize or not. Elements are opaque; `key_of` finds an element's key. The table never
+frees elements unless told to. Bucket index = low bits of the hash; both tables are powers of two, so
+SCAN's reverse-binary cursor returns everything that is present from start to end of a scan.
 
 Freezing (point-in-time iteration, DESIGN 3.6): while `freeze_fn` is set, each function that is about
 to change a chain whose version is not `version` first calls freeze_fn on it, once, then marks it. The
 iterator walks the chains the same way, so every chain is delivered exactly once, in the state it had
-when freezing began. In-place changes of an element must be announced with `ht_touch`.
+when freezing began. In-place changes of an element must be announced with `ht_touch`. Chains that are
+empty are never delivered. freeze_fn must not change the table.
 
 Cost: find, insert, remove O(1) expected; random O(1) expected; check O(n).
 """
@@ -25,11 +27,15 @@ Cost: find, insert, remove O(1) expected; random O(1) expected; check O(n).
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
-from cachefleet_server.ds.intrin cimport cf_prefetch, cf_unlikely
+from cachefleet_server.ds.intrin cimport (
+    cf_ctz64, cf_equal, cf_load64, cf_match_bytes, cf_prefetch, cf_unlikely
+)
 from cachefleet_server.ds.zmalloc cimport heap_t
 
 cdef enum:
     HT_SLOTS = 7
+    HT_CHILD = 0x80  # meta: slots[6] is the overflow bucket
+    HT_VERSION = 0x07  # meta: freeze version
 
 cdef struct ht_bucket_t:
     uint8_t meta
@@ -40,23 +46,38 @@ ctypedef const char* (*ht_key_fn)(const void* element, size_t* len) noexcept nog
 ctypedef void (*ht_each_fn)(void* ctx, void* element) noexcept nogil
 ctypedef void (*ht_freeze_fn)(void* ctx, hashtable_t* t, ht_bucket_t* head) noexcept nogil
 
+cdef struct ht_pool_t:  # overflow buckets of one table; given back as a whole with it
+    ht_bucket_t* free  # linked by slots[0]
+    ht_bucket_t* fresh  # never used ones of the newest slab
+    size_t fresh_count
+    void* slabs  # linked by their first word
+
 cdef struct hashtable_t:
     heap_t* heap
     ht_key_fn key_of
     const hash_seed_t* seed  # borrowed; outlives the table
     ht_bucket_t* tables[2]
-    uint64_t masks[2]  # bucket count - 1; meaningless while tables[i] is NULL
+    uint64_t masks[2]  # bucket count - 1; 0 while tables[i] is NULL
+    int64_t rehash_index  # next bucket of table 0 to move, or -1
+    ht_freeze_fn freeze_fn  # NULL when no frozen iteration is under way
     size_t used[2]  # elements
     size_t children[2]  # overflow buckets
-    int64_t rehash_index  # next bucket of table 0 to move, or -1
-    int resize_paused  # > 0: no resize begins and no rehash step runs (inside a scan callback)
+    int resize_paused  # > 0: no resize begins, no rehash step runs, no chain is compacted (inside a scan)
     uint8_t version  # freeze version, 0..7
+    uint8_t stale_versions  # how many older versions chains may still carry: freezes that ended early
     uint64_t layout_id  # changes when buckets change their index (resize begins or ends)
-    ht_freeze_fn freeze_fn  # NULL when no frozen iteration is under way
     void* freeze_ctx
+    uint64_t freeze_next[2]  # the frozen iteration's place in each table
+    size_t array_bytes  # what the arrays count for in heap.used: buckets not moved yet, or moved into
+    ht_pool_t pools[2]
 
 cdef hashtable_t* ht_new(heap_t* heap, ht_key_fn key_of, const hash_seed_t* seed) noexcept nogil
-cdef void ht_free(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil  # free_element may be NULL
+    # Owns no buckets before the first insert.
+cdef void ht_free(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil
+    # free_element may be NULL. The table must not be frozen: its owner ends the freeze (or hands the table
+    # over to whoever iterates) before. NULL is fine.
+cdef void ht_free_remote(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil
+    # The same on a helper thread (accounting by zfree_remote). The engine's thread no longer touches the table.
 
 cdef inline size_t ht_len(const hashtable_t* t) noexcept nogil:
     return t.used[0] + t.used[1]
@@ -64,55 +85,120 @@ cdef inline size_t ht_len(const hashtable_t* t) noexcept nogil:
 cdef inline uint64_t ht_hash(const hashtable_t* t, const char* key, size_t n) noexcept nogil:
     return hash_bytes(key, n, t.seed)
 
+cdef inline uint8_t ht_tag(uint64_t hash) noexcept nogil:
+    cdef uint8_t tag = hash >> 56
+    return tag | (tag == 0)
+
+cdef inline ht_bucket_t* ht_head(const hashtable_t* t, uint64_t hash) noexcept nogil:
+    """The one chain where this hash may lie; NULL when the table has no buckets yet."""
+    cdef uint64_t i = hash & t.masks[0]
+    if cf_unlikely(<int64_t>i < t.rehash_index):
+        return t.tables[1] + (hash & t.masks[1])
+    return t.tables[0] + i
+
+cdef inline uint64_t ht_matches(const ht_bucket_t* b, uint8_t tag) noexcept nogil:
+    """Bit 8 * i + 7 is set when tags[i] == tag (the low byte of the loaded word is meta)."""
+    return cf_match_bytes(cf_load64(b), tag) >> 8
+
 # Lookup. `hash` is always hash_bytes(key) with the table's seed.
-cdef void** ht_find(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil
-    # The slot that holds the element, or NULL. Valid until the next mutation of the table. A caller
-    # may store another pointer for the same key through it, after ht_touch.
-cdef void ht_prefetch_bucket(hashtable_t* t, uint64_t hash) noexcept nogil
-cdef void ht_prefetch_element(hashtable_t* t, uint64_t hash) noexcept nogil
-    # Second pass: matches the tags and prefetches two lines of the first candidate element.
+cdef void** ht_find_overflow(hashtable_t* t, ht_bucket_t* head, const char* key, size_t n, uint64_t hash) noexcept nogil
+
+cdef inline void** ht_find(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil:
+    """The slot that holds the element, or NULL. Valid until the next mutation of the table.
+
+    A caller may store another pointer for the same key through it, after ht_touch.
+    """
+    cdef ht_bucket_t* b = ht_head(t, hash)
+    cdef uint64_t m
+    cdef int i
+    cdef size_t len
+    cdef const char* found
+    if b == NULL:
+        return NULL
+    m = ht_matches(b, ht_tag(hash))
+    while m:
+        i = cf_ctz64(m) >> 3
+        found = t.key_of(b.slots[i], &len)
+        if len == n and cf_equal(found, key, n):
+            return &b.slots[i]
+        m &= m - 1
+    if b.meta & HT_CHILD:
+        return ht_find_overflow(t, b, key, n, hash)
+    return NULL
+
+cdef inline void ht_prefetch_bucket(hashtable_t* t, uint64_t hash) noexcept nogil:
+    cf_prefetch(ht_head(t, hash))
+
+cdef inline void ht_prefetch_element(hashtable_t* t, uint64_t hash) noexcept nogil:
+    """Second pass: matches the tags and prefetches two lines of the first candidate, or the overflow bucket."""
+    cdef ht_bucket_t* b = ht_head(t, hash)
+    cdef uint64_t m
+    cdef char* element
+    if b == NULL:
+        return
+    m = ht_matches(b, ht_tag(hash))
+    if m:
+        element = <char*>b.slots[cf_ctz64(m) >> 3]
+        cf_prefetch(element)
+        cf_prefetch(element + 64)
+    elif b.meta & HT_CHILD:
+        cf_prefetch(b.slots[HT_SLOTS - 1])
 
 cdef inline bint ht_holds(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
     """Whether this very pointer is stored under this hash. Never follows it: it may dangle."""
-    cdef ht_bucket_t* b
-    cdef int i, side
-    for side in range(2):
-        if t.tables[side] == NULL:
-            continue
-        b = &t.tables[side][hash & t.masks[side]]
-        while b != NULL:
-            for i in range(HT_SLOTS - (b.meta >> 7)):
-                if b.tags[i] and b.slots[i] == element:
-                    return True
-            b = <ht_bucket_t*>b.slots[6] if b.meta & 0x80 else NULL
+    cdef ht_bucket_t* b = ht_head(t, hash)
+    cdef int i
+    while b != NULL:
+        for i in range(HT_SLOTS):
+            if b.tags[i] and b.slots[i] == element:
+                return True
+        b = <ht_bucket_t*>b.slots[HT_SLOTS - 1] if b.meta & HT_CHILD else NULL
     return False
 
 # Mutation.
 cdef void ht_insert(hashtable_t* t, void* element, uint64_t hash) noexcept nogil  # key must be absent
 cdef void* ht_remove(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil  # element or NULL
-cdef void ht_touch(hashtable_t* t, uint64_t hash) noexcept nogil  # before an in-place change; cheap unless frozen
 cdef void ht_clear(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil
+    # Empties the table and gives its buckets back. Must not be frozen (see ht_free), nor inside a scan.
+cdef void ht_deliver(hashtable_t* t, ht_bucket_t* head) noexcept nogil  # freeze_fn on one chain, and marks it
+
+cdef inline void ht_will_change(hashtable_t* t, ht_bucket_t* head) noexcept nogil:
+    if cf_unlikely(t.freeze_fn != NULL) and (head.meta & HT_VERSION) != t.version:
+        ht_deliver(t, head)
+
+cdef inline void ht_touch(hashtable_t* t, uint64_t hash) noexcept nogil:
+    """Before an in-place change of the element with this hash. Moves nothing: slots stay valid."""
+    cdef ht_bucket_t* head
+    if cf_unlikely(t.freeze_fn != NULL):
+        head = ht_head(t, hash)
+        if head != NULL:
+            ht_will_change(t, head)
 
 # Size.
 cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil  # room for n elements without resizing on the way
 cdef bint ht_rehash_steps(hashtable_t* t, size_t steps) noexcept nogil  # true while more is to do
-cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil  # cron: begins a shrink when nearly empty
+cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil
+    # Cron: begins a shrink when nearly empty (removals begin one themselves). True while a resize is under way.
 cdef size_t ht_memory(const hashtable_t* t) noexcept nogil  # bytes of buckets and header
 cdef size_t ht_slots(const hashtable_t* t) noexcept nogil  # slots in both tables' head buckets
 
 # Iteration.
 cdef uint64_t ht_scan(hashtable_t* t, uint64_t cursor, ht_each_fn fn, void* ctx) noexcept nogil
-    # Delivers the chains of one cursor; 0 starts and means the end. fn may delete the delivered element.
+    # Delivers the chains of one cursor; 0 starts and means the end. fn may delete the delivered element,
+    # and insert and remove others.
 cdef void* ht_random(hashtable_t* t, uint64_t* rng) noexcept nogil  # fair; NULL when empty
 cdef size_t ht_sample(hashtable_t* t, void** out, size_t n, uint64_t* rng) noexcept nogil
-    # Up to n elements from neighbouring buckets, fast and not fair: for eviction.
+    # Up to n different elements from neighbouring buckets, fast and not fair: for eviction. At least one unless
+    # the table is empty. Prefetches the first line of each.
 cdef void ht_bucket_each(ht_bucket_t* head, ht_each_fn fn, void* ctx) noexcept nogil  # elements of one chain
 
 # Frozen iteration. One at a time a table.
 cdef void ht_freeze_begin(hashtable_t* t, ht_freeze_fn fn, void* ctx) noexcept nogil
 cdef bint ht_freeze_step(hashtable_t* t, uint64_t* position, size_t chains) noexcept nogil
-    # Delivers up to `chains` chains that were not delivered yet; *position starts at 0; true while more is left.
-cdef void ht_freeze_end(hashtable_t* t) noexcept nogil  # also after an early end; O(1) unless 7 ended early
+    # Delivers up to `chains` chains that were not delivered yet, looking at no more than 8 times as many; true
+    # while more is left. *position counts the buckets looked at (progress only: the table knows its place).
+cdef void ht_freeze_end(hashtable_t* t) noexcept nogil
+    # Also after an early end, which delivers nothing more. O(1), but every 7th early end in a row is O(buckets).
 
 cdef int ht_check(hashtable_t* t) noexcept nogil  # 0, or the number of the first broken invariant (see .pyx)
 

@@ -63,11 +63,34 @@ static inline int64_t cf_monotonic_us(void) {
 static inline void cf_atomic_add(size_t *p, size_t n) { __atomic_fetch_add(p, n, __ATOMIC_RELAXED); }
 static inline size_t cf_atomic_get(const size_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 
-/* 0x80 in every byte of `word` that equals `tag`; the carry makes a byte just above a match a
- * possible false positive, which callers weed out by comparing keys. */
+/* 0x80 in every byte of `word` that equals `tag`, 0 elsewhere. Exact: no carry crosses a byte, so an
+ * empty slot can never pass for a match. */
 static inline uint64_t cf_match_bytes(uint64_t word, uint8_t tag) {
+    const uint64_t low = 0x7f7f7f7f7f7f7f7full;
     uint64_t x = word ^ (0x0101010101010101ull * tag);
-    return (x - 0x0101010101010101ull) & ~x & 0x8080808080808080ull;
+    return ~(((x & low) + low) | x | low);
+}
+
+/* Equality of two byte strings, inline: a call of memcmp costs more than comparing a usual key. */
+static inline int cf_equal(const char *a, const char *b, size_t n) {
+    if (n >= 8) {
+        if (n > 64) return memcmp(a, b, n) == 0;
+        const char *last = a + n - 8;
+        if (cf_load64(last) != cf_load64(b + n - 8)) return 0;
+        for (; a < last; a += 8, b += 8)
+            if (cf_load64(a) != cf_load64(b)) return 0;
+        return 1;
+    }
+    if (n >= 4) return cf_load32(a) == cf_load32(b) && cf_load32(a + n - 4) == cf_load32(b + n - 4);
+    return n == 0 || (a[0] == b[0] && a[n >> 1] == b[n >> 1] && a[n - 1] == b[n - 1]);
+}
+
+/* The bits of v in reverse order. */
+static inline uint64_t cf_reverse64(uint64_t v) {
+    v = ((v >> 1) & 0x5555555555555555ull) | ((v & 0x5555555555555555ull) << 1);
+    v = ((v >> 2) & 0x3333333333333333ull) | ((v & 0x3333333333333333ull) << 2);
+    v = ((v >> 4) & 0x0f0f0f0f0f0f0f0full) | ((v & 0x0f0f0f0f0f0f0f0full) << 4);
+    return __builtin_bswap64(v);
 }
 
 #endif

@@ -24,3 +24,5 @@ cdef extern from "intrin.h" nogil:
     void cf_atomic_add(size_t* p, size_t n)
     size_t cf_atomic_get(const size_t* p)
     uint64_t cf_match_bytes(uint64_t word, uint8_t tag)
+    bint cf_equal(const char* a, const char* b, size_t n)
+    uint64_t cf_reverse64(uint64_t v)

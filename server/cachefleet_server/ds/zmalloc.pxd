@@ -6,6 +6,9 @@ several engines in one process are accounted apart. `used` belongs to the engine
 thread that frees uses `zfree_remote`, whose bytes are subtracted on reading.
 Out of memory is not an operating error here: the process says so and aborts, as Redis does.
 `ztry_malloc` returns NULL instead, for sizes that a client chose.
+
+Large zeroed arrays (hash tables) come from `array_new`: not accounted here, because their pages cost
+nothing before they are touched; the owner accounts what it uses.
 """
 
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -20,6 +23,17 @@ cdef struct heap_t:
 cdef heap_t* heap_new() noexcept nogil
 cdef void heap_free(heap_t* h) noexcept nogil
 cdef void oom_abort(size_t n) noexcept nogil
+
+cdef void* array_new(size_t n) noexcept nogil
+    # n zero bytes, aligned to 64. From ARRAY_MAP_MIN on it is a mapping of its own: creating it takes microseconds
+    # at any size; its pages are zeroed when first touched, as huge pages where the system allows.
+cdef void array_drop(void* p, size_t n, size_t offset) noexcept nogil
+    # Bytes before `offset` (a multiple of ARRAY_DROP) are not needed again: gives the last ARRAY_DROP of them back.
+cdef void array_free(void* p, size_t n) noexcept nogil  # the same n as in array_new; NULL is fine
+
+cdef enum:
+    ARRAY_MAP_MIN = 256 * 1024  # bytes
+    ARRAY_DROP = 2 * 1024 * 1024  # bytes; a huge page
 
 cdef inline size_t heap_used(heap_t* h) noexcept nogil:
     cdef size_t n = h.used - cf_atomic_get(&h.freed_remote)

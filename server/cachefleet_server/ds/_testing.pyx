@@ -1,0 +1,291 @@
+"""The structures of ds/ as Python classes, for tests and benchmarks. Development builds only.
+
+Every class has `check()`, which raises AssertionError with the number of the broken invariant.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
+
+from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
+from cachefleet_server.ds.hashtable cimport *
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zmalloc
+
+
+# ---- hash table ----------------------------------------------------------------------------------
+
+cdef struct item_t:
+    int64_t value
+    size_t klen
+    char key[1]
+
+
+cdef const char* _item_key(const void* element, size_t* n) noexcept nogil:
+    cdef const item_t* item = <const item_t*>element
+    n[0] = item.klen
+    return &item.key[0]
+
+
+cdef item_t* _item_new(heap_t* heap, const char* key, size_t n, int64_t value) noexcept nogil:
+    cdef item_t* item = <item_t*>zmalloc(heap, sizeof(item_t) + n)
+    item.value = value
+    item.klen = n
+    memcpy(&item.key[0], key, n)
+    return item
+
+
+cdef void _item_free(void* ctx, void* element) noexcept nogil:
+    zfree(<heap_t*>ctx, element)
+
+
+cdef tuple _pair(const item_t* item):
+    return (item.key[:item.klen], item.value)
+
+
+cdef void _collect(void* ctx, void* element) noexcept with gil:
+    (<list>ctx).append(_pair(<const item_t*>element))
+
+
+cdef void _deliver(void* ctx, hashtable_t* t, ht_bucket_t* head) noexcept with gil:
+    cdef list chain = []
+    ht_bucket_each(head, _collect, <void*>chain)
+    (<list>ctx).append(chain)
+
+
+cdef void _remove_some(void* ctx, void* element) noexcept with gil:
+    """Scan callback: reports the element, then lets Python say which keys to remove and insert."""
+    cdef HashTable table = <HashTable>ctx
+    cdef tuple pair = _pair(<const item_t*>element)
+    remove, insert = table.scan_fn(pair[0], pair[1])
+    table.scanned.append(pair)
+    for key in remove:
+        table.remove(key)
+    for key, value in insert:
+        table.insert(key, value)
+
+
+cdef class HashTable:
+    cdef heap_t* heap
+    cdef hash_seed_t seed
+    cdef hashtable_t* t
+    cdef uint64_t rng
+    cdef uint64_t position
+    cdef list delivered
+    cdef list scanned
+    cdef object scan_fn
+
+    def __cinit__(self, uint64_t seed_a=1, uint64_t seed_b=2, uint64_t rng=0):
+        self.heap = heap_new()
+        self.seed.a = seed_a
+        self.seed.b = seed_b
+        self.rng = rng
+        self.t = ht_new(self.heap, _item_key, &self.seed)
+
+    def __dealloc__(self):
+        ht_free(self.t, _item_free, self.heap)
+        heap_free(self.heap)
+
+    def __len__(self):
+        return ht_len(self.t)
+
+    def close(self):
+        """Frees the table and returns the bytes that were not given back."""
+        ht_free(self.t, _item_free, self.heap)
+        left = heap_used(self.heap)
+        self.t = ht_new(self.heap, _item_key, &self.seed)
+        return left
+
+    def check(self):
+        cdef int error = ht_check(self.t)
+        if error:
+            raise AssertionError(f"hash table invariant {error} is broken")
+
+    def insert(self, bytes key, int64_t value):
+        cdef uint64_t hash = ht_hash(self.t, key, len(key))
+        if ht_find(self.t, key, len(key), hash) != NULL:
+            raise KeyError(key)
+        ht_insert(self.t, _item_new(self.heap, key, len(key), value), hash)
+
+    def find(self, bytes key):
+        cdef uint64_t hash = ht_hash(self.t, key, len(key))
+        ht_prefetch_bucket(self.t, hash)
+        ht_prefetch_element(self.t, hash)
+        cdef void** slot = ht_find(self.t, key, len(key), hash)
+        return None if slot == NULL else (<item_t*>slot[0]).value
+
+    def update(self, bytes key, int64_t value, bint move):
+        """Changes the value in place, or through a new element in the same slot."""
+        cdef uint64_t hash = ht_hash(self.t, key, len(key))
+        cdef void** slot = ht_find(self.t, key, len(key), hash)
+        if slot == NULL:
+            raise KeyError(key)
+        ht_touch(self.t, hash)
+        if move:
+            zfree(self.heap, slot[0])
+            slot[0] = _item_new(self.heap, key, len(key), value)
+        else:
+            (<item_t*>slot[0]).value = value
+
+    def remove(self, bytes key):
+        """The removed value, or None."""
+        cdef item_t* item = <item_t*>ht_remove(self.t, key, len(key), ht_hash(self.t, key, len(key)))
+        if item == NULL:
+            return None
+        value = item.value
+        zfree(self.heap, item)
+        return value
+
+    def clear(self):
+        ht_clear(self.t, _item_free, self.heap)
+
+    def reserve(self, size_t n):
+        ht_reserve(self.t, n)
+
+    def rehash_steps(self, size_t n):
+        return bool(ht_rehash_steps(self.t, n))
+
+    def resize_if_needed(self):
+        return bool(ht_resize_if_needed(self.t))
+
+    def scan(self, uint64_t cursor):
+        cdef list out = []
+        cursor = ht_scan(self.t, cursor, _collect, <void*>out)
+        return cursor, out
+
+    def scan_changing(self, uint64_t cursor, fn):
+        """fn(key, value) -> (keys to remove, pairs to insert), called for each element that is delivered."""
+        self.scan_fn = fn
+        self.scanned = []
+        cursor = ht_scan(self.t, cursor, _remove_some, <void*>self)
+        self.scan_fn = None
+        return cursor, self.scanned
+
+    def random(self):
+        cdef void* element = ht_random(self.t, &self.rng)
+        return None if element == NULL else _pair(<item_t*>element)
+
+    def sample(self, size_t n):
+        cdef void** out = <void**>zmalloc(self.heap, (n + 1) * sizeof(void*))
+        cdef size_t found = ht_sample(self.t, out, n, &self.rng)
+        result = [_pair(<item_t*>out[i]) for i in range(found)]
+        zfree(self.heap, out)
+        return result
+
+    def freeze_begin(self):
+        self.delivered = []
+        self.position = 0
+        ht_freeze_begin(self.t, _deliver, <void*>self.delivered)
+
+    def freeze_step(self, size_t chains):
+        return bool(ht_freeze_step(self.t, &self.position, chains))
+
+    def freeze_end(self):
+        """The chains delivered since freeze_begin."""
+        ht_freeze_end(self.t)
+        return self.delivered
+
+    @property
+    def heap_used(self):
+        return heap_used(self.heap)
+
+    @property
+    def memory(self):
+        return ht_memory(self.t)
+
+    @property
+    def slots(self):
+        return ht_slots(self.t)
+
+    @property
+    def children(self):
+        return self.t.children[0] + self.t.children[1]
+
+    @property
+    def rehashing(self):
+        return self.t.rehash_index >= 0
+
+    @property
+    def layout_id(self):
+        return self.t.layout_id
+
+    @property
+    def stale_versions(self):
+        return self.t.stale_versions
+
+
+def bench_hashtable(size_t n, int batch):
+    """ns per operation over n random 16-byte keys: a dict of phase -> ns. batch > 0: lookups in batches, with prefetch."""
+    cdef heap_t* heap = heap_new()
+    cdef hash_seed_t seed
+    cdef uint64_t rng = 42
+    cdef char key[16]
+    cdef uint64_t keys[64]
+    cdef uint64_t hashes[64]
+    cdef size_t i, j, step
+    cdef int64_t t0, worst_us, now, before
+    cdef uint64_t sum = 0
+    cdef hashtable_t* t
+    cdef item_t* item
+    cdef void** slot
+    cdef item_t** items = <item_t**>zmalloc(heap, n * sizeof(void*))
+    result = {}
+    seed.a = 0x1234567
+    seed.b = 0x89abcdef
+    t = ht_new(heap, _item_key, &seed)
+    memcpy(key, b"key:0000", 8)
+    for i in range(n):
+        memcpy(key + 8, &i, 8)
+        items[i] = _item_new(heap, key, 16, i)
+    with nogil:
+        t0 = cf_monotonic_us()
+        before = t0
+        worst_us = 0
+        for i in range(n):
+            ht_insert(t, items[i], hash_bytes(&items[i].key[0], 16, &seed))
+            if i % 64 == 0:
+                now = cf_monotonic_us()
+                worst_us = max(worst_us, now - before)
+                before = now
+        t0 = cf_monotonic_us() - t0
+    result["insert"] = t0 * 1000 / n
+    result["insert_worst_64_us"] = worst_us
+    result["bytes_per_element"] = ht_memory(t) / n
+    result["children_per_bucket"] = (t.children[0] + t.children[1]) / (ht_slots(t) / 7)
+    step = batch if batch else 1
+    with nogil:
+        t0 = cf_monotonic_us()
+        for i in range(n // step):
+            for j in range(step):
+                keys[j] = rng_next(&rng) % n
+                memcpy(key + 8, &keys[j], 8)
+                hashes[j] = hash_bytes(key, 16, &seed)
+                if batch:
+                    ht_prefetch_bucket(t, hashes[j])
+            if batch:
+                for j in range(step):
+                    ht_prefetch_element(t, hashes[j])
+            for j in range(step):
+                memcpy(key + 8, &keys[j], 8)
+                slot = ht_find(t, key, 16, hashes[j])
+                sum += (<item_t*>slot[0]).value
+        t0 = cf_monotonic_us() - t0
+    result["find"] = t0 * 1000 / n
+    result["sum"] = sum
+    with nogil:
+        t0 = cf_monotonic_us()
+        for i in range(100000):
+            ht_random(t, &rng)
+        t0 = cf_monotonic_us() - t0
+    result["random"] = t0 / 100
+    with nogil:
+        t0 = cf_monotonic_us()
+        for i in range(n):
+            # A permutation: the multiplier is odd and n is even, so take any order that touches memory at random.
+            j = (i * 1000003) % n
+            if items[j] != NULL:
+                item = <item_t*>ht_remove(t, &items[j].key[0], 16, hash_bytes(&items[j].key[0], 16, &seed))
+                items[j] = NULL
+        t0 = cf_monotonic_us() - t0
+    result["remove"] = t0 * 1000 / n
+    result["left"] = ht_len(t)
+    return result

@@ -1,0 +1,117 @@
+# `make help` lists what there is. Everything happens in a virtual environment of the project's own.
+
+VENV ?= .venv
+PORT ?= 6379
+METRICS_PORT ?= 9121
+DATA ?= data
+SEED ?=
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check -q
+PYTEST := $(PY) -m pytest $(if $(SEED),--seed $(SEED))
+FUZZ_SECONDS ?= 600
+export VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit build dev lint asan fuzz differential bench bench-quick dist clean check-build check-test
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# -- using it
+
+run: $(VENV)/.server ## Install and start a server with persistence and metrics (PORT=6379 METRICS_PORT=9121 DATA=data)
+	@mkdir -p $(DATA)
+	@echo
+	@echo "  Connect:   redis-cli -p $(PORT)      or any Redis client, redis://127.0.0.1:$(PORT)"
+	@echo "  Metrics:   curl http://127.0.0.1:$(METRICS_PORT)/metrics    (/healthz, /readyz)"
+	@echo "  Data:      $(DATA)/   append-only file, one fsync a second; Ctrl-C saves and stops"
+	@echo
+	@exec $(BIN)/cachefleet-server --bind 127.0.0.1 --port $(PORT) --dir $(DATA) --appendonly yes \
+	  --metrics-port $(METRICS_PORT)
+
+# -- working on it
+
+test: dev check-test ## Everything: sanitizers, fuzzing for a minute, all tests
+	$(MAKE) asan
+	$(MAKE) fuzz FUZZ_SECONDS=60
+	$(PYTEST) tests
+
+unit: dev ## Laws of the tree and unit tests: the loop under a minute
+	$(PYTEST) -q tests/tidy tests/unit
+
+build: $(VENV)/.server ## Compile what changed, in place
+	$(PY) setup.py -q build_ext --inplace
+
+dev: $(VENV)/.dev build ## The environment for working on it: tests, linters, peers
+
+lint: dev ## ruff, cython-lint, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint server
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+asan: $(VENV)/.dev ## Unit tests of the engine under the address and undefined-behaviour sanitizers
+	tests/asan.sh
+
+fuzz: $(VENV)/.dev ## Fuzz the parser, RESTORE and the RDB loader under sanitizers (FUZZ_SECONDS=600)
+	tests/fuzz.sh $(FUZZ_SECONDS)
+
+differential: dev check-test ## The same random commands to our server and the real Valkey (SEED=n repeats a run)
+	$(PYTEST) tests/differential
+
+bench: dev check-test ## CPU per operation beside Valkey, Redis and the kernel's floor (about 15 minutes)
+	$(PY) tests/perf/bench.py
+
+bench-quick: dev check-test ## The same in under 3 minutes, with fewer cases
+	$(PY) tests/perf/bench.py --quick
+
+dist: $(VENV)/.dev ## Source archive and wheel in dist/
+	$(PIP) install build
+	$(PY) -m build --no-isolation
+
+clean: ## Remove everything that was built (not data/)
+	rm -rf build dist $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find server operator tests -name '*.so' -delete
+	find server operator tests -name __pycache__ -prune -exec rm -rf {} +
+	find server -name '*.pyx' | sed 's/pyx$$/c/' | xargs -r rm -f
+
+# -- how the environment comes about
+
+# Debian's names of what is missing, in the one line that installs it.
+define NEED
+missing=""; need() { missing="$$missing $$1"; }
+endef
+define ASK
+[ -z "$$missing" ] || { echo "Something is missing; this installs it:" >&2; \
+  echo "  $$( [ "$$(id -u)" = 0 ] || echo 'sudo ' )apt-get install -y$$missing" >&2; exit 1; }
+endef
+
+check-build:
+	@$(NEED); \
+	command -v $(PYTHON) >/dev/null || need python3; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need python3-venv; \
+	$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || need python3-dev; \
+	command -v cc >/dev/null || need gcc; \
+	echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || need libc6-dev; \
+	$(ASK)
+
+check-test:
+	@$(NEED); \
+	command -v redis-server >/dev/null || need redis-server; \
+	command -v redis-cli >/dev/null || need redis-tools; \
+	$(ASK)
+
+$(VENV)/bin/python: | check-build
+	$(PYTHON) -m venv $(VENV)
+
+# The build tools are installed first and isolation is off, so that later builds are incremental and offline.
+$(VENV)/.server: $(VENV)/bin/python pyproject.toml setup.py
+	$(PIP) install "setuptools>=77" "Cython>=3.1,<4"
+	$(PIP) install --no-build-isolation -e ".[server]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server pyproject.toml
+	$(PIP) install --no-build-isolation -e ".[dev]"
+	@touch $@

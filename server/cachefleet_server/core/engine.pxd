@@ -185,6 +185,9 @@ cdef struct client_t:
     uint64_t commands
     command_t* last_cmd
     void (*unblock_fn)(client_t* c, bint timed_out) noexcept nogil  # how to reply when a wait ends
+    uint64_t wait_offset  # BLOCKED_WAIT (commands/wait.pyx): everything up to here must be safe ...
+    int64_t wait_replicas  # ... on so many replicas ...
+    bint wait_local  # ... and, WAITAOF, on the own disk
 
 # ---- parameters and counters ---------------------------------------------------------------------
 
@@ -315,6 +318,8 @@ cdef struct persist_t:
     bint save_points  # at least one `save` parameter
     bint aof_write_failed  # MISCONF for writes
     int aof_errno
+    uint64_t aof_offset  # journal bytes handed to the AOF since the start; what WAITAOF waits for ...
+    uint64_t aof_fsynced_offset  # ... and how many of them are on disk. After it grew: engine.fsynced_fn
     bint rdb_uncompressed  # rdbcompression no: strings are stored plain in DUMP and snapshots
     bint flush_save  # set by FLUSHALL: with save points, the file on disk should be replaced soon
     uint64_t dirty  # changes since the last save
@@ -436,6 +441,7 @@ cdef struct engine_t:
     bint (*journal_fn)(engine_t* e) noexcept nogil  # persistence: end of tick; false = the write failed, replies of writers become errors
     void (*notify_fn)(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
     bint (*slice_fn)(engine_t* e) noexcept nogil  # a bounded slice of background work (snapshot); true = call again soon
+    void (*fsynced_fn)(engine_t* e) noexcept nogil  # WAITAOF: aof_fsynced_offset grew, or the AOF was switched off
     void (*slowlog_fn)(client_t* c, uint64_t duration_us) noexcept nogil
     void (*monitor_fn)(client_t* c) noexcept nogil
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil

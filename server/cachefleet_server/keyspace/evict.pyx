@@ -24,13 +24,13 @@ from posix.unistd cimport usleep
 
 from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.engine cimport (
-    EVICTION_POOL, POLICY_ALLKEYS, POLICY_LFU, POLICY_LRU, POLICY_NOEVICTION, POLICY_RANDOM, POLICY_TTL, arg_t,
+    EVICTION_POOL, POLICY_ALLKEYS, POLICY_LFU, POLICY_NOEVICTION, POLICY_RANDOM, POLICY_TTL, arg_t,
     db_t, engine_t, eviction_candidate_t)
 from cachefleet_server.core.entry cimport (
-    E_EXPIRE, LRU_BITS_MASK, entry_expire, entry_key, entry_lru, entry_set_lru, entry_t)
+    LRU_BITS_MASK, entry_expire, entry_key, entry_lru, entry_set_lru, entry_t)
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_holds, ht_len, ht_prefetch_bucket, ht_random, ht_sample, rng_next)
+    hashtable_t, ht_holds, ht_len, ht_random, ht_sample, rng_next)
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_prefetch
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.keyspace.db cimport NOTIFY_EVICTED, db_unlink, notify, signal_modified
@@ -213,12 +213,12 @@ cdef entry_t* _choose_ranked(engine_t* e, db_t** db, uint64_t* hash) noexcept no
 
 cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
     """Databases take turns, so that each pays."""
-    cdef int tried
+    cdef int _tried
     cdef const char* key
     cdef size_t nk
     cdef hashtable_t* table
     cdef entry_t* victim
-    for tried in range(e.db_count):
+    for _tried in range(e.db_count):
         e.eviction.next_db = (e.eviction.next_db + 1) % e.db_count
         table = _sampled_table(&e.dbs[e.eviction.next_db])
         if ht_len(table) == 0:

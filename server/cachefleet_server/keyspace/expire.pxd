@@ -15,4 +15,4 @@ cdef inline bint entry_is_expired(const engine_t* e, const entry_t* entry) noexc
 cdef void expire_now(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil
     # Deletes an expired key: journal, notification, statistics.
 cdef void expire_slow_cycle(engine_t* e) noexcept nogil  # from cron
-cdef void expire_fast_cycle(engine_t* e) noexcept nogil  # at the end of a tick; costs one comparison when nothing is due
+cdef void expire_fast_cycle(engine_t* e) noexcept nogil  # at the end of a tick; one comparison when nothing is due

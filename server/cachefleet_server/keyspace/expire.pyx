@@ -10,9 +10,8 @@ holds the loop longer than a slice:
               <= 1 ms                                (ticks)          <= 1 ms
 
 A slice stays with a database while more than `10 - effort` percent of what it samples is expired, for then
-walking on pays; else it goes to the next one. Every 1/hz s at least one slice runs; while one is behind, the next ones run at the
-ends of ticks, which the slice itself calls for. So 250 000 expiring keys a second are deleted
-as they expire, in steps of a millisecond.
+walking on pays; else it goes to the next one. Every 1/hz s at least one slice runs; while one is behind, the next ones run
+at the ends of ticks. So 250 000 expiring keys a second are deleted as they expire, in steps of a millisecond.
 
 Elements of a few buckets are gathered first, then prefetched, then checked: the walk is bound by
 cache misses, and this overlaps them.
@@ -141,12 +140,12 @@ cdef void _slice(engine_t* e, int64_t limit_us) noexcept nogil:
     cdef uint64_t cycles = cf_cycles()
     cdef int64_t start = cf_monotonic_us()
     cdef int64_t took_us
-    cdef int i
+    cdef int _i
     cdef bint done = True
     cdef tally_t tally
     tally.sampled = 0
     tally.expired = 0
-    for i in range(e.db_count):
+    for _i in range(e.db_count):
         if e.expiry.next_db >= e.db_count:
             e.expiry.next_db = 0
         if ht_len(e.dbs[e.expiry.next_db].expires):

@@ -1,0 +1,125 @@
+"""WAIT and WAITAOF: until all writes so far are on replicas, or on disk.
+
+"So far" is the journal's end when the command runs, counted in bytes: what was handed to the AOF plus what this tick
+has added. The AOF reports what it has fsynced in persist.aof_fsynced_offset and calls engine.fsynced_fn, which answers
+the clients whose wait is over. Without replicas nobody acknowledges, so waiting for them ends with the time-out.
+
+Inside EXEC nothing blocks: the reply is what is true at that moment.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+from cachefleet_server.core.command cimport command_row
+from cachefleet_server.core.engine cimport BLOCKED_WAIT, CLIENT_EXECUTING, arg_t, client_t, engine_t
+from cachefleet_server.core.reply cimport arg_int64, reply_array, reply_error, reply_int
+from cachefleet_server.ds.number cimport chars_to_int64
+from cachefleet_server.keyspace.blocked cimport block_client, unblock_client
+
+cdef extern from *:
+    """
+    #define ERR_NO_AOF "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+    """
+    const char* ERR_NO_AOF
+
+
+cdef inline uint64_t _written_offset(const engine_t* e) noexcept nogil:
+    return e.persist.aof_offset + e.journal.len
+
+
+cdef inline bint _is_local(const client_t* c) noexcept nogil:
+    return c.engine.persist.aof_enabled and c.engine.persist.aof_fsynced_offset >= c.wait_offset
+
+
+cdef inline int64_t _replicas(const client_t* c) noexcept nogil:
+    """How many replicas have acknowledged wait_offset. Nobody replicates yet."""
+    return 0
+
+
+cdef bint _timeout_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil:
+    cdef int64_t v
+    if not chars_to_int64(a.ptr, a.len, &v):
+        reply_error(c, b"ERR timeout is not an integer or out of range")
+        return False
+    if v < 0:
+        reply_error(c, b"ERR timeout is negative")
+        return False
+    if v > INT64_MAX - c.engine.now_ms:
+        reply_error(c, b"ERR timeout is out of range")
+        return False
+    until_ms[0] = v + c.engine.now_ms if v else 0
+    return True
+
+
+cdef void _wait_over(client_t* c, bint timed_out) noexcept nogil:
+    reply_int(c, _replicas(c))
+
+
+cdef void _waitaof_over(client_t* c, bint timed_out) noexcept nogil:
+    if c.wait_local and not c.engine.persist.aof_enabled:
+        reply_error(c, ERR_NO_AOF)
+        return
+    reply_array(c, 2)
+    reply_int(c, _is_local(c))
+    reply_int(c, _replicas(c))
+
+
+cdef bint _is_over(const client_t* c) noexcept nogil:
+    return (not c.wait_local or _is_local(c)) and _replicas(c) >= c.wait_replicas
+
+
+cdef void wait_command(client_t* c) noexcept nogil:
+    cdef int64_t until_ms = 0
+    if not arg_int64(c, &c.argv[1], &c.wait_replicas) or not _timeout_or_reply(c, &c.argv[2], &until_ms):
+        return
+    c.wait_local = False
+    c.wait_offset = _written_offset(c.engine)
+    if _is_over(c) or c.flags & CLIENT_EXECUTING:
+        _wait_over(c, False)
+    else:
+        block_client(c, BLOCKED_WAIT, until_ms, _wait_over)
+
+
+cdef void waitaof_command(client_t* c) noexcept nogil:
+    cdef int64_t local, until_ms = 0
+    if not arg_int64(c, &c.argv[1], &local):
+        return
+    if not 0 <= local <= 1:
+        reply_error(c, b"ERR value is out of range, value must between 0 and 1")
+        return
+    if not chars_to_int64(c.argv[2].ptr, c.argv[2].len, &c.wait_replicas) or c.wait_replicas < 0:
+        reply_error(c, b"ERR value is out of range, must be positive")
+        return
+    if not _timeout_or_reply(c, &c.argv[3], &until_ms):
+        return
+    c.wait_local = local != 0
+    c.wait_offset = _written_offset(c.engine)
+    if _is_over(c) or c.flags & CLIENT_EXECUTING or (c.wait_local and not c.engine.persist.aof_enabled):
+        _waitaof_over(c, False)
+    else:
+        block_client(c, BLOCKED_WAIT, until_ms, _waitaof_over)
+
+
+cdef void _fsynced(engine_t* e) noexcept nogil:
+    """Answers whose wait is over. Linear in the clients, but only while somebody waits."""
+    cdef client_t* c = e.clients
+    cdef client_t* following
+    if e.blocked_count == 0:
+        return
+    while c != NULL:
+        following = c.next
+        if c.blocked == BLOCKED_WAIT and c.unblock_fn == _waitaof_over \
+                and (_is_over(c) or (c.wait_local and not e.persist.aof_enabled)):
+            unblock_client(c, False)
+        c = following
+
+
+cdef int register_wait(engine_t* e) except -1:
+    """Adds this family's rows to the engine's command table."""
+    cdef str tips = "generic {} O(1); tips request_policy:all_shards response_policy:agg_min"
+    e.fsynced_fn = _fsynced
+    command_row(e, wait_command, "wait", 3, "blocking", "connection", "", tips.format("3.0.0"),
+                "Waits until replicas have acknowledged all writes so far.", "numreplicas:integer timeout:integer")
+    command_row(e, waitaof_command, "waitaof", 4, "blocking", "connection", "", tips.format("7.2.0"),
+                "Waits until all writes so far are on the disk of this server, of replicas, or both.",
+                "numlocal:integer numreplicas:integer timeout:integer")
+    return 0

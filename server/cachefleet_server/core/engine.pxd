@@ -354,6 +354,17 @@ cdef struct eviction_t:  # keyspace/evict.pyx
     int64_t exceeded_since_us  # monotonic; 0 while below the limit
     size_t uncounted_bytes  # memory besides the journal that maxmemory does not count: replica and AOF buffers
 
+# ---- errors ------------------------------------------------------------------------------------------
+
+cdef enum:
+    ERROR_PREFIXES_MAX = 128  # kinds of errors counted apart; what comes later counts as "ERRORSTATS_OVERFLOW"
+    ERROR_PREFIX_MAX = 30  # bytes; a longer first word counts as "ERR"
+
+cdef struct error_stat_t:  # replies whose text began with this word (INFO errorstats)
+    char prefix[31]
+    uint8_t len
+    uint64_t count
+
 # ---- the engine ------------------------------------------------------------------------------------
 
 cdef enum:
@@ -377,6 +388,9 @@ cdef struct engine_t:
     type_ops_t types[16]  # OBJ_*
     params_t params
     stats_t stats
+    error_stat_t errors[128]  # ERROR_PREFIXES_MAX; filled by core/reply.pyx, cleared by setting error_kinds to 0
+    int error_kinds
+    uint64_t errors_overflow
     persist_t persist
     # time; refreshed once a tick and, inside commands, only by blocking ones
     int64_t now_ms  # unix time

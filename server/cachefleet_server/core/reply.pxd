@@ -17,9 +17,10 @@ from cachefleet_server.resp.writer cimport (
 cdef void reply_error(client_t* c, const char* text) noexcept nogil
 cdef void reply_error_bytes(client_t* c, const char* text, size_t n) noexcept nogil
 cdef void reply_error_format(client_t* c, const char* format, const char* a, size_t na) noexcept nogil
-    # Replaces the first %s by at most 128 bytes of a.
+    # Replaces the first %s by at most 128 bytes of a. `format` has fewer than 384 bytes.
 cdef void reply_syntax_error(client_t* c) noexcept nogil
 cdef void reply_wrong_arity(client_t* c) noexcept nogil
+cdef void reply_protocol_error(client_t* c) noexcept nogil  # c.input.error; the client is closed after it
 cdef void reply_client_ready(client_t* c) noexcept nogil  # puts c on the list of clients to write to
 
 cdef inline bint reply_begin(client_t* c) noexcept nogil:

@@ -16,6 +16,9 @@ INPUT_BIG_AHEAD.
 Life of a request: `input_next` returns INPUT_OK and fills request_t; its argv is valid until
 `input_settle` or the next `input_next` of the same connection that is called after `input_settle`;
 several requests of one connection may be pending at once (batching), each with its own argv in the arena.
+
+A connection's turn: input_read_space, read(2), input_arrived (if n > 0), input_next until it is not INPUT_OK,
+execution, input_settle. Reading again before input_settle is not allowed: the buffers may move.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -29,6 +32,8 @@ cdef enum:
     INPUT_BIG = 32768  # bytes; bulks of this size get memory of their own
     INPUT_BIG_AHEAD = 1048576  # bytes allocated for a promised bulk before its first byte came
     INPUT_INLINE_MAX = 65536  # bytes of an inline request or of a length line
+    INPUT_COPY_MAX = 512  # bytes of leftovers that move to the shared buffer before any read
+    INPUT_OWN_ROOM = 16384  # bytes of room offered behind larger leftovers
     INPUT_PREAUTH_BULK_MAX = 16384  # bytes, unauthenticated clients
     INPUT_PREAUTH_MULTIBULK_MAX = 10
 
@@ -48,7 +53,7 @@ cdef struct arg_arena_t:  # argv storage of a batch; reset by the reactor after 
     size_t cap  # fixed while a batch is pending: pointers stay valid; larger requests own their argv
 
 cdef struct request_t:
-    int argc  # 0 for an empty inline line: skip it
+    int argc  # 0 for an empty inline line or an empty multibulk: skip it
     arg_t* argv
     const char* raw  # the request's own bytes when it came as canonical RESP in one piece, else NULL
     size_t raw_len
@@ -56,8 +61,9 @@ cdef struct request_t:
 
 cdef struct input_limits_t:
     size_t bulk_max  # proto-max-bulk-len
-    size_t query_max  # client-query-buffer-limit
     bint authenticated  # false: pre-auth limits
+
+cdef struct partial_t  # private to input.pyx
 
 cdef struct input_t:
     heap_t* heap
@@ -66,21 +72,26 @@ cdef struct input_t:
     size_t pos
     char* own  # NULL while idle
     size_t own_cap
-    void* partial  # progress of an incomplete multibulk (private to input.pyx), else NULL
-    const char* error  # static text, set with INPUT_ERROR
-    bint shared  # buf lies in the shared buffer
+    partial_t* partial  # progress of an incomplete request and memory of pending ones, else NULL
+    const char* error  # set with INPUT_ERROR; NUL-terminated, but may also contain a NUL that the client sent
+    uint32_t error_len
+    bint busy  # buf[pos] is inside an incomplete request, whose start and state are in `partial`
+    size_t last_arrival  # bytes of the latest read
 
 cdef void input_init(input_t* in_, heap_t* heap) noexcept nogil
 cdef void input_free(input_t* in_) noexcept nogil
 cdef char* input_read_space(input_t* in_, char* shared, size_t shared_cap, size_t* cap) noexcept nogil
     # Where the next read should go and how much fits: the rest of a big argument, the tail of the own
-    # buffer when there are leftovers, or `shared`.
-cdef void input_received(input_t* in_, char* where, size_t n) noexcept nogil  # n bytes arrived at `where`
+    # buffer when there are long leftovers, or `shared`, behind short leftovers that are copied to its front.
+cdef size_t input_arrived(input_t* in_, char* where, size_t n) noexcept nogil
+    # n > 0 bytes arrived at `where`. Returns how many bytes from `shared` on are in use until input_settle:
+    # leftovers and n when the read went there, else 0.
 cdef int input_next(input_t* in_, const input_limits_t* limits, arg_arena_t* arena, request_t* out) noexcept nogil
 cdef void input_settle(input_t* in_) noexcept nogil
     # No pending request points into the buffers any more: keep leftovers in `own`, drop what is not needed.
 cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil
     # The blob that holds exactly this argument, now the caller's (freed with zfree), or NULL.
-cdef size_t input_pending(const input_t* in_) noexcept nogil  # unparsed bytes held, for query-buffer accounting
+cdef size_t input_pending(const input_t* in_) noexcept nogil
+    # Bytes held and not parsed yet, with the bookkeeping of an incomplete request: what the query-buffer limit is for.
 cdef size_t input_memory(const input_t* in_) noexcept nogil  # bytes owned by this connection
 cdef int input_check(const input_t* in_) noexcept nogil  # 0 when the invariants hold

@@ -4,17 +4,28 @@ An `out_t` is one connection's pending output. Chunks come from a pool that all 
 engine share and go back when they are drained, so an idle connection owns none. `bytes` is what has
 not been written to the socket yet.
 
+    out_t.head --> [ sent | pending ] --> [ pending ] --> ... --> [ pending | room ] <-- out_t.tail
+
+A pooled chunk is CHUNK_SIZE bytes. What is larger than one gets a chunk of exactly its size, which
+is freed when it is drained. The functions that nearly every command ends with (bulk strings, small
+integers) are inline here: reserve once in the tail, write digits and payload, report once.
+
 `resp` (2 or 3) is an argument where the two protocols differ; in RESP2 maps are flat arrays, sets and
 pushes arrays, doubles and big numbers bulk strings, booleans integers, null `$-1` or `*-1`.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
 
+from cachefleet_server.ds.intrin cimport cf_likely
 from cachefleet_server.ds.zmalloc cimport heap_t
 
 cdef enum:
     CHUNK_SIZE = 16384  # bytes of a pooled chunk, header included
     CHUNK_POOL_MAX = 512  # chunks kept free
+    ZERO = 48  # the digit
+    OUT_HEADER_MAX = 24  # bytes of a type byte, an int64 and CRLF, rounded up
+    OUT_BULK_INLINE_MAX = 999  # bytes; longer bulk strings go through out_bulk_long
 
 cdef struct chunk_t:
     chunk_t* next
@@ -35,7 +46,7 @@ cdef struct out_t:
     size_t bytes  # bytes pending in all chunks
 
 cdef struct mark_t:  # a place in the output where an aggregate header will be inserted
-    chunk_t* chunk
+    chunk_t* chunk  # NULL: the output was empty
     size_t offset
 
 cdef void chunk_pool_init(chunk_pool_t* p, heap_t* heap) noexcept nogil
@@ -44,8 +55,9 @@ cdef void out_init(out_t* o, chunk_pool_t* pool) noexcept nogil
 cdef void out_clear(out_t* o) noexcept nogil  # drops everything pending
 cdef char* out_grow(out_t* o, size_t n) noexcept nogil  # slow path of out_reserve
 cdef void out_consume(out_t* o, size_t n) noexcept nogil  # n bytes went to the socket
-cdef void out_raw(out_t* o, const void* p, size_t n) noexcept nogil
-cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil
+cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil  # slow path of out_raw
+cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil  # appends src's pending bytes
+cdef size_t out_memory(const out_t* o) noexcept nogil  # bytes of the chunks, for client memory and its limits
 
 cdef inline char* out_reserve(out_t* o, size_t n) noexcept nogil:
     """n contiguous writable bytes. The caller fills a prefix and reports it with out_added."""
@@ -57,12 +69,70 @@ cdef inline void out_added(out_t* o, size_t n) noexcept nogil:
     o.tail.len += n
     o.bytes += n
 
+cdef inline void out_raw(out_t* o, const void* p, size_t n) noexcept nogil:
+    """Bytes that are RESP already; they may be split over chunks."""
+    if cf_likely(o.tail != NULL and o.tail.cap - o.tail.len >= n):
+        memcpy(&o.tail.data[0] + o.tail.len, p, n)
+        out_added(o, n)
+    else:
+        out_raw_split(o, p, n)
+
+cdef void out_header(out_t* o, char type_byte, int64_t n) noexcept nogil  # type byte, number, CRLF
+cdef void out_bulk_long(out_t* o, const void* p, size_t n) noexcept nogil  # out_bulk of any size
 cdef void out_simple(out_t* o, const char* text) noexcept nogil  # "+text\r\n"; text without CR or LF
 cdef void out_error(out_t* o, const char* text, size_t n) noexcept nogil  # "-text\r\n"; CR and LF become spaces
-cdef void out_int(out_t* o, int64_t v) noexcept nogil
-cdef void out_bulk(out_t* o, const void* p, size_t n) noexcept nogil
-cdef void out_null(out_t* o, int resp) noexcept nogil  # "$-1" or "_"
-cdef void out_null_array(out_t* o, int resp) noexcept nogil  # "*-1" or "_"
+
+cdef inline void out_int(out_t* o, int64_t v) noexcept nogil:
+    cdef char* q
+    if <uint64_t>v <= 9:  # counts and flags: the replies of DEL, EXISTS, EXPIRE, SETNX ...
+        q = out_reserve(o, 4)
+        q[0] = b':'
+        q[1] = <char>(ZERO + v)
+        q[2] = b'\r'
+        q[3] = b'\n'
+        out_added(o, 4)
+    else:
+        out_header(o, b':', v)
+
+cdef inline void out_bulk(out_t* o, const void* p, size_t n) noexcept nogil:
+    cdef char* start
+    cdef char* q
+    if n > OUT_BULK_INLINE_MAX:
+        out_bulk_long(o, p, n)
+        return
+    start = out_reserve(o, n + 8)  # '$', three digits, twice CRLF
+    q = start
+    q[0] = b'$'
+    q += 1
+    if n >= 10:
+        if n >= 100:
+            q[0] = <char>(ZERO + n // 100)
+            q += 1
+        q[0] = <char>(ZERO + n // 10 % 10)
+        q += 1
+    q[0] = <char>(ZERO + n % 10)
+    q[1] = b'\r'
+    q[2] = b'\n'
+    q += 3
+    if n:  # an empty value may be NULL
+        memcpy(q, p, n)
+        q += n
+    q[0] = b'\r'
+    q[1] = b'\n'
+    out_added(o, q + 2 - start)
+
+cdef inline void out_null(out_t* o, int resp) noexcept nogil:  # "$-1" or "_"
+    if resp == 3:
+        out_raw(o, b"_\r\n", 3)
+    else:
+        out_raw(o, b"$-1\r\n", 5)
+
+cdef inline void out_null_array(out_t* o, int resp) noexcept nogil:  # "*-1" or "_"
+    if resp == 3:
+        out_raw(o, b"_\r\n", 3)
+    else:
+        out_raw(o, b"*-1\r\n", 5)
+
 cdef void out_bool(out_t* o, int resp, bint v) noexcept nogil
 cdef void out_double(out_t* o, int resp, double v) noexcept nogil
 cdef void out_bignum(out_t* o, int resp, const char* p, size_t n) noexcept nogil
@@ -73,7 +143,8 @@ cdef void out_set(out_t* o, int resp, int64_t n) noexcept nogil
 cdef void out_push(out_t* o, int resp, int64_t n) noexcept nogil
 cdef void out_attribute(out_t* o, int64_t pairs) noexcept nogil  # RESP3 only
 
-# Aggregates whose length is known only afterwards: mark, write the elements, then insert the header.
+# Aggregates whose length is known only afterwards: mark, write the elements, then insert the header. Marks nest;
+# the inner header is inserted before the outer one. Nothing may be consumed while a mark is in use.
 cdef mark_t out_mark(out_t* o) noexcept nogil
 cdef void out_insert(out_t* o, mark_t m, char type_byte, int64_t n) noexcept nogil  # type_byte: '*', '%', '~', '>'
 cdef void out_truncate(out_t* o, mark_t m) noexcept nogil  # drops everything written since the mark

@@ -1,0 +1,355 @@
+"""Replies to bytes: chunks, their pool, and the RESP forms that are not inline; see writer.pxd.
+
+Ownership: an out_t owns its chunks, from head to tail. A chunk of CHUNK_SIZE returns to the pool, up to
+CHUNK_POOL_MAX of them; others are freed. `cap` tells the two apart.
+"""
+
+from libc.math cimport INFINITY, isnan
+from libc.string cimport memchr, memmove, strlen
+
+from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, double_to_chars
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
+
+cdef enum:
+    POOLED_CAP = CHUNK_SIZE - sizeof(chunk_t)
+
+
+# ---- chunks --------------------------------------------------------------------------------------
+
+cdef void chunk_pool_init(chunk_pool_t* p, heap_t* heap) noexcept nogil:
+    p.heap = heap
+    p.free = NULL
+    p.free_count = 0
+
+
+cdef void chunk_pool_free(chunk_pool_t* p) noexcept nogil:
+    """Frees the pooled chunks; every out_t must be clear by now."""
+    cdef chunk_t* c
+    while p.free != NULL:
+        c = p.free
+        p.free = c.next
+        zfree(p.heap, c)
+    p.free_count = 0
+
+
+cdef chunk_t* chunk_new(chunk_pool_t* p, size_t n) noexcept nogil:
+    """An empty chunk with room for n bytes, owned by the caller."""
+    cdef chunk_t* c = p.free
+    if n > POOLED_CAP:
+        c = <chunk_t*>zmalloc(p.heap, sizeof(chunk_t) + n)
+        c.cap = n
+    elif c != NULL:
+        p.free = c.next
+        p.free_count -= 1
+    else:
+        c = <chunk_t*>zmalloc(p.heap, CHUNK_SIZE)
+        c.cap = POOLED_CAP
+    c.next = NULL
+    c.len = 0
+    return c
+
+
+cdef void chunk_drop(chunk_pool_t* p, chunk_t* c) noexcept nogil:
+    if c.cap == POOLED_CAP and p.free_count < CHUNK_POOL_MAX:
+        c.next = p.free
+        p.free = c
+        p.free_count += 1
+    else:
+        zfree(p.heap, c)
+
+
+cdef void out_init(out_t* o, chunk_pool_t* pool) noexcept nogil:
+    o.pool = pool
+    o.head = NULL
+    o.tail = NULL
+    o.sent = 0
+    o.bytes = 0
+
+
+cdef void out_clear(out_t* o) noexcept nogil:
+    cdef chunk_t* c
+    while o.head != NULL:
+        c = o.head
+        o.head = c.next
+        chunk_drop(o.pool, c)
+    o.tail = NULL
+    o.sent = 0
+    o.bytes = 0
+
+
+cdef char* out_grow(out_t* o, size_t n) noexcept nogil:
+    """A new tail with room for n bytes. The old tail's room is lost; reserve little and split what is long."""
+    cdef chunk_t* c = chunk_new(o.pool, n)
+    if o.tail == NULL:
+        o.head = c
+        o.sent = 0
+    else:
+        o.tail.next = c
+    o.tail = c
+    return &c.data[0]
+
+
+cdef void out_consume(out_t* o, size_t n) noexcept nogil:
+    cdef chunk_t* c
+    o.bytes -= n
+    while n:
+        c = o.head
+        if n < c.len - o.sent:
+            o.sent += n
+            return
+        n -= c.len - o.sent
+        o.sent = 0
+        o.head = c.next
+        chunk_drop(o.pool, c)
+    if o.bytes == 0:  # also drops a tail that was reserved but never written to
+        out_clear(o)
+
+
+cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil:
+    """Fills the tail, then puts the rest into one chunk."""
+    cdef size_t part = 0
+    if o.tail != NULL:
+        part = o.tail.cap - o.tail.len
+        if part > n:
+            part = n
+    if part:
+        memcpy(&o.tail.data[0] + o.tail.len, p, part)
+        out_added(o, part)
+    if n > part:
+        memcpy(out_grow(o, n - part), <const char*>p + part, n - part)
+        out_added(o, n - part)
+
+
+cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil:
+    cdef const chunk_t* c = src.head
+    cdef size_t skip = src.sent
+    while c != NULL:
+        out_raw(dst, &c.data[0] + skip, c.len - skip)
+        skip = 0
+        c = c.next
+
+
+cdef size_t out_memory(const out_t* o) noexcept nogil:
+    cdef const chunk_t* c = o.head
+    cdef size_t total = 0
+    while c != NULL:
+        total += sizeof(chunk_t) + c.cap
+        c = c.next
+    return total
+
+
+# ---- RESP ----------------------------------------------------------------------------------------
+
+cdef inline int number_length(uint64_t v) noexcept nogil:
+    cdef int n = 1
+    while v >= 10000:
+        v //= 10000
+        n += 4
+    return n + (v >= 10) + (v >= 100) + (v >= 1000)
+
+
+cdef inline char* put_header(char* q, char type_byte, int64_t n) noexcept nogil:
+    """Writes at most OUT_HEADER_MAX bytes; returns their end."""
+    cdef uint64_t v = <uint64_t>n
+    cdef char* end
+    q[0] = type_byte
+    q += 1
+    if n < 0:
+        q[0] = b'-'
+        q += 1
+        v = 0 - v
+    q += number_length(v)
+    end = q
+    while True:
+        q -= 1
+        q[0] = <char>(ZERO + v % 10)
+        v //= 10
+        if v == 0:
+            break
+    end[0] = b'\r'
+    end[1] = b'\n'
+    return end + 2
+
+
+cdef void out_header(out_t* o, char type_byte, int64_t n) noexcept nogil:
+    cdef char* q = out_reserve(o, OUT_HEADER_MAX)
+    out_added(o, put_header(q, type_byte, n) - q)
+
+
+cdef void out_bulk_long(out_t* o, const void* p, size_t n) noexcept nogil:
+    """Bulk string of any size; the payload may be split over chunks."""
+    out_header(o, b'$', <int64_t>n)
+    out_raw(o, p, n)
+    out_raw(o, b"\r\n", 2)
+
+
+cdef void out_simple(out_t* o, const char* text) noexcept nogil:
+    cdef size_t n = strlen(text)
+    cdef char* q = out_reserve(o, n + 3)
+    q[0] = b'+'
+    memcpy(q + 1, text, n)
+    q[n + 1] = b'\r'
+    q[n + 2] = b'\n'
+    out_added(o, n + 3)
+
+
+cdef void out_error(out_t* o, const char* text, size_t n) noexcept nogil:
+    cdef char* q = out_reserve(o, n + 3)
+    cdef size_t i
+    q[0] = b'-'
+    for i in range(n):
+        q[i + 1] = b' ' if text[i] == b'\r' or text[i] == b'\n' else text[i]
+    q[n + 1] = b'\r'
+    q[n + 2] = b'\n'
+    out_added(o, n + 3)
+
+
+cdef void out_bool(out_t* o, int resp, bint v) noexcept nogil:
+    if resp == 3:
+        out_raw(o, b"#t\r\n" if v else b"#f\r\n", 4)
+    else:
+        out_int(o, v)
+
+
+cdef void out_double(out_t* o, int resp, double v) noexcept nogil:
+    cdef char text[NUMBER_CHARS_MAX]
+    cdef int n
+    if isnan(v):  # whatever its sign
+        memcpy(text, b"nan", 3)
+        n = 3
+    elif v == INFINITY or v == -INFINITY:
+        n = 3 if v > 0 else 4
+        memcpy(text, b"inf" if v > 0 else b"-inf", n)
+    else:
+        n = double_to_chars(text, v)
+    if resp == 3:
+        out_raw(o, b",", 1)
+        out_raw(o, text, n)
+        out_raw(o, b"\r\n", 2)
+    else:
+        out_bulk(o, text, n)
+
+
+cdef void out_bignum(out_t* o, int resp, const char* p, size_t n) noexcept nogil:
+    if resp == 3:
+        out_raw(o, b"(", 1)
+        out_raw(o, p, n)
+        out_raw(o, b"\r\n", 2)
+    else:
+        out_bulk(o, p, n)
+
+
+cdef void out_verbatim(out_t* o, int resp, const char* format3, const char* p, size_t n) noexcept nogil:
+    if resp == 3:
+        out_header(o, b'=', <int64_t>n + 4)
+        out_raw(o, format3, 3)
+        out_raw(o, b":", 1)
+        out_raw(o, p, n)
+        out_raw(o, b"\r\n", 2)
+    else:
+        out_bulk(o, p, n)
+
+
+cdef void out_array(out_t* o, int64_t n) noexcept nogil:
+    out_header(o, b'*', n)
+
+
+cdef void out_map(out_t* o, int resp, int64_t pairs) noexcept nogil:
+    if resp == 3:
+        out_header(o, b'%', pairs)
+    else:
+        out_header(o, b'*', 2 * pairs)
+
+
+cdef void out_set(out_t* o, int resp, int64_t n) noexcept nogil:
+    out_header(o, b'~' if resp == 3 else b'*', n)
+
+
+cdef void out_push(out_t* o, int resp, int64_t n) noexcept nogil:
+    out_header(o, b'>' if resp == 3 else b'*', n)
+
+
+cdef void out_attribute(out_t* o, int64_t pairs) noexcept nogil:
+    out_header(o, b'|', pairs)
+
+
+# ---- aggregates of unknown length ------------------------------------------------------------------
+
+cdef mark_t out_mark(out_t* o) noexcept nogil:
+    cdef mark_t m
+    m.chunk = o.tail
+    m.offset = o.tail.len if o.tail != NULL else 0
+    return m
+
+
+cdef void out_insert(out_t* o, mark_t m, char type_byte, int64_t n) noexcept nogil:
+    """Moves what follows the mark in its chunk, at most one chunk's content, behind the header."""
+    cdef char header[OUT_HEADER_MAX]
+    cdef size_t size = put_header(header, type_byte, n) - header
+    cdef size_t moved
+    cdef chunk_t* c = m.chunk
+    cdef chunk_t* added
+    cdef char* at
+    if c != NULL:
+        at = &c.data[0] + m.offset
+        moved = c.len - m.offset
+        if c.cap - c.len >= size:
+            memmove(at + size, at, moved)
+            memcpy(at, header, size)
+            c.len += size
+            o.bytes += size
+            return
+    else:
+        at = NULL
+        moved = 0
+    added = chunk_new(o.pool, size + moved)
+    memcpy(&added.data[0], header, size)
+    if c != NULL:
+        memcpy(&added.data[0] + size, at, moved)
+        c.len = m.offset
+        added.next = c.next
+        c.next = added
+    else:
+        added.next = o.head
+        o.head = added
+    added.len = size + moved
+    o.bytes += size
+    if o.tail == c:
+        o.tail = added
+
+
+cdef void out_truncate(out_t* o, mark_t m) noexcept nogil:
+    cdef chunk_t* c
+    cdef chunk_t* following
+    if m.chunk == NULL:
+        out_clear(o)
+        return
+    o.bytes -= m.chunk.len - m.offset
+    m.chunk.len = m.offset
+    c = m.chunk.next
+    while c != NULL:
+        following = c.next
+        o.bytes -= c.len
+        chunk_drop(o.pool, c)
+        c = following
+    m.chunk.next = NULL
+    o.tail = m.chunk
+
+
+cdef int out_check(const out_t* o) noexcept nogil:
+    cdef const chunk_t* c = o.head
+    cdef const chunk_t* last = NULL
+    cdef size_t total = 0
+    if c != NULL and o.sent > c.len:
+        return 1
+    while c != NULL:
+        if c.len > c.cap:
+            return 2
+        total += c.len
+        last = c
+        c = c.next
+    if last != o.tail:
+        return 3
+    if total - o.sent != o.bytes:
+        return 4
+    return 0

@@ -23,7 +23,7 @@ from cachefleet_server.reactor.dispatch cimport parked_free, resp_protocol
 from cachefleet_server.reactor.epoll cimport (
     EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, iovec, read, write, writev)
 from cachefleet_server.resp.input cimport (
-    input_free, input_init, input_memory, input_pending, input_read_space, input_received)
+    input_arrived, input_free, input_init, input_memory, input_pending, input_read_space)
 from cachefleet_server.resp.writer cimport chunk_t, out_clear, out_consume, out_init
 
 cdef enum:
@@ -122,17 +122,15 @@ cdef bint client_read(client_t* c) noexcept nogil:
     cdef char* where = input_read_space(
         &c.input, e.shared_input + e.shared_used, SHARED_INPUT - e.shared_used, &space)
     cdef ssize_t n
-    if space > READ_MAX and where == e.shared_input + e.shared_used:
+    if space > READ_MAX and e.shared_input <= where < e.shared_input + SHARED_INPUT:
         space = READ_MAX
     n = read(c.fd, where, space)
     if n <= 0:
         if n == 0 or (errno != EAGAIN and errno != EINTR):
             client_close_asap(c)
         return False
-    if where == e.shared_input + e.shared_used:
-        # The next reader starts on a cache line of its own.
-        e.shared_used += (<size_t>n + 63) & ~<size_t>63
-    input_received(&c.input, where, n)
+    # The next reader starts on a cache line of its own.
+    e.shared_used += (input_arrived(&c.input, where, n) + 63) & ~<size_t>63
     c.net_in += n
     e.stats.net_in += n
     e.stats.reads += 1

@@ -17,13 +17,13 @@ from libc.string cimport memcpy, strerror
 from cachefleet_server.commands.multi cimport exec_abort, multi_cmd_flags, multi_flag_error, multi_queue
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
+    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_CLOSE_ASAP,
     CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_INTERNAL, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE,
     CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_LOADING,
     CMD_MAY_REPLICATE, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH, CMD_NO_MULTI, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_TRANSACTION, CMD_WRITE, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_OOM
-from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes
+from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_cycles, cf_likely, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport block_client
@@ -60,22 +60,14 @@ cdef struct parked_t:  # one request, copied: the struct, argv and bytes in one 
 cdef int _resp_next(client_t* c, request_t* out) noexcept nogil:
     cdef input_limits_t limits
     limits.bulk_max = c.engine.params.proto_max_bulk_len
-    limits.query_max = c.engine.params.client_query_buffer_limit
     limits.authenticated = (c.flags & CLIENT_AUTHENTICATED) != 0
     return input_next(&c.input, &limits, &c.engine.arena, out)
-
-
-cdef void _resp_error(client_t* c) noexcept nogil:
-    cdef char text[256]
-    cdef int n = snprintf(text, sizeof(text), b"ERR Protocol error: %s", c.input.error)
-    reply_error_bytes(c, text, n)
-    c.flags |= CLIENT_CLOSE_AFTER_REPLY
 
 
 cdef protocol_t RESP  # constant after import: the two functions of this protocol
 RESP.name = b"resp"
 RESP.next_fn = _resp_next
-RESP.error_fn = _resp_error
+RESP.error_fn = reply_protocol_error
 
 
 cdef const protocol_t* resp_protocol() noexcept nogil:

@@ -179,6 +179,7 @@ cdef struct client_t:
     int64_t created_ms
     int64_t last_interaction_ms
     int64_t blocked_until_ms  # 0 = no deadline
+    size_t deadline_index  # place in engine.deadlines + 1; 0 = none
     int64_t soft_limit_since_ms
     uint64_t net_in
     uint64_t net_out
@@ -415,6 +416,9 @@ cdef struct engine_t:
     size_t client_count
     size_t client_class_count[3]
     size_t blocked_count
+    client_t** deadlines  # blocked clients with a deadline: binary heap by blocked_until_ms (keyspace/blocked.pyx)
+    size_t deadline_count
+    size_t deadline_cap
     uint64_t next_client_id
     client_t* pending_write
     client_t* resumed  # unblocked clients whose leftover input must be parsed without waiting for their sockets
@@ -422,7 +426,8 @@ cdef struct engine_t:
     client_t* current  # whose command runs
     size_t monitor_count
     int64_t clients_cron_ms  # monotonic time of the last pass over all clients
-    size_t watching_count
+    size_t watching_count  # clients that watch at least one key
+    size_t watched_keys
     # input and output shared by all connections
     char* shared_input
     size_t shared_used
@@ -441,6 +446,8 @@ cdef struct engine_t:
     bint journal_enabled  # AOF on or replicas attached
     int journal_depth  # > 0 inside EXEC or a script: MULTI wraps what is propagated
     bint journal_multi_open
+    size_t journal_multi_at  # where the open transaction's MULTI lies
+    size_t journal_multi_commands  # commands since
     # pausing (CLIENT PAUSE)
     int64_t paused_until_ms
     bint paused_all  # else writes only

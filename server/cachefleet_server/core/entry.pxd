@@ -9,7 +9,8 @@
     payload: int64 (ENC_INT), blob_t* (a long string) or the pointer of a collection
 
 The encodings carry Redis' numbers. A string's *encoding* is what OBJECT ENCODING says (int, embstr,
-raw); where its bytes lie (E_EMBED or blob) is a matter of size alone.
+raw); where its bytes lie (E_EMBED or blob) is a matter of size alone. Valkey says embstr when its own
+header, key and value fit 128 bytes together, so the name depends on the key too: `entry_string_label`.
 The entry owns key, blob and collection; `entry_free` gives everything back. Entries move: a function
 that may reallocate returns the new pointer, and the caller stores it in every table that holds it
 (the db functions of keyspace/db.pxd do).
@@ -45,6 +46,7 @@ cdef enum:
     E_EMBED = 4
 
     ENTRY_EMBED_MAX = 1024  # bytes of key + value up to which the value lies in the entry
+    EMBSTR_MAX = 128  # bytes of an embstr object in Valkey: two cache lines
     LRU_BITS_MASK = 0xFFFFFF
 
 cdef struct entry_t:
@@ -103,17 +105,40 @@ cdef inline const char* entry_bytes(const entry_t* e, size_t* n) noexcept nogil:
     n[0] = blob.len
     return &blob.data[0]
 
+cdef inline size_t entry_size(const entry_t* e) noexcept nogil:
+    """Bytes of the entry that are in use; the allocation may be larger."""
+    cdef size_t klen
+    cdef const char* key = entry_key(e, &klen)
+    return <size_t>(key - <const char*>e) + klen + (e.vlen if e.flags & E_EMBED else 0)
+
+cdef inline size_t _embstr_header(size_t nk, bint expires) noexcept nogil:
+    # Object header 8, expiry 8, length byte, and the key with an sds header (1 byte below 32 bytes) and terminator.
+    return 8 + (8 if expires else 0) + 1 + (2 if nk < 32 else 4) + nk
+
+cdef inline int entry_string_label(size_t nk, size_t nv, bint had_expiry, bint gets_expiry) noexcept nogil:
+    """ENC_EMBSTR or ENC_RAW, as Valkey 9.1 names a fresh string that is not an integer.
+
+    `had_expiry`: it overwrites a key that expires. `gets_expiry`: an expiry is set afterwards; that
+    makes it raw only when the key and its header leave no room at all.
+    """
+    if _embstr_header(nk, had_expiry) + 4 + nv > EMBSTR_MAX or (gets_expiry and _embstr_header(nk, True) > EMBSTR_MAX):
+        return ENC_RAW
+    return ENC_EMBSTR
+
 # Constructors. `expire_ms` -1 = none. The LRU field is 0 until the db sets it.
 cdef entry_t* entry_new_string(heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms) noexcept nogil
     # Picks ENC_INT, ENC_EMBSTR or ENC_RAW as SET does.
+cdef entry_t* entry_new_raw(heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms) noexcept nogil
+    # ENC_RAW, as SETRANGE, SETBIT or BITOP create; v NULL = zero bytes.
 cdef entry_t* entry_new_int(heap_t* h, const char* key, size_t nk, int64_t v, int64_t expire_ms) noexcept nogil
 cdef entry_t* entry_new_blob(heap_t* h, const char* key, size_t nk, blob_t* blob, int64_t expire_ms) noexcept nogil
-    # Takes ownership of the blob. ENC_RAW.
+    # Takes ownership of the blob, which must not be small enough to be embstr or int (it came from input_take_blob). ENC_RAW.
 cdef entry_t* entry_new_pointer(heap_t* h, const char* key, size_t nk, int type, int encoding, void* p, int64_t expire_ms) noexcept nogil
 
 # Changes. Each returns the entry's address, which may be new; the old one is then gone.
 cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, int encoding) noexcept nogil
     # encoding ENC_EMBSTR lets SET's rules choose (int, embstr or raw); ENC_RAW stores raw as APPEND and SETRANGE do.
+    # v must not point into e. Overwrites in place, without malloc, when the allocation is of a fitting size.
 cdef entry_t* entry_set_int(heap_t* h, entry_t* e, int64_t v) noexcept nogil  # ENC_INT
 cdef entry_t* entry_set_blob(heap_t* h, entry_t* e, blob_t* blob) noexcept nogil  # takes ownership
 cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexcept nogil
@@ -122,8 +147,13 @@ cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexc
 cdef entry_t* entry_set_expire(heap_t* h, entry_t* e, int64_t expire_ms) noexcept nogil  # -1 removes
 cdef entry_t* entry_rename(heap_t* h, entry_t* e, const char* key, size_t nk) noexcept nogil
     # A new entry with the same value, expiry and LRU under another key; consumes e.
+cdef entry_t* entry_dup_string(heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
+    # A copy of a string under another key, with COPY's encoding rules. Collections: entry_copy of keyspace/db.
+cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil  # the entry and its blob; any type: keyspace/lazyfree
+cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil  # for hash tables
 cdef size_t entry_string_len(const entry_t* e) noexcept nogil  # any string encoding
 cdef size_t entry_string_copy(const entry_t* e, char* tmp24, const char** p) noexcept nogil
     # Bytes of any string: *p points into the entry, or into tmp24 for ENC_INT. Returns the length.
 cdef const char* entry_encoding_name(const entry_t* e) noexcept nogil
-cdef int entry_check(const entry_t* e) noexcept nogil
+cdef int entry_check(const entry_t* e) noexcept nogil  # 0, or the number of the first broken invariant (see .pyx)
+cdef size_t entry_memory(const entry_t* e) noexcept nogil  # bytes of the entry and its blob, as the allocator rounds them

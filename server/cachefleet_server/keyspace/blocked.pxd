@@ -1,11 +1,21 @@
-"""Clients that wait: WAIT, WAITAOF, CLIENT PAUSE, Python rows that return an awaitable. Later BLPOP and the like."""
+"""Clients that wait: WAIT, WAITAOF, CLIENT PAUSE, Python rows that return an awaitable. Later BLPOP and the like.
+
+A blocked client's input is neither read nor parsed. `unblock_client` ends the wait: it replies through the function
+that block_client was given, and the reactor goes on with the input that the client had sent meanwhile
+(client_resume). Deadlines are unix time in ms, checked by `blocked_timeouts` in O(1) while none is due.
+"""
 
 from libc.stdint cimport int64_t
 
 from cachefleet_server.core.engine cimport client_t, engine_t
 
-cdef void block_client(client_t* c, int kind, int64_t until_ms, void (*unblock_fn)(client_t* c, bint timed_out) noexcept nogil) noexcept nogil
-    # until_ms 0 = for ever; input is not parsed until unblocked.
-cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil  # replies through unblock_fn; reading resumes
-cdef void blocked_timeouts(engine_t* e) noexcept nogil  # from cron
+ctypedef void (*unblock_reply_fn)(client_t* c, bint timed_out) noexcept nogil
+
+cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn unblock_fn) noexcept nogil
+    # The client must not be blocked. until_ms 0 = for ever; unblock_fn may be NULL.
+cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil
+    # Does nothing to a client that is not blocked. unblock_fn sees c.blocked as it was and may block the client again.
+cdef void blocked_timeouts(engine_t* e) noexcept nogil  # from cron, and at the end of a tick
 cdef void block_forget(client_t* c) noexcept nogil  # the client goes away: no reply
+cdef void blocked_free(engine_t* e) noexcept nogil  # with the engine; no client is blocked any more
+cdef int blocked_check(const engine_t* e) noexcept nogil  # 0 when the heap of deadlines is in order

@@ -4,23 +4,37 @@ Rules every caller keeps:
 - read with lookup_read*, and call lookup_write (or db_will_change) before changing a value in place: it tells
   a running snapshot;
 - an entry function that may move the entry (core/entry.pxd) is followed by db_replace with the old and new address;
+  expiry changes only through db_set_expire and db_set_*, because the table of expiring keys must follow;
 - after a change: signal_modified (watchers, tracking), notify, engine.persist.dirty += 1.
 
 Keys are arg_t; `hash` is computed on demand and cached in the argument (it was usually computed while parsing).
+
+Expired keys are invisible. A lookup that meets one deletes it (journal, notification, statistics: expire_now)
+and returns NULL; while CLIENT PAUSE stops expiry, reads leave it in place. With `engine.no_lazy_expire`
+(loading) expired keys count as present: the journal that is being replayed will delete them.
 """
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport arg_t, client_t, db_t, engine_t
-from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.engine cimport CLIENT_NO_TOUCH, arg_t, client_t, db_t, engine_t
+from cachefleet_server.core.entry cimport OBJ_STRING, entry_t, entry_type
+from cachefleet_server.core.errors cimport ERR_WRONGTYPE
+from cachefleet_server.core.reply cimport reply_error
 from cachefleet_server.ds.hash cimport hash_bytes
+from cachefleet_server.ds.hashtable cimport ht_find, ht_touch
+from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
+from cachefleet_server.keyspace.evict cimport entry_touch
+from cachefleet_server.keyspace.expire cimport entry_is_expired
+from cachefleet_server.keyspace.watch cimport watch_touch
 from cachefleet_server.resp.input cimport blob_t
 
 cdef enum:
     LOOKUP_NOTOUCH = 1  # do not update LRU/LFU
     LOOKUP_NOSTATS = 2  # do not count a hit or miss
     LOOKUP_NOEXPIRE = 4  # do not delete an expired key, but do not return it either
-    LOOKUP_WRITE = 8
+    LOOKUP_WRITE = 8  # the value may change: tells a snapshot; neither counts nor notifies a miss
+    LOOKUP_NONOTIFY = 16  # no keymiss event
+    LOOKUP_TOUCH = 32  # update LRU/LFU even for a CLIENT NO-TOUCH client (the TOUCH command)
 
     SET_KEEP_TTL = 1
 
@@ -32,38 +46,10 @@ cdef inline uint64_t arg_hash(const engine_t* e, arg_t* a) noexcept nogil:
 cdef void dbs_new(engine_t* e, int count) noexcept nogil
 cdef void dbs_free(engine_t* e) noexcept nogil
 
-# Lookup on behalf of a client: c.db, CLIENT NO-TOUCH, statistics.
-cdef entry_t* lookup_read(client_t* c, arg_t* key) noexcept nogil
-cdef entry_t* lookup_write(client_t* c, arg_t* key) noexcept nogil
-cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcept nogil
-# "or reply": the common first lines of a command. False means that the reply has been sent.
-cdef bint string_or_reply(client_t* c, entry_t* entry) noexcept nogil  # WRONGTYPE unless NULL or a string
-cdef bint type_or_reply(client_t* c, entry_t* entry, int type) noexcept nogil
-
-# Without a client (loading, expiry, eviction).
-cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # no expiry, no LRU
-cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil  # key absent; takes the entry; sets its LRU
-cdef void db_will_change(db_t* db, uint64_t hash) noexcept nogil
-cdef void db_replace(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil
-    # `new` has the same key and may differ in address, value and expiry; `old` may be freed already and is only
-    # compared by address. Keeps `expires` right.
-cdef entry_t* db_unlink(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # removed, now the caller's
-cdef bint db_delete(db_t* db, const char* key, size_t nk, uint64_t hash, bint lazy) noexcept nogil
-
-# What SET, INCR and the like do: create or overwrite, any old type. `old` from lookup_write, or NULL.
-cdef entry_t* db_set_string(db_t* db, arg_t* key, entry_t* old, const char* v, size_t nv, int64_t expire_ms, int flags) noexcept nogil
-cdef entry_t* db_set_int(db_t* db, arg_t* key, entry_t* old, int64_t v, int64_t expire_ms, int flags) noexcept nogil
-cdef entry_t* db_set_blob(db_t* db, arg_t* key, entry_t* old, blob_t* blob, int64_t expire_ms, int flags) noexcept nogil
-cdef entry_t* db_set_expire(db_t* db, entry_t* entry, uint64_t hash, int64_t expire_ms) noexcept nogil  # -1 removes
-
-cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil  # dbid -1 = all
-cdef void db_swap(engine_t* e, int a, int b) noexcept nogil
-cdef void dbs_cron(engine_t* e) noexcept nogil  # <= 1 ms: rehash steps and shrinking of tables when activerehashing
-cdef entry_t* db_random(db_t* db) noexcept nogil  # fair; may be expired
-
-# After a change.
-cdef void signal_modified(client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil
-cdef void notify(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
+cdef inline void db_will_change(db_t* db, uint64_t hash) noexcept nogil:
+    """Before a value changes in place: a running snapshot serialises its chain first."""
+    if cf_unlikely(db.keys.freeze_fn != NULL):
+        ht_touch(db.keys, hash)
 
 cdef enum:  # classes of notify-keyspace-events
     NOTIFY_KEYSPACE = 1
@@ -79,5 +65,99 @@ cdef enum:  # classes of notify-keyspace-events
     NOTIFY_STREAM = 1024
     NOTIFY_KEY_MISS = 2048
     NOTIFY_NEW = 8192
+
+# After a change.
+cdef inline void signal_modified(client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+    """Marks the watchers of a key; c may be NULL. Nearly free while nobody watches."""
+    if cf_unlikely(db.engine.watching_count != 0):
+        watch_touch(db, key, nk, hash)
+
+cdef inline void notify(
+    engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid
+) noexcept nogil:
+    """Publishes a keyspace event of class `event` if notify-keyspace-events asks for it."""
+    if cf_unlikely(e.notify_flags & event):
+        e.notify_fn(e, event, name, key, nk, dbid)
+
+# Lookup on behalf of a client: CLIENT NO-TOUCH, statistics. `c` must not be NULL.
+cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcept nogil
+
+cdef inline entry_t* lookup_read(client_t* c, arg_t* key) noexcept nogil:
+    """The value of a key for reading, or NULL. Fast path: present, and not to expire. Then: count, touch, done."""
+    cdef engine_t* e = c.engine
+    cdef void** slot = ht_find(c.db.keys, key.ptr, key.len, arg_hash(e, key))
+    cdef entry_t* entry
+    if slot == NULL:
+        e.stats.keyspace_misses += 1
+        notify(e, NOTIFY_KEY_MISS, b"keymiss", key.ptr, key.len, c.db.id)
+        return NULL
+    entry = <entry_t*>slot[0]
+    if cf_unlikely(entry_is_expired(e, entry)):
+        return lookup_flags(c, c.db, key, 0)
+    e.stats.keyspace_hits += 1
+    if cf_likely(not c.flags & CLIENT_NO_TOUCH):
+        entry_touch(e, entry)
+    return entry
+
+cdef inline entry_t* lookup_write(client_t* c, arg_t* key) noexcept nogil:
+    """The value of a key that is about to be changed, or NULL. The caller may change it in place."""
+    cdef engine_t* e = c.engine
+    cdef uint64_t hash = arg_hash(e, key)
+    cdef void** slot = ht_find(c.db.keys, key.ptr, key.len, hash)
+    cdef entry_t* entry
+    if slot == NULL:
+        return NULL
+    entry = <entry_t*>slot[0]
+    if cf_unlikely(entry_is_expired(e, entry)):
+        return lookup_flags(c, c.db, key, LOOKUP_WRITE)
+    db_will_change(c.db, hash)
+    if cf_likely(not c.flags & CLIENT_NO_TOUCH):
+        entry_touch(e, entry)
+    return entry
+
+# "or reply": the common first lines of a command. False means that the reply has been sent.
+cdef inline bint type_or_reply(client_t* c, entry_t* entry, int type) noexcept nogil:
+    if cf_likely(entry == NULL or entry_type(entry) == type):
+        return True
+    reply_error(c, ERR_WRONGTYPE)
+    return False
+
+cdef inline bint string_or_reply(client_t* c, entry_t* entry) noexcept nogil:
+    return type_or_reply(c, entry, OBJ_STRING)
+
+# Without a client (loading, expiry, eviction).
+cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # no expiry, no LRU
+cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil  # key absent; takes the entry; sets its LRU
+cdef void db_moved(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil
+
+cdef inline void db_replace(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil:
+    """After an entry function: `new` has the same key and expiry and may differ in address and value. `old` may be
+    freed already and is only compared by address."""
+    if old != new:
+        db_moved(db, old, new, hash)
+
+cdef entry_t* db_unlink(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # removed, now the caller's
+cdef bint db_delete(db_t* db, const char* key, size_t nk, uint64_t hash, bint lazy) noexcept nogil
+    # True if the key was there. `key` must not point into the entry.
+
+# What SET, INCR and the like do: create or overwrite, any old type. `old` from lookup_write, or NULL. The expiry
+# becomes expire_ms (-1: none), or stays with SET_KEEP_TTL. They return the entry as it now is.
+cdef entry_t* db_set_string(db_t* db, arg_t* key, entry_t* old, const char* v, size_t nv, int64_t expire_ms, int flags) noexcept nogil
+cdef entry_t* db_set_int(db_t* db, arg_t* key, entry_t* old, int64_t v, int64_t expire_ms, int flags) noexcept nogil
+cdef entry_t* db_set_blob(db_t* db, arg_t* key, entry_t* old, blob_t* blob, int64_t expire_ms, int flags) noexcept nogil
+cdef entry_t* db_set_expire(db_t* db, entry_t* entry, uint64_t hash, int64_t expire_ms) noexcept nogil  # -1 removes
+
+cdef entry_t* entry_copy(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil
+    # A copy under another key, of any type, without expiry and LRU: COPY sets the expiry after db_insert.
+
+cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil  # dbid -1 = all
+    # Detaches the tables, marks watchers, frees (lazy: on the helper thread). A snapshot that has not finished
+    # with a table keeps it: engine.table_flushed_fn(e, dbid, keys) returning true takes table and entries over,
+    # frozen as they are; the snapshot goes on with ht_freeze_step, ht_freeze_end, and then gives them to
+    # lazyfree_table(e, keys, NULL). `expires` is freed at once in any case: it owns no entry.
+cdef void db_swap(engine_t* e, int a, int b) noexcept nogil
+    # Contents change places; ids, watchers and a snapshot's table pointers stay. Marks watchers.
+cdef void dbs_cron(engine_t* e) noexcept nogil  # <= 1 ms: rehash steps and shrinking of tables when activerehashing
+cdef entry_t* db_random(db_t* db) noexcept nogil  # fair; may be expired
 
 cdef int db_check(db_t* db) noexcept nogil  # both tables, and that `expires` is exactly the E_EXPIRE entries

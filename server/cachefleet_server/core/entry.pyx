@@ -1,0 +1,407 @@
+"""Entries: creation, changes in place, and moves. Layout and ownership: entry.pxd.
+
+A string changes in place whenever its allocation has the room (malloc_usable_size decides) and would not
+be left mostly empty; an expiry that is added or dropped shifts the bytes behind it inside the allocation.
+Everything else is a fresh allocation with what stays copied over. Cost: O(key + value) at most.
+"""
+
+from libc.string cimport memcpy, memmove, memset
+
+from cachefleet_server.ds.intrin cimport cf_usable_size
+from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
+
+cdef enum:
+    _GREEDY_MAX = 1 << 20  # bytes; strings grow by doubling up to here and by a quarter beyond
+    _INT_CHARS = 20  # longest text of an int64
+    _BLOB_HEADER = sizeof(size_t)
+
+
+cdef inline bint _worth_keeping(size_t usable, size_t need) noexcept nogil:
+    """May an allocation of `usable` bytes hold `need`, without wasting more than a third or so?"""
+    return need <= usable and usable - need <= 32 + need // 4
+
+
+cdef inline char* _value_start(entry_t* e) noexcept nogil:
+    cdef size_t klen
+    cdef const char* key = entry_key(e, &klen)
+    return <char*>key + klen
+
+
+cdef entry_t* _alloc(
+    heap_t* h, const char* key, size_t nk, size_t room, uint8_t flags, uint32_t word, int64_t expire_ms
+) noexcept nogil:
+    """Header, expiry and key of a new entry, with `room` bytes behind the key. The caller sets payload, vlen, value."""
+    if expire_ms != -1:
+        flags |= E_EXPIRE
+    if nk > 255:
+        flags |= E_BIGKEY
+    cdef size_t at = 8 + ((flags & E_EXPIRE) << 3) + ((flags & E_BIGKEY) << 2) + (0 if flags & E_EMBED else 8)
+    cdef entry_t* e = <entry_t*>zmalloc(h, at + nk + room)
+    e.word = word
+    e.flags = flags
+    e.klen = 0 if flags & E_BIGKEY else nk
+    e.vlen = 0
+    if flags & E_EXPIRE:
+        entry_expire_slot(e)[0] = expire_ms
+    if flags & E_BIGKEY:
+        (<uint64_t*>(<char*>e + entry_payload_offset(e) - 8))[0] = nk
+    memcpy(<char*>e + at, key, nk)
+    return e
+
+
+cdef inline uint32_t _word(uint32_t type, uint32_t encoding) noexcept nogil:
+    return (encoding << 28) | (type << 24)
+
+
+cdef inline uint32_t _relabel(uint32_t word, uint32_t encoding) noexcept nogil:
+    return (word & 0x0FFFFFFF) | (encoding << 28)
+
+
+cdef blob_t* _blob_new(heap_t* h, const char* v, size_t n, size_t capacity) noexcept nogil:
+    """A blob of n bytes, zeroed when v is NULL."""
+    cdef blob_t* blob = <blob_t*>zmalloc(h, _BLOB_HEADER + capacity)
+    blob.len = n
+    if v != NULL:
+        memcpy(&blob.data[0], v, n)
+    else:
+        memset(&blob.data[0], 0, n)
+    return blob
+
+
+cdef entry_t* _new_bytes(
+    heap_t* h, const char* key, size_t nk, const char* v, size_t nv, uint32_t word, int64_t expire_ms
+) noexcept nogil:
+    """A string of bytes: embedded if small, else with a blob. v NULL = zeros."""
+    cdef entry_t* e
+    if nk + nv > ENTRY_EMBED_MAX:
+        e = _alloc(h, key, nk, 0, 0, word, expire_ms)
+        entry_payload(e)[0] = _blob_new(h, v, nv, nv)
+        return e
+    e = _alloc(h, key, nk, nv, E_EMBED, word, expire_ms)
+    e.vlen = nv
+    if v != NULL:
+        memcpy(_value_start(e), v, nv)
+    else:
+        memset(_value_start(e), 0, nv)
+    return e
+
+
+# ---- constructors ----------------------------------------------------------------------------------
+
+cdef entry_t* entry_new_string(
+    heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms
+) noexcept nogil:
+    cdef int64_t number
+    if nv <= _INT_CHARS and chars_to_int64(v, nv, &number):
+        return entry_new_int(h, key, nk, number, expire_ms)
+    cdef int encoding = entry_string_label(nk, nv, False, expire_ms != -1)
+    return _new_bytes(h, key, nk, v, nv, _word(OBJ_STRING, encoding), expire_ms)
+
+
+cdef entry_t* entry_new_raw(
+    heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms
+) noexcept nogil:
+    return _new_bytes(h, key, nk, v, nv, _word(OBJ_STRING, ENC_RAW), expire_ms)
+
+
+cdef entry_t* entry_new_int(heap_t* h, const char* key, size_t nk, int64_t v, int64_t expire_ms) noexcept nogil:
+    cdef entry_t* e = _alloc(h, key, nk, 0, 0, _word(OBJ_STRING, ENC_INT), expire_ms)
+    (<int64_t*>entry_payload(e))[0] = v
+    return e
+
+
+cdef entry_t* entry_new_blob(heap_t* h, const char* key, size_t nk, blob_t* blob, int64_t expire_ms) noexcept nogil:
+    return entry_new_pointer(h, key, nk, OBJ_STRING, ENC_RAW, blob, expire_ms)
+
+
+cdef entry_t* entry_new_pointer(
+    heap_t* h, const char* key, size_t nk, int type, int encoding, void* p, int64_t expire_ms
+) noexcept nogil:
+    cdef entry_t* e = _alloc(h, key, nk, 0, 0, _word(type, encoding), expire_ms)
+    entry_payload(e)[0] = p
+    return e
+
+
+# ---- freeing ---------------------------------------------------------------------------------------
+
+cdef inline bint _has_blob(const entry_t* e) noexcept nogil:
+    return not e.flags & E_EMBED and entry_type(e) == OBJ_STRING and entry_encoding(e) != ENC_INT
+
+
+cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil:
+    if _has_blob(e):
+        zfree(h, entry_payload(e)[0])
+    zfree(h, e)
+
+
+# ---- changes -----------------------------------------------------------------------------------------
+
+cdef entry_t* _to_pointer_word(heap_t* h, entry_t* e, size_t room_free) noexcept nogil:
+    """Makes room for a payload word in an embedded string, whose value is dropped. Returns the address, maybe new."""
+    cdef size_t nk
+    cdef const char* key = entry_key(e, &nk)
+    cdef size_t at = entry_payload_offset(e)
+    cdef entry_t* moved
+    if _worth_keeping(room_free, at + 8 + nk):
+        memmove(<char*>e + at + 8, key, nk)
+        e.flags &= ~E_EMBED
+        e.vlen = 0
+        return e
+    moved = _alloc(h, key, nk, 0, 0, e.word, entry_expire(e))
+    zfree(h, e)
+    return moved
+
+
+cdef entry_t* _set_embedded(heap_t* h, entry_t* e, const char* v, size_t nv, int encoding) noexcept nogil:
+    """A value that belongs into the entry itself."""
+    cdef size_t nk
+    cdef const char* key = entry_key(e, &nk)
+    cdef entry_t* moved
+    # Fast path. If the value lies in the entry and the new one has the same length, or the allocation suits it
+    # too. Then: overwrite it.
+    if e.flags & E_EMBED and (
+        nv == e.vlen or _worth_keeping(cf_usable_size(e), entry_payload_offset(e) + nk + nv)
+    ):
+        memcpy(<char*>key + nk, v, nv)
+        e.vlen = nv
+        entry_set_encoding(e, encoding)
+        return e
+    moved = _new_bytes(h, key, nk, v, nv, _relabel(e.word, encoding), entry_expire(e))
+    entry_free_string(h, e)
+    return moved
+
+
+cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, int encoding) noexcept nogil:
+    cdef int64_t number
+    cdef size_t nk
+    cdef blob_t* blob
+    entry_key(e, &nk)
+    if encoding == ENC_EMBSTR:
+        if nv <= _INT_CHARS and chars_to_int64(v, nv, &number):
+            return entry_set_int(h, e, number)
+        encoding = entry_string_label(nk, nv, e.flags & E_EXPIRE, False)
+    if nk + nv <= ENTRY_EMBED_MAX:
+        return _set_embedded(h, e, v, nv, encoding)
+    if _has_blob(e):
+        blob = <blob_t*>entry_payload(e)[0]
+        if _worth_keeping(cf_usable_size(blob), _BLOB_HEADER + nv):
+            blob.len = nv
+            memcpy(&blob.data[0], v, nv)
+            entry_set_encoding(e, encoding)
+            return e
+    e = entry_set_blob(h, e, _blob_new(h, v, nv, nv))
+    entry_set_encoding(e, encoding)
+    return e
+
+
+cdef entry_t* entry_set_int(heap_t* h, entry_t* e, int64_t v) noexcept nogil:
+    if e.flags & E_EMBED:
+        e = _to_pointer_word(h, e, cf_usable_size(e))
+    elif entry_encoding(e) != ENC_INT:
+        zfree(h, entry_payload(e)[0])
+    (<int64_t*>entry_payload(e))[0] = v
+    entry_set_encoding(e, ENC_INT)
+    return e
+
+
+cdef entry_t* entry_set_blob(heap_t* h, entry_t* e, blob_t* blob) noexcept nogil:
+    if e.flags & E_EMBED:
+        e = _to_pointer_word(h, e, cf_usable_size(e))
+    elif entry_encoding(e) != ENC_INT:
+        zfree(h, entry_payload(e)[0])
+    entry_payload(e)[0] = blob
+    entry_set_encoding(e, ENC_RAW)
+    return e
+
+
+cdef inline size_t _greedy(size_t n) noexcept nogil:
+    return n * 2 if n < _GREEDY_MAX else n + n // 4
+
+
+cdef entry_t* _grow_embedded(heap_t* h, entry_t* e, size_t n, char** data) noexcept nogil:
+    """entry_grow_raw of an embedded string: in place, to a larger entry, or to a blob."""
+    cdef size_t nk, room
+    cdef size_t old = e.vlen
+    cdef const char* key = entry_key(e, &nk)
+    cdef entry_t* moved
+    cdef blob_t* blob
+    if nk + n > ENTRY_EMBED_MAX:
+        blob = _blob_new(h, key + nk, old, _greedy(n)) if old else _blob_new(h, NULL, 0, n)
+        memset(&blob.data[0] + old, 0, n - old)
+        blob.len = n
+        data[0] = &blob.data[0]
+        return entry_set_blob(h, e, blob)
+    if entry_payload_offset(e) + nk + n > cf_usable_size(e):
+        room = _greedy(n) if old else n
+        moved = _alloc(h, key, nk, room, E_EMBED, e.word, entry_expire(e))
+        memcpy(_value_start(moved), key + nk, old)
+        zfree(h, e)
+        e = moved
+    data[0] = _value_start(e)
+    memset(data[0] + old, 0, n - old)
+    e.vlen = n
+    entry_set_encoding(e, ENC_RAW)
+    return e
+
+
+cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexcept nogil:
+    cdef char digits[INT64_CHARS_MAX]
+    cdef blob_t* blob
+    cdef size_t old
+    if entry_encoding(e) == ENC_INT:
+        e = entry_set_bytes(h, e, digits, int64_to_chars(digits, entry_int(e)), ENC_RAW)
+    if e.flags & E_EMBED:
+        return _grow_embedded(h, e, n, data)
+    blob = <blob_t*>entry_payload(e)[0]
+    old = blob.len
+    if _BLOB_HEADER + n > cf_usable_size(blob):
+        blob = <blob_t*>zrealloc(h, blob, _BLOB_HEADER + _greedy(n))
+        entry_payload(e)[0] = blob
+    memset(&blob.data[0] + old, 0, n - old)
+    blob.len = n
+    data[0] = &blob.data[0]
+    entry_set_encoding(e, ENC_RAW)
+    return e
+
+
+cdef entry_t* entry_set_expire(heap_t* h, entry_t* e, int64_t expire_ms) noexcept nogil:
+    cdef size_t n = entry_size(e)
+    cdef size_t nk
+    cdef entry_t* moved
+    if expire_ms == -1:
+        if e.flags & E_EXPIRE:
+            memmove(<char*>e + 8, <char*>e + 16, n - 16)
+            e.flags &= ~E_EXPIRE
+        return e
+    if not e.flags & E_EXPIRE:
+        entry_key(e, &nk)
+        if entry_encoding(e) == ENC_EMBSTR and _embstr_header(nk, True) > EMBSTR_MAX:
+            entry_set_encoding(e, ENC_RAW)
+        if cf_usable_size(e) >= n + 8:
+            memmove(<char*>e + 16, <char*>e + 8, n - 8)
+        else:
+            moved = <entry_t*>zmalloc(h, n + 8)
+            moved[0] = e[0]
+            memcpy(<char*>moved + 16, <char*>e + 8, n - 8)
+            zfree(h, e)
+            e = moved
+        e.flags |= E_EXPIRE
+    entry_expire_slot(e)[0] = expire_ms
+    return e
+
+
+cdef inline uint32_t _moved_word(const entry_t* e, size_t nk, bint expires) noexcept nogil:
+    """The word of e under a key of nk bytes: an embstr may not be one any more, nothing becomes one."""
+    if entry_encoding(e) != ENC_EMBSTR:
+        return e.word
+    return _relabel(e.word, entry_string_label(nk, entry_string_len(e), False, expires))
+
+
+cdef entry_t* entry_rename(heap_t* h, entry_t* e, const char* key, size_t nk) noexcept nogil:
+    cdef size_t nv
+    cdef const char* v
+    cdef entry_t* moved
+    cdef uint32_t word = _moved_word(e, nk, e.flags & E_EXPIRE)
+    if e.flags & E_EMBED:
+        v = entry_bytes(e, &nv)
+        moved = _new_bytes(h, key, nk, v, nv, word, entry_expire(e))
+    else:
+        moved = _alloc(h, key, nk, 0, 0, word, entry_expire(e))
+        entry_payload(moved)[0] = entry_payload(e)[0]
+    zfree(h, e)
+    return moved
+
+
+cdef entry_t* entry_dup_string(
+    heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms
+) noexcept nogil:
+    cdef size_t nv
+    cdef const char* v
+    if entry_encoding(e) == ENC_INT:
+        return entry_new_int(h, key, nk, entry_int(e), expire_ms)
+    v = entry_bytes(e, &nv)
+    return _new_bytes(h, key, nk, v, nv, _moved_word(e, nk, expire_ms != -1), expire_ms)
+
+
+# ---- reading -----------------------------------------------------------------------------------------
+
+cdef size_t entry_string_len(const entry_t* e) noexcept nogil:
+    cdef char digits[INT64_CHARS_MAX]
+    if e.flags & E_EMBED:
+        return e.vlen
+    if entry_encoding(e) == ENC_INT:
+        return int64_to_chars(digits, entry_int(e))
+    return (<blob_t*>entry_payload(e)[0]).len
+
+
+cdef size_t entry_string_copy(const entry_t* e, char* tmp24, const char** p) noexcept nogil:
+    cdef size_t n
+    if entry_encoding(e) == ENC_INT:
+        p[0] = tmp24
+        return int64_to_chars(tmp24, entry_int(e))
+    p[0] = entry_bytes(e, &n)
+    return n
+
+
+cdef const char* entry_encoding_name(const entry_t* e) noexcept nogil:
+    cdef int encoding = entry_encoding(e)
+    if encoding == ENC_INT:
+        return b"int"
+    if encoding == ENC_EMBSTR:
+        return b"embstr"
+    if encoding == ENC_RAW:
+        return b"raw"
+    if encoding == ENC_HASHTABLE:
+        return b"hashtable"
+    if encoding == ENC_INTSET:
+        return b"intset"
+    if encoding == ENC_SKIPLIST:
+        return b"skiplist"
+    if encoding == ENC_QUICKLIST:
+        return b"quicklist"
+    if encoding == ENC_STREAM:
+        return b"stream"
+    if encoding == ENC_LISTPACK:
+        return b"listpack"
+    return b"unknown"
+
+
+cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil:
+    return entry_key(<const entry_t*>element, n)
+
+
+cdef size_t entry_memory(const entry_t* e) noexcept nogil:
+    cdef size_t n = cf_usable_size(<void*>e)
+    if _has_blob(e):
+        n += cf_usable_size(entry_payload(e)[0])
+    return n
+
+
+cdef int entry_check(const entry_t* e) noexcept nogil:
+    """1: flags; 2: key length form; 3: larger than its allocation; 4: embedding; 5: encoding; 6: blob's length."""
+    cdef size_t nk
+    cdef blob_t* blob
+    if e.flags & ~(E_EXPIRE | E_BIGKEY | E_EMBED):
+        return 1
+    entry_key(e, &nk)
+    if (nk > 255) != ((e.flags & E_BIGKEY) != 0) or (e.flags & E_BIGKEY and e.klen != 0):
+        return 2
+    if entry_size(e) > cf_usable_size(<void*>e):
+        return 3
+    if e.flags & E_EMBED:
+        if entry_type(e) != OBJ_STRING or entry_encoding(e) == ENC_INT or nk + e.vlen > ENTRY_EMBED_MAX:
+            return 4
+    elif e.vlen != 0:
+        return 4
+    if entry_type(e) != OBJ_STRING:
+        return 0 if entry_payload(e)[0] != NULL else 6
+    if entry_encoding(e) not in (ENC_RAW, ENC_INT, ENC_EMBSTR):
+        return 5
+    if entry_encoding(e) == ENC_EMBSTR and entry_string_label(nk, entry_string_len(e), False, e.flags & E_EXPIRE) != ENC_EMBSTR:
+        return 5
+    if _has_blob(e):
+        blob = <blob_t*>entry_payload(e)[0]
+        if blob == NULL or _BLOB_HEADER + blob.len > cf_usable_size(blob):
+            return 6
+    return 0

@@ -1,0 +1,388 @@
+"""Databases: two tables of the same entries, and the operations that keep them in step.
+
+`keys` holds every entry, `expires` those with E_EXPIRE, under the same hash. An entry lies in both by
+address, so whatever moves it stores the new address in both; the addresses are found without following them,
+because the old one may be freed by then. Entries are freed through keyspace/lazyfree.
+
+Empty databases cost two table headers each: a table has no buckets before its first insertion.
+"""
+
+from cachefleet_server.core.engine cimport CLIENT_IMPORT_SOURCE
+from cachefleet_server.core.entry cimport (
+    E_EXPIRE, ENC_EMBSTR, entry_check, entry_dup_string, entry_encoding, entry_expire, entry_key, entry_key_of, entry_new_blob,
+    entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob, entry_set_bytes,
+    entry_set_encoding, entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
+from cachefleet_server.ds.hashtable cimport (
+    HT_SLOTS, hashtable_t, ht_bucket_t, ht_check, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
+    ht_remove, ht_resize_if_needed, ht_scan)
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
+from cachefleet_server.keyspace.evict cimport entry_initial_lru
+from cachefleet_server.keyspace.expire cimport expire_now
+from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry, lazyfree_table, tables_free
+from cachefleet_server.keyspace.watch cimport watch_db_free, watch_touch_db
+
+cdef enum:
+    _CRON_US = 1000  # of each cron, for moving buckets of tables that are being resized
+    _CRON_STEPS = 100  # buckets between two looks at the clock
+
+
+# ---- lifetime ----------------------------------------------------------------------------------------
+
+cdef void dbs_new(engine_t* e, int count) noexcept nogil:
+    cdef int i
+    e.dbs = <db_t*>zcalloc(e.heap, count * sizeof(db_t))
+    e.db_count = count
+    for i in range(count):
+        e.dbs[i].engine = e
+        e.dbs[i].id = i
+        e.dbs[i].keys = ht_new(e.heap, entry_key_of, &e.seed)
+        e.dbs[i].expires = ht_new(e.heap, entry_key_of, &e.seed)
+
+
+cdef void dbs_free(engine_t* e) noexcept nogil:
+    """All clients are gone, and lazyfree_stop was called."""
+    cdef int i
+    for i in range(e.db_count):
+        tables_free(e, e.dbs[i].keys, e.dbs[i].expires)
+        watch_db_free(&e.dbs[i])
+    zfree(e.heap, e.dbs)
+    e.dbs = NULL
+    e.db_count = 0
+
+
+# ---- lookup --------------------------------------------------------------------------------------------
+
+cdef bint _counts_as_present(client_t* c, db_t* db, entry_t* entry, uint64_t hash, int flags) noexcept nogil:
+    """What becomes of an expired key that a client meets: present, left alone but invisible, or deleted."""
+    cdef engine_t* e = db.engine
+    if e.no_lazy_expire or (e.params.import_mode and c.flags & CLIENT_IMPORT_SOURCE):
+        return True
+    if not flags & LOOKUP_NOEXPIRE and (
+        flags & LOOKUP_WRITE or not (e.params.import_mode or e.paused_until_ms > e.now_ms)
+    ):
+        expire_now(db, entry, hash)
+    return False
+
+
+cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef uint64_t hash = arg_hash(e, key)
+    cdef entry_t* entry = db_find(db, key.ptr, key.len, hash)
+    if entry != NULL and entry_is_expired(e, entry) and not _counts_as_present(c, db, entry, hash, flags):
+        entry = NULL
+    if not flags & (LOOKUP_NOSTATS | LOOKUP_WRITE):
+        if entry != NULL:
+            e.stats.keyspace_hits += 1
+        else:
+            e.stats.keyspace_misses += 1
+    if entry == NULL:
+        if not flags & (LOOKUP_NONOTIFY | LOOKUP_WRITE):
+            notify(e, NOTIFY_KEY_MISS, b"keymiss", key.ptr, key.len, db.id)
+        return NULL
+    if flags & LOOKUP_WRITE:
+        db_will_change(db, hash)
+    if not flags & LOOKUP_NOTOUCH and (flags & LOOKUP_TOUCH or not c.flags & CLIENT_NO_TOUCH):
+        entry_touch(e, entry)
+    return entry
+
+
+cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+    cdef void** slot = ht_find(db.keys, key, nk, hash)
+    return <entry_t*>slot[0] if slot != NULL else NULL
+
+
+cdef entry_t* db_random(db_t* db) noexcept nogil:
+    return <entry_t*>ht_random(db.keys, &db.engine.rng)
+
+
+# ---- the two tables --------------------------------------------------------------------------------------
+
+cdef void _store_address(hashtable_t* t, const void* old, void* new, uint64_t hash) noexcept nogil:
+    """Replaces the pointer `old`, which may dangle, by `new`, whose key hashes the same."""
+    cdef ht_bucket_t* b
+    cdef int i, side
+    for side in range(2):
+        if t.tables[side] == NULL:
+            continue
+        b = &t.tables[side][hash & t.masks[side]]
+        while b != NULL:
+            for i in range(HT_SLOTS - (b.meta >> 7)):
+                if b.tags[i] and b.slots[i] == old:
+                    b.slots[i] = new
+                    return
+            b = <ht_bucket_t*>b.slots[6] if b.meta & 0x80 else NULL
+
+
+cdef void db_moved(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil:
+    _store_address(db.keys, old, new, hash)
+    if new.flags & E_EXPIRE:
+        _store_address(db.expires, old, new, hash)
+
+
+cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
+    entry_set_lru(entry, entry_initial_lru(db.engine))
+    ht_insert(db.keys, entry, hash)
+    if entry.flags & E_EXPIRE:
+        ht_insert(db.expires, entry, hash)
+
+
+cdef entry_t* db_unlink(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+    cdef entry_t* entry = <entry_t*>ht_remove(db.keys, key, nk, hash)
+    if entry != NULL and entry.flags & E_EXPIRE:
+        ht_remove(db.expires, key, nk, hash)
+    return entry
+
+
+cdef bint db_delete(db_t* db, const char* key, size_t nk, uint64_t hash, bint lazy) noexcept nogil:
+    cdef entry_t* entry = db_unlink(db, key, nk, hash)
+    if entry == NULL:
+        return False
+    if lazy:
+        lazyfree_entry(db.engine, entry)
+    else:
+        entry_free(db.engine, entry)
+    return True
+
+
+cdef entry_t* db_set_expire(db_t* db, entry_t* entry, uint64_t hash, int64_t expire_ms) noexcept nogil:
+    cdef bint had = entry.flags & E_EXPIRE
+    cdef size_t nk
+    cdef const char* key
+    cdef entry_t* new
+    db_will_change(db, hash)
+    if had and expire_ms == -1:
+        key = entry_key(entry, &nk)
+        ht_remove(db.expires, key, nk, hash)
+    new = entry_set_expire(db.engine.heap, entry, expire_ms)
+    if new != entry:  # only when it had none
+        _store_address(db.keys, entry, new, hash)
+    if not had and expire_ms != -1:
+        ht_insert(db.expires, new, hash)
+    return new
+
+
+# ---- create or overwrite -----------------------------------------------------------------------------------
+#
+# An overwrite goes in three steps: _overwrite_begin, one entry function, _overwrite_end. `had` says whether
+# `expires` holds the old address.
+
+cdef bint _overwrite_begin(db_t* db, arg_t* key, entry_t* old, int64_t expire_ms, int flags) noexcept nogil:
+    """Announces the change and takes an entry whose expiry will be dropped out of `expires`. Returns `had`."""
+    db_will_change(db, key.hash)
+    if not old.flags & E_EXPIRE:
+        return False
+    if flags & SET_KEEP_TTL or expire_ms != -1:
+        return True
+    ht_remove(db.expires, key.ptr, key.len, key.hash)
+    return False
+
+
+cdef entry_t* _overwrite_end(
+    db_t* db, arg_t* key, entry_t* old, entry_t* new, bint had, int64_t expire_ms, int flags
+) noexcept nogil:
+    if not flags & SET_KEEP_TTL and (expire_ms != -1 or new.flags & E_EXPIRE):
+        new = entry_set_expire(db.engine.heap, new, expire_ms)
+    if new != old:
+        _store_address(db.keys, old, new, key.hash)
+        if had:
+            _store_address(db.expires, old, new, key.hash)
+    if new.flags & E_EXPIRE and not had:
+        ht_insert(db.expires, new, key.hash)
+    return new
+
+
+cdef entry_t* _overwrite_collection(
+    db_t* db, arg_t* key, entry_t* old, entry_t* new, int64_t expire_ms, int flags
+) noexcept nogil:
+    """`new`, without expiry, takes the place of a value of another type."""
+    cdef engine_t* e = db.engine
+    cdef int64_t kept = entry_expire(old) if flags & SET_KEEP_TTL else expire_ms
+    cdef bint had = _overwrite_begin(db, key, old, expire_ms, flags)
+    if old.flags & E_EXPIRE and entry_encoding(new) == ENC_EMBSTR:
+        entry_set_encoding(new, entry_string_label(key.len, new.vlen, True, False))
+    entry_set_lru(new, entry_initial_lru(e))
+    new = _overwrite_end(db, key, old, new, had, kept, 0)
+    if e.params.lazyfree_lazy_server_del:
+        lazyfree_entry(e, old)
+    else:
+        entry_free(e, old)
+    return new
+
+
+cdef inline entry_t* _created(db_t* db, arg_t* key, entry_t* entry) noexcept nogil:
+    db_insert(db, entry, key.hash)
+    return entry
+
+
+cdef entry_t* db_set_string(
+    db_t* db, arg_t* key, entry_t* old, const char* v, size_t nv, int64_t expire_ms, int flags
+) noexcept nogil:
+    cdef engine_t* e = db.engine
+    cdef entry_t* new
+    cdef bint had
+    arg_hash(e, key)
+    if old == NULL:
+        if flags & SET_KEEP_TTL:
+            expire_ms = -1
+        return _created(db, key, entry_new_string(e.heap, key.ptr, key.len, v, nv, expire_ms))
+    if entry_type(old) != OBJ_STRING:
+        new = entry_new_string(e.heap, key.ptr, key.len, v, nv, -1)
+        return _overwrite_collection(db, key, old, new, expire_ms, flags)
+    had = _overwrite_begin(db, key, old, expire_ms, flags)
+    new = entry_set_bytes(e.heap, old, v, nv, ENC_EMBSTR)
+    return _overwrite_end(db, key, old, new, had, expire_ms, flags)
+
+
+cdef entry_t* db_set_int(db_t* db, arg_t* key, entry_t* old, int64_t v, int64_t expire_ms, int flags) noexcept nogil:
+    cdef engine_t* e = db.engine
+    cdef entry_t* new
+    cdef bint had
+    arg_hash(e, key)
+    if old == NULL:
+        if flags & SET_KEEP_TTL:
+            expire_ms = -1
+        return _created(db, key, entry_new_int(e.heap, key.ptr, key.len, v, expire_ms))
+    if entry_type(old) != OBJ_STRING:
+        new = entry_new_int(e.heap, key.ptr, key.len, v, -1)
+        return _overwrite_collection(db, key, old, new, expire_ms, flags)
+    had = _overwrite_begin(db, key, old, expire_ms, flags)
+    new = entry_set_int(e.heap, old, v)
+    return _overwrite_end(db, key, old, new, had, expire_ms, flags)
+
+
+cdef entry_t* db_set_blob(
+    db_t* db, arg_t* key, entry_t* old, blob_t* blob, int64_t expire_ms, int flags
+) noexcept nogil:
+    cdef engine_t* e = db.engine
+    cdef entry_t* new
+    cdef bint had
+    arg_hash(e, key)
+    if old == NULL:
+        if flags & SET_KEEP_TTL:
+            expire_ms = -1
+        return _created(db, key, entry_new_blob(e.heap, key.ptr, key.len, blob, expire_ms))
+    if entry_type(old) != OBJ_STRING:
+        new = entry_new_blob(e.heap, key.ptr, key.len, blob, -1)
+        return _overwrite_collection(db, key, old, new, expire_ms, flags)
+    had = _overwrite_begin(db, key, old, expire_ms, flags)
+    new = entry_set_blob(e.heap, old, blob)
+    return _overwrite_end(db, key, old, new, had, expire_ms, flags)
+
+
+cdef entry_t* entry_copy(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil:
+    cdef int type = entry_type(entry)
+    cdef int encoding = entry_encoding(entry)
+    if type == OBJ_STRING:
+        return entry_dup_string(e.heap, entry, key, nk, -1)
+    return entry_new_pointer(
+        e.heap, key, nk, type, encoding, e.types[type].dup_fn(e.heap, encoding, entry_payload(entry)[0]), -1)
+
+
+# ---- whole databases -----------------------------------------------------------------------------------------
+
+cdef void _flush_one(engine_t* e, db_t* db, bint lazy) noexcept nogil:
+    cdef hashtable_t* keys = db.keys
+    cdef hashtable_t* expires = db.expires
+    if keys.tables[0] == NULL and keys.tables[1] == NULL:
+        return
+    db.keys = ht_new(e.heap, entry_key_of, &e.seed)
+    db.expires = ht_new(e.heap, entry_key_of, &e.seed)
+    db.expire_cursor = 0
+    db.avg_ttl_ms = 0
+    if e.table_flushed_fn != NULL and e.table_flushed_fn(e, db.id, keys):
+        keys = NULL
+    if lazy:
+        lazyfree_table(e, keys, expires)
+    else:
+        tables_free(e, keys, expires)
+
+
+cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil:
+    cdef int i
+    watch_touch_db(e, dbid, -1)
+    for i in range(e.db_count):
+        if dbid == -1 or dbid == i:
+            _flush_one(e, &e.dbs[i], lazy)
+
+
+cdef void db_swap(engine_t* e, int a, int b) noexcept nogil:
+    cdef db_t* x = &e.dbs[a]
+    cdef db_t* y = &e.dbs[b]
+    cdef db_t kept = x[0]
+    if a == b:
+        return
+    watch_touch_db(e, a, b)
+    x.keys = y.keys
+    x.expires = y.expires
+    x.expire_cursor = y.expire_cursor
+    x.avg_ttl_ms = y.avg_ttl_ms
+    y.keys = kept.keys
+    y.expires = kept.expires
+    y.expire_cursor = kept.expire_cursor
+    y.avg_ttl_ms = kept.avg_ttl_ms
+
+
+cdef bint _rehash(hashtable_t* t, int64_t until_us) noexcept nogil:
+    """Moves buckets until the table is done or the time is over; false when it is over."""
+    ht_resize_if_needed(t)
+    while ht_rehash_steps(t, _CRON_STEPS):
+        if cf_monotonic_us() >= until_us:
+            return False
+    return True
+
+
+cdef void dbs_cron(engine_t* e) noexcept nogil:
+    cdef int64_t until_us = cf_monotonic_us() + _CRON_US
+    cdef int i
+    if not e.params.activerehashing:
+        return
+    for i in range(e.db_count):
+        if not _rehash(e.dbs[i].keys, until_us) or not _rehash(e.dbs[i].expires, until_us):
+            return
+
+
+# ---- check -----------------------------------------------------------------------------------------------------
+
+cdef struct _check_t:
+    db_t* db
+    size_t expiring
+    int error
+
+
+cdef void _check_entry(void* ctx, void* element) noexcept nogil:
+    cdef _check_t* check = <_check_t*>ctx
+    cdef entry_t* entry = <entry_t*>element
+    cdef size_t nk
+    cdef const char* key = entry_key(entry, &nk)
+    cdef int wrong = entry_check(entry)
+    cdef void** slot
+    if wrong:
+        check.error = 300 + wrong
+    if entry.flags & E_EXPIRE:
+        check.expiring += 1
+        slot = ht_find(check.db.expires, key, nk, ht_hash(check.db.expires, key, nk))
+        if slot == NULL or slot[0] != element:
+            check.error = 401
+
+
+cdef int db_check(db_t* db) noexcept nogil:
+    """0; 100 + n, 200 + n: table keys, expires; 300 + n: an entry; 401: missing in expires; 402: too many there."""
+    cdef _check_t check
+    cdef uint64_t cursor = 0
+    cdef int wrong = ht_check(db.keys)
+    if wrong:
+        return 100 + wrong
+    wrong = ht_check(db.expires)
+    if wrong:
+        return 200 + wrong
+    check.db = db
+    check.expiring = 0
+    check.error = 0
+    while True:
+        cursor = ht_scan(db.keys, cursor, _check_entry, &check)
+        if cursor == 0:
+            break
+    if check.error == 0 and check.expiring != ht_len(db.expires):
+        return 402
+    return check.error

@@ -1,0 +1,266 @@
+"""Watched keys: both directions of the relation between clients and keys.
+
+A watched_t lives in db.watched as long as somebody watches its key; a watch_t is on its key's list (doubly linked,
+so a client can leave in O(1)) and on its client's list (singly linked, only ever dropped as a whole).
+"""
+
+from libc.string cimport memcpy
+
+from cachefleet_server.core.engine cimport CLIENT_DIRTY_CAS
+from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.ds.hashtable cimport (
+    hashtable_t, ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_new, ht_remove, ht_scan)
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
+from cachefleet_server.keyspace.db cimport arg_hash, db_find
+from cachefleet_server.keyspace.expire cimport entry_is_expired
+
+cdef struct watched_t:
+    watch_t* first
+    size_t nk
+    char key[0]
+
+cdef struct watch_t:
+    client_t* client
+    db_t* db
+    watched_t* key
+    watch_t* prev  # of the same key
+    watch_t* next
+    watch_t* next_of_client
+    bint expired  # the key was past its time when WATCH came
+
+
+cdef const char* _key_of(const void* element, size_t* n) noexcept nogil:
+    cdef watched_t* key = <watched_t*>element
+    n[0] = key.nk
+    return &key.key[0]
+
+
+cdef inline bint _is_expired(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+    """Past its time, though still there."""
+    cdef entry_t* entry = db_find(db, key, nk, hash)
+    return entry != NULL and entry_is_expired(db.engine, entry)
+
+
+cdef bint _watches_already(client_t* c, watched_t* key) noexcept nogil:
+    """Walks the client's list and the key's list side by side: whichever ends first has the answer."""
+    cdef watch_t* mine = <watch_t*>c.watches
+    cdef watch_t* others = key.first
+    while mine != NULL and others != NULL:
+        if mine.key == key or others.client == c:
+            return True
+        mine = mine.next_of_client
+        others = others.next
+    return False
+
+
+cdef watched_t* _watched(db_t* db, arg_t* key, uint64_t hash) noexcept nogil:
+    """The key's record, made on demand."""
+    cdef engine_t* e = db.engine
+    cdef void** slot
+    cdef watched_t* watched
+    if db.watched == NULL:
+        db.watched = ht_new(e.heap, _key_of, &e.seed)
+    slot = ht_find(db.watched, key.ptr, key.len, hash)
+    if slot != NULL:
+        return <watched_t*>slot[0]
+    watched = <watched_t*>zmalloc(e.heap, sizeof(watched_t) + key.len)
+    watched.first = NULL
+    watched.nk = key.len
+    memcpy(&watched.key[0], key.ptr, key.len)
+    ht_insert(db.watched, watched, hash)
+    return watched
+
+
+cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef uint64_t hash = arg_hash(e, key)
+    cdef watched_t* watched = _watched(c.db, key, hash)
+    cdef watch_t* watch
+    if _watches_already(c, watched):
+        return
+    watch = <watch_t*>zmalloc(e.heap, sizeof(watch_t))
+    watch.client = c
+    watch.db = c.db
+    watch.key = watched
+    watch.expired = _is_expired(c.db, key.ptr, key.len, hash)
+    watch.prev = NULL
+    watch.next = watched.first
+    if watched.first != NULL:
+        watched.first.prev = watch
+    watched.first = watch
+    if c.watches == NULL:
+        e.watching_count += 1
+    e.watched_keys += 1
+    watch.next_of_client = <watch_t*>c.watches
+    c.watches = watch
+
+
+cdef void _leave(engine_t* e, watch_t* watch) noexcept nogil:
+    """Takes the watch off its key's list; the last one takes the key's record along."""
+    cdef watched_t* key = watch.key
+    if watch.next != NULL:
+        watch.next.prev = watch.prev
+    if watch.prev != NULL:
+        watch.prev.next = watch.next
+    else:
+        key.first = watch.next
+    if key.first == NULL:
+        ht_remove(watch.db.watched, &key.key[0], key.nk, ht_hash(watch.db.watched, &key.key[0], key.nk))
+        zfree(e.heap, key)
+    zfree(e.heap, watch)
+    e.watched_keys -= 1
+
+
+cdef void unwatch_all(client_t* c) noexcept nogil:
+    cdef watch_t* watch = <watch_t*>c.watches
+    cdef watch_t* following
+    if watch == NULL:
+        return
+    c.watches = NULL
+    c.engine.watching_count -= 1
+    while watch != NULL:
+        following = watch.next_of_client
+        _leave(c.engine, watch)
+        watch = following
+
+
+cdef bint watched_key_expired(client_t* c) noexcept nogil:
+    cdef watch_t* watch = <watch_t*>c.watches
+    cdef watched_t* key
+    while watch != NULL:
+        key = watch.key
+        if not watch.expired and _is_expired(
+            watch.db, &key.key[0], key.nk, ht_hash(watch.db.keys, &key.key[0], key.nk)
+        ):
+            return True
+        watch = watch.next_of_client
+    return False
+
+
+cdef inline void _mark(client_t* c) noexcept nogil:
+    """EXEC will fail whatever happens now, so the client's watches have done their work."""
+    c.flags |= CLIENT_DIRTY_CAS
+    unwatch_all(c)
+
+
+cdef void watch_touch(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+    cdef void** slot
+    cdef watch_t* watch
+    cdef watch_t* following
+    if db.watched == NULL:
+        return
+    slot = ht_find(db.watched, key, nk, hash)
+    if slot == NULL:
+        return
+    # The list is gone with its last watch, so `following` is read before _mark. A client is on it once.
+    watch = (<watched_t*>slot[0]).first
+    while watch != NULL:
+        following = watch.next
+        if not watch.expired:
+            _mark(watch.client)
+        elif db_find(db, key, nk, hash) == NULL:
+            watch.expired = False  # the expired key was deleted: absent before, absent now
+        else:
+            _mark(watch.client)
+        watch = following
+
+
+# ---- whole databases -----------------------------------------------------------------------------------------
+
+cdef struct _dirty_t:  # what a flush or swap of one database does to the watched keys
+    db_t* emptied
+    db_t* replacement  # NULL: a flush
+    client_t** clients  # to mark once the scan is over: marking frees records of the table under scan
+    size_t count
+    size_t cap
+
+
+cdef void _collect(_dirty_t* d, client_t* c) noexcept nogil:
+    cdef engine_t* e = d.emptied.engine
+    if d.count == d.cap:
+        d.cap = max(<size_t>16, 2 * d.cap)
+        d.clients = <client_t**>zrealloc(e.heap, d.clients, d.cap * sizeof(client_t*))
+    d.clients[d.count] = c
+    d.count += 1
+
+
+cdef void _judge(void* ctx, void* element) noexcept nogil:
+    """Which watchers of one key see a change when its database's content is replaced."""
+    cdef _dirty_t* d = <_dirty_t*>ctx
+    cdef watched_t* key = <watched_t*>element
+    cdef uint64_t hash = ht_hash(d.emptied.keys, &key.key[0], key.nk)
+    cdef bint was = db_find(d.emptied, &key.key[0], key.nk, hash) != NULL
+    cdef bint comes = d.replacement != NULL and db_find(d.replacement, &key.key[0], key.nk, hash) != NULL
+    cdef bint comes_expired = comes and _is_expired(d.replacement, &key.key[0], key.nk, hash)
+    cdef watch_t* watch = key.first
+    if not was and not comes:
+        return
+    while watch != NULL:
+        if watch.expired and not comes:
+            watch.expired = False  # an expired key was deleted: no change
+        elif watch.expired and comes_expired:
+            pass  # it stays expired
+        elif not watch.expired and not was and comes_expired:
+            watch.expired = True  # nothing became an expired key
+        else:
+            _collect(d, watch.client)
+        watch = watch.next
+
+
+cdef void _touch_one(db_t* emptied, db_t* replacement) noexcept nogil:
+    cdef _dirty_t d
+    cdef uint64_t cursor = 0
+    cdef size_t i
+    if emptied.watched == NULL or ht_len(emptied.watched) == 0:
+        return
+    d.emptied = emptied
+    d.replacement = replacement
+    d.clients = NULL
+    d.count = 0
+    d.cap = 0
+    while True:
+        cursor = ht_scan(emptied.watched, cursor, _judge, &d)
+        if cursor == 0:
+            break
+    for i in range(d.count):
+        _mark(d.clients[i])
+    zfree(emptied.engine.heap, d.clients)
+
+
+cdef void watch_touch_db(engine_t* e, int a, int b) noexcept nogil:
+    cdef int i
+    if e.watching_count == 0:
+        return
+    if b != -1:
+        _touch_one(&e.dbs[a], &e.dbs[b])
+        _touch_one(&e.dbs[b], &e.dbs[a])
+        return
+    for i in range(e.db_count):
+        if a == -1 or a == i:
+            _touch_one(&e.dbs[i], NULL)
+
+
+# ---- reading and end -----------------------------------------------------------------------------------------
+
+cdef size_t watch_count(const client_t* c) noexcept nogil:
+    cdef size_t n = 0
+    cdef watch_t* watch = <watch_t*>c.watches
+    while watch != NULL:
+        n += 1
+        watch = watch.next_of_client
+    return n
+
+
+cdef size_t watch_memory(const client_t* c) noexcept nogil:
+    cdef size_t n = 0
+    cdef watch_t* watch = <watch_t*>c.watches
+    while watch != NULL:
+        n += sizeof(watch_t) + sizeof(watched_t) + watch.key.nk
+        watch = watch.next_of_client
+    return n
+
+
+cdef void watch_db_free(db_t* db) noexcept nogil:
+    if db.watched != NULL:
+        ht_free(db.watched, NULL, NULL)
+        db.watched = NULL

@@ -438,6 +438,8 @@ cdef struct engine_t:
     int epoll_fd
     int wake_fd  # eventfd in the epoll set: makes a tick happen soon
     bint wake_pending
+    int timer_fd  # timerfd in the epoll set: makes a tick happen at alarm_us
+    int64_t alarm_us  # monotonic; 0 = not set
     client_t* touched[256]  # clients whose input lies in shared_input; settled when the batch is done
     int touched_count
     # journal: commands of this tick as RESP, already rewritten for determinism

@@ -6,7 +6,7 @@ from cachefleet_server.core.engine cimport db_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_expire, entry_t
 
 cdef enum:
-    EXPIRE_SLICE_US = 1000  # at most, at effort 1; what a client may wait for because of expiry
+    EXPIRE_SLICE_US = 1000  # at most; what a client may have to wait because of expiry
 
 cdef inline bint entry_is_expired(const engine_t* e, const entry_t* entry) noexcept nogil:
     """The cached clock decides, so all commands of a batch agree."""

@@ -6,12 +6,12 @@ keys with a TTL (db.expires), a cursor per database, and delete what they find e
 Active expiry is paced so that it may use a share of the CPU (25 % at active-expire-effort 1, 43 % at 10) but never
 holds the loop longer than a slice:
 
-    cron --> slice --(ran out of time: `behind`)--> wait 3 slices --> slice --> ... --> few are expired: stop
-              <= 1 ms                                (ticks)          <= 1 ms
+    cron --> slice --(ran out of time: `behind`)--> pause --> slice --> ... --> few are expired: stop
+            <= 1 ms                                 3 ms    <= 1 ms
 
 A slice stays with a database while more than `10 - effort` percent of what it samples is expired, for then
-walking on pays; else it goes to the next one. Every 1/hz s at least one slice runs; while one is behind, the next ones run
-at the ends of ticks. So 250 000 expiring keys a second are deleted as they expire, in steps of a millisecond.
+walking on pays; else it goes to the next one. Cron runs a slice whenever it comes; while one is behind, the
+following ones run at the ends of ticks, and the engine's alarm makes those ticks happen.
 
 Elements of a few buckets are gathered first, then prefetched, then checked: the walk is bound by
 cache misses, and this overlaps them.
@@ -19,6 +19,7 @@ cache misses, and this overlaps them.
 
 from libc.stdint cimport int64_t, uint64_t
 
+from cachefleet_server.core.client cimport engine_alarm
 from cachefleet_server.core.engine cimport arg_t, db_t, engine_t
 from cachefleet_server.core.entry cimport entry_expire, entry_key, entry_t
 from cachefleet_server.ds.hash cimport hash_bytes
@@ -135,8 +136,8 @@ cdef bint _slice_db(db_t* db, int64_t deadline_us, tally_t* tally) noexcept nogi
     return True
 
 
-cdef void _slice(engine_t* e, int64_t limit_us) noexcept nogil:
-    """Starts with the database after the one where the last slice stopped; pays each at most once."""
+cdef void _slice(engine_t* e) noexcept nogil:
+    """Goes on with the database where the last slice stopped; visits each at most once."""
     cdef uint64_t cycles = cf_cycles()
     cdef int64_t start = cf_monotonic_us()
     cdef int64_t took_us
@@ -149,16 +150,16 @@ cdef void _slice(engine_t* e, int64_t limit_us) noexcept nogil:
         if e.expiry.next_db >= e.db_count:
             e.expiry.next_db = 0
         if ht_len(e.dbs[e.expiry.next_db].expires):
-            done = _slice_db(&e.dbs[e.expiry.next_db], start + limit_us, &tally)
+            done = _slice_db(&e.dbs[e.expiry.next_db], start + EXPIRE_SLICE_US, &tally)
             if not done:
                 break  # the next slice goes on here
         e.expiry.next_db += 1
     took_us = cf_monotonic_us() - start
-    if not done:
-        e.stats.expired_time_cap_reached += 1
     e.expiry.behind = not done
-    # The pause after a slice makes the CPU's share what the effort allows.
-    e.expiry.next_slice_us = start + took_us + took_us * 100 // (23 + 2 * e.params.active_expire_effort) - took_us
+    if not done:  # the pause after this slice makes the share of the CPU what the effort allows
+        e.stats.expired_time_cap_reached += 1
+        e.expiry.next_slice_us = start + took_us * 100 // (23 + 2 * e.params.active_expire_effort)
+        engine_alarm(e, e.expiry.next_slice_us)
     e.stats.expire_cycles += cf_cycles() - cycles
     if tally.sampled:
         e.expiry.stale = 0.95 * e.expiry.stale + 0.05 * (<double>tally.expired / <double>tally.sampled)
@@ -177,12 +178,13 @@ cdef inline bint _may_run(engine_t* e) noexcept nogil:
 
 
 cdef void expire_slow_cycle(engine_t* e) noexcept nogil:
-    cdef int64_t share_percent = 23 + 2 * e.params.active_expire_effort
-    cdef int64_t hz = e.params.hz if e.params.hz > 0 else 10
     if _may_run(e):
-        _slice(e, share_percent * 10000 // hz)
+        _slice(e)
 
 
 cdef void expire_fast_cycle(engine_t* e) noexcept nogil:
-    if e.expiry.behind and cf_monotonic_us() >= e.expiry.next_slice_us and _may_run(e):
-        _slice(e, EXPIRE_SLICE_US)
+    if e.expiry.behind and _may_run(e):
+        if cf_monotonic_us() >= e.expiry.next_slice_us:
+            _slice(e)
+        else:
+            engine_alarm(e, e.expiry.next_slice_us)

@@ -1,4 +1,4 @@
-"""Declarations of epoll, eventfd and the socket calls that the reactor makes."""
+"""Declarations of epoll, eventfd, timerfd and the socket calls that the reactor makes."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -29,6 +29,13 @@ cdef extern from "<sys/eventfd.h>" nogil:
     enum:
         EFD_NONBLOCK
         EFD_CLOEXEC
+
+cdef extern from "<sys/timerfd.h>" nogil:
+    int timerfd_create(int clock, int flags)
+    enum:
+        CLOCK_MONOTONIC
+        TFD_NONBLOCK
+        TFD_CLOEXEC
 
 cdef extern from "<sys/uio.h>" nogil:
     cdef struct iovec:

@@ -36,8 +36,8 @@ from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cy
 from cachefleet_server.reactor.connection cimport client_free, client_read, client_write, clients_cron
 from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_free, parked_run, resolve
 from cachefleet_server.reactor.epoll cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, close, epoll_create1,
-    epoll_ctl, epoll_event, epoll_wait, eventfd, read)
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
+    TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, read, timerfd_create)
 from cachefleet_server.resp.input cimport INPUT_ERROR, INPUT_OK, arg_t, input_settle
 from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init
 
@@ -52,11 +52,15 @@ cdef int reactor_open(engine_t* e) noexcept nogil:
     cdef epoll_event ev
     e.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
     e.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    if e.epoll_fd < 0 or e.wake_fd < 0:
+    e.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+    if e.epoll_fd < 0 or e.wake_fd < 0 or e.timer_fd < 0:
         return errno
     ev.events = EPOLLIN
     ev.data.ptr = NULL
     if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, e.wake_fd, &ev) != 0:
+        return errno
+    ev.data.ptr = &e.timer_fd
+    if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, e.timer_fd, &ev) != 0:
         return errno
     e.shared_input = <char*>zmalloc(e.heap, SHARED_INPUT + 64)
     e.arena.heap = e.heap
@@ -91,7 +95,9 @@ cdef void reactor_close(engine_t* e) noexcept nogil:
         close(e.epoll_fd)
     if e.wake_fd >= 0:
         close(e.wake_fd)
-    e.epoll_fd = e.wake_fd = -1
+    if e.timer_fd >= 0:
+        close(e.timer_fd)
+    e.epoll_fd = e.wake_fd = e.timer_fd = -1
 
 # ---- batch -------------------------------------------------------------------------------------------
 
@@ -270,6 +276,10 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
         if c == NULL:
             read(e.wake_fd, &drained, 8)
             e.wake_pending = False
+            continue
+        if events[i].data.ptr == &e.timer_fd:
+            read(e.timer_fd, &drained, 8)
+            e.alarm_us = 0
             continue
         if events[i].events & EPOLLOUT and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_WRITE):
             reply_client_ready(c)

@@ -1,0 +1,77 @@
+"""Point-in-time snapshots without fork: every key as it was when the snapshot began, while writes go on.
+
+How: `start` freezes the `keys` table of each database (ds/hashtable.pxd). From then on a table delivers each of its
+chains exactly once, in its state at the start: when an iteration step reaches it, or just before its first change.
+A delivered chain is serialised into the current chunk, chunks go to the writer thread (rdb_writer.pxd). Nothing is
+copied but those bytes, so memory grows by the queue alone.
+
+    write to a chain not reached ---.
+                                    v
+    slices, each tick <= 1 ms --> _deliver --> chunk --> queue --> writer thread --> file
+
+- Records of several databases mix, so SELECTDB is written whenever the database changes from one record to the next.
+- SWAPDB changes which db holds a table; the snapshot goes on with the table and its number at the start.
+- A flush detaches a table; if it is still being read, the snapshot adopts it and frees it when it is done.
+- Slices pause while the queue is full; writes cannot wait, so their chains may exceed it, up to BEHIND_MIN or an
+  eighth of the memory in use. Then the disk is too slow for this load: the snapshot is given up.
+- LRU and LFU bits are not part of the point in time: they are as found when a chain is delivered.
+
+One snapshot an engine at a time: BGSAVE and an AOF rewrite exclude each other. `engine_t.slice_fn` drives it from the
+reactor and cron; `finish` drives it to its end at once (SAVE, shutdown).
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from cachefleet_server.core.engine cimport engine_t
+from cachefleet_server.ds.hashtable cimport hashtable_t
+from cachefleet_server.ds.zmalloc cimport heap_t
+from cachefleet_server.engine cimport Engine
+from cachefleet_server.persistence.rdb_writer cimport rdb_chunk_t, rdb_target_t, rdb_writer_t
+
+cdef enum:
+    SLICE_US = 1000  # the longest a tick is held up
+    BEHIND_MIN = 67108864  # bytes queued by writes before a snapshot may be given up
+
+    SNAPSHOT_IDLE = 0
+    SNAPSHOT_TABLES = 1  # tables are frozen and being delivered
+    SNAPSHOT_WRITER = 2  # everything was delivered or it was given up; the writer thread works on
+    SNAPSHOT_OVER = 3
+
+cdef struct frozen_t:  # one database's table
+    snapshot_t* snapshot
+    hashtable_t* keys
+    int dbid  # at the start
+    bint adopted  # flushed meanwhile: ours to free
+    bint done
+    uint64_t position
+
+cdef struct snapshot_t:
+    engine_t* engine
+    heap_t* heap  # of chunks; apart from the engine's, so that a snapshot causes no eviction
+    rdb_writer_t* writer
+    rdb_chunk_t* chunk  # being filled; NULL after the end
+    frozen_t* tables
+    int count
+    int at  # table whose turn it is
+    int dialect
+    int selected  # database of the last record; -1 = none yet
+    int state  # SNAPSHOT_*
+    bint behind  # the queue reached its limit
+    bint pushed  # a chunk was handed over since this was cleared
+    size_t behind_max
+    uint64_t keys_done
+    uint64_t keys_total
+    void* owner  # the Snapshot object, which holds a reference to itself while this runs
+
+@cython.final
+cdef class Snapshot:
+    cdef Engine engine
+    cdef snapshot_t s
+    cdef rdb_target_t target
+    cdef object on_done
+    cdef list aux
+    cdef int64_t started_us
+    cdef readonly object result
+
+    cdef void _over(self, int state, int error, const char* what, uint64_t written)

@@ -1,0 +1,60 @@
+"""Point-in-time snapshots without fork; the theory is in snapshot.pxd.
+
+    Snapshot(engine, temp_path=..., final_path=..., on_done=done).start()
+
+One object is one run. Used by BGSAVE, for the base file of the AOF, and for full synchronisation of replicas (`fd`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cachefleet_server.engine import Engine
+
+DIALECT_REDIS: int  # RDB version 11
+DIALECT_REDIS70: int  # RDB version 10: what every reader since Redis 7.0 and every Valkey loads
+DIALECT_VALKEY: int  # VALKEY080
+
+class SnapshotResult(NamedTuple):
+    ok: bool
+    aborted: bool
+    error: str  # "" when ok; what failed and why
+    errno: int
+    bytes: int  # of the file
+    keys: int
+    seconds: float
+
+class Snapshot:
+    result: SnapshotResult | None  # when it is over
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        temp_path: str = "",
+        final_path: str = "",  # "": the file keeps its temporary name and the caller renames it
+        fd: int = -1,  # instead of a file: written to and closed, neither fsynced nor renamed
+        dialect: int = ...,
+        compress: bool = True,
+        checksum: bool = True,
+        sync_often: bool = True,  # rdb-save-incremental-fsync
+        aux: Sequence[tuple[str, str]] = (),
+        on_done: Callable[[SnapshotResult], None] | None = None,  # from the engine's thread, in a later tick
+    ) -> None: ...
+    def start(self) -> None:
+        """Fixes the point in time. Raises RuntimeError when another snapshot of this engine runs, OSError without a thread.
+
+        Disk errors come through the result, like those that happen later.
+        """
+    def finish(self) -> SnapshotResult:
+        """Drives it to its end, with the engine held up meanwhile. `on_done` is called too."""
+    def abort(self) -> None:
+        """Gives it up: the point in time is dropped at once, the temp file is removed by the writer thread soon."""
+    @property
+    def running(self) -> bool: ...
+    @property
+    def progress(self) -> tuple[int, int]:
+        """(keys delivered, keys in all)."""
+    @property
+    def memory(self) -> int:
+        """Bytes of chunks."""
+
+def snapshot_running(engine: Engine) -> bool: ...

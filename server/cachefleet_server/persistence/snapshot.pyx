@@ -1,0 +1,325 @@
+"""Point-in-time snapshots; the theory is in snapshot.pxd, the Python side in snapshot.pyi."""
+
+import os
+import time
+from collections import namedtuple
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free
+from libc.string cimport memset, strdup, strlen
+
+from cachefleet_server.core.client cimport engine_wake
+from cachefleet_server.core.engine cimport rdb_out_t
+from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.rdb cimport (
+    RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_RESIZEDB,
+    RDB_OPCODE_SELECTDB, rdb_dialect_version, rdb_put_entry, rdb_put_length, rdb_put_string)
+from cachefleet_server.ds.buf cimport buf_put, buf_putc
+from cachefleet_server.ds.hashtable cimport (
+    ht_bucket_each, ht_bucket_t, ht_freeze_begin, ht_freeze_end, ht_freeze_step, ht_len)
+from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us, cf_unlikely
+from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used, zfree, zmalloc
+from cachefleet_server.keyspace.lazyfree cimport lazyfree_table
+from cachefleet_server.persistence.rdb_writer cimport (
+    RDB_CHUNK, RDB_QUEUE_SOFT, WRITER_ABORTED, WRITER_BUSY, WRITER_DONE, writer_abort, writer_chunk, writer_end,
+    writer_free, writer_new, writer_push, writer_state, writer_wait)
+
+cdef enum:
+    STEP_CHAINS = 16  # chains between two looks at the clock: about 10 us
+    FINISH_US = 100000  # slice of a snapshot that nothing else waits for
+
+DIALECT_REDIS = RDB_DIALECT_REDIS
+DIALECT_REDIS70 = RDB_DIALECT_REDIS70
+DIALECT_VALKEY = RDB_DIALECT_VALKEY
+
+SnapshotResult = namedtuple("SnapshotResult", "ok aborted error errno bytes keys seconds")
+
+
+# ---- delivering ----------------------------------------------------------------------------------
+
+cdef void _put_element(void* ctx, void* element) noexcept nogil:
+    cdef snapshot_t* s = <snapshot_t*>ctx
+    rdb_put_entry(&s.chunk.out, s.engine, <entry_t*>element)
+    s.keys_done += 1
+
+
+cdef void _deliver(void* ctx, hashtable_t* t, ht_bucket_t* head) noexcept nogil:
+    """ht_freeze_fn: serialises one chain. Runs inside the write that is about to change it, so it must not wait."""
+    cdef frozen_t* f = <frozen_t*>ctx
+    cdef snapshot_t* s = f.snapshot
+    if cf_unlikely(s.behind):
+        return
+    if s.selected != f.dbid:
+        s.selected = f.dbid
+        buf_putc(&s.chunk.out.buf, RDB_OPCODE_SELECTDB)
+        rdb_put_length(&s.chunk.out, f.dbid)
+    ht_bucket_each(head, _put_element, s)
+    if s.chunk.out.buf.len >= RDB_CHUNK:
+        s.behind = writer_push(s.writer, s.chunk) > s.behind_max
+        s.chunk = writer_chunk(s.writer, s.dialect)
+        s.pushed = True
+
+
+cdef void _table_done(frozen_t* f) noexcept nogil:
+    """The table was delivered or is not wanted any more."""
+    if f.done:
+        return
+    f.done = True
+    ht_freeze_end(f.keys)
+    if f.adopted:
+        lazyfree_table(f.snapshot.engine, f.keys, NULL)
+
+
+cdef bint _table_flushed(engine_t* e, int dbid, hashtable_t* keys) noexcept nogil:
+    """engine_t.table_flushed_fn: true when the snapshot still reads this table and now owns it."""
+    cdef snapshot_t* s = <snapshot_t*>e.snapshot_ctx
+    cdef int i
+    for i in range(s.count):
+        if s.tables[i].keys == keys and not s.tables[i].done:
+            s.tables[i].adopted = True
+            return True
+    return False
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+cdef bint _slice(engine_t* e) noexcept nogil:
+    """engine_t.slice_fn."""
+    return _advance(<snapshot_t*>e.snapshot_ctx, SLICE_US)
+
+
+cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
+    """Works for at most budget_us; true when there is more to do at once. The writer wakes the engine otherwise."""
+    cdef size_t queued
+    cdef int state = writer_state(s.writer, &queued)
+    cdef uint64_t start = cf_cycles()
+    cdef uint64_t budget = <uint64_t>(budget_us * s.engine.cycles_per_us)
+    cdef frozen_t* f
+    if state != WRITER_BUSY:
+        _complete(s, state)
+        return False
+    if s.state != SNAPSHOT_TABLES:
+        return False
+    if s.behind:
+        _give_up(s)
+        return False
+    while s.at < s.count:
+        f = &s.tables[s.at]
+        if queued >= RDB_QUEUE_SOFT:
+            return False
+        if cf_cycles() - start >= budget:
+            return True
+        s.pushed = False
+        if not ht_freeze_step(f.keys, &f.position, STEP_CHAINS):
+            _table_done(f)
+            s.at += 1
+        if s.pushed:
+            writer_state(s.writer, &queued)
+    _put_end(s)
+    return False
+
+
+cdef void _put_end(snapshot_t* s) noexcept nogil:
+    """All records are there: the last chunk goes to the writer, which completes the file."""
+    buf_putc(&s.chunk.out.buf, RDB_OPCODE_EOF)
+    writer_push(s.writer, s.chunk)
+    s.chunk = NULL
+    writer_end(s.writer)
+    s.state = SNAPSHOT_WRITER
+
+
+cdef void _give_up(snapshot_t* s) noexcept nogil:
+    """Thaws the tables at once and tells the writer to stop; what it wrote is removed."""
+    cdef int i
+    if s.state == SNAPSHOT_TABLES:
+        for i in range(s.count):
+            _table_done(&s.tables[i])
+        s.state = SNAPSHOT_WRITER
+    writer_abort(s.writer)
+
+
+cdef void _complete(snapshot_t* s, int state) noexcept nogil:
+    """The writer has ended: releases everything, then tells the owner."""
+    cdef engine_t* e = s.engine
+    cdef int error = s.writer.error
+    cdef const char* what = s.writer.error_what
+    cdef uint64_t written = s.writer.written
+    if s.state == SNAPSHOT_TABLES:
+        _give_up(s)
+    if s.chunk != NULL:
+        writer_push(s.writer, s.chunk)  # freed with the writer
+        s.chunk = NULL
+    writer_free(s.writer)
+    s.writer = NULL
+    zfree(s.heap, s.tables)
+    s.tables = NULL
+    heap_free(s.heap)
+    s.heap = NULL
+    s.state = SNAPSHOT_OVER
+    e.slice_fn = NULL
+    e.table_flushed_fn = NULL
+    e.snapshot_ctx = NULL
+    with gil:
+        (<Snapshot>s.owner)._over(state, error, what, written)
+
+
+cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
+    """Starts the writer and freezes the tables; s.writer stays NULL when there is no thread to be had."""
+    cdef engine_t* e = s.engine
+    cdef frozen_t* f
+    cdef int i
+    s.heap = heap_new()
+    s.writer = writer_new(s.heap, target, e.wake_fd)
+    if s.writer == NULL:
+        heap_free(s.heap)
+        s.heap = NULL
+        return
+    s.behind_max = heap_used(e.heap) // 8
+    if s.behind_max < BEHIND_MIN:
+        s.behind_max = BEHIND_MIN
+    s.chunk = writer_chunk(s.writer, s.dialect)
+    s.tables = <frozen_t*>zmalloc(s.heap, (e.db_count + 1) * sizeof(frozen_t))
+    for i in range(e.db_count):
+        if ht_len(e.dbs[i].keys) == 0:
+            continue
+        f = &s.tables[s.count]
+        s.count += 1
+        memset(f, 0, sizeof(frozen_t))
+        f.snapshot = s
+        f.keys = e.dbs[i].keys
+        f.dbid = i
+        s.keys_total += ht_len(f.keys)
+        ht_freeze_begin(f.keys, _deliver, f)
+    s.state = SNAPSHOT_TABLES
+    e.snapshot_ctx = s
+    e.slice_fn = _slice
+    e.table_flushed_fn = _table_flushed
+
+
+cdef void _put_head(snapshot_t* s, list aux):
+    """Magic, AUX pairs, and each database's sizes, so that a loader can make room at once."""
+    cdef rdb_out_t* out = &s.chunk.out
+    cdef char magic[16]
+    cdef bytes word
+    cdef frozen_t* f
+    cdef int i
+    if s.dialect == RDB_DIALECT_VALKEY:
+        snprintf(magic, sizeof(magic), b"VALKEY%03d", rdb_dialect_version(s.dialect))
+    else:
+        snprintf(magic, sizeof(magic), b"REDIS%04d", rdb_dialect_version(s.dialect))
+    buf_put(&out.buf, magic, strlen(magic))
+    for pair in aux:
+        buf_putc(&out.buf, RDB_OPCODE_AUX)
+        for text in pair:
+            word = os.fsencode(text)
+            rdb_put_string(out, word, len(word))
+    for i in range(s.count):
+        f = &s.tables[i]
+        buf_putc(&out.buf, RDB_OPCODE_SELECTDB)
+        rdb_put_length(out, f.dbid)
+        buf_putc(&out.buf, RDB_OPCODE_RESIZEDB)
+        rdb_put_length(out, ht_len(f.keys))
+        rdb_put_length(out, ht_len(s.engine.dbs[f.dbid].expires))
+
+
+# ---- the Python side -----------------------------------------------------------------------------
+
+cdef class Snapshot:
+    def __cinit__(self):
+        memset(&self.s, 0, sizeof(snapshot_t))
+        memset(&self.target, 0, sizeof(rdb_target_t))
+        self.target.fd = -1
+
+    def __init__(
+        self, Engine engine, *, str temp_path="", str final_path="", int fd=-1, int dialect=RDB_DIALECT_REDIS70,
+        bint compress=True, bint checksum=True, bint sync_often=True, aux=(), on_done=None,
+    ):
+        if (fd < 0) == (not temp_path):
+            raise ValueError("give either temp_path or fd")
+        self.engine = engine
+        self.s.engine = engine.ptr
+        self.s.dialect = dialect
+        self.s.selected = -1
+        self.s.owner = <void*>self
+        self.on_done = on_done
+        self.aux = list(aux)
+        cdef bytes temp = os.fsencode(temp_path)
+        cdef bytes final = os.fsencode(final_path)
+        if temp:
+            self.target.temp_path = strdup(temp)
+        if final:
+            self.target.final_path = strdup(final)
+        self.target.fd = fd
+        self.target.compress = compress
+        self.target.checksum = checksum
+        self.target.sync_often = sync_often
+
+    def __dealloc__(self):
+        # Never while it runs: it holds a reference to itself then.
+        free(self.target.temp_path)
+        free(self.target.final_path)
+
+    def start(self):
+        cdef engine_t* e = self.s.engine
+        if self.engine.ptr == NULL or self.s.state != SNAPSHOT_IDLE:
+            raise RuntimeError("a snapshot is started once, on an open engine")
+        if e.snapshot_ctx != NULL:
+            raise RuntimeError("another snapshot of this engine is running")
+        self.started_us = cf_monotonic_us()
+        _begin(&self.s, &self.target)
+        if self.s.writer == NULL:
+            raise OSError("cannot start the snapshot's writer thread")
+        self.target.temp_path = NULL  # the writer's now
+        self.target.final_path = NULL
+        Py_INCREF(self)
+        _put_head(&self.s, self.aux)
+        engine_wake(e)
+
+    def finish(self):
+        if self.s.state == SNAPSHOT_IDLE:
+            raise RuntimeError("the snapshot was not started")
+        cdef snapshot_t* s = &self.s
+        with nogil:
+            while s.state != SNAPSHOT_OVER:
+                if not _advance(s, FINISH_US) and s.state != SNAPSHOT_OVER:
+                    writer_wait(s.writer)
+        return self.result
+
+    def abort(self):
+        if self.running:
+            _give_up(&self.s)
+
+    cdef void _over(self, int state, int error, const char* what, uint64_t written):
+        cdef str text = ""
+        cdef double seconds = (cf_monotonic_us() - self.started_us) / 1e6
+        if error:
+            text = f"{what.decode()}: {os.strerror(error)}"
+        elif self.s.behind:
+            text = (
+                f"the disk is too slow for the current write load: more than {self.s.behind_max >> 20} MB of the"
+                " snapshot were waiting to be written")
+        elif state == WRITER_ABORTED:
+            text = "aborted"
+        self.result = SnapshotResult(
+            state == WRITER_DONE, state == WRITER_ABORTED and not self.s.behind, text, error, written,
+            self.s.keys_done, seconds)
+        Py_DECREF(self)  # the caller still holds the pointer's own reference
+        if self.on_done is not None:
+            self.on_done(self.result)
+
+    @property
+    def running(self):
+        return self.s.state == SNAPSHOT_TABLES or self.s.state == SNAPSHOT_WRITER
+
+    @property
+    def progress(self):
+        return self.s.keys_done, self.s.keys_total
+
+    @property
+    def memory(self):
+        return heap_used(self.s.heap) if self.s.heap != NULL else 0
+
+
+def snapshot_running(Engine engine):
+    return engine.ptr != NULL and engine.ptr.snapshot_ctx != NULL

@@ -1,0 +1,238 @@
+"""The values of all parameters, and who is told when one changes.
+
+Life of a value: defaults (`Config()`), then the lines of file, environment and command line (`load`, before anything
+runs), then `attach(engine)` and `subscribe` by the subsystems, then CONFIG SET (`set`) and SIGHUP (`reload`).
+
+A change is all or nothing: every pair is parsed first, then values are stored and the subscribers of the changed
+parameters called; if one refuses (ConfigError), the old values are stored again and the subscribers that had run are
+called with these. A subscriber therefore either takes the value at once or raises without having done anything.
+
+Secrets (`secret` rows) may also come from a file, by the directive `<name>-file path`, or from the environment as
+CACHEFLEET_<NAME>. Other parameters are not read from the environment: Kubernetes sets CACHEFLEET_PORT and the like by
+itself in pods beside a Service of that name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from cachefleet_server.config.params import IGNORED, PARAMS, Param
+from cachefleet_server.config.parser import Line
+from cachefleet_server.errors import ConfigError
+
+Apply = Callable[[Any], None]
+
+
+class Fields(Protocol):
+    """What takes engine fields: the Engine."""
+
+    def set_param(self, name: str, value: int) -> None: ...
+
+
+class SetError(ConfigError):
+    """CONFIG SET was refused; `name` is the argument that it may be due to."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+class Config:
+    """One server's parameters."""
+
+    def __init__(self) -> None:
+        self.file = ""  # absolute path of the configuration file; "" without one
+        self._rows: dict[str, Param] = {name: row for row in PARAMS for name in row.names}
+        self._values: dict[str, Any] = {row.name: row.kind.parse(_default_words(row), None) for row in PARAMS}
+        self._values["dir"] = os.getcwd()
+        self._defaults = dict(self._values)
+        self._loaded = dict(self._values)  # what the sources said last, for reload
+        self._subscribers: dict[str, list[Apply]] = {}
+
+    # -- reading
+
+    def value(self, name: str) -> Any:
+        """The value in its kind's own form (tuples for `save`, `bind`, ...)."""
+        return self._values[name]
+
+    def flag(self, name: str) -> bool:
+        value = self._values[name]
+        assert isinstance(value, bool)
+        return value
+
+    def number(self, name: str) -> int:
+        value = self._values[name]
+        assert isinstance(value, int)
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._values[name]
+        assert isinstance(value, str)
+        return value
+
+    def default(self, name: str) -> Any:
+        return self._defaults[name]
+
+    def shown(self, name: str) -> str:
+        """As CONFIG GET shows it."""
+        return self._rows[name].kind.show(self._values[name])
+
+    def find(self, name: str) -> Param | None:
+        """The row of a name or alias, in any case."""
+        return self._rows.get(name.lower())
+
+    def names(self) -> Iterator[tuple[str, Param]]:
+        """All names and aliases with their rows."""
+        return iter(self._rows.items())
+
+    # -- before the start
+
+    def load(self, lines: Iterable[Line], environment: Mapping[str, str]) -> None:
+        """Takes the values of the sources over the defaults. `lines` are those of the file, then of the command line."""
+        self._values = self._loaded = self._read(lines, environment)
+
+    def _read(self, lines: Iterable[Line], environment: Mapping[str, str]) -> dict[str, Any]:
+        values = dict(self._defaults)
+        seen: set[str] = set()
+        given = list(lines)
+        # The environment comes between file and command line.
+        split = next((i for i, line in enumerate(given) if line.origin == "command line"), len(given))
+        for line in (*given[:split], *self._environment_lines(environment), *given[split:]):
+            try:
+                self._take(line, values, seen)
+            except ConfigError as error:
+                raise line.error(str(error)) from None
+        return values
+
+    def _environment_lines(self, environment: Mapping[str, str]) -> Iterator[Line]:
+        for row in PARAMS:
+            if row.secret:
+                for name in (row.name, row.name + "-file"):
+                    variable = "CACHEFLEET_" + name.upper().replace("-", "_")
+                    if variable in environment:
+                        yield Line("environment", 1, variable, (name, environment[variable]))
+
+    def _take(self, line: Line, values: dict[str, Any], seen: set[str]) -> None:
+        name, words = line.words[0].lower(), line.words[1:]
+        row = self._rows.get(name)
+        if row is None:
+            secret = self._rows.get(name.removesuffix("-file")) if name.endswith("-file") else None
+            if secret is not None and secret.secret and len(words) == 1:
+                row, words = secret, (_read_secret(words[0]),)
+            elif name in IGNORED:
+                return
+            else:
+                raise ConfigError(REFUSED.get(name, "Bad directive or wrong number of arguments"))
+        if not words or (len(words) != 1 and not row.kind.many):
+            raise ConfigError("wrong number of arguments")
+        old = values[row.name]
+        value = self._parse(row, words, old)
+        values[row.name] = row.kind.join(old, value) if row.kind.accumulates and row.name in seen else value
+        seen.add(row.name)
+
+    def _parse(self, row: Param, words: Sequence[str], old: Any) -> Any:
+        value = row.kind.parse(words, old)
+        if row.needs and value != self._defaults[row.name]:
+            raise ConfigError(f"{row.needs} is not supported by this version of the server")
+        return value
+
+    # -- changing
+
+    def attach(self, engine: Fields) -> None:
+        """Sets the engine's fields and keeps them set."""
+        for row in PARAMS:
+            if row.engine:
+                self._follow(row, engine)
+
+    def _follow(self, row: Param, engine: Fields) -> None:
+        def apply(value: Any) -> None:
+            for name, number in row.kind.fields(row.engine, value):
+                engine.set_param(name, number)
+
+        apply(self._values[row.name])
+        self.subscribe(row.name, apply)
+
+    def subscribe(self, name: str, apply: Apply) -> None:
+        """Has `apply` called with every new value of a parameter, but not with the present one."""
+        self._subscribers.setdefault(self._rows[name].name, []).append(apply)
+
+    def set(self, pairs: Sequence[tuple[str, str]], *, protected: bool = False) -> None:
+        """CONFIG SET. Raises SetError and changes nothing when one pair cannot be accepted.
+
+        `protected` permits parameters that are protected.
+        """
+        changes: dict[str, Any] = {}
+        given: dict[str, str] = {}  # row name -> the name as written
+        for name, _ in pairs:
+            row = self._rows.get(name.lower())
+            if row is None:
+                raise SetError(name, "unknown")
+        for name, text in pairs:
+            row = self._rows[name.lower()]
+            if row.immutable:
+                raise SetError(name, "can't set immutable config")
+            if row.protected and not protected:
+                raise SetError(name, "can't set protected config")
+            if row.name in changes:
+                raise SetError(name, "duplicate parameter")
+            try:
+                words = text.split(" ") if row.kind.many else [text]
+                changes[row.name] = self._parse(row, words, self._values[row.name])
+            except ConfigError as error:
+                raise SetError(name, str(error)) from None
+            given[row.name] = name
+        self._change(changes, given)
+
+    def _change(self, changes: Mapping[str, Any], given: Mapping[str, str]) -> None:
+        old = {name: self._values[name] for name in changes}
+        self._values.update(changes)
+        done: list[tuple[Apply, str]] = []
+        for name, value in changes.items():
+            if value == old[name]:
+                continue
+            for apply in self._subscribers.get(name, ()):
+                try:
+                    apply(value)
+                except ConfigError as error:
+                    self._values.update(old)
+                    for again, other in reversed(done):
+                        again(old[other])
+                    raise SetError(given[name], str(error)) from None
+                done.append((apply, name))
+
+    def reload(self, lines: Iterable[Line], environment: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Reads the sources again and takes over what they say differently than before.
+
+        Returns the names of changed parameters, and of those that need a restart. What CONFIG SET changed stays,
+        unless the sources changed it too. Raises ConfigError and changes nothing when the sources cannot be read.
+        """
+        new = self._read(lines, environment)
+        differing = [name for name in new if new[name] != self._loaded[name]]
+        fixed = [name for name in differing if self._rows[name].immutable]
+        changes = {name: new[name] for name in differing if name not in fixed}
+        self._change(changes, {name: name for name in changes})
+        self._loaded.update(changes)
+        return list(changes), fixed
+
+
+def _default_words(row: Param) -> list[str]:
+    return row.default.split(" ") if row.kind.many else [row.default]
+
+
+def _read_secret(path: str) -> str:
+    """A secret's file without the newline that editors put at its end."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ConfigError(f"Can't read the secret file '{path}': {error.strerror}") from None
+
+
+REFUSED = {
+    "user": "ACL users are not supported by this version of the server",
+    "loadmodule": "Modules are not supported by this server",
+    "rename-command": "rename-command is not supported by this version of the server",
+    "sentinel": "Sentinel is not part of this server",
+}

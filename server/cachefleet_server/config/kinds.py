@@ -1,0 +1,439 @@
+"""What kinds of parameters there are: how each is read, shown by CONFIG GET, rewritten, and handed to the engine.
+
+A `Kind` is immutable and knows nothing of a particular parameter beyond its limits. `parse` gets the words after the
+parameter's name (CONFIG SET gives one string, split at single spaces for kinds that take several words) and the
+present value, which kinds that are set piecewise merge into. It raises ConfigError with Valkey's text.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachefleet_server.config.text import quote
+from cachefleet_server.errors import ConfigError
+
+INT_MAX = 2**31 - 1
+INT_MIN = -(2**31)
+UINT_MAX = 2**32 - 1
+LONG_MAX = 2**63 - 1
+ULONG_MAX = 2**64 - 1
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_MEMORY = re.compile(r"(-?)([0-9]*)([a-zA-Z]*)")
+_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3, "gb": 1 << 30}
+
+
+def parse_integer(text: str) -> int | None:
+    """A decimal 64-bit integer in canonical form: no blanks, no plus sign, no leading zeros."""
+    if not _INTEGER.fullmatch(text):
+        return None
+    value = int(text)
+    return value if -LONG_MAX - 1 <= value <= LONG_MAX else None
+
+
+def parse_memory(text: str) -> int | None:
+    """Bytes with an optional unit: b, k (1000), kb (1024), m, mb, g, gb in any case."""
+    match = _MEMORY.fullmatch(text)
+    if match is None or match[1]:
+        return None
+    unit = _UNITS.get(match[3].lower())
+    if unit is None:
+        return None
+    value = int(match[2] or 0) * unit
+    return value if value <= ULONG_MAX else None
+
+
+def memory_text(value: int) -> str:
+    """The shortest exact text of a memory size, for CONFIG REWRITE."""
+    for unit in ("gb", "mb", "kb"):
+        if value and value % _UNITS[unit] == 0:
+            return f"{value // _UNITS[unit]}{unit}"
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Base: any text, one word."""
+
+    @property
+    def many(self) -> bool:
+        """Takes several words, or none."""
+        return False
+
+    @property
+    def accumulates(self) -> bool:
+        """Several lines of one configuration file add up."""
+        return False
+
+    def parse(self, words: Sequence[str], old: Any) -> Any:
+        return words[0]
+
+    def join(self, old: Any, new: Any) -> Any:
+        """The value after a second line in a file; only for kinds that accumulate."""
+        raise NotImplementedError
+
+    def show(self, value: Any) -> str:
+        """As CONFIG GET shows it."""
+        return str(value)
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        """What CONFIG REWRITE writes after the name, one item a line."""
+        return [quote(self.show(value))]
+
+    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
+        """The engine fields that a parameter of this kind fills."""
+        yield name, int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Kind):
+    """One word of text; `forbidden` characters are refused with `complaint`."""
+
+    pattern: str = ""
+    complaint: str = ""
+
+    def parse(self, words: Sequence[str], old: Any) -> str:
+        if self.pattern and words[0] and not re.fullmatch(self.pattern, words[0]):
+            raise ConfigError(self.complaint)
+        return words[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Filename(Text):
+    """A name without a folder."""
+
+    def parse(self, words: Sequence[str], old: Any) -> str:
+        if "/" in words[0] or not words[0] or words[0] in (".", ".."):
+            raise ConfigError(self.complaint)
+        return words[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder(Text):
+    """A folder that exists, kept as an absolute path; "" is the present one."""
+
+    def parse(self, words: Sequence[str], old: Any) -> str:
+        path = os.path.realpath(words[0] or ".")
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            raise ConfigError(error.strerror) from None
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Kind):
+    """Any number of words, kept as a tuple."""
+
+    limit: int = 64
+    complaint: str = "wrong number of arguments"
+
+    @property
+    def many(self) -> bool:
+        return True
+
+    def parse(self, words: Sequence[str], old: Any) -> tuple[str, ...]:
+        kept = tuple(word for word in words if word)
+        if len(kept) > self.limit:
+            raise ConfigError(self.complaint)
+        return kept
+
+    def show(self, value: Any) -> str:
+        return " ".join(value)
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [" ".join(value) if value else '""']
+
+
+@dataclass(frozen=True, slots=True)
+class Bool(Kind):
+    def parse(self, words: Sequence[str], old: Any) -> bool:
+        word = words[0].lower()
+        if word not in ("yes", "no"):
+            raise ConfigError("argument must be 'yes' or 'no'")
+        return word == "yes"
+
+    def show(self, value: Any) -> str:
+        return "yes" if value else "no"
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [self.show(value)]
+
+
+@dataclass(frozen=True, slots=True)
+class Integer(Kind):
+    low: int = 0
+    high: int = INT_MAX
+    clamp_low: int = INT_MIN  # silently moved into the limits, as hz is
+    clamp_high: int = LONG_MAX
+
+    def parse(self, words: Sequence[str], old: Any) -> int:
+        value = parse_integer(words[0])
+        if value is None:
+            raise ConfigError("argument couldn't be parsed into an integer")
+        _check_range(value, self.low, self.high)
+        return min(max(value, self.clamp_low), self.clamp_high)
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [str(value)]
+
+
+def _check_range(value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"argument must be between {low} and {high} inclusive")
+
+
+@dataclass(frozen=True, slots=True)
+class Octal(Integer):
+    def parse(self, words: Sequence[str], old: Any) -> int:
+        if not re.fullmatch("[0-7]+", words[0]):
+            raise ConfigError("argument couldn't be parsed as an octal number")
+        value = int(words[0], 8)
+        if not self.low <= value <= self.high:
+            raise ConfigError(f"argument must be between {self.low:o} and {self.high:o} inclusive")
+        return value
+
+    def show(self, value: Any) -> str:
+        return f"{value:o}"
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [f"{value:o}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory(Kind):
+    """Bytes. With `percent`, also a share of maxmemory, kept as a negative number."""
+
+    low: int = 0
+    high: int = LONG_MAX
+    percent: bool = False
+
+    def parse(self, words: Sequence[str], old: Any) -> int:
+        text = words[0]
+        if self.percent and text.endswith("%") and text[:-1].isdecimal():
+            share = int(text[:-1])
+            if share > 100:
+                raise ConfigError("percentage argument must be less or equal to 100")
+            return -share
+        value = parse_memory(text)
+        if value is None and self.low < 0:
+            value = parse_integer(text)
+        if value is None:
+            raise ConfigError(f"argument must be a memory {'or percent ' if self.percent else ''}value")
+        _check_range(value, self.low, self.high)
+        return value
+
+    def show(self, value: Any) -> str:
+        return f"{-value}%" if self.percent and value < 0 else str(value)
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [self.show(value) if value < 0 else memory_text(value)]
+
+    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
+        yield name, min(value, LONG_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Enum(Kind):
+    """One of some words, in any case; kept in the table's spelling. `codes` are the engine's numbers."""
+
+    words: tuple[str, ...]
+    codes: Mapping[str, int] = field(default_factory=dict)
+
+    def parse(self, words: Sequence[str], old: Any) -> str:
+        for word in self.words:
+            if word.lower() == words[0].lower():
+                return word
+        raise ConfigError("argument(s) must be one of the following: " + ", ".join(self.words))
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [str(value)]
+
+    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
+        yield name, self.codes[value] if self.codes else self.words.index(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags(Kind):
+    """A set of words; `none` is the word for the empty set. Kept as a tuple in the table's order."""
+
+    words: tuple[str, ...]
+    none: str
+    exclusive: tuple[str, str]
+    complaint: str
+
+    @property
+    def many(self) -> bool:
+        return True
+
+    def parse(self, words: Sequence[str], old: Any) -> tuple[str, ...]:
+        given = {word.lower() for word in words}
+        if not words or not given <= {*self.words, self.none}:
+            raise ConfigError("argument(s) must be one of the following: " + ", ".join((self.none, *self.words)))
+        if given >= set(self.exclusive):
+            raise ConfigError(self.complaint)
+        return tuple(word for word in self.words if word in given)
+
+    def show(self, value: Any) -> str:
+        return " ".join(value) or self.none
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [self.show(value)]
+
+
+@dataclass(frozen=True, slots=True)
+class SavePoints(Kind):
+    """Pairs of seconds and changes; "" is none."""
+
+    @property
+    def many(self) -> bool:
+        return True
+
+    @property
+    def accumulates(self) -> bool:
+        return True
+
+    def parse(self, words: Sequence[str], old: Any) -> tuple[tuple[int, int], ...]:
+        if len(words) == 1 and not words[0]:
+            return ()
+        numbers = [parse_integer(word) for word in words]
+        points = []
+        for seconds, changes in zip(numbers[::2], numbers[1::2], strict=False):
+            if seconds is None or changes is None or seconds < 1 or changes < 0:
+                raise ConfigError("Invalid save parameters")
+            points.append((seconds, changes))
+        if len(words) % 2:
+            raise ConfigError("Invalid save parameters")
+        return tuple(points)
+
+    def join(self, old: Any, new: Any) -> Any:
+        return (*old, *new) if new else ()
+
+    def show(self, value: Any) -> str:
+        return " ".join(f"{seconds} {changes}" for seconds, changes in value)
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [f"{seconds} {changes}" for seconds, changes in value] or ['""']
+
+
+OUTPUT_CLASSES = ("normal", "replica", "pubsub")  # the engine's order: CLASS_*
+_SHOWN_CLASSES = ("normal", "slave", "pubsub")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLimits(Kind):
+    """Hard limit, soft limit and soft seconds of each client class; a tuple of three triples."""
+
+    @property
+    def many(self) -> bool:
+        return True
+
+    def parse(self, words: Sequence[str], old: Any) -> tuple[tuple[int, int, int], ...]:
+        if len(words) % 4:
+            raise ConfigError("Wrong number of arguments in buffer limit configuration.")
+        limits: list[tuple[int, int, int]] = list(old or ((0, 0, 0),) * 3)
+        for name, *numbers in zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True):
+            name = name.lower().replace("slave", "replica")
+            if name not in OUTPUT_CLASSES:
+                raise ConfigError("Invalid client class specified in buffer limit configuration.")
+            hard, soft, seconds = parse_memory(numbers[0]), parse_memory(numbers[1]), parse_integer(numbers[2])
+            if hard is None or soft is None or seconds is None or seconds < 0:
+                raise ConfigError("Error in hard, soft or soft_seconds setting in buffer limit configuration.")
+            limits[OUTPUT_CLASSES.index(name)] = (hard, soft, seconds)
+        return tuple(limits)
+
+    def show(self, value: Any) -> str:
+        shown = zip(_SHOWN_CLASSES, value, strict=True)
+        return " ".join(f"{name} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in shown)
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [
+            f"{name} {memory_text(hard)} {memory_text(soft)} {seconds}"
+            for name, (hard, soft, seconds), usual in zip(OUTPUT_CLASSES, value, default, strict=True)
+            if (hard, soft, seconds) != usual
+        ]
+
+    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
+        for index, (hard, soft, seconds) in enumerate(value):
+            yield f"{name}_hard.{index}", hard
+            yield f"{name}_soft.{index}", soft
+            yield f"{name}_soft_seconds.{index}", seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles(Kind):
+    """Numbers from 0 to 100."""
+
+    @property
+    def many(self) -> bool:
+        return True
+
+    def parse(self, words: Sequence[str], old: Any) -> tuple[float, ...]:
+        if len(words) == 1 and not words[0]:
+            return ()
+        values = []
+        for word in words:
+            try:
+                value = float(word)
+            except ValueError:
+                value = math.nan
+            if math.isnan(value) or word != word.strip():
+                raise ConfigError("Invalid latency-tracking-info-percentiles parameters")
+            if not 0.0 <= value <= 100.0:
+                raise ConfigError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+            values.append(value)
+        return tuple(values)
+
+    def show(self, value: Any) -> str:
+        return " ".join(repr(percentile).removesuffix(".0") for percentile in value)
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [self.show(value) or '""']
+
+
+@dataclass(frozen=True, slots=True)
+class OomScores(Kind):
+    @property
+    def many(self) -> bool:
+        return True
+
+    def parse(self, words: Sequence[str], old: Any) -> tuple[int, ...]:
+        if len(words) != 3:
+            raise ConfigError("wrong number of arguments")
+        values = []
+        for word in words:
+            value = parse_integer(word)
+            if value is None or not -2000 <= value <= 2000:
+                raise ConfigError("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")
+            values.append(value)
+        return tuple(values)
+
+    def show(self, value: Any) -> str:
+        return " ".join(map(str, value))
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [self.show(value)]
+
+
+_EVENTS = "g$lshzxetd"  # what "A" stands for, in the order in which they are shown
+
+
+@dataclass(frozen=True, slots=True)
+class KeyspaceEvents(Kind):
+    """Letters of notify-keyspace-events, kept in the order in which CONFIG GET shows them."""
+
+    def parse(self, words: Sequence[str], old: Any) -> str:
+        letters = set(words[0])
+        if not letters <= set(_EVENTS + "AnmKE"):
+            raise ConfigError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+        if "A" in letters or letters >= set(_EVENTS):
+            shown = "A"
+        else:
+            shown = "".join(letter for letter in _EVENTS if letter in letters)
+            shown += "n" if "n" in letters else ""
+        return shown + "".join(letter for letter in "KEm" if letter in letters)

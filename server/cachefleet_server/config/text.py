@@ -1,0 +1,85 @@
+"""Words and quoting of configuration lines.
+
+A line is split into words at blanks. A word may hold parts in double quotes, in which `\\n \\r \\t \\b \\a`, `\\xHH` and
+a backslash before any other character are escapes, or in single quotes, in which only `\\'` is one. A closing quote
+must be followed by a blank or the end. Bytes that are not UTF-8 travel as surrogates (PEP 383).
+"""
+
+from __future__ import annotations
+
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
+_QUOTED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b"}
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+def split_words(line: str) -> list[str] | None:
+    """The words of a line; None when quotes do not balance."""
+    words: list[str] = []
+    i, n = 0, len(line)
+    while True:
+        while i < n and line[i].isspace():
+            i += 1
+        if i >= n or line[i] == "\0":
+            return words
+        word: list[str] = []
+        while i < n and not line[i].isspace() and line[i] != "\0":
+            char = line[i]
+            if char in "\"'":
+                end = _quoted(line, i, word)
+                if end < 0:
+                    return None
+                i = end
+                break
+            word.append(char)
+            i += 1
+        words.append("".join(word))
+
+
+def _quoted(line: str, start: int, word: list[str]) -> int:
+    """Appends the part in quotes that opens at `start` to `word`; returns the place after it, or -1."""
+    quote, i, n = line[start], start + 1, len(line)
+    raw = bytearray()
+    while i < n:
+        char, following = line[i], line[i + 1 : i + 2]
+        if quote == '"' and char == "\\" and following == "x" and len(digits := line[i + 2 : i + 4]) == 2:
+            if _HEX.issuperset(digits):
+                raw.append(int(digits, 16))
+                i += 4
+                continue
+        if quote == '"' and char == "\\" and following:
+            raw += _ESCAPES.get(following, following).encode("utf-8", "surrogateescape")
+            i += 2
+        elif quote == "'" and char == "\\" and following == "'":
+            raw += b"'"
+            i += 2
+        elif char == quote:
+            if following and not following.isspace() and following != "\0":
+                return -1
+            word.append(raw.decode("utf-8", "surrogateescape"))
+            return i + 1
+        else:
+            raw += char.encode("utf-8", "surrogateescape")
+            i += 1
+    return -1
+
+
+def quote(value: str) -> str:
+    """`value` in double quotes, so that `split_words` gives it back."""
+    out = ['"']
+    for char in value:
+        code = ord(char)
+        if char in _QUOTED:
+            out.append(_QUOTED[char])
+        elif " " <= char <= "~":
+            out.append(char)
+        else:
+            raw = char.encode("utf-8", "surrogateescape")
+            out.append("".join(f"\\x{byte:02x}" for byte in raw) if code else "\\x00")
+    out.append('"')
+    return "".join(out)
+
+
+def quote_if_needed(value: str) -> str:
+    """`value` as it is when it is one plain word."""
+    plain = value and all("!" <= c <= "~" and c not in "\"'\\" for c in value)
+    return value if plain else quote(value)

@@ -1,0 +1,147 @@
+"""The server's log: one line a message, in Redis' format or as logfmt or JSON.
+
+    legacy   7680:M 22 Nov 2026 12:31:02.604 * Server initialized
+    logfmt   pid=7680 role=primary timestamp="22 Nov 2026 12:31:02.604" level=notice message="Server initialized"
+    json     {"pid":7680,"role":"primary","timestamp":"22 Nov 2026 12:31:02.604","level":"notice","message":"..."}
+
+Everything that logs gets a `Log` in its constructor. A `Log` is usable from the first line of `main` on (standard
+output, level notice); `server.py` binds its fields to the parameters once these are read. Lines are written with one
+`write` each to a descriptor opened with O_APPEND, so lines of helper threads do not mix. A file that was moved away
+(logrotate) is noticed by its inode and opened again; a full disk loses log lines, never the server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import syslog
+import time
+from typing import Final
+
+DEBUG: Final = 0
+VERBOSE: Final = 1
+NOTICE: Final = 2
+WARNING: Final = 3
+NOTHING: Final = 4
+
+LEVELS: Final = ("debug", "verbose", "notice", "warning", "nothing")
+_MARKS: Final = ".-*#"
+_SYSLOG_PRIORITY: Final = (syslog.LOG_DEBUG, syslog.LOG_INFO, syslog.LOG_NOTICE, syslog.LOG_WARNING)
+_ROLES: Final = {"M": "primary", "S": "replica"}
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+REDACTED: Final = "*redacted*"
+
+
+class Log:
+    """Where messages go and how they look. Fields may be changed at any time."""
+
+    def __init__(self, *, level: int = NOTICE, path: str = "") -> None:
+        self.level = level
+        self.format = "legacy"  # legacy, logfmt, json
+        self.timestamp_format = "legacy"  # legacy, iso8601, milliseconds
+        self.hide_user_data = True
+        self.role = "M"  # M primary, S replica
+        self._path = path
+        self._fd = -1
+        self._inode = -1
+        self._syslog = False
+
+    # -- messages
+
+    def debug(self, message: str) -> None:
+        self.write(DEBUG, message)
+
+    def verbose(self, message: str) -> None:
+        self.write(VERBOSE, message)
+
+    def notice(self, message: str) -> None:
+        self.write(NOTICE, message)
+
+    def warning(self, message: str) -> None:
+        self.write(WARNING, message)
+
+    def write(self, level: int, message: str) -> None:
+        if level < self.level:
+            return
+        line = self.line(level, message, time.time(), os.getpid())
+        self._emit(line.encode("utf-8", "surrogateescape") + b"\n")
+        if self._syslog:
+            syslog.syslog(_SYSLOG_PRIORITY[level], message.encode("utf-8", "replace").decode())
+
+    def user_data(self, data: bytes) -> str:
+        """Text for a key, value or argument of a user; hidden unless `hide-user-data-from-log no`."""
+        return REDACTED if self.hide_user_data else data.decode("utf-8", "backslashreplace")
+
+    def line(self, level: int, message: str, now: float, pid: int) -> str:
+        """The line that `write` emits, without its end."""
+        stamp = self._timestamp(now)
+        if self.format == "legacy":
+            return f"{pid}:{self.role} {stamp} {_MARKS[level]} {message}"
+        role = _ROLES.get(self.role, self.role)
+        if self.format == "logfmt":
+            quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+            return f'pid={pid} role={role} timestamp="{stamp}" level={LEVELS[level]} message="{quoted}"'
+        fields = {"pid": pid, "role": role, "timestamp": stamp, "level": LEVELS[level], "message": message}
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+    def _timestamp(self, now: float) -> str:
+        millis = int(now * 1000)
+        if self.timestamp_format == "milliseconds":
+            return str(millis)
+        t = time.localtime(now)
+        if self.timestamp_format == "iso8601":
+            zone = time.strftime("%z", t)
+            clock = time.strftime("%Y-%m-%dT%H:%M:%S", t)
+            return f"{clock}.{millis % 1000:03d}{zone[:3]}:{zone[3:]}"
+        # Month names do not follow the locale: tools parse these lines.
+        return (
+            f"{t.tm_mday:02d} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+            f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}.{millis % 1000:03d}"
+        )
+
+    # -- where they go
+
+    @property
+    def path(self) -> str:
+        """The log file; "" is standard output."""
+        return self._path
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that lines are written to (the crash handler writes there too)."""
+        return self._fd if self._fd >= 0 else 1
+
+    def open(self, path: str) -> None:
+        """Switches to `path` ("" = standard output). Raises OSError and keeps the old file if it cannot be opened."""
+        fd = inode = -1
+        if path:
+            fd = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+            inode = os.fstat(fd).st_ino
+        old, self._fd, self._inode, self._path = self._fd, fd, inode, path
+        if old >= 0:
+            os.close(old)
+
+    def close(self) -> None:
+        self.open("")
+
+    def to_syslog(self, ident: str, facility: str) -> None:
+        """Sends messages to syslog as well; `facility` is "user" or "local0" to "local7"."""
+        number: int = getattr(syslog, "LOG_" + facility.upper())
+        syslog.openlog(ident, syslog.LOG_PID | syslog.LOG_NDELAY, number)
+        self._syslog = True
+
+    def _emit(self, line: bytes) -> None:
+        try:
+            if self._path:
+                self._follow_rotation()
+            os.write(self.fd, line)
+        except OSError:
+            pass  # There is nowhere left to report it.
+
+    def _follow_rotation(self) -> None:
+        try:
+            if self._fd >= 0 and os.stat(self._path).st_ino == self._inode:
+                return
+        except FileNotFoundError:
+            pass
+        self.open(self._path)

@@ -1,3 +1,5 @@
 """Cachefleet server: a Redis-compatible cache with a compiled engine."""
 
-__version__ = "0.1.0"
+from cachefleet_server.version import __version__
+
+__all__ = ["__version__"]

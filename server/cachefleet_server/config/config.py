@@ -39,6 +39,13 @@ class SetError(ConfigError):
         self.name = name
 
 
+class UnknownParameter(SetError):
+    """CONFIG SET named no parameter."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "unknown parameter")
+
+
 class Config:
     """One server's parameters."""
 
@@ -49,6 +56,7 @@ class Config:
         self._values["dir"] = os.getcwd()
         self._defaults = dict(self._values)
         self._loaded = dict(self._values)  # what the sources said last, for reload
+        self._external: set[str] = set()  # secrets that are kept elsewhere
         self._subscribers: dict[str, list[Apply]] = {}
 
     # -- reading
@@ -79,6 +87,10 @@ class Config:
         """As CONFIG GET shows it."""
         return self._rows[name].kind.show(self._values[name])
 
+    def is_external(self, name: str) -> bool:
+        """A secret whose value came from its own file or the environment and was not set since."""
+        return name in self._external
+
     def find(self, name: str) -> Param | None:
         """The row of a name or alias, in any case."""
         return self._rows.get(name.lower())
@@ -91,20 +103,24 @@ class Config:
 
     def load(self, lines: Iterable[Line], environment: Mapping[str, str]) -> None:
         """Takes the values of the sources over the defaults. `lines` are those of the file, then of the command line."""
-        self._values = self._loaded = self._read(lines, environment)
+        self._loaded, self._external = self._read(lines, environment)
+        self._values = dict(self._loaded)
 
-    def _read(self, lines: Iterable[Line], environment: Mapping[str, str]) -> dict[str, Any]:
+    def _read(self, lines: Iterable[Line], environment: Mapping[str, str]) -> tuple[dict[str, Any], set[str]]:
+        """The values that the sources give, and the names of secrets kept elsewhere."""
         values = dict(self._defaults)
         seen: set[str] = set()
+        external: set[str] = set()
         given = list(lines)
         # The environment comes between file and command line.
         split = next((i for i, line in enumerate(given) if line.origin == "command line"), len(given))
         for line in (*given[:split], *self._environment_lines(environment), *given[split:]):
             try:
-                self._take(line, values, seen)
+                name, kept_elsewhere = self._take(line, values, seen)
             except ConfigError as error:
                 raise line.error(str(error)) from None
-        return values
+            (external.add if kept_elsewhere else external.discard)(name)
+        return values, external
 
     def _environment_lines(self, environment: Mapping[str, str]) -> Iterator[Line]:
         for row in PARAMS:
@@ -114,15 +130,17 @@ class Config:
                     if variable in environment:
                         yield Line("environment", 1, variable, (name, environment[variable]))
 
-    def _take(self, line: Line, values: dict[str, Any], seen: set[str]) -> None:
+    def _take(self, line: Line, values: dict[str, Any], seen: set[str]) -> tuple[str, bool]:
+        """Takes one line over into `values`; the name of its row, and whether it is a secret kept elsewhere."""
+        elsewhere = line.origin == "environment"
         name, words = line.words[0].lower(), line.words[1:]
         row = self._rows.get(name)
         if row is None:
             secret = self._rows.get(name.removesuffix("-file")) if name.endswith("-file") else None
             if secret is not None and secret.secret and len(words) == 1:
-                row, words = secret, (_read_secret(words[0]),)
+                row, words, elsewhere = secret, (_read_secret(words[0]),), True
             elif name in IGNORED:
-                return
+                return name, False
             else:
                 raise ConfigError(REFUSED.get(name, "Bad directive or wrong number of arguments"))
         if not words or (len(words) != 1 and not row.kind.many):
@@ -131,6 +149,7 @@ class Config:
         value = self._parse(row, words, old)
         values[row.name] = row.kind.join(old, value) if row.kind.accumulates and row.name in seen else value
         seen.add(row.name)
+        return row.name, elsewhere
 
     def _parse(self, row: Param, words: Sequence[str], old: Any) -> Any:
         value = row.kind.parse(words, old)
@@ -163,31 +182,34 @@ class Config:
 
         `protected` permits parameters that are protected.
         """
-        changes: dict[str, Any] = {}
-        given: dict[str, str] = {}  # row name -> the name as written
+        given: set[str] = set()
         for name, _ in pairs:
             row = self._rows.get(name.lower())
             if row is None:
-                raise SetError(name, "unknown")
-        for name, text in pairs:
-            row = self._rows[name.lower()]
+                raise UnknownParameter(name)
             if row.immutable:
                 raise SetError(name, "can't set immutable config")
             if row.protected and not protected:
                 raise SetError(name, "can't set protected config")
-            if row.name in changes:
+            if name.lower() in given:
                 raise SetError(name, "duplicate parameter")
+            given.add(name.lower())
+        changes: dict[str, Any] = {}
+        names: dict[str, str] = {}  # row name -> the name or alias that was given
+        for name, text in pairs:
+            row = self._rows[name.lower()]
             try:
                 words = text.split(" ") if row.kind.many else [text]
                 changes[row.name] = self._parse(row, words, self._values[row.name])
             except ConfigError as error:
-                raise SetError(name, str(error)) from None
-            given[row.name] = name
-        self._change(changes, given)
+                raise SetError(name.lower(), str(error)) from None
+            names[row.name] = name.lower()
+        self._change(changes, names)
 
-    def _change(self, changes: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    def _change(self, changes: Mapping[str, Any], names: Mapping[str, str]) -> None:
         old = {name: self._values[name] for name in changes}
         self._values.update(changes)
+        self._external -= {name for name in changes if changes[name] != old[name]}
         done: list[tuple[Apply, str]] = []
         for name, value in changes.items():
             if value == old[name]:
@@ -199,7 +221,7 @@ class Config:
                     self._values.update(old)
                     for again, other in reversed(done):
                         again(old[other])
-                    raise SetError(given[name], str(error)) from None
+                    raise SetError(names[name], str(error)) from None
                 done.append((apply, name))
 
     def reload(self, lines: Iterable[Line], environment: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -208,12 +230,13 @@ class Config:
         Returns the names of changed parameters, and of those that need a restart. What CONFIG SET changed stays,
         unless the sources changed it too. Raises ConfigError and changes nothing when the sources cannot be read.
         """
-        new = self._read(lines, environment)
+        new, external = self._read(lines, environment)
         differing = [name for name in new if new[name] != self._loaded[name]]
         fixed = [name for name in differing if self._rows[name].immutable]
         changes = {name: new[name] for name in differing if name not in fixed}
         self._change(changes, {name: name for name in changes})
         self._loaded.update(changes)
+        self._external |= external & set(changes)
         return list(changes), fixed
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,13 +93,15 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Text(Kind):
-    """One word of text; `forbidden` characters are refused with `complaint`."""
+    """One word of text; what does not match `pattern` is refused with `complaint`."""
 
     pattern: str = ""
     complaint: str = ""
+    empty: bool = True  # may be empty
 
     def parse(self, words: Sequence[str], old: Any) -> str:
-        if self.pattern and words[0] and not re.fullmatch(self.pattern, words[0]):
+        fine = self.empty if not words[0] else not self.pattern or re.fullmatch(self.pattern, words[0])
+        if not fine:
             raise ConfigError(self.complaint)
         return words[0]
 
@@ -110,6 +113,19 @@ class Filename(Text):
     def parse(self, words: Sequence[str], old: Any) -> str:
         if "/" in words[0] or not words[0] or words[0] in (".", ".."):
             raise ConfigError(self.complaint)
+        return words[0]
+
+
+@dataclass(frozen=True, slots=True)
+class IpAddress(Kind):
+    version: int = 4
+
+    def parse(self, words: Sequence[str], old: Any) -> str:
+        family = socket.AF_INET if self.version == 4 else socket.AF_INET6
+        try:
+            socket.inet_pton(family, words[0] or ("0.0.0.0" if self.version == 4 else "::"))
+        except OSError:
+            raise ConfigError(f"Invalid IPv{self.version} address") from None
         return words[0]
 
 
@@ -434,6 +450,5 @@ class KeyspaceEvents(Kind):
         if "A" in letters or letters >= set(_EVENTS):
             shown = "A"
         else:
-            shown = "".join(letter for letter in _EVENTS if letter in letters)
-            shown += "n" if "n" in letters else ""
+            shown = "".join(letter for letter in _EVENTS + "n" if letter in letters)
         return shown + "".join(letter for letter in "KEm" if letter in letters)

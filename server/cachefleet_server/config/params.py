@@ -30,6 +30,7 @@ from cachefleet_server.config.kinds import (
     Flags,
     Folder,
     Integer,
+    IpAddress,
     KeyspaceEvents,
     Kind,
     Memory,
@@ -83,7 +84,7 @@ _POLICIES = {
     "allkeys-random": 8 | 4,
     "noeviction": 32,
 }
-_TITLE = r"([^{}]|\{(title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})*"
+_TITLE = r"([^{]|\{(title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})+"
 
 _GENERAL = (
     Param("always-show-logo", Bool(), "no", immutable=True),
@@ -102,7 +103,7 @@ _GENERAL = (
     Param("availability-zone", Text(), ""),
     Param("locale-collate", Text(), ""),
     Param("pidfile", Text(), "", immutable=True),
-    Param("proc-title-template", Text(_TITLE, "template format is invalid or contains unknown variables"),
+    Param("proc-title-template", Text(_TITLE, "template format is invalid or contains unknown variables", empty=False),
           "{title} {listen-addr} {server-mode}"),
     Param("set-proc-title", Bool(), "yes", immutable=True),
     Param("supervised", Enum(("upstart", "systemd", "auto", "no")), "no", immutable=True),
@@ -277,15 +278,15 @@ _CLUSTER = (
     Param("cluster-allow-reads-when-down", Bool(), "no"),
     Param("cluster-allow-replica-migration", Bool(), "yes"),
     Param("cluster-announce-bus-port", _PORT, "0"),
-    Param("cluster-announce-client-ipv4", Text(r"(\d{1,3}\.){3}\d{1,3}", "Invalid IPv4 address"), ""),
-    Param("cluster-announce-client-ipv6", Text("[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", "Invalid IPv6 address"), ""),
+    Param("cluster-announce-client-ipv4", IpAddress(4), ""),
+    Param("cluster-announce-client-ipv6", IpAddress(6), ""),
     Param("cluster-announce-client-port", _PORT, "0"),
     Param("cluster-announce-client-tls-port", _PORT, "0"),
     Param("cluster-announce-hostname",
           Text(r"[-A-Za-z0-9.]+", "Hostnames may only contain alphanumeric characters, hyphens or dots"), ""),
     Param("cluster-announce-human-nodename",
-          Text(r"[-A-Za-z0-9.]+", "Announced human node name contained invalid character"), ""),
-    Param("cluster-announce-ip", Text(r"[^!#$%^&*()\s]+", "cluster-announce-ip contains invalid character"), ""),
+          Text(r"[-A-Za-z0-9._:/]+", "Announced human node name contained invalid character"), ""),
+    Param("cluster-announce-ip", Text(r"[-A-Za-z0-9._:/]+", "cluster-announce-ip contains invalid character"), ""),
     Param("cluster-announce-port", _PORT, "0"),
     Param("cluster-announce-tls-port", _PORT, "0"),
     Param("cluster-blacklist-ttl", Integer(-LONG_MAX - 1, LONG_MAX), "60"),

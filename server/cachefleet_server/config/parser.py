@@ -10,9 +10,9 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cachefleet_server import __version__
 from cachefleet_server.config.text import quote, split_words
 from cachefleet_server.errors import ConfigError
+from cachefleet_server.version import __version__
 
 INCLUDE_DEPTH_MAX = 16
 

@@ -7,9 +7,11 @@ must be followed by a blank or the end. Bytes that are not UTF-8 travel as surro
 
 from __future__ import annotations
 
+import re
+
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 _QUOTED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b"}
-_HEX = frozenset("0123456789abcdefABCDEF")
+_HEX = re.compile("[0-9a-fA-F]{2}")
 
 
 def split_words(line: str) -> list[str] | None:
@@ -41,12 +43,10 @@ def _quoted(line: str, start: int, word: list[str]) -> int:
     raw = bytearray()
     while i < n:
         char, following = line[i], line[i + 1 : i + 2]
-        if quote == '"' and char == "\\" and following == "x" and len(digits := line[i + 2 : i + 4]) == 2:
-            if _HEX.issuperset(digits):
-                raw.append(int(digits, 16))
-                i += 4
-                continue
-        if quote == '"' and char == "\\" and following:
+        if quote == '"' and char == "\\" and following == "x" and (byte := _HEX.match(line, i + 2)):
+            raw.append(int(byte[0], 16))
+            i += 4
+        elif quote == '"' and char == "\\" and following:
             raw += _ESCAPES.get(following, following).encode("utf-8", "surrogateescape")
             i += 2
         elif quote == "'" and char == "\\" and following == "'":
@@ -83,3 +83,29 @@ def quote_if_needed(value: str) -> str:
     """`value` as it is when it is one plain word."""
     plain = value and all("!" <= c <= "~" and c not in "\"'\\" for c in value)
     return value if plain else quote(value)
+
+
+def glob_pattern(text: str) -> re.Pattern[str]:
+    """What CONFIG GET matches names with: `*`, `?`, `[a-z]`, `[^a]`, backslash; any case."""
+    out: list[str] = []
+    i = 0
+    while i < len(text):
+        char = text[i]
+        end = text.find("]", i + 1) if char == "[" else -1
+        if char == "*":
+            out.append(".*")
+        elif char == "?":
+            out.append(".")
+        elif end > 0:
+            body = text[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
+            out.append(f"[{body}]" if body not in ("", "^") else "(?!)")
+            i = end
+        else:
+            if char == "\\" and i + 1 < len(text):
+                i += 1
+            out.append(re.escape(text[i]))
+        i += 1
+    try:
+        return re.compile("".join(out), re.IGNORECASE | re.DOTALL)
+    except re.error:  # a reversed range
+        return re.compile("(?!)")

@@ -1,0 +1,287 @@
+"""Listening sockets: TCP on every `bind` address, and the unix socket. Accepted connections go to the engine.
+
+uvloop watches the listening sockets; each event accepts at most `max-new-connections-per-cycle` connections, so that
+a storm of them does not starve those that are served. A connection that may not stay (maxclients, protected mode) is
+told why by one write that may be lost, and closed.
+
+`bind` and `port` can change at run time. The new set of sockets is opened first; the old ones are closed only when
+that succeeded, and an address that stays keeps its socket, so that no connection attempt is refused meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import grp
+import os
+import socket
+from typing import Final, Protocol
+
+from cachefleet_server.config.config import Config
+from cachefleet_server.engine import Engine
+from cachefleet_server.errors import ConfigError, StartupError
+from cachefleet_server.log import Log
+
+ACCEPT_PAUSE_S: Final = 0.1  # after running out of descriptors
+_MAXCLIENTS_ERROR: Final = b"-ERR max number of clients reached\r\n"
+_PROTECTED_ERROR: Final = (
+    b"-DENIED Running in protected mode because protected mode is enabled and no password is set for the "
+    b"default user. In this mode connections are only accepted from the loopback interface. If you want to "
+    b"connect from external computers, you may adopt one of the following solutions: 1) Just disable protected "
+    b"mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting from "
+    b"the same host the server is running, however MAKE SURE it's not publicly accessible from internet if you "
+    b"do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the "
+    b"protected mode by editing the configuration file, and setting the protected mode option to 'no', and "
+    b"then restarting the server. 3) If you started the server manually just for testing, restart it with the "
+    b"'--protected-mode no' option. 4) Set up an authentication password for the default user. NOTE: You only "
+    b"need to do one of the above things in order for the server to start accepting connections from the "
+    b"outside.\r\n"
+)
+_UNSUPPORTED: Final = frozenset((
+    errno.ENOPROTOOPT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPFNOSUPPORT, errno.EAFNOSUPPORT,
+))
+
+Address = tuple[str, int]  # as in `bind`, without the "-"; port
+
+
+class DefaultUser(Protocol):
+    """What protected mode asks about: whether everybody may use the default user."""
+
+    @property
+    def open(self) -> bool: ...
+
+
+class Listeners:
+    """All listening sockets of a server."""
+
+    def __init__(self, engine: Engine, config: Config, log: Log, default_user: DefaultUser) -> None:
+        self._engine = engine
+        self._config = config
+        self._log = log
+        self._default_user = default_user
+        self._tcp: dict[Address, socket.socket] = {}
+        self._unix: socket.socket | None = None
+        self._accepting = False
+
+    # -- life
+
+    def open(self) -> None:
+        """Binds everything that is configured; raises StartupError when that cannot be done."""
+        port = self._config.number("port")
+        path = self._config.text("unixsocket")
+        if port == 0 and not path:
+            raise StartupError("Configured to not listen anywhere, exiting.")
+        self._check_backlog()
+        try:
+            self._bind_all()
+        except OSError:
+            raise StartupError(f"Failed listening on port {port} (tcp), aborting.") from None
+        if path:
+            try:
+                self._unix = self._bind_unix(path)
+            except (OSError, KeyError) as error:
+                raise StartupError(f"Failed opening Unix socket: {error}") from None
+        self._config.subscribe("bind", lambda _: self._rebind("Failed to bind to specified addresses."))
+        self._config.subscribe("port", lambda _: self._rebind("Unable to listen on this port. Check server logs."))
+
+    def accept(self) -> None:
+        """Begins to accept; before this, connections wait in the kernel's queue."""
+        self._accepting = True
+        for listener in self._all():
+            self._watch(listener)
+
+    def close(self) -> None:
+        for listener in self._all():
+            self._unwatch(listener)
+            listener.close()
+        if self._unix is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._config.text("unixsocket"))
+        self._tcp, self._unix, self._accepting = {}, None, False
+
+    def kinds(self) -> list[str]:
+        """For the log: "tcp", "unix"."""
+        return [kind for kind, there in (("tcp", self._tcp), ("unix", self._unix)) if there]
+
+    def describe(self) -> list[str]:
+        """One text for each listener, as INFO's `listener0:` shows it."""
+        texts = []
+        if self._tcp:
+            binds = ",".join(f"bind={address}" for address in self._config.value("bind"))
+            texts.append(f"name=tcp,{binds},port={self._config.number('port')}")
+        if self._unix:
+            texts.append(f"name=unix,bind={self._config.text('unixsocket')}")
+        return texts
+
+    # -- binding
+
+    def _all(self) -> list[socket.socket]:
+        return [*self._tcp.values(), *([self._unix] if self._unix else [])]
+
+    def _rebind(self, complaint: str) -> None:
+        try:
+            self._bind_all()
+        except OSError:
+            raise ConfigError(complaint) from None
+
+    def _bind_all(self) -> None:
+        """Makes the TCP sockets those that the configuration asks for, or raises OSError and changes nothing."""
+        port = self._config.number("port")
+        wanted = self._config.value("bind") if port else ()
+        sockets: dict[Address, socket.socket] = {}
+        try:
+            for item in wanted:
+                address = (item.removeprefix("-"), port)
+                old = self._tcp.get(address)
+                made = old or self._bind_tcp(address, optional=item.startswith("-"))
+                if made is not None:
+                    sockets[address] = made
+            if wanted and not sockets:
+                raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        except OSError:
+            for address, made in sockets.items():
+                if address not in self._tcp:
+                    made.close()
+            raise
+        for address, old in self._tcp.items():
+            if address not in sockets:
+                self._unwatch(old)
+                old.close()
+        new = [made for address, made in sockets.items() if address not in self._tcp]
+        self._tcp = sockets
+        if self._accepting:
+            for made in new:
+                self._watch(made)
+
+    def _bind_tcp(self, address: Address, *, optional: bool) -> socket.socket | None:
+        """A listening socket; None when the address is optional or its family unknown here."""
+        host, port = address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        node = {"*": "0.0.0.0", "::*": "::"}.get(host, host)
+        try:
+            found = socket.getaddrinfo(node, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                mark = self._config.number("socket-mark-id")
+                if mark:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+                sock.bind(found[0][4])
+                sock.listen(self._config.number("tcp-backlog"))
+            except OSError:
+                sock.close()
+                raise
+        except OSError as error:
+            shown = host if family == socket.AF_INET else f"[{host}]"
+            self._log.warning(f"Warning: Could not create server TCP listening socket {shown}:{port}: {_reason(error)}")
+            missing = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            if (optional and missing) or error.errno in _UNSUPPORTED:
+                return None
+            raise
+        return sock
+
+    def _bind_unix(self, path: str) -> socket.socket:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # Left by a server that was killed; a live one has its own path.
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.bind(path)
+            sock.listen(self._config.number("tcp-backlog"))
+            permissions = self._config.number("unixsocketperm")
+            if permissions:
+                os.chmod(path, permissions)
+            group = self._config.text("unixsocketgroup")
+            if group:
+                os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        except (OSError, KeyError):
+            sock.close()
+            raise
+        return sock
+
+    def _check_backlog(self) -> None:
+        backlog = self._config.number("tcp-backlog")
+        try:
+            with open("/proc/sys/net/core/somaxconn") as file:
+                limit = int(file.read())
+        except (OSError, ValueError):
+            return
+        if 0 < limit < backlog:
+            self._log.warning(
+                f"WARNING: The TCP backlog setting of {backlog} cannot be enforced because "
+                f"/proc/sys/net/core/somaxconn is set to the lower value of {limit}."
+            )
+
+    # -- accepting
+
+    def _watch(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept_some, listener)
+
+    def _unwatch(self, listener: socket.socket) -> None:
+        if self._accepting:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+
+    def _accept_some(self, listener: socket.socket) -> None:
+        for _ in range(self._config.number("max-new-connections-per-cycle")):
+            try:
+                connection, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._accept_failed(listener, error)
+                return
+            self._admit(connection, peer)
+
+    def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
+        self._log.warning(f"Accepting client connection: {error.strerror}")
+        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            return
+        # The connection stays readable in the queue: without a pause this would spin.
+        self._unwatch(listener)
+        asyncio.get_running_loop().call_later(ACCEPT_PAUSE_S, self._resume, listener)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if self._accepting and listener in self._all():
+            self._watch(listener)
+
+    def _admit(self, connection: socket.socket, peer: object) -> None:
+        unix = connection.family == socket.AF_UNIX
+        if self._engine.client_count >= self._config.number("maxclients"):
+            self._refuse(connection, _MAXCLIENTS_ERROR)
+        elif not unix and self._protected() and not _is_loopback(peer):
+            self._refuse(connection, _PROTECTED_ERROR)
+        else:
+            connection.setblocking(False)
+            if not unix:
+                self._tune(connection)
+            self._engine.add_client(connection.detach(), unix=unix)
+
+    def _protected(self) -> bool:
+        return self._config.flag("protected-mode") and self._default_user.open
+
+    def _refuse(self, connection: socket.socket, text: bytes) -> None:
+        with contextlib.suppress(OSError):
+            connection.send(text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        connection.close()
+        self._engine.count("rejected_connections")
+
+    def _tune(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # It may be closed already.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            interval_s = self._config.number("tcp-keepalive")
+            if interval_s:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval_s)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(interval_s // 3, 1))
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def _is_loopback(peer: object) -> bool:
+    host = str(peer[0]) if isinstance(peer, tuple) else ""
+    return host.startswith("127.") or host == "::1"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,299 @@
+"""The composition root: the only file that knows every subsystem. Makes them, starts and stops them in order.
+
+Order of a start
+
+    configuration (read by __main__) -> data folder and log -> engine -> subsystems made, rows registered
+    -> sockets bound -> subsystems started (persistence loads; clients that come get -LOADING)
+    -> "Ready to accept connections"
+
+and of a stop: no new connections -> subsystems stopped, last first (persistence writes and closes its files)
+-> engine closed -> pid file removed. What decides about a stop and takes the last snapshot is admin/shutdown.py.
+
+How a subsystem plugs in
+
+    class Thing:
+        def __init__(self, engine: Engine, config: Config, log: Log, <others it needs>) -> None:
+            No work but `config.subscribe(...)`: nothing is loaded, opened or started here.
+        def register(self) -> None:       command rows (engine.register); once, before the start
+        async def start(self) -> None:    may await; raises StartupError or DataError to stop the start
+        def cron(self) -> None:           called at `hz`, after the engine's own cron
+        async def stop(self) -> None:     ends threads, flushes, closes; operating errors are logged, not raised
+
+Add it to `_compose`: one line that makes it and one place in `self._subsystems`. All five methods must exist;
+inherit `Subsystem` for empty ones. Rows without a life of their own (admin/*.py) only need `register` and go
+into `self._commands`. Subsystems meet each other here only: what one needs of another is passed to its constructor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cachefleet_server import log as log_module
+from cachefleet_server import process
+from cachefleet_server.acl.commands import AccessCommands
+from cachefleet_server.acl.users import Users
+from cachefleet_server.admin.config_cmd import ConfigCommands
+from cachefleet_server.admin.shutdown import Shutdown
+from cachefleet_server.config.config import Config
+from cachefleet_server.config.parser import Line
+from cachefleet_server.engine import Engine
+from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
+from cachefleet_server.listeners import Listeners
+from cachefleet_server.log import Log
+from cachefleet_server.version import __version__
+
+
+class Subsystem:
+    """What has a life: base with nothing to do. See the module's text."""
+
+    def register(self) -> None: ...
+
+    async def start(self) -> None: ...
+
+    def cron(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Rows(Protocol):
+    def register(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Facts about this run that INFO and others show."""
+
+    started: float = field(default_factory=time.time)  # unix time
+    run_id: str = field(default_factory=lambda: secrets.token_hex(20))
+    executable: str = ""
+
+
+class Server:
+    """One server of this process. `sources` reads the configuration again, for SIGHUP."""
+
+    def __init__(
+        self, config: Config, log: Log, *, sources: Callable[[], Sequence[Line]], executable: str = ""
+    ) -> None:
+        self.config = config
+        self.log = log
+        self.identity = Identity(executable=executable)
+        self._sources = sources
+        self._exit_code: asyncio.Future[int] | None = None
+        self._subsystems: list[Subsystem] = []
+        self._commands: list[Rows] = []
+        self._cron: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Future[None]] = set()
+        self._oom_base = process.oom_score()
+
+    # -- composition
+
+    def _compose(self) -> None:
+        engine, config, log = self.engine, self.config, self.log
+        self.users = Users(engine, config)
+        self.listeners = Listeners(engine, config, log, self.users)
+        self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
+        self.config_commands = ConfigCommands(engine, config, log)
+        self._subsystems = []
+        self._commands = [AccessCommands(engine, config, self.users), self.config_commands, self.shutdown]
+
+    def _save(self) -> None:
+        """The last snapshot before the exit."""
+        raise StartupError("there is no persistence")
+
+    # -- life
+
+    async def run(self) -> int:
+        """Starts, serves until told to stop, stops. The exit code of the process."""
+        self._exit_code = asyncio.get_running_loop().create_future()
+        try:
+            await self._start()
+        except CachefleetError as error:
+            self.log.warning(str(error))
+            await self._stop()
+            return 1
+        code = await self._exit_code
+        await self._stop()
+        self.log.warning("Cachefleet is now ready to exit, bye bye...")
+        return code
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        config, log = self.config, self.log
+        self._open_log()
+        log.notice("oO0OoO0OoO0Oo Cachefleet is starting oO0OoO0OoO0Oo")
+        log.notice(f"Cachefleet version={__version__}, bits=64, pid={os.getpid()}, just started")
+        log.notice("Configuration loaded")
+        self._prepare_process()
+        seed = config.text("hash-seed").encode("utf-8", "surrogateescape")
+        self.engine = Engine(
+            databases=config.number("databases"),
+            hash_seed=hashlib.blake2b(seed, digest_size=16).digest() if seed else None,
+        )
+        config.attach(self.engine)
+        self._follow_config()
+        self._compose()
+        for part in (*self._subsystems, *self._commands):
+            part.register()
+        self.engine.set_persist("loading", 1)
+        self.listeners.open()
+        log.notice(f"Running mode=standalone, port={config.number('port')}.")
+        loop.add_reader(self.engine.epoll_fd, self.engine.tick)
+        self._run_cron()
+        self._watch_signals()
+        self.listeners.accept()
+        log.notice("Server initialized")
+        for subsystem in self._subsystems:
+            await subsystem.start()
+        self.engine.set_persist("loading", 0)
+        for kind in self.listeners.kinds():
+            log.notice(f"Ready to accept connections {kind}")
+        process.notify_supervisor(config.text("supervised"), log)
+
+    async def _stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._cron is not None:
+            self._cron.cancel()
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(signum)
+        if not hasattr(self, "engine"):
+            return
+        if hasattr(self, "listeners"):
+            self.listeners.close()
+        for subsystem in reversed(self._subsystems):
+            await subsystem.stop()
+        loop.remove_reader(self.engine.epoll_fd)
+        self.engine.close()
+        pidfile = self._pidfile()
+        if pidfile:
+            process.remove_pidfile(pidfile, self.log)
+
+    def _leave(self, code: int) -> None:
+        if self._exit_code is not None and not self._exit_code.done():
+            self._exit_code.set_result(code)
+
+    def _run_cron(self) -> None:
+        self.engine.cron()
+        for subsystem in self._subsystems:
+            subsystem.cron()
+        self._cron = asyncio.get_running_loop().call_later(1 / self.config.number("hz"), self._run_cron)
+
+    # -- log and process
+
+    def _open_log(self) -> None:
+        config, log = self.config, self.log
+        try:
+            log.open(config.text("logfile"))
+        except OSError as error:
+            raise StartupError(f"Can't open the log file: {error.strerror}") from None
+        if config.flag("syslog-enabled"):
+            log.to_syslog(config.text("syslog-ident"), config.text("syslog-facility"))
+
+        def follow() -> None:
+            log.level = log_module.LEVELS.index(config.text("loglevel"))
+            log.format = config.text("log-format")
+            log.timestamp_format = config.text("log-timestamp-format")
+            log.hide_user_data = config.flag("hide-user-data-from-log")
+
+        follow()
+        for name in ("loglevel", "log-format", "log-timestamp-format", "hide-user-data-from-log"):
+            config.subscribe(name, lambda _: follow())
+
+    def _prepare_process(self) -> None:
+        config, log = self.config, self.log
+        wanted = config.number("maxclients")
+        possible = process.ensure_descriptors(wanted, log)
+        if possible < wanted:
+            log.warning(
+                f"You requested maxclients of {wanted} requiring at least {wanted + process.RESERVED_DESCRIPTORS} "
+                f"max file descriptors. Current maximum open files is too low. maxclients has been reduced to {possible}."
+            )
+            config.set([("maxclients", str(possible))])
+        if config.flag("disable-thp"):
+            process.disable_huge_pages()
+        pidfile = self._pidfile()
+        if pidfile:
+            process.write_pidfile(pidfile, log)
+
+    def _pidfile(self) -> str:
+        path = self.config.text("pidfile")
+        return path or (process.DEFAULT_PIDFILE if self.config.flag("daemonize") else "")
+
+    def _follow_config(self) -> None:
+        """Subscribes to the parameters that belong to the server itself."""
+        config = self.config
+        config.subscribe("maxclients", self._take_maxclients)
+        config.subscribe("dir", os.chdir)
+        for name in ("maxmemory", "maxmemory-clients"):
+            config.subscribe(name, lambda _: self._take_client_memory())
+        for name in ("oom-score-adj", "oom-score-adj-values"):
+            config.subscribe(name, lambda _: self._take_oom_score())
+        self._take_client_memory()
+        if config.text("oom-score-adj") != "no":
+            self._take_oom_score()
+
+    def _take_maxclients(self, wanted: int) -> None:
+        possible = process.ensure_descriptors(wanted, self.log)
+        if possible < wanted:
+            raise ConfigError(
+                f"The operating system is not able to handle the specified number of clients, try with {possible}"
+            )
+
+    def _take_client_memory(self) -> None:
+        limit = self.config.number("maxmemory-clients")
+        if limit < 0:  # a share of maxmemory
+            limit = self.config.number("maxmemory") * -limit // 100
+        self.engine.set_param("maxmemory_clients", limit)
+
+    def _take_oom_score(self) -> None:
+        mode, values = self.config.text("oom-score-adj"), self.config.value("oom-score-adj-values")
+        if not process.set_oom_score(mode, values, self._oom_base):
+            raise ConfigError("Failed to apply new oom_score_adj configuration, check server logs.")
+
+    # -- signals
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._on_stop_signal, signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGINT, self._on_stop_signal, signal.SIGINT)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+
+    def _on_stop_signal(self, signum: signal.Signals) -> None:
+        self.log.notice(f"Received {signum.name} scheduling shutdown...")
+        if self.engine.stats().get("loading"):
+            self._leave(0)  # Nothing is in memory yet that is not on disk.
+            return
+        if not self.shutdown.running:
+            # A second SIGINT ends the process at once, even while the last snapshot keeps this thread busy.
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            self._in_background(self._shut_down(signum))
+
+    async def _shut_down(self, signum: signal.Signals) -> None:
+        try:
+            await self.shutdown.request(self.config.value(f"shutdown-on-{signum.name.lower()}"))
+        except CommandError:
+            self._watch_signals()
+
+    def _on_reload(self) -> None:
+        self.log.notice("Received SIGHUP, reading the configuration again")
+        try:
+            changed, fixed = self.config.reload(self._sources(), os.environ)
+        except ConfigError as error:
+            self.log.warning(f"The configuration was not reloaded: {str(error).strip()}")
+            return
+        self.log.notice(f"Configuration reloaded, changed: {', '.join(changed) or 'nothing'}")
+        if fixed:
+            self.log.warning(f"These changes need a restart: {', '.join(fixed)}")
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

@@ -213,7 +213,8 @@ class Server:
         if possible < wanted:
             log.warning(
                 f"You requested maxclients of {wanted} requiring at least {wanted + process.RESERVED_DESCRIPTORS} "
-                f"max file descriptors. Current maximum open files is too low. maxclients has been reduced to {possible}."
+                "max file descriptors. Current maximum open files is too low. "
+                f"maxclients has been reduced to {possible}."
             )
             config.set([("maxclients", str(possible))])
         if config.flag("disable-thp"):

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "server" / "cachefleet_server"
 
-PLAIN = ("errors", "replies", "command_spec", "log")  # no dependencies but each other; any layer may import them
+PLAIN = ("errors", "replies", "command_spec", "log", "version")  # no dependencies but each other; any layer may import them
 
 # Each layer and all that it may use, itself and PLAIN aside.
 BELOW: dict[str, tuple[str, ...]] = {
@@ -32,8 +32,10 @@ BELOW: dict[str, tuple[str, ...]] = {
     "persistence": ("engine", "config"),
     "metrics": ("engine", "config"),
     "admin": ("engine", "config", "acl", "persistence", "metrics"),
-    "server": ("engine", "config", "acl", "persistence", "metrics", "admin"),
-    "__main__": ("engine", "config", "acl", "persistence", "metrics", "admin", "server"),
+    "listeners": ("engine", "config"),
+    "process": (),
+    "server": ("listeners", "process", "engine", "config", "acl", "persistence", "metrics", "admin"),
+    "__main__": ("listeners", "process", "engine", "config", "acl", "persistence", "metrics", "admin", "server"),
     **dict.fromkeys(PLAIN, ()),
 }
 CYTHON_ABOVE_ENGINE = ("ds", "core", "keyspace")  # what .pyx of config ... admin may cimport besides

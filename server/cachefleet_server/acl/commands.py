@@ -28,7 +28,9 @@ _NO_FILE = (
     "and then issue a CONFIG REWRITE (assuming you have a configuration file set) in order to store users in the "
     "configuration."
 )
-_GENPASS_BITS = "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
+_GENPASS_BITS = (
+    "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
+)
 _HELP = """\
 ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
 CAT [<category>]

@@ -102,7 +102,7 @@ class Config:
     # -- before the start
 
     def load(self, lines: Iterable[Line], environment: Mapping[str, str]) -> None:
-        """Takes the values of the sources over the defaults. `lines` are those of the file, then of the command line."""
+        """Takes what the sources say over the defaults. `lines`: those of the file, then of the command line."""
         self._loaded, self._external = self._read(lines, environment)
         self._values = dict(self._loaded)
 

@@ -1,8 +1,8 @@
 """Words and quoting of configuration lines.
 
-A line is split into words at blanks. A word may hold parts in double quotes, in which `\\n \\r \\t \\b \\a`, `\\xHH` and
-a backslash before any other character are escapes, or in single quotes, in which only `\\'` is one. A closing quote
-must be followed by a blank or the end. Bytes that are not UTF-8 travel as surrogates (PEP 383).
+A line is split into words at blanks. A word may hold parts in double quotes, in which `\\n \\r \\t \\b \\a`, `\\xHH`
+and a backslash before any other character are escapes, or in single quotes, in which only `\\'` is one. A closing
+quote must be followed by a blank or the end. Bytes that are not UTF-8 travel as surrogates (PEP 383).
 """
 
 from __future__ import annotations

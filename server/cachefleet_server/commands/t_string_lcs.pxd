@@ -1,0 +1,5 @@
+"""LCS."""
+
+from cachefleet_server.core.engine cimport engine_t
+
+cdef int register_string_lcs(engine_t* e) except -1

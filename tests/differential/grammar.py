@@ -1,0 +1,374 @@
+"""Random commands: which there are, and how their arguments are drawn so that errors and borders are hit.
+
+A command is a row of words; a word is text, or a draw (a function of the Draw object that returns one argument or a
+list of them). After that a command may be spoiled: an argument dropped, doubled, replaced, or its case changed.
+
+Only what two servers must answer alike is drawn: expiry lies in the past or far in the future, never close by.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+Word = bytes
+Command = tuple[bytes, ...]
+FAR_S = 100_000  # no key expires by itself during an episode
+
+KEYS = [b"k%d" % i for i in range(24)] + [b"", b"\x00\xff\r\n", b"key with space", b"{tag}a", b"K1", b"x" * 300]
+INTEGERS = [b"0", b"1", b"-1", b"2", b"10", b"100", b"255", b"256", b"-128", b"9999", b"10000", b"123456789"]
+BORDERS = [
+    b"9223372036854775807",
+    b"-9223372036854775808",
+    b"9223372036854775808",
+    b"-9223372036854775809",
+    b"18446744073709551616",
+    b"2147483647",
+    b"2147483648",
+    b"4294967296",
+    b"9223372036854775",
+    b"9223372036854776",
+]
+NOT_INTEGERS = [
+    *(b"", b" 1", b"1 ", b"+1", b"01", b"-0", b"00", b"1.0", b"1e3", b"0x10", b"abc", b"-", b"\x001", b"1\x00"),
+]
+FLOATS = [
+    *(b"0.1", b"-0.1", b"1.5", b"3.0e3", b"5e-324", b"1e308", b"1e309", b"-1e400", b"inf", b"-inf", b"+inf", b"nan"),
+    *(b"0.30000000000000004", b"1e17", b"123456789012345678", b"0.000001", b"1e-20", b".5", b"5.", b"1e", b"0x1p3"),
+    *(b"infinity", b" 1.5", b"1.5 ", b"1,5", b"-0.0", b"9007199254740993", b"1e4932", b"3.14159265358979323846"),
+]
+TEXTS = [b"", b"a", b"foo", b"hello world", b"\x00", b"\xff\xfe", b"a\r\nb", b"*3\r\n", b"ohmytext", b"mynewtext"]
+LENGTHS = [1, 2, 7, 20, 21, 31, 32, 43, 44, 45, 63, 64, 65, 127, 128, 255, 256, 500, 900, 1000, 1023, 1024, 1025]
+LENGTHS += [1100, 2000]
+PATTERNS = [
+    *(b"*", b"k*", b"k?", b"k[0-9]", b"k[^1]", b"[a-z]*", b"\\*", b"*1*", b"", b"[", b"k[", b"k\\", b"??", b"*{*}*"),
+    *(b"k[9-0]", b"k[]", b"k[^]", b"[^", b"k[1-", b"**1"),
+]
+
+
+class Draw:
+    """Draws arguments. Everything comes from one random.Random, so a seed gives one sequence."""
+
+    def __init__(self, rng: random.Random, now_s: int, payloads: Sequence[bytes]) -> None:
+        self.rng = rng
+        self.now_s = now_s
+        self.payloads = payloads
+
+    def pick(self, *choices: Word) -> Word:
+        return self.rng.choice(choices)
+
+    def chance(self, share: float) -> bool:
+        return self.rng.random() < share
+
+    # -- single arguments
+
+    def key(self) -> Word:
+        return self.rng.choice(KEYS[:8] if self.chance(0.5) else KEYS)
+
+    def integer(self) -> Word:
+        kind = self.rng.random()
+        if kind < 0.6:
+            return self.rng.choice(INTEGERS)
+        if kind < 0.75:
+            return b"%d" % self.rng.randint(-(1 << 40), 1 << 40)
+        return self.rng.choice(BORDERS if kind < 0.9 else NOT_INTEGERS)
+
+    def number(self) -> Word:
+        return self.rng.choice(FLOATS) if self.chance(0.7) else self.integer()
+
+    def text(self) -> Word:
+        size = self.rng.choice(LENGTHS)
+        return self.rng.choice([b"x" * size, self.rng.randbytes(size), (b"abcdefgh" * (size // 8 + 1))[:size]])
+
+    def value(self) -> Word:
+        kind = self.rng.random()
+        if kind < 0.35:
+            return self.integer()
+        if kind < 0.5:
+            return self.rng.choice(FLOATS)
+        return self.rng.choice(TEXTS) if kind < 0.7 else self.text()
+
+    def index(self) -> Word:
+        """For ranges."""
+        if self.chance(0.85):
+            return b"%d" % self.rng.choice([0, 1, 2, 3, 5, 10, 43, 44, 1000, 5000, -1, -2, -3, -5, -44, -1000, -5000])
+        return self.integer()
+
+    def offset(self) -> Word:
+        """For SETRANGE: small, or above every limit, as both servers would have to hold what lies between."""
+        small = b"%d" % self.rng.choice([0, 0, 1, 2, 10, 43, 44, 45, 100, 1000, 1020, 1100, 5000])
+        return small if self.chance(0.85) else self.pick(b"-1", b"536870912", b"536870911999", b"a", b"", BORDERS[0])
+
+    def database(self) -> Word:
+        return self.pick(b"0", b"0", b"0", b"1", b"2", b"15", b"16", b"-1", b"a", b"", b"9999999999")
+
+    def pattern(self) -> Word:
+        return self.rng.choice(PATTERNS) if self.chance(0.9) else self.text()[:20]
+
+    def seconds(self) -> Word:
+        good = b"%d" % self.rng.choice([FAR_S, FAR_S + 1, FAR_S * 10])
+        return good if self.chance(0.7) else self.pick(b"0", b"-1", b"-100000", *BORDERS, *NOT_INTEGERS)
+
+    def milliseconds(self) -> Word:
+        good = b"%d" % self.rng.choice([FAR_S * 1000, FAR_S * 1000 + 499, FAR_S * 1000 + 500])
+        return good if self.chance(0.7) else self.pick(b"0", b"-1", b"-100000", *BORDERS, *NOT_INTEGERS)
+
+    def at_s(self) -> Word:
+        good = b"%d" % (self.now_s + self.rng.choice([FAR_S, FAR_S + 1, FAR_S * 7]))
+        return good if self.chance(0.7) else self.pick(b"0", b"1", b"-1", *BORDERS, *NOT_INTEGERS)
+
+    def at_ms(self) -> Word:
+        good = b"%d" % ((self.now_s + FAR_S) * 1000 + self.rng.choice([0, 1, 499, 500, 501, 999]))
+        return good if self.chance(0.7) else self.pick(b"0", b"1", b"-1", *BORDERS, *NOT_INTEGERS)
+
+    def payload(self) -> Word:
+        """What DUMP gave, whole or damaged."""
+        payload = self.rng.choice(self.payloads)
+        if self.chance(0.75):
+            return payload
+        cut = self.rng.randrange(len(payload) + 1)
+        flipped = bytes([payload[cut - 1] ^ (1 << self.rng.randrange(8))]) if cut else b"\0"
+        return self.pick(payload[:cut], payload[: max(cut - 1, 0)] + flipped + payload[cut:], b"", b"x" * 11)
+
+    # -- several arguments
+
+    def keys(self) -> list[Word]:
+        return [self.key() for _ in range(self.rng.randint(1, 4))]
+
+    def pairs(self) -> list[Word]:
+        return [word for _ in range(self.rng.randint(1, 4)) for word in (self.key(), self.value())]
+
+    def counted_pairs(self) -> list[Word]:
+        pairs = self.pairs()
+        count = b"%d" % (len(pairs) // 2)
+        return [count if self.chance(0.85) else self.pick(b"0", b"-1", b"1", b"5", b"a", BORDERS[0]), *pairs]
+
+    def expiry(self) -> list[Word]:
+        relative = [(b"EX", self.seconds), (b"PX", self.milliseconds)]
+        name, draw = self.rng.choice([*relative, (b"EXAT", self.at_s), (b"PXAT", self.at_ms)])
+        return [name, draw()]
+
+    def some(self, share: float, *options: Callable[[], list[Word]]) -> list[Word]:
+        """Each option in turn with this chance, in random order."""
+        chosen = [option for option in options if self.chance(share)]
+        self.rng.shuffle(chosen)
+        return [word for option in chosen for word in option()]
+
+    def set_options(self) -> list[Word]:
+        return self.some(
+            0.25,
+            self.expiry,
+            lambda: [self.pick(b"NX", b"XX")],
+            lambda: [b"GET"],
+            lambda: [b"KEEPTTL"] if self.chance(0.5) else [b"IFEQ", self.value()],
+        )
+
+    def msetex_options(self) -> list[Word]:
+        return self.some(0.3, self.expiry, lambda: [self.pick(b"NX", b"XX")], lambda: [b"KEEPTTL"])
+
+    def getex_options(self) -> list[Word]:
+        if self.chance(0.2):
+            return [self.pick(b"KEEPTTL", b"NX", b"")]
+        return self.some(0.4, self.expiry, lambda: [b"PERSIST"])
+
+    def expire_options(self) -> list[Word]:
+        return self.some(0.15, *(lambda o=o: [o] for o in (b"NX", b"XX", b"GT", b"LT")))
+
+    def lcs_options(self) -> list[Word]:
+        minimum = [b"MINMATCHLEN", self.pick(b"0", b"1", b"4", b"-3", b"a", b"100")]
+        return self.some(0.3, lambda: [b"LEN"], lambda: [b"IDX"], lambda: minimum, lambda: [b"WITHMATCHLEN"])
+
+    def copy_options(self) -> list[Word]:
+        return self.some(0.4, lambda: [b"DB", self.database()], lambda: [b"REPLACE"])
+
+    def restore_options(self) -> list[Word]:
+        frequency = [b"FREQ", self.pick(b"0", b"5", b"255", b"256", b"-1", b"a")]
+        idle = [b"IDLETIME", self.pick(b"0", b"100", b"-1", b"a")]
+        return self.some(0.25, lambda: [b"REPLACE"], lambda: [b"REPLACE"], lambda: idle, lambda: frequency)
+
+    def restore_expiry(self) -> list[Word]:
+        if self.chance(0.8):
+            return [self.pick(b"0", b"0", self.milliseconds()), self.payload(), *self.restore_options()]
+        return [self.at_ms(), self.payload(), b"ABSTTL", *self.restore_options()]
+
+    def scan_options(self) -> list[Word]:
+        """COUNT is large enough that one call returns all; a cursor other than 0 would be the server's own affair."""
+        pattern = [b"MATCH", self.pattern()]
+        kind = [b"TYPE", self.pick(b"string", b"list", b"STRING", b"nosuchtype", b"")]
+        return [b"COUNT", b"10000", *self.some(0.3, lambda: pattern, lambda: kind)]
+
+    def bad_scan(self) -> list[Word]:
+        count = [b"0", b"COUNT", self.pick(b"0", b"-1", b"a", b"")]
+        return self.rng.choice([[b"a"], [b"-1"], [b""], count, [b"0", b"X"], [b"0", b"MATCH"]])
+
+    def inner(self) -> list[Word]:
+        """A command as arguments (COMMAND GETKEYS)."""
+        return list(self.rng.choice(COMMANDS)(self))
+
+
+def words(*parts: Word | Callable[[Draw], Word | list[Word]]) -> Callable[[Draw], Command]:
+    def make(draw: Draw) -> Command:
+        made: list[Word] = []
+        for part in parts:
+            word = part if isinstance(part, bytes) else part(draw)
+            made += word if isinstance(word, list) else [word]
+        return tuple(made)
+
+    return make
+
+
+D = Draw
+READ_OR_WRITE = [  # exact replies, so these go into transactions too
+    words(b"SET", D.key, D.value),
+    words(b"SET", D.key, D.value, D.set_options),
+    words(b"SET", D.key, D.value, D.set_options),
+    words(b"GET", D.key),
+    words(b"GETSET", D.key, D.value),
+    words(b"GETDEL", D.key),
+    words(b"GETEX", D.key, D.getex_options),
+    words(b"GETRANGE", D.key, D.index, D.index),
+    words(b"SUBSTR", D.key, D.index, D.index),
+    words(b"SETRANGE", D.key, D.offset, D.value),
+    words(b"APPEND", D.key, D.value),
+    words(b"STRLEN", D.key),
+    words(b"SETNX", D.key, D.value),
+    words(b"SETEX", D.key, D.seconds, D.value),
+    words(b"PSETEX", D.key, D.milliseconds, D.value),
+    words(b"MSET", D.pairs),
+    words(b"MSETNX", D.pairs),
+    words(b"MSETEX", D.counted_pairs, D.msetex_options),
+    words(b"MGET", D.keys),
+    words(b"INCR", D.key),
+    words(b"DECR", D.key),
+    words(b"INCRBY", D.key, D.integer),
+    words(b"DECRBY", D.key, D.integer),
+    words(b"INCRBYFLOAT", D.key, D.number),
+    words(b"INCRBYFLOAT", D.key, D.number),
+    words(b"LCS", D.key, D.key, D.lcs_options),
+    words(b"DELIFEQ", D.key, D.value),
+    words(b"DEL", D.keys),
+    words(b"UNLINK", D.keys),
+    words(b"EXISTS", D.keys),
+    words(b"TOUCH", D.keys),
+    words(b"TYPE", D.key),
+    words(b"RENAME", D.key, D.key),
+    words(b"RENAMENX", D.key, D.key),
+    words(b"COPY", D.key, D.key, D.copy_options),
+    words(b"MOVE", D.key, D.database),
+    words(b"EXPIRE", D.key, D.seconds, D.expire_options),
+    words(b"PEXPIRE", D.key, D.milliseconds, D.expire_options),
+    words(b"EXPIREAT", D.key, D.at_s, D.expire_options),
+    words(b"PEXPIREAT", D.key, D.at_ms, D.expire_options),
+    words(b"PERSIST", D.key),
+    words(b"OBJECT", b"ENCODING", D.key),
+    words(b"OBJECT", b"REFCOUNT", D.key),
+    words(b"RESTORE", D.key, D.restore_expiry),
+    words(b"DBSIZE"),
+    words(b"ECHO", D.value),
+    words(b"PING"),
+    words(b"PING", D.value),
+]
+OTHERS = [
+    words(b"TTL", D.key),
+    words(b"PTTL", D.key),
+    words(b"EXPIRETIME", D.key),
+    words(b"PEXPIRETIME", D.key),
+    words(b"KEYS", D.pattern),
+    words(b"SCAN", b"0", D.scan_options),
+    words(b"SCAN", D.bad_scan),
+    words(b"RANDOMKEY"),
+    words(b"OBJECT", b"IDLETIME", D.key),
+    words(b"OBJECT", b"FREQ", D.key),
+    words(b"OBJECT", D.value, D.key),
+    words(b"SELECT", D.database),
+    words(b"SWAPDB", D.database, D.database),
+    words(b"WAIT", b"0", b"0"),
+    words(b"WAIT", D.index, b"1"),
+    words(b"WAITAOF", b"0", b"0", b"0"),
+    words(b"TIME"),
+    words(b"COMMAND", b"GETKEYS", D.inner),
+    words(b"COMMAND", b"GETKEYSANDFLAGS", D.inner),
+    words(b"CLIENT", b"SETNAME", lambda d: d.pick(b"", b"name", b"two words", b"\n", b"a" * 100)),
+    words(b"CLIENT", b"GETNAME"),
+    words(b"CLIENT", b"SETINFO", lambda d: d.pick(b"LIB-NAME", b"lib-ver", b"x"), lambda d: d.pick(b"a", b"", b"a b")),
+    words(b"CLIENT", b"NO-TOUCH", lambda d: d.pick(b"on", b"OFF", b"x")),
+    words(b"CLIENT", b"NO-EVICT", lambda d: d.pick(b"on", b"OFF", b"x")),
+    words(b"CLIENT", b"REPLY", lambda d: d.pick(b"on", b"x", b"")),
+    words(b"CLIENT", b"KILL", lambda d: d.pick(b"1.1.1.1:1", b"x", b"")),
+    words(b"CLIENT", b"KILL", b"ID", lambda d: d.pick(b"999999999", b"0", b"-1", b"a")),
+    words(b"CLIENT", b"UNBLOCK", lambda d: d.pick(b"999999999", b"a", b"-1")),
+    words(b"CLIENT", b"GETREDIR"),
+    words(b"CLIENT", D.value),
+    words(b"AUTH", D.value),
+    words(b"AUTH", D.value, D.value),
+    words(b"HELLO", lambda d: d.pick(b"1", b"4", b"a", b"", b"99999999999999999999")),
+    words(b"FLUSHDB"),
+    words(b"FLUSHALL", lambda d: d.pick(b"ASYNC", b"sync", b"x")),
+    words(b"NOSUCHCOMMAND", D.keys),
+    words(D.value, D.keys),
+]
+OUTSIDE = [words(b"EXEC"), words(b"DISCARD"), words(b"WATCH", D.keys), words(b"UNWATCH")]
+INSIDE = [words(b"MULTI"), words(b"WATCH", D.keys), words(b"UNWATCH"), words(b"WAIT", b"0", b"0")]
+COMMANDS = READ_OR_WRITE
+
+
+def spoil(draw: Draw, command: Command) -> Command:
+    """Wrong arity, wrong arguments, odd case: in one command out of seven."""
+    kind = draw.rng.random()
+    made = list(command)
+    if made[0] == b"SCAN":  # without its COUNT it would return a cursor
+        return command
+    at = draw.rng.randrange(len(made))
+    if kind < 0.04:
+        made = [bytes(c ^ 0x20 if 65 <= c & 0xDF <= 90 and draw.chance(0.5) else c for c in made[0]), *made[1:]]
+    elif kind < 0.06 and len(made) > 1:
+        made[1:] = [word.swapcase() if word.isalpha() and word not in KEYS else word for word in made[1:]]
+    elif kind < 0.09 and len(made) > 1:
+        del made[max(at, 1)]
+    elif kind < 0.11:
+        made.append(draw.value())
+    elif kind < 0.13 and at > 0 and not _unsafe_to_replace(made, at):
+        made[at] = draw.value()
+    elif kind < 0.14:
+        made = made[: max(at, 1)]
+    return tuple(made)
+
+
+def _unsafe_to_replace(made: list[bytes], at: int) -> bool:
+    """Arguments where any value would make the servers differ (short expiry) or take long (large offsets)."""
+    name = made[0].upper()
+    if b"EX" in name or b"SCAN" in name or name in (b"SET", b"RESTORE", b"MSETEX", b"WAIT", b"WAITAOF"):
+        return True
+    return name == b"SETRANGE" and at == 2
+
+
+def episode(draw: Draw, count: int) -> list[tuple[int, Command]]:
+    """(connection 0 or 1, command): mostly on connection 0, transactions as such, some commands beside them."""
+    steps: list[tuple[int, Command]] = []
+    while len(steps) < count:
+        kind = draw.rng.random()
+        if kind < 0.05:
+            steps += _transaction(draw)
+        elif kind < 0.06:
+            steps.append((0, spoil(draw, draw.rng.choice(OUTSIDE)(draw))))
+        else:
+            rows = READ_OR_WRITE if kind < 0.88 else OTHERS
+            steps.append((int(draw.chance(0.04)), spoil(draw, draw.rng.choice(rows)(draw))))
+    return [*steps, (0, (b"DISCARD",)), (0, (b"SELECT", b"0")), (1, (b"SELECT", b"0"))]
+
+
+def _transaction(draw: Draw) -> list[tuple[int, Command]]:
+    steps: list[tuple[int, Command]] = []
+    if draw.chance(0.4):
+        steps.append((0, (b"WATCH", *draw.keys())))
+        steps += [(0, draw.rng.choice(READ_OR_WRITE)(draw)) for _ in range(draw.rng.randrange(2))]
+    if draw.chance(0.3):
+        steps.append((1, draw.rng.choice(READ_OR_WRITE)(draw)))
+    steps.append((0, (b"MULTI",)))
+    for _ in range(draw.rng.randrange(6)):
+        command = draw.rng.choice(INSIDE if draw.chance(0.05) else READ_OR_WRITE)(draw)
+        steps.append((0, spoil(draw, command) if draw.chance(0.2) else command))
+        if draw.chance(0.05):
+            steps.append((1, draw.rng.choice(READ_OR_WRITE)(draw)))
+    steps.append((0, (b"EXEC",) if draw.chance(0.85) else (b"DISCARD",)))
+    return steps

@@ -3,12 +3,18 @@
 Every class has `check()`, which raises AssertionError with the number of the broken invariant.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from cachefleet_server.ds.checksum cimport (
+    crc64, sha1_final, sha1_init, sha1_t, sha1_update, xxh3_64
+)
+from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
 from cachefleet_server.ds.hashtable cimport *
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
+from cachefleet_server.ds.number cimport *
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zmalloc
 
 
@@ -289,3 +295,81 @@ def bench_hashtable(size_t n, int batch):
     result["remove"] = t0 * 1000 / n
     result["left"] = ht_len(t)
     return result
+
+
+# ---- algorithms ----------------------------------------------------------------------------------
+
+def int_text(v):
+    cdef char buf[INT64_CHARS_MAX]
+    return buf[:uint64_to_chars(buf, v) if v > 0x7FFFFFFFFFFFFFFF else int64_to_chars(buf, v)]
+
+
+def double_text(double v):
+    cdef char buf[DOUBLE_CHARS_MAX]
+    return buf[:double_to_chars(buf, v)]
+
+
+def longdouble_sum_text(bytes a, bytes b):
+    """What INCRBYFLOAT makes of the texts, or None when one is refused."""
+    cdef char buf[NUMBER_CHARS_MAX]
+    cdef long double x, y
+    if not chars_to_longdouble(a, len(a), &x) or not chars_to_longdouble(b, len(b), &y):
+        return None
+    return buf[:longdouble_to_chars(buf, x + y)]
+
+
+def parse_int64(bytes text):
+    cdef int64_t v
+    return v if chars_to_int64(text, len(text), &v) else None
+
+
+def parse_uint64(bytes text):
+    cdef uint64_t v
+    return v if chars_to_uint64(text, len(text), &v) else None
+
+
+def parse_double(bytes text):
+    cdef double v
+    return v if chars_to_double(text, len(text), &v) else None
+
+
+def glob(bytes pattern, bytes text, bint nocase=False):
+    return bool(glob_match(pattern, len(pattern), text, len(text), nocase))
+
+
+def hash64(bytes data, uint64_t seed_a, uint64_t seed_b):
+    cdef hash_seed_t seed
+    seed.a = seed_a
+    seed.b = seed_b
+    return hash_bytes(data, len(data), &seed)
+
+
+def crc(bytes data, uint64_t before=0):
+    return crc64(before, <const char*>data, len(data))
+
+
+def xxh3(bytes data):
+    return xxh3_64(<const char*>data, len(data))
+
+
+def sha1(list parts):
+    cdef sha1_t s
+    cdef uint8_t digest[20]
+    sha1_init(&s)
+    for part in parts:
+        sha1_update(&s, <const char*>part, len(part))
+    sha1_final(&s, digest)
+    return (<char*>digest)[:20]
+
+
+def compress(bytes data, size_t cap):
+    """The compressed bytes; empty when they do not fit."""
+    cdef bytearray out = bytearray(cap)
+    del out[lzf_compress(<const char*>data, len(data), <char*>out, cap):]
+    return bytes(out)
+
+
+def decompress(bytes data, size_t cap):
+    cdef bytearray out = bytearray(cap)
+    del out[lzf_decompress(<const char*>data, len(data), <char*>out, cap):]
+    return bytes(out)

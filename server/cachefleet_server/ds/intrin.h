@@ -18,11 +18,18 @@
 #define cf_ctz64(x) __builtin_ctzll(x)
 #define cf_clz64(x) __builtin_clzll(x)
 #define cf_popcount64(x) __builtin_popcountll(x)
+#define cf_bswap32(x) __builtin_bswap32(x)
+#define cf_bswap64(x) __builtin_bswap64(x)
 #define cf_usable_size(p) malloc_usable_size(p)
 
 static inline uint64_t cf_mul128_fold(uint64_t a, uint64_t b) {
     __uint128_t r = (__uint128_t)a * b;
     return (uint64_t)r ^ (uint64_t)(r >> 64);
+}
+
+/* The upper 64 bits of the product, rounded to nearest. */
+static inline uint64_t cf_mul128_high_rounded(uint64_t a, uint64_t b) {
+    return (uint64_t)(((__uint128_t)a * b + (1ull << 63)) >> 64);
 }
 
 static inline uint64_t cf_load64(const void *p) { uint64_t v; memcpy(&v, p, 8); return v; }

@@ -11,9 +11,7 @@ from libc.string cimport memcmp
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport POLICY_LFU, arg_t, client_t, db_t, engine_t
 from cachefleet_server.core.entry cimport (
-    ENC_INT, ENC_RAW, OBJ_STRING, entry_bytes, entry_encoding, entry_encoding_name, entry_expire, entry_int, entry_key,
-    entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_rename, entry_set_bytes, entry_t,
-    entry_type)
+    entry_encoding_name, entry_expire, entry_key, entry_rename, entry_t, entry_type)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX, ERR_NO_KEY, ERR_SAME_OBJECT
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_ok, reply_simple,
@@ -23,8 +21,9 @@ from cachefleet_server.ds.hashtable cimport ht_len
 from cachefleet_server.ds.intrin cimport cf_realtime_us
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.keyspace.db cimport (
-    LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_WRITE, NOTIFY_GENERIC, arg_hash, db_delete, db_flush, db_insert, db_random,
-    db_swap, db_unlink, lookup_flags, lookup_read, lookup_write, notify, signal_modified)
+    LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC, arg_hash, db_delete,
+    db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags, lookup_read, lookup_write, notify,
+    signal_modified)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms, entry_lfu_count
 from cachefleet_server.keyspace.expire cimport entry_is_expired, expire_now
 from cachefleet_server.keyspace.journal cimport journal_rewrite
@@ -105,7 +104,7 @@ cdef void exists_command(client_t* c) noexcept nogil:
 
 
 cdef void touch_command(client_t* c) noexcept nogil:
-    _count_existing(c, 0)
+    _count_existing(c, LOOKUP_TOUCH)  # whatever CLIENT NO-TOUCH says
 
 
 cdef void type_command(client_t* c) noexcept nogil:
@@ -200,30 +199,6 @@ cdef db_t* _db_or_reply(client_t* c, const arg_t* a) noexcept nogil:
     return &c.engine.dbs[v]
 
 
-cdef entry_t* entry_dup(
-    engine_t* e, const entry_t* entry, const char* key, size_t nk, int64_t expire_ms,
-) noexcept nogil:
-    cdef int type = entry_type(entry)
-    cdef int encoding = entry_encoding(entry)
-    cdef const char* v
-    cdef size_t nv
-    cdef entry_t* copy
-    cdef void* p
-    if type == OBJ_STRING:
-        if encoding == ENC_INT:
-            return entry_new_int(e.heap, key, nk, entry_int(entry), expire_ms)
-        v = entry_bytes(entry, &nv)
-        copy = entry_new_string(e.heap, key, nk, v, nv, expire_ms)
-        # What was built up by APPEND stays raw even when SET would store it otherwise.
-        if encoding == ENC_RAW and entry_encoding(copy) != ENC_RAW:
-            copy = entry_set_bytes(e.heap, copy, v, nv, ENC_RAW)
-        return copy
-    if e.types[type].dup_fn == NULL:
-        return NULL
-    p = e.types[type].dup_fn(e.heap, encoding, entry_payload(entry)[0])
-    return entry_new_pointer(e.heap, key, nk, type, encoding, p, expire_ms)
-
-
 cdef bint _parse_copy(client_t* c, db_t** db, bint* replace) noexcept nogil:
     cdef int i = 3
     db[0] = c.db
@@ -251,6 +226,7 @@ cdef void copy_command(client_t* c) noexcept nogil:
     cdef bint replace = False
     cdef entry_t* entry
     cdef entry_t* copy
+    cdef int64_t expire_ms
     if not _parse_copy(c, &db, &replace):
         return
     if db == c.db and _same_bytes(src, dst):
@@ -265,11 +241,11 @@ cdef void copy_command(client_t* c) noexcept nogil:
             reply_int(c, 0)
             return
         db_delete(db, dst.ptr, dst.len, arg_hash(e, dst), e.params.lazyfree_lazy_server_del)
-    copy = entry_dup(e, entry, dst.ptr, dst.len, entry_expire(entry))
-    if copy == NULL:
-        reply_error(c, b"ERR not supported for this module key")
-        return
+    expire_ms = entry_expire(entry)
+    copy = entry_copy(e, entry, dst.ptr, dst.len)
     db_insert(db, copy, arg_hash(e, dst))
+    if expire_ms != -1:
+        db_set_expire(db, copy, dst.hash, expire_ms)
     signal_modified(c, db, dst.ptr, dst.len, dst.hash)
     notify(e, NOTIFY_GENERIC, b"copy_to", dst.ptr, dst.len, db.id)
     e.persist.dirty += 1
@@ -301,7 +277,7 @@ cdef void move_command(client_t* c) noexcept nogil:
 # ---- OBJECT ----------------------------------------------------------------------------------------------
 
 cdef entry_t* _object_or_reply(client_t* c) noexcept nogil:
-    cdef entry_t* entry = lookup_flags(c, c.db, &c.argv[2], LOOKUP_NOTOUCH)
+    cdef entry_t* entry = lookup_flags(c, c.db, &c.argv[2], LOOKUP_NOTOUCH | LOOKUP_NONOTIFY)
     if entry == NULL:
         reply_null(c)
     return entry

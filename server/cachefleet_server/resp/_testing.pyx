@@ -150,12 +150,12 @@ cdef class Parser:
     def repeat(self, const unsigned char[::1] data not None, int times):
         """Parses data, whole requests only, again and again; how many requests. For timing."""
         cdef long count = 0
-        cdef int i
+        cdef int _
         cdef size_t cap = 0
         cdef char* where
         memcpy(self.shared, &data[0], data.shape[0])
         with nogil:
-            for i in range(times):
+            for _ in range(times):
                 where = input_read_space(&self.input, self.shared, self.shared_cap, &cap)
                 input_arrived(&self.input, where, data.shape[0])
                 while input_next(&self.input, &self.limits, &self.arena, &self.pending[0]) == INPUT_OK:
@@ -220,14 +220,14 @@ cdef class Writer:
             skip = 0
             c = c.next
         data = b"".join(parts)
-        assert len(data) == self.out.bytes
+        assert <size_t>len(data) == self.out.bytes
         return data
 
     def simple(self, bytes text): out_simple(&self.out, text)
 
     def error(self, bytes text): out_error(&self.out, text, len(text))
 
-    def int(self, long long v): out_int(&self.out, v)
+    def integer(self, long long v): out_int(&self.out, v)
 
     def bulk(self, bytes v): out_bulk(&self.out, <char*>v, len(v))
 
@@ -237,7 +237,7 @@ cdef class Writer:
 
     def null_array(self, int resp): out_null_array(&self.out, resp)
 
-    def bool(self, int resp, bint v): out_bool(&self.out, resp, v)
+    def boolean(self, int resp, bint v): out_bool(&self.out, resp, v)
 
     def double(self, int resp, double v): out_double(&self.out, resp, v)
 
@@ -281,9 +281,9 @@ cdef class Writer:
         """Writes v again and again, dropping the output as it grows; for timing."""
         cdef const char* p = v
         cdef size_t n = len(v)
-        cdef int i
+        cdef int _
         with nogil:
-            for i in range(times):
+            for _ in range(times):
                 out_bulk(&self.out, p, n)
                 if self.out.bytes > 65536:
                     out_consume(&self.out, self.out.bytes)

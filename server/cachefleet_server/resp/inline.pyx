@@ -6,8 +6,6 @@ A backslash right before the line's last character is taken literally there, for
 `"a\\"` is the word `a\\`. (One difference: Valkey drops bytes 0xFF; here they stay.)
 """
 
-from libc.stdint cimport uint8_t
-
 
 cdef inline bint is_space(char ch) noexcept nogil:
     """Between words; inside one only blank, tab and CR separate."""

@@ -129,7 +129,7 @@ cdef char* input_read_space(input_t* in_, char* shared, size_t shared_cap, size_
     if in_.busy and in_.partial.blob != NULL:
         return blob_space(in_, cap)
     left = in_.len - keep_from(in_)
-    # Copying to the shared buffer stays O(length) in total: no more bytes than a constant, or than the last read brought.
+    # Copying to the shared buffer is O(length) in total: no more bytes than a constant or than the last read brought.
     if (left <= INPUT_COPY_MAX or left <= in_.last_arrival) and left <= shared_cap // 2:
         memcpy(shared, in_.buf + keep_from(in_), left)
         cap[0] = shared_cap - left

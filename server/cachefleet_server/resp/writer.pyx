@@ -5,7 +5,7 @@ CHUNK_POOL_MAX of them; others are freed. `cap` tells the two apart.
 """
 
 from libc.math cimport INFINITY, isnan
-from libc.string cimport memchr, memmove, strlen
+from libc.string cimport memmove, strlen
 
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, double_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc

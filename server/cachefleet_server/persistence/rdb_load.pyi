@@ -1,0 +1,32 @@
+"""Loading of RDB files, in slices; the theory is in rdb_load.pyx."""
+
+from cachefleet_server.engine import Engine
+
+class RdbLoader:
+    """One file. Raises `errors.DataError` for a file that is damaged, foreign, or holds what cannot be loaded."""
+
+    path: str
+    version: int
+    valkey: bool  # VALKEY dialect
+    aux: dict[str, bytes]  # the first 64 AUX pairs
+    skipped_modules: list[str]  # modules whose auxiliary data was left out
+    total_bytes: int
+    done_bytes: int
+    keys: int  # loaded
+    keys_expired: int  # left out because their time has passed
+    def __init__(
+        self,
+        engine: Engine,
+        path: str,
+        *,
+        skip_expired: bool = True,  # false for the base of an AOF and for a replica: their primary decides
+        checksum: bool = True,
+        replace: bool = False,  # keys that exist are overwritten instead of being an error
+    ) -> None: ...
+    def step(self, budget_us: int) -> bool:
+        """Loads for about this long; true while more is to come. Adds what it did to persist.load_*."""
+    def close(self) -> None:
+        """Gives the file back; also after an error. Idempotent."""
+    @property
+    def end_offset(self) -> int:
+        """After the last step: where the RDB part ends, and commands begin in an AOF with an RDB preamble."""

@@ -48,10 +48,11 @@ from cachefleet_server.engine import Engine
 from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
 from cachefleet_server.listeners import Listeners
 from cachefleet_server.log import Log
+from cachefleet_server.persistence.rdb import Rdb
 from cachefleet_server.version import __version__
 
 
-class Subsystem:
+class Subsystem(Protocol):
     """What has a life: base with nothing to do. See the module's text."""
 
     def register(self) -> None: ...
@@ -99,14 +100,15 @@ class Server:
         engine, config, log = self.engine, self.config, self.log
         self.users = Users(engine, config)
         self.listeners = Listeners(engine, config, log, self.users)
+        self.rdb = Rdb(engine, config, log)
         self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
-        self._subsystems = []
+        self._subsystems = [self.rdb]
         self._commands = [AccessCommands(engine, config, self.users), self.config_commands, self.shutdown]
 
     def _save(self) -> None:
         """The last snapshot before the exit."""
-        raise StartupError("there is no persistence")
+        self.rdb.save()
 
     # -- life
 

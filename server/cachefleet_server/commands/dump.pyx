@@ -225,16 +225,19 @@ cdef void restore_command(client_t* c) noexcept nogil:
 cdef int register_dump(engine_t* e) except -1:
     """Adds this family's rows to the engine's command table."""
     cdef str syntax = (
-        "key:key ttl:integer serialized-value:string [REPLACE] [ABSTTL] [IDLETIME seconds:integer]"
-        " [FREQ frequency:integer]")
+        "key:key ttl:integer serialized-value:string [REPLACE@3.0.0] [ABSTTL@5.0.0] [IDLETIME seconds:integer@5.0.0]"
+        " [FREQ frequency:integer@5.0.0]")
     cdef str size = (
         " where N is the number of objects composing the value and M their average size. For small string values the"
         " time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).")
     cdef str restore_cost = (
         "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value," + size + " However for"
-        " sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).")
+        " sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N))."
+        "; history 3.0.0 Added the `REPLACE` modifier.; history 5.0.0 Added the `ABSTTL` modifier."
+        "; history 5.0.0 Added the `IDLETIME` and `FREQ` options.")
     command_row(e, dump_command, "dump", 2, "readonly", "keyspace", "1 RO access",
-                "generic 2.6.0 O(1) to access the key and additional O(N*M) to serialize it," + size,
+                "generic 2.6.0 O(1) to access the key and additional O(N*M) to serialize it," + size
+                + "; tips nondeterministic_output",
                 "Returns a serialized representation of the value stored at a key.", "key:key")
     command_row(e, restore_command, "restore", -4, "write denyoom", "keyspace dangerous", "1 OW update",
                 "generic 2.6.0 " + restore_cost,

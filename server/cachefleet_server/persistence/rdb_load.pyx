@@ -15,7 +15,7 @@ loaded so far must not be used.
 import os
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memset, strcmp
 from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open
 from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
 from posix.unistd cimport close
@@ -23,7 +23,7 @@ from posix.unistd cimport close
 from cachefleet_server.core.engine cimport POLICY_LFU, db_t, engine_t, rdb_in_t
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_key, entry_set_lru, entry_t
 from cachefleet_server.core.rdb cimport (
-    RDB_ERROR_SHORT, RDB_ERROR_TYPE, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_EXPIRE, RDB_OPCODE_EXPIRE_MS,
+    RDB_ERROR_SHORT, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_EXPIRE, RDB_OPCODE_EXPIRE_MS,
     RDB_OPCODE_FREQ, RDB_OPCODE_FUNCTION2, RDB_OPCODE_FUNCTION_PRE_GA, RDB_OPCODE_IDLE, RDB_OPCODE_MODULE_AUX,
     RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, RDB_OPCODE_SLOT_INFO, RDB_VERSION_REDIS_MAX,
     RDB_VERSION_VALKEY, rdb_get_byte, rdb_get_entry, rdb_get_int64, rdb_get_length, rdb_in_init, rdb_is_type,
@@ -187,7 +187,7 @@ cdef void _reserve(loader_t* l) noexcept nogil:
 
 cdef int _opcode(loader_t* l, int opcode) noexcept nogil:
     """Everything that is not a key. Returns STOP_BUDGET to go on, or what the caller must see to."""
-    cdef int i
+    cdef int i, _i
     if opcode == RDB_OPCODE_EXPIRE_MS:
         l.expire_ms = rdb_get_int64(&l.input)
         if l.expire_ms < 0:
@@ -208,7 +208,7 @@ cdef int _opcode(loader_t* l, int opcode) noexcept nogil:
     elif opcode == RDB_OPCODE_RESIZEDB:
         _reserve(l)
     elif opcode == RDB_OPCODE_SLOT_INFO and not l.input.valkey:
-        for i in range(3):  # slot, keys, expires: only hints
+        for _i in range(3):  # slot, keys, expires: only hints
             rdb_get_length(&l.input, NULL)
     elif opcode == RDB_OPCODE_EOF:
         return STOP_END if _insert_waiting(l) else STOP_DUPLICATE
@@ -415,14 +415,14 @@ cdef class RdbLoader:
         cdef str alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         cdef uint64_t id = rdb_get_length(&self.l.input, NULL)
         cdef uint64_t kind = 1
-        cdef int i
+        cdef int i, _i
         cdef str name = "".join([alphabet[(id >> (58 - 6 * i)) & 63] for i in range(9)])
         while kind != 0 and self.l.input.error == NULL:
             kind = rdb_get_length(&self.l.input, NULL)
             if kind == 1 or kind == 2:
                 rdb_get_length(&self.l.input, NULL)
             elif kind == 3:
-                for i in range(4):
+                for _i in range(4):
                     rdb_get_byte(&self.l.input)
             elif kind == 4:
                 rdb_get_int64(&self.l.input)
@@ -446,7 +446,7 @@ cdef class RdbLoader:
             raise DataError(
                 f"{self.path} holds function libraries (byte {offset}), which are not supported by this version."
                 " Remove them at the source with FUNCTION FLUSH and save again")
-        if self.l.input.error == RDB_ERROR_TYPE and stop == STOP_INPUT:
+        if self.l.input.unsupported >= 0 and stop == STOP_INPUT:
             why = rdb_type_name(self.l.input.unsupported, self.valkey).decode()
             raise DataError(
                 f"{self.path} holds a value of type {why} in database {self.l.db.id} (byte {offset}): type {why} is not"
@@ -455,7 +455,7 @@ cdef class RdbLoader:
             why = f"the key of the record at byte {offset} occurs twice"
         elif stop == STOP_OPCODE:
             why = f"unknown record type {self.l.stop_detail} at byte {offset}"
-        elif self.l.input.error == RDB_ERROR_SHORT:
+        elif strcmp(self.l.input.error, RDB_ERROR_SHORT) == 0:
             why = f"it ends within the record at byte {offset}: the file was cut short"
         else:
             why = f"{self.l.input.error.decode()} at byte {self.l.input.error_at - self.l.base}"

@@ -4,7 +4,7 @@ from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint8_t
 from libc.stdio cimport rename, snprintf
 from libc.stdlib cimport free
-from libc.string cimport memset, strdup, strrchr
+from libc.string cimport memset, strrchr
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY, open
 from posix.unistd cimport close, fdatasync, fsync, unlink, write
 

@@ -64,6 +64,7 @@ cdef struct snapshot_t:
     uint64_t keys_total
     void* owner  # the Snapshot object, which holds a reference to itself while this runs
 
+
 @cython.final
 cdef class Snapshot:
     cdef Engine engine

@@ -40,9 +40,10 @@ class Snapshot:
         on_done: Callable[[SnapshotResult], None] | None = None,  # from the engine's thread, in a later tick
     ) -> None: ...
     def start(self) -> None:
-        """Fixes the point in time. Raises RuntimeError when another snapshot of this engine runs, OSError without a thread.
+        """Fixes the point in time.
 
-        Disk errors come through the result, like those that happen later.
+        Raises RuntimeError when another snapshot of this engine runs, OSError when there is no thread to be had. Disk
+        errors come through the result, also those of opening the file.
         """
     def finish(self) -> SnapshotResult:
         """Drives it to its end, with the engine held up meanwhile. `on_done` is called too."""
@@ -58,3 +59,6 @@ class Snapshot:
         """Bytes of chunks."""
 
 def snapshot_running(engine: Engine) -> bool: ...
+def changes(engine: Engine) -> int: ...  # since the last save: persist.dirty
+def changes_saved(engine: Engine, n: int) -> None: ...  # n of them are on disk
+def take_flush_save(engine: Engine) -> bool: ...  # FLUSHALL asked for a save since the last call

@@ -1,7 +1,6 @@
 """Point-in-time snapshots; the theory is in snapshot.pxd, the Python side in snapshot.pyi."""
 
 import os
-import time
 from collections import namedtuple
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -323,3 +322,19 @@ cdef class Snapshot:
 
 def snapshot_running(Engine engine):
     return engine.ptr != NULL and engine.ptr.snapshot_ctx != NULL
+
+
+# ---- what persistence in Python needs of the engine's counters -------------------------------------
+
+def changes(Engine engine):
+    return engine.ptr.persist.dirty
+
+
+def changes_saved(Engine engine, uint64_t n):
+    engine.ptr.persist.dirty -= n if n < engine.ptr.persist.dirty else engine.ptr.persist.dirty
+
+
+def take_flush_save(Engine engine):
+    cdef bint wanted = engine.ptr.persist.flush_save
+    engine.ptr.persist.flush_save = False
+    return wanted

@@ -1,0 +1,326 @@
+"""SAVE, BGSAVE, LASTSAVE, save points, loading at the start, and what INFO says about all that.
+
+The file is written by a `Snapshot` (snapshot.pxd) in the oldest dialect that has every form in use, RDB version 10:
+Redis since 7.0 and every Valkey load it. The writer thread gives it its name, so the old file stays whole until the
+new one is on disk.
+
+One snapshot an engine runs at a time; an AOF rewrite is another one. A BGSAVE that has to wait (SCHEDULE, or inside a
+transaction, whose middle is no point in time) starts from cron. A failed save sets `persist.bgsave_failed`, which makes
+the dispatcher refuse writes (MISCONF) while save points are configured; the next good save clears it. After a failure
+save points wait RETRY_S, so that a full disk is not tried at each cron.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from typing import Final
+
+from cachefleet_server.command_spec import row
+from cachefleet_server.config.config import Config
+from cachefleet_server.engine import Client, Engine
+from cachefleet_server.errors import CommandError, DataError, StartupError
+from cachefleet_server.log import Log
+from cachefleet_server.persistence.rdb_load import RdbLoader
+from cachefleet_server.persistence.snapshot import (
+    Snapshot,
+    SnapshotResult,
+    changes,
+    changes_saved,
+    snapshot_running,
+    take_flush_save,
+)
+from cachefleet_server.replies import OK, Reply, Simple
+from cachefleet_server.version import REDIS_VERSION, __version__
+
+RETRY_S: Final = 5.0
+LOAD_SLICE_US: Final = 4000
+_EXECUTING: Final = 1 << 17  # CLIENT_EXECUTING
+_TEMP_NAME: Final = re.compile(r"temp-(\d+)\.rdb")
+
+_BUSY = "ERR Background save already in progress"
+_OTHER = (
+    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a "
+    "BGSAVE whenever possible."
+)
+
+
+class Rdb:
+    """One server's RDB file. Also offers `save` and `load` to SHUTDOWN, DEBUG RELOAD and the AOF."""
+
+    def __init__(self, engine: Engine, config: Config, log: Log) -> None:
+        self._engine = engine
+        self._config = config
+        self._log = log
+        self._running: Snapshot | None = None
+        self._cancelled = False
+        self._scheduled = False
+        self._changes_before = 0
+        self._started = 0.0  # of the running save
+        self._last_try = 0.0
+        self._last_save = time.time()
+        self._last_seconds = -1
+        self._ok = True
+        self._saves = 0
+        self.loading_started = 0
+        config.subscribe("rdbcompression", lambda on: engine.set_persist("rdb_uncompressed", not on))
+        config.subscribe("save", lambda points: engine.set_persist("save_points", bool(points)))
+        engine.set_persist("rdb_uncompressed", not config.flag("rdbcompression"))
+        engine.set_persist("save_points", bool(config.value("save")))
+
+    # -- life, as server.py wants it
+
+    def register(self) -> None:
+        add = self._engine.register
+        add(row("save", 1, "admin no_async_loading no_multi noscript", "", "",
+                "server 1.0.0 O(N) where N is the total number of keys in all databases",
+                "Synchronously saves the database(s) to disk.", ""), self._save_row)
+        add(row("bgsave", -1, "admin no_async_loading noscript", "", "",
+                "server 1.0.0 O(1); history 3.2.2 Added the `SCHEDULE` option."
+                "; history 8.1.0 Added the `CANCEL` option.",
+                "Asynchronously saves the database(s) to disk.",
+                "[operation(SCHEDULE@3.2.2 | CANCEL@8.1.0)]"), self._bgsave_row)
+        add(row("lastsave", 1, "fast loading stale", "admin dangerous", "",
+                "server 1.0.0 O(1); tips nondeterministic_output",
+                "Returns the Unix timestamp of the last successful save to disk.", ""), self._lastsave_row)
+
+    async def start(self) -> None:
+        """Loads the file, unless the AOF is on and is what counts."""
+        self._remove_stale_files()
+        if self._config.flag("appendonly"):
+            return
+        path = self.path()
+        if not os.path.exists(path):
+            return
+        began = time.monotonic()
+        self._engine.set_persist("load_total_bytes", os.path.getsize(path))
+        await self.load(path)
+        changes_saved(self._engine, changes(self._engine))
+        self._log.notice(f"DB loaded from disk: {time.monotonic() - began:.3f} seconds")
+
+    def cron(self) -> None:
+        if take_flush_save(self._engine) and self._config.value("save"):
+            self._scheduled = True  # else a restart would bring back what FLUSHALL removed
+        if snapshot_running(self._engine):
+            return
+        if self._scheduled and self._may_try():
+            self._begin()
+            return
+        dirty, idle_s = changes(self._engine), time.time() - self._last_save
+        for seconds, wanted in self._config.value("save"):
+            if dirty >= wanted and dirty and idle_s > seconds and self._may_try():
+                self._log.notice(f"{wanted} changes in {seconds} seconds. Saving...")
+                self._begin()
+                return
+
+    async def stop(self) -> None:
+        """Ends a save that runs; its temp file is removed."""
+        if self._running is not None:
+            self._cancelled = True
+            self._running.abort()
+            self._running.finish()
+
+    # -- saving
+
+    def path(self) -> str:
+        return os.path.join(self._config.text("dir"), self._config.text("dbfilename"))
+
+    def save(self) -> SnapshotResult:
+        """Writes the file now, with the engine held up. Raises StartupError when that fails."""
+        if self._running is not None:  # at shutdown: what it would write is about to be written again
+            self._cancelled = True
+            self._running.abort()
+            self._running.finish()
+        if snapshot_running(self._engine):
+            raise StartupError("another snapshot is running")
+        self._begin(quiet=True)
+        if self._running is None:
+            raise StartupError("cannot start a snapshot")
+        result = self._running.finish()
+        if not result.ok:
+            raise StartupError(result.error)
+        return result
+
+    def _begin(self, *, quiet: bool = False) -> bool:
+        """Starts a save; false (and logged) when there is no thread for it."""
+        config, now = self._config, time.time()
+        path = self.path()
+        snapshot = Snapshot(
+            self._engine,
+            temp_path=os.path.join(os.path.dirname(path), f"temp-{os.getpid()}.rdb"),
+            final_path=path,
+            compress=config.flag("rdbcompression"),
+            checksum=config.flag("rdbchecksum"),
+            sync_often=config.flag("rdb-save-incremental-fsync"),
+            aux=aux_fields(self._engine, aof_base=False),
+            on_done=self._done,
+        )
+        self._scheduled = False
+        self._cancelled = False
+        self._last_try = self._started = now
+        self._changes_before = changes(self._engine)
+        self._saves += 1
+        try:
+            snapshot.start()
+        except OSError as error:
+            self._log.warning(f"Can't save in background: {error}")
+            self._fail()
+            return False
+        self._running = snapshot
+        if not quiet:
+            self._log.notice("Background saving started")
+        return True
+
+    def _done(self, result: SnapshotResult) -> None:
+        self._running = None
+        self._last_seconds = int(result.seconds)
+        if result.ok:
+            self._ok = True
+            self._engine.set_persist("bgsave_failed", 0)
+            self._last_save = time.time()
+            changes_saved(self._engine, self._changes_before)
+            self._log.notice(
+                f"DB saved on disk: {result.keys} keys, {result.bytes} bytes, {result.seconds:.3f} seconds"
+            )
+        elif self._cancelled:
+            self._log.notice("Background saving cancelled")
+        else:
+            self._log.warning(f"Background saving error: {result.error}")
+            self._fail()
+
+    def _fail(self) -> None:
+        self._ok = False
+        self._engine.set_persist("bgsave_failed", 1)
+
+    def _may_try(self) -> bool:
+        return self._ok or time.time() - self._last_try > RETRY_S
+
+    # -- commands
+
+    def _save_row(self, client: Client, argv: list[bytes]) -> Reply:
+        if self._running is not None:
+            raise CommandError(_BUSY)
+        try:
+            self.save()
+        except StartupError as error:
+            self._log.warning(f"SAVE failed: {error}")
+            raise CommandError("ERR") from None
+        return OK
+
+    def _bgsave_row(self, client: Client, argv: list[bytes]) -> Reply:
+        option = argv[1].lower() if len(argv) == 2 else b""
+        if len(argv) > 2 or (len(argv) == 2 and option not in (b"schedule", b"cancel")):
+            raise CommandError("ERR syntax error")
+        if option == b"cancel":
+            return self._cancel()
+        in_exec = bool(client.flags & _EXECUTING)
+        if self._running is not None:
+            raise CommandError(_BUSY)
+        if in_exec or snapshot_running(self._engine):
+            if not in_exec and option != b"schedule":
+                raise CommandError(_OTHER)
+            self._scheduled = True
+            if in_exec:
+                self._log.notice("Background saving scheduled to run after transaction execution")
+            return Simple("Background saving scheduled")
+        if not self._begin():
+            raise CommandError("ERR")
+        return Simple("Background saving started")
+
+    def _cancel(self) -> Reply:
+        if self._running is not None:
+            self._log.notice("Background saving will be aborted due to user request")
+            self._cancelled = True
+            self._running.abort()
+            return Simple("Background saving cancelled")
+        if self._scheduled:
+            self._log.notice("Scheduled background saving will be cancelled due to user request")
+            self._scheduled = False
+            return Simple("Scheduled background saving cancelled")
+        raise CommandError("ERR Background saving is currently not in progress or scheduled")
+
+    def _lastsave_row(self, client: Client, argv: list[bytes]) -> Reply:
+        return int(self._last_save)
+
+    # -- loading
+
+    async def load(self, path: str, *, skip_expired: bool = True) -> RdbLoader:
+        """Loads a file while the loop goes on. The caller has set persist.loading. Raises DataError."""
+        self.loading_started = int(time.time())
+        loader = RdbLoader(self._engine, path, skip_expired=skip_expired, checksum=self._config.flag("rdbchecksum"))
+        try:
+            while loader.step(LOAD_SLICE_US):
+                await asyncio.sleep(0)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from None
+        finally:
+            loader.close()
+        self._log_load(loader)
+        return loader
+
+    def load_now(self, path: str, *, replace: bool = False) -> RdbLoader:
+        """The same at once, for DEBUG RELOAD: nothing is served meanwhile."""
+        loader = RdbLoader(self._engine, path, checksum=self._config.flag("rdbchecksum"), replace=replace)
+        try:
+            while loader.step(1_000_000):
+                pass
+        finally:
+            loader.close()
+        self._log_load(loader)
+        return loader
+
+    def _log_load(self, loader: RdbLoader) -> None:
+        aux = {name: value.decode("utf-8", "backslashreplace") for name, value in loader.aux.items()}
+        for name in ("cachefleet-ver", "valkey-ver", "redis-ver"):
+            if name in aux:
+                self._log.notice(f"Loaded {loader.path}, written by {name.removesuffix('-ver')} version {aux[name]}")
+                break
+        if aux.get("ctime", "").isdigit():
+            self._log.notice(f"RDB age {max(0, int(time.time()) - int(aux['ctime']))} seconds")
+        for module in loader.skipped_modules:
+            self._log.warning(f"Auxiliary data of module {module} in {loader.path} was left out")
+        self._log.notice(f"Done loading RDB, keys loaded: {loader.keys}, keys expired: {loader.keys_expired}.")
+
+    def _remove_stale_files(self) -> None:
+        """Temp files of processes that were killed while they saved."""
+        folder = self._config.text("dir")
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                match = _TEMP_NAME.fullmatch(name)
+                if match and (int(match[1]) == os.getpid() or not os.path.exists(f"/proc/{match[1]}")):
+                    os.unlink(os.path.join(folder, name))
+                    self._log.notice(f"Removed {name}, left by a save that did not finish")
+
+    # -- INFO
+
+    def status(self) -> dict[str, int | str]:
+        """Fields of INFO's section Persistence, by their names."""
+        done, total = self._running.progress if self._running is not None else (0, 0)
+        running = self._running is not None
+        return {
+            "current_save_keys_processed": done,
+            "current_save_keys_total": total,
+            "rdb_changes_since_last_save": changes(self._engine),
+            "rdb_bgsave_in_progress": int(running),
+            "rdb_last_save_time": int(self._last_save),
+            "rdb_last_bgsave_status": "ok" if self._ok else "err",
+            "rdb_last_bgsave_time_sec": self._last_seconds,
+            "rdb_current_bgsave_time_sec": int(time.time() - self._started) if running else -1,
+            "rdb_saves": self._saves,
+            "rdb_last_cow_size": 0,
+        }
+
+
+def aux_fields(engine: Engine, *, aof_base: bool) -> list[tuple[str, str]]:
+    """The AUX pairs of a file written now. Redis and Valkey log them and ignore those that they do not know."""
+    return [
+        ("redis-ver", REDIS_VERSION),
+        ("redis-bits", "64"),
+        ("ctime", str(int(time.time()))),
+        ("used-mem", str(engine.stats()["used_memory"])),
+        ("aof-base", str(int(aof_base))),
+        ("cachefleet-ver", __version__),
+    ]

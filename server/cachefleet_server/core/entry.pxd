@@ -126,14 +126,17 @@ cdef inline int entry_string_label(size_t nk, size_t nv, bint had_expiry, bint g
     return ENC_EMBSTR
 
 # Constructors. `expire_ms` -1 = none. The LRU field is 0 until the db sets it.
-cdef entry_t* entry_new_string(heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms) noexcept nogil
+cdef entry_t* entry_new_string(
+    heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms) noexcept nogil
     # Picks ENC_INT, ENC_EMBSTR or ENC_RAW as SET does.
-cdef entry_t* entry_new_raw(heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms) noexcept nogil
+cdef entry_t* entry_new_raw(
+    heap_t* h, const char* key, size_t nk, const char* v, size_t nv, int64_t expire_ms) noexcept nogil
     # ENC_RAW, as SETRANGE, SETBIT or BITOP create; v NULL = zero bytes.
 cdef entry_t* entry_new_int(heap_t* h, const char* key, size_t nk, int64_t v, int64_t expire_ms) noexcept nogil
 cdef entry_t* entry_new_blob(heap_t* h, const char* key, size_t nk, blob_t* blob, int64_t expire_ms) noexcept nogil
-    # Takes ownership of the blob, which must not be small enough to be embstr or int (it came from input_take_blob). ENC_RAW.
-cdef entry_t* entry_new_pointer(heap_t* h, const char* key, size_t nk, int type, int encoding, void* p, int64_t expire_ms) noexcept nogil
+    # Takes ownership of the blob, too large for int or embstr (it came from input_take_blob). ENC_RAW.
+cdef entry_t* entry_new_pointer(
+    heap_t* h, const char* key, size_t nk, int type, int encoding, void* p, int64_t expire_ms) noexcept nogil
 
 # Changes. Each returns the entry's address, which may be new; the old one is then gone.
 cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, int encoding) noexcept nogil
@@ -147,7 +150,8 @@ cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexc
 cdef entry_t* entry_set_expire(heap_t* h, entry_t* e, int64_t expire_ms) noexcept nogil  # -1 removes
 cdef entry_t* entry_rename(heap_t* h, entry_t* e, const char* key, size_t nk) noexcept nogil
     # A new entry with the same value, expiry and LRU under another key; consumes e.
-cdef entry_t* entry_dup_string(heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
+cdef entry_t* entry_dup_string(
+    heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
     # A copy of a string under another key, with COPY's encoding rules. Collections: entry_copy of keyspace/db.
 cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil  # the entry and its blob; any type: keyspace/lazyfree
 cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil  # for hash tables
@@ -156,4 +160,4 @@ cdef size_t entry_string_copy(const entry_t* e, char* tmp24, const char** p) noe
     # Bytes of any string: *p points into the entry, or into tmp24 for ENC_INT. Returns the length.
 cdef const char* entry_encoding_name(const entry_t* e) noexcept nogil
 cdef int entry_check(const entry_t* e) noexcept nogil  # 0, or the number of the first broken invariant (see .pyx)
-cdef size_t entry_memory(const entry_t* e) noexcept nogil  # bytes of the entry and its blob, as the allocator rounds them
+cdef size_t entry_memory(const entry_t* e) noexcept nogil  # bytes of entry and blob, as the allocator rounds them

@@ -398,7 +398,9 @@ cdef int entry_check(const entry_t* e) noexcept nogil:
         return 0 if entry_payload(e)[0] != NULL else 6
     if entry_encoding(e) not in (ENC_RAW, ENC_INT, ENC_EMBSTR):
         return 5
-    if entry_encoding(e) == ENC_EMBSTR and entry_string_label(nk, entry_string_len(e), False, e.flags & E_EXPIRE) != ENC_EMBSTR:
+    if entry_encoding(e) == ENC_EMBSTR and (
+        entry_string_label(nk, entry_string_len(e), False, e.flags & E_EXPIRE) != ENC_EMBSTR
+    ):
         return 5
     if _has_blob(e):
         blob = <blob_t*>entry_payload(e)[0]

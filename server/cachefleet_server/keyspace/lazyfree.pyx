@@ -10,7 +10,6 @@ on an accounting heap of the job's own, whose balance is added to `freed_remote`
 `pending` needs none.
 """
 
-from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from posix.signal cimport sigfillset, sigset_t
 
@@ -148,7 +147,7 @@ cdef void* _thread(void* arg) noexcept nogil:
 
 
 cdef lazyfree_t* _start(engine_t* e) noexcept nogil:
-    """The queue with its thread, which takes no signals: Python's main thread handles these. NULL if it cannot start."""
+    """The queue with its thread, or NULL. The thread takes no signals: they are for Python's main thread."""
     cdef lazyfree_t* q = <lazyfree_t*>zcalloc(e.heap, sizeof(lazyfree_t))
     cdef sigset_t all_signals, before
     cdef int failed
@@ -174,7 +173,9 @@ cdef void _destroy(engine_t* e, lazyfree_t* q) noexcept nogil:
     zfree(e.heap, q)
 
 
-cdef bint _hand_over(engine_t* e, entry_t* entry, hashtable_t* keys, hashtable_t* expires, size_t objects) noexcept nogil:
+cdef bint _hand_over(
+    engine_t* e, entry_t* entry, hashtable_t* keys, hashtable_t* expires, size_t objects
+) noexcept nogil:
     """False if the caller has to free by itself: no thread, no memory for a job, or a full queue."""
     cdef lazyfree_t* q = <lazyfree_t*>e.lazyfree
     cdef job_t* job

@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 from cachefleet_server.core.engine cimport CLIENT_DIRTY_CAS
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_new, ht_remove, ht_scan)
+    ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_new, ht_remove, ht_scan)
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 from cachefleet_server.keyspace.db cimport arg_hash, db_find
 from cachefleet_server.keyspace.expire cimport entry_is_expired

@@ -108,7 +108,7 @@ class Log:
 
     @property
     def fd(self) -> int:
-        """The descriptor that lines are written to (the crash handler writes there too)."""
+        """The descriptor that lines are written to. It stays the same when a file is opened again after rotation."""
         return self._fd if self._fd >= 0 else 1
 
     def open(self, path: str) -> None:
@@ -117,9 +117,13 @@ class Log:
         if path:
             fd = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
             inode = os.fstat(fd).st_ino
-        old, self._fd, self._inode, self._path = self._fd, fd, inode, path
-        if old >= 0:
-            os.close(old)
+            if self._fd >= 0:
+                os.dup2(fd, self._fd, inheritable=False)
+                os.close(fd)
+                fd = self._fd
+        elif self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._inode, self._path = fd, inode, path
 
     def close(self) -> None:
         self.open("")

@@ -36,8 +36,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cachefleet_server import crash, process
 from cachefleet_server import log as log_module
-from cachefleet_server import process
 from cachefleet_server.acl.commands import AccessCommands
 from cachefleet_server.acl.users import Users
 from cachefleet_server.admin.config_cmd import ConfigCommands
@@ -232,6 +232,8 @@ class Server:
     def _follow_config(self) -> None:
         """Subscribes to the parameters that belong to the server itself."""
         config = self.config
+        self._take_crash_log(config.flag("crash-log-enabled"))
+        config.subscribe("crash-log-enabled", self._take_crash_log)
         config.subscribe("maxclients", self._take_maxclients)
         config.subscribe("dir", os.chdir)
         for name in ("maxmemory", "maxmemory-clients"):
@@ -248,6 +250,12 @@ class Server:
             raise ConfigError(
                 f"The operating system is not able to handle the specified number of clients, try with {possible}"
             )
+
+    def _take_crash_log(self, enabled: bool) -> None:
+        if enabled:
+            crash.install(self.log.fd)
+        else:
+            crash.uninstall()
 
     def _take_client_memory(self) -> None:
         limit = self.config.number("maxmemory-clients")

@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "server" / "cachefleet_server"
 
-PLAIN = ("errors", "replies", "command_spec", "log", "version")  # no dependencies but each other; any layer may import them
+# No dependencies but each other; any layer may import them.
+PLAIN = ("errors", "replies", "command_spec", "log", "version")
 
 # Each layer and all that it may use, itself and PLAIN aside.
 BELOW: dict[str, tuple[str, ...]] = {
@@ -34,8 +35,9 @@ BELOW: dict[str, tuple[str, ...]] = {
     "admin": ("engine", "config", "acl", "persistence", "metrics"),
     "listeners": ("engine", "config"),
     "process": (),
-    "server": ("listeners", "process", "engine", "config", "acl", "persistence", "metrics", "admin"),
-    "__main__": ("listeners", "process", "engine", "config", "acl", "persistence", "metrics", "admin", "server"),
+    "crash": (),
+    "server": ("listeners", "process", "crash", "engine", "config", "acl", "persistence", "metrics", "admin"),
+    "__main__": ("engine", "config", "process", "server"),
     **dict.fromkeys(PLAIN, ()),
 }
 CYTHON_ABOVE_ENGINE = ("ds", "core", "keyspace")  # what .pyx of config ... admin may cimport besides

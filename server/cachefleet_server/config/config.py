@@ -145,6 +145,8 @@ class Config:
                 raise ConfigError(REFUSED.get(name, "Bad directive or wrong number of arguments"))
         if not words or (len(words) != 1 and not row.kind.many):
             raise ConfigError("wrong number of arguments")
+        if row.kind.many and len(words) == 1:
+            words = tuple(words[0].split(" "))
         old = values[row.name]
         value = self._parse(row, words, old)
         values[row.name] = row.kind.join(old, value) if row.kind.accumulates and row.name in seen else value

@@ -1,0 +1,149 @@
+"""How each kind of parameter reads and shows values. Cases and texts are what Valkey 9.1 was seen to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cachefleet_server.config.config import Config, SetError
+from cachefleet_server.config.kinds import OutputLimits, memory_text, parse_integer, parse_memory
+
+pytestmark = pytest.mark.unit
+
+
+def set_and_show(name: str, value: str) -> str:
+    """What CONFIG GET shows after CONFIG SET, or the complaint after a "!"."""
+    config = Config()
+    try:
+        config.set([(name, value)], protected=True)
+    except SetError as error:
+        return "!" + str(error)
+    return config.shown(name)
+
+
+NO_INTEGER = "!argument couldn't be parsed into an integer"
+NO_MEMORY = "!argument must be a memory value"
+NO_SAVE = "!Invalid save parameters"
+SHUTDOWN = "!argument(s) must be one of the following: default, save, nosave, now, force, safe, failover"
+LIMIT_CLASS = "!Invalid client class specified in buffer limit configuration."
+LIMIT_VALUE = "!Error in hard, soft or soft_seconds setting in buffer limit configuration."
+LIMIT_COUNT = "!Wrong number of arguments in buffer limit configuration."
+OOM = "!Invalid oom-score-adj-values, elements must be between -2000 and 2000."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("maxmemory", "1kb", "1024"),
+        ("maxmemory", "1K", "1000"),
+        ("maxmemory", "1MB", "1048576"),
+        ("maxmemory", "1m", "1000000"),
+        ("maxmemory", "1g", "1000000000"),
+        ("maxmemory", "1gb", "1073741824"),
+        ("maxmemory", "7b", "7"),
+        ("maxmemory", "", "0"),
+        ("maxmemory", "010", "10"),
+        ("maxmemory", "18446744073709551615", "18446744073709551615"),
+        ("maxmemory", "18446744073709551616", NO_MEMORY),
+        ("maxmemory", "1t", NO_MEMORY),
+        ("maxmemory", "1.5gb", NO_MEMORY),
+        ("maxmemory", "-1", NO_MEMORY),
+        ("maxmemory", "1 ", NO_MEMORY),
+        ("proto-max-bulk-len", "1048575", "!argument must be between 1048576 and 9223372036854775807 inclusive"),
+        ("hz", "+10", NO_INTEGER),
+        ("hz", "010", NO_INTEGER),
+        ("hz", " 10", NO_INTEGER),
+        ("hz", "", NO_INTEGER),
+        ("hz", "0", "1"),
+        ("hz", "501", "500"),
+        ("hz", "-1", "!argument must be between 0 and 2147483647 inclusive"),
+        ("slowlog-log-slower-than", "-1", "-1"),
+        ("activerehashing", "YES", "yes"),
+        ("activerehashing", "1", "!argument must be 'yes' or 'no'"),
+        ("loglevel", "WARNING", "warning"),
+        ("loglevel", "x", "!argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
+        ("shutdown-on-sigterm", "nosave now", "nosave now"),
+        ("shutdown-on-sigterm", "failover save", "save failover"),
+        ("shutdown-on-sigterm", "default save", "save"),
+        ("shutdown-on-sigterm", "now now", "now"),
+        ("shutdown-on-sigterm", "", SHUTDOWN),
+        ("shutdown-on-sigterm", "save nosave", "!shutdown options SAVE and NOSAVE can't be used simultaneously"),
+        ("save", "", ""),
+        ("save", "100 1 200 2", "100 1 200 2"),
+        ("save", "1 0", "1 0"),
+        ("save", "0 1", NO_SAVE),
+        ("save", "100 1 200", NO_SAVE),
+        ("save", "100  1", NO_SAVE),
+        ("save", "a 1", NO_SAVE),
+        ("client-output-buffer-limit", "foo 1 1 1", LIMIT_CLASS),
+        ("client-output-buffer-limit", "normal 1 1", LIMIT_COUNT),
+        ("client-output-buffer-limit", "normal a 1 1", LIMIT_VALUE),
+        ("client-output-buffer-limit", "normal 1 1 -1", LIMIT_VALUE),
+        (
+            "client-output-buffer-limit",
+            "replica 2mb 1mb 10 NORMAL 1 2 3",
+            "normal 1 2 3 slave 2097152 1048576 10 pubsub 33554432 8388608 60",
+        ),
+        ("maxmemory-clients", "5%", "5%"),
+        ("maxmemory-clients", "0%", "0"),
+        ("maxmemory-clients", "10mb", "10485760"),
+        ("maxmemory-clients", "101%", "!percentage argument must be less or equal to 100"),
+        ("maxmemory-clients", "-5%", "!argument must be a memory or percent value"),
+        ("latency-tracking-info-percentiles", "", ""),
+        ("latency-tracking-info-percentiles", "0 50.55555 100", "0 50.55555 100"),
+        (
+            "latency-tracking-info-percentiles",
+            "100.1",
+            "!latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
+        ),
+        ("latency-tracking-info-percentiles", "abc", "!Invalid latency-tracking-info-percentiles parameters"),
+        ("oom-score-adj-values", "-2000 0 2000", "-2000 0 2000"),
+        ("oom-score-adj-values", "1 2", "!wrong number of arguments"),
+        ("oom-score-adj-values", "0 3000 0", OOM),
+        ("notify-keyspace-events", "KEA", "AKE"),
+        ("notify-keyspace-events", "Ex", "xE"),
+        ("notify-keyspace-events", "KEn", "nKE"),
+        ("notify-keyspace-events", "An", "A"),
+        ("notify-keyspace-events", "g$lshzxetdmn", "Am"),
+        ("notify-keyspace-events", "Q", "!Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
+        ("bind", "0.0.0.0 -::1", "0.0.0.0 -::1"),
+        ("bind", "", ""),
+        ("dbfilename", "a/b", "!dbfilename can't be a path, just a filename"),
+        ("cluster-announce-client-ipv4", "256.1.1.1", "!Invalid IPv4 address"),
+        ("cluster-announce-client-ipv6", "::1", "::1"),
+        ("proc-title-template", "{x}", "!template format is invalid or contains unknown variables"),
+        ("proc-title-template", "{title} {port}", "{title} {port}"),
+        ("slot-migration-max-failover-repl-bytes", "-1", "-1"),
+        ("slot-migration-max-failover-repl-bytes", "1k", "1000"),
+        ("dir", "/no/such/folder", "!No such file or directory"),
+    ],
+)
+def test_set_and_show(name: str, value: str, shown: str) -> None:
+    assert set_and_show(name, value) == shown
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_integers_are_read_back(number: int) -> None:
+    assert parse_integer(str(number)) == number
+
+
+@pytest.mark.parametrize("text", ["-0", "9223372036854775808", "-9223372036854775809", "1_0", "", "0x1"])
+def test_what_is_no_integer(text: str) -> None:
+    assert parse_integer(text) is None
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_memory_text_is_exact(number: int) -> None:
+    assert parse_memory(memory_text(number)) == number
+
+
+def test_output_limits_fill_the_engine_by_class() -> None:
+    value: Any = OutputLimits().parse(["pubsub", "3", "2", "1"], ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+    assert dict(OutputLimits().fields("output_limit", value)) == {
+        "output_limit_hard.0": 1, "output_limit_soft.0": 2, "output_limit_soft_seconds.0": 3,
+        "output_limit_hard.1": 4, "output_limit_soft.1": 5, "output_limit_soft_seconds.1": 6,
+        "output_limit_hard.2": 3, "output_limit_soft.2": 2, "output_limit_soft_seconds.2": 1,
+    }  # fmt: skip

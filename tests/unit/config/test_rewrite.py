@@ -1,0 +1,121 @@
+"""CONFIG REWRITE keeps what people wrote and says what holds."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from cachefleet_server.config.config import Config
+from cachefleet_server.config.params import PARAMS
+from cachefleet_server.config.parser import file_lines, text_lines
+from cachefleet_server.config.rewrite import MARK, rewrite, rewritten
+
+pytestmark = pytest.mark.unit
+
+FILE = """\
+# A comment
+port 17911
+
+# memory
+maxmemory 100mb
+save 60 1
+save 30 2
+client-output-buffer-limit normal 0 0 0
+hash-max-ziplist-entries 300
+requirepass "a b"
+loglevel verbose
+timeout 10
+timeout 20
+list-max-ziplist-entries 5
+"""
+
+
+def loaded(text: str, **environment: str) -> Config:
+    config = Config()
+    config.load(text_lines(text, "test.conf"), environment)
+    return config
+
+
+def test_lines_are_replaced_where_they_stand() -> None:
+    config = loaded(FILE)
+    config.set([
+        ("maxmemory", "1048577"), ("save", ""), ("client-output-buffer-limit", "replica 10mb 1000 5"),
+        ("appendfsync", "always"), ("primaryauth", 'x"y'), ("maxmemory-clients", "5%"), ("shutdown-on-sigterm", "now"),
+    ])  # fmt: skip
+    text = rewritten(config, FILE)
+    assert text == f"""\
+# A comment
+port 17911
+
+# memory
+maxmemory 1048577
+save ""
+client-output-buffer-limit replica 10mb 1000 5
+hash-max-listpack-entries 300
+requirepass "a b"
+loglevel verbose
+timeout 20
+list-max-ziplist-entries 5
+
+{MARK}
+shutdown-on-sigterm now
+maxmemory-clients 5%
+dir "{os.getcwd()}"
+appendfsync always
+primaryauth "x\\"y"
+"""
+    again = loaded(text)
+    assert {r.name: again.value(r.name) for r in PARAMS} == {r.name: config.value(r.name) for r in PARAMS}
+    assert rewritten(again, text) == text
+
+
+def test_a_value_back_at_its_default_is_written_when_it_has_a_line() -> None:
+    config = loaded("hz 20\n")
+    config.set([("hz", "10")])
+    assert rewritten(config, "hz 20\n").startswith("hz 10\n")
+
+
+def test_secrets_kept_elsewhere_stay_there(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    text = f"requirepass-file {secret}\n"
+    config = loaded(text)
+    assert "hunter2" not in rewritten(config, text)
+    assert rewritten(config, text).startswith(text)
+    config = loaded("", CACHEFLEET_REQUIREPASS="hunter2")
+    assert "hunter2" not in rewritten(config, "")
+    config.set([("requirepass", "set")])
+    assert 'requirepass "set"' in rewritten(config, "")
+
+
+def test_the_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
+    real = tmp_path / "real.conf"
+    real.write_text("port 1\n")
+    real.chmod(0o640)
+    link = tmp_path / "link.conf"
+    link.symlink_to(real)
+    config = Config()
+    config.load(file_lines(str(link)), {})
+    config.set([("hz", "20")])
+    rewrite(config, str(link))
+    assert link.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert "hz 20\n" in real.read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.conf", "real.conf"]
+
+
+def test_a_failure_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x.conf"
+    file.write_text("port 1\n")
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space"):
+        rewrite(loaded("port 1\n"), str(file))
+    assert file.read_text() == "port 1\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.conf"]

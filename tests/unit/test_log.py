@@ -1,0 +1,121 @@
+"""The forms of a log line, levels and rotation."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachefleet_server import log as log_module
+from cachefleet_server.log import Log
+
+pytestmark = pytest.mark.unit
+
+NOW = 1795350662.604
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "EST+5")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+@pytest.mark.parametrize(
+    ("form", "stamps", "line"),
+    [
+        ("legacy", "legacy", '7:M 22 Nov 2026 07:31:02.604 * say "hi"'),
+        ("legacy", "iso8601", '7:M 2026-11-22T07:31:02.604-05:00 * say "hi"'),
+        ("legacy", "milliseconds", '7:M 1795350662604 * say "hi"'),
+        (
+            "logfmt",
+            "legacy",
+            'pid=7 role=primary timestamp="22 Nov 2026 07:31:02.604" level=notice message="say \\"hi\\""',
+        ),
+        (
+            "json",
+            "milliseconds",
+            '{"pid":7,"role":"primary","timestamp":"1795350662604","level":"notice","message":"say \\"hi\\""}',
+        ),
+    ],
+)
+def test_forms(form: str, stamps: str, line: str) -> None:
+    log = Log()
+    log.format, log.timestamp_format = form, stamps
+    assert log.line(log_module.NOTICE, 'say "hi"', NOW, 7) == line
+
+
+def test_marks_and_roles() -> None:
+    log = Log()
+    marks = [log.line(level, "x", NOW, 1).split(" ")[-2] for level in range(4)]
+    assert marks == [".", "-", "*", "#"]
+    log.role = "S"
+    assert log.line(1, "x", NOW, 1).startswith("1:S ")
+    log.format = "json"
+    assert json.loads(log.line(1, "x", NOW, 1))["role"] == "replica"
+
+
+def test_a_line_stays_one_line() -> None:
+    log = Log()
+    log.format = "logfmt"
+    assert "\n" not in log.line(2, "a\nb", NOW, 1)
+    log.format = "json"
+    assert "\n" not in log.line(2, "a\nb", NOW, 1)
+
+
+def test_levels(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    log = Log(level=log_module.WARNING)
+    log.open(str(file))
+    for say in (log.debug, log.verbose, log.notice, log.warning):
+        say("message")
+    log.level = log_module.NOTHING
+    log.warning("hidden")
+    log.close()
+    assert [line.split(" ")[-2] for line in file.read_text().splitlines()] == ["#"]
+
+
+def test_rotation_is_noticed_and_the_descriptor_stays(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    log = Log()
+    log.open(str(file))
+    descriptor = log.fd
+    log.notice("first")
+    file.rename(tmp_path / "log.1")
+    log.notice("second")
+    assert log.fd == descriptor
+    log.close()
+    assert "first" in (tmp_path / "log.1").read_text()
+    assert "second" in file.read_text()
+    assert "second" not in (tmp_path / "log.1").read_text()
+
+
+def test_an_unusable_file_is_reported_and_the_old_one_kept(tmp_path: Path) -> None:
+    log = Log()
+    log.open(str(tmp_path / "log"))
+    with pytest.raises(FileNotFoundError):
+        log.open(str(tmp_path / "no" / "log"))
+    assert log.path == str(tmp_path / "log")
+    log.close()
+
+
+def test_bytes_that_are_not_text_are_written_as_they_are(tmp_path: Path) -> None:
+    log = Log()
+    log.open(str(tmp_path / "log"))
+    log.notice(os.fsdecode(b"\xff"))
+    log.close()
+    assert (tmp_path / "log").read_bytes().endswith(b" * \xff\n")
+
+
+def test_user_data_is_hidden_unless_asked_for() -> None:
+    log = Log()
+    assert log.user_data(b"secret") == "*redacted*"
+    log.hide_user_data = False
+    assert log.user_data(b"k\xff") == "k\\xff"

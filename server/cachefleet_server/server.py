@@ -114,20 +114,31 @@ class Server:
 
     async def run(self) -> int:
         """Starts, serves until told to stop, stops. The exit code of the process."""
-        self._exit_code = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._exit_code = loop.create_future()
         try:
-            await self._start()
+            self._prepare()
         except CachefleetError as error:
             self.log.warning(str(error))
-            await self._stop()
             return 1
-        code = await self._exit_code
+        starting = loop.create_task(self._start())
+        await asyncio.wait((starting, self._exit_code), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if starting.done():
+                starting.result()
+            else:  # told to stop while loading
+                starting.cancel()
+                await asyncio.wait((starting,))
+            code = await self._exit_code
+        except CachefleetError as error:
+            self.log.warning(str(error))
+            code = 1
         await self._stop()
         self.log.warning("Cachefleet is now ready to exit, bye bye...")
         return code
 
-    async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _prepare(self) -> None:
+        """All that needs no event loop: log, process, engine, subsystems."""
         config, log = self.config, self.log
         self._open_log()
         log.notice("oO0OoO0OoO0Oo Cachefleet is starting oO0OoO0OoO0Oo")
@@ -144,10 +155,13 @@ class Server:
         self._compose()
         for part in (*self._subsystems, *self._commands):
             part.register()
+
+    async def _start(self) -> None:
+        config, log = self.config, self.log
         self.engine.set_persist("loading", 1)
         self.listeners.open()
         log.notice(f"Running mode=standalone, port={config.number('port')}.")
-        loop.add_reader(self.engine.epoll_fd, self.engine.tick)
+        asyncio.get_running_loop().add_reader(self.engine.epoll_fd, self.engine.tick)
         self._run_cron()
         self._watch_signals()
         self.listeners.accept()
@@ -165,10 +179,7 @@ class Server:
             self._cron.cancel()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(signum)
-        if not hasattr(self, "engine"):
-            return
-        if hasattr(self, "listeners"):
-            self.listeners.close()
+        self.listeners.close()
         for subsystem in reversed(self._subsystems):
             await subsystem.stop()
         loop.remove_reader(self.engine.epoll_fd)

@@ -19,8 +19,10 @@ NOT_PROBED = {
     "locale-collate", "tls-port", "rdma-port", "rdma-bind", "io-threads", "appendonly", "save", "maxmemory",
     "maxmemory-policy", "bind-source-addr", "client-query-buffer-limit", "timeout", "import-mode", "appendfsync",
 }  # fmt: skip
-ODD_VALUES = ("", "zz!", "0", "1", "-1", "7", "yes", "NO", "100", "101", "1kb", "5%", "99999999999", "-99999999999",
-              "9223372036854775807", "9223372036854775808", "1 2", "1 2 3", " 1", "01", "a.b", "KEA", "default")  # fmt: skip
+ODD_VALUES = (
+    "", "zz!", "0", "1", "-1", "7", "yes", "NO", "100", "101", "1kb", "5%", "99999999999", "-99999999999",
+    "9223372036854775807", "9223372036854775808", "1 2", "1 2 3", " 1", "01", "a.b", "KEA", "default",
+)  # fmt: skip
 NOT_BUILT = {"activedefrag"}  # refused for a reason of our own
 
 

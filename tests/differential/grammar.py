@@ -105,20 +105,24 @@ class Draw:
     def pattern(self) -> Word:
         return self.rng.choice(PATTERNS) if self.chance(0.9) else self.text()[:20]
 
+    def far(self) -> int:
+        """Seconds, minutes apart from every other draw: GT and LT must not depend on the millisecond."""
+        return 100 * self.rng.randrange(1 << 24)
+
     def seconds(self) -> Word:
-        good = b"%d" % self.rng.choice([FAR_S, FAR_S + 1, FAR_S * 10])
+        good = b"%d" % (FAR_S + self.far())
         return good if self.chance(0.7) else self.pick(b"0", b"-1", b"-100000", *BORDERS, *NOT_INTEGERS)
 
     def milliseconds(self) -> Word:
-        good = b"%d" % self.rng.choice([FAR_S * 1000, FAR_S * 1000 + 499, FAR_S * 1000 + 500])
+        good = b"%d" % ((FAR_S + self.far()) * 1000 + self.rng.choice([0, 1, 499, 500]))
         return good if self.chance(0.7) else self.pick(b"0", b"-1", b"-100000", *BORDERS, *NOT_INTEGERS)
 
     def at_s(self) -> Word:
-        good = b"%d" % (self.now_s + self.rng.choice([FAR_S, FAR_S + 1, FAR_S * 7]))
+        good = b"%d" % (self.now_s + FAR_S + self.far())
         return good if self.chance(0.7) else self.pick(b"0", b"1", b"-1", *BORDERS, *NOT_INTEGERS)
 
     def at_ms(self) -> Word:
-        good = b"%d" % ((self.now_s + FAR_S) * 1000 + self.rng.choice([0, 1, 499, 500, 501, 999]))
+        good = b"%d" % ((self.now_s + FAR_S + self.far()) * 1000 + self.rng.choice([0, 1, 499, 500, 501, 999]))
         return good if self.chance(0.7) else self.pick(b"0", b"1", b"-1", *BORDERS, *NOT_INTEGERS)
 
     def payload(self) -> Word:

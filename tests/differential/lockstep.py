@@ -96,7 +96,8 @@ class Lockstep:
         return "\n".join(lines)
 
     def shrink(self, steps: Steps, mismatch: Mismatch) -> tuple[Steps, Mismatch]:
-        """Leaves out halves, quarters ... single commands while some mismatch remains."""
+        """Leaves out halves, quarters ... single commands while a mismatch of the same command remains."""
+        culprit = mismatch.command
         end = time.monotonic() + SHRINK_S
         size = len(steps)
         while size >= 1:
@@ -104,7 +105,7 @@ class Lockstep:
             while at < len(steps) and time.monotonic() < end:
                 shorter = steps[:at] + steps[at + size :]
                 found = self.attempt(shorter)
-                if found is None:
+                if found is None or found.command != culprit:
                     at += size
                 else:
                     steps, mismatch = shorter, found

@@ -76,7 +76,9 @@ EXPLAINED: tuple[Explained, ...] = (
 
 
 class Mismatch(AssertionError):
-    """The servers replied differently."""
+    """The servers replied differently. `command` is the name of the command, if one is known."""
+
+    command = b""
 
 
 class Pair:
@@ -118,7 +120,7 @@ class Pair:
             theirs = self._read(self.theirs, "the reference", command)
             ours = self._read(self.ours, "our server", command)
             if ours != theirs and not self.equal(command, ours, theirs):
-                raise Mismatch(describe(commands[: position + 1], ours, theirs, self.resp))
+                raise mismatch(command, describe(commands[: position + 1], ours, theirs, self.resp))
             values.append(parse(ours)[0])
         return values
 
@@ -147,7 +149,13 @@ class Pair:
             return connection.read_raw()
         except (EOFError, OSError) as error:
             tails = "\n".join(i.log_tail() for i in self.instances if i.kind == "cachefleet")
-            raise Mismatch(f"no reply of {who} to {show(command)}: {error!r}\n{tails}") from error
+            raise mismatch(command, f"no reply of {who} to {show(command)}: {error!r}\n{tails}") from error
+
+
+def mismatch(command: Sequence[Arg], text: str) -> Mismatch:
+    result = Mismatch(text)
+    result.command = _text(command[0]).upper().encode("latin-1") if command else b""
+    return result
 
 
 def _text(word: Arg) -> str:

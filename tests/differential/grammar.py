@@ -109,6 +109,10 @@ class Draw:
         """Seconds, minutes apart from every other draw: GT and LT must not depend on the millisecond."""
         return 100 * self.rng.randrange(1 << 24)
 
+    def far_relative(self) -> list[Word]:
+        """With GT or LT a relative time must not be one that was drawn before."""
+        return [b"%d" % (FAR_S + self.far()), *self.any_expire_options()]
+
     def seconds(self) -> Word:
         good = b"%d" % (FAR_S + self.far())
         return good if self.chance(0.7) else self.pick(b"0", b"-1", b"-100000", *BORDERS, *NOT_INTEGERS)
@@ -176,7 +180,10 @@ class Draw:
         return self.some(0.4, self.expiry, lambda: [b"PERSIST"])
 
     def expire_options(self) -> list[Word]:
-        return self.some(0.15, *(lambda o=o: [o] for o in (b"NX", b"XX", b"GT", b"LT")))
+        return self.some(0.15, lambda: [b"NX"], lambda: [b"XX"])
+
+    def any_expire_options(self) -> list[Word]:
+        return self.some(0.2, *(lambda o=o: [o] for o in (b"NX", b"XX", b"GT", b"LT")))
 
     def lcs_options(self) -> list[Word]:
         minimum = [b"MINMATCHLEN", self.pick(b"0", b"1", b"4", b"-3", b"a", b"100")]
@@ -261,8 +268,9 @@ READ_OR_WRITE = [  # exact replies, so these go into transactions too
     words(b"MOVE", D.key, D.database),
     words(b"EXPIRE", D.key, D.seconds, D.expire_options),
     words(b"PEXPIRE", D.key, D.milliseconds, D.expire_options),
-    words(b"EXPIREAT", D.key, D.at_s, D.expire_options),
-    words(b"PEXPIREAT", D.key, D.at_ms, D.expire_options),
+    words(b"EXPIRE", D.key, D.far_relative),
+    words(b"EXPIREAT", D.key, D.at_s, D.any_expire_options),
+    words(b"PEXPIREAT", D.key, D.at_ms, D.any_expire_options),
     words(b"PERSIST", D.key),
     words(b"OBJECT", b"ENCODING", D.key),
     words(b"OBJECT", b"REFCOUNT", D.key),

@@ -91,6 +91,8 @@ class Lockstep:
     def explain(self, number: int, steps: Steps, first: Mismatch) -> str:
         short, last = self.shrink(steps, first)
         lines = [f"seed {self.seed}, RESP{self.resp}, episode {number}: {last}"]
+        if str(last) != str(first):
+            lines.append(f"first seen as: {first}")
         lines.append(f"shortest sequence found ({len(short)} commands, on empty servers):")
         lines += [f"  {'second connection: ' if connection else ''}{show(command)}" for connection, command in short]
         return "\n".join(lines)

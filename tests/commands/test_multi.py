@@ -245,6 +245,7 @@ def test_denied_commands_at_exec(servers: Pool) -> None:
     """What needs memory is refused while queueing, and at EXEC when memory ran out only then."""
     ours, theirs = servers.get("cachefleet", maxmemory=0), servers.get("valkey", maxmemory=0)
     with Pair(ours, theirs) as pair, pair.instances[0].connect() as a, pair.instances[1].connect() as b:
+
         def limit(value: int) -> None:
             assert a.call("CONFIG", "SET", "maxmemory", value) == b.call("CONFIG", "SET", "maxmemory", value) == "OK"
 

@@ -48,9 +48,11 @@ def test_arguments(pair: Pair) -> None:
         pair.run("SCAN", cursor)
     for options in (
         ("COUNT", 0), ("COUNT", -1), ("COUNT", "x"), ("COUNT",), ("MATCH",), ("TYPE",), ("FOO", "bar"), ("TYPE", "foo"),
-        ("TYPE", "foo", "COUNT", 0), ("COUNT", 0, "TYPE", "foo"), ("TYPE", "STRING"), ("TYPE", "hash"), ("TYPE", "list"),
+        ("TYPE", "foo", "COUNT", 0), ("COUNT", 0, "TYPE", "foo"), ("TYPE", "STRING"), ("TYPE", "hash"),
+        ("TYPE", "list"),
         ("TYPE", "set"), ("TYPE", "zset"), ("TYPE", "stream"), ("TYPE", "module"), ("NOVALUES",), ("NOSCORES",),
-        ("COUNT", 2**63 - 1), ("COUNT", 2**63), ("MATCH", "a", "MATCH", "*"), ("COUNT", 1, "COUNT", 100), ("COUNT", 5, "x"),
+        ("COUNT", 2**63 - 1), ("COUNT", 2**63), ("MATCH", "a", "MATCH", "*"), ("COUNT", 1, "COUNT", 100),
+        ("COUNT", 5, "x"),
         ("match", "*", "count", 10, "type", "string"), ("MATCH", ""), ("TYPE", ""),
     ):  # fmt: skip
         pair.run("SCAN", 0, *options)

@@ -217,7 +217,8 @@ cdef int register_expire(engine_t* e) except -1:
     command_row(e, expire_command, "expire", -3, "write fast", "keyspace", "1 RW update", "generic 1.0.0 O(1)" + added,
                 "Gives a key a time to live in seconds.", "key:key seconds:integer" + condition)
     command_row(e, pexpire_command, "pexpire", -3, "write fast", "keyspace", "1 RW update",
-                "generic 2.6.0 O(1)" + added, "Gives a key a time to live in milliseconds.", "key:key milliseconds:integer" + condition)
+                "generic 2.6.0 O(1)" + added, "Gives a key a time to live in milliseconds.",
+                "key:key milliseconds:integer" + condition)
     command_row(e, expireat_command, "expireat", -3, "write fast", "keyspace", "1 RW update",
                 "generic 1.2.0 O(1)" + added, "Lets a key expire at a Unix time in seconds.",
                 "key:key unix-time-seconds:unix-time" + condition)

@@ -22,8 +22,8 @@ from cachefleet_server.ds.intrin cimport cf_realtime_us
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.keyspace.db cimport (
     LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC, arg_hash, db_delete,
-    db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags, lookup_read, lookup_write, notify,
-    signal_modified)
+    db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags, lookup_read,
+    lookup_write, notify, signal_modified)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms, entry_lfu_count
 from cachefleet_server.keyspace.expire cimport entry_is_expired, expire_now
 from cachefleet_server.keyspace.journal cimport journal_rewrite

@@ -2,8 +2,8 @@
 
 SCAN walks the table of keys with the hash table's reverse-binary cursor (ds/hashtable): whatever is there from the
 first call to the last is returned, however the table grows or shrinks meanwhile; what comes or goes in between may be
-returned or not, and an element may come twice. COUNT is how many elements a call looks at, not how many it returns; the number of
-empty buckets that a call may cross is bounded too.
+returned or not, and an element may come twice. COUNT is how many elements a call looks at, not how many it returns; the
+number of empty buckets that a call may cross is bounded too.
 
 Expired keys are never returned. SCAN deletes those that pass its filters, KEYS leaves all of them to the cycles.
 """

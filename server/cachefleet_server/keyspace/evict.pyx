@@ -161,22 +161,24 @@ cdef bint _pool_fill(engine_t* e) noexcept nogil:
     """Samples every database once. False when there is nothing to sample."""
     cdef void* samples[SAMPLES_MAX]
     cdef size_t want = <size_t>e.params.maxmemory_samples
-    cdef size_t n, i
-    cdef int dbid
+    cdef size_t n, k
+    cdef int dbid, i
     cdef bint any = False
     cdef hashtable_t* table
     if want > SAMPLES_MAX:
         want = SAMPLES_MAX
-    for dbid in range(e.db_count):
+    e.eviction.next_db = (e.eviction.next_db + 1) % e.db_count
+    for i in range(e.db_count):
+        dbid = (e.eviction.next_db + i) % e.db_count  # each is the first in turn: equal ranks favour the first
         table = _sampled_table(&e.dbs[dbid])
         if ht_len(table) == 0:
             continue
         any = True
         n = ht_sample(table, samples, want, &e.rng)
-        for i in range(n):
-            cf_prefetch(samples[i])
-        for i in range(n):
-            _pool_insert(e, <entry_t*>samples[i], _rank(e, <entry_t*>samples[i]), dbid)
+        for k in range(n):
+            cf_prefetch(samples[k])
+        for k in range(n):
+            _pool_insert(e, <entry_t*>samples[k], _rank(e, <entry_t*>samples[k]), dbid)
     return any
 
 

@@ -9,8 +9,8 @@ holds the loop longer than a slice:
     cron --> slice --(ran out of time: `behind`)--> pause --> slice --> ... --> few are expired: stop
             <= 1 ms                                 3 ms    <= 1 ms
 
-A slice stays with a database while more than `10 - effort` percent of what it samples is expired, for then
-walking on pays; else it goes to the next one. Cron runs a slice whenever it comes; while one is behind, the
+A slice looks at some hundred keys of each database and stays with one while more than `11 - effort` percent of what it
+meets is expired, for then walking on pays. Cron runs a slice whenever it comes; while one is behind, the
 following ones run at the ends of ticks, and the engine's alarm makes those ticks happen.
 
 Elements of a few buckets are gathered first, then prefetched, then checked: the walk is bound by
@@ -33,6 +33,7 @@ cdef enum:
     GATHER_MAX = 128  # keys gathered before they are checked
     GATHER_ENOUGH = 48  # stop gathering: one more cursor step could overflow
     STEPS_MAX = 64  # cursor steps of one gathering: a sparse table must not hold the slice up
+    VISIT_MIN = 512  # keys of a database that a slice looks at even if few are expired: some 30 us
 
 cdef struct gathered_t:
     void* elements[128]  # GATHER_MAX
@@ -119,7 +120,7 @@ cdef bint _slice_db(db_t* db, int64_t deadline_us, tally_t* tally) noexcept nogi
     """Works on one database until few of its keys are expired. False when the time ran out."""
     cdef int64_t acceptable_percent = 10 - (db.engine.params.active_expire_effort - 1)
     cdef gathered_t gathered
-    cdef uint64_t expired_before
+    cdef uint64_t expired_before, found
     cdef size_t visited = 0
     cdef size_t total = ht_len(db.expires)
     while visited < total:
@@ -129,9 +130,10 @@ cdef bint _slice_db(db_t* db, int64_t deadline_us, tally_t* tally) noexcept nogi
         visited += gathered.count
         if cf_monotonic_us() > deadline_us:
             return False
-        if gathered.count and (tally.expired - expired_before) * 100 <= <uint64_t>(gathered.count * acceptable_percent):
+        if gathered.count == 0:  # nearly empty buckets: the table is about to shrink
             break
-        if gathered.count == 0 and db.expire_cursor == 0:
+        found = tally.expired - expired_before
+        if visited >= VISIT_MIN and found * 100 <= <uint64_t>(gathered.count * acceptable_percent):
             break
     return True
 

@@ -1,0 +1,258 @@
+"""maxmemory: who is evicted under each policy, how well, and who is refused when nothing can be.
+
+Idle times and access counts are planted with RESTORE ... IDLETIME / FREQ, so that the choice can be judged without
+waiting for clocks.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from fleettest.client import Connection, Error
+from fleettest.instance import Instance, Pool
+from fleettest.wait import assert_eventually
+
+pytestmark = [pytest.mark.server]
+
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+VALUE = b"v" * 100
+
+
+@pytest.fixture
+def evicting(servers: Pool) -> Iterator[Instance]:
+    """A server of its own kind, left without a limit."""
+    server = servers.get("cachefleet", maxmemory_samples=5)
+    configure(server, maxmemory=0, maxmemory_policy="noeviction")
+    server.call("FLUSHALL", "SYNC")
+    yield server
+    configure(server, maxmemory=0, maxmemory_policy="noeviction")
+
+
+def configure(server: Instance, **parameters: object) -> None:
+    with server.connect() as client:
+        for name, value in parameters.items():
+            assert client.call("CONFIG", "SET", name.replace("_", "-"), str(value)) == "OK"
+
+
+def used(server: Instance) -> int:
+    return int(server.info("memory")["used_memory"])
+
+
+def plant(client: Connection, count: int, option: str, values: list[int], prefix: str = "k") -> None:
+    """`count` keys, key i with idle time (or access count) values[i], in random order of insertion."""
+    client.call("SET", "template", VALUE)
+    payload = client.call("DUMP", "template")
+    client.call("DEL", "template")
+    order = list(range(count))
+    random.Random(count).shuffle(order)
+    for start in range(0, count, 1000):
+        replies = client.pipeline(
+            [("RESTORE", f"{prefix}{i}", 0, payload, option, values[i]) for i in order[start : start + 1000]]
+        )
+        assert replies == ["OK"] * len(replies)
+
+
+def survivors(client: Connection, count: int, prefix: str = "k") -> list[int]:
+    """Asks without touching; EXISTS does not count as use."""
+    alive = client.pipeline([("EXISTS", f"{prefix}{i}") for i in range(count)])
+    return [i for i in range(count) if alive[i]]
+
+
+def shrink_to(server: Instance, share: float, empty: int) -> None:
+    """Sets a limit that only `share` of the data fits under, and waits for the eviction to be over."""
+    limit = empty + int((used(server) - empty) * share)
+    configure(server, maxmemory=limit)
+    assert_eventually(lambda: used(server) <= limit + 4096)
+
+
+@pytest.mark.parametrize(("samples", "at_least"), [(5, 0.85), (10, 0.93)])
+def test_lru_is_close_to_the_real_thing(evicting: Instance, samples: int, at_least: float) -> None:
+    """Of the keys evicted when half must go, most are of the older half: true LRU would be 1.0."""
+    count = 20_000
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy="allkeys-lru", maxmemory_samples=samples)
+    with evicting.connect() as client:
+        plant(client, count, "IDLETIME", [i + 10 for i in range(count)])  # key 0 is the youngest
+        shrink_to(evicting, 0.5, empty)
+        alive = survivors(client, count)
+    evicted = set(range(count)) - set(alive)
+    assert 0.35 * count < len(evicted) < 0.65 * count
+    oldest = set(range(count - len(evicted), count))
+    quality = len(evicted & oldest) / len(evicted)
+    print(f"samples {samples}: {quality:.3f} of the evicted keys are what true LRU would evict")
+    assert quality > at_least
+    configure(evicting, maxmemory_samples=5)
+
+
+def test_lfu_keeps_the_hot_ones(evicting: Instance) -> None:
+    count = 20_000
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy="allkeys-lfu")
+    with evicting.connect() as client:
+        plant(client, count, "FREQ", [i * 256 // count for i in range(count)])
+        shrink_to(evicting, 0.5, empty)
+        alive = survivors(client, count)
+    hottest = set(range(count // 2, count))
+    quality = len(set(alive) & hottest) / len(alive)
+    print(f"{quality:.3f} of the survivors belong to the more frequently used half")
+    assert quality > 0.85
+    assert len([i for i in alive if i > count * 9 // 10]) > count // 10 - 20, "the hottest tenth must survive"
+
+
+def test_volatile_ttl_takes_the_nearest_expiry(evicting: Instance) -> None:
+    count = 10_000
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy="volatile-ttl")
+    with evicting.connect() as client:
+        order = list(range(count))
+        random.Random(5).shuffle(order)
+        client.pipeline([("SET", f"k{i}", VALUE, "EX", 1000 + i) for i in order])
+        client.pipeline([("SET", f"lasting{i}", VALUE) for i in range(1000)])
+        shrink_to(evicting, 0.6, empty)
+        alive = survivors(client, count)
+        assert len(survivors(client, 1000, "lasting")) == 1000
+    later = set(range(count - len(alive), count))
+    assert len(set(alive) & later) / len(alive) > 0.85
+
+
+@pytest.mark.parametrize("kind", ["lru", "lfu", "random", "ttl"])
+def test_volatile_policies_touch_only_keys_that_expire(evicting: Instance, kind: str) -> None:
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy=f"volatile-{kind}")
+    with evicting.connect() as client:
+        client.pipeline([("SET", f"lasting{i}", VALUE) for i in range(2000)])
+        client.pipeline([("SET", f"k{i}", VALUE, "EX", 1000) for i in range(2000)])
+        shrink_to(evicting, 0.75, empty)
+        assert len(survivors(client, 2000, "lasting")) == 2000
+        assert 100 < len(survivors(client, 2000)) < 1500
+        # Below what the lasting keys need: all others go, then writes are refused.
+        configure(evicting, maxmemory=empty)
+        assert_eventually(lambda: survivors(client, 2000) == [])
+        assert client.call("SET", "x", VALUE) == Error(OOM)
+        assert len(survivors(client, 2000, "lasting")) == 2000
+        assert client.call("GET", "lasting1") == VALUE
+        assert client.call("DEL", "lasting1") == 1, "what frees memory must be allowed"
+
+
+@pytest.mark.parametrize("kind", ["lru", "lfu", "random"])
+def test_allkeys_policies_take_any_key_of_any_database(evicting: Instance, kind: str) -> None:
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy=f"allkeys-{kind}")
+    with evicting.connect() as client:
+        for db in (0, 7):
+            client.call("SELECT", db)
+            client.pipeline([("SET", f"a{i}", VALUE) for i in range(2000)])
+            client.pipeline([("SET", f"b{i}", VALUE, "EX", 1000) for i in range(2000)])
+        shrink_to(evicting, 0.5, empty)
+        for db in (0, 7):
+            client.call("SELECT", db)
+            for prefix in "ab":
+                assert 200 < len(survivors(client, 2000, prefix)) < 1900
+        client.call("SELECT", 0)
+
+
+def test_noeviction_refuses_writes_only(evicting: Instance) -> None:
+    with evicting.connect() as client:
+        client.pipeline([("SET", f"k{i}", VALUE) for i in range(1000)])
+        configure(evicting, maxmemory=1000)
+        before = int(evicting.info("stats")["evicted_keys"])
+        for refused in (("SET", "x", 1), ("APPEND", "k1", "x"), ("INCR", "n"), ("MSET", "a", 1), ("COPY", "k1", "k2")):
+            assert client.call(*refused) == Error(OOM), refused
+        for allowed in (("GET", "k1"), ("DEL", "k1"), ("EXPIRE", "k2", 100), ("RENAME", "k3", "k4"), ("PING",)):
+            assert not isinstance(client.call(*allowed), Error), allowed
+        assert int(evicting.info("stats")["evicted_keys"]) == before
+        configure(evicting, maxmemory=0)
+        assert client.call("SET", "x", 1) == "OK"
+
+
+def test_the_limit_is_kept_while_writing(evicting: Instance, rng: random.Random) -> None:
+    empty = used(evicting)
+    limit = empty + 2_000_000
+    configure(evicting, maxmemory=limit, maxmemory_policy="allkeys-lru")
+    with evicting.connect() as client:
+        for round_ in range(60):
+            size = rng.choice((10, 100, 3000, 30_000))
+            replies = client.pipeline([("SET", f"k{round_}:{i}", b"x" * size) for i in range(200)])
+            assert replies == ["OK"] * 200
+            assert used(evicting) < limit + 1_500_000  # output and input in flight count too
+        assert_eventually(lambda: used(evicting) <= limit + 4096)
+        assert client.call("DBSIZE") > 10
+    stats = evicting.info("stats")
+    assert int(stats["evicted_keys"]) > 1000
+    assert int(stats["total_eviction_exceeded_time"]) >= 0
+
+
+def test_lowering_the_limit_acts_without_a_command(evicting: Instance) -> None:
+    """A million small keys: the eviction goes on by itself, in slices, and nobody waits long."""
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy="allkeys-lru")
+    with evicting.connect() as client:
+        for start in range(0, 200_000, 5000):
+            client.pipeline([("SET", f"k{i}", VALUE) for i in range(start, start + 5000)])
+        full = used(evicting)
+        configure(evicting, maxmemory=empty + (full - empty) // 4)
+        longest = 0.0
+        end = time.monotonic() + 20
+        while client.call("DBSIZE") > 70_000:
+            assert time.monotonic() < end
+            start_s = time.perf_counter()
+            client.call("PING")
+            longest = max(longest, time.perf_counter() - start_s)
+        print(f"longest PING meanwhile {longest * 1000:.2f} ms")
+        assert longest < 0.05
+
+
+@pytest.mark.slow
+def test_keys_in_use_survive(evicting: Instance) -> None:
+    """A hundred keys that are read all the time, among others that are written once. The clock of LRU counts seconds,
+    so the writing is paced: the memory holds what is written in some two seconds."""
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy="allkeys-lru", maxmemory=empty + 3_000_000)
+    evicted_before = int(evicting.info("stats")["evicted_keys"])
+    with evicting.connect() as client:
+        hot = [("GET", f"hot{i}") for i in range(100)]
+        client.pipeline([("SET", f"hot{i}", VALUE) for i in range(100)])
+        written = 0
+        end = time.monotonic() + 12
+        while (left := end - time.monotonic()) > 0:
+            due = int((12 - left) * 10_000)
+            client.pipeline([("SET", f"cold{i}", VALUE) for i in range(written, due)])
+            written = max(written, due)
+            client.pipeline(hot)
+            time.sleep(0.01)  # the pace
+        alive = [value for value in client.pipeline(hot) if value is not None]
+        assert int(evicting.info("stats")["evicted_keys"]) - evicted_before > written // 3
+        print(f"{len(alive)} of 100 keys in use survived {written} others")
+        assert len(alive) > 90
+
+
+def test_evicted_keys_are_journalled(servers: Pool) -> None:
+    server = servers.get("cachefleet", appendonly="yes", appendfsync="always")
+    empty = used(server)
+    configure(server, maxmemory_policy="allkeys-random")
+    try:
+        with server.connect() as client:
+            client.pipeline([("SET", f"k{i}", VALUE) for i in range(2000)])
+            configure(server, maxmemory=empty + (used(server) - empty) // 2)
+            assert_eventually(lambda: client.call("DBSIZE") < 1500)
+            configure(server, maxmemory=0)
+            left = set(client.call("KEYS", "*"))
+            assert client.call("DEBUG", "LOADAOF") == "OK"
+            assert set(client.call("KEYS", "*")) == left
+    finally:
+        configure(server, maxmemory=0, maxmemory_policy="noeviction")
+
+
+def test_watch_notices_eviction(evicting: Instance) -> None:
+    with evicting.connect() as client:
+        client.pipeline([("SET", f"k{i}", VALUE) for i in range(100)])
+        client.call("WATCH", "k1")
+        configure(evicting, maxmemory_policy="allkeys-random", maxmemory=1000)
+        assert_eventually(lambda: client.call("DBSIZE") == 0)
+        configure(evicting, maxmemory=0)
+        client.call("MULTI")
+        assert client.call("EXEC") is None

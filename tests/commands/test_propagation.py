@@ -1,0 +1,140 @@
+"""What commands leave in the AOF: the same as Valkey's, word for word apart from times.
+
+The rule is determinism: relative times become absolute ones, a key that is deleted for its age becomes UNLINK or DEL,
+and commands that changed nothing leave nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+from fleettest.client import Arg, Connection, parse
+from fleettest.instance import Instance, Pool
+from fleettest.reference import Pair
+from fleettest.wait import assert_eventually
+
+pytestmark = [pytest.mark.server, pytest.mark.differential]
+
+FUTURE = 99999999999
+
+
+def journal(instance: Instance) -> list[list[bytes]]:
+    """The commands of the newest incremental file, upper-case names, 13-digit times as T."""
+    files = sorted(Path(instance.directory).glob("appendonlydir/*.incr.aof"), key=lambda f: f.stat().st_mtime)
+    data = files[-1].read_bytes()
+    at, commands = 0, []
+    while at < len(data):
+        command, at = parse(data, at)
+        words = [re.sub(rb"^1\d{12}$", b"T", word) for word in command]
+        commands.append([words[0].upper(), *words[1:]])
+    return commands
+
+
+@pytest.fixture
+def journals(servers: Pool) -> Pair:
+    """Both with an AOF that is written at once, emptied."""
+    options: dict[str, str | int] = {"appendonly": "yes", "appendfsync": "always", "auto-aof-rewrite-percentage": 0}
+    return Pair(servers.get("cachefleet", **options), servers.get("valkey", **options))
+
+
+def compare(pair: Pair, commands: list[tuple[Arg, ...]]) -> list[list[bytes]]:
+    """Runs them on both and compares what was journalled since."""
+    before = [len(journal(instance)) for instance in pair.instances]
+    for connection in (pair.ours, pair.theirs):
+        connection.call("SELECT", 0)
+        connection.call("SET", "begin", 1)
+    for command in commands:
+        pair.run(*command)
+    for connection in (pair.ours, pair.theirs):
+        connection.call("SELECT", 0)
+        connection.call("SET", "end", 1)
+    ours, theirs = (journal(i)[n:] for i, n in zip(pair.instances, before, strict=True))
+    assert ours == theirs
+    return ours[ours.index([b"SET", b"begin", b"1"]) + 1 : -1]
+
+
+def test_expire_family(journals: Pair) -> None:
+    found = compare(journals, [
+        ("SET", "k", "v"), ("EXPIRE", "k", 10), ("EXPIRE", "k", 10, "NX"), ("PEXPIRE", "k", 1_000_000, "GT"),
+        ("EXPIREAT", "k", FUTURE), ("PEXPIREAT", "k", FUTURE * 1000, "xx"), ("PEXPIREAT", "k", FUTURE * 1000),
+        ("EXPIRE", "nokey", 10), ("PERSIST", "k"), ("PERSIST", "k"), ("EXPIRE", "k", -1), ("EXPIRE", "k", -1),
+        ("SET", "k", "v"), ("EXPIRE", "k", 5, *["LT"] * 10),
+    ])  # fmt: skip
+    assert [b"PEXPIREAT", b"k", b"T", b"GT"] in found
+    assert [b"UNLINK", b"k"] in found
+
+
+def test_deletions_follow_lazyfree(journals: Pair) -> None:
+    for lazy in ("yes", "no"):
+        ours, theirs = journals.instances
+        with ours.configured(lazyfree_lazy_expire=lazy), theirs.configured(lazyfree_lazy_expire=lazy):
+            compare(journals, [("SET", "k", "v"), ("PEXPIREAT", "k", -5), ("SET", "k", "v"), ("EXPIRE", "k", 0, "LT")])
+
+
+def test_generic(journals: Pair) -> None:
+    compare(journals, [
+        ("SET", "k", "v"), ("del", "k", "nokey"), ("DEL", "nokey"), ("SET", "k", "v"), ("unlink", "k"), ("SET", "a", 1),
+        ("RENAME", "a", "b"), ("RENAME", "b", "b"), ("SET", "c", 1), ("RENAMENX", "b", "d"), ("RENAMENX", "c", "d"),
+        ("COPY", "d", "e"), ("COPY", "d", "e"), ("COPY", "d", "e", "REPLACE"), ("COPY", "d", "e", "DB", 1, "REPLACE"),
+        ("MOVE", "d", 2), ("MOVE", "d", 2), ("SWAPDB", 0, 1), ("SWAPDB", 0, 0), ("TOUCH", "c"), ("FLUSHDB",),
+        ("FLUSHDB", "ASYNC"), ("FLUSHDB",), ("FLUSHALL",), ("FLUSHALL", "SYNC"), ("FLUSHALL", "FOO"),
+    ])  # fmt: skip
+
+
+def test_databases(journals: Pair) -> None:
+    compare(journals, [("SELECT", 3), ("SET", "a", 1), ("SELECT", 0), ("GET", "a"), ("SET", "a", 1), ("SELECT", 3)])
+
+
+def test_transactions(journals: Pair) -> None:
+    found = compare(journals, [
+        ("SET", "a", 1), ("MULTI",), ("SET", "a", 1), ("GET", "a"), ("INCR", "a"), ("EXPIRE", "a", 100), ("EXEC",),
+        ("MULTI",), ("GET", "a"), ("EXEC",), ("MULTI",), ("EXEC",), ("MULTI",), ("DEL", "nokey"), ("EXEC",),
+        ("MULTI",), ("SELECT", 2), ("SET", "x", 1), ("SELECT", 0), ("SET", "x", 2), ("EXEC",),
+        ("MULTI",), ("SET", "a", 1), ("DISCARD",), 
+        ("MULTI",), ("INCR", "a"), ("INCRBY", "a", "x"), ("INCR", "a"), ("EXEC",),
+        ("MULTI",), ("FLUSHDB",), ("SET", "a", 1), ("FLUSHALL",), ("EXEC",),
+    ])  # fmt: skip
+    assert found.count([b"MULTI"]) == found.count([b"EXEC"]) == 4
+
+
+def test_a_transaction_that_wrote_once_stands_alone(journals: Pair) -> None:
+    found = compare(journals, [("MULTI",), ("GET", "a"), ("SET", "b", 1), ("EXEC",)])
+    assert found == [[b"SET", b"b", b"1"]]
+
+
+def _is_zero(client: Connection, *question: Arg) -> bool:
+    return bool(client.call(*question) == 0)
+
+
+@pytest.mark.parametrize("active", [0, 1])
+@pytest.mark.parametrize("lazy", ["yes", "no"])
+def test_expired_keys_are_journalled(journals: Pair, active: int, lazy: str) -> None:
+    for instance in journals.instances:
+        with instance.configured(lazyfree_lazy_expire=lazy), instance.connect() as client:
+            client.call("DEBUG", "SET-ACTIVE-EXPIRE", active)
+            before = len(journal(instance))
+            client.call("SET", "k", "v", "PX", 1)
+            question = ("DBSIZE",) if active else ("EXISTS", "k")
+            assert_eventually(functools.partial(_is_zero, client, *question))
+            client.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+            name = b"UNLINK" if lazy == "yes" else b"DEL"
+            assert journal(instance)[before:][-2:] == [[b"SET", b"k", b"v", b"PXAT", b"T"], [name, b"k"]]
+
+
+def test_what_was_journalled_loads_again(journals: Pair) -> None:
+    ours = journals.instances[0]
+    with ours.connect() as client:
+        client.pipeline([("SET", f"k{i}", i) for i in range(100)])
+        client.pipeline([("EXPIRE", f"k{i}", 1000 + i) for i in range(50)])
+        client.call("MULTI")
+        client.pipeline([("RENAME", f"k{i}", f"moved{i}") for i in range(20)])
+        client.call("EXEC")
+        client.call("MOVE", "k60", 5)
+        before = client.call("DEBUG", "DIGEST")
+        assert client.call("DEBUG", "LOADAOF") == "OK"
+        assert client.call("DEBUG", "DIGEST") == before
+        assert 900 < client.call("TTL", "moved3") <= 1003

@@ -13,7 +13,6 @@ cdef class Engine:
     cdef public object on_large
     cdef public object on_monitor
     cdef public object on_latency
-    cdef public object on_client_closed
     cdef public object on_row_failed  # (client, argv, exception): a Python row raised something unexpected
     cdef public object auth_hook
     cdef client_t* new_internal_client(self) noexcept  # freed with free_internal_client

@@ -36,10 +36,15 @@ class Client:
     net_out: int
     commands: int
     multi_queued: int  # -1 when not in MULTI
+    multi_memory: int
+    argument_bytes: int  # of the command that runs now
     watched: int
     cls: int
+    age_ms: int
+    idle_ms: int
     def set_flag(self, flag: int, on: bool) -> None: ...
-    def close(self) -> None: ...  # at the end of the tick; pending replies of the killer itself are still sent
+    def close(self) -> None: ...  # at the end of the tick; nothing more is sent
+    def close_after_reply(self) -> None: ...
     def peer(self) -> str: ...  # "ip:port" or the unix path
     def local(self) -> str: ...
 
@@ -72,16 +77,19 @@ class Engine:
     def add_client(self, fd: int, *, unix: bool = False) -> int: ...  # takes the fd; its client id; nonblocking already
     def clients(self) -> list[Client]: ...
     def client(self, id: int) -> Client | None: ...
-    def pause(self, until_ms: int, all: bool) -> None: ...
+    def pause_for(self, ms: int, all: bool) -> None: ...  # CLIENT PAUSE; 0 ends it
+    def set_monitor(self, id: int) -> None: ...
+    def stop_monitor(self, id: int) -> None: ...
     def unblock(self, id: int, error: bool) -> bool: ...
     def push(self, id: int, reply: Reply) -> bool: ...  # out-of-band: MONITOR feed, push messages
     # -- running
     def tick(self) -> None: ...
     def cron(self) -> None: ...
+    def wake(self) -> None: ...  # makes a tick happen soon
     # -- hooks: Python callables, called with the GIL from the engine's thread
     on_slow: Callable[[Client, list[bytes], int], None] | None  # client, argv (trimmed), microseconds
     on_large: Callable[[Client, list[bytes], int, bool], None] | None  # bytes, is reply
     on_monitor: Callable[[Client, list[bytes]], None] | None
     on_latency: Callable[[str, int], None] | None  # event, ms
-    on_client_closed: Callable[[int], None] | None
+    on_row_failed: Callable[[Client | None, list[bytes], BaseException], None] | None  # a Python row raised
     auth_hook: Callable[[Client, str, bytes], bool] | None  # AUTH/HELLO: user, password

@@ -161,6 +161,7 @@ cdef struct client_t:
     arg_t* argv
     const char* raw  # canonical RESP bytes of the command, or NULL
     size_t raw_len
+    size_t request_bytes  # of all its arguments
     # streams
     input_t input
     out_t out
@@ -466,6 +467,7 @@ cdef struct engine_t:
     bint (*slice_fn)(engine_t* e) noexcept nogil  # a bounded slice of background work (snapshot); true = call again soon
     void (*fsynced_fn)(engine_t* e) noexcept nogil  # WAITAOF: aof_fsynced_offset grew, or the AOF was switched off
     void (*slowlog_fn)(client_t* c, uint64_t duration_us) noexcept nogil
+    void (*large_fn)(client_t* c, size_t bytes, bint is_reply) noexcept nogil
     void (*monitor_fn)(client_t* c) noexcept nogil
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil
     void (*client_closed_fn)(client_t* c) noexcept nogil  # facade: drops Python state of a client

@@ -252,6 +252,7 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
     c.argv = r.argv
     c.raw = r.raw
     c.raw_len = r.raw_len
+    c.request_bytes = r.bytes
     e.current = c
     if cf_unlikely(e.persist.loading and c.flags & CLIENT_INTERNAL):
         # Commands of the journal being loaded: they were checked when they first ran.
@@ -295,12 +296,24 @@ cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept n
         e.slowlog_fn(c, ns // 1000)
 
 
+cdef inline void _check_size(client_t* c, size_t reply_bytes) noexcept nogil:
+    """Large requests and replies are logged; the parameter -1 is the largest unsigned number: never."""
+    cdef engine_t* e = c.engine
+    if cf_unlikely(c.request_bytes > <uint64_t>e.params.commandlog_request_larger_than):
+        if e.large_fn != NULL:
+            e.large_fn(c, c.request_bytes, False)
+    if cf_unlikely(reply_bytes > <uint64_t>e.params.commandlog_reply_larger_than):
+        if e.large_fn != NULL:
+            e.large_fn(c, reply_bytes, True)
+
+
 cdef void call(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef command_t* cmd = c.cmd
     cdef uint64_t dirty = e.persist.dirty
     cdef uint64_t outer_start = e.last_cycles
     cdef uint64_t now
+    cdef size_t pending = c.out.bytes
     cdef bint nested = (c.flags & CLIENT_EXECUTING) != 0
     c.flags &= ~<uint64_t>(CLIENT_DEFERRED_REPLY_ERROR | CLIENT_PREVENT_PROPAGATE)
     if cf_unlikely(e.monitor_count != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
@@ -312,6 +325,8 @@ cdef void call(client_t* c) noexcept nogil:
     now = cf_cycles()
     _count(c, cmd, now - outer_start)
     e.last_cycles = now  # one time stamp a command: the end of this one starts the next
+    if not cmd.flags & CMD_SKIP_SLOWLOG:
+        _check_size(c, c.out.bytes - pending)
     c.commands += 1
     c.last_cmd = cmd
     e.stats.commands += 1

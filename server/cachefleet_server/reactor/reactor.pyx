@@ -289,6 +289,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
         _resume(e)
     _settle(e)
     expire_fast_cycle(e)
+    evict_continue(e)
+    blocked_timeouts(e)
     _finish(e)
     e.stats.ticks += 1
     e.stats.tick_cycles += cf_cycles() - start

@@ -1,0 +1,524 @@
+"""The facade: engines, clients and command rows for plain Python; see engine.pyi for the contract.
+
+An Engine owns its engine_t and everything below it. Python objects enter the engine in two places only: the rows of the
+command table (a spec and perhaps a callable each, owned by the row) and a borrowed pointer back to the Engine, which is valid as
+long as the engine_t is, since close() frees the latter first.
+
+The hooks at the end of the file are called by the engine on its own thread, inside a tick that has released the GIL; they take
+it back. None of them may raise: what a Python row raises becomes an error reply and is reported to `on_row_failed`.
+"""
+
+import asyncio
+import os
+from inspect import isawaitable
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from cachefleet_server.client cimport Client
+from cachefleet_server.commands.connection cimport register_connection
+from cachefleet_server.commands.dump cimport register_dump
+from cachefleet_server.commands.expire_cmds cimport register_expire
+from cachefleet_server.commands.generic cimport register_generic
+from cachefleet_server.commands.multi cimport multi_memory, register_multi
+from cachefleet_server.commands.scan cimport register_scan
+from cachefleet_server.commands.t_string cimport register_string
+from cachefleet_server.commands.wait cimport register_wait
+from cachefleet_server.core.client cimport engine_wake
+from cachefleet_server.core.command cimport command_python_row, commands_free
+from cachefleet_server.core.engine cimport (
+    BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_MONITOR,
+    CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, command_t, params_t, persist_t, stats_t)
+from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
+from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
+from cachefleet_server.ds.hashtable cimport ht_len, ht_memory
+from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
+from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
+from cachefleet_server.keyspace.db cimport dbs_free, dbs_new
+from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
+from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new
+from cachefleet_server.reactor.dispatch cimport call
+from cachefleet_server.reactor.reactor cimport (
+    end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_request)
+from cachefleet_server.resp.input cimport request_t
+from cachefleet_server.resp.writer cimport out_clear
+
+from cachefleet_server.errors import CommandError
+from cachefleet_server.replies import NO_REPLY, Error
+
+# ---- names of the plain-int64 structs, in the order of their fields (checked on import) -----------------
+
+PARAMS = (
+    "maxmemory maxmemory_policy maxmemory_samples maxmemory_eviction_tenacity maxmemory_clients lfu_log_factor "
+    "lfu_decay_time lazyfree_lazy_eviction lazyfree_lazy_expire lazyfree_lazy_server_del lazyfree_lazy_user_del "
+    "lazyfree_lazy_user_flush active_expire_effort active_expire_enabled activerehashing hz maxclients timeout "
+    "tcp_keepalive proto_max_bulk_len client_query_buffer_limit output_limit_hard.0 output_limit_hard.1 "
+    "output_limit_hard.2 output_limit_soft.0 output_limit_soft.1 output_limit_soft.2 output_limit_soft_seconds.0 "
+    "output_limit_soft_seconds.1 output_limit_soft_seconds.2 slowlog_log_slower_than commandlog_request_larger_than "
+    "commandlog_reply_larger_than latency_monitor_threshold latency_tracking stop_writes_on_bgsave_error "
+    "min_replicas_to_write auth_required import_mode extended_redis_compatibility"
+).split()
+
+STATS = (
+    "connections rejected_connections commands net_in net_out reads writes keyspace_hits keyspace_misses expired_keys "
+    "expired_stale_per_mille expired_time_cap_reached expire_cycles evicted_keys evicted_clients eviction_exceeded_us "
+    "query_buffer_disconnections output_buffer_disconnections error_replies unexpected_error_replies acl_denied_auth "
+    "acl_denied_cmd ticks tick_cycles command_cycles lazyfreed_objects batches batch_commands largest_input "
+    "largest_output used_memory_startup"
+).split()
+
+if sizeof(params_t) != 8 * len(PARAMS) or sizeof(stats_t) != 8 * len(STATS):
+    raise ImportError("engine.pyx: PARAMS or STATS does not match core/engine.pxd")
+
+DEFAULTS = {
+    "maxmemory_policy": 32, "maxmemory_samples": 5, "maxmemory_eviction_tenacity": 10, "lfu_log_factor": 10,
+    "lfu_decay_time": 1, "lazyfree_lazy_eviction": 1, "lazyfree_lazy_expire": 1, "lazyfree_lazy_server_del": 1,
+    "lazyfree_lazy_user_del": 1, "lazyfree_lazy_user_flush": 1, "active_expire_effort": 1, "active_expire_enabled": 1,
+    "activerehashing": 1, "hz": 10, "maxclients": 10000, "tcp_keepalive": 300, "proto_max_bulk_len": 512 << 20,
+    "client_query_buffer_limit": 1 << 30, "slowlog_log_slower_than": 10000,
+    "commandlog_request_larger_than": 1 << 20, "commandlog_reply_larger_than": 1 << 20, "latency_tracking": 1,
+    "stop_writes_on_bgsave_error": 1,
+}
+
+cdef Client _client(client_t* c):
+    cdef Client view = Client.__new__(Client)
+    view.c = c
+    return view
+
+
+cdef list _argv(client_t* c):
+    cdef int i
+    return [PyBytes_FromStringAndSize(c.argv[i].ptr, c.argv[i].len) for i in range(c.argc)]
+
+
+cdef class Engine:
+    """One engine; see engine.pyi."""
+
+    def __cinit__(self, *, int databases=16, hash_seed=None):
+        cdef engine_t* e = <engine_t*>calloc(1, sizeof(engine_t))
+        cdef bytes seed = hash_seed if hash_seed is not None else os.urandom(16)
+        if e == NULL:
+            raise MemoryError
+        if len(seed) != 16:
+            raise ValueError("hash_seed must be 16 bytes")
+        self.ptr = e
+        self.tasks = set()
+        e.epoll_fd = e.wake_fd = -1
+        e.heap = heap_new()
+        memcpy(&e.seed, <const char*>seed, 16)
+        e.rng = int.from_bytes(os.urandom(8), "little")
+        e.facade = <void*>self
+        e.call_fn = call
+        e.python_fn = _run_python_row
+        e.slowlog_fn = _slow_command
+        e.large_fn = _large
+        e.monitor_fn = _monitor
+        e.latency_fn = _latency
+        e.slow_ns = <uint64_t>-1
+        e.journal_db = -1
+        error = reactor_open(e)
+        if error:
+            raise OSError(error, os.strerror(error))
+        self.epoll_fd = e.epoll_fd
+        dbs_new(e, databases)
+        for name, value in DEFAULTS.items():
+            self.set_param(name, value)
+        register_string(e)
+        register_generic(e)
+        register_expire(e)
+        register_scan(e)
+        register_wait(e)
+        register_dump(e)
+        register_multi(e)
+        register_connection(e)
+        self.internal = self.new_internal_client()
+        e.stats.used_memory_startup = heap_used(e.heap)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self):
+        """Frees everything. The engine must not be inside a tick."""
+        cdef engine_t* e = self.ptr
+        if e == NULL:
+            return
+        e.client_closed_fn = NULL
+        self.free_internal_client(self.internal)
+        reactor_close(e)
+        blocked_free(e)
+        lazyfree_stop(e)
+        dbs_free(e)
+        commands_free(e)
+        self.ptr = NULL
+        heap_free(e.heap)
+        free(e)
+
+    # -- parameters and counters
+
+    def set_param(self, str name, int64_t value):
+        (<int64_t*>&self.ptr.params)[PARAMS.index(name)] = value
+        if name in ("slowlog_log_slower_than", "latency_monitor_threshold"):
+            self._set_slow_ns()
+
+    def get_param(self, str name):
+        return (<int64_t*>&self.ptr.params)[PARAMS.index(name)]
+
+    def _set_slow_ns(self):
+        slow_us = self.ptr.params.slowlog_log_slower_than
+        latency_ms = self.ptr.params.latency_monitor_threshold
+        limits = [slow_us * 1000] if slow_us >= 0 else []
+        if latency_ms > 0:
+            limits.append(latency_ms * 1_000_000)
+        self.ptr.slow_ns = min(limits) if limits else <uint64_t>-1
+
+    def set_persist(self, str name, int64_t value):
+        cdef persist_t* p = &self.ptr.persist
+        if name == "loading": p.loading = value != 0
+        elif name == "aof_enabled": p.aof_enabled = value != 0
+        elif name == "bgsave_failed": p.bgsave_failed = value != 0
+        elif name == "save_points": p.save_points = value != 0
+        elif name == "aof_write_failed": p.aof_write_failed = value != 0
+        elif name == "aof_errno": p.aof_errno = <int>value
+        elif name == "dirty": p.dirty = value
+        else: raise KeyError(name)
+
+    def stats(self):
+        cdef engine_t* e = self.ptr
+        cdef int i
+        values = {name: (<uint64_t*>&e.stats)[i] for i, name in enumerate(STATS)}
+        keys = expires = overhead = 0
+        for i in range(e.db_count):
+            keys += ht_len(e.dbs[i].keys)
+            expires += ht_len(e.dbs[i].expires)
+            overhead += ht_memory(e.dbs[i].keys) + ht_memory(e.dbs[i].expires)
+        values.update(
+            used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
+            keyspace_overhead=overhead, clients=e.client_count, blocked_clients=e.blocked_count,
+            monitors=e.monitor_count, watching_clients=e.watching_count,
+            watched_keys=e.watched_keys, clients_memory=_clients_memory(e), clients_normal=e.client_class_count[0],
+            clients_replica=e.client_class_count[1], clients_pubsub=e.client_class_count[2],
+            lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.len, now_ms=e.now_ms, lru_clock=e.lru_clock,
+            loading=e.persist.loading, dirty=e.persist.dirty, load_total_bytes=e.persist.load_total_bytes,
+            load_done_bytes=e.persist.load_done_bytes, load_keys=e.persist.load_keys,
+            load_keys_expired=e.persist.load_keys_expired, aof_write_failed=e.persist.aof_write_failed,
+            bgsave_failed=e.persist.bgsave_failed, paused_until_ms=e.paused_until_ms, paused_all=e.paused_all,
+            tick_us=<uint64_t>(e.stats.tick_cycles / e.cycles_per_us),
+            command_us=<uint64_t>(e.stats.command_cycles / e.cycles_per_us),
+            expire_us=<uint64_t>(e.stats.expire_cycles / e.cycles_per_us))
+        return values
+
+    def reset_stats(self):
+        cdef int i
+        cdef uint64_t startup = self.ptr.stats.used_memory_startup
+        memset(&self.ptr.stats, 0, sizeof(stats_t))
+        self.ptr.stats.used_memory_startup = startup
+        self.ptr.error_kinds = 0
+        self.ptr.errors_overflow = 0
+        for i in range(self.ptr.command_count):
+            memset(&self.ptr.commands[i].stats, 0, sizeof(self.ptr.commands[i].stats))
+
+    def command_stats(self):
+        cdef int i, k
+        cdef command_t* cmd
+        rows = []
+        for i in range(self.ptr.command_count):
+            cmd = self.ptr.commands[i]
+            if cmd.stats.calls or cmd.stats.rejected or cmd.stats.failed:
+                rows.append((
+                    cmd.name.decode(), cmd.stats.calls, <uint64_t>(cmd.stats.cycles / self.ptr.cycles_per_us),
+                    cmd.stats.rejected, cmd.stats.failed, [cmd.stats.histogram[k] for k in range(32)]))
+        return rows
+
+    def error_stats(self):
+        cdef int i
+        counts = {self.ptr.errors[i].prefix.decode(): self.ptr.errors[i].count for i in range(self.ptr.error_kinds)}
+        if self.ptr.errors_overflow:
+            counts["ERRORSTATS_OVERFLOW"] = self.ptr.errors_overflow
+        return counts
+
+    def keyspace(self):
+        cdef engine_t* e = self.ptr
+        cdef int i
+        return [
+            (i, ht_len(e.dbs[i].keys), ht_len(e.dbs[i].expires), e.dbs[i].avg_ttl_ms)
+            for i in range(e.db_count) if ht_len(e.dbs[i].keys)]
+
+    # -- commands
+
+    def register(self, spec, row):
+        command_python_row(self.ptr, row, spec)
+
+    def specs(self):
+        cdef int i
+        return iter([<object><PyObject*>self.ptr.commands[i].spec for i in range(self.ptr.command_count)])
+
+    def spec(self, str name):
+        for spec in self.specs():
+            if spec.name == name:
+                return spec
+        return None
+
+    def execute(self, *args, int db=0, int resp=2):
+        """Runs one command in-process and returns its reply as a Python value."""
+        cdef client_t* c = self.internal
+        cdef request_t request
+        cdef int i
+        cdef bytes word
+        if not args:
+            raise ValueError("no command")
+        if not c.flags & CLIENT_MULTI:
+            c.db = &self.ptr.dbs[db]
+        c.resp = <uint8_t>resp
+        request.argc = len(args)
+        request.raw = NULL
+        request.raw_len = 0
+        request.bytes = 0
+        request.argv = <arg_t*>malloc(len(args) * sizeof(arg_t))
+        if request.argv == NULL:
+            raise MemoryError
+        for i in range(request.argc):
+            word = args[i]  # `args` keeps it alive
+            request.argv[i].ptr = word
+            request.argv[i].len = len(word)
+            request.argv[i].hash = 0
+            request.bytes += len(args[i])
+        self.run(c, &request)
+        end_of_batch(self.ptr)
+        free(request.argv)
+        return _take_reply(c)
+
+    cdef client_t* new_internal_client(self) noexcept:
+        return client_new(self.ptr, -1, CLIENT_INTERNAL | CLIENT_AUTHENTICATED)
+
+    cdef void free_internal_client(self, client_t* c) noexcept:
+        client_free(c)
+
+    cdef void run(self, client_t* c, request_t* request) noexcept nogil:
+        run_request(c, request)
+
+    # -- connections
+
+    def add_client(self, int fd, *, bint unix=False):
+        cdef client_t* c = client_new(self.ptr, fd, CLIENT_UNIX_SOCKET if unix else 0)
+        if c == NULL:
+            raise OSError("the kernel refuses to watch the socket")
+        return c.id
+
+    def clients(self):
+        cdef client_t* c = self.ptr.clients
+        found = []
+        while c != NULL:
+            if not c.flags & CLIENT_CLOSE_ASAP:
+                found.append(_client(c))
+            c = c.next
+        found.reverse()  # oldest first
+        return found
+
+    def client(self, uint64_t id):
+        cdef client_t* c = _find(self.ptr, id)
+        return _client(c) if c != NULL else None
+
+    def pause_for(self, int64_t ms, bint all):
+        """CLIENT PAUSE; 0 ends it. A pause under way is never shortened or weakened, except by ending it."""
+        cdef engine_t* e = self.ptr
+        if ms == 0:
+            e.paused_all = False
+            e.paused_until_ms = min(e.paused_until_ms, e.now_ms)  # cron lets the clients go
+            engine_wake(e)
+            return
+        e.paused_all = all or (e.paused_all and e.paused_until_ms > e.now_ms)
+        e.paused_until_ms = max(e.paused_until_ms, e.now_ms + ms)
+
+    def unblock(self, uint64_t id, bint error):
+        """CLIENT UNBLOCK: only clients that wait in a blocking command."""
+        cdef client_t* c = _find(self.ptr, id)
+        if c == NULL or not c.flags & CLIENT_BLOCKED or c.blocked in (BLOCKED_PAUSE, BLOCKED_PYTHON):
+            return False
+        if error:
+            text = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
+            reply_error_bytes(c, text, len(text))
+            c.unblock_fn = NULL
+        unblock_client(c, True)
+        return True
+
+    def push(self, uint64_t id, value):
+        cdef client_t* c = _find(self.ptr, id)
+        if c == NULL or c.flags & CLIENT_CLOSE_ASAP:
+            return False
+        if reply_begin(c):
+            encode_reply(&c.out, c.resp, value)
+            engine_wake(self.ptr)
+        return True
+
+    def set_monitor(self, uint64_t id):
+        """MONITOR: the client gets a line for each command that any client runs from now on."""
+        cdef client_t* c = _find(self.ptr, id)
+        if c != NULL and not c.flags & CLIENT_MONITOR:
+            c.flags |= CLIENT_MONITOR
+            self.ptr.monitor_count += 1
+
+    def stop_monitor(self, uint64_t id):
+        cdef client_t* c = _find(self.ptr, id)
+        if c != NULL and c.flags & CLIENT_MONITOR:
+            c.flags &= ~<uint64_t>CLIENT_MONITOR
+            self.ptr.monitor_count -= 1
+
+    # -- running
+
+    def tick(self):
+        with nogil:
+            reactor_tick(self.ptr)
+
+    def cron(self):
+        with nogil:
+            reactor_cron(self.ptr)
+
+    def wake(self):
+        """Makes a tick happen soon; callable from other threads too."""
+        engine_wake(self.ptr)
+
+
+cdef size_t _clients_memory(engine_t* e) noexcept:
+    cdef client_t* c = e.clients
+    cdef size_t total = 0
+    while c != NULL:
+        total += client_memory(c) + multi_memory(c)
+        c = c.next
+    return total
+
+
+cdef client_t* _find(engine_t* e, uint64_t id) noexcept:
+    cdef client_t* c = e.clients
+    while c != NULL and c.id != id:
+        c = c.next
+    return c
+
+
+cdef object _take_reply(client_t* c):
+    chunks = []
+    chunk = c.out.head
+    while chunk != NULL:
+        chunks.append(PyBytes_FromStringAndSize(&chunk.data[0], chunk.len))
+        chunk = chunk.next
+    out_clear(&c.out)
+    raw = b"".join(chunks)
+    return decode_reply(<const char*>raw, len(raw)) if raw else NO_REPLY
+
+# ---- hooks ----------------------------------------------------------------------------------------------
+
+cdef void _run_python_row(client_t* c) noexcept with gil:
+    cdef Engine engine = <Engine><PyObject*>c.engine.facade
+    view = _client(c)
+    argv = _argv(c)
+    try:
+        value = (<object><PyObject*>c.cmd.callback)(view, argv)
+    except Exception as error:
+        value = _error_value(engine, view, argv, error)
+    if isawaitable(value):
+        _await(engine, c, argv, value)
+    else:
+        _send(engine, c, value)
+
+
+cdef object _error_value(Engine engine, object view, list argv, object error):
+    if isinstance(error, CommandError):
+        return Error(str(error))
+    if engine.on_row_failed is not None:
+        engine.on_row_failed(view, argv, error)
+    return Error("ERR internal error: " + type(error).__name__)
+
+
+cdef void _send(Engine engine, client_t* c, object value) noexcept:
+    if value is NO_REPLY or c.flags & CLIENT_CLOSE_ASAP:
+        return
+    if isinstance(value, Error):
+        text = value.encode()
+        reply_error_bytes(c, text, len(text))
+        return
+    if not reply_begin(c):
+        return
+    try:
+        encode_reply(&c.out, c.resp, value)
+    except Exception as error:
+        text = b"ERR internal error: reply cannot be encoded"
+        reply_error_bytes(c, text, len(text))
+        if engine.on_row_failed is not None:
+            engine.on_row_failed(_client(c), [], error)
+
+
+cdef void _python_wait_over(client_t* c, bint timed_out) noexcept nogil:
+    pass  # the row's own task has replied
+
+
+cdef void _await(Engine engine, client_t* c, list argv, object awaitable) noexcept:
+    """The client waits; the loop runs the row's coroutine; its result is the reply."""
+    client_id = c.id
+
+    async def finish():
+        try:
+            value = await awaitable
+        except Exception as error:
+            value = _error_value(engine, None, argv, error)
+        _finish_wait(engine, client_id, value)
+
+    if c.flags & CLIENT_INTERNAL:
+        awaitable.close()
+        _send(engine, c, Error("ERR this command cannot be used in-process"))
+        return
+    block_client(c, BLOCKED_PYTHON, 0, _python_wait_over)
+    c.flags |= CLIENT_PYTHON_WAIT
+    task = asyncio.get_running_loop().create_task(finish())
+    engine.tasks.add(task)
+    task.add_done_callback(engine.tasks.discard)
+
+
+cdef void _slow_command(client_t* c, uint64_t duration_us) noexcept with gil:
+    cdef Engine engine = <Engine><PyObject*>c.engine.facade
+    if engine.on_slow is not None:
+        try:
+            engine.on_slow(_client(c), _argv(c), duration_us)
+        except Exception as error:
+            _error_value(engine, _client(c), [], error)
+
+
+cdef void _large(client_t* c, size_t size, bint is_reply) noexcept with gil:
+    cdef Engine engine = <Engine><PyObject*>c.engine.facade
+    if engine.on_large is not None:
+        try:
+            engine.on_large(_client(c), _argv(c), size, is_reply)
+        except Exception as error:
+            _error_value(engine, _client(c), [], error)
+
+
+cdef void _monitor(client_t* c) noexcept with gil:
+    cdef Engine engine = <Engine><PyObject*>c.engine.facade
+    if engine.on_monitor is not None:
+        try:
+            engine.on_monitor(_client(c), _argv(c))
+        except Exception as error:
+            _error_value(engine, _client(c), [], error)
+
+
+cdef void _latency(engine_t* e, const char* event, int64_t ms) noexcept with gil:
+    cdef Engine engine = <Engine><PyObject*>e.facade
+    if engine.on_latency is not None:
+        try:
+            engine.on_latency(event.decode(), ms)
+        except Exception as error:
+            _error_value(engine, None, [], error)
+
+
+def _finish_wait(Engine engine not None, uint64_t client_id, value):
+    cdef client_t* c
+    if engine.ptr == NULL:
+        return
+    c = _find(engine.ptr, client_id)
+    if c == NULL:
+        return
+    c.flags &= ~<uint64_t>CLIENT_PYTHON_WAIT
+    _send(engine, c, value)
+    unblock_client(c, False)
+    engine_wake(engine.ptr)

@@ -4,6 +4,7 @@
     t_string_options.pyx  their options
     t_string_edit.pyx     parts of a string, numbers: APPEND, SETRANGE, INCR ...
     t_string_compare.pyx  conditions on a value: SET IFEQ ..., DELIFEQ, DELEX, DIGEST
+    t_string_increx.pyx   INCREX
     t_string_lcs.pyx      LCS
 
 A write ends with `string_changed`, then replies, then says how it is propagated when the client's own words would

@@ -8,6 +8,7 @@ from libc.string cimport strlen
 from cachefleet_server.commands.t_string_compare cimport (
     COND_FAILS, COND_NONE, COND_REPLIED, COND_XX, condition_check, register_string_compare)
 from cachefleet_server.commands.t_string_edit cimport register_string_edit
+from cachefleet_server.commands.t_string_increx cimport register_string_increx
 from cachefleet_server.commands.t_string_lcs cimport register_string_lcs
 from cachefleet_server.commands.t_string_options cimport (
     FOR_GETEX, FOR_MSETEX, FOR_SET, TTL_EX, TTL_KEEP, TTL_PERSIST, TTL_PX, TTL_PXAT, options_t, take_expiry,
@@ -442,5 +443,6 @@ cdef int register_string(engine_t* e) except -1:
         "numkeys:integer data{key:key value:string}... [condition(NX | XX)] [expiration(" + plain + " | KEEPTTL)]")
     register_string_edit(e)
     register_string_compare(e)
+    register_string_increx(e)
     register_string_lcs(e)
     return 0

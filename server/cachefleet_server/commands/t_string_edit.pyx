@@ -203,8 +203,7 @@ cdef bint _float_of(client_t* c, const char* p, size_t n, long double* out) noex
     return False
 
 
-cdef void _store_text(client_t* c, arg_t* key, entry_t* old, const char* text, size_t n) noexcept nogil:
-    """Stores text that stays text although it may look like an integer; keeps the expiry."""
+cdef void store_text(client_t* c, arg_t* key, entry_t* old, const char* text, size_t n) noexcept nogil:
     cdef entry_t* entry
     if old == NULL:
         entry = entry_new_raw(c.engine.heap, key.ptr, key.len, text, n, -1)
@@ -240,7 +239,7 @@ cdef void incrbyfloat_command(client_t* c) noexcept nogil:
         reply_error(c, b"ERR increment would produce NaN or Infinity")
         return
     result = journal_arg(text, longdouble_to_chars(text, value))
-    _store_text(c, key, entry, text, result.len)
+    store_text(c, key, entry, text, result.len)
     string_changed(c, b"incrbyfloat", key)
     propagate_set(c, key, &result, -1, True)
     reply_bulk(c, text, result.len)

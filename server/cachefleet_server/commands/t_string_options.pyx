@@ -37,31 +37,18 @@ cdef extern from * nogil:
     const uint64_t W_KEEPTTL, W_PERSIST
 
 
-cdef inline uint64_t _word(const arg_t* a) noexcept nogil:
-    """The letters of an option in lower case; 0 when it is none."""
-    cdef uint64_t w = 0
-    cdef size_t i
-    cdef unsigned char ch
-    if a.len > 8:
-        return 0
-    for i in range(a.len):
-        ch = a.ptr[i] | 0x20  # of all bytes, only letters of either case become letters
-        if ch < c'a' or ch > c'z':
-            return 0
-        w = w << 8 | ch
-    return w
-
-
-cdef inline int _ttl_of(uint64_t w) noexcept nogil:
-    if w == W_EX:
+cdef int ttl_of(uint64_t word) noexcept nogil:
+    if word == W_EX:
         return TTL_EX
-    if w == W_PX:
+    if word == W_PX:
         return TTL_PX
-    if w == W_EXAT:
+    if word == W_EXAT:
         return TTL_EXAT
-    if w == W_PXAT:
+    if word == W_PXAT:
         return TTL_PXAT
-    return TTL_NONE
+    if word == W_KEEPTTL:
+        return TTL_KEEP
+    return TTL_PERSIST if word == W_PERSIST else TTL_NONE
 
 
 cdef inline int _compare_of(uint64_t w) noexcept nogil:
@@ -78,27 +65,25 @@ cdef inline int _compare_of(uint64_t w) noexcept nogil:
 
 cdef bint _take_option(options_t* o, int kind, const arg_t* a, bint last, int* used) noexcept nogil:
     """One option at `a` into `o`; false when it is unknown here, contradicts another, or lacks its value."""
-    cdef uint64_t w = _word(a)
-    cdef int which = _ttl_of(w)
+    cdef uint64_t w = option_word(a)
+    cdef int which = ttl_of(w)
     used[0] = 1
     if which != TTL_NONE:
-        if last or (o.ttl != TTL_NONE and o.ttl != which):
+        if o.ttl != TTL_NONE and o.ttl != which:
             return False
         o.ttl = which
+        if which == TTL_KEEP:
+            return kind != FOR_GETEX
+        if which == TTL_PERSIST:
+            return kind == FOR_GETEX
         o.ttl_arg = a + 1
         used[0] = 2
-        return True
+        return not last
     if w == W_NX or w == W_XX:
         which = COND_NX if w == W_NX else COND_XX
         if kind == FOR_GETEX or (o.condition != COND_NONE and o.condition != which):
             return False
         o.condition = which
-        return True
-    if w == W_KEEPTTL or w == W_PERSIST:
-        which = TTL_KEEP if w == W_KEEPTTL else TTL_PERSIST
-        if (kind == FOR_GETEX) != (which == TTL_PERSIST) or (o.ttl != TTL_NONE and o.ttl != which):
-            return False
-        o.ttl = which
         return True
     if kind != FOR_SET:
         return False

@@ -12,7 +12,7 @@ from fleettest.scripts import Command
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
-LCS_FORMS = ([], ["LEN"], ["IDX"], ["IDX", "WITHMATCHLEN"], ["IDX", "MINMATCHLEN", "3"])
+LCS_FORMS: tuple[list[str], ...] = ([], ["LEN"], ["IDX"], ["IDX", "WITHMATCHLEN"], ["IDX", "MINMATCHLEN", "3"])
 
 
 def test_lcs_at_random(pair: Pair, rng: random.Random) -> None:

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.server, pytest.mark.differential]
 INT_MAX = 9223372036854775807
 INT_MIN = -9223372036854775808
 
-INTEGERS = (0, 1, -1, 9, 10, INT_MAX, INT_MIN, INT_MAX - 1, INT_MIN + 1, INT_MAX // 2, 1 << 62)
-NOT_INTEGERS = (
+INTEGERS: tuple[int | str, ...] = (0, 1, -1, 9, 10, INT_MAX, INT_MIN, INT_MAX - 1, INT_MIN + 1, INT_MAX // 2, 1 << 62)
+NOT_INTEGERS: tuple[int | str, ...] = (
     "", " ", "abc", "1 ", " 1", "+1", "-0", "00", "01", "-01", "1.0", "1e3", "0x10", "9223372036854775808",
     "-9223372036854775809", "99999999999999999999999", "1\0", "-", "--1", "\n1",
 )  # fmt: skip

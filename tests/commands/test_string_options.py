@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.server, pytest.mark.differential]
 
 FUTURE_S = 9999999999
 
-CONDITIONS = ([], ["NX"], ["XX"], ["IFEQ", "old"], ["IFEQ", "other"], ["NX", "XX"], ["IFEQ"])
-GETS = ([], ["GET"])
-EXPIRIES = (
+CONDITIONS: tuple[list[str], ...] = ([], ["NX"], ["XX"], ["IFEQ", "old"], ["IFEQ", "other"], ["NX", "XX"], ["IFEQ"])
+GETS: tuple[list[str], ...] = ([], ["GET"])
+EXPIRIES: tuple[list[str], ...] = (
     [], ["KEEPTTL"], ["EX", "1000"], ["PX", "1000000"], ["EXAT", str(FUTURE_S)], ["PXAT", f"{FUTURE_S}000"],
     ["EXAT", "1"], ["EX", "0"], ["PX", "-7"], ["EX", "abc"], ["EX"], ["KEEPTTL", "PX", "1"], ["PERSIST"],
 )  # fmt: skip

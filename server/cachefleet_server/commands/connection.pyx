@@ -81,7 +81,7 @@ cdef int register_connection(engine_t* e) except -1:
         "connection 1.0.0 O(1)", "Chooses the database that the following commands use.", "index:integer")
     command_row(
         e, quit_command, "quit", -1, "noscript loading stale fast no_auth allow_busy", "connection", "",
-        "connection 1.0.0 O(1)", "Closes the connection.", "")
+        "connection 1.0.0 O(1)", "Ends the connection after its reply.", "")
     command_row(
         e, reset_command, "reset", 1, "noscript loading stale fast no_auth allow_busy", "connection", "",
         "connection 6.2.0 O(1)", "Puts the connection into the state of a new one.", "")

@@ -388,7 +388,7 @@ cdef int register_string(engine_t* e) except -1:
     plain = expiry.format("", "")
     command_row(
         e, get_command, "get", 2, "readonly fast", "string", "1 RO access",
-        "string 1.0.0 O(1)", "Returns the string value of a key.", "key:key")
+        "string 1.0.0 O(1)", "Returns the string that a key holds.", "key:key")
     command_row(
         e, set_command, "set", -3, "write denyoom", "string", "1 RW access update variable_flags",
         "string 1.0.0 O(1); history 2.6.12 Added `EX`, `PX`, `NX` and `XX`.; history 6.0.0 Added `KEEPTTL`."
@@ -437,7 +437,7 @@ cdef int register_string(engine_t* e) except -1:
         "Stores strings under several keys at once, unless one of them exists.", "data{key:key value:string}...")
     command_row(
         e, msetex_command, "msetex", -4, "write denyoom movablekeys", "string", "numkeys:1:1:2 OW update",
-        "string 8.4.0 O(N) where N is the number of keys"
+        "string 9.1.0 O(N) where N is the number of keys"
         "; tips request_policy:multi_shard response_policy:all_succeeded",
         "Stores strings under several keys at once, under a condition and with a common expiry if wanted.",
         "numkeys:integer data{key:key value:string}... [condition(NX | XX)] [expiration(" + plain + " | KEEPTTL)]")

@@ -266,7 +266,7 @@ cdef int register_string_edit(engine_t* e) except -1:
         "Returns a part of a string value.", "key:key start:integer end:integer")
     command_row(
         e, strlen_command, "strlen", 2, "readonly fast", "string", "1 RO",
-        "string 2.2.0 O(1)", "Returns the length of a string value.", "key:key")
+        "string 2.2.0 O(1)", "Tells how many bytes a string value has.", "key:key")
     command_row(
         e, incr_command, "incr", 2, "write denyoom fast", "string", "1 RW access update",
         "string 1.0.0 O(1)", "Adds one to the integer value of a key.", "key:key")

@@ -52,7 +52,6 @@ SCRIPTS = {
         SET k v FOO
         SET k v ""
         SET k v \\x00
-        SET k v EX\\x00 10
         SET k v KEEPTTLX
         SET k v GETGETGET
         SET k v EX abc FOO

@@ -21,9 +21,12 @@ from cachefleet_server.ds.intrin cimport cf_clz64, cf_mul128_high_rounded
 
 cdef extern from *:
     """
+    #include <errno.h>
     #include <langinfo.h>
     #include <locale.h>
     #include <stdlib.h>
+
+    static inline void cf_errno_clear(void) { errno = 0; }  /* in Cython, assigning errno makes a local variable */
 
     static const char cf_digit_pairs[201] =
         "0001020304050607080910111213141516171819" "2021222324252627282930313233343536373839"
@@ -62,6 +65,7 @@ cdef extern from *:
     const double* cf_exact_tens
     const uint64_t* cf_cached_tens
     long double strtold(const char* p, char** end) nogil
+    void cf_errno_clear() nogil
 
     ctypedef void* locale_t
     int LC_ALL_MASK
@@ -295,7 +299,7 @@ cdef bint chars_to_longdouble(const char* p, size_t n, long double* out) noexcep
     memcpy(buf, p, n)
     buf[n] = 0
     locale = _radix_point()
-    errno = 0
+    cf_errno_clear()
     v = strtold(buf, &end)
     error = errno
     _radix_restore(locale)

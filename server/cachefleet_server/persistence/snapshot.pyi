@@ -47,6 +47,8 @@ class Snapshot:
         """
     def finish(self) -> SnapshotResult:
         """Drives it to its end, with the engine held up meanwhile. `on_done` is called too."""
+    def step(self, chains: int) -> bool:
+        """Delivers up to so many chains; true while more are to come. For tests: slices go by time."""
     def abort(self) -> None:
         """Gives it up: the point in time is dropped at once, the temp file is removed by the writer thread soon."""
     @property

@@ -285,6 +285,15 @@ cdef class Snapshot:
                     writer_wait(s.writer)
         return self.result
 
+    def step(self, size_t chains):
+        if self.s.state != SNAPSHOT_TABLES or self.s.at == self.s.count:
+            return False
+        cdef frozen_t* f = &self.s.tables[self.s.at]
+        if not ht_freeze_step(f.keys, &f.position, chains):
+            _table_done(f)
+            self.s.at += 1
+        return self.s.at < self.s.count
+
     def abort(self):
         if self.running:
             _give_up(&self.s)

@@ -1,0 +1,234 @@
+"""RDB files in plain Python: an independent reader, and a writer of files that no server would write.
+
+    parse(data) -> File(version, valkey, aux, records, checksum)       strings only; raises ValueError
+    Builder().select(0).key(b"k", b"v", expire_ms=...).end()           bytes of a file, with a right checksum
+
+Both are written from the format's description and share nothing with the server's code.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+_POLYNOMIAL = 0x95AC9329AC4BC9B5  # 0xad93d23594c935a9, reflected
+
+
+def _table() -> list[int]:
+    table = []
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ _POLYNOMIAL if crc & 1 else crc >> 1
+        table.append(crc)
+    return table
+
+
+_TABLE = _table()
+
+
+def crc64(data: bytes, crc: int = 0) -> int:
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 255] ^ (crc >> 8)
+    return crc
+
+
+def length(n: int) -> bytes:
+    if n < 64:
+        return bytes([n])
+    if n < 16384:
+        return struct.pack(">H", 0x4000 | n)
+    if n < 1 << 32:
+        return b"\x80" + struct.pack(">I", n)
+    return b"\x81" + struct.pack(">Q", n)
+
+
+def string(data: bytes) -> bytes:
+    """Plain, without integer or LZF forms."""
+    return length(len(data)) + data
+
+
+def dump(value: bytes, version: int = 10) -> bytes:
+    """A DUMP payload from a type byte and what follows it."""
+    body = value + struct.pack("<H", version)
+    return body + struct.pack("<Q", crc64(body))
+
+
+class Builder:
+    """Appends to a file; `data` is what is there so far."""
+
+    def __init__(self, magic: bytes = b"REDIS0010") -> None:
+        self.data = magic
+
+    def raw(self, data: bytes) -> Builder:
+        self.data += data
+        return self
+
+    def aux(self, name: bytes, value: bytes) -> Builder:
+        return self.raw(b"\xfa" + string(name) + string(value))
+
+    def select(self, db: int) -> Builder:
+        return self.raw(b"\xfe" + length(db))
+
+    def sizes(self, keys: int, expires: int = 0) -> Builder:
+        return self.raw(b"\xfb" + length(keys) + length(expires))
+
+    def key(
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        expire_ms: int | None = None,
+        idle_s: int | None = None,
+        frequency: int | None = None,
+    ) -> Builder:
+        if expire_ms is not None:
+            self.raw(b"\xfc" + struct.pack("<q", expire_ms))
+        if idle_s is not None:
+            self.raw(b"\xf8" + length(idle_s))
+        if frequency is not None:
+            self.raw(b"\xf9" + bytes([frequency]))
+        return self.raw(b"\x00" + string(key) + string(value))
+
+    def end(self, *, checksum: int | None = None) -> bytes:
+        data = self.data + b"\xff"
+        return data + struct.pack("<Q", crc64(data) if checksum is None else checksum)
+
+
+class Record(NamedTuple):
+    db: int
+    key: bytes
+    value: bytes
+    expire_ms: int | None
+    idle_s: int | None
+    frequency: int | None
+
+
+@dataclass
+class File:
+    version: int = 0
+    valkey: bool = False
+    aux: dict[bytes, bytes] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    checksum: int = 0
+    compressed: int = 0  # strings that were
+
+    def databases(self) -> dict[int, dict[bytes, tuple[bytes, int | None]]]:
+        """db -> key -> (value, expire); raises ValueError when a key occurs twice."""
+        result: dict[int, dict[bytes, tuple[bytes, int | None]]] = {}
+        for record in self.records:
+            keys = result.setdefault(record.db, {})
+            if record.key in keys:
+                raise ValueError(f"key {record.key!r} twice in db {record.db}")
+            keys[record.key] = (record.value, record.expire_ms)
+        return result
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.compressed = 0
+
+    def take(self, n: int) -> bytes:
+        if self.at + n > len(self.data):
+            raise ValueError(f"short at {self.at}")
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def length(self) -> tuple[int, bool]:
+        first = self.take(1)[0]
+        if first < 64:
+            return first, False
+        if first < 128:
+            return (first & 63) << 8 | self.take(1)[0], False
+        if first == 0x80:
+            return int.from_bytes(self.take(4), "big"), False
+        if first == 0x81:
+            return int.from_bytes(self.take(8), "big"), False
+        if first < 0xC0:
+            raise ValueError(f"length code {first} at {self.at}")
+        return first & 63, True
+
+    def number(self) -> int:
+        n, special = self.length()
+        if special:
+            raise ValueError(f"no number at {self.at}")
+        return n
+
+    def string(self) -> bytes:
+        n, special = self.length()
+        if not special:
+            return self.take(n)
+        if n < 3:
+            return str(int.from_bytes(self.take(1 << n), "little", signed=True)).encode()
+        if n != 3:
+            raise ValueError(f"string form {n} at {self.at}")
+        packed, plain = self.number(), self.number()
+        self.compressed += 1
+        value = lzf_decompress(self.take(packed))
+        if len(value) != plain:
+            raise ValueError(f"compressed string has {len(value)} bytes, not {plain}")
+        return value
+
+
+def lzf_decompress(data: bytes) -> bytes:
+    out = bytearray()
+    at = 0
+    while at < len(data):
+        control = data[at]
+        at += 1
+        if control < 32:
+            out += data[at : at + control + 1]
+            at += control + 1
+            continue
+        n = control >> 5
+        if n == 7:
+            n += data[at]
+            at += 1
+        start = len(out) - ((control & 31) << 8) - data[at] - 1
+        at += 1
+        if start < 0:
+            raise ValueError("reference before the beginning")
+        for i in range(n + 2):
+            out.append(out[start + i])
+    return bytes(out)
+
+
+def parse(data: bytes) -> File:
+    """Reads a whole file of strings and checks its checksum (unless it is zero)."""
+    reader, file = _Reader(data), File()
+    magic = reader.take(9)
+    file.valkey = magic.startswith(b"VALKEY")
+    file.version = int(magic[6:] if file.valkey else magic[5:])
+    db, expire, idle, frequency = 0, None, None, None
+    while (opcode := reader.take(1)[0]) != 255:
+        if opcode == 254:
+            db = reader.number()
+        elif opcode == 251:
+            file.sizes[db] = (reader.number(), reader.number())
+        elif opcode == 250:
+            name = reader.string()
+            file.aux[name] = reader.string()
+        elif opcode == 252:
+            expire = int.from_bytes(reader.take(8), "little", signed=True)
+        elif opcode == 248:
+            idle = reader.number()
+        elif opcode == 249:
+            frequency = reader.take(1)[0]
+        elif opcode == 0:
+            key = reader.string()
+            file.records.append(Record(db, key, reader.string(), expire, idle, frequency))
+            expire, idle, frequency = None, None, None
+        else:
+            raise ValueError(f"opcode or type {opcode} at {reader.at - 1}")
+    body = data[: reader.at]
+    file.checksum = int.from_bytes(reader.take(8), "little")
+    if file.checksum and file.checksum != crc64(body):
+        raise ValueError("wrong checksum")
+    if reader.at != len(data):
+        raise ValueError(f"{len(data) - reader.at} bytes after the end")
+    file.compressed = reader.compressed
+    return file

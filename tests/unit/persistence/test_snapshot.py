@@ -1,0 +1,360 @@
+"""A snapshot equals the state at its start, whatever happens while it runs.
+
+Each test starts a snapshot of a random state, goes on with random commands in between its steps, and compares the
+file, read by an independent parser, with what was there at the start: every key once, value and expiry exact.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cachefleet_server.engine import Engine
+from cachefleet_server.persistence.snapshot import Snapshot, SnapshotResult, snapshot_running
+from fleettest.rdbfile import File, parse
+from fleettest.wait import assert_eventually
+
+State = dict[int, dict[bytes, tuple[bytes, int | None]]]
+DATABASES = 4
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(databases=DATABASES)
+    yield engine
+    engine.close()
+
+
+def capture(engine: Engine) -> State:
+    """All keys as commands see them. Nothing may be about to expire."""
+    state: State = {}
+    for db in range(DATABASES):
+        keys = engine.execute(b"KEYS", b"*", db=db)
+        assert len(keys) == engine.execute(b"DBSIZE", db=db), "a key expired too early for this test"
+        for key in keys:
+            expire = engine.execute(b"PEXPIRETIME", key, db=db)
+            state.setdefault(db, {})[key] = (engine.execute(b"GET", key, db=db), expire if expire >= 0 else None)
+    return state
+
+
+class Mutator:
+    """Random commands over a small space of keys, so that every kind of change meets every kind of key."""
+
+    def __init__(self, engine: Engine, rng: random.Random, keys: int) -> None:
+        self.engine = engine
+        self.rng = rng
+        self.keys = keys
+
+    def key(self) -> bytes:
+        return b"key:%d" % self.rng.randrange(self.keys)
+
+    def value(self) -> bytes:
+        rng = self.rng
+        kind = rng.randrange(5)
+        if kind == 0:
+            return str(rng.randrange(-(1 << 40), 1 << 40)).encode()
+        if kind == 1:
+            return rng.randbytes(rng.randrange(30))
+        if kind == 2:
+            return bytes([rng.randrange(256)]) * rng.randrange(2000)
+        if kind == 3:
+            return rng.randbytes(3000)
+        return b"v%d" % rng.randrange(1000)
+
+    def fill(self, n: int) -> None:
+        for i in range(n):
+            db = self.rng.choice((0, 0, 0, 1, 3))
+            self.engine.execute(b"SET", b"key:%d" % i, self.value(), db=db)
+            if self.rng.random() < 0.2:
+                at = int(time.time() * 1000) + self.rng.randrange(60_000, 1_000_000)
+                self.engine.execute(b"PEXPIREAT", b"key:%d" % i, str(at).encode(), db=db)
+
+    def change(self) -> None:
+        run, key, rng = self.engine.execute, self.key(), self.rng
+        db = rng.randrange(DATABASES)
+        choice = rng.randrange(15)
+        if choice < 4:
+            run(b"SET", key, self.value(), db=db)
+        elif choice == 4:
+            run(b"DEL", key, self.key(), self.key(), db=db)
+        elif choice == 5:
+            run(b"APPEND", key, self.value(), db=db)
+        elif choice == 6:
+            run(b"SETRANGE", key, str(rng.randrange(100)).encode(), b"xyz", db=db)
+        elif choice == 7:
+            run(b"INCRBY", key, b"7", db=db)
+        elif choice == 8:
+            run(b"PEXPIRE", key, str(rng.randrange(1, 100_000)).encode(), db=db)
+        elif choice == 9:
+            run(b"PERSIST", key, db=db)
+        elif choice == 10:
+            run(b"RENAME", key, self.key(), db=db)
+        elif choice == 11:
+            run(b"COPY", key, self.key(), b"DB", str(rng.randrange(DATABASES)).encode(), b"REPLACE", db=db)
+        elif choice == 12:
+            run(b"MOVE", key, str(rng.randrange(DATABASES)).encode(), db=db)
+        elif choice == 13:
+            run(b"UNLINK", key, db=db)
+        else:
+            run(b"GETEX", key, b"PX", b"5", db=db)
+
+    def upheaval(self) -> None:
+        """The rare big things: whole databases, growth, shrinking."""
+        run, rng = self.engine.execute, self.rng
+        choice = rng.randrange(6)
+        one, other = (str(rng.randrange(DATABASES)).encode() for _ in range(2))
+        if choice == 0:
+            run(b"FLUSHALL", rng.choice((b"SYNC", b"ASYNC")))
+        elif choice == 1:
+            run(b"FLUSHDB", rng.choice((b"SYNC", b"ASYNC")), db=int(one))
+        elif choice in (2, 3):
+            run(b"SWAPDB", one, other)
+        elif choice == 4:
+            for i in range(rng.randrange(3000)):
+                run(b"SET", b"new:%d" % i, b"x", db=int(one))
+        else:
+            for i in range(self.keys):
+                if rng.random() < 0.9:
+                    run(b"DEL", b"key:%d" % i, db=int(one))
+
+
+def take(engine: Engine, path: Path, between: Callable[[], None], chains: int = 1) -> tuple[State, File]:
+    """The state at the start, and the file of a snapshot with `between` called before and after each of its steps."""
+    before = capture(engine)
+    done: list[SnapshotResult] = []
+    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append)
+    snapshot.start()
+    assert snapshot.running
+    assert snapshot_running(engine)
+    between()
+    while snapshot.step(chains):
+        between()
+    between()
+    result = snapshot.finish()
+    assert done == [result]
+    assert result.ok, result
+    assert not snapshot_running(engine)
+    assert result.bytes == path.stat().st_size
+    assert not Path(f"{path}.temp").exists()
+    file = parse(path.read_bytes())
+    assert result.keys == len(file.records)
+    return before, file
+
+
+@pytest.mark.parametrize("round_", range(6))
+def test_equals_its_start_under_random_changes(engine: Engine, tmp_path: Path, rng: random.Random, round_: int) -> None:
+    keys = rng.choice((10, 200, 1500))
+    mutator = Mutator(engine, rng, keys)
+    mutator.fill(keys)
+    for _ in range(20):
+        mutator.change()
+    for db in range(DATABASES):  # nothing may expire while the state is captured
+        for key in engine.execute(b"KEYS", b"*", db=db):
+            if 0 <= engine.execute(b"PTTL", key, db=db) < 30_000:
+                engine.execute(b"PERSIST", key, db=db)
+
+    def between() -> None:
+        for _ in range(rng.randrange(4)):
+            mutator.change()
+        if rng.random() < (0.03 if round_ % 2 else 0):
+            mutator.upheaval()
+
+    before, file = take(engine, tmp_path / "dump.rdb", between, chains=rng.randrange(1, 4))
+    assert file.databases() == before
+
+
+@pytest.mark.parametrize("flush", [b"FLUSHALL", b"FLUSHDB"])
+@pytest.mark.parametrize("how", [b"SYNC", b"ASYNC"])
+@pytest.mark.parametrize("when", [0, 3, 10_000])
+def test_flush(engine: Engine, tmp_path: Path, rng: random.Random, flush: bytes, how: bytes, when: int) -> None:
+    mutator = Mutator(engine, rng, 500)
+    mutator.fill(500)
+    calls = 0
+
+    def between() -> None:
+        nonlocal calls
+        if calls in (when, when + 2):
+            engine.execute(flush, how)
+        engine.execute(b"SET", b"key:%d" % calls, b"after")
+        calls += 1
+
+    before, file = take(engine, tmp_path / "dump.rdb", between)
+    assert file.databases() == before
+    assert engine.execute(b"GET", b"key:%d" % (calls - 1)) == b"after"
+
+
+def test_swapdb_keeps_the_numbers_of_the_start(engine: Engine, tmp_path: Path) -> None:
+    for i in range(300):
+        engine.execute(b"SET", b"k%d" % i, b"zero", db=0)
+        engine.execute(b"SET", b"k%d" % i, b"one", db=1)
+
+    def between() -> None:
+        engine.execute(b"SWAPDB", b"0", b"1")
+        engine.execute(b"SET", b"k7", b"changed", db=0)
+        engine.execute(b"SET", b"k8", b"changed", db=1)
+
+    before, file = take(engine, tmp_path / "dump.rdb", between)
+    assert file.databases() == before
+    assert {db: next(iter(keys.values()))[0] for db, keys in file.databases().items()} == {0: b"zero", 1: b"one"}
+
+
+def test_expiry_and_eviction_meanwhile(engine: Engine, tmp_path: Path, rng: random.Random) -> None:
+    soon = int(time.time() * 1000) + 1500
+    for i in range(2000):
+        engine.execute(b"SET", b"k%d" % i, b"v" * 50)
+        if i % 2:
+            engine.execute(b"PEXPIREAT", b"k%d" % i, str(soon + i % 10).encode())
+    engine.tick()
+    calls = 0
+
+    def between() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            assert_eventually(lambda: time.time() * 1000 > soon + 20, deadline_s=10)
+        if calls == 20:
+            engine.set_param("maxmemory_policy", 4 | 8)  # allkeys-random
+            engine.set_param("maxmemory_samples", 5)
+            engine.set_param("maxmemory_eviction_tenacity", 10)
+            engine.set_param("maxmemory", 1)
+        engine.execute(b"GET", b"k%d" % rng.randrange(2000))
+        engine.execute(b"SET", b"n%d" % calls, b"x")
+
+    before, file = take(engine, tmp_path / "dump.rdb", between)
+    assert len(before[0]) == 2000
+    assert file.databases() == before
+    stats = engine.stats()
+    assert stats["expired_keys"] > 0
+    assert stats["evicted_keys"] > 0
+
+
+def test_driven_by_ticks(engine: Engine, tmp_path: Path) -> None:
+    """Without finish(): each tick does a slice, and the writer's end is noticed by a later one."""
+    for i in range(20_000):
+        engine.execute(b"SET", b"k%d" % i, b"v" * 100)
+    done: list[SnapshotResult] = []
+    path = tmp_path / "dump.rdb"
+    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append)
+    snapshot.start()
+    assert snapshot.progress[1] == 20_000
+
+    def ticked() -> bool:
+        engine.tick()
+        return bool(done)
+
+    assert_eventually(ticked)
+    assert done[0].ok
+    assert done[0].keys == 20_000
+    file = parse(path.read_bytes())
+    assert len(file.records) == 20_000
+    assert file.compressed == 20_000
+    assert file.sizes == {0: (20_000, 0)}
+
+
+def test_plain_options(engine: Engine, tmp_path: Path) -> None:
+    """No compression, no checksum, no final name, AUX pairs."""
+    engine.execute(b"SET", b"k", b"v" * 100)
+    path = tmp_path / "base"
+    aux = [("redis-ver", "7.0.0"), ("aof-base", "1")]
+    snapshot = Snapshot(engine, temp_path=str(path), compress=False, checksum=False, aux=aux)
+    snapshot.start()
+    assert snapshot.finish().ok
+    data = path.read_bytes()
+    file = parse(data)
+    assert data.startswith(b"REDIS0010")
+    assert (file.compressed, file.checksum) == (0, 0)
+    assert file.aux == {b"redis-ver": b"7.0.0", b"aof-base": b"1"}
+    assert file.databases() == {0: {b"k": (b"v" * 100, None)}}
+
+
+def test_empty(engine: Engine, tmp_path: Path) -> None:
+    before, file = take(engine, tmp_path / "dump.rdb", lambda: None)
+    assert file.databases() == before == {}
+
+
+def test_idle_and_frequency(engine: Engine, tmp_path: Path) -> None:
+    engine.set_param("maxmemory_policy", 1 | 4)  # allkeys-lru
+    engine.execute(b"SET", b"k", b"v")
+    assert take(engine, tmp_path / "lru.rdb", lambda: None)[1].records[0].idle_s is not None
+    engine.set_param("maxmemory_policy", 2 | 4)  # allkeys-lfu
+    engine.execute(b"SET", b"k", b"v")
+    assert take(engine, tmp_path / "lfu.rdb", lambda: None)[1].records[0].frequency is not None
+
+
+def test_large_values(engine: Engine, tmp_path: Path, rng: random.Random) -> None:
+    """Values larger than a chunk, compressible and not."""
+    for i, size in enumerate((300_000, 1_000_000, 5_000_000)):
+        engine.execute(b"SET", b"zero%d" % i, bytes(size))
+        engine.execute(b"SET", b"random%d" % i, rng.randbytes(size // 10))
+    before, file = take(engine, tmp_path / "dump.rdb", lambda: None)
+    assert file.databases() == before
+
+
+def test_abort(engine: Engine, tmp_path: Path) -> None:
+    for i in range(1000):
+        engine.execute(b"SET", b"k%d" % i, b"v")
+    done: list[SnapshotResult] = []
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(b"old")
+    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append)
+    snapshot.start()
+    snapshot.step(3)
+    engine.execute(b"FLUSHALL", b"SYNC")
+    snapshot.abort()
+    assert snapshot.running
+    result = snapshot.finish()
+    assert (result.ok, result.aborted, result.error) == (False, True, "aborted")
+    assert done == [result]
+    assert [p.name for p in tmp_path.iterdir()] == ["dump.rdb"]
+    assert path.read_bytes() == b"old"
+    assert take(engine, path, lambda: None)[1].records == []  # the next one works
+
+
+def test_one_at_a_time(engine: Engine, tmp_path: Path) -> None:
+    first = Snapshot(engine, temp_path=str(tmp_path / "a"))
+    second = Snapshot(engine, temp_path=str(tmp_path / "b"))
+    first.start()
+    with pytest.raises(RuntimeError):
+        second.start()
+    with pytest.raises(RuntimeError):
+        first.start()
+    assert first.finish().ok
+    second.start()
+    assert second.finish().ok
+
+
+@pytest.mark.parametrize("path", ["missing/dump.rdb", "."])
+def test_unwritable_target(engine: Engine, tmp_path: Path, path: str) -> None:
+    engine.execute(b"SET", b"k", b"v")
+    snapshot = Snapshot(engine, temp_path=str(tmp_path / path))
+    snapshot.start()
+    result = snapshot.finish()
+    assert not result.ok
+    assert not result.aborted
+    assert result.error.startswith("open: ")
+
+
+def test_many_snapshots_in_a_row(engine: Engine, tmp_path: Path, rng: random.Random) -> None:
+    """The tables' version numbers wrap around; aborted snapshots leave stale ones."""
+    mutator = Mutator(engine, rng, 100)
+    mutator.fill(100)
+    for i in range(40):
+        if i % 3 == 0:
+            snapshot = Snapshot(engine, temp_path=str(tmp_path / "t"))
+            snapshot.start()
+            for _ in range(rng.randrange(5)):
+                snapshot.step(1)
+                mutator.change()
+            snapshot.abort()
+            snapshot.finish()
+        for key in engine.execute(b"KEYS", b"*"):
+            engine.execute(b"PERSIST", key)
+        for db in range(DATABASES):
+            for key in engine.execute(b"KEYS", b"*", db=db):
+                engine.execute(b"PERSIST", key, db=db)
+        before, file = take(engine, tmp_path / "dump.rdb", mutator.change)
+        assert file.databases() == before

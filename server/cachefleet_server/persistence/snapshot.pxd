@@ -57,6 +57,7 @@ cdef struct snapshot_t:
     int dialect
     int selected  # database of the last record; -1 = none yet
     int state  # SNAPSHOT_*
+    int64_t slice_us
     bint behind  # the queue reached its limit
     bint pushed  # a chunk was handed over since this was cleared
     size_t behind_max

@@ -85,7 +85,8 @@ cdef bint _table_flushed(engine_t* e, int dbid, hashtable_t* keys) noexcept nogi
 
 cdef bint _slice(engine_t* e) noexcept nogil:
     """engine_t.slice_fn."""
-    return _advance(<snapshot_t*>e.snapshot_ctx, SLICE_US)
+    cdef snapshot_t* s = <snapshot_t*>e.snapshot_ctx
+    return _advance(s, s.slice_us)
 
 
 cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
@@ -233,6 +234,7 @@ cdef class Snapshot:
     def __init__(
         self, Engine engine, *, str temp_path="", str final_path="", int fd=-1, int dialect=RDB_DIALECT_REDIS70,
         bint compress=True, bint checksum=True, bint sync_often=True, aux=(), on_done=None,
+        int slice_us=SLICE_US,
     ):
         if (fd < 0) == (not temp_path):
             raise ValueError("give either temp_path or fd")
@@ -240,6 +242,7 @@ cdef class Snapshot:
         self.s.engine = engine.ptr
         self.s.dialect = dialect
         self.s.selected = -1
+        self.s.slice_us = slice_us
         self.s.owner = <void*>self
         self.on_done = on_done
         self.aux = list(aux)

@@ -126,7 +126,7 @@ def take(engine: Engine, path: Path, between: Callable[[], None], chains: int = 
     """The state at the start, and the file of a snapshot with `between` called before and after each of its steps."""
     before = capture(engine)
     done: list[SnapshotResult] = []
-    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append)
+    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append, slice_us=0)
     snapshot.start()
     assert snapshot.running
     assert snapshot_running(engine)
@@ -208,7 +208,6 @@ def test_expiry_and_eviction_meanwhile(engine: Engine, tmp_path: Path, rng: rand
         engine.execute(b"SET", b"k%d" % i, b"v" * 50)
         if i % 2:
             engine.execute(b"PEXPIREAT", b"k%d" % i, str(soon + i % 10).encode())
-    engine.tick()
     calls = 0
 
     def between() -> None:
@@ -221,6 +220,7 @@ def test_expiry_and_eviction_meanwhile(engine: Engine, tmp_path: Path, rng: rand
             engine.set_param("maxmemory_samples", 5)
             engine.set_param("maxmemory_eviction_tenacity", 10)
             engine.set_param("maxmemory", 1)
+        engine.cron()  # refreshes the clock and expires; slices are a tick's
         engine.execute(b"GET", b"k%d" % rng.randrange(2000))
         engine.execute(b"SET", b"n%d" % calls, b"x")
 

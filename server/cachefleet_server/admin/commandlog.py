@@ -1,0 +1,180 @@
+"""COMMANDLOG and SLOWLOG: the most recent commands that were slow, or had a large request or reply.
+
+Three bounded logs of one shape. The engine reports a command once it has run and crossed a threshold; until then
+nothing is kept. Arguments are trimmed, so that a log holds little memory: at most ARGUMENTS_MAX of them and
+ARGUMENT_BYTES_MAX of each, the rest is said in words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from cachefleet_server.admin.arguments import help_lines, integer
+from cachefleet_server.command_spec import row
+from cachefleet_server.engine import Client, Engine
+from cachefleet_server.errors import CommandError
+from cachefleet_server.replies import OK, Reply
+
+ARGUMENTS_MAX = 32
+ARGUMENT_BYTES_MAX = 128
+TYPES = (b"slow", b"large-request", b"large-reply")
+LENGTH_PARAMETERS = (
+    "commandlog-slow-execution-max-len", "commandlog-large-request-max-len", "commandlog-large-reply-max-len",
+)  # fmt: skip
+HELP_SLOW = (
+    "GET [<count>]",
+    "    The newest <count> entries (default: 10, -1: all): id, time, microseconds,",
+    "    arguments, client address, client name.",
+    "LEN",
+    "    How many entries there are.",
+    "RESET",
+    "    Forget them.",
+)
+HELP = (
+    "GET <count> <type>",
+    "    The newest <count> entries (-1: all) of a type: slow, large-request or",
+    "    large-reply. The third field is microseconds or bytes.",
+    "LEN <type>",
+    "    How many entries there are.",
+    "RESET <type>",
+    "    Forget them.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    id: int
+    unix_time: int
+    value: int  # microseconds or bytes
+    argv: list[bytes]
+    peer: bytes
+    name: bytes
+
+    def reply(self) -> Reply:
+        return [self.id, self.unix_time, self.value, self.argv, self.peer, self.name]
+
+
+def trim(argv: list[bytes]) -> list[bytes]:
+    """What a log keeps of a command's arguments."""
+    shown = argv if len(argv) <= ARGUMENTS_MAX else argv[: ARGUMENTS_MAX - 1]
+    kept = [
+        word
+        if len(word) <= ARGUMENT_BYTES_MAX
+        else word[:ARGUMENT_BYTES_MAX] + b"... (%d more bytes)" % (len(word) - ARGUMENT_BYTES_MAX)
+        for word in shown
+    ]
+    if len(argv) > ARGUMENTS_MAX:
+        kept.append(b"... (%d more arguments)" % (len(argv) - ARGUMENTS_MAX + 1))
+    return kept
+
+
+class CommandLog:
+    """`length` gives the maximum of one log, by its parameter's name; read at each use, so a change acts at once."""
+
+    def __init__(self, engine: Engine, length: Callable[[str], int]) -> None:
+        self.engine = engine
+        self.length = length
+        self.logs: tuple[deque[Entry], ...] = (deque(), deque(), deque())
+        self.next_ids = [0, 0, 0]
+        self.last_slow_us = 0
+        engine.on_slow = self._slow
+        engine.on_large = self._large
+
+    def _slow(self, client: Client, argv: list[bytes], microseconds: int) -> None:
+        threshold = self.engine.get_param("slowlog_log_slower_than")
+        if 0 <= threshold <= microseconds:
+            self.last_slow_us = microseconds
+            self.add(0, client, argv, microseconds)
+
+    def _large(self, client: Client, argv: list[bytes], size: int, is_reply: bool) -> None:
+        self.add(2 if is_reply else 1, client, argv, size)
+
+    def add(self, kind: int, client: Client, argv: list[bytes], value: int) -> None:
+        limit = self.length(LENGTH_PARAMETERS[kind])
+        log = self.logs[kind]
+        if limit > 0:
+            peer = client.peer().encode()
+            log.appendleft(Entry(self.next_ids[kind], int(time.time()), value, trim(argv), peer, client.name))
+            self.next_ids[kind] += 1
+        while len(log) > max(limit, 0):
+            log.pop()
+
+    def status(self) -> dict[str, int]:
+        return {"slowlog_length": len(self.logs[0]), "slowlog_last_id": self.next_ids[0] - 1}
+
+    # ---- commands
+
+    def register(self) -> None:
+        on = "server {} O(N) where N is the number of entries"
+        admin = "admin loading stale"
+        rows = [
+            ("slowlog", -2, "container", "server 2.2.12 Depends on subcommand.", "Commands about the slow log.", "",
+             self._bare),
+            ("slowlog|get", -2, admin, on.format("2.2.12"), "Returns the slow log.", "[count:integer]",
+             self.slowlog_get),
+            ("slowlog|help", 2, "loading stale", "server 6.2.0 O(1)", "Describes the subcommands.", "",
+             self.slowlog_help),
+            ("slowlog|len", 2, admin, "server 2.2.12 O(1)", "Returns the slow log's length.", "", self.slowlog_len),
+            ("slowlog|reset", 2, admin, on.format("2.2.12"), "Empties the slow log.", "", self.slowlog_reset),
+            ("commandlog", -2, "container", "server 8.1.0 Depends on subcommand.", "Commands about the command logs.",
+             "", self._bare),
+            ("commandlog|get", 4, admin, on.format("8.1.0"), "Returns one of the command logs.",
+             "count:integer type:string", self.get),
+            ("commandlog|help", 2, "loading stale", "server 8.1.0 O(1)", "Describes the subcommands.", "", self.help),
+            ("commandlog|len", 3, admin, "server 8.1.0 O(1)", "Returns the length of a command log.", "type:string",
+             self.len),
+            ("commandlog|reset", 3, admin, on.format("8.1.0"), "Empties a command log.", "type:string", self.reset),
+        ]  # fmt: skip
+        for name, arity, flags, about, summary, syntax, function in rows:
+            self.engine.register(row(name, arity, flags, "", "", about, summary, syntax), function)
+
+    def _bare(self, client: Client, argv: list[bytes]) -> Reply:
+        raise CommandError(f"ERR wrong number of arguments for '{argv[0].decode().lower()}' command")
+
+    def _newest(self, kind: int, count: int) -> Reply:
+        log = self.logs[kind]
+        return [entry.reply() for entry in islice(log, len(log) if count == -1 else count)]
+
+    @staticmethod
+    def _count(word: bytes) -> int:
+        return integer(word, "ERR count should be greater than or equal to -1", low=-1)
+
+    @staticmethod
+    def _kind(word: bytes) -> int:
+        if word.lower() not in TYPES:
+            names = ", ".join(t.decode() for t in TYPES)
+            raise CommandError(f"ERR type should be one of the following: {names}")
+        return TYPES.index(word.lower())
+
+    def slowlog_get(self, client: Client, argv: list[bytes]) -> Reply:
+        if len(argv) > 3:
+            raise CommandError("ERR wrong number of arguments for 'slowlog|get' command")
+        return self._newest(0, self._count(argv[2]) if len(argv) == 3 else 10)
+
+    def slowlog_len(self, client: Client, argv: list[bytes]) -> Reply:
+        return len(self.logs[0])
+
+    def slowlog_reset(self, client: Client, argv: list[bytes]) -> Reply:
+        self.logs[0].clear()
+        return OK
+
+    def slowlog_help(self, client: Client, argv: list[bytes]) -> Reply:
+        return help_lines("SLOWLOG", HELP_SLOW)
+
+    def get(self, client: Client, argv: list[bytes]) -> Reply:
+        count = self._count(argv[2])
+        return self._newest(self._kind(argv[3]), count)
+
+    def len(self, client: Client, argv: list[bytes]) -> Reply:
+        return len(self.logs[self._kind(argv[2])])
+
+    def reset(self, client: Client, argv: list[bytes]) -> Reply:
+        self.logs[self._kind(argv[2])].clear()
+        return OK
+
+    def help(self, client: Client, argv: list[bytes]) -> Reply:
+        return help_lines("COMMANDLOG", HELP)

@@ -1,0 +1,54 @@
+"""MONITOR: a line for each command that any client runs.
+
+    +1339518083.107412 [0 127.0.0.1:60866] "keys" "*"
+
+The engine calls back before a command runs, only while somebody watches. Commands that carry secrets (AUTH, HELLO, ACL, CONFIG)
+are administrative or marked skip_monitor and never get here, except HELLO and AUTH, whose arguments are replaced.
+"""
+
+from __future__ import annotations
+
+import time
+
+from cachefleet_server.command_spec import row
+from cachefleet_server.engine import Client, Engine
+from cachefleet_server.errors import CommandError
+from cachefleet_server.replies import OK, Reply, Simple
+
+SECRET = frozenset((b"auth", b"hello"))
+MONITOR_BIT = 1 << 11
+ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"}
+QUOTED = [ESCAPES.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in range(256)]
+
+
+def quote(word: bytes) -> str:
+    """An argument in double quotes, with the escapes that redis-cli and inline requests understand."""
+    return '"' + "".join(QUOTED[b] for b in word) + '"'
+
+
+class Monitor:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        engine.on_monitor = self._feed
+
+    def register(self) -> None:
+        self.engine.register(
+            row("monitor", 1, "admin noscript loading stale", "", "", "server 1.0.0 O(1)",
+                "Shows every command that the server runs.", ""),
+            self.monitor,
+        )  # fmt: skip
+
+    def monitor(self, client: Client, argv: list[bytes]) -> Reply:
+        if client.in_multi:
+            raise CommandError("ERR MONITOR isn't allowed in a transaction")
+        self.engine.set_monitor(client.id)
+        return OK
+
+    def _feed(self, client: Client, argv: list[bytes]) -> None:
+        if argv[0].lower() in SECRET:
+            argv = [argv[0], *([b"(redacted)"] * (len(argv) - 1))]
+        origin = client.peer() if client.fd >= 0 else "lua"
+        line = f"{time.time():.6f} [{client.db} {origin}] " + " ".join(map(quote, argv))
+        for watcher in self.engine.clients():
+            if watcher.flags & MONITOR_BIT:
+                self.engine.push(watcher.id, Simple(line))

@@ -66,6 +66,9 @@ class Engine:
     # (full name, calls, microseconds, rejected, failed, histogram) of commands that were called
     def error_stats(self) -> dict[str, int]: ...  # prefix -> count
     def keyspace(self) -> list[tuple[int, int, int, int]]: ...  # (db, keys, expires, avg ttl ms), non-empty ones
+    def allocator_stats(self) -> dict[str, Any]: ...  # allocator_allocated, allocator_active (bytes), mem_allocator
+    def memory_usage(self, db: int, key: bytes, samples: int) -> int | None: ...  # bytes; None: no such key
+    def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones
     # -- commands
     def register(self, spec: CommandSpec, row: PythonRow) -> None: ...
     def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too

@@ -31,13 +31,15 @@ from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_MONITOR,
-    CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, command_t, params_t, persist_t, stats_t)
+    CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, command_t, db_t, params_t, persist_t, stats_t)
+from cachefleet_server.core.entry cimport entry_memory, entry_t
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
+from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_memory
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
-from cachefleet_server.keyspace.db cimport dbs_free, dbs_new
+from cachefleet_server.keyspace.db cimport db_find, dbs_free, dbs_new
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
 from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new
 from cachefleet_server.reactor.dispatch cimport call
@@ -48,6 +50,14 @@ from cachefleet_server.resp.writer cimport out_clear
 
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY, Error
+
+cdef extern from "<malloc.h>" nogil:
+    ctypedef struct mallinfo2_t "struct mallinfo2":
+        size_t arena  # bytes of the heap proper
+        size_t hblkhd  # bytes mapped apart
+        size_t uordblks  # in use
+        size_t fordblks  # free
+    mallinfo2_t mallinfo2()
 
 # ---- names of the plain-int64 structs, in the order of their fields (checked on import) -----------------
 
@@ -245,6 +255,28 @@ cdef class Engine:
         return [
             (i, ht_len(e.dbs[i].keys), ht_len(e.dbs[i].expires), e.dbs[i].avg_ttl_ms)
             for i in range(e.db_count) if ht_len(e.dbs[i].keys)]
+
+    def allocator_stats(self):
+        """The allocator's own figures are the process's, not this engine's; used_memory is."""
+        cdef mallinfo2_t m = mallinfo2()
+        return {
+            "allocator_allocated": m.uordblks + m.hblkhd,
+            "allocator_active": m.arena + m.hblkhd,
+            "allocator_free": m.fordblks,
+            "mem_allocator": "libc",
+        }
+
+    def memory_usage(self, int db, bytes key, size_t samples):
+        cdef db_t* d = &self.ptr.dbs[db]
+        cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &self.ptr.seed))
+        return entry_memory(entry) if entry != NULL else None  # collections will use `samples`
+
+    def table_memory(self):
+        cdef int i
+        cdef db_t* dbs = self.ptr.dbs
+        return [
+            (i, ht_memory(dbs[i].keys), ht_memory(dbs[i].expires))
+            for i in range(self.ptr.db_count) if ht_len(dbs[i].keys)]
 
     # -- commands
 

@@ -40,7 +40,15 @@ from cachefleet_server import crash, process
 from cachefleet_server import log as log_module
 from cachefleet_server.acl.commands import AccessCommands
 from cachefleet_server.acl.users import Users
+from cachefleet_server.admin.client_cmd import ClientCommands
+from cachefleet_server.admin.commandlog import CommandLog
 from cachefleet_server.admin.config_cmd import ConfigCommands
+from cachefleet_server.admin.info import Info
+from cachefleet_server.admin.latency import Latency
+from cachefleet_server.admin.lolwut import Lolwut
+from cachefleet_server.admin.memory import Memory
+from cachefleet_server.admin.monitor import Monitor
+from cachefleet_server.admin.server_cmd import ServerCommands
 from cachefleet_server.admin.shutdown import Shutdown
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.parser import Line
@@ -48,6 +56,7 @@ from cachefleet_server.engine import Engine
 from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
 from cachefleet_server.listeners import Listeners
 from cachefleet_server.log import Log
+from cachefleet_server.metrics.service import Metrics
 from cachefleet_server.persistence.rdb import Rdb
 from cachefleet_server.version import __version__
 
@@ -103,8 +112,43 @@ class Server:
         self.rdb = Rdb(engine, config, log)
         self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
-        self._subsystems = [self.rdb]
-        self._commands = [AccessCommands(engine, config, self.users), self.config_commands, self.shutdown]
+        self.command_log = CommandLog(engine, config.number)
+        self.metrics = Metrics(
+            engine,
+            config,
+            log,
+            identity=self._identity_fields(),
+            started=self.identity.started,
+            sources=[self.rdb.status, self.command_log.status],
+            not_ready=self._not_ready,
+        )
+        sample = self.metrics.sampler.sample
+        info = Info(engine, sample, lambda: config.value("latency-tracking-info-percentiles"))
+        self._subsystems = [self.metrics, self.rdb]
+        self._commands = [
+            AccessCommands(engine, config, self.users),
+            self.config_commands,
+            self.shutdown,
+            ServerCommands(engine, info),
+            ClientCommands(engine),
+            self.command_log,
+            Latency(engine, lambda: config.number("latency-monitor-threshold")),
+            Memory(engine, sample),
+            Monitor(engine),
+            Lolwut(engine),
+        ]
+
+    def _identity_fields(self) -> dict[str, str]:
+        return {"run_id": self.identity.run_id, "executable": self.identity.executable, "config_file": ""}
+
+    def _not_ready(self) -> str:
+        """Why /readyz says no; empty = ready."""
+        stats = self.engine.stats()
+        if stats["loading"]:
+            return "loading the dataset"
+        if stats["aof_write_failed"]:
+            return "the append-only file cannot be written"
+        return ""
 
     def _save(self) -> None:
         """The last snapshot before the exit."""

@@ -149,6 +149,8 @@ _NETWORK = (
     Param("bind-source-addr", Text(), ""),
     Param("port", _PORT, "6379"),
     Param("protected-mode", Bool(), "yes"),
+    Param("metrics-bind", Text(), "", immutable=True),
+    Param("metrics-port", _PORT, "0", immutable=True),
     Param("maxclients", Integer(1, UINT_MAX), "10000", engine="maxclients"),
     Param("max-new-connections-per-cycle", Integer(1, 1000), "10"),
     Param("max-new-tls-connections-per-cycle", Integer(1, 1000), "1"),

@@ -1,0 +1,43 @@
+"""Small server commands: INFO's row, ROLE, MODULE LIST, LASTSAVE's neighbours that need no subsystem."""
+
+from __future__ import annotations
+
+from cachefleet_server.admin.arguments import help_lines
+from cachefleet_server.admin.info import Info
+from cachefleet_server.command_spec import row
+from cachefleet_server.engine import Client, Engine
+from cachefleet_server.errors import CommandError
+from cachefleet_server.replies import Reply
+
+
+class ServerCommands:
+    def __init__(self, engine: Engine, info: Info) -> None:
+        self.engine = engine
+        self.info = info
+
+    def register(self) -> None:
+        rows = [
+            ("info", -1, "loading stale", "dangerous", "server 1.0.0 O(1)", "Returns what the server knows of itself.",
+             "[section:string]...", self.info.command),
+            ("role", 1, "noscript loading stale fast", "admin dangerous", "server 2.8.12 O(1)",
+             "Returns the replication role.", "", self.role),
+            ("module", -2, "container", "", "server 4.0.0 Depends on subcommand.", "Commands about modules.", "",
+             self._bare),
+            ("module|list", 2, "admin noscript", "", "server 4.0.0 O(N) where N is the number of loaded modules.",
+             "Lists modules; there are none.", "", self.module_list),
+            ("module|help", 2, "loading stale", "", "server 5.0.0 O(1)", "Describes the subcommands.", "", self.help),
+        ]  # fmt: skip
+        for name, arity, flags, acl, about, summary, syntax, function in rows:
+            self.engine.register(row(name, arity, flags, acl, "", about, summary, syntax), function)
+
+    def role(self, client: Client, argv: list[bytes]) -> Reply:
+        return [b"master", 0, []]
+
+    def _bare(self, client: Client, argv: list[bytes]) -> Reply:
+        raise CommandError("ERR wrong number of arguments for 'module' command")
+
+    def module_list(self, client: Client, argv: list[bytes]) -> Reply:
+        return []
+
+    def help(self, client: Client, argv: list[bytes]) -> Reply:
+        return help_lines("MODULE", ("LIST", "    Modules that are loaded: this server takes none."))

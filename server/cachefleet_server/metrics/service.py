@@ -1,0 +1,95 @@
+"""Metrics as a part of the server: the sampler behind INFO and /metrics, and the metrics port.
+
+`metrics-port` 0 turns the port off. It listens on `metrics-bind`; there is no authentication, as is usual for a scrape target: a
+NetworkPolicy decides who reaches it, and it shows counters only, never keys or values.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cachefleet_server.config.config import Config
+from cachefleet_server.engine import Engine
+from cachefleet_server.errors import StartupError
+from cachefleet_server.log import Log
+from cachefleet_server.metrics.collector import EngineCollector
+from cachefleet_server.metrics.http import MetricsServer
+from cachefleet_server.metrics.sample import Sampler, Source
+from cachefleet_server.version import COMPATIBLE_NAME, COMPATIBLE_VERSION, REDIS_VERSION, __version__
+
+RATE_PERIOD_SECONDS = 0.1
+RATE_COUNTERS = ("commands", "net_in", "net_out", "ticks", "tick_us")
+
+
+class Metrics:
+    """`identity` are constant facts; `sources` are the status() of other subsystems."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: Config,
+        log: Log,
+        *,
+        identity: Mapping[str, str],
+        started: float,
+        sources: list[Source],
+        not_ready: Callable[[], str],
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._log = log
+        self._identity = dict(identity)
+        self.sampler = Sampler([engine.stats, self._facts, engine.allocator_stats, *sources], start_time=started)
+        labels = {
+            "redis_version": REDIS_VERSION,
+            "cachefleet_version": __version__,
+            "redis_mode": "standalone",
+            "role": "master",
+            "process_id": str(os.getpid()),
+        }
+        self._http = MetricsServer([EngineCollector(engine, self.sampler.sample, labels)], not_ready)
+        self._next_rate = 0.0
+        self.port = 0
+
+    def _facts(self) -> dict[str, Any]:
+        config = self._config
+        return {
+            **self._identity,
+            "redis_version": REDIS_VERSION,
+            "server_name": COMPATIBLE_NAME,
+            "valkey_version": COMPATIBLE_VERSION,
+            "cachefleet_version": __version__,
+            "process_supervised": config.text("supervised"),
+            "tcp_port": config.number("port"),
+            "hz": config.number("hz"),
+            "maxclients": config.number("maxclients"),
+            "maxmemory": config.number("maxmemory"),
+            "maxmemory_policy": config.text("maxmemory-policy"),
+            "repl_backlog_size": config.number("repl-backlog-size"),
+        }
+
+    def register(self) -> None: ...
+
+    async def start(self) -> None:
+        port = self._config.number("metrics-port")
+        if not port:
+            return
+        host = self._config.text("metrics-bind")
+        try:
+            self.port = await self._http.start(host or None, port)
+        except OSError as error:
+            raise StartupError(f"Can't listen on metrics port {port}: {error.strerror or error}") from None
+        self._log.notice(f"Metrics on port {self.port}: /metrics, /healthz, /readyz")
+
+    def cron(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_rate:
+            self._next_rate = now + RATE_PERIOD_SECONDS
+            counters = self._engine.stats()
+            self.sampler.rates.track(now, {name: counters[name] for name in RATE_COUNTERS})
+
+    async def stop(self) -> None:
+        await self._http.stop()

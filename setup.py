@@ -57,6 +57,7 @@ setup(
         build_dir=None if TRACE else ("build/cython-debug" if DEBUG else "build/cython"),
         nthreads=JOBS,
         emit_linenums=DEBUG,
+        quiet="-q" in sys.argv,
         compiler_directives={
             "language_level": "3",
             "boundscheck": DEBUG,
@@ -64,6 +65,7 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
             "linetrace": TRACE,
+            "show_performance_hints": False,
         },
     ),
     options={"build_ext": {"parallel": JOBS}},

@@ -326,7 +326,8 @@ int main(int argc, char **argv) {
     double cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec);
     cpu += (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
     double mean_us = S.batches ? (double)S.latency_sum_ns / (double)S.batches / 1e3 : 0;
-    printf("{\"ops\": %ld, \"errors\": %ld, \"seconds\": %.6f, \"cpu_seconds\": %.6f, ", S.done_ops, S.errors, took, cpu);
+    printf("{\"ops\": %ld, \"errors\": %ld, ", S.done_ops, S.errors);
+    printf("\"seconds\": %.6f, \"cpu_seconds\": %.6f, ", took, cpu);
     printf("\"mean_us\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n", mean_us,
            percentile_us(.5), percentile_us(.99), percentile_us(.999), percentile_us(1 - 1e-12));
     return 0;

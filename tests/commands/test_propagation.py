@@ -94,7 +94,7 @@ def test_transactions(journals: Pair) -> None:
         ("SET", "a", 1), ("MULTI",), ("SET", "a", 1), ("GET", "a"), ("INCR", "a"), ("EXPIRE", "a", 100), ("EXEC",),
         ("MULTI",), ("GET", "a"), ("EXEC",), ("MULTI",), ("EXEC",), ("MULTI",), ("DEL", "nokey"), ("EXEC",),
         ("MULTI",), ("SELECT", 2), ("SET", "x", 1), ("SELECT", 0), ("SET", "x", 2), ("EXEC",),
-        ("MULTI",), ("SET", "a", 1), ("DISCARD",), 
+        ("MULTI",), ("SET", "a", 1), ("DISCARD",),
         ("MULTI",), ("INCR", "a"), ("INCRBY", "a", "x"), ("INCR", "a"), ("EXEC",),
         ("MULTI",), ("FLUSHDB",), ("SET", "a", 1), ("FLUSHALL",), ("EXEC",),
     ])  # fmt: skip

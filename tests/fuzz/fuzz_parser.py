@@ -19,8 +19,9 @@ LINE_MAX = 65536
 INT = re.compile(rb"(0|-?[1-9][0-9]{0,18})\Z")
 LENGTH = re.compile(rb"[*$]-?\d{1,19}")
 TOKENS = [
-    b"\r\n", b"\r", b"\n", b"*", b"$", b"*0\r\n", b"*-1\r\n", b"*1\r\n", b"$0\r\n\r\n", b"$-1\r\n", b"\x00", b"\xff", b'"', b"'",
-    b"\\x41", b"\\", b"*1\r\n$4\r\nPING\r\n", b"PING\r\n", b"$65536\r\n", b"$32768\r\n", b" ", b"\t", b"0", b"9" * 20,
+    b"\r\n", b"\r", b"\n", b"*", b"$", b"*0\r\n", b"*-1\r\n", b"*1\r\n", b"$0\r\n\r\n", b"$-1\r\n", b"\x00", b"\xff",
+    b'"', b"'", b"\\x41", b"\\", b"*1\r\n$4\r\nPING\r\n", b"PING\r\n", b"$65536\r\n", b"$32768\r\n", b" ", b"\t", b"0",
+    b"9" * 20,
 ]  # fmt: skip
 NUMBERS = [0, 1, 2, 9, 10, 11, 99, 100, 16384, 16385, 32767, 32768, BULK_MAX, BULK_MAX + 1, 2**31 - 1, 2**31, 2**63, -1]
 

@@ -14,7 +14,7 @@ from cachefleet_server.errors import StartupError
 from cachefleet_server.log import Log
 
 RESERVED_DESCRIPTORS: Final = 32  # files, logs, epoll sets, listening sockets
-DEFAULT_PIDFILE: Final = "/var/run/valkey.pid"
+DEFAULT_PIDFILE: Final = "/var/run/cachefleet.pid"
 _PR_SET_THP_DISABLE: Final = 41
 
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import locale
 import os
 import secrets
 import signal
@@ -291,6 +292,8 @@ class Server:
         config.subscribe("crash-log-enabled", self._take_crash_log)
         config.subscribe("maxclients", self._take_maxclients)
         config.subscribe("dir", os.chdir)
+        self._take_locale(config.text("locale-collate"))
+        config.subscribe("locale-collate", self._take_locale)
         for name in ("maxmemory", "maxmemory-clients"):
             config.subscribe(name, lambda _: self._take_client_memory())
         for name in ("oom-score-adj", "oom-score-adj-values"):
@@ -305,6 +308,12 @@ class Server:
             raise ConfigError(
                 f"The operating system is not able to handle the specified number of clients, try with {possible}"
             )
+
+    def _take_locale(self, name: str) -> None:
+        try:
+            locale.setlocale(locale.LC_COLLATE, name)
+        except locale.Error:
+            raise ConfigError("Invalid locale name") from None
 
     def _take_crash_log(self, enabled: bool) -> None:
         if enabled:

@@ -332,7 +332,10 @@ _TLS = (
     Param("rdma-rx-size", Integer(65536, 16777216), "1048576", immutable=True),
 )
 
+OURS: tuple[Param, ...] = ()  # parameters that Valkey does not have
+
 PARAMS: tuple[Param, ...] = (
+    *OURS,
     *_GENERAL, *_LOGGING, *_NETWORK, *_ACCESS, *_MEMORY_USE, *_TYPES,
     *_PERSISTENCE, *_REPLICATION, *_CLUSTER, *_TLS,
 )

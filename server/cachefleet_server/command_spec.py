@@ -48,6 +48,7 @@ spec when there are fewer specs than key arguments. Names hold lower-case letter
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -70,11 +71,14 @@ class CommandSpec:
     history: tuple[tuple[str, str], ...] = ()  # since, change
 
 
+_CLAUSE = re.compile("; (?=deprecated |tips |history )")
+
+
 def row(
     name: str, arity: int, flags: str, acl: str, keys: str, about: str, summary: str, syntax: str
 ) -> CommandSpec:
     """A spec from the texts of a row."""
-    head, *clauses = about.split("; ")
+    head, *clauses = _CLAUSE.split(about)
     group, since, complexity = head.split(" ", 2)
     deprecated: tuple[str, str] | None = None
     tips: tuple[str, ...] = ()
@@ -86,10 +90,8 @@ def row(
             deprecated = version, text
         elif word == "tips":
             tips = tuple(rest.split())
-        elif word == "history":
-            history.append((version, text))
         else:
-            raise ValueError(f"command {name!r}: unknown clause {word!r} in its `about`")
+            history.append((version, text))
     return CommandSpec(
         name, arity, frozenset(flags.split()), frozenset(acl.split()), keys, group, since, complexity, summary, syntax,
         deprecated, tips, tuple(history),

@@ -192,7 +192,13 @@ cdef class Engine:
         elif name == "save_points": p.save_points = value != 0
         elif name == "aof_write_failed": p.aof_write_failed = value != 0
         elif name == "aof_errno": p.aof_errno = <int>value
+        elif name == "rdb_uncompressed": p.rdb_uncompressed = value != 0
+        elif name == "flush_save": p.flush_save = value != 0
         elif name == "dirty": p.dirty = value
+        elif name == "load_total_bytes": p.load_total_bytes = value
+        elif name == "load_done_bytes": p.load_done_bytes = value
+        elif name == "load_keys": p.load_keys = value
+        elif name == "load_keys_expired": p.load_keys_expired = value
         else: raise KeyError(name)
 
     def stats(self):
@@ -219,6 +225,10 @@ cdef class Engine:
             command_us=<uint64_t>(e.stats.command_cycles / e.cycles_per_us),
             expire_us=<uint64_t>(e.stats.expire_cycles / e.cycles_per_us))
         return values
+
+    def count(self, str name, uint64_t n=1):
+        """Adds to a counter: for events that Python sees."""
+        (<uint64_t*>&self.ptr.stats)[STATS.index(name)] += n
 
     def reset_stats(self):
         cdef int i
@@ -332,6 +342,10 @@ cdef class Engine:
         run_request(c, request)
 
     # -- connections
+
+    @property
+    def client_count(self):
+        return self.ptr.client_count
 
     def add_client(self, int fd, *, bint unix=False):
         cdef client_t* c = client_new(self.ptr, fd, CLIENT_UNIX_SOCKET if unix else 0)
@@ -554,3 +568,6 @@ def _finish_wait(Engine engine not None, uint64_t client_id, value):
     _send(engine, c, value)
     unblock_client(c, False)
     engine_wake(engine.ptr)
+
+
+globals()["Client"] = Client  # cimported names are not in the module by themselves; engine.pyi offers it

@@ -33,6 +33,7 @@ import os
 import secrets
 import signal
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -53,7 +54,7 @@ from cachefleet_server.admin.server_cmd import ServerCommands
 from cachefleet_server.admin.shutdown import Shutdown
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.parser import Line
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
 from cachefleet_server.listeners import Listeners
 from cachefleet_server.log import Log
@@ -195,6 +196,7 @@ class Server:
             databases=config.number("databases"),
             hash_seed=hashlib.blake2b(seed, digest_size=16).digest() if seed else None,
         )
+        self.engine.on_row_failed = self._row_failed
         config.attach(self.engine)
         self._follow_config()
         self._compose()
@@ -331,6 +333,11 @@ class Server:
         mode, values = self.config.text("oom-score-adj"), self.config.value("oom-score-adj-values")
         if not process.set_oom_score(mode, values, self._oom_base):
             raise ConfigError("Failed to apply new oom_score_adj configuration, check server logs.")
+
+    def _row_failed(self, client: Client | None, argv: list[bytes], error: BaseException) -> None:
+        """A command in Python raised what it should not: a bug, worth its trace."""
+        name = argv[0].decode("utf-8", "backslashreplace") if argv else "?"
+        self.log.warning(f"Internal error in command {name}: {''.join(traceback.format_exception(error)).rstrip()}")
 
     # -- signals
 

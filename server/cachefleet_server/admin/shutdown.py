@@ -19,7 +19,7 @@ from cachefleet_server.errors import CachefleetError, CommandError
 from cachefleet_server.log import Log
 from cachefleet_server.replies import NO_REPLY, Reply
 
-_FOREVER_MS = 1 << 62
+_FOREVER_MS = 1 << 40
 _FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
 _OPTIONS = ("nosave", "save", "now", "force", "safe", "failover", "abort")
 
@@ -48,7 +48,7 @@ class Shutdown:
     def request(self, options: Iterable[str]) -> Awaitable[None]:
         """Begins a shutdown: from now on clients wait. The awaitable raises CommandError when it failed."""
         self.running = True
-        self._engine.pause(_FOREVER_MS, True)
+        self._engine.pause_for(_FOREVER_MS, True)
         return self._finish(frozenset(options))
 
     async def _finish(self, options: frozenset[str]) -> None:
@@ -63,7 +63,7 @@ class Shutdown:
                 if "force" not in options:
                     self._log.warning(f"Error trying to save the DB, can't exit: {error}")
                     self.running = False
-                    self._engine.pause(0, False)
+                    self._engine.pause_for(0, False)
                     raise CommandError(_FAILED) from None
                 self._log.warning(f"Error trying to save the DB, but the exit is forced: {error}")
         self._leave(0)

@@ -58,6 +58,7 @@ setup(
         nthreads=JOBS,
         emit_linenums=DEBUG,
         quiet="-q" in sys.argv,
+        cache=os.environ.get("CYTHON_CACHE_DIR") or None,
         compiler_directives={
             "language_level": "3",
             "boundscheck": DEBUG,

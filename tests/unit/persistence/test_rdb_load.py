@@ -16,6 +16,8 @@ from cachefleet_server.persistence.rdb_load import RdbLoader
 from cachefleet_server.persistence.snapshot import Snapshot
 from fleettest.rdbfile import Builder, dump, length, string
 
+pytestmark = pytest.mark.unit
+
 NOW_MS = int(time.time() * 1000)
 
 

@@ -18,6 +18,8 @@ from cachefleet_server.persistence.snapshot import Snapshot, SnapshotResult, sna
 from fleettest.rdbfile import File, parse
 from fleettest.wait import assert_eventually
 
+pytestmark = pytest.mark.unit
+
 State = dict[int, dict[bytes, tuple[bytes, int | None]]]
 DATABASES = 4
 

@@ -1,0 +1,161 @@
+"""RDB files between servers: ours are loaded by Redis 7.0 and Valkey 9.1, and theirs by us."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleettest.client import Connection
+from fleettest.instance import Instance, Kind
+from fleettest.rdbfile import parse
+
+pytestmark = [pytest.mark.server, pytest.mark.differential]
+
+State = dict[int, dict[bytes, tuple[bytes, int]]]
+DATABASES = (0, 1, 7, 15)
+
+
+def seed_data(connection: Connection, rng: random.Random, keys: int = 2000) -> None:
+    """Strings of every form over several databases, some with an expiry far away, some in the past."""
+    now = int(time.time() * 1000)
+    for db in DATABASES:
+        commands: list[list[Any]] = [["SELECT", db]]
+        for i in range(keys // len(DATABASES)):
+            kind = i % 6
+            key = rng.choice([b"k%d", b"number:%d", b"long key " * 10 + b"%d"]) % i
+            value = [
+                str(rng.randrange(-(1 << 62), 1 << 62)).encode(),
+                str(rng.randrange(-300, 300)).encode(),
+                rng.randbytes(rng.randrange(200)),
+                b"abc" * rng.randrange(400),
+                b"",
+                rng.randbytes(2000) + bytes(20_000),
+            ][kind]
+            commands.append(["SET", key, value])
+            if rng.random() < 0.2:
+                commands.append(["PEXPIREAT", key, now + rng.randrange(1_000_000, 10_000_000)])
+        for reply in connection.pipeline(commands):
+            assert reply in ("OK", 1), reply
+    connection.call("SELECT", 0)
+
+
+def state_of(connection: Connection) -> State:
+    state: State = {}
+    for db in range(16):
+        connection.call("SELECT", db)
+        keys = connection.call("KEYS", "*")
+        values = connection.pipeline([["GET", key] for key in keys])
+        expires = connection.pipeline([["PEXPIRETIME", key] for key in keys])
+        if keys:
+            state[db] = {key: (values[i], expires[i]) for i, key in enumerate(keys)}
+    connection.call("SELECT", 0)
+    return state
+
+
+def save_file(kind: Kind, folder: Path, rng: random.Random, **options: str) -> tuple[Path, State]:
+    """A file that this server wrote of random data, and the data."""
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    with Instance(kind, directory=folder, options=named) as server, server.connect() as connection:
+        seed_data(connection, rng)
+        assert connection.call("SAVE") == "OK"
+        return folder / "dump.rdb", state_of(connection)
+
+
+def load_file(kind: Kind, folder: Path, file: Path, **options: str) -> State:
+    folder.mkdir()
+    shutil.copy(file, folder / "dump.rdb")
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    with Instance(kind, directory=folder, options=named) as server, server.connect() as connection:
+        return state_of(connection)
+
+
+@pytest.mark.parametrize("compression", ["yes", "no"])
+@pytest.mark.parametrize("checksum", ["yes", "no"])
+def test_ours_load_everywhere(tmp_path: Path, rng: random.Random, compression: str, checksum: str) -> None:
+    file, state = save_file("cachefleet", tmp_path / "ours", rng, rdbcompression=compression, rdbchecksum=checksum)
+    parsed = parse(file.read_bytes())
+    assert bool(parsed.compressed) == (compression == "yes")
+    assert bool(parsed.checksum) == (checksum == "yes")
+    assert len(parsed.records) == sum(len(keys) for keys in state.values())
+    for kind in ("redis", "valkey", "cachefleet"):
+        assert load_file(kind, tmp_path / kind, file) == state, kind  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("compression", ["yes", "no"])
+@pytest.mark.parametrize("checksum", ["yes", "no"])
+def test_theirs_load_here(tmp_path: Path, rng: random.Random, kind: Kind, compression: str, checksum: str) -> None:
+    file, state = save_file(kind, tmp_path / "theirs", rng, rdbcompression=compression, rdbchecksum=checksum)
+    assert load_file("cachefleet", tmp_path / "ours", file) == state
+
+
+def test_redis_check_rdb_is_content(tmp_path: Path, rng: random.Random) -> None:
+    tool = shutil.which("redis-check-rdb")
+    if tool is None:
+        pytest.skip("redis-check-rdb is not installed (apt-get install redis-tools)")
+    file, state = save_file("cachefleet", tmp_path / "ours", rng)
+    result = subprocess.run([tool, str(file)], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout
+    assert "RDB looks OK" in result.stdout
+    assert f"{sum(len(keys) for keys in state.values())} keys read" in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu"])
+def test_ages_travel(tmp_path: Path, kind: Kind, policy: str) -> None:
+    """Idle time and frequency, there and back."""
+    word = ("IDLETIME", 4000) if policy.endswith("lru") else ("FREQ", 77)
+    options = {"maxmemory-policy": policy, "lfu-decay-time": "0"}
+    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    kinds: list[Kind] = [kind, "cachefleet", kind]
+    for i, folder in enumerate(folders):
+        if i:
+            folder.mkdir()
+            shutil.copy(folders[i - 1] / "dump.rdb", folder)
+        with Instance(kinds[i], directory=folder, options=options) as server, server.connect() as connection:
+            if i == 0:
+                connection.call("SET", "k", "v")
+                payload = connection.call("DUMP", "k")
+                assert connection.call("RESTORE", "k", 0, payload, "REPLACE", *word) == "OK"
+            age = connection.call("OBJECT", word[0], "k")
+            assert word[1] <= age <= word[1] + 60, f"on {kinds[i]}"
+            assert connection.call("SAVE") == "OK"
+
+
+def test_expired_keys_are_left_out(tmp_path: Path) -> None:
+    with Instance("valkey", directory=tmp_path / "theirs", options={"enable-debug-command": "yes"}) as server:
+        with server.connect() as connection:
+            connection.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+            connection.call("SET", "k", "v")
+            connection.call("SET", "old", "v", "PXAT", int(time.time() * 1000) + 1)
+            assert connection.call("SAVE") == "OK"
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    shutil.copy(tmp_path / "theirs" / "dump.rdb", folder)
+    with Instance(directory=folder) as server:
+        assert server.call("KEYS", "*") == [b"k"]
+        info = server.info("persistence")
+        assert (info["rdb_last_load_keys_loaded"], info["rdb_last_load_keys_expired"]) == ("1", "1")
+        assert info["rdb_changes_since_last_save"] == "0"
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+def test_other_types_stop_the_start(tmp_path: Path, kind: Kind) -> None:
+    with Instance(kind, directory=tmp_path / "theirs") as server, server.connect() as connection:
+        connection.call("SET", "k", "v")
+        connection.call("RPUSH", "l", "v")
+        assert connection.call("SAVE") == "OK"
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    shutil.copy(tmp_path / "theirs" / "dump.rdb", folder)
+    server = Instance(directory=folder)
+    server.spawn()
+    assert server.wait_exit() == 1
+    assert "type list is not supported by this version" in server.log_text()
+    assert (folder / "dump.rdb").read_bytes() == (tmp_path / "theirs" / "dump.rdb").read_bytes()

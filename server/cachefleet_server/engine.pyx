@@ -32,14 +32,14 @@ from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_MONITOR,
     CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, command_t, db_t, params_t, persist_t, stats_t)
-from cachefleet_server.core.entry cimport entry_memory, entry_t
+from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_memory
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
-from cachefleet_server.keyspace.db cimport db_find, dbs_free, dbs_new
+from cachefleet_server.keyspace.db cimport db_find, dbs_free, dbs_new, entry_usage
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
 from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new
 from cachefleet_server.reactor.dispatch cimport call
@@ -279,7 +279,7 @@ cdef class Engine:
     def memory_usage(self, int db, bytes key, size_t samples):
         cdef db_t* d = &self.ptr.dbs[db]
         cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &self.ptr.seed))
-        return entry_memory(entry) if entry != NULL else None  # collections will use `samples`
+        return entry_usage(self.ptr, entry, samples) if entry != NULL else None
 
     def table_memory(self):
         cdef int i

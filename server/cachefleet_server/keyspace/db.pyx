@@ -10,7 +10,7 @@ Empty databases cost two table headers each: a table has no buckets before its f
 from cachefleet_server.core.engine cimport CLIENT_IMPORT_SOURCE
 from cachefleet_server.core.entry cimport (
     E_EXPIRE, ENC_EMBSTR, entry_check, entry_dup_string, entry_encoding, entry_expire, entry_key, entry_key_of,
-    entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob,
+    entry_memory, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob,
     entry_set_bytes, entry_set_encoding, entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
 from cachefleet_server.ds.hashtable cimport (
     HT_SLOTS, hashtable_t, ht_bucket_t, ht_check, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
@@ -340,6 +340,14 @@ cdef void dbs_cron(engine_t* e) noexcept nogil:
     for i in range(e.db_count):
         if not _rehash(e.dbs[i].keys, until_us) or not _rehash(e.dbs[i].expires, until_us):
             return
+
+
+cdef size_t entry_usage(const engine_t* e, const entry_t* entry, size_t samples) noexcept nogil:
+    cdef int type = entry_type(entry)
+    cdef size_t n = entry_memory(entry)
+    if type != OBJ_STRING:
+        n += e.types[type].memory_fn(entry_encoding(entry), entry_payload(entry)[0], samples)
+    return n
 
 
 # ---- check -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from cachefleet_server.keyspace._testing import Keyspace
+
+pytestmark = pytest.mark.unit
 
 
 def test_a_wait_without_deadline_lasts_until_woken() -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from cachefleet_server.keyspace._testing import Keyspace, Snapshot
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+pytestmark = pytest.mark.unit
 
 DATABASES = 3
 EMBSTR_MAX = 128

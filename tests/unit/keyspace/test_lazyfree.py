@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cachefleet_server.keyspace._testing import Keyspace
 
+pytestmark = pytest.mark.unit
+
 EFFORT = 64  # LAZYFREE_EFFORT
 
 

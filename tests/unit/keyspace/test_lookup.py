@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from cachefleet_server.keyspace._testing import Keyspace
 
+pytestmark = pytest.mark.unit
+
 NOTOUCH, NOSTATS, NOEXPIRE, WRITE = 1, 2, 4, 8
 
 

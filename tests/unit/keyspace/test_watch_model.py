@@ -6,10 +6,13 @@ are those of Valkey: an expired key counts as absent, so its deletion is no chan
 
 from __future__ import annotations
 
+import pytest
 from cachefleet_server.keyspace._testing import Keyspace
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+pytestmark = pytest.mark.unit
 
 DATABASES = 3
 CLIENTS = 4

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# The README's two commands on a new Debian: a root made by debootstrap that has Python, a C compiler and make, and
+# nothing of this machine but its settings for package mirrors (apt, pip, certificates).
+#
+#   tests/e2e/fresh_root.sh [folder]        needs root and debootstrap; the root is kept in the folder if one is given
+#
+# Each command is run as a newcomer would: when it names an apt-get line, that line is run, and the command again.
+set -euo pipefail
+source=$(cd "$(dirname "$0")/../.." && pwd)
+suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
+port=${PORT:-16379}
+keep=${1:-}
+root=${keep:-$(mktemp -d /tmp/fresh-root.XXXXXX)}
+server=
+
+say() { printf '\n--- %s\n' "$*"; }
+inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${settings[@]}" \
+  bash -c "cd /src && $*"; }
+
+finish() {
+  [ -z "$server" ] || kill "$server" 2>/dev/null || true
+  for mount in dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
+  [ -n "$keep" ] || rm -rf "$root"
+}
+trap finish EXIT
+
+if [ ! -e "$root/etc/debian_version" ]; then
+  say "debootstrap $suite"
+  debootstrap --variant=minbase --include=python3,gcc,make,ca-certificates "$suite" "$root" >"$root.log" 2>&1 ||
+    { tail -20 "$root.log"; exit 1; }
+fi
+for mount in proc sys dev dev/shm; do mount --bind "/$mount" "$root/$mount"; done
+
+say "mirror settings of this machine"
+settings=()
+for name in PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_DEFAULT_TIMEOUT; do
+  [ -z "${!name:-}" ] || settings+=("$name=${!name}")
+done
+for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/apt/apt.conf.d /etc/apt/sources.list /etc/apt/sources.list.d \
+  /etc/ssl/certs /usr/local/share/ca-certificates; do
+  [ ! -e "$file" ] || { mkdir -p "$root$(dirname "$file")"; cp -rLT "$file" "$root$file"; }
+done
+[ -z "${SSL_CERT_FILE:-}" ] || { mkdir -p "$root$(dirname "$SSL_CERT_FILE")"; cp -L "$SSL_CERT_FILE" "$root$SSL_CERT_FILE"; }
+printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod +x "$root/usr/sbin/policy-rc.d"
+
+say "the project, as committed"
+rm -rf "$root/src" && mkdir -p "$root/src"
+git -C "$source" archive HEAD | tar -x -C "$root/src"
+
+# Runs a command; if it ends by naming an apt-get line, runs that line (once) and the command again.
+as_newcomer() {
+  local log=$root/tmp/newcomer.log line
+  if inside "$1" 2>&1 | tee "$log"; then return 0; fi
+  line=$(grep -oE 'apt-get install -y .*' "$log" | tail -1)
+  [ -n "$line" ] || return 1
+  say "$line"
+  inside "apt-get update -qq && $line -qq >/dev/null"
+  inside "$1"
+}
+
+say "make run"
+as_newcomer "make check-build"
+inside "exec make run PORT=$port METRICS_PORT=$((port + 1))" >"$root/tmp/run.log" 2>&1 &
+server=$!
+for _ in $(seq 1800); do
+  if inside 'exec 3<>/dev/tcp/127.0.0.1/'"$port"' && printf "SET k v\r\nGET k\r\n" >&3 && head -c 12 <&3' 2>/dev/null |
+    grep -q v; then answered=yes; break; fi
+  kill -0 "$server" 2>/dev/null || break
+  sleep 1
+done
+cat "$root/tmp/run.log"
+[ "${answered:-}" = yes ] || { say "make run did not answer"; exit 1; }
+inside "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:$((port + 1))/readyz\").status)'"
+inside 'exec 3<>/dev/tcp/127.0.0.1/'"$port"' && printf "SHUTDOWN\r\n" >&3'
+wait "$server"
+server=
+
+say "make test"
+as_newcomer "make test"
+say "both commands work on a new Debian ($suite)"

@@ -36,11 +36,14 @@ settings=()
 for name in PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_DEFAULT_TIMEOUT; do
   [ -z "${!name:-}" ] || settings+=("$name=${!name}")
 done
-for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/apt/apt.conf.d /etc/apt/sources.list /etc/apt/sources.list.d \
-  /etc/ssl/certs /usr/local/share/ca-certificates; do
-  [ ! -e "$file" ] || { mkdir -p "$root$(dirname "$file")"; cp -rLT "$file" "$root$file"; }
+bundle=/etc/ssl/certs/ca-certificates.crt
+for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/apt/apt.conf.d /etc/apt/sources.list \
+  /etc/apt/sources.list.d "$bundle" "${SSL_CERT_FILE:-$bundle}"; do
+  [ -e "$file" ] || continue
+  rm -rf "${root:?}$file"  # what lies there may be a link that leads out of the root
+  mkdir -p "$root$(dirname "$file")"
+  cp -rL "$file" "$root$file"
 done
-[ -z "${SSL_CERT_FILE:-}" ] || { mkdir -p "$root$(dirname "$SSL_CERT_FILE")"; cp -L "$SSL_CERT_FILE" "$root$SSL_CERT_FILE"; }
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod +x "$root/usr/sbin/policy-rc.d"
 
 say "the project, as committed"

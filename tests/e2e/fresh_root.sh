@@ -19,7 +19,7 @@ inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sb
 
 finish() {
   [ -z "$server" ] || kill "$server" 2>/dev/null || true
-  for mount in dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
+  for mount in dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
   [ -n "$keep" ] || rm -rf "$root"
 }
 trap finish EXIT
@@ -29,7 +29,7 @@ if [ ! -e "$root/etc/debian_version" ]; then
   debootstrap --variant=minbase --include=python3,gcc,make,ca-certificates "$suite" "$root" >"$root.log" 2>&1 ||
     { tail -20 "$root.log"; exit 1; }
 fi
-for mount in proc sys dev dev/shm; do mount --bind "/$mount" "$root/$mount"; done
+for mount in proc sys dev dev/shm dev/pts; do mount --bind "/$mount" "$root/$mount"; done
 
 say "mirror settings of this machine"
 settings=()
@@ -37,6 +37,7 @@ for name in PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE http_proxy https_proxy no_
   [ -z "${!name:-}" ] || settings+=("$name=${!name}")
 done
 bundle=/etc/ssl/certs/ca-certificates.crt
+rm -f "$root/etc/apt/sources.list"
 for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/apt/apt.conf.d /etc/apt/sources.list \
   /etc/apt/sources.list.d "$bundle" "${SSL_CERT_FILE:-$bundle}"; do
   [ -e "$file" ] || continue
@@ -57,7 +58,7 @@ as_newcomer() {
   line=$(grep -oE 'apt-get install -y .*' "$log" | tail -1)
   [ -n "$line" ] || return 1
   say "$line"
-  inside "apt-get update -qq && $line -qq >/dev/null"
+  inside "apt-get update -qq && DEBIAN_FRONTEND=noninteractive $line -qq >/dev/null"
   inside "$1"
 }
 

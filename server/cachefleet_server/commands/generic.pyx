@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport POLICY_LFU, arg_t, client_t, db_t, engine_t
 from cachefleet_server.core.entry cimport (
-    entry_encoding_name, entry_expire, entry_key, entry_rename, entry_t, entry_type)
+    OBJ_STRING, entry_encoding_name, entry_expire, entry_key, entry_rename, entry_t, entry_type)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX, ERR_NO_KEY, ERR_SAME_OBJECT
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_ok, reply_simple,
@@ -475,6 +475,7 @@ cdef int _register_databases(engine_t* e) except -1:
 
 cdef int register_generic(engine_t* e) except -1:
     """Adds this family's rows to the engine's command table."""
+    e.types[OBJ_STRING].name = b"string"  # all that a string needs of type_ops_t; collections plug in the rest
     _register_keys(e)
     _register_object(e)
     return _register_databases(e)

@@ -31,7 +31,7 @@ from cachefleet_server.core.entry cimport (
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_holds, ht_len, ht_random, ht_sample, rng_next)
-from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_prefetch
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.keyspace.db cimport NOTIFY_EVICTED, db_unlink, notify, signal_modified
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
@@ -175,9 +175,7 @@ cdef bint _pool_fill(engine_t* e) noexcept nogil:
             continue
         any = True
         n = ht_sample(table, samples, want, &e.rng)
-        for k in range(n):
-            cf_prefetch(samples[k])
-        for k in range(n):
+        for k in range(n):  # ht_sample has prefetched them
             _pool_insert(e, <entry_t*>samples[k], _rank(e, <entry_t*>samples[k]), dbid)
     return any
 

@@ -39,14 +39,12 @@ cdef extern from * nogil:
         "that may modify the data set are disabled, because this instance is configured to report errors during " \
         "writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Valkey logs for " \
         "details about the RDB error."
-    #define ERR_NO_MULTI "ERR Command not allowed inside a transaction"
     #define ERR_DEBUG_REFUSED \
         "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from " \
         "a local connection, otherwise you need to set this option in the configuration file, and then restart the " \
         "server."
     """
     const char* ERR_MISCONF_RDB
-    const char* ERR_NO_MULTI
 
 cdef enum:
     SHOWN_MAX = 128  # bytes of a client's own words in an error
@@ -173,13 +171,15 @@ cdef bint _memory_allows(client_t* c) noexcept nogil:
 
 
 cdef bint _allowed(client_t* c) noexcept nogil:
+    cdef char text[160]
     cdef engine_t* e = c.engine
     cdef uint64_t flags = c.cmd.flags
     if cf_unlikely(not c.flags & CLIENT_AUTHENTICATED) and not flags & CMD_NO_AUTH:
         _refuse(c, ERR_NOAUTH)
         return False
     if c.flags & CLIENT_MULTI and flags & CMD_NO_MULTI:
-        _refuse(c, ERR_NO_MULTI)
+        snprintf(text, sizeof(text), b"ERR Command '%s' not allowed inside a transaction", c.cmd.name)
+        _refuse(c, text)
         return False
     if e.params.maxmemory and not e.persist.loading and not _memory_allows(c):
         return False

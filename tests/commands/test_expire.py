@@ -198,18 +198,28 @@ def test_a_million_short_lived_keys(servers: Pool) -> None:
         full = int(server.info("memory")["used_memory"])
         assert client.call("DBSIZE") == count, "the filling took too long for this test"
         assert full > empty + 60 * count
+        quiet = _Pinger(server)
+        quiet.start()
         while time.time() * 1000 < deadline_ms:
-            time.sleep(min(0.5, max(0.0, deadline_ms / 1000 - time.time())))  # a date, not a condition
+            time.sleep(max(0.0, deadline_ms / 1000 - time.time()))  # a date, not a condition
+        usual = quiet.finish()
         pinger = _Pinger(server)
         pinger.start()
         assert_eventually(lambda: client.call("DBSIZE") == 0, deadline_s=15, pause_s=0.05)
         lag_s = time.time() - (deadline_ms + 4000) / 1000
         times = pinger.finish()
         assert_eventually(lambda: int(server.info("memory")["used_memory"]) < empty + (full - empty) // 20)
-        p99 = times[len(times) * 99 // 100]
-        print(f"gone {lag_s:.2f} s after the last one expired; PING p99 {p99:.2f} ms, max {times[-1]:.2f} ms")
+        info = server.info("stats")
+        slices = int(info["expired_time_cap_reached_count"])
+        slice_ms = int(info["expire_cycle_cpu_milliseconds"]) / max(slices, 1)
+        print(f"gone {lag_s:.2f} s after the last one expired; {slices} slices of {slice_ms:.2f} ms; PING in ms:")
+        for name, all_ in (("before", usual), ("meanwhile", times)):
+            marks = {mark: all_[int(len(all_) * mark / 100)] for mark in (50, 90, 99)}
+            print(f"  {name}: {marks}, max {all_[-1]:.2f}")
         assert lag_s < 2
-        assert p99 < 5  # slices are 1 ms; the rest is a machine shared with others
+        assert slice_ms < 2
+        # What the machine itself does to PING is in `usual`.
+        assert times[len(times) * 9 // 10] < usual[len(usual) * 9 // 10] + 3
 
 
 def test_errors_do_not_set_anything(pair: Pair) -> None:

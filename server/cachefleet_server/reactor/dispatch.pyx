@@ -162,9 +162,7 @@ cdef bint _memory_allows(client_t* c) noexcept nogil:
     cdef bint full = evict_perform(c.engine) == EVICT_FAIL
     if c.cmd == c.engine.exec_command:
         flags |= multi_cmd_flags(c)
-    elif c.flags & CLIENT_MULTI:
-        flags |= CMD_DENYOOM  # queueing takes memory, whatever the command
-    if full and flags & CMD_DENYOOM and c.cmd != c.engine.discard_command:
+    if full and flags & CMD_DENYOOM:
         _refuse(c, ERR_OOM)
         return False
     return True

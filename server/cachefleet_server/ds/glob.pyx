@@ -4,11 +4,11 @@ Only the last star matters: what an earlier star took can never need to change o
 reached. So a mismatch steps back to the last star, which takes one more byte; O(pattern * text).
 
 Corner cases that clients see: a class without "]" ends with the pattern; "[^" alone matches any byte; a
-backslash at the end of the pattern is a byte like any other; a range may be written backwards; an empty
-text matches only an empty pattern.
+backslash at the end of the pattern is a byte like any other; a range may be written backwards, and bytes
+from 0x80 on are below 0x00 in it; an empty text matches only an empty pattern.
 """
 
-cdef inline unsigned char _fold(char c, bint nocase) noexcept nogil:
+cdef inline signed char _fold(char c, bint nocase) noexcept nogil:
     return c + 32 if nocase and c"A" <= c <= c"Z" else c
 
 
@@ -17,8 +17,8 @@ cdef size_t _class(const char* p, size_t n, char c, bint nocase, bint* matched) 
     cdef size_t i = 0
     cdef bint negate = n > 0 and p[0] == c"^"
     cdef bint found = False
-    cdef unsigned char low, high
-    cdef unsigned char folded = _fold(c, nocase)
+    cdef signed char low, high
+    cdef signed char folded = _fold(c, nocase)
     i += negate
     while i < n and p[i] != c"]":
         if p[i] == c"\\" and i + 1 < n:

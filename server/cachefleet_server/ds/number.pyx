@@ -10,7 +10,7 @@ Doubles are read by the exact short cut (a mantissa below 2^53 and a power of te
 doubles, and one operation rounds once), else by the C library, which rounds correctly.
 """
 
-from libc.errno cimport ERANGE, errno
+from libc cimport errno
 from libc.math cimport HUGE_VAL, isinf, isnan
 from libc.stdint cimport INT64_MAX, UINT64_MAX, uint8_t
 from libc.stdio cimport snprintf
@@ -21,12 +21,9 @@ from cachefleet_server.ds.intrin cimport cf_clz64, cf_mul128_high_rounded
 
 cdef extern from *:
     """
-    #include <errno.h>
     #include <langinfo.h>
     #include <locale.h>
     #include <stdlib.h>
-
-    static inline void cf_errno_clear(void) { errno = 0; }  /* in Cython, assigning errno makes a local variable */
 
     static const char cf_digit_pairs[201] =
         "0001020304050607080910111213141516171819" "2021222324252627282930313233343536373839"
@@ -65,7 +62,6 @@ cdef extern from *:
     const double* cf_exact_tens
     const uint64_t* cf_cached_tens
     long double strtold(const char* p, char** end) nogil
-    void cf_errno_clear() nogil
 
     ctypedef void* locale_t
     int LC_ALL_MASK
@@ -299,11 +295,11 @@ cdef bint chars_to_longdouble(const char* p, size_t n, long double* out) noexcep
     memcpy(buf, p, n)
     buf[n] = 0
     locale = _radix_point()
-    cf_errno_clear()
+    errno.errno = 0
     v = strtold(buf, &end)
-    error = errno
+    error = errno.errno
     _radix_restore(locale)
-    if end != &buf[n] or v != v or (error == ERANGE and (v == 0 or v == HUGE_VAL or v == -HUGE_VAL)):
+    if end != &buf[n] or v != v or (error == errno.ERANGE and (v == 0 or v == HUGE_VAL or v == -HUGE_VAL)):
         return False
     out[0] = v
     return True

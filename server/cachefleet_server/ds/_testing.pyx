@@ -3,8 +3,9 @@
 Every class has `check()`, which raises AssertionError with the number of the broken invariant.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cachefleet_server.ds.checksum cimport (
     crc64, sha1_final, sha1_init, sha1_t, sha1_update, xxh3_64
@@ -12,7 +13,8 @@ from cachefleet_server.ds.checksum cimport (
 from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
 from cachefleet_server.ds.hashtable cimport *
-from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t
+from cachefleet_server.ds.intrin cimport cf_thread_ns
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport *
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zmalloc
@@ -70,6 +72,7 @@ cdef void _remove_some(void* ctx, void* element) noexcept with gil:
         table.insert(key, value)
 
 
+@cython.final
 cdef class HashTable:
     cdef heap_t* heap
     cdef hash_seed_t seed
@@ -204,7 +207,7 @@ cdef class HashTable:
 
     @property
     def children(self):
-        return self.t.children[0] + self.t.children[1]
+        return self.t.pools[0].used + self.t.pools[1].used
 
     @property
     def rehashing(self):
@@ -219,82 +222,138 @@ cdef class HashTable:
         return self.t.stale_versions
 
 
-def bench_hashtable(size_t n, int batch):
-    """ns per operation over n random 16-byte keys: a dict of phase -> ns. batch > 0: lookups in batches, with prefetch."""
-    cdef heap_t* heap = heap_new()
+@cython.final
+cdef class HashTableBench:
+    """n elements with 16-byte keys; each phase returns ns of CPU per operation."""
+    cdef heap_t* heap
     cdef hash_seed_t seed
-    cdef uint64_t rng = 42
-    cdef char key[16]
-    cdef uint64_t keys[64]
-    cdef uint64_t hashes[64]
-    cdef size_t i, j, step
-    cdef int64_t t0, worst_us, now, before
-    cdef uint64_t sum = 0
     cdef hashtable_t* t
-    cdef item_t* item
-    cdef void** slot
-    cdef item_t** items = <item_t**>zmalloc(heap, n * sizeof(void*))
-    result = {}
-    seed.a = 0x1234567
-    seed.b = 0x89abcdef
-    t = ht_new(heap, _item_key, &seed)
-    memcpy(key, b"key:0000", 8)
-    for i in range(n):
-        memcpy(key + 8, &i, 8)
-        items[i] = _item_new(heap, key, 16, i)
-    with nogil:
-        t0 = cf_monotonic_us()
-        before = t0
-        worst_us = 0
+    cdef item_t** items
+    cdef size_t n
+    cdef uint64_t rng
+
+    def __cinit__(self, size_t n):
+        cdef char key[16]
+        cdef size_t i, j
+        self.n = n
+        self.rng = 42
+        self.heap = heap_new()
+        self.seed.a = 0x1234567
+        self.seed.b = 0x89abcdef
+        self.t = ht_new(self.heap, _item_key, &self.seed)
+        self.items = <item_t**>zmalloc(self.heap, n * sizeof(void*))
+        memcpy(key, b"benchkey", 8)
         for i in range(n):
-            ht_insert(t, items[i], hash_bytes(&items[i].key[0], 16, &seed))
-            if i % 64 == 0:
-                now = cf_monotonic_us()
-                worst_us = max(worst_us, now - before)
-                before = now
-        t0 = cf_monotonic_us() - t0
-    result["insert"] = t0 * 1000 / n
-    result["insert_worst_64_us"] = worst_us
-    result["bytes_per_element"] = ht_memory(t) / n
-    result["children_per_bucket"] = (t.children[0] + t.children[1]) / (ht_slots(t) / 7)
-    step = batch if batch else 1
-    with nogil:
-        t0 = cf_monotonic_us()
-        for i in range(n // step):
-            for j in range(step):
-                keys[j] = rng_next(&rng) % n
-                memcpy(key + 8, &keys[j], 8)
-                hashes[j] = hash_bytes(key, 16, &seed)
-                if batch:
-                    ht_prefetch_bucket(t, hashes[j])
-            if batch:
+            memcpy(key + 8, &i, 8)
+            self.items[i] = _item_new(self.heap, key, 16, i)
+        for i in range(n - 1, 0, -1):  # no phase meets them in the order of their addresses
+            j = rng_next(&self.rng) % (i + 1)
+            self.items[i], self.items[j] = self.items[j], self.items[i]
+
+    def __dealloc__(self):
+        ht_free(self.t, NULL, NULL)
+        for i in range(self.n):
+            zfree(self.heap, self.items[i])
+        zfree(self.heap, self.items)
+        heap_free(self.heap)
+
+    cdef inline uint64_t _hash(self, const item_t* item) noexcept nogil:
+        return hash_bytes(&item.key[0], item.klen, &self.seed)
+
+    def insert(self):
+        """Also the longest time that a run of 64 insertions took, in us."""
+        cdef int64_t start, now, before
+        cdef int64_t worst = 0
+        cdef size_t i
+        with nogil:
+            start = cf_thread_ns()
+            before = start
+            for i in range(self.n):
+                ht_insert(self.t, self.items[i], self._hash(self.items[i]))
+                if i & 63 == 63:
+                    now = cf_thread_ns()
+                    worst = max(worst, now - before)
+                    before = now
+            now = cf_thread_ns()
+        return (now - start) / self.n, worst / 1000
+
+    def find(self, int batch):
+        """Random keys that exist; batch > 0: so many at a time with both prefetch passes, as the reactor does."""
+        cdef uint64_t hashes[64]
+        cdef item_t* wanted[64]
+        cdef int64_t start, now
+        cdef size_t _round
+        cdef size_t wrong = 0
+        cdef int j
+        cdef int step = batch if batch else 1
+        with nogil:
+            start = cf_thread_ns()
+            for _round in range(self.n // step):
                 for j in range(step):
-                    ht_prefetch_element(t, hashes[j])
-            for j in range(step):
-                memcpy(key + 8, &keys[j], 8)
-                slot = ht_find(t, key, 16, hashes[j])
-                sum += (<item_t*>slot[0]).value
-        t0 = cf_monotonic_us() - t0
-    result["find"] = t0 * 1000 / n
-    result["sum"] = sum
-    with nogil:
-        t0 = cf_monotonic_us()
-        for i in range(100000):
-            ht_random(t, &rng)
-        t0 = cf_monotonic_us() - t0
-    result["random"] = t0 / 100
-    with nogil:
-        t0 = cf_monotonic_us()
-        for i in range(n):
-            # A permutation: the multiplier is odd and n is even, so take any order that touches memory at random.
-            j = (i * 1000003) % n
-            if items[j] != NULL:
-                item = <item_t*>ht_remove(t, &items[j].key[0], 16, hash_bytes(&items[j].key[0], 16, &seed))
-                items[j] = NULL
-        t0 = cf_monotonic_us() - t0
-    result["remove"] = t0 * 1000 / n
-    result["left"] = ht_len(t)
-    return result
+                    wanted[j] = self.items[rng_next(&self.rng) % self.n]
+                    hashes[j] = self._hash(wanted[j])
+                    if batch:
+                        ht_prefetch_bucket(self.t, hashes[j])
+                if batch:
+                    for j in range(step):
+                        ht_prefetch_element(self.t, hashes[j])
+                for j in range(step):
+                    if ht_find(self.t, &wanted[j].key[0], 16, hashes[j])[0] != wanted[j]:
+                        wrong += 1
+            now = cf_thread_ns()
+        assert not wrong
+        return (now - start) / self.n
+
+    def missing(self):
+        """Keys that do not exist."""
+        cdef char key[16]
+        cdef int64_t start, now
+        cdef uint64_t value
+        cdef size_t _round
+        cdef size_t wrong = 0
+        with nogil:
+            memset(key, 0, 16)
+            start = cf_thread_ns()
+            for _round in range(self.n):
+                value = rng_next(&self.rng)
+                memcpy(key + 8, &value, 8)
+                if ht_find(self.t, key, 16, hash_bytes(key, 16, &self.seed)) != NULL:
+                    wrong += 1
+            now = cf_thread_ns()
+        assert not wrong
+        return (now - start) / self.n
+
+    def random(self, size_t n):
+        cdef int64_t start = cf_thread_ns()
+        with nogil:
+            for _ in range(n):
+                ht_random(self.t, &self.rng)
+        return (cf_thread_ns() - start) / n
+
+    def sample(self, size_t n):
+        """n samples of 5."""
+        cdef void* out[5]
+        cdef int64_t start = cf_thread_ns()
+        with nogil:
+            for _ in range(n):
+                ht_sample(self.t, out, 5, &self.rng)
+        return (cf_thread_ns() - start) / n
+
+    def remove(self):
+        cdef int64_t start = cf_thread_ns()
+        cdef size_t i
+        with nogil:
+            for i in range(self.n):
+                ht_remove(self.t, &self.items[i].key[0], 16, self._hash(self.items[i]))
+        return (cf_thread_ns() - start) / self.n
+
+    @property
+    def bytes_per_element(self):
+        return ht_memory(self.t) / <double>self.n
+
+    @property
+    def overflow_per_bucket(self):
+        return (self.t.pools[0].used + self.t.pools[1].used) / (<double>ht_slots(self.t) / HT_SLOTS)
 
 
 # ---- algorithms ----------------------------------------------------------------------------------

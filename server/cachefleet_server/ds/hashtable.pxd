@@ -1,13 +1,7 @@
-"""Hash table of element pointers: 64-byte buckets, incremental resize, scan, sampling, freezing.
+"""Hash table of element pointers: chains of cache-line buckets, incremental resize, scan, sampling, freezing.
 
-    bucket (one cache line)
-    +------+--------------+------------------------------------------+
-    | meta | tags[7]      | slots[7]: element pointers               |
-    +------+--------------+------------------------------------------+
-    meta: bit 7 = slots[6] is a pointer to an overflow bucket, not an element (tags[6] is 0 then)
-          bits 0-2 = freeze version of the chain (kept in its head bucket only)
-    tag: 0 = empty slot; else the hash's top byte (0 becomes 1). A lookup compares the 7 tags at
-         once, so it touches an element only when 8 bits of its hash agree.
+A chain is a 64-byte bucket of 7 tags and slots and its overflow buckets (bucket.pxd). A lookup compares the
+7 tags at once, so it touches an element only when 8 bits of its hash agree.
 
 Two tables while a resize is under way (`rehash_index` >= 0): each mutation moves one bucket of
 table 0. An element lies in table 1 exactly when its bucket of table 0 has been moved, so a lookup
@@ -26,31 +20,15 @@ Cost: find, insert, remove O(1) expected; random O(1) expected; check O(n).
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
-from cachefleet_server.ds.intrin cimport (
-    cf_ctz64, cf_equal, cf_load64, cf_match_bytes, cf_prefetch, cf_unlikely
+from cachefleet_server.ds.bucket cimport (
+    HT_CHILD, HT_SLOTS, HT_VERSION, bucket_matches, bucket_next, ht_bucket_each, ht_bucket_t, ht_each_fn, ht_pool_t
 )
+from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
+from cachefleet_server.ds.intrin cimport cf_ctz64, cf_equal, cf_prefetch, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_t
 
-cdef enum:
-    HT_SLOTS = 7
-    HT_CHILD = 0x80  # meta: slots[6] is the overflow bucket
-    HT_VERSION = 0x07  # meta: freeze version
-
-cdef struct ht_bucket_t:
-    uint8_t meta
-    uint8_t tags[7]
-    void* slots[7]
-
 ctypedef const char* (*ht_key_fn)(const void* element, size_t* len) noexcept nogil
-ctypedef void (*ht_each_fn)(void* ctx, void* element) noexcept nogil
 ctypedef void (*ht_freeze_fn)(void* ctx, hashtable_t* t, ht_bucket_t* head) noexcept nogil
-
-cdef struct ht_pool_t:  # overflow buckets of one table; given back as a whole with it
-    ht_bucket_t* free  # linked by slots[0]
-    ht_bucket_t* fresh  # never used ones of the newest slab
-    size_t fresh_count
-    void* slabs  # linked by their first word
 
 cdef struct hashtable_t:
     heap_t* heap
@@ -61,7 +39,6 @@ cdef struct hashtable_t:
     int64_t rehash_index  # next bucket of table 0 to move, or -1
     ht_freeze_fn freeze_fn  # NULL when no frozen iteration is under way
     size_t used[2]  # elements
-    size_t children[2]  # overflow buckets
     int resize_paused  # > 0: no resize begins, no rehash step runs, no chain is compacted (inside a scan)
     uint8_t version  # freeze version, 0..7
     uint8_t stale_versions  # how many older versions chains may still carry: freezes that ended early
@@ -69,15 +46,13 @@ cdef struct hashtable_t:
     void* freeze_ctx
     uint64_t freeze_next[2]  # the frozen iteration's place in each table
     size_t array_bytes  # what the arrays count for in heap.used: buckets not moved yet, or moved into
-    ht_pool_t pools[2]
+    ht_pool_t pools[2]  # overflow buckets
 
 cdef hashtable_t* ht_new(heap_t* heap, ht_key_fn key_of, const hash_seed_t* seed) noexcept nogil
     # Owns no buckets before the first insert.
 cdef void ht_free(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil
     # free_element may be NULL. The table must not be frozen: its owner ends the freeze (or hands the table
     # over to whoever iterates) before. NULL is fine.
-cdef void ht_free_remote(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil
-    # The same on a helper thread (accounting by zfree_remote). The engine's thread no longer touches the table.
 
 cdef inline size_t ht_len(const hashtable_t* t) noexcept nogil:
     return t.used[0] + t.used[1]
@@ -96,10 +71,6 @@ cdef inline ht_bucket_t* ht_head(const hashtable_t* t, uint64_t hash) noexcept n
         return t.tables[1] + (hash & t.masks[1])
     return t.tables[0] + i
 
-cdef inline uint64_t ht_matches(const ht_bucket_t* b, uint8_t tag) noexcept nogil:
-    """Bit 8 * i + 7 is set when tags[i] == tag (the low byte of the loaded word is meta)."""
-    return cf_match_bytes(cf_load64(b), tag) >> 8
-
 # Lookup. `hash` is always hash_bytes(key) with the table's seed.
 cdef void** ht_find_overflow(hashtable_t* t, ht_bucket_t* head, const char* key, size_t n, uint64_t hash) noexcept nogil
 
@@ -115,7 +86,7 @@ cdef inline void** ht_find(hashtable_t* t, const char* key, size_t n, uint64_t h
     cdef const char* found
     if b == NULL:
         return NULL
-    m = ht_matches(b, ht_tag(hash))
+    m = bucket_matches(b, ht_tag(hash))
     while m:
         i = cf_ctz64(m) >> 3
         found = t.key_of(b.slots[i], &len)
@@ -136,7 +107,7 @@ cdef inline void ht_prefetch_element(hashtable_t* t, uint64_t hash) noexcept nog
     cdef char* element
     if b == NULL:
         return
-    m = ht_matches(b, ht_tag(hash))
+    m = bucket_matches(b, ht_tag(hash))
     if m:
         element = <char*>b.slots[cf_ctz64(m) >> 3]
         cf_prefetch(element)
@@ -144,16 +115,19 @@ cdef inline void ht_prefetch_element(hashtable_t* t, uint64_t hash) noexcept nog
     elif b.meta & HT_CHILD:
         cf_prefetch(b.slots[HT_SLOTS - 1])
 
-cdef inline bint ht_holds(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
-    """Whether this very pointer is stored under this hash. Never follows it: it may dangle."""
+cdef inline void** ht_find_pointer(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
+    """The slot that holds this very pointer under this hash, or NULL. Never follows it: it may dangle."""
     cdef ht_bucket_t* b = ht_head(t, hash)
     cdef int i
     while b != NULL:
         for i in range(HT_SLOTS):
             if b.tags[i] and b.slots[i] == element:
-                return True
-        b = <ht_bucket_t*>b.slots[HT_SLOTS - 1] if b.meta & HT_CHILD else NULL
-    return False
+                return &b.slots[i]
+        b = bucket_next(b)
+    return NULL
+
+cdef inline bint ht_holds(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
+    return ht_find_pointer(t, element, hash) != NULL
 
 # Mutation.
 cdef void ht_insert(hashtable_t* t, void* element, uint64_t hash) noexcept nogil  # key must be absent
@@ -190,7 +164,7 @@ cdef void* ht_random(hashtable_t* t, uint64_t* rng) noexcept nogil  # fair; NULL
 cdef size_t ht_sample(hashtable_t* t, void** out, size_t n, uint64_t* rng) noexcept nogil
     # Up to n different elements from neighbouring buckets, fast and not fair: for eviction. At least one unless
     # the table is empty. Prefetches the first line of each.
-cdef void ht_bucket_each(ht_bucket_t* head, ht_each_fn fn, void* ctx) noexcept nogil  # elements of one chain
+# ht_bucket_each (bucket.pxd) walks the elements of one chain, for freeze_fn.
 
 # Frozen iteration. One at a time a table.
 cdef void ht_freeze_begin(hashtable_t* t, ht_freeze_fn fn, void* ctx) noexcept nogil

@@ -66,6 +66,13 @@ static inline int64_t cf_monotonic_us(void) {
     return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+/* CPU time of the calling thread: for benchmarks on a machine that others use too. */
+static inline int64_t cf_thread_ns(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 /* Relaxed atomics: counters that a helper thread bumps and the engine's thread reads. */
 static inline void cf_atomic_add(size_t *p, size_t n) { __atomic_fetch_add(p, n, __ATOMIC_RELAXED); }
 static inline size_t cf_atomic_get(const size_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }

@@ -24,6 +24,7 @@ cdef extern from "intrin.h" nogil:
     uint64_t cf_cycles()
     int64_t cf_realtime_us()
     int64_t cf_monotonic_us()
+    int64_t cf_thread_ns()
     void cf_atomic_add(size_t* p, size_t n)
     size_t cf_atomic_get(const size_t* p)
     uint64_t cf_match_bytes(uint64_t word, uint8_t tag)

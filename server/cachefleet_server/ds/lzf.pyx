@@ -25,7 +25,9 @@ cdef inline uint32_t _triple(const uint8_t* p) noexcept nogil:
     return (<uint32_t>p[0] << 16) | (<uint32_t>p[1] << 8) | p[2]
 
 
-cdef inline uint8_t* _put_literals(const uint8_t* from_, const uint8_t* to, uint8_t* out, const uint8_t* limit) noexcept nogil:
+cdef inline uint8_t* _put_literals(
+    const uint8_t* from_, const uint8_t* to, uint8_t* out, const uint8_t* limit
+) noexcept nogil:
     """Writes the bytes [from_, to) as runs; NULL when they do not fit."""
     cdef size_t n
     while from_ < to:

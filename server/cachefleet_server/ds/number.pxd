@@ -27,4 +27,5 @@ cdef bint chars_to_longdouble(const char* p, size_t n, long double* out) noexcep
 cdef int double_to_chars(char* out, double v) noexcept nogil
     # As Valkey replies doubles, RESP2 and RESP3: an integer plain, else the digits that Grisu2 finds, which read back
     # as v. At most DOUBLE_CHARS_MAX.
-cdef int longdouble_to_chars(char* out, long double v) noexcept nogil  # INCRBYFLOAT's "human" form: %.17Lf, zeros trimmed
+cdef int longdouble_to_chars(char* out, long double v) noexcept nogil
+    # INCRBYFLOAT's "human" form: %.17Lf, zeros trimmed, "-0" as "0". NUMBER_CHARS_MAX.

@@ -64,8 +64,12 @@ cdef void* array_new(size_t n) noexcept nogil:
             munmap(p, skip)
             p = <char*>p + skip
         munmap(<char*>p + bytes, slack - skip)
-        madvise(p, bytes, MADV_HUGEPAGE)
     return p
+
+
+cdef void array_settle(void* p, size_t n) noexcept nogil:
+    if n >= ARRAY_DROP:
+        madvise(p, _map_bytes(n), MADV_HUGEPAGE)
 
 
 cdef void array_drop(void* p, size_t n, size_t offset) noexcept nogil:

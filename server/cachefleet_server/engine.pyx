@@ -182,7 +182,8 @@ cdef class Engine:
         limits = [slow_us * 1000] if slow_us >= 0 else []
         if latency_ms > 0:
             limits.append(latency_ms * 1_000_000)
-        self.ptr.slow_ns = min(limits) if limits else <uint64_t>-1
+        never = <uint64_t>-1
+        self.ptr.slow_ns = min(min(limits, default=never), never)
 
     def set_persist(self, str name, int64_t value):
         cdef persist_t* p = &self.ptr.persist

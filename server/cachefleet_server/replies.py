@@ -2,7 +2,7 @@
 
     None -> null          int -> integer      bool -> boolean       float -> double
     bytes -> bulk string  str -> bulk string (utf-8)                 list/tuple -> array
-    dict -> map           frozenset/set -> set (order of iteration)
+    dict -> map           frozenset/set/OrderedSet -> set
     Simple("OK") -> simple string   Error("ERR text") -> error   Verbatim("txt", text) -> verbatim
     BigNumber, Push as named; NULL_ARRAY -> "*-1"; NO_REPLY -> nothing is sent
 
@@ -42,6 +42,10 @@ class Verbatim:
 
 class Push(list[Any]):
     """RESP3 push message; an array in RESP2."""
+
+
+class OrderedSet(list[Any]):
+    """A set whose elements travel in this order; an array in RESP2."""
 
 
 class _Sentinel:

@@ -143,10 +143,9 @@ def test_wrong_shutdowns(client: Connection, arguments: list[str], reply: str) -
 
 
 def test_nothing_is_executed_after_shutdown(own: Instance) -> None:
-    own.options["appendonly"] = "yes"
     own.start()
     with own.connect() as c:
-        c.send(encode("SET", "before", "1") + encode("SHUTDOWN", "NOSAVE") + encode("SET", "after", "1"))
+        c.send(encode("SET", "before", "1") + encode("SHUTDOWN", "SAVE") + encode("SET", "after", "1"))
         assert c.read() == "OK"
         with pytest.raises(EOFError):
             c.read()

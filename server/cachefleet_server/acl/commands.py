@@ -10,7 +10,7 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError
-from cachefleet_server.replies import OK, Reply, Simple
+from cachefleet_server.replies import OK, OrderedSet, Reply, Simple
 from cachefleet_server.version import COMPATIBLE_NAME, COMPATIBLE_VERSION, REDIS_VERSION
 
 _WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled."
@@ -189,7 +189,7 @@ class AccessCommands:
             return None
         digest = self._users.password_digest()
         return {
-            "flags": frozenset(("on",) if digest else ("on", "nopass")),
+            "flags": OrderedSet(["on"] if digest else ["on", "nopass"]),
             "passwords": [digest] if digest else [],
             "commands": "+@all",
             "keys": "~*",

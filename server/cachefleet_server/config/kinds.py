@@ -185,7 +185,7 @@ class Bool(Kind):
 class Integer(Kind):
     low: int = 0
     high: int = INT_MAX
-    clamp_low: int = INT_MIN  # silently moved into the limits, as hz is
+    clamp_low: int = -LONG_MAX - 1  # silently moved into the limits, as hz is
     clamp_high: int = LONG_MAX
 
     def parse(self, words: Sequence[str], old: Any) -> int:
@@ -228,6 +228,7 @@ class Memory(Kind):
     low: int = 0
     high: int = LONG_MAX
     percent: bool = False
+    clamp_low: int = -1  # silently raised to this
 
     def parse(self, words: Sequence[str], old: Any) -> int:
         text = words[0]
@@ -241,8 +242,10 @@ class Memory(Kind):
             value = parse_integer(text)
         if value is None:
             raise ConfigError(f"argument must be a memory {'or percent ' if self.percent else ''}value")
+        if self.percent and value > self.high:
+            raise ConfigError("percentage argument must be less or equal to 100")  # Valkey reads it as negative
         _check_range(value, self.low, self.high)
-        return value
+        return max(value, self.clamp_low)
 
     def show(self, value: Any) -> str:
         return f"{-value}%" if self.percent and value < 0 else str(value)
@@ -350,6 +353,8 @@ class OutputLimits(Kind):
         return True
 
     def parse(self, words: Sequence[str], old: Any) -> tuple[tuple[int, int, int], ...]:
+        if list(words) == [""]:
+            return tuple(old)
         if len(words) % 4:
             raise ConfigError("Wrong number of arguments in buffer limit configuration.")
         limits: list[tuple[int, int, int]] = list(old or ((0, 0, 0),) * 3)

@@ -149,8 +149,6 @@ _NETWORK = (
     Param("bind-source-addr", Text(), ""),
     Param("port", _PORT, "6379"),
     Param("protected-mode", Bool(), "yes"),
-    Param("metrics-bind", Text(), "", immutable=True),
-    Param("metrics-port", _PORT, "0", immutable=True),
     Param("maxclients", Integer(1, UINT_MAX), "10000", engine="maxclients"),
     Param("max-new-connections-per-cycle", Integer(1, 1000), "10"),
     Param("max-new-tls-connections-per-cycle", Integer(1, 1000), "1"),
@@ -252,7 +250,7 @@ _REPLICATION = (
     Param("min-replicas-max-lag", _INT, "10", alias="min-slaves-max-lag"),
     Param("min-replicas-to-write", _INT, "0", alias="min-slaves-to-write", engine="min_replicas_to_write"),
     Param("propagation-error-behavior", Enum(("ignore", "panic", "panic-on-replicas")), "ignore"),
-    Param("repl-backlog-size", Memory(1), "10mb"),
+    Param("repl-backlog-size", Memory(1, clamp_low=16384), "10mb"),
     Param("repl-backlog-ttl", _LONG, "3600"),
     Param("repl-disable-tcp-nodelay", Bool(), "no"),
     Param("repl-diskless-load", Enum(("disabled", "on-empty-db", "swapdb", "flush-before-load")), "disabled"),
@@ -332,7 +330,11 @@ _TLS = (
     Param("rdma-rx-size", Integer(65536, 16777216), "1048576", immutable=True),
 )
 
-OURS: tuple[Param, ...] = ()  # parameters that Valkey does not have
+# Parameters that Valkey does not have.
+OURS: tuple[Param, ...] = (
+    Param("metrics-bind", Text(), "", immutable=True),
+    Param("metrics-port", _PORT, "0", immutable=True),
+)
 
 PARAMS: tuple[Param, ...] = (
     *OURS,

@@ -8,7 +8,7 @@ from cachefleet_server.resp.writer cimport (
     mark_t, out_array, out_bignum, out_bool, out_bulk, out_double, out_error, out_int, out_map, out_mark, out_null,
     out_null_array, out_push, out_raw, out_set, out_truncate, out_verbatim)
 
-from cachefleet_server.replies import NO_REPLY, NULL_ARRAY, BigNumber, Error, Push, Simple, Verbatim
+from cachefleet_server.replies import NO_REPLY, NULL_ARRAY, BigNumber, Error, OrderedSet, Push, Simple, Verbatim
 
 
 cdef bytes encode_text(object text):
@@ -75,7 +75,7 @@ cdef int encode_aggregate(out_t* o, int resp, object value) except -1:
         return 0
     if isinstance(value, Push):
         out_push(o, resp, len(value))
-    elif isinstance(value, (set, frozenset)):
+    elif isinstance(value, (set, frozenset, OrderedSet)):
         out_set(o, resp, len(value))
     else:
         out_array(o, len(value))

@@ -130,6 +130,10 @@ cdef inline bint _arity_fits(const command_t* cmd, int argc) noexcept nogil:
 
 cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
     cdef char text[160]
+    # Who has not authenticated is not told which commands exist.
+    if cf_unlikely(not c.flags & CLIENT_AUTHENTICATED) and (c.cmd == NULL or not c.cmd.flags & CMD_NO_AUTH):
+        _refuse(c, ERR_NOAUTH)
+        return False
     if cf_unlikely(c.cmd == NULL):
         multi_flag_error(c)
         _reply_unknown(c)
@@ -172,9 +176,6 @@ cdef bint _allowed(client_t* c) noexcept nogil:
     cdef char text[160]
     cdef engine_t* e = c.engine
     cdef uint64_t flags = c.cmd.flags
-    if cf_unlikely(not c.flags & CLIENT_AUTHENTICATED) and not flags & CMD_NO_AUTH:
-        _refuse(c, ERR_NOAUTH)
-        return False
     if c.flags & CLIENT_MULTI and flags & CMD_NO_MULTI:
         snprintf(text, sizeof(text), b"ERR Command '%s' not allowed inside a transaction", c.cmd.name)
         _refuse(c, text)

@@ -43,6 +43,15 @@ def same_in_any_order(ours: bytes, theirs: bytes) -> bool:
     return sorted(_flat(parse(ours)[0])) == sorted(_flat(parse(theirs)[0]))
 
 
+def same_pairs_in_any_order(ours: bytes, theirs: bytes) -> bool:
+    def pairs(raw: bytes) -> list[tuple[str, str]]:
+        value = parse(raw)[0]
+        flat = [x for pair in value.items() for x in pair] if isinstance(value, dict) else value
+        return sorted(zip(map(repr, flat[::2]), map(repr, flat[1::2]), strict=True))
+
+    return ours[:1] == theirs[:1] != b"-" and pairs(ours) == pairs(theirs)
+
+
 def _flat(value: Any) -> list[str]:
     return [x for item in value for x in _flat(item)] if isinstance(value, list) else [repr(value)]
 
@@ -66,6 +75,7 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(r"KEYS\b", "order of a hash table with a random seed", same_in_any_order),
     Explained(r"SCAN\b", "order of a hash table with a random seed", same_in_any_order),
     Explained(r"OBJECT (IDLETIME|FREQ)\b", "the access clock and a probabilistic counter", within(CLOCK_S)),
+    Explained(r"CONFIG GET\b", "order of a hash table with a random seed", same_pairs_in_any_order),
     Explained(r"HELLO\b", "server name, version and connection id", same_kind),
     Explained(r"COMMAND$", "which commands there are; COMMAND INFO is compared one by one", same_kind),
     Explained(r"INFO\b", "versions, ids, counters", same_kind),

@@ -232,6 +232,15 @@ def test_wait_times_out_and_goes_on_with_what_was_pipelined(client: Connection) 
     assert 0.17 <= time.monotonic() - start < 5
 
 
+def test_short_timeouts_do_not_wait_for_cron(client: Connection) -> None:
+    client.call("SET", "k", "v")
+    start = time.monotonic()
+    for _ in range(20):
+        client.call("WAIT", 1, 5)
+    took = time.monotonic() - start
+    assert 0.1 <= took < 1, "cron at 10 Hz alone would take two seconds"
+
+
 def test_waitaof_waits_for_the_fsync(servers: Pool) -> None:
     server: Instance = servers.get("cachefleet", appendonly="yes", appendfsync="everysec")
     with server.connect() as client:

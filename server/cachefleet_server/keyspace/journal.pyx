@@ -109,6 +109,8 @@ cdef void journal_transaction_end(engine_t* e) noexcept nogil:
     if e.journal_depth > 0 or not e.journal_multi_open:
         return
     e.journal_multi_open = False
+    if e.journal.len < e.journal_multi_at + CF_MULTI_LEN:
+        return  # the journal was switched off and emptied by a command of this transaction
     if e.journal_multi_commands > 1:
         buf_put(&e.journal, CF_EXEC, CF_EXEC_LEN)
         return

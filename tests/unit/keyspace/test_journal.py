@@ -105,6 +105,20 @@ def test_nested_transactions_are_one(ks: Keyspace) -> None:
     assert names == [b"SELECT", b"MULTI", b"SET", b"SET", b"SET", b"EXEC"]
 
 
+def test_switched_off_inside_a_transaction(ks: Keyspace) -> None:
+    """As CONFIG SET appendonly no inside MULTI does: what was journalled is dropped, nothing follows."""
+    ks.transaction(True)
+    ks.journal_command(0, b"SET", b"a", b"1")
+    ks.journal(False)
+    ks.take_journal()
+    ks.journal_command(0, b"SET", b"b", b"1")
+    ks.transaction(False)
+    assert ks.take_journal() == b""
+    ks.journal(True)
+    ks.journal_command(0, b"SET", b"c", b"1")
+    assert commands(ks.take_journal()) == [(b"SET", b"c", b"1")]
+
+
 STEP = st.one_of(
     st.tuples(st.integers(0, 3), st.lists(st.binary(max_size=300), min_size=1, max_size=5)),
     st.booleans(),

@@ -71,6 +71,7 @@ class Lockstep:
     def play(self, steps: Steps) -> None:
         """From empty servers, in pipelines; then all keys must be the same."""
         rng = random.Random(len(steps))
+        self.revive()
         with Pair(self.ours, self.theirs) as cleaner:
             cleaner.flush()
         with self.pair() as first, self.pair() as second:
@@ -82,6 +83,14 @@ class Lockstep:
                     del commands[:size]
         with Pair(self.ours, self.theirs, resp=self.resp) as pair:
             compare_state(pair)
+
+    def revive(self) -> None:
+        """An earlier attempt may have crashed it."""
+        try:
+            self.ours.call("PING")
+        except (OSError, EOFError):
+            self.ours.kill()
+            self.ours.start()
 
     def pair(self) -> Pair:
         return Pair(self.ours, self.theirs, resp=self.resp)
@@ -119,6 +128,8 @@ class Lockstep:
             self.play(steps)
         except Mismatch as mismatch:
             return mismatch
+        except OSError as error:
+            return Mismatch(f"{error!r}\n{self.ours.log_tail()}")
         return None
 
 

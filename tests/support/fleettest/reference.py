@@ -151,8 +151,9 @@ class Pair:
         return any(rule.match(words) and same(ours, theirs) for rule, same in self.rules)
 
     def flush(self) -> None:
-        for connection in (self.ours, self.theirs):
-            assert connection.call("FLUSHALL") == "OK"
+        for connection, who in ((self.theirs, "the reference"), (self.ours, "our server")):
+            connection.send_command("FLUSHALL")
+            assert self._read(connection, who, ("FLUSHALL",)) == b"+OK\r\n"
 
     def _read(self, connection: Connection, who: str, command: Sequence[Arg]) -> bytes:
         try:

@@ -59,6 +59,8 @@ from cachefleet_server.errors import CachefleetError, CommandError, ConfigError,
 from cachefleet_server.listeners import Listeners
 from cachefleet_server.log import Log
 from cachefleet_server.metrics.service import Metrics
+from cachefleet_server.persistence.aof import Aof
+from cachefleet_server.persistence.folder import FolderLock
 from cachefleet_server.persistence.rdb import Rdb
 from cachefleet_server.version import __version__
 
@@ -104,6 +106,7 @@ class Server:
         self._cron: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Future[None]] = set()
         self._oom_base = process.oom_score()
+        self._folder_lock = FolderLock()
 
     # -- composition
 
@@ -112,6 +115,7 @@ class Server:
         self.users = Users(engine, config)
         self.listeners = Listeners(engine, config, log, self.users)
         self.rdb = Rdb(engine, config, log)
+        self.aof = Aof(engine, config, log, self.rdb)
         self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
         self.command_log = CommandLog(engine, config.number)
@@ -121,12 +125,12 @@ class Server:
             log,
             identity=self._identity_fields(),
             started=self.identity.started,
-            sources=[self.rdb.status, self.command_log.status],
+            sources=[self.rdb.status, self.aof.status, self.command_log.status],
             not_ready=self._not_ready,
         )
         sample = self.metrics.sampler.sample
         info = Info(engine, sample, lambda: config.value("latency-tracking-info-percentiles"))
-        self._subsystems = [self.metrics, self.rdb]
+        self._subsystems = [self.metrics, self.rdb, self.aof]
         self._commands = [
             AccessCommands(engine, config, self.users),
             self.config_commands,
@@ -206,6 +210,8 @@ class Server:
     async def _start(self) -> None:
         config, log = self.config, self.log
         self.engine.set_persist("loading", 1)
+        if config.flag("appendonly") or config.value("save"):
+            self._folder_lock.take(config.text("dir"))
         self.listeners.open()
         log.notice(f"Running mode=standalone, port={config.number('port')}.")
         asyncio.get_running_loop().add_reader(self.engine.epoll_fd, self.engine.tick)
@@ -231,6 +237,7 @@ class Server:
             await subsystem.stop()
         loop.remove_reader(self.engine.epoll_fd)
         self.engine.close()
+        self._folder_lock.release()
         pidfile = self._pidfile()
         if pidfile:
             process.remove_pidfile(pidfile, self.log)

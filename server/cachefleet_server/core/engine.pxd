@@ -123,6 +123,8 @@ cdef enum:
     CLIENT_DEFERRED_REPLY_ERROR = 1 << 24  # the running command replied an error
     CLIENT_PYTHON_WAIT = 1 << 25  # a Python row returned an awaitable; blocked until it is done
 
+    CLIENT_WROTE = 1 << 26  # changed data since its last replies left; appendfsync always watches it
+
     BLOCKED_NONE = 0
     BLOCKED_WAIT = 3
     BLOCKED_PYTHON = 8

@@ -19,7 +19,7 @@ from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_CLOSE_ASAP,
     CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_INTERNAL, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE,
-    CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_LOADING,
+    CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE, CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_LOADING,
     CMD_MAY_REPLICATE, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH, CMD_NO_MULTI, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_TRANSACTION, CMD_WRITE, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_OOM
@@ -329,8 +329,10 @@ cdef void call(client_t* c) noexcept nogil:
     c.commands += 1
     c.last_cmd = cmd
     e.stats.commands += 1
-    if e.persist.dirty != dirty and e.journal_enabled and not c.flags & CLIENT_PREVENT_PROPAGATE \
-            and cmd != e.exec_command:
+    if e.persist.dirty == dirty or not e.journal_enabled:
+        return
+    c.flags |= CLIENT_WROTE
+    if not c.flags & CLIENT_PREVENT_PROPAGATE and cmd != e.exec_command:
         if c.raw != NULL and not nested:
             journal_raw(e, c.db.id, c.raw, c.raw_len)
         else:

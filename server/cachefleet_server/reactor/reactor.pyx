@@ -288,7 +288,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     if e.resumed != NULL:
         _resume(e)
     _settle(e)
-    expire_fast_cycle(e)
+    if not e.persist.loading:
+        expire_fast_cycle(e)
     evict_continue(e)
     blocked_timeouts(e)
     _finish(e)

@@ -1,0 +1,426 @@
+"""The append-only file: loading, appending, rewriting without fork, and what INFO says.
+
+    <dir>/<appenddirname>/<appendfilename>.manifest              which files count (aof_manifest.py)
+                          <appendfilename>.<n>.base.rdb          a snapshot
+                          <appendfilename>.<n>.incr.aof          commands since (aof_log.pxd writes the last one)
+
+A rewrite opens a new incremental file and freezes the keyspace at the same moment, between two commands: the snapshot that follows
+becomes the new base, and base plus new file are exactly the data. The manifest names the new incremental file before anything is
+written to it, and the new base only when it is on disk. A crash anywhere leaves a manifest whose files are whole.
+
+Turning the AOF on at run time is a rewrite without a manifest to begin with: it counts from the moment the base is on disk.
+
+A failed rewrite keeps the old files and is tried again after a pause that doubles with each failure. A failed fsync is healed
+the same way, since the kernel may have dropped what could not be written: the new base holds it.
+
+Where no AOF exists but an RDB file does, that file is loaded and becomes the base: switching `appendonly` on in the
+configuration loses nothing (Redis and Valkey would start empty).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from typing import Final
+
+from cachefleet_server.command_spec import row
+from cachefleet_server.config.config import Config
+from cachefleet_server.engine import Client, Engine
+from cachefleet_server.errors import CommandError, DataError, StartupError
+from cachefleet_server.log import Log
+from cachefleet_server.persistence import aof_manifest
+from cachefleet_server.persistence.aof_load import AofLoader
+from cachefleet_server.persistence.aof_log import AofLog
+from cachefleet_server.persistence.aof_manifest import BASE, Manifest, Part
+from cachefleet_server.persistence.rdb import Rdb, aux_fields
+from cachefleet_server.persistence.snapshot import (
+    Snapshot,
+    SnapshotResult,
+    changes,
+    changes_saved,
+    snapshot_running,
+)
+from cachefleet_server.replies import Reply, Simple
+
+LOAD_SLICE_US: Final = 4000
+RETRY_S_MAX: Final = 3600.0
+_EXECUTING: Final = 1 << 17  # CLIENT_EXECUTING
+_TEMP_BASE: Final = re.compile(r"temp-rewriteaof-bg-(\d+)\.aof")
+
+
+class Aof:
+    """One server's AOF. `rdb` loads base files."""
+
+    def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb) -> None:
+        self._engine = engine
+        self._config = config
+        self._log = log
+        self._rdb = rdb
+        self._file = AofLog(engine)
+        self._manifest = Manifest()
+        self._on = False  # the manifest counts: a restart loads the AOF
+        self._rewrite: Snapshot | None = None
+        self._rewrite_seq = 0  # the incremental file that the running rewrite began
+        self._scheduled = False
+        self._started = 0.0
+        self._last_seconds = -1
+        self._ok = True
+        self._rewrites = 0
+        self._failures = 0
+        self._retry_at = 0.0
+        self._size_after_rewrite = 0
+        self._old_size = 0  # bytes of the incremental files before the current one
+        self._base_size = 0
+
+    # ---- life
+
+    def register(self) -> None:
+        self._engine.register(
+            row("bgrewriteaof", 1, "admin no_async_loading noscript", "", "", "server 1.0.0 O(1)",
+                "Rewrites the append-only file in the background.", ""),
+            self._bgrewriteaof,
+        )  # fmt: skip
+        self._config.subscribe("appendonly", self._take_appendonly)
+        self._config.subscribe("appendfsync", self._file.set_policy)
+        self._config.subscribe("aof-timestamp-enabled", self._file.set_timestamps)
+
+    async def start(self) -> None:
+        self._remove_stale_files()
+        self._file.set_policy(self._config.text("appendfsync"))
+        self._file.set_timestamps(self._config.flag("aof-timestamp-enabled"))
+        if not self._config.flag("appendonly"):
+            return
+        try:
+            os.makedirs(self._folder(), exist_ok=True)
+            await self._load()
+            self._open_after_load()
+        except OSError as error:
+            raise StartupError(f"Can't use the append only file in {self._folder()}: {error}") from None
+        self._engine.set_persist("aof_enabled", 1)
+        self._on = True
+
+    def cron(self) -> None:
+        self._file.set_no_fsync(snapshot_running(self._engine) and self._config.flag("no-appendfsync-on-rewrite"))
+        self._file.cron()
+        if not self._config.flag("appendonly") or self._rewrite is not None or snapshot_running(self._engine):
+            return
+        wanted = self._scheduled or self._file.sync_failed or not self._on or self._has_grown()
+        if wanted and time.monotonic() >= self._retry_at and not self._engine.stats()["loading"]:
+            self._begin_rewrite()
+
+    async def stop(self) -> None:
+        if self._rewrite is not None:
+            self._rewrite.abort()
+            self._rewrite.finish()
+        if self._file.is_open and not self._file.close():
+            self._log.warning("The append only file could not be written to its end before the exit")
+        self._file.stop()
+
+    # ---- paths
+
+    def _folder(self) -> str:
+        return os.path.join(self._config.text("dir"), self._config.text("appenddirname"))
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder(), name)
+
+    def _manifest_path(self) -> str:
+        return self._path(self._config.text("appendfilename") + ".manifest")
+
+    def _remove_stale_files(self) -> None:
+        """Temp files of rewrites that did not finish."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._folder()):
+                if _TEMP_BASE.fullmatch(name) or name == f"temp-{self._config.text('appendfilename')}.manifest":
+                    os.unlink(self._path(name))
+                    self._log.notice(f"Removed {name}, left by a rewrite that did not finish")
+
+    # ---- loading
+
+    async def _load(self) -> None:
+        manifest = aof_manifest.read(self._manifest_path()) or self._adopt_single_file()
+        if manifest is None:
+            await self._load_rdb_instead()
+            return
+        self._manifest = manifest
+        began = time.monotonic()
+        parts = manifest.files()
+        paths = [self._path(part.name) for part in parts]
+        for path in paths:
+            if not os.path.exists(path):
+                raise DataError(f"The append only file {path} is missing; restore it, or the folder from a backup")
+        self._engine.set_persist("load_total_bytes", sum(os.path.getsize(path) for path in paths))
+        for part, path in zip(parts, paths, strict=True):
+            await self._load_part(part, path, is_last=part is parts[-1])
+        changes_saved(self._engine, changes(self._engine))
+        self._log.notice(f"DB loaded from append only file: {time.monotonic() - began:.3f} seconds")
+        for part in manifest.history:  # a crash came between the new manifest and their removal
+            self._file.unlink(self._path(part.name))
+        if manifest.history:
+            self._save_manifest(manifest.without_history())
+
+    def _adopt_single_file(self) -> Manifest | None:
+        """An AOF of one file, from before Redis 7, becomes the base of a manifest."""
+        name = self._config.text("appendfilename")
+        old = os.path.join(self._config.text("dir"), name)
+        if not os.path.isfile(old):
+            return None
+        manifest = Manifest(base=Part(name, 1, BASE), base_seq=1)
+        self._log.notice(f"Taking over the append only file {old} into {self._folder()}")
+        aof_manifest.write(self._manifest_path(), manifest)
+        os.rename(old, self._path(name))
+        aof_manifest.sync_folder(self._folder())
+        return manifest
+
+    async def _load_rdb_instead(self) -> None:
+        path = self._rdb.path()
+        if os.path.exists(path):
+            self._log.notice("There is no append only file; the data of the RDB file becomes its base")
+            self._engine.set_persist("load_total_bytes", os.path.getsize(path))
+            await self._rdb.load(path)
+
+    async def _load_part(self, part: Part, path: str, *, is_last: bool) -> None:
+        with open(path, "rb") as file:
+            head = file.read(6)
+        begin = 0
+        if head.startswith(b"REDIS") or head == b"VALKEY":
+            begin = (await self._rdb.load(path, skip_expired=False)).end_offset
+            if begin >= os.path.getsize(path):
+                return
+        loader = AofLoader(self._engine, path, begin)
+        try:
+            while loader.step(LOAD_SLICE_US):
+                await asyncio.sleep(0)
+        finally:
+            loader.close()
+        if loader.torn:
+            self._cut(path, loader, is_last=is_last)
+        self._log.notice(f"Loaded {part.name}: {loader.commands} commands")
+
+    def _cut(self, path: str, loader: AofLoader, *, is_last: bool) -> None:
+        lost = loader.total_bytes - loader.valid_bytes
+        if not is_last:
+            raise DataError(
+                f"The append only file {path} ends in the middle of a command at byte {loader.valid_bytes}, but it is not "
+                "the last one: restore it, or the folder from a backup"
+            )
+        if not self._config.flag("aof-load-truncated"):
+            raise DataError(
+                f"Unexpected end of file reading the append only file {path}. Make a backup, then either cut it at byte "
+                f"{loader.valid_bytes} or set aof-load-truncated to yes and start again"
+            )
+        with open(path, "r+b") as file:
+            file.truncate(loader.valid_bytes)
+            os.fsync(file.fileno())
+        self._log.warning(
+            f"The append only file {path} ended in the middle of a command: {lost} bytes were cut off, it is now "
+            f"{loader.valid_bytes} bytes long"
+        )
+
+    def _open_after_load(self) -> None:
+        """Goes on in the last incremental file, or makes base and file when there was no AOF."""
+        if self._manifest.files():
+            if not self._manifest.incremental or os.path.getsize(self._path(self._manifest.files()[-1].name)):
+                self._save_manifest(self._manifest.with_incremental(self._config.text("appendfilename")))
+        else:
+            self._manifest = self._write_first_base()
+        last = self._manifest.incremental[-1]
+        self._old_size = sum(self._size(part) for part in self._manifest.incremental[:-1])
+        self._base_size = self._size(self._manifest.base) if self._manifest.base else 0
+        self._size_after_rewrite = self._base_size
+        self._file.open(*self._open_incremental(last))
+
+    def _write_first_base(self) -> Manifest:
+        """With the engine held up: nobody is served yet."""
+        name = self._config.text("appendfilename")
+        manifest = Manifest().with_base(name, 1).with_incremental(name)
+        assert manifest.base is not None
+        snapshot = self._snapshot(final=self._path(manifest.base.name), done=None)
+        snapshot.start()
+        result = snapshot.finish()
+        if not result.ok:
+            raise StartupError(f"Can't write the base of the append only file: {result.error}")
+        self._save_manifest(manifest)
+        return manifest
+
+    def _open_incremental(self, part: Part) -> tuple[int, int]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(self._path(part.name), flags, 0o644)
+        return fd, os.fstat(fd).st_size
+
+    def _save_manifest(self, manifest: Manifest) -> None:
+        aof_manifest.write(self._manifest_path(), manifest)
+        self._manifest = manifest
+
+    def _size(self, part: Part) -> int:
+        try:
+            return os.path.getsize(self._path(part.name))
+        except FileNotFoundError:
+            return 0
+
+    # ---- rewriting
+
+    def _has_grown(self) -> bool:
+        percentage = self._config.number("auto-aof-rewrite-percentage")
+        size = self._current_size()
+        if not percentage or size <= self._config.number("auto-aof-rewrite-min-size"):
+            return False
+        base = max(1, self._size_after_rewrite)
+        growth = size * 100 // base - 100
+        if growth >= percentage:
+            self._log.notice(f"Starting automatic rewriting of AOF on {growth}% growth")
+            return True
+        return False
+
+    def _current_size(self) -> int:
+        return self._base_size + self._old_size + self._file.size
+
+    def _snapshot(self, *, final: str = "", done: object = None) -> Snapshot:
+        config = self._config
+        return Snapshot(
+            self._engine,
+            temp_path=self._path(f"temp-rewriteaof-bg-{os.getpid()}.aof"),
+            final_path=final,
+            compress=config.flag("rdbcompression"),
+            checksum=config.flag("rdbchecksum"),
+            sync_often=config.flag("aof-rewrite-incremental-fsync"),
+            aux=aux_fields(self._engine, aof_base=True),
+            on_done=self._done if done else None,
+        )
+
+    def _begin_rewrite(self) -> bool:
+        """New file and frozen keyspace at the same moment. False when it could not begin; it is tried again."""
+        self._scheduled = False
+        self._started = time.monotonic()
+        self._rewrites += 1
+        name = self._config.text("appendfilename")
+        manifest = self._manifest.with_incremental(name)
+        part = manifest.incremental[-1]
+        fd = -1
+        try:
+            os.makedirs(self._folder(), exist_ok=True)
+            fd, _ = self._open_incremental(part)
+            os.ftruncate(fd, 0)
+            if self._on:
+                aof_manifest.write(self._manifest_path(), manifest)
+            snapshot = self._snapshot(done=True)
+            old_size = self._file.size
+            if not self._file.switch(fd):
+                raise OSError("the current file cannot be written")
+            fd = -1
+            self._manifest = manifest
+            self._old_size += old_size
+            snapshot.start()
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            self._log.warning(f"Can't rewrite append only file in background: {error}")
+            self._fail()
+            return False
+        self._rewrite = snapshot
+        self._rewrite_seq = part.seq
+        self._log.notice("Background append only file rewriting started")
+        return True
+
+    def _done(self, result: SnapshotResult) -> None:
+        self._rewrite = None
+        self._last_seconds = int(result.seconds)
+        temp = self._path(f"temp-rewriteaof-bg-{os.getpid()}.aof")
+        try:
+            if not result.ok:
+                raise OSError(result.error)
+            self._install(temp, result)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temp)
+            if not result.aborted:
+                self._log.warning(f"Background AOF rewrite failed: {error}")
+            self._fail()
+            return
+        self._ok = True
+        self._failures = 0
+        self._log.notice(
+            f"Background AOF rewrite finished successfully: {result.keys} keys, {result.bytes} bytes, "
+            f"{result.seconds:.3f} seconds"
+        )
+
+    def _install(self, temp: str, result: SnapshotResult) -> None:
+        """The snapshot becomes the base; what it replaces goes."""
+        manifest = self._manifest.with_base(self._config.text("appendfilename"), self._rewrite_seq)
+        assert manifest.base is not None
+        os.rename(temp, self._path(manifest.base.name))
+        aof_manifest.sync_folder(self._folder())
+        self._save_manifest(manifest)
+        for part in manifest.history:
+            self._file.unlink(self._path(part.name))
+        self._save_manifest(manifest.without_history())
+        self._base_size = result.bytes
+        self._old_size = 0
+        self._size_after_rewrite = self._current_size()
+        if not self._on:
+            self._on = True
+            self._engine.set_persist("aof_enabled", 1)
+
+    def _fail(self) -> None:
+        self._ok = False
+        self._failures += 1
+        self._retry_at = time.monotonic() + min(RETRY_S_MAX, 2.0 ** min(self._failures, 12))
+
+    # ---- parameters and commands
+
+    def _take_appendonly(self, on: bool) -> None:
+        if on and not self._file.is_open:
+            self._retry_at = 0.0
+            self._scheduled = True  # from cron, between two commands
+        elif not on and self._file.is_open:
+            if self._rewrite is not None:
+                self._rewrite.abort()
+                self._rewrite.finish()
+            self._file.close()
+            self._on = False
+            self._engine.set_persist("aof_enabled", 0)
+            self._log.notice("The append only file is off")
+
+    def _bgrewriteaof(self, client: Client, argv: list[bytes]) -> Reply:
+        if self._rewrite is not None:
+            raise CommandError("ERR Background append only file rewriting already in progress")
+        if snapshot_running(self._engine) or client.flags & _EXECUTING or not self._file.is_open:
+            if not self._file.is_open:
+                return self._rewrite_while_off()
+            self._scheduled = True
+            self._failures = 0
+            self._retry_at = 0.0
+            return Simple("Background append only file rewriting scheduled")
+        if not self._begin_rewrite():
+            raise CommandError("ERR Can't execute an AOF background rewriting. Please check the server logs for more information.")
+        return Simple("Background append only file rewriting started")
+
+    def _rewrite_while_off(self) -> Reply:
+        """Without an AOF there is nothing to rewrite; a later start with one would not look at it."""
+        self._log.notice("BGREWRITEAOF: appendonly is no, nothing is written")
+        return Simple("Background append only file rewriting started")
+
+    # ---- INFO
+
+    def status(self) -> dict[str, int | str]:
+        running = self._rewrite is not None
+        return {
+            "aof_enabled": int(self._file.is_open),
+            "aof_rewrite_in_progress": int(running),
+            "aof_rewrite_scheduled": int(self._scheduled),
+            "aof_last_rewrite_time_sec": self._last_seconds,
+            "aof_current_rewrite_time_sec": int(time.monotonic() - self._started) if running else -1,
+            "aof_last_bgrewrite_status": "ok" if self._ok else "err",
+            "aof_rewrites": self._rewrites,
+            "aof_rewrites_consecutive_failures": self._failures,
+            "aof_last_write_status": "err" if self._engine.stats()["aof_write_failed"] else "ok",
+            "aof_current_size": self._current_size(),
+            "aof_base_size": self._size_after_rewrite,
+            "aof_pending_rewrite": 0,
+            "aof_buffer_length": self._file.pending,
+            "aof_pending_bio_fsync": int(self._file.fsync_pending),
+            "aof_delayed_fsync": self._file.delayed,
+        }

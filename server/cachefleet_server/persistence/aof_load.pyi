@@ -1,0 +1,17 @@
+"""Loading of AOF files, in slices; the theory is in aof_load.pyx."""
+
+from cachefleet_server.engine import Engine
+
+class AofLoader:
+    """One file. Raises `errors.DataError` for damage that is not a torn tail."""
+
+    path: str
+    torn: bool  # the file ends inside a command or a transaction, after `valid_bytes`
+    valid_bytes: int
+    commands: int
+    done_bytes: int
+    total_bytes: int
+    def __init__(self, engine: Engine, path: str, begin: int = 0) -> None: ...
+    def step(self, budget_us: int) -> bool:
+        """Runs commands for about this long; true while more is to come."""
+    def close(self) -> None: ...

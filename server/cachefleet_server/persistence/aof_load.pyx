@@ -1,0 +1,257 @@
+"""AOF files into the keyspace, in slices: commands are parsed from a mapping and run as an in-process client.
+
+The format is strict RESP as servers write it: arrays of bulk strings, and annotation lines that begin with "#". Any other byte where a
+command should begin is damage, and the error says at which offset. An end in the middle of a command, or inside MULTI, is a torn tail:
+`valid_bytes` is where the last whole command (or the MULTI) began to be incomplete, and the caller decides what to do.
+
+A file may begin with an RDB preamble ("REDIS" or "VALKEY"): `begin` says where the commands start after it.
+Arguments are pointers into the mapping; argv grows to the largest command and is reused.
+"""
+
+import os
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memchr
+from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open
+from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
+from posix.unistd cimport close
+
+from cachefleet_server.commands.multi cimport multi_discard
+from cachefleet_server.core.clock cimport clock_refresh
+from cachefleet_server.core.command cimport command_find
+from cachefleet_server.core.engine cimport CLIENT_MULTI, CLIENT_REPLY_OFF, client_t
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.engine cimport Engine
+from cachefleet_server.errors import DataError
+from cachefleet_server.resp.input cimport arg_t, request_t
+
+cdef enum:
+    CLOCK_EVERY = 64  # commands between two looks at the clock
+    DROP_EVERY = 33554432  # bytes after which pages behind the parser are dropped
+    LINE_MAX = 32  # bytes of a length line
+    ANNOTATION_MAX = 1024
+
+    READ_OK = 0
+    READ_SHORT = 1  # the file ends inside this command
+    READ_DAMAGED = 2
+
+cdef struct reader_t:
+    const char* base
+    uint64_t size
+    uint64_t at  # parser's place
+    uint64_t damage_at
+    arg_t* argv
+    int argv_cap
+
+
+cdef int _length(reader_t* r, char kind, int64_t* out) noexcept nogil:
+    """A line "<kind><digits>\\r\\n"."""
+    cdef uint64_t i = r.at
+    cdef int64_t v = 0
+    cdef int digits = 0
+    r.damage_at = i
+    if i >= r.size:
+        return READ_SHORT
+    if r.base[i] != kind:
+        return READ_DAMAGED
+    i += 1
+    while i < r.size and c"0" <= r.base[i] <= c"9" and digits < 18:
+        v = v * 10 + (r.base[i] - c"0")
+        digits += 1
+        i += 1
+    if i + 2 > r.size:
+        return READ_SHORT if i >= r.size or r.base[i] == c"\r" else READ_DAMAGED
+    if digits == 0 or r.base[i] != c"\r" or r.base[i + 1] != c"\n":
+        return READ_DAMAGED
+    r.at = i + 2
+    out[0] = v
+    return READ_OK
+
+
+cdef int _skip_annotations(reader_t* r) noexcept nogil:
+    cdef const char* end
+    cdef uint64_t left
+    while r.at < r.size and r.base[r.at] == c"#":
+        left = r.size - r.at
+        end = <const char*>memchr(r.base + r.at, c"\n", left if left < ANNOTATION_MAX else ANNOTATION_MAX)
+        if end == NULL:
+            r.damage_at = r.at
+            return READ_SHORT if left < ANNOTATION_MAX else READ_DAMAGED
+        r.at = end - r.base + 1
+    return READ_OK
+
+
+cdef int _command(reader_t* r, request_t* out) noexcept nogil:
+    """The next command; argc 0 at the end of the file."""
+    cdef int64_t argc = 0
+    cdef int64_t n = 0
+    cdef int64_t i
+    cdef int status
+    cdef arg_t* grown
+    out.argc = 0
+    out.bytes = 0
+    if r.at == r.size:
+        return READ_OK
+    status = _length(r, c"*", &argc)
+    if status != READ_OK:
+        return status
+    if argc < 1 or argc > 1 << 30:
+        return READ_DAMAGED
+    for i in range(argc):
+        status = _length(r, c"$", &n)
+        if status != READ_OK:
+            return status
+        if <uint64_t>n + 2 > r.size - r.at:
+            return READ_SHORT
+        if r.base[r.at + n] != c"\r" or r.base[r.at + n + 1] != c"\n":
+            r.damage_at = r.at + n
+            return READ_DAMAGED
+        if i >= r.argv_cap:
+            grown = <arg_t*>realloc(r.argv, (2 * r.argv_cap + 16) * sizeof(arg_t))
+            if grown == NULL:
+                return READ_DAMAGED
+            r.argv = grown
+            r.argv_cap = 2 * r.argv_cap + 16
+        r.argv[i].ptr = r.base + r.at
+        r.argv[i].len = n
+        r.argv[i].hash = 0
+        out.bytes += n
+        r.at += n + 2
+    out.argc = <int>argc
+    out.argv = r.argv
+    out.raw = NULL
+    out.raw_len = 0
+    return READ_OK
+
+
+cdef class AofLoader:
+    """See aof_load.pyi."""
+
+    cdef Engine engine
+    cdef client_t* client
+    cdef reader_t r
+    cdef uint64_t dropped
+    cdef bint unknown  # a command that is not in the table was met
+    cdef int64_t multi_at  # where the open MULTI begins, -1 = none
+    cdef readonly str path
+    cdef readonly bint torn
+    cdef readonly uint64_t valid_bytes
+    cdef readonly uint64_t commands
+
+    def __cinit__(self, Engine engine not None, str path, uint64_t begin=0):
+        cdef bytes name = os.fsencode(path)
+        cdef int fd
+        cdef void* base
+        self.engine = engine
+        self.path = path
+        self.multi_at = -1
+        fd = open(name, O_RDONLY | O_CLOEXEC)
+        if fd < 0:
+            raise DataError(f"cannot open {path}")
+        self.r.size = os.fstat(fd).st_size
+        if self.r.size:
+            base = mmap(NULL, self.r.size, PROT_READ, MAP_PRIVATE, fd, 0)
+            close(fd)
+            if base == MAP_FAILED:
+                self.r.size = 0
+                raise DataError(f"cannot map {path} into memory")
+            madvise(base, self.r.size, MADV_SEQUENTIAL)
+            self.r.base = <const char*>base
+        else:
+            close(fd)
+        self.r.at = min(begin, self.r.size)
+        self.valid_bytes = self.r.at
+        self.client = engine.new_internal_client()
+        self.client.flags |= CLIENT_REPLY_OFF
+        engine.ptr.no_lazy_expire = True  # deletions come from the file
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self):
+        if self.client != NULL and self.engine.ptr != NULL:
+            self.engine.free_internal_client(self.client)
+            self.engine.ptr.no_lazy_expire = False
+        self.client = NULL
+        if self.r.base != NULL:
+            munmap(<void*>self.r.base, self.r.size)
+            self.r.base = NULL
+        free(self.r.argv)
+        self.r.argv = NULL
+
+    @property
+    def done_bytes(self):
+        return self.r.at
+
+    @property
+    def total_bytes(self):
+        return self.r.size
+
+    def step(self, int64_t budget_us):
+        cdef int status
+        cdef uint64_t before = self.r.at
+        with nogil:
+            status = self._run(budget_us)
+        self.engine.ptr.persist.load_done_bytes += self.r.at - before
+        if status == READ_DAMAGED:
+            raise DataError(
+                f"Bad file format reading the append only file {self.path} at byte {self.r.damage_at}: make a backup of "
+                "the folder, then cut the file there or restore it")
+        if status == READ_SHORT or (self.r.at == self.r.size and self.client.flags & CLIENT_MULTI):
+            self.torn = True
+            if self.multi_at >= 0:
+                self.valid_bytes = self.multi_at
+            multi_discard(self.client)
+            return False
+        if self.unknown:
+            raise DataError(
+                f"Unknown command reading the append only file {self.path} before byte {self.r.at}: it was written by a "
+                "server with commands that this version does not have")
+        return self.r.at < self.r.size
+
+    cdef int _run(self, int64_t budget_us) noexcept nogil:
+        """Commands until the budget is spent. On READ_SHORT the engine is as after the last whole command."""
+        cdef request_t request
+        cdef uint64_t start
+        cdef int64_t end_us = cf_monotonic_us() + budget_us
+        cdef int status
+        cdef int left = CLOCK_EVERY
+        clock_refresh(self.engine.ptr)
+        while self.r.at < self.r.size:
+            status = _skip_annotations(&self.r)
+            if status != READ_OK:
+                return status
+            start = self.r.at
+            status = _command(&self.r, &request)
+            if status != READ_OK:
+                self.r.at = start
+                return status
+            if request.argc == 0:
+                break
+            if command_find(self.engine.ptr, request.argv[0].ptr, request.argv[0].len) == NULL:
+                self.unknown = True
+                return READ_OK
+            if not self.client.flags & CLIENT_MULTI:
+                self.multi_at = -1
+            self.engine.run(self.client, &request)
+            if self.client.flags & CLIENT_MULTI and self.multi_at < 0:
+                self.multi_at = start
+            self.commands += 1
+            if not self.client.flags & CLIENT_MULTI:
+                self.multi_at = -1
+                self.valid_bytes = self.r.at
+            left -= 1
+            if left == 0:
+                left = CLOCK_EVERY
+                self._drop_pages()
+                if cf_monotonic_us() >= end_us:
+                    return READ_OK
+        return READ_OK
+
+    cdef void _drop_pages(self) noexcept nogil:
+        """Pages behind the parser are not needed again."""
+        cdef uint64_t upto = self.r.at & ~<uint64_t>4095
+        if upto - self.dropped >= DROP_EVERY:
+            madvise(<void*>(self.r.base + self.dropped), upto - self.dropped, MADV_DONTNEED)
+            self.dropped = upto

@@ -1,0 +1,404 @@
+"""The append side of the AOF; see aof_log.pxd."""
+
+import os
+
+from libc.errno cimport EINTR, EIO, errno
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memmove, strdup
+from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
+
+from cachefleet_server.core.client cimport client_close_asap, engine_wake
+from cachefleet_server.core.engine cimport (
+    CLIENT_INTERNAL, CLIENT_WROTE, FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, client_t)
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
+from cachefleet_server.ds.pthread cimport (
+    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
+    pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_start)
+from cachefleet_server.resp.writer cimport out_clear
+
+POLICIES = {"no": FSYNC_NO, "always": FSYNC_ALWAYS, "everysec": FSYNC_EVERYSEC}
+
+# ---- helper thread ---------------------------------------------------------------------------------------
+
+cdef void _run_job(aof_log_t* log, aof_job_t* job) noexcept nogil:
+    cdef int error = 0
+    if job.kind == JOB_UNLINK:
+        unlink(job.path)  # a file that is gone already, or cannot go, costs space only
+        free(job.path)
+        return
+    if fdatasync(job.fd) != 0:
+        error = errno
+    if job.kind == JOB_FSYNC_CLOSE:
+        close(job.fd)
+    pthread_mutex_lock(&log.lock)
+    if error:
+        log.error = error
+    elif job.offset > log.fsynced_offset:
+        log.fsynced_offset = job.offset
+    if job.kind == JOB_FSYNC:
+        log.fsyncs -= 1
+    pthread_mutex_unlock(&log.lock)
+
+
+cdef void* _helper(void* argument) noexcept nogil:
+    cdef aof_log_t* log = <aof_log_t*>argument
+    cdef aof_job_t* job
+    pthread_mutex_lock(&log.lock)
+    while True:
+        while log.head == NULL and not log.stop:
+            pthread_cond_wait(&log.filled, &log.lock)
+        if log.head == NULL:
+            break
+        job = log.head
+        log.head = job.next
+        if log.head == NULL:
+            log.tail = NULL
+        pthread_mutex_unlock(&log.lock)
+        _run_job(log, job)
+        free(job)
+        pthread_mutex_lock(&log.lock)
+        log.jobs -= 1
+        pthread_cond_broadcast(&log.drained)
+    pthread_mutex_unlock(&log.lock)
+    return NULL
+
+
+cdef bint _submit(aof_log_t* log, int kind, int fd, uint64_t offset, char* path) noexcept nogil:
+    """Hands a job over; false when there is no thread to take it."""
+    cdef aof_job_t* job
+    if not log.started:
+        if thread_start(&log.thread, _helper, log) != 0:
+            return False
+        log.started = True
+    job = <aof_job_t*>calloc(1, sizeof(aof_job_t))
+    if job == NULL:
+        return False
+    job.kind = kind
+    job.fd = fd
+    job.offset = offset
+    job.path = path
+    pthread_mutex_lock(&log.lock)
+    if log.tail != NULL:
+        log.tail.next = job
+    else:
+        log.head = job
+    log.tail = job
+    log.jobs += 1
+    if kind == JOB_FSYNC:
+        log.fsyncs += 1
+    pthread_cond_signal(&log.filled)
+    pthread_mutex_unlock(&log.lock)
+    return True
+
+
+cdef void _collect(aof_log_t* log) noexcept nogil:
+    """What the helper has done since the last look."""
+    cdef engine_t* e = log.engine
+    cdef uint64_t offset
+    cdef int error
+    pthread_mutex_lock(&log.lock)
+    offset = log.fsynced_offset
+    error = log.error
+    log.error = 0
+    pthread_mutex_unlock(&log.lock)
+    if error:
+        _fail(log, error)
+        log.sync_failed = True
+    _fsynced(e, offset)
+
+
+cdef inline void _fsynced(engine_t* e, uint64_t offset) noexcept nogil:
+    if offset > e.persist.aof_fsynced_offset:
+        e.persist.aof_fsynced_offset = offset
+        if e.fsynced_fn != NULL:
+            e.fsynced_fn(e)
+
+
+cdef bint _fsync_running(aof_log_t* log) noexcept nogil:
+    cdef bint running
+    pthread_mutex_lock(&log.lock)
+    running = log.fsyncs > 0
+    pthread_mutex_unlock(&log.lock)
+    return running
+
+# ---- writing -----------------------------------------------------------------------------------------------
+
+cdef void _fail(aof_log_t* log, int error) noexcept nogil:
+    log.engine.persist.aof_write_failed = True
+    log.engine.persist.aof_errno = error
+
+
+cdef bint _write_pending(aof_log_t* log) noexcept nogil:
+    """All of `pending` to the file. On an error the file keeps whole commands only and the rest stays pending."""
+    cdef size_t done = 0
+    cdef ssize_t n
+    cdef int error
+    while done < log.pending.len:
+        n = write(log.fd, log.pending.data + done, log.pending.len - done)
+        if n > 0:
+            done += n
+            continue
+        if n < 0 and errno == EINTR:
+            continue
+        error = errno if n < 0 else EIO
+        if done and ftruncate(log.fd, log.size) != 0:
+            # The part cannot be taken back: it stands, and what is left follows it.
+            log.size += done
+            log.written_offset += done
+            memmove(log.pending.data, log.pending.data + done, log.pending.len - done)
+            log.pending.len -= done
+        _fail(log, error)
+        return False
+    log.size += done
+    log.written_offset += done
+    log.pending.len = 0
+    log.postponed_since_ms = 0
+    if log.pending.cap > PENDING_KEEP:
+        buf_free(&log.pending)
+    if not log.sync_failed:
+        log.engine.persist.aof_write_failed = False
+    return True
+
+
+cdef bint _must_wait(aof_log_t* log) noexcept nogil:
+    """everysec: whether a running fsync holds this write back."""
+    cdef int64_t now = log.engine.monotonic_ms
+    if log.policy != FSYNC_EVERYSEC or not _fsync_running(log):
+        return False
+    if log.postponed_since_ms == 0:
+        log.postponed_since_ms = now
+        return True
+    if now - log.postponed_since_ms < DELAY_MS_MAX:
+        return True
+    log.delayed += 1
+    return False
+
+
+cdef bint _sync_now(aof_log_t* log) noexcept nogil:
+    if fdatasync(log.fd) != 0:
+        _fail(log, errno)
+        log.sync_failed = True
+        return False
+    log.last_fsync_ms = log.engine.monotonic_ms
+    _fsynced(log.engine, log.written_offset)
+    return True
+
+
+cdef void _sync_later(aof_log_t* log) noexcept nogil:
+    cdef engine_t* e = log.engine
+    if log.policy != FSYNC_EVERYSEC or log.no_fsync or log.sync_failed:
+        return
+    if log.written_offset == e.persist.aof_fsynced_offset or e.monotonic_ms - log.last_fsync_ms < FSYNC_EVERY_MS:
+        return
+    if not _fsync_running(log) and _submit(log, JOB_FSYNC, log.fd, log.written_offset, NULL):
+        log.last_fsync_ms = e.monotonic_ms
+
+
+cdef void _drop_unsafe_replies(engine_t* e) noexcept nogil:
+    """Under `always`: what was not made durable is not acknowledged. The clients learn by the closed connection."""
+    cdef client_t* c = e.pending_write
+    while c != NULL:
+        if c.flags & CLIENT_WROTE and not c.flags & CLIENT_INTERNAL:
+            out_clear(&c.out)
+            client_close_asap(c)
+        c = c.next_pending
+
+
+cdef void _forget_writers(engine_t* e) noexcept nogil:
+    cdef client_t* c = e.pending_write
+    while c != NULL:
+        c.flags &= ~<uint64_t>CLIENT_WROTE
+        c = c.next_pending
+
+
+cdef void _put_timestamp(aof_log_t* log) noexcept nogil:
+    cdef char line[32]
+    cdef int64_t now_s = log.engine.now_ms // 1000
+    cdef int n
+    if now_s > log.last_timestamp_s:
+        log.last_timestamp_s = now_s
+        n = snprintf(line, sizeof(line), b"#TS:%lld\r\n", <long long>now_s)
+        buf_put(&log.pending, line, n)
+        log.engine.persist.aof_offset += n
+
+
+cdef bint aof_log_hand_over(engine_t* e) noexcept nogil:
+    """engine.journal_fn; false when something is not as safe as the policy promises."""
+    cdef aof_log_t* log = <aof_log_t*>e.journal_ctx
+    cdef bint ok = True
+    if e.journal_multi_open:
+        return True  # in the middle of a transaction: it is handed over as a whole
+    if log.timestamps:
+        _put_timestamp(log)
+    buf_put(&log.pending, e.journal.data, e.journal.len)
+    e.persist.aof_offset += e.journal.len
+    e.journal.len = 0
+    if e.journal.cap > PENDING_KEEP:
+        buf_free(&e.journal)
+    if not _must_wait(log):
+        ok = _write_pending(log)
+        if log.policy == FSYNC_ALWAYS:
+            if not ok or log.sync_failed or not _sync_now(log):
+                ok = False
+                _drop_unsafe_replies(e)
+            _forget_writers(e)
+        else:
+            _sync_later(log)
+    return ok
+
+# ---- for Python ---------------------------------------------------------------------------------------------
+
+cdef class AofLog:
+    """See aof_log.pyi."""
+
+    def __cinit__(self, Engine engine not None):
+        self.engine = engine
+        self.log.engine = engine.ptr
+        self.log.fd = -1
+        self.log.policy = FSYNC_EVERYSEC
+        self.log.last_timestamp_s = 0
+        buf_init(&self.log.pending, engine.ptr.heap)
+        pthread_mutex_init(&self.log.lock, NULL)
+        pthread_cond_init(&self.log.filled, NULL)
+        pthread_cond_init(&self.log.drained, NULL)
+
+    def __dealloc__(self):
+        pthread_mutex_destroy(&self.log.lock)
+        pthread_cond_destroy(&self.log.filled)
+        pthread_cond_destroy(&self.log.drained)
+
+    def open(self, int fd, uint64_t size):
+        """Appends to this descriptor from now on, which is `size` bytes long. The journal is on."""
+        cdef engine_t* e = self.log.engine
+        self.log.fd = fd
+        self.log.size = size
+        self.log.sync_failed = False
+        self.log.last_timestamp_s = 0
+        e.journal_ctx = &self.log
+        e.journal_fn = aof_log_hand_over
+        e.journal_enabled = True
+        e.journal_db = -1
+        e.persist.aof_write_failed = False
+
+    def flush(self, bint sync=False):
+        """Writes what is pending now, and fsyncs if asked. False when it failed."""
+        if self.log.fd < 0:
+            return True
+        if self.log.engine.journal.len:
+            aof_log_hand_over(self.log.engine)
+        if not _write_pending(&self.log):
+            return False
+        return _sync_now(&self.log) if sync else True
+
+    def switch(self, int fd):
+        """Goes on in a new, empty file. The old one is fsynced and closed by the helper thread; False when what
+        is pending could not be written to it, and nothing changed."""
+        cdef int old = self.log.fd
+        if not self.flush() and not self.log.sync_failed:
+            return False
+        if old >= 0 and not _submit(&self.log, JOB_FSYNC_CLOSE, old, self.log.written_offset, NULL):
+            fdatasync(old)
+            close(old)
+        self.open(fd, 0)
+        return True
+
+    def close(self):
+        """The log is off: what is pending is written, fsynced, and the file closed. False when something was lost."""
+        cdef engine_t* e = self.log.engine
+        ok = self.flush(sync=True)
+        self.drain()
+        if self.log.fd >= 0:
+            close(self.log.fd)
+        self.log.fd = -1
+        self.log.pending.len = 0
+        e.journal_fn = NULL
+        e.journal_ctx = NULL
+        e.journal_enabled = False
+        e.journal.len = 0
+        e.persist.aof_write_failed = False
+        return ok
+
+    def stop(self):
+        """Ends the helper thread, after its jobs."""
+        if self.log.started:
+            pthread_mutex_lock(&self.log.lock)
+            self.log.stop = True
+            pthread_cond_signal(&self.log.filled)
+            pthread_mutex_unlock(&self.log.lock)
+            with nogil:
+                pthread_join(self.log.thread, NULL)
+            self.log.started = False
+            self.log.stop = False
+        buf_free(&self.log.pending)
+
+    def drain(self):
+        """Waits until the helper has done everything, and takes note of it."""
+        with nogil:
+            pthread_mutex_lock(&self.log.lock)
+            while self.log.jobs:
+                pthread_cond_wait(&self.log.drained, &self.log.lock)
+            pthread_mutex_unlock(&self.log.lock)
+        _collect(&self.log)
+
+    def cron(self):
+        """Ten times a second: what the helper did, a retry of what failed, the fsync of everysec when idle."""
+        if self.log.fd < 0:
+            return
+        _collect(&self.log)
+        if self.log.pending.len and not _must_wait(&self.log):
+            if _write_pending(&self.log) and self.log.policy == FSYNC_ALWAYS:
+                _sync_now(&self.log)
+        if self.log.policy == FSYNC_ALWAYS and self.log.written_offset > self.log.engine.persist.aof_fsynced_offset:
+            _sync_now(&self.log)
+        _sync_later(&self.log)
+
+    def unlink(self, str path):
+        """Removes a file without holding up the engine."""
+        cdef bytes name = os.fsencode(path)
+        cdef char* copy = strdup(name)
+        if copy == NULL or not _submit(&self.log, JOB_UNLINK, -1, 0, copy):
+            free(copy)
+            os.unlink(path)
+
+    def set_policy(self, str name):
+        cdef int before = self.log.policy
+        self.log.policy = POLICIES[name]
+        if self.log.policy == FSYNC_ALWAYS and before != FSYNC_ALWAYS and self.log.fd >= 0:
+            self.flush(sync=True)
+
+    def set_timestamps(self, bint on):
+        self.log.timestamps = on
+
+    def set_no_fsync(self, bint on):
+        self.log.no_fsync = on
+
+    @property
+    def is_open(self):
+        return self.log.fd >= 0
+
+    @property
+    def in_transaction(self):
+        """Whether the journal is in the middle of a transaction, where no file can begin."""
+        return self.log.engine.journal_depth > 0
+
+    @property
+    def size(self):
+        return self.log.size
+
+    @property
+    def pending(self):
+        return self.log.pending.len
+
+    @property
+    def delayed(self):
+        return self.log.delayed
+
+    @property
+    def sync_failed(self):
+        return self.log.sync_failed
+
+    @property
+    def fsync_pending(self):
+        return _fsync_running(&self.log)

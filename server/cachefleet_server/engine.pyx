@@ -35,6 +35,7 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
+from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_memory
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
@@ -129,6 +130,7 @@ cdef class Engine:
         e.latency_fn = _latency
         e.slow_ns = <uint64_t>-1
         e.journal_db = -1
+        buf_init(&e.journal, e.heap)
         error = reactor_open(e)
         if error:
             raise OSError(error, os.strerror(error))
@@ -161,6 +163,7 @@ cdef class Engine:
         blocked_free(e)
         lazyfree_stop(e)
         dbs_free(e)
+        buf_free(&e.journal)
         commands_free(e)
         self.ptr = NULL
         heap_free(e.heap)

@@ -11,6 +11,7 @@ folder. Names with blanks or special characters are quoted like words of a confi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -22,6 +23,7 @@ BASE: Final = "b"
 INCREMENTAL: Final = "i"
 HISTORY: Final = "h"
 LINE_BYTES_MAX: Final = 1024
+PLAIN: Final = re.compile(r"[!#-&(-\[\]-~]+")  # printable, no blank, quote or backslash
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Part:
     type: str
 
     def line(self) -> str:
-        return f"file {quote(self.name)} seq {self.seq} type {self.type}\n"
+        name = self.name if PLAIN.fullmatch(self.name) else quote(self.name)
+        return f"file {name} seq {self.seq} type {self.type}\n"
 
 
 @dataclass(frozen=True, slots=True)

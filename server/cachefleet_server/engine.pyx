@@ -45,7 +45,7 @@ from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
 from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new
 from cachefleet_server.reactor.dispatch cimport call
 from cachefleet_server.reactor.reactor cimport (
-    end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_request)
+    end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_request, run_slice)
 from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.resp.writer cimport out_clear
 
@@ -157,6 +157,8 @@ cdef class Engine:
         cdef engine_t* e = self.ptr
         if e == NULL:
             return
+        if e.closing_fn != NULL:
+            e.closing_fn(e)
         e.client_closed_fn = NULL
         self.free_internal_client(self.internal)
         reactor_close(e)
@@ -333,6 +335,7 @@ cdef class Engine:
             request.bytes += len(args[i])
         self.run(c, &request)
         end_of_batch(self.ptr)
+        run_slice(self.ptr)
         free(request.argv)
         return _take_reply(c)
 

@@ -468,6 +468,7 @@ cdef struct engine_t:
     void (*notify_fn)(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
     bint (*slice_fn)(engine_t* e) noexcept nogil  # a bounded slice of background work (snapshot); true = call again soon
     void (*fsynced_fn)(engine_t* e) noexcept nogil  # WAITAOF: aof_fsynced_offset grew, or the AOF was switched off
+    void (*closing_fn)(engine_t* e) noexcept nogil  # before the engine is freed: the snapshot ends and lets go of it
     void (*slowlog_fn)(client_t* c, uint64_t duration_us) noexcept nogil
     void (*large_fn)(client_t* c, size_t bytes, bint is_reply) noexcept nogil
     void (*monitor_fn)(client_t* c) noexcept nogil

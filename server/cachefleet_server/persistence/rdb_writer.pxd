@@ -24,8 +24,8 @@ from cachefleet_server.ds.pthread cimport pthread_cond_t, pthread_mutex_t, pthre
 from cachefleet_server.ds.zmalloc cimport heap_t
 
 cdef enum:
-    RDB_CHUNK = 262144  # bytes of records after which a chunk is handed over
-    RDB_QUEUE_SOFT = 4194304  # bytes queued; above, slices pause
+    RDB_CHUNK = 65536  # bytes of records after which a chunk is handed over
+    RDB_QUEUE_SOFT = 1048576  # bytes queued; above, slices pause
     RDB_SYNC_EVERY = 4194304  # bytes between two fsyncs under rdb-save-incremental-fsync
 
     WRITER_BUSY = 0

@@ -7,7 +7,7 @@ copied but those bytes, so memory grows by the queue alone.
 
     write to a chain not reached ---.
                                     v
-    slices, each tick <= 1 ms --> _deliver --> chunk --> queue --> writer thread --> file
+    slices, 0.5 ms a tick ----> _deliver --> chunk --> queue --> writer thread --> file
 
 - Records of several databases mix, so SELECTDB is written whenever the database changes from one record to the next.
 - SWAPDB changes which db holds a table; the snapshot goes on with the table and its number at the start.
@@ -30,7 +30,7 @@ from cachefleet_server.engine cimport Engine
 from cachefleet_server.persistence.rdb_writer cimport rdb_chunk_t, rdb_target_t, rdb_writer_t
 
 cdef enum:
-    SLICE_US = 1000  # the longest a tick is held up
+    SLICE_US = 500  # how long a tick is held up
     BEHIND_MIN = 67108864  # bytes queued by writes before a snapshot may be given up
 
     SNAPSHOT_IDLE = 0

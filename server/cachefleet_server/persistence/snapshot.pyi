@@ -38,7 +38,7 @@ class Snapshot:
         sync_often: bool = True,  # rdb-save-incremental-fsync
         aux: Sequence[tuple[str, str]] = (),
         on_done: Callable[[SnapshotResult], None] | None = None,  # from the engine's thread, in a later tick
-        slice_us: int = 1000,  # the longest a tick is held up; 0: only `step` and `finish` deliver
+        slice_us: int = 500,  # how long a tick is held up; 0: only `step` and `finish` deliver
     ) -> None: ...
     def start(self) -> None:
         """Fixes the point in time.

@@ -159,9 +159,26 @@ cdef void _complete(snapshot_t* s, int state) noexcept nogil:
     s.state = SNAPSHOT_OVER
     e.slice_fn = NULL
     e.table_flushed_fn = NULL
+    e.closing_fn = NULL
     e.snapshot_ctx = NULL
     with gil:
         (<Snapshot>s.owner)._over(state, error, what, written)
+    engine_wake(e)  # replies that the owner may have made are written by the next tick
+
+
+cdef void _run_to_end(snapshot_t* s) noexcept nogil:
+    """The caller holds a reference to the owner."""
+    while s.state != SNAPSHOT_OVER:
+        if not _advance(s, FINISH_US) and s.state != SNAPSHOT_OVER:
+            writer_wait(s.writer)
+
+
+cdef void _closing(engine_t* e) noexcept nogil:
+    """engine_t.closing_fn: nothing of the engine may be read after this."""
+    with gil:
+        snapshot = <Snapshot>(<snapshot_t*>e.snapshot_ctx).owner  # which would otherwise be gone at its end
+        snapshot.abort()
+        snapshot.finish()
 
 
 cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
@@ -195,6 +212,7 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
     e.snapshot_ctx = s
     e.slice_fn = _slice
     e.table_flushed_fn = _table_flushed
+    e.closing_fn = _closing
 
 
 cdef void _put_head(snapshot_t* s, list aux):
@@ -281,11 +299,8 @@ cdef class Snapshot:
     def finish(self):
         if self.s.state == SNAPSHOT_IDLE:
             raise RuntimeError("the snapshot was not started")
-        cdef snapshot_t* s = &self.s
         with nogil:
-            while s.state != SNAPSHOT_OVER:
-                if not _advance(s, FINISH_US) and s.state != SNAPSHOT_OVER:
-                    writer_wait(s.writer)
+            _run_to_end(&self.s)
         return self.result
 
     def step(self, size_t chains):

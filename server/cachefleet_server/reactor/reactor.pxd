@@ -8,4 +8,5 @@ cdef void reactor_close(engine_t* e) noexcept nogil  # frees all clients
 cdef void reactor_tick(engine_t* e) noexcept nogil
 cdef void reactor_cron(engine_t* e) noexcept nogil  # hz times a second
 cdef void end_of_batch(engine_t* e) noexcept nogil
+cdef void run_slice(engine_t* e) noexcept nogil
 cdef void run_request(client_t* c, request_t* r) noexcept nogil  # one request outside of a tick (in-process, loading)

@@ -229,6 +229,10 @@ cdef void end_of_batch(engine_t* e) noexcept nogil:
     """What happens once a tick between execution and writing: replies leave only after the journal is safe."""
     if e.journal.len and e.journal_fn != NULL:
         e.journal_fn(e)
+
+
+cdef void run_slice(engine_t* e) noexcept nogil:
+    """Background work comes behind the replies: nobody who was served waits for it."""
     if e.slice_fn != NULL and e.slice_fn(e):
         engine_wake(e)
 
@@ -259,6 +263,7 @@ cdef void _close_flagged(engine_t* e) noexcept nogil:
 cdef inline void _finish(engine_t* e) noexcept nogil:
     end_of_batch(e)
     _write_replies(e)
+    run_slice(e)
     if e.close_count:
         _close_flagged(e)
 

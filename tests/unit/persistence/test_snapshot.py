@@ -329,6 +329,19 @@ def test_one_at_a_time(engine: Engine, tmp_path: Path) -> None:
     assert second.finish().ok
 
 
+def test_engine_closed_meanwhile(tmp_path: Path) -> None:
+    engine = Engine()
+    for i in range(1000):
+        engine.execute(b"SET", b"k%d" % i, b"v")
+    snapshot = Snapshot(engine, temp_path=str(tmp_path / "t"), slice_us=0)
+    snapshot.start()
+    snapshot.step(3)
+    engine.close()
+    assert snapshot.result is not None
+    assert snapshot.result.aborted
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("path", ["missing/dump.rdb", "."])
 def test_unwritable_target(engine: Engine, tmp_path: Path, path: str) -> None:
     engine.execute(b"SET", b"k", b"v")

@@ -20,6 +20,9 @@
 #define cf_popcount64(x) __builtin_popcountll(x)
 #define cf_bswap32(x) __builtin_bswap32(x)
 #define cf_bswap64(x) __builtin_bswap64(x)
+/* Brings a line in by a load whose value is not used. p must be readable. Unlike a prefetch instruction a load is never
+ * dropped, as may happen when it needs a page walk too. */
+#define cf_fetch(p) ((void)*(const volatile char *)(p))
 #define cf_usable_size(p) malloc_usable_size(p)
 
 static inline uint64_t cf_mul128_fold(uint64_t a, uint64_t b) {

@@ -7,6 +7,7 @@ cdef extern from "intrin.h" nogil:
     bint cf_likely(bint x)
     bint cf_unlikely(bint x)
     void cf_prefetch(const void* p)
+    void cf_fetch(const void* p)
     int cf_ctz64(uint64_t x)
     int cf_clz64(uint64_t x)
     int cf_popcount64(uint64_t x)

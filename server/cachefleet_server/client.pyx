@@ -12,11 +12,32 @@ from libc.string cimport memcpy
 from cachefleet_server.commands.multi cimport multi_count, multi_memory
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
-    CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_MULTI, CLIENT_UNIX_SOCKET, client_info_t, client_t, command_t)
+    CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_MULTI, CLIENT_UNIX_SOCKET, arg_t, client_info_t, client_t,
+    command_t)
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 from cachefleet_server.keyspace.watch cimport watch_count
 from cachefleet_server.reactor.connection cimport client_memory
 from cachefleet_server.resp.input cimport input_pending
+
+cdef enum:
+    SHOWN_ARGUMENTS_MAX = 32
+    SHOWN_BYTES_MAX = 128  # of each
+
+
+cdef bytes _shown(const arg_t* a):
+    """The argument, or its start and how much more there is."""
+    if a.len <= SHOWN_BYTES_MAX:
+        return a.ptr[:a.len]
+    return a.ptr[:SHOWN_BYTES_MAX] + b"... (%d more bytes)" % (a.len - SHOWN_BYTES_MAX)
+
+
+cdef list shown_argv(client_t* c):
+    cdef int i
+    if c.argc <= SHOWN_ARGUMENTS_MAX:
+        return [_shown(&c.argv[i]) for i in range(c.argc)]
+    shown = [_shown(&c.argv[i]) for i in range(SHOWN_ARGUMENTS_MAX - 1)]
+    shown.append(b"... (%d more arguments)" % (c.argc - SHOWN_ARGUMENTS_MAX + 1))
+    return shown
 
 
 cdef bytes _bytes(const char* p):

@@ -91,7 +91,7 @@ class Engine:
     def wake(self) -> None: ...  # makes a tick happen soon
     # -- hooks: Python callables, called with the GIL from the engine's thread
     on_slow: Callable[[Client, list[bytes], int], None] | None  # client, argv (trimmed), microseconds
-    on_large: Callable[[Client, list[bytes], int, bool], None] | None  # bytes, is reply
+    on_large: Callable[[Client, list[bytes], int, bool], None] | None  # client, argv (trimmed), bytes, is reply
     on_monitor: Callable[[Client, list[bytes]], None] | None
     on_latency: Callable[[str, int], None] | None  # event, ms
     on_row_failed: Callable[[Client | None, list[bytes], BaseException], None] | None  # a Python row raised

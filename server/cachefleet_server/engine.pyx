@@ -18,7 +18,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from cachefleet_server.client cimport Client
+from cachefleet_server.client cimport Client, shown_argv
 from cachefleet_server.commands.connection cimport register_connection
 from cachefleet_server.commands.dump cimport register_dump
 from cachefleet_server.commands.expire_cmds cimport register_expire
@@ -532,7 +532,7 @@ cdef void _slow_command(client_t* c, uint64_t duration_us) noexcept with gil:
     cdef Engine engine = <Engine><PyObject*>c.engine.facade
     if engine.on_slow is not None:
         try:
-            engine.on_slow(_client(c), _argv(c), duration_us)
+            engine.on_slow(_client(c), shown_argv(c), duration_us)
         except Exception as error:
             _error_value(engine, _client(c), [], error)
 
@@ -541,7 +541,7 @@ cdef void _large(client_t* c, size_t size, bint is_reply) noexcept with gil:
     cdef Engine engine = <Engine><PyObject*>c.engine.facade
     if engine.on_large is not None:
         try:
-            engine.on_large(_client(c), _argv(c), size, is_reply)
+            engine.on_large(_client(c), shown_argv(c), size, is_reply)
         except Exception as error:
             _error_value(engine, _client(c), [], error)
 

@@ -33,7 +33,7 @@ def connected(server: Instance) -> int:
 
 @pytest.fixture
 def host() -> Iterator[Instance]:
-    assert allow_open_files(2 * IDLE + 500), "the hard limit of open files is too low (ulimit -Hn 25000)"
+    assert allow_open_files(IDLE + 1000), f"the hard limit of open files is too low (ulimit -Hn {IDLE + 1000})"
     options = {"maxclients": IDLE + 200, "tcp-backlog": 4096, "enable-debug-command": "yes"}
     with Instance("cachefleet", options=options) as server:
         for _ in range(50):  # first use of everything

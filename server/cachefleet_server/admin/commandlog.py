@@ -1,8 +1,8 @@
 """COMMANDLOG and SLOWLOG: the most recent commands that were slow, or had a large request or reply.
 
 Three bounded logs of one shape. The engine reports a command once it has run and crossed a threshold; until then
-nothing is kept. Arguments are trimmed, so that a log holds little memory: at most ARGUMENTS_MAX of them and
-ARGUMENT_BYTES_MAX of each, the rest is said in words.
+nothing is kept. It trims the arguments (client.pyx), so that a large one is never copied and a log holds little memory:
+at most 32 of them and 128 bytes of each, the rest is said in words.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import OK, Reply
 
-ARGUMENTS_MAX = 32
-ARGUMENT_BYTES_MAX = 128
 TYPES = (b"slow", b"large-request", b"large-reply")
 LENGTH_PARAMETERS = (
     "commandlog-slow-execution-max-len", "commandlog-large-request-max-len", "commandlog-large-reply-max-len",
@@ -58,20 +56,6 @@ class Entry:
         return [self.id, self.unix_time, self.value, self.argv, self.peer, self.name]
 
 
-def trim(argv: list[bytes]) -> list[bytes]:
-    """What a log keeps of a command's arguments."""
-    shown = argv if len(argv) <= ARGUMENTS_MAX else argv[: ARGUMENTS_MAX - 1]
-    kept = [
-        word
-        if len(word) <= ARGUMENT_BYTES_MAX
-        else word[:ARGUMENT_BYTES_MAX] + b"... (%d more bytes)" % (len(word) - ARGUMENT_BYTES_MAX)
-        for word in shown
-    ]
-    if len(argv) > ARGUMENTS_MAX:
-        kept.append(b"... (%d more arguments)" % (len(argv) - ARGUMENTS_MAX + 1))
-    return kept
-
-
 class CommandLog:
     """`length` gives the maximum of one log, by its parameter's name; read at each use, so a change acts at once."""
 
@@ -98,7 +82,7 @@ class CommandLog:
         log = self.logs[kind]
         if limit > 0:
             peer = client.peer().encode()
-            log.appendleft(Entry(self.next_ids[kind], int(time.time()), value, trim(argv), peer, client.name))
+            log.appendleft(Entry(self.next_ids[kind], int(time.time()), value, argv, peer, client.name))
             self.next_ids[kind] += 1
         while len(log) > max(limit, 0):
             log.pop()

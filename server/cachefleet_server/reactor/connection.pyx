@@ -16,6 +16,7 @@ from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
     CLIENT_INTERNAL, CLIENT_MONITOR, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_WRITABLE_WAIT, READ_MAX,
     SHARED_INPUT, request_t)
+from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
 from cachefleet_server.keyspace.watch cimport unwatch_all
@@ -116,12 +117,23 @@ cdef void client_free(client_t* c) noexcept nogil:
     zfree(e.heap, c)
 
 
+cdef void _read_and_forget(client_t* c) noexcept nogil:
+    """For a client that is closed as soon as it has its last reply: what it still sends must not pile up."""
+    cdef engine_t* e = c.engine
+    cdef ssize_t n = read(c.fd, e.shared_input + e.shared_used, SHARED_INPUT - e.shared_used)
+    if n == 0 or c.out.bytes == 0 or (n < 0 and errno != EAGAIN and errno != EINTR):
+        client_close_asap(c)
+
+
 cdef bint client_read(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef size_t space = 0
-    cdef char* where = input_read_space(
-        &c.input, e.shared_input + e.shared_used, SHARED_INPUT - e.shared_used, &space)
+    cdef char* where
     cdef ssize_t n
+    if cf_unlikely((c.flags & CLIENT_CLOSE_AFTER_REPLY) != 0):
+        _read_and_forget(c)
+        return False
+    where = input_read_space(&c.input, e.shared_input + e.shared_used, SHARED_INPUT - e.shared_used, &space)
     if space > READ_MAX and e.shared_input <= where < e.shared_input + SHARED_INPUT:
         space = READ_MAX
     n = read(c.fd, where, space)

@@ -15,6 +15,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcpy, strerror
 
 from cachefleet_server.commands.multi cimport exec_abort, multi_cmd_flags, multi_flag_error, multi_queue
+from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_CLOSE_ASAP,
@@ -126,6 +127,19 @@ cdef void _refuse(client_t* c, const char* text) noexcept nogil:
 
 cdef inline bint _arity_fits(const command_t* cmd, int argc) noexcept nogil:
     return argc == cmd.arity if cmd.arity > 0 else argc >= -cmd.arity
+
+
+cdef inline bint _from_browser(const request_t* r) noexcept nogil:
+    """A page that makes a browser talk to us: what follows such a line must not run (cross-protocol scripting)."""
+    return arg_is(&r.argv[0], b"post") or arg_is(&r.argv[0], b"host:")
+
+
+cdef inline bint _identified(client_t* c) noexcept nogil:
+    """Before authentication nothing is said about commands, not even which ones there are."""
+    if cf_likely((c.flags & CLIENT_AUTHENTICATED) != 0) or c.cmd != NULL and c.cmd.flags & CMD_NO_AUTH:
+        return True
+    _refuse(c, ERR_NOAUTH)
+    return False
 
 
 cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
@@ -260,7 +274,9 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
                 multi_queue(c)
             else:
                 call(c)
-    elif _known_and_well_formed(c) and _allowed(c):
+    elif cf_unlikely(cmd == NULL) and _from_browser(r):
+        client_close_asap(c)
+    elif _identified(c) and _known_and_well_formed(c) and _allowed(c):
         if cf_unlikely(e.paused_until_ms != 0) and _paused(c):
             _park(c)
             return

@@ -20,7 +20,7 @@ the next tick happen.
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.client cimport client_close_asap, engine_wake
+from cachefleet_server.core.client cimport client_close_asap, client_resume, engine_wake
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_PENDING_READ,
@@ -33,18 +33,20 @@ from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, dbs_cron
 from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
-from cachefleet_server.reactor.connection cimport client_free, client_read, client_write, clients_cron
+from cachefleet_server.reactor.connection cimport (
+    client_check_output_limit, client_free, client_read, client_write, clients_cron)
 from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_free, parked_run, resolve
 from cachefleet_server.reactor.epoll cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
     TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, read, timerfd_create)
 from cachefleet_server.resp.input cimport INPUT_ERROR, INPUT_OK, arg_t, input_settle
-from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init
+from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chunk_pool_trim
 
 cdef enum:
     ARENA_ARGS = 4096  # arguments of one batch that need no memory of their own
     PREFETCH_KEYS = 16  # keys of one request that are hashed ahead
     CLIENTS_CRON_MS = 1000
+    OUT_SLICE = 1048576  # bytes of replies after which a pipelining client waits for the next tick
     CALIBRATE_US = 2000
 
 
@@ -146,6 +148,8 @@ cdef void _execute_batch(engine_t* e) noexcept nogil:
         p = &e.batch[i]
         if cf_likely(not p.client.flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)):
             dispatch(p.client, p.cmd, &p.request)
+            if cf_unlikely(p.client.out.bytes > OUT_SLICE):
+                client_check_output_limit(p.client)
     e.batch_len = 0
     e.arena.used = 0
 
@@ -161,9 +165,13 @@ cdef void _settle(engine_t* e) noexcept nogil:
 # ---- read + parse -----------------------------------------------------------------------------------------
 
 cdef void _parse(client_t* c) noexcept nogil:
-    """All complete requests of a client into the batch, until it is blocked or goes away."""
+    """All complete requests of a client into the batch, until it is blocked or goes away.
+
+    One whose replies have grown long waits for the next tick: they are written first, and others have their turn.
+    """
     cdef engine_t* e = c.engine
     cdef pending_t* p
+    cdef bint barrier
     cdef int status
     while not c.flags & (CLIENT_BLOCKED | CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY):
         p = &e.batch[e.batch_len]
@@ -179,13 +187,14 @@ cdef void _parse(client_t* c) noexcept nogil:
         p.client = c
         p.cmd = resolve(e, &p.request)
         e.batch_len += 1
-        if is_barrier(p.cmd):
-            _execute_batch(e)
-            continue
-        if p.cmd.keys.step:
+        barrier = is_barrier(p.cmd)
+        if not barrier and p.cmd.keys.step:
             _prefetch_buckets(p)
-        if e.batch_len == BATCH_MAX or e.paused_until_ms:
+        if barrier or e.batch_len == BATCH_MAX or e.paused_until_ms:
             _execute_batch(e)
+            if cf_unlikely(c.out.bytes > OUT_SLICE):
+                client_resume(c)
+                return
 
 
 cdef inline void _touch(client_t* c) noexcept nogil:
@@ -288,7 +297,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
             continue
         if events[i].events & EPOLLOUT and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_WRITE):
             reply_client_ready(c)
-        if events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP) and not c.flags & CLIENT_CLOSE_ASAP:
+        # A client that will be resumed has unparsed input; reading more would only pile it up.
+        if events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP) and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_READ):
             _read_and_parse(c)
     if e.resumed != NULL:
         _resume(e)
@@ -321,6 +331,7 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
     if e.monotonic_ms // CLIENTS_CRON_MS != e.clients_cron_ms // CLIENTS_CRON_MS:
         e.clients_cron_ms = e.monotonic_ms
         clients_cron(e)
+        chunk_pool_trim(&e.chunks)
     if not e.persist.loading:
         expire_slow_cycle(e)
         evict_continue(e)

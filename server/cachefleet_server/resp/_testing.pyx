@@ -14,10 +14,10 @@ from cachefleet_server.resp.input cimport (
     input_limits_t, input_memory, input_next, input_pending, input_read_space, input_settle, input_t, input_take_blob,
     request_t)
 from cachefleet_server.resp.writer cimport (
-    chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_t, mark_t, out_array, out_attribute, out_bignum, out_bool,
-    out_bulk, out_check, out_clear, out_consume, out_copy, out_double, out_error, out_init, out_insert, out_int,
-    out_map, out_mark, out_memory, out_null, out_null_array, out_push, out_raw, out_set, out_simple, out_t,
-    out_truncate, out_verbatim)
+    chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_pool_trim, chunk_t, mark_t, out_array, out_attribute,
+    out_bignum, out_bool, out_bulk, out_check, out_clear, out_consume, out_copy, out_double, out_error, out_init,
+    out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push, out_raw, out_set,
+    out_simple, out_t, out_truncate, out_verbatim)
 
 cdef extern from *:
     """
@@ -276,6 +276,8 @@ cdef class Writer:
         out_truncate(&self.out, m)
 
     def copy_from(self, Writer other): out_copy(&self.out, &other.out)
+
+    def trim(self): chunk_pool_trim(&self.pool)
 
     def repeat_bulk(self, bytes v, int times):
         """Writes v again and again, dropping the output as it grows; for timing."""

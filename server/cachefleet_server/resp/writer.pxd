@@ -51,6 +51,7 @@ cdef struct mark_t:  # a place in the output where an aggregate header will be i
 
 cdef void chunk_pool_init(chunk_pool_t* p, heap_t* heap) noexcept nogil
 cdef void chunk_pool_free(chunk_pool_t* p) noexcept nogil
+cdef void chunk_pool_trim(chunk_pool_t* p) noexcept nogil  # gives half of the free chunks back; once a second
 cdef void out_init(out_t* o, chunk_pool_t* pool) noexcept nogil
 cdef void out_clear(out_t* o) noexcept nogil  # drops everything pending
 cdef char* out_grow(out_t* o, size_t n) noexcept nogil  # slow path of out_reserve

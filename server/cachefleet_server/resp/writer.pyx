@@ -22,14 +22,23 @@ cdef void chunk_pool_init(chunk_pool_t* p, heap_t* heap) noexcept nogil:
     p.free_count = 0
 
 
-cdef void chunk_pool_free(chunk_pool_t* p) noexcept nogil:
-    """Frees the pooled chunks; every out_t must be clear by now."""
+cdef void keep_free(chunk_pool_t* p, size_t count) noexcept nogil:
     cdef chunk_t* c
-    while p.free != NULL:
+    while p.free_count > count:
         c = p.free
         p.free = c.next
+        p.free_count -= 1
         zfree(p.heap, c)
-    p.free_count = 0
+
+
+cdef void chunk_pool_free(chunk_pool_t* p) noexcept nogil:
+    """Frees the pooled chunks; every out_t must be clear by now."""
+    keep_free(p, 0)
+
+
+cdef void chunk_pool_trim(chunk_pool_t* p) noexcept nogil:
+    """After a burst the memory goes back in some seconds; under load it costs a few allocations a second."""
+    keep_free(p, p.free_count // 2)
 
 
 cdef chunk_t* chunk_new(chunk_pool_t* p, size_t n) noexcept nogil:

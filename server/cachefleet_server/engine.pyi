@@ -78,6 +78,9 @@ class Engine:
     epoll_fd: int
     client_count: int  # connected ones
     def add_client(self, fd: int, *, unix: bool = False) -> int: ...  # takes the fd; its client id; nonblocking already
+    def accept(self, listener: int, limit: int, *, unix: bool = False, denied: bytes | None = None) -> int: ...
+    # At most `limit` waiting connections become clients; above maxclients they are refused, and with `denied` those not
+    # from loopback get that text. Returns 0, or the errno of an accept that failed for want of resources.
     def clients(self) -> list[Client]: ...
     def client(self, id: int) -> Client | None: ...
     def pause_for(self, ms: int, all: bool) -> None: ...  # CLIENT PAUSE; 0 ends it

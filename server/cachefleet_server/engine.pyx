@@ -42,6 +42,7 @@ from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
 from cachefleet_server.keyspace.db cimport db_find, dbs_free, dbs_new, entry_usage
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
+from cachefleet_server.reactor.accept cimport accept_clients
 from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new
 from cachefleet_server.reactor.dispatch cimport call
 from cachefleet_server.reactor.reactor cimport (
@@ -359,6 +360,16 @@ cdef class Engine:
         if c == NULL:
             raise OSError("the kernel refuses to watch the socket")
         return c.id
+
+    def accept(self, int listener, int limit, *, bint unix=False, bytes denied=None):
+        """Accepts from a listening socket; see engine.pyi."""
+        cdef const char* text = NULL
+        cdef int error
+        if denied is not None:
+            text = denied
+        with nogil:
+            error = accept_clients(self.ptr, listener, limit, unix, text)
+        return error
 
     def clients(self):
         cdef client_t* c = self.ptr.clients

@@ -1,8 +1,8 @@
 """Listening sockets: TCP on every `bind` address, and the unix socket. Accepted connections go to the engine.
 
 uvloop watches the listening sockets; each event accepts at most `max-new-connections-per-cycle` connections, so that
-a storm of them does not starve those that are served. A connection that may not stay (maxclients, protected mode) is
-told why by one write that may be lost, and closed.
+a storm of them does not starve those that are served. The engine refuses those that may not stay (maxclients, protected
+mode).
 
 `bind` and `port` can change at run time. The new set of sockets is opened first; the old ones are closed only when
 that succeeded, and an address that stays keeps its socket, so that no connection attempt is refused meanwhile.
@@ -23,8 +23,8 @@ from cachefleet_server.engine import Engine
 from cachefleet_server.errors import ConfigError, StartupError
 from cachefleet_server.log import Log
 
+_KEEPALIVE_S_MAX: Final = 32767  # the kernel's
 ACCEPT_PAUSE_S: Final = 0.1  # after running out of descriptors
-_MAXCLIENTS_ERROR: Final = b"-ERR max number of clients reached\r\n"
 _PROTECTED_ERROR: Final = (
     b"-DENIED Running in protected mode because protected mode is enabled and no password is set for the "
     b"default user. In this mode connections are only accepted from the loopback interface. If you want to "
@@ -82,6 +82,7 @@ class Listeners:
                 self._unix = self._bind_unix(path)
             except (OSError, KeyError) as error:
                 raise StartupError(f"Failed opening Unix socket: {error}") from None
+        self._config.subscribe("tcp-keepalive", lambda _: self._take_keepalive())
         self._config.subscribe("bind", lambda _: self._rebind("Failed to bind to specified addresses."))
         self._config.subscribe("port", lambda _: self._rebind("Unable to listen on this port. Check server logs."))
 
@@ -113,6 +114,19 @@ class Listeners:
         if self._unix:
             texts.append(f"name=unix,bind={self._config.text('unixsocket')}")
         return texts
+
+    def _set_keepalive(self, sock: socket.socket) -> None:
+        """For the connections that `sock` accepts: they inherit it. A dead peer is noticed after twice the interval."""
+        interval_s = self._config.number("tcp-keepalive")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1 if interval_s else 0)
+        if interval_s:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, min(interval_s, _KEEPALIVE_S_MAX))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, min(max(interval_s // 3, 1), _KEEPALIVE_S_MAX))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+    def _take_keepalive(self) -> None:
+        for sock in self._tcp.values():
+            self._set_keepalive(sock)
 
     # -- binding
 
@@ -166,6 +180,8 @@ class Listeners:
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._set_keepalive(sock)
                 mark = self._config.number("socket-mark-id")
                 if mark:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
@@ -224,20 +240,16 @@ class Listeners:
             asyncio.get_running_loop().remove_reader(listener.fileno())
 
     def _accept_some(self, listener: socket.socket) -> None:
-        for _ in range(self._config.number("max-new-connections-per-cycle")):
-            try:
-                connection, peer = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._accept_failed(listener, error)
-                return
-            self._admit(connection, peer)
+        limit = self._config.number("max-new-connections-per-cycle")
+        protected = self._config.flag("protected-mode") and self._default_user.open
+        error = self._engine.accept(
+            listener.fileno(), limit, unix=listener is self._unix, denied=_PROTECTED_ERROR if protected else None
+        )
+        if error:
+            self._accept_failed(listener, error)
 
-    def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
-        self._log.warning(f"Accepting client connection: {error.strerror}")
-        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-            return
+    def _accept_failed(self, listener: socket.socket, error: int) -> None:
+        self._log.warning(f"Accepting client connection: {os.strerror(error)}")
         # The connection stays readable in the queue: without a pause this would spin.
         self._unwatch(listener)
         asyncio.get_running_loop().call_later(ACCEPT_PAUSE_S, self._resume, listener)
@@ -245,42 +257,6 @@ class Listeners:
     def _resume(self, listener: socket.socket) -> None:
         if self._accepting and listener in self._all():
             self._watch(listener)
-
-    def _admit(self, connection: socket.socket, peer: object) -> None:
-        unix = connection.family == socket.AF_UNIX
-        if self._engine.client_count >= self._config.number("maxclients"):
-            self._refuse(connection, _MAXCLIENTS_ERROR)
-        elif not unix and self._protected() and not _is_loopback(peer):
-            self._refuse(connection, _PROTECTED_ERROR)
-        else:
-            connection.setblocking(False)
-            if not unix:
-                self._tune(connection)
-            self._engine.add_client(connection.detach(), unix=unix)
-
-    def _protected(self) -> bool:
-        return self._config.flag("protected-mode") and self._default_user.open
-
-    def _refuse(self, connection: socket.socket, text: bytes) -> None:
-        with contextlib.suppress(OSError):
-            connection.send(text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        connection.close()
-        self._engine.count("rejected_connections")
-
-    def _tune(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # It may be closed already.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            interval_s = self._config.number("tcp-keepalive")
-            if interval_s:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval_s)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(interval_s // 3, 1))
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-
-
-def _is_loopback(peer: object) -> bool:
-    host = str(peer[0]) if isinstance(peer, tuple) else ""
-    return host.startswith("127.") or host == "::1"
 
 
 def _reason(error: OSError) -> str:

@@ -142,6 +142,22 @@ def test_wrong_shutdowns(client: Connection, arguments: list[str], reply: str) -
     assert client.call("SHUTDOWN", *arguments) == Error(reply)
 
 
+def test_a_save_that_fails_keeps_it_running(own: Instance, tmp_path: Path) -> None:
+    own.options["save"] = ("3600", "1")
+    own.start()
+    (tmp_path / "dump.rdb").mkdir()  # cannot be replaced by a file
+    with own.connect() as c:
+        assert c.call("SET", "k", "v") == "OK"
+        assert c.call("SHUTDOWN") == Error("ERR Errors trying to SHUTDOWN. Check logs.")
+        assert c.call("GET", "k") == b"v"
+        os.kill(own.pid, signal.SIGTERM)
+        assert_eventually(lambda: own.log_text().count("can't exit") == 2, own.log_tail)
+        assert c.call("PING")
+        with pytest.raises(EOFError):
+            c.call("SHUTDOWN", "FORCE")
+    assert own.wait_exit() == 0
+
+
 def test_nothing_is_executed_after_shutdown(own: Instance) -> None:
     own.start()
     with own.connect() as c:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from cachefleet_server.config.params import IGNORED, PARAMS, Param
@@ -118,9 +119,13 @@ class Config:
             try:
                 name, kept_elsewhere = self._take(line, values, seen)
             except ConfigError as error:
-                raise line.error(str(error)) from None
+                raise self._without_secret(line).error(str(error)) from None
             (external.add if kept_elsewhere else external.discard)(name)
         return values, external
+
+    def _without_secret(self, line: Line) -> Line:
+        row = self._rows.get(line.words[0].lower())
+        return replace(line, text=f"{line.words[0]} ...") if row is not None and row.secret else line
 
     def _environment_lines(self, environment: Mapping[str, str]) -> Iterator[Line]:
         for row in PARAMS:

@@ -86,6 +86,13 @@ def test_a_wrong_line_is_named(text: str, number: int, complaint: str) -> None:
     assert message.endswith(f"test.conf, at line {number}\n>>> '{text.splitlines()[number - 1]}'\n{complaint}")
 
 
+def test_a_wrong_line_does_not_tell_a_secret() -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded("requirepass hunter2 hunter3\n")
+    assert "hunter" not in str(caught.value)
+    assert ">>> 'requirepass ...'\nwrong number of arguments" in str(caught.value)
+
+
 def test_defaults_of_missing_features_are_accepted() -> None:
     loaded('cluster-enabled no\ntls-port 0\naclfile ""\nlist-max-ziplist-entries 5\n')
 

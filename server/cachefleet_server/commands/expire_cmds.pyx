@@ -6,20 +6,19 @@ loaded nothing is deleted for its age: the commands that follow decide.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
+from libc.stdio cimport snprintf
 
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_expire, entry_t
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_error, reply_error_bytes, reply_error_format, reply_int)
+    arg_int64, arg_is, reply_error, reply_error_bytes, reply_error_quote, reply_int)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
     LOOKUP_NOTOUCH, NOTIFY_EXPIRED, NOTIFY_GENERIC, arg_hash, db_delete, db_set_expire, lookup_flags, lookup_write,
     notify, signal_modified)
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
-
-from libc.stdio cimport snprintf
 
 cdef enum:
     IF_NX = 1  # only without a time to live
@@ -43,7 +42,7 @@ cdef bint _parse_conditions(client_t* c, int* out) noexcept nogil:
         elif arg_is(&c.argv[i], b"lt"):
             found |= IF_LT
         else:
-            reply_error_format(c, b"ERR Unsupported option %s", c.argv[i].ptr, c.argv[i].len)
+            reply_error_quote(c, b"ERR Unsupported option %s", c.argv[i].ptr, c.argv[i].len)
             return False
     if found & IF_NX and found & (IF_XX | IF_GT | IF_LT):
         reply_error(c, b"ERR NX and XX, GT or LT options at the same time are not compatible")

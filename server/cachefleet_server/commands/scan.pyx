@@ -15,7 +15,7 @@ from cachefleet_server.core.engine cimport arg_t, client_t, db_t, engine_t
 from cachefleet_server.core.entry cimport (
     OBJ_HASH, OBJ_LIST, OBJ_SET, OBJ_STREAM, OBJ_STRING, OBJ_ZSET, entry_key, entry_t, entry_type)
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_error_format, reply_insert, reply_mark,
+    arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_error_quote, reply_insert, reply_mark,
     reply_syntax_error)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.glob cimport glob_match
@@ -151,7 +151,7 @@ cdef bint scan_parse(client_t* c, int cursor_at, int kind, scan_options_t* out) 
         elif more and kind == SCAN_KEYS and arg_is(a, b"type"):
             out.type = _type_named(a + 1)
             if out.type < 0:
-                reply_error_format(c, b"ERR unknown type name '%s'", a[1].ptr, a[1].len)
+                reply_error_quote(c, b"ERR unknown type name '%s'", a[1].ptr, a[1].len)
                 return False
             i += 2
         elif arg_is(a, b"novalues"):

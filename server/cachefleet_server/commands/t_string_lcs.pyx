@@ -48,14 +48,15 @@ cdef struct lcs_options_t:
 cdef bint _allocate(client_t* c, lcs_t* t) noexcept nogil:
     cdef size_t i
     cdef size_t distinct = 0
+    cdef size_t rows
     memset(t.mask_of, 0xFF, sizeof(t.mask_of))
     for i in range(t.na):
         if t.mask_of[t.a[i]] < 0:
             t.mask_of[t.a[i]] = <short>distinct
             distinct += 1
     t.words = t.nb // 64 + 1
-    t.masks = <uint64_t*>ztry_malloc(
-        c.engine.heap, (distinct + (t.na if t.keep_rows else 1)) * t.words * sizeof(uint64_t))
+    rows = t.na if t.keep_rows and t.na else 1  # V(0) needs a place even when a is empty
+    t.masks = <uint64_t*>ztry_malloc(c.engine.heap, (distinct + rows) * t.words * sizeof(uint64_t))
     if t.masks == NULL:
         return False
     t.rows = t.masks + distinct * t.words

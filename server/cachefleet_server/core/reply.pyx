@@ -7,8 +7,12 @@ from cachefleet_server.core.engine cimport (
     CLIENT_CLOSE_AFTER_REPLY, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_INTERNAL, ERROR_PREFIX_MAX, ERROR_PREFIXES_MAX,
     engine_t, error_stat_t)
 from cachefleet_server.core.errors cimport ERR_NOT_INTEGER, ERR_SYNTAX
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.resp.writer cimport out_error
+
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char* s, size_t n)
 
 cdef enum:
     ERROR_TEXT_MAX = 512  # bytes of a formatted error
@@ -75,6 +79,19 @@ cdef void reply_error_format(client_t* c, const char* format, const char* a, siz
     memcpy(text + head, a, shown)
     memcpy(text + head + shown, at + 2, tail)
     reply_error_bytes(c, text, head + shown + tail)
+
+
+cdef void reply_error_quote(client_t* c, const char* format, const char* a, size_t na) noexcept nogil:
+    cdef const char* at = strstr(format, b"%s")
+    cdef buf_t text
+    buf_init(&text, c.engine.heap)
+    buf_put(&text, format, at - format)
+    buf_put(&text, a, strnlen(a, na))
+    buf_put(&text, at + 2, strlen(at + 2))
+    while text.len and (text.data[text.len - 1] == b'\n' or text.data[text.len - 1] == b'\r'):
+        text.len -= 1
+    reply_error_bytes(c, text.data, text.len)
+    buf_free(&text)
 
 
 cdef void reply_syntax_error(client_t* c) noexcept nogil:

@@ -109,8 +109,8 @@ cdef void _reply_unknown(client_t* c) noexcept nogil:
         if shown >= SHOWN_MAX:
             break
         take = min(c.argv[i].len, SHOWN_MAX - shown)
-        n += snprintf(text + n, sizeof(text) - n, b"'%.*s' ", <int>take, c.argv[i].ptr)
-        shown += take + 3
+        shown += snprintf(text + n + shown, sizeof(text) - n - shown, b"'%.*s' ", <int>take, c.argv[i].ptr)
+    n += <int>shown
     reply_error_bytes(c, text, n)
 
 # ---- checks ---------------------------------------------------------------------------------------

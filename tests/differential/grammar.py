@@ -379,6 +379,8 @@ def _transaction(draw: Draw) -> list[tuple[int, Command]]:
     steps.append((0, (b"MULTI",)))
     for _ in range(draw.rng.randrange(6)):
         command = draw.rng.choice(INSIDE if draw.chance(0.05) else READ_OR_WRITE)(draw)
+        if command[1:2] == (b"REFCOUNT",):  # the reference shares the value with the queued argument until EXEC ends
+            continue
         steps.append((0, spoil(draw, command) if draw.chance(0.2) else command))
         if draw.chance(0.05):
             steps.append((1, draw.rng.choice(READ_OR_WRITE)(draw)))

@@ -203,6 +203,8 @@ def test_query_buffer_limit(victim: Instance) -> None:
     attacks = (
         b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4194304\r\n" + value + b"\r\n",
         b"*1000000\r\n" + b"$10\r\naaaaaaaaaa\r\n" * 250_000,
+        encode("MULTI") + encode("SET", "k", "x" * 100_000) * 40,
+        encode("MULTI") + encode("PING") * 500_000,
     )
     for number, attack in enumerate(attacks, 1):
         before = used(victim)
@@ -214,6 +216,22 @@ def test_query_buffer_limit(victim: Instance) -> None:
         assert_eventually(lambda limit=before + 100_000: used(victim) < limit)
     assert victim.call("SET", "k", "x" * (MB // 2)) == "OK"
     assert victim.call("GET", "k") == b"x" * (MB // 2)
+
+
+def test_input_after_the_last_reply_is_dropped(victim: Instance) -> None:
+    """After a protocol error only the replies before it are still owed; who does not take them cannot fill memory."""
+    victim.call("SET", "big", "x" * MB)
+    with Bystander(victim), victim.connect() as deaf:
+        deaf.send(encode("GET", "big") * 30 + b"*x\r\n")
+        assert_eventually(lambda: used(victim) > 20 * MB)
+        full = used(victim)
+        for _ in range(100):
+            deaf.send(encode("SET", "k", "v") * 30_000)
+        assert used(victim) < full + MB
+        assert [len(deaf.read()) for _ in range(30)] == [MB] * 30
+        assert deaf.read() == "ERR Protocol error: invalid multibulk length"
+        assert deaf.closed_by_server()
+    assert victim.call("EXISTS", "k") == 0
 
 
 def reset(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free
 
-from cachefleet_server.commands.multi cimport multi_discard
+from cachefleet_server.commands.multi cimport multi_discard, multi_memory
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
@@ -147,7 +147,8 @@ cdef bint client_read(client_t* c) noexcept nogil:
     e.stats.net_in += n
     e.stats.reads += 1
     c.last_interaction_ms = e.now_ms
-    if input_pending(&c.input) > <size_t>e.params.client_query_buffer_limit:
+    # A transaction's queue counts too: it is input that waits.
+    if input_pending(&c.input) + multi_memory(c) > <size_t>e.params.client_query_buffer_limit:
         e.stats.query_buffer_disconnections += 1
         client_close_asap(c)
         return False

@@ -301,6 +301,8 @@ class Server:
         config.subscribe("crash-log-enabled", self._take_crash_log)
         config.subscribe("maxclients", self._take_maxclients)
         config.subscribe("dir", os.chdir)
+        for name in ("appendonly", "save", "dir"):
+            config.subscribe(name, lambda _: self._take_folder())
         self._take_locale(config.text("locale-collate"))
         config.subscribe("locale-collate", self._take_locale)
         for name in ("maxmemory", "maxmemory-clients"):
@@ -317,6 +319,16 @@ class Server:
             raise ConfigError(
                 f"The operating system is not able to handle the specified number of clients, try with {possible}"
             )
+
+    def _take_folder(self) -> None:
+        """Whoever begins to write data files at run time needs the lock, too."""
+        config = self.config
+        if not self._folder_lock.held and not config.flag("appendonly") and not config.value("save"):
+            return
+        try:
+            self._folder_lock.take(config.text("dir"))
+        except StartupError as error:
+            raise ConfigError(str(error)) from None
 
     def _take_locale(self, name: str) -> None:
         try:

@@ -11,7 +11,11 @@ written to it, and the new base only when it is on disk. A crash anywhere leaves
 Turning the AOF on at run time is a rewrite without a manifest to begin with: it counts from the moment the base is on disk.
 
 A failed rewrite keeps the old files and is tried again after a pause that doubles with each failure. A failed fsync is healed
-the same way, since the kernel may have dropped what could not be written: the new base holds it.
+by a rewrite, since the kernel may have dropped what could not be written: the new base holds it. Writes are refused until then.
+
+Only the end of the data may be torn: the last file, or one that is followed by empty ones. A file that the manifest names exists:
+it is made before the manifest is written. One that the manifest does not name means nothing and is written over, except where
+there is no manifest at all: then numbers go on after those of the files that are there, so that nothing is lost by a lost manifest.
 
 Where no AOF exists but an RDB file does, that file is loaded and becomes the base: switching `appendonly` on in the
 configuration loses nothing (Redis and Valkey would start empty).
@@ -24,6 +28,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Final
 
 from cachefleet_server.command_spec import row
@@ -88,17 +93,21 @@ class Aof:
         self._config.subscribe("aof-timestamp-enabled", self._file.set_timestamps)
 
     async def start(self) -> None:
-        self._remove_stale_files()
         self._file.set_policy(self._config.text("appendfsync"))
         self._file.set_timestamps(self._config.flag("aof-timestamp-enabled"))
         if not self._config.flag("appendonly"):
             return
         try:
             os.makedirs(self._folder(), exist_ok=True)
+            self._remove_stale_files()
             await self._load()
             self._open_after_load()
         except OSError as error:
-            raise StartupError(f"Can't use the append only file in {self._folder()}: {error}") from None
+            path = error.filename or self._folder()
+            raise StartupError(
+                f"Can't use the append only file: {path}: {error.strerror or error}. The folder {self._folder()} and its "
+                "files must be readable and writable by the server's user, on a disk with free space"
+            ) from None
         self._engine.set_persist("aof_enabled", 1)
         self._on = True
 
@@ -132,17 +141,17 @@ class Aof:
 
     def _remove_stale_files(self) -> None:
         """Temp files of rewrites that did not finish."""
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._folder()):
-                if _TEMP_BASE.fullmatch(name) or name == f"temp-{self._config.text('appendfilename')}.manifest":
-                    os.unlink(self._path(name))
-                    self._log.notice(f"Removed {name}, left by a rewrite that did not finish")
+        for name in os.listdir(self._folder()):
+            if _TEMP_BASE.fullmatch(name) or name == f"temp-{self._config.text('appendfilename')}.manifest":
+                os.unlink(self._path(name))
+                self._log.notice(f"Removed {name}, left by a rewrite that did not finish")
 
     # ---- loading
 
     async def _load(self) -> None:
-        manifest = aof_manifest.read(self._manifest_path()) or self._adopt_single_file()
+        manifest = self._adopt_single_file(aof_manifest.read(self._manifest_path()))
         if manifest is None:
+            self._manifest = self._numbers_in_use()
             await self._load_rdb_instead()
             return
         self._manifest = manifest
@@ -153,27 +162,44 @@ class Aof:
             if not os.path.exists(path):
                 raise DataError(f"The append only file {path} is missing; restore it, or the folder from a backup")
         self._engine.set_persist("load_total_bytes", sum(os.path.getsize(path) for path in paths))
+        filled = [path for path in paths if os.path.getsize(path)]
         for part, path in zip(parts, paths, strict=True):
-            await self._load_part(part, path, is_last=part is parts[-1])
+            await self._load_part(part, path, is_last=path in filled[-1:])
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from append only file: {time.monotonic() - began:.3f} seconds")
-        for part in manifest.history:  # a crash came between the new manifest and their removal
-            self._file.unlink(self._path(part.name))
-        if manifest.history:
-            self._save_manifest(manifest.without_history())
+        self._remove_history()  # a crash came between the new manifest and their removal
 
-    def _adopt_single_file(self) -> Manifest | None:
-        """An AOF of one file, from before Redis 7, becomes the base of a manifest."""
+    def _adopt_single_file(self, manifest: Manifest | None) -> Manifest | None:
+        """An AOF of one file, from before Redis 7, becomes the base of a manifest. May be interrupted and done again."""
         name = self._config.text("appendfilename")
         old = os.path.join(self._config.text("dir"), name)
-        if not os.path.isfile(old):
-            return None
-        manifest = Manifest(base=Part(name, 1, BASE), base_seq=1)
+        begun = manifest is not None and manifest.base == Part(name, 1, BASE) and not os.path.exists(self._path(name))
+        if not os.path.isfile(old) or not (begun or manifest is None):
+            return manifest
         self._log.notice(f"Taking over the append only file {old} into {self._folder()}")
-        aof_manifest.write(self._manifest_path(), manifest)
+        if manifest is None:
+            with open(old, "rb") as file:
+                os.fsync(file.fileno())  # it is about to be followed by another, and must not lose its end then
+            manifest = Manifest(base=Part(name, 1, BASE), base_seq=1)
+            aof_manifest.write(self._manifest_path(), manifest)
         os.rename(old, self._path(name))
         aof_manifest.sync_folder(self._folder())
+        aof_manifest.sync_folder(self._config.text("dir"))
         return manifest
+
+    def _numbers_in_use(self) -> Manifest:
+        """Without a manifest: files that are there may be all that is left of somebody's data and are not touched."""
+        name = re.escape(self._config.text("appendfilename"))
+        pattern = re.compile(name + r"\.(\d+)\.(base\.(?:rdb|aof)|incr\.aof)")
+        found = [match for match in map(pattern.fullmatch, os.listdir(self._folder())) if match]
+        if found:
+            self._log.warning(
+                f"{self._folder()} holds {len(found)} append only files but no manifest; they are not loaded, and kept"
+            )
+        return Manifest(
+            base_seq=max((int(match[1]) for match in found if match[2].startswith("base")), default=0),
+            incremental_seq=max((int(match[1]) for match in found if match[2].startswith("incr")), default=0),
+        )
 
     async def _load_rdb_instead(self) -> None:
         path = self._rdb.path()
@@ -222,34 +248,36 @@ class Aof:
 
     def _open_after_load(self) -> None:
         """Goes on in the last incremental file, or makes base and file when there was no AOF."""
-        if self._manifest.files():
-            if not self._manifest.incremental or os.path.getsize(self._path(self._manifest.files()[-1].name)):
-                self._save_manifest(self._manifest.with_incremental(self._config.text("appendfilename")))
+        manifest = self._manifest
+        if not manifest.files():
+            manifest = self._write_first_base()
+        if manifest.incremental:
+            fd = self._open_incremental(manifest.incremental[-1])
         else:
-            self._manifest = self._write_first_base()
-        last = self._manifest.incremental[-1]
-        self._old_size = sum(self._size(part) for part in self._manifest.incremental[:-1])
-        self._base_size = self._size(self._manifest.base) if self._manifest.base else 0
+            manifest = manifest.with_incremental(self._config.text("appendfilename"))
+            fd = self._open_incremental(manifest.incremental[-1], new=True)
+        if manifest is not self._manifest:
+            self._save_manifest(manifest)
+        self._old_size = sum(self._size(part) for part in manifest.incremental[:-1])
+        self._base_size = self._size(manifest.base) if manifest.base else 0
         self._size_after_rewrite = self._base_size
-        self._file.open(*self._open_incremental(last))
+        self._file.open(fd, os.fstat(fd).st_size)
 
     def _write_first_base(self) -> Manifest:
         """With the engine held up: nobody is served yet."""
-        name = self._config.text("appendfilename")
-        manifest = Manifest().with_base(name, 1).with_incremental(name)
+        manifest = self._manifest.with_base(self._config.text("appendfilename"), 1)
         assert manifest.base is not None
-        snapshot = self._snapshot(final=self._path(manifest.base.name), done=None)
+        snapshot = self._snapshot(final=self._path(manifest.base.name))
         snapshot.start()
         result = snapshot.finish()
         if not result.ok:
-            raise StartupError(f"Can't write the base of the append only file: {result.error}")
-        self._save_manifest(manifest)
+            raise StartupError(f"Can't write the base of the append only file in {self._folder()}: {result.error}")
         return manifest
 
-    def _open_incremental(self, part: Part) -> tuple[int, int]:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(self._path(part.name), flags, 0o644)
-        return fd, os.fstat(fd).st_size
+    def _open_incremental(self, part: Part, *, new: bool = False) -> int:
+        """A new one may be there already, from an attempt that got no further than that."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (os.O_TRUNC if new else 0)
+        return os.open(self._path(part.name), flags, 0o644)
 
     def _save_manifest(self, manifest: Manifest) -> None:
         aof_manifest.write(self._manifest_path(), manifest)
@@ -278,7 +306,7 @@ class Aof:
     def _current_size(self) -> int:
         return self._base_size + self._old_size + self._file.size
 
-    def _snapshot(self, *, final: str = "", done: object = None) -> Snapshot:
+    def _snapshot(self, *, final: str = "", on_done: Callable[[SnapshotResult], None] | None = None) -> Snapshot:
         config = self._config
         return Snapshot(
             self._engine,
@@ -288,7 +316,7 @@ class Aof:
             checksum=config.flag("rdbchecksum"),
             sync_often=config.flag("aof-rewrite-incremental-fsync"),
             aux=aux_fields(self._engine, aof_base=True),
-            on_done=self._done if done else None,
+            on_done=on_done,
         )
 
     def _begin_rewrite(self) -> bool:
@@ -296,25 +324,24 @@ class Aof:
         self._scheduled = False
         self._started = time.monotonic()
         self._rewrites += 1
-        name = self._config.text("appendfilename")
-        manifest = self._manifest.with_incremental(name)
-        part = manifest.incremental[-1]
         fd = -1
         try:
-            os.makedirs(self._folder(), exist_ok=True)
-            fd, _ = self._open_incremental(part)
-            os.ftruncate(fd, 0)
+            if not self._on and not self._file.is_open:
+                self._manifest = self._manifest_while_off()
+            manifest = self._manifest.with_incremental(self._config.text("appendfilename"))
+            part = manifest.incremental[-1]
+            fd = self._open_incremental(part, new=True)
             if self._on:
                 aof_manifest.write(self._manifest_path(), manifest)
-            snapshot = self._snapshot(done=True)
-            old_size = self._file.size
+            snapshot = self._snapshot(on_done=self._done)
+            old_size = self._file.size if self._file.is_open else 0
             if not self._file.switch(fd):
                 raise OSError("the current file cannot be written")
             fd = -1
             self._manifest = manifest
             self._old_size += old_size
             snapshot.start()
-        except OSError as error:
+        except (OSError, DataError) as error:
             if fd >= 0:
                 os.close(fd)
             self._log.warning(f"Can't rewrite append only file in background: {error}")
@@ -324,6 +351,12 @@ class Aof:
         self._rewrite_seq = part.seq
         self._log.notice("Background append only file rewriting started")
         return True
+
+    def _manifest_while_off(self) -> Manifest:
+        """What a start with the AOF on would load, until the base that is about to be written replaces it."""
+        os.makedirs(self._folder(), exist_ok=True)
+        self._remove_stale_files()
+        return aof_manifest.read(self._manifest_path()) or self._numbers_in_use()
 
     def _done(self, result: SnapshotResult) -> None:
         self._rewrite = None
@@ -338,7 +371,7 @@ class Aof:
                 os.unlink(temp)
             if not result.aborted:
                 self._log.warning(f"Background AOF rewrite failed: {error}")
-            self._fail()
+                self._fail()
             return
         self._ok = True
         self._failures = 0
@@ -354,15 +387,26 @@ class Aof:
         os.rename(temp, self._path(manifest.base.name))
         aof_manifest.sync_folder(self._folder())
         self._save_manifest(manifest)
-        for part in manifest.history:
-            self._file.unlink(self._path(part.name))
-        self._save_manifest(manifest.without_history())
         self._base_size = result.bytes
         self._old_size = 0
         self._size_after_rewrite = self._current_size()
         if not self._on:
             self._on = True
             self._engine.set_persist("aof_enabled", 1)
+        self._file.heal()
+        self._remove_history()
+
+    def _remove_history(self) -> None:
+        """Files that do not count any more. Where that fails they cost space until the next rewrite or start."""
+        manifest = self._manifest
+        if not manifest.history:
+            return
+        for part in manifest.history:
+            self._file.unlink(self._path(part.name))
+        try:
+            self._save_manifest(manifest.without_history())
+        except OSError as error:
+            self._log.warning(f"Can't remove old files from the manifest of the append only file: {error}")
 
     def _fail(self) -> None:
         self._ok = False
@@ -375,7 +419,9 @@ class Aof:
         if on and not self._file.is_open:
             self._retry_at = 0.0
             self._scheduled = True  # from cron, between two commands
-        elif not on and self._file.is_open:
+        elif not on:
+            self._scheduled = False
+        if not on and self._file.is_open:
             if self._rewrite is not None:
                 self._rewrite.abort()
                 self._rewrite.finish()

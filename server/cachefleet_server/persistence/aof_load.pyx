@@ -10,6 +10,7 @@ Arguments are pointers into the mapping; argv grows to the largest command and i
 
 import os
 
+from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr
@@ -148,7 +149,7 @@ cdef class AofLoader:
         self.multi_at = -1
         fd = open(name, O_RDONLY | O_CLOEXEC)
         if fd < 0:
-            raise DataError(f"cannot open {path}")
+            raise DataError(f"Can't open the append only file {path}: {os.strerror(errno)}")
         self.r.size = os.fstat(fd).st_size
         if self.r.size:
             base = mmap(NULL, self.r.size, PROT_READ, MAP_PRIVATE, fd, 0)
@@ -196,8 +197,9 @@ cdef class AofLoader:
         self.engine.ptr.persist.load_done_bytes += self.r.at - before
         if status == READ_DAMAGED:
             raise DataError(
-                f"Bad file format reading the append only file {self.path} at byte {self.r.damage_at}: make a backup of "
-                "the folder, then cut the file there or restore it")
+                f"Bad file format reading the append only file {self.path} at byte {self.r.damage_at}. Make a backup of the "
+                f"folder, then restore the file, or give up what follows the damage: cut it at byte {self.valid_bytes}, "
+                "the end of the last whole command, and remove the incremental files after it from the manifest")
         if status == READ_SHORT or (self.r.at == self.r.size and self.client.flags & CLIENT_MULTI):
             self.torn = True
             if self.multi_at >= 0:

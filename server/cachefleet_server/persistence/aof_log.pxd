@@ -15,7 +15,11 @@ Failures. What a write left half done is truncated away, so the file always ends
 and is tried again from cron until the disk has space: nothing that memory holds is missing in the file once that succeeds. Meanwhile
 persist.aof_write_failed makes the dispatcher refuse writes. Under `always` no client whose write is not on disk gets its reply: those
 with pending replies that wrote in the tick are disconnected. A failed fsync is final for this file (the kernel may have dropped the
-pages): `sync_failed` stays until the caller has switched to a new file whose base holds everything.
+pages, and the next fsync would not say so): `sync_failed` stays, and writes are refused, until the caller has switched to a new file,
+has a base on disk that holds everything before it, and calls `heal`.
+
+A file that is left must be whole on disk before the next one gets anything: a power cut may tear the end of the last file only. Under
+`always` the switch fsyncs; otherwise the helper does, and what comes meanwhile waits in `pending` as for any fsync.
 
 The helper thread works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or unlink a path.
 """
@@ -53,7 +57,8 @@ cdef struct aof_log_t:
     int64_t postponed_since_ms  # monotonic; 0 = nothing waits for an fsync
     int64_t last_fsync_ms  # monotonic, when the last one was asked for
     uint64_t delayed
-    bint sync_failed
+    bint sync_failed  # an fsync failed and no base makes up for it yet ...
+    bint file_failed  # ... and it was one of the current file
     bint no_fsync  # no-appendfsync-on-rewrite while a snapshot runs
     bint timestamps  # aof-timestamp-enabled
     int64_t last_timestamp_s
@@ -66,9 +71,10 @@ cdef struct aof_log_t:
     aof_job_t* head  # under the lock, down to `stop`
     aof_job_t* tail
     size_t jobs  # waiting or running
-    size_t fsyncs  # of them, JOB_FSYNC
+    size_t fsyncs  # of them, those that fsync
     uint64_t fsynced_offset
     int error
+    bint error_of_file  # the error is of JOB_FSYNC: perhaps of the current file
     bint stop
 
 cdef class AofLog:

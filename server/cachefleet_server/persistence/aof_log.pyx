@@ -35,10 +35,10 @@ cdef void _run_job(aof_log_t* log, aof_job_t* job) noexcept nogil:
     pthread_mutex_lock(&log.lock)
     if error:
         log.error = error
+        log.error_of_file |= job.kind == JOB_FSYNC
     elif job.offset > log.fsynced_offset:
         log.fsynced_offset = job.offset
-    if job.kind == JOB_FSYNC:
-        log.fsyncs -= 1
+    log.fsyncs -= 1
     pthread_mutex_unlock(&log.lock)
 
 
@@ -86,7 +86,7 @@ cdef bint _submit(aof_log_t* log, int kind, int fd, uint64_t offset, char* path)
         log.head = job
     log.tail = job
     log.jobs += 1
-    if kind == JOB_FSYNC:
+    if kind != JOB_UNLINK:
         log.fsyncs += 1
     pthread_cond_signal(&log.filled)
     pthread_mutex_unlock(&log.lock)
@@ -98,15 +98,20 @@ cdef void _collect(aof_log_t* log) noexcept nogil:
     cdef engine_t* e = log.engine
     cdef uint64_t offset
     cdef int error
+    cdef bint of_file
     pthread_mutex_lock(&log.lock)
     offset = log.fsynced_offset
     error = log.error
+    of_file = log.error_of_file
     log.error = 0
+    log.error_of_file = False
     pthread_mutex_unlock(&log.lock)
     if error:
         _fail(log, error)
         log.sync_failed = True
-    _fsynced(e, offset)
+        log.file_failed |= of_file
+    if not log.sync_failed:
+        _fsynced(e, offset)
 
 
 cdef inline void _fsynced(engine_t* e, uint64_t offset) noexcept nogil:
@@ -163,9 +168,9 @@ cdef bint _write_pending(aof_log_t* log) noexcept nogil:
 
 
 cdef bint _must_wait(aof_log_t* log) noexcept nogil:
-    """everysec: whether a running fsync holds this write back."""
+    """Whether a running fsync, of this file or the one before it, holds this write back."""
     cdef int64_t now = log.engine.monotonic_ms
-    if log.policy != FSYNC_EVERYSEC or not _fsync_running(log):
+    if log.policy == FSYNC_ALWAYS or not _fsync_running(log):
         return False
     if log.postponed_since_ms == 0:
         log.postponed_since_ms = now
@@ -177,9 +182,12 @@ cdef bint _must_wait(aof_log_t* log) noexcept nogil:
 
 
 cdef bint _sync_now(aof_log_t* log) noexcept nogil:
+    if log.sync_failed:
+        return False  # another try may succeed without the data being there
     if fdatasync(log.fd) != 0:
         _fail(log, errno)
         log.sync_failed = True
+        log.file_failed = True
         return False
     log.last_fsync_ms = log.engine.monotonic_ms
     _fsynced(log.engine, log.written_offset)
@@ -240,13 +248,21 @@ cdef bint aof_log_hand_over(engine_t* e) noexcept nogil:
     if not _must_wait(log):
         ok = _write_pending(log)
         if log.policy == FSYNC_ALWAYS:
-            if not ok or log.sync_failed or not _sync_now(log):
+            if not ok or not _sync_now(log):
                 ok = False
                 _drop_unsafe_replies(e)
             _forget_writers(e)
         else:
             _sync_later(log)
     return ok
+
+cdef void _use(aof_log_t* log, int fd, uint64_t size) noexcept nogil:
+    """A file begins with a SELECT, and with a time stamp if these are on."""
+    log.fd = fd
+    log.size = size
+    log.file_failed = False
+    log.last_timestamp_s = 0
+    log.engine.journal_db = -1
 
 # ---- for Python ---------------------------------------------------------------------------------------------
 
@@ -272,14 +288,12 @@ cdef class AofLog:
     def open(self, int fd, uint64_t size):
         """Appends to this descriptor from now on, which is `size` bytes long. The journal is on."""
         cdef engine_t* e = self.log.engine
-        self.log.fd = fd
-        self.log.size = size
         self.log.sync_failed = False
-        self.log.last_timestamp_s = 0
+        self.log.written_offset = e.persist.aof_offset
+        _use(&self.log, fd, size)
         e.journal_ctx = &self.log
         e.journal_fn = aof_log_hand_over
         e.journal_enabled = True
-        e.journal_db = -1
         e.persist.aof_write_failed = False
 
     def flush(self, bint sync=False):
@@ -293,16 +307,34 @@ cdef class AofLog:
         return _sync_now(&self.log) if sync else True
 
     def switch(self, int fd):
-        """Goes on in a new, empty file. The old one is fsynced and closed by the helper thread; False when what
-        is pending could not be written to it, and nothing changed."""
+        """Goes on in a new, empty file. False when what is pending could not be written to the old one, and nothing
+        changed; else that one is closed, and on disk before the new one gets anything."""
         cdef int old = self.log.fd
-        if not self.flush() and not self.log.sync_failed:
+        cdef uint64_t offset
+        if old < 0:
+            self.open(fd, 0)
+            return True
+        if not self.flush():
             return False
-        if old >= 0 and not _submit(&self.log, JOB_FSYNC_CLOSE, old, self.log.written_offset, NULL):
+        if self.log.policy == FSYNC_ALWAYS and not self.log.sync_failed and not _sync_now(&self.log):
+            return False
+        offset = 0 if self.log.sync_failed else self.log.written_offset
+        if not _submit(&self.log, JOB_FSYNC_CLOSE, old, offset, NULL):
             fdatasync(old)
             close(old)
-        self.open(fd, 0)
+        _use(&self.log, fd, 0)
         return True
+
+    def heal(self):
+        """A base is on disk that holds all before the current file: an fsync that failed earlier is made up for."""
+        if not self.log.sync_failed:
+            return
+        self.drain()
+        if self.log.file_failed:
+            return
+        self.log.sync_failed = False
+        if _write_pending(&self.log):
+            _sync_now(&self.log)
 
     def close(self):
         """The log is off: what is pending is written, fsynced, and the file closed. False when something was lost."""
@@ -318,6 +350,9 @@ cdef class AofLog:
         e.journal_enabled = False
         e.journal.len = 0
         e.persist.aof_write_failed = False
+        e.persist.aof_enabled = False
+        if e.fsynced_fn != NULL:
+            e.fsynced_fn(e)  # who waits for the disk waits in vain
         return ok
 
     def stop(self):
@@ -366,6 +401,7 @@ cdef class AofLog:
         cdef int before = self.log.policy
         self.log.policy = POLICIES[name]
         if self.log.policy == FSYNC_ALWAYS and before != FSYNC_ALWAYS and self.log.fd >= 0:
+            self.drain()
             self.flush(sync=True)
 
     def set_timestamps(self, bint on):

@@ -115,9 +115,9 @@ def _parse_line(line: str, where: str) -> Part:
         raise DataError(f"{where}: invalid manifest line")
     pairs = dict(zip(words[::2], words[1::2], strict=True))
     name, seq, kind = pairs.get("file", ""), pairs.get("seq", ""), pairs.get("type", "")
-    if not name or not seq.isdigit() or kind not in (BASE, INCREMENTAL, HISTORY):
+    if not name or not (seq.isascii() and seq.isdigit()) or kind not in (BASE, INCREMENTAL, HISTORY):
         raise DataError(f"{where}: file, seq or type is missing or wrong")
-    if "/" in name or name in (".", ".."):
+    if "/" in name or "\0" in name or name in (".", ".."):
         raise DataError(f"{where}: {name!r} is a path, not a file name")
     return Part(name, int(seq), kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
@@ -11,14 +12,20 @@ LOCK_NAME = ".cachefleet.lock"
 
 
 class FolderLock:
-    """Held from `take` to `release`."""
+    """Held from `take` to `release`, on one folder at a time."""
 
     def __init__(self) -> None:
         self._fd = -1
 
+    @property
+    def held(self) -> bool:
+        return self._fd >= 0
+
     def take(self, folder: str) -> None:
-        """Raises StartupError when another server holds the folder, or it cannot be written."""
+        """Raises StartupError when another server holds the folder, or it cannot be written; a lock held before stays then."""
         path = os.path.join(folder, LOCK_NAME)
+        if self.held and os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(self._fd)):
+            return
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -32,7 +39,9 @@ class FolderLock:
                 f"The data folder {folder} is in use by another server (pid {owner}); give each server a `dir` of its own"
             ) from None
         os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # the pid is for humans: a full disk does not stop the start
+            os.write(fd, f"{os.getpid()}\n".encode())
+        self.release()
         self._fd = fd
 
     def release(self) -> None:

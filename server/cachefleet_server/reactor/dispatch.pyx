@@ -163,7 +163,8 @@ cdef bint _disk_allows(client_t* c) noexcept nogil:
     """Writes, and PING as the health check, are refused while the data cannot be made safe."""
     cdef engine_t* e = c.engine
     cdef char text[256]
-    if not (c.cmd.flags & CMD_WRITE or c.cmd == e.ping_command):
+    if not (c.cmd.flags & CMD_WRITE or c.cmd == e.ping_command) \
+            and not (c.cmd == e.exec_command and multi_cmd_flags(c) & CMD_WRITE):
         return True
     if e.persist.bgsave_failed and e.persist.save_points and e.params.stop_writes_on_bgsave_error:
         _refuse(c, ERR_MISCONF_RDB)

@@ -4,18 +4,22 @@
                           <appendfilename>.<n>.base.rdb          a snapshot
                           <appendfilename>.<n>.incr.aof          commands since (aof_log.pxd writes the last one)
 
-A rewrite opens a new incremental file and freezes the keyspace at the same moment, between two commands: the snapshot that follows
-becomes the new base, and base plus new file are exactly the data. The manifest names the new incremental file before anything is
-written to it, and the new base only when it is on disk. A crash anywhere leaves a manifest whose files are whole.
+A rewrite opens a new incremental file and freezes the keyspace at the same moment, between two commands: the snapshot
+that follows becomes the new base, and base plus new file are exactly the data. The manifest names the new incremental
+file before anything is written to it, and the new base only when it is on disk. A crash anywhere leaves a manifest
+whose files are whole.
 
-Turning the AOF on at run time is a rewrite without a manifest to begin with: it counts from the moment the base is on disk.
+Turning the AOF on at run time is a rewrite without a manifest to begin with: it counts from the moment the base is on
+disk.
 
-A failed rewrite keeps the old files and is tried again after a pause that doubles with each failure. A failed fsync is healed
-by a rewrite, since the kernel may have dropped what could not be written: the new base holds it. Writes are refused until then.
+A failed rewrite keeps the old files and is tried again after a pause that doubles with each failure. A failed fsync
+is healed by a rewrite, since the kernel may have dropped what could not be written: the new base holds it. Writes are
+refused until then.
 
-Only the end of the data may be torn: the last file, or one that is followed by empty ones. A file that the manifest names exists:
-it is made before the manifest is written. One that the manifest does not name means nothing and is written over, except where
-there is no manifest at all: then numbers go on after those of the files that are there, so that nothing is lost by a lost manifest.
+Only the end of the data may be torn: the last file, or one that is followed by empty ones. A file that the manifest
+names exists: it is made before the manifest is written. One that the manifest does not name means nothing and is
+written over, except where there is no manifest at all: then numbers go on after those of the files that are there, so
+that nothing is lost by a lost manifest.
 
 Where no AOF exists but an RDB file does, that file is loaded and becomes the base: switching `appendonly` on in the
 configuration loses nothing (Redis and Valkey would start empty).
@@ -105,8 +109,8 @@ class Aof:
         except OSError as error:
             path = error.filename or self._folder()
             raise StartupError(
-                f"Can't use the append only file: {path}: {error.strerror or error}. The folder {self._folder()} and its "
-                "files must be readable and writable by the server's user, on a disk with free space"
+                f"Can't use the append only file: {path}: {error.strerror or error}. The folder {self._folder()} and "
+                "its files must be readable and writable by the server's user, on a disk with free space"
             ) from None
         self._engine.set_persist("aof_enabled", 1)
         self._on = True
@@ -170,7 +174,7 @@ class Aof:
         self._remove_history()  # a crash came between the new manifest and their removal
 
     def _adopt_single_file(self, manifest: Manifest | None) -> Manifest | None:
-        """An AOF of one file, from before Redis 7, becomes the base of a manifest. May be interrupted and done again."""
+        """An AOF of one file, from before Redis 7, becomes the base of a manifest. May be interrupted."""
         name = self._config.text("appendfilename")
         old = os.path.join(self._config.text("dir"), name)
         begun = manifest is not None and manifest.base == Part(name, 1, BASE) and not os.path.exists(self._path(name))
@@ -230,13 +234,13 @@ class Aof:
         lost = loader.total_bytes - loader.valid_bytes
         if not is_last:
             raise DataError(
-                f"The append only file {path} ends in the middle of a command at byte {loader.valid_bytes}, but it is not "
-                "the last one: restore it, or the folder from a backup"
+                f"The append only file {path} ends in the middle of a command at byte {loader.valid_bytes}, but it is "
+                "not the last one: restore it, or the folder from a backup"
             )
         if not self._config.flag("aof-load-truncated"):
             raise DataError(
-                f"Unexpected end of file reading the append only file {path}. Make a backup, then either cut it at byte "
-                f"{loader.valid_bytes} or set aof-load-truncated to yes and start again"
+                f"Unexpected end of file reading the append only file {path}. Make a backup, then either cut it at "
+                f"byte {loader.valid_bytes} or set aof-load-truncated to yes and start again"
             )
         with open(path, "r+b") as file:
             file.truncate(loader.valid_bytes)
@@ -441,7 +445,9 @@ class Aof:
             self._retry_at = 0.0
             return Simple("Background append only file rewriting scheduled")
         if not self._begin_rewrite():
-            raise CommandError("ERR Can't execute an AOF background rewriting. Please check the server logs for more information.")
+            raise CommandError(
+                "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
+            )
         return Simple("Background append only file rewriting started")
 
     def _rewrite_while_off(self) -> Reply:

@@ -1,8 +1,9 @@
 """AOF files into the keyspace, in slices: commands are parsed from a mapping and run as an in-process client.
 
-The format is strict RESP as servers write it: arrays of bulk strings, and annotation lines that begin with "#". Any other byte where a
-command should begin is damage, and the error says at which offset. An end in the middle of a command, or inside MULTI, is a torn tail:
-`valid_bytes` is where the last whole command (or the MULTI) began to be incomplete, and the caller decides what to do.
+The format is strict RESP as servers write it: arrays of bulk strings, and annotation lines that begin with "#". Any
+other byte where a command should begin is damage, and the error says at which offset. An end in the middle of a
+command, or inside MULTI, is a torn tail: `valid_bytes` is where the last whole command (or the MULTI) began to be
+incomplete, and the caller decides what to do.
 
 A file may begin with an RDB preamble ("REDIS" or "VALKEY"): `begin` says where the commands start after it.
 Arguments are pointers into the mapping; argv grows to the largest command and is reused.
@@ -197,9 +198,9 @@ cdef class AofLoader:
         self.engine.ptr.persist.load_done_bytes += self.r.at - before
         if status == READ_DAMAGED:
             raise DataError(
-                f"Bad file format reading the append only file {self.path} at byte {self.r.damage_at}. Make a backup of the "
-                f"folder, then restore the file, or give up what follows the damage: cut it at byte {self.valid_bytes}, "
-                "the end of the last whole command, and remove the incremental files after it from the manifest")
+                f"Bad file format reading the append only file {self.path} at byte {self.r.damage_at}. Make a backup of "
+                f"the folder, then restore the file, or give up what follows the damage: cut it at byte "
+                f"{self.valid_bytes}, the end of the last whole command, and remove the incremental files after it from the manifest")
         if status == READ_SHORT or (self.r.at == self.r.size and self.client.flags & CLIENT_MULTI):
             self.torn = True
             if self.multi_at >= 0:
@@ -208,8 +209,8 @@ cdef class AofLoader:
             return False
         if self.unknown:
             raise DataError(
-                f"Unknown command reading the append only file {self.path} before byte {self.r.at}: it was written by a "
-                "server with commands that this version does not have")
+                f"Unknown command reading the append only file {self.path} before byte {self.r.at}: it was written by "
+                "a server with commands that this version does not have")
         return self.r.at < self.r.size
 
     cdef int _run(self, int64_t budget_us) noexcept nogil:

@@ -3,23 +3,25 @@
     engine.journal --(end of tick)--> pending --write(2)--> file --fdatasync(2)--> disk
                                       [aof_offset]                [aof_fsynced_offset]
 
-`aof_log_hand_over` is engine.journal_fn: it runs between execution and replies. Everything in the journal counts as handed
-over (aof_offset); normally it is written in the same call. Under
+`aof_log_hand_over` is engine.journal_fn: it runs between execution and replies. Everything in the journal counts as
+handed over (aof_offset); normally it is written in the same call. Under
 
     always     the same call fsyncs: one fdatasync for all commands of a tick, and no reply leaves before it returned;
-    everysec   a helper thread fsyncs about once a second. While it does, writing could block, so bytes wait in `pending` for at most
-               DELAY_MS_MAX, then are written all the same (counted in `delayed`);
+    everysec   a helper thread fsyncs about once a second. While it does, writing could block, so bytes wait in
+               `pending` for at most DELAY_MS_MAX, then are written all the same (counted in `delayed`);
     no         the kernel decides.
 
-Failures. What a write left half done is truncated away, so the file always ends with a whole command; the rest stays in `pending`
-and is tried again from cron until the disk has space: nothing that memory holds is missing in the file once that succeeds. Meanwhile
-persist.aof_write_failed makes the dispatcher refuse writes. Under `always` no client whose write is not on disk gets its reply: those
-with pending replies that wrote in the tick are disconnected. A failed fsync is final for this file (the kernel may have dropped the
-pages, and the next fsync would not say so): `sync_failed` stays, and writes are refused, until the caller has switched to a new file,
-has a base on disk that holds everything before it, and calls `heal`.
+Failures. What a write left half done is truncated away, so the file always ends with a whole command; the rest stays
+in `pending` and is tried again from cron until the disk has space: nothing that memory holds is missing in the file
+once that succeeds. Meanwhile persist.aof_write_failed makes the dispatcher refuse writes. Under `always` no client
+whose write is not on disk gets its reply: those with pending replies that wrote in the tick are disconnected. A
+failed fsync is final for this file (the kernel may have dropped the pages, and the next fsync would not say so):
+`sync_failed` stays, and writes are refused, until the caller has switched to a new file, has a base on disk that
+holds everything before it, and calls `heal`.
 
-A file that is left must be whole on disk before the next one gets anything: a power cut may tear the end of the last file only. Under
-`always` the switch fsyncs; otherwise the helper does, and what comes meanwhile waits in `pending` as for any fsync.
+A file that is left must be whole on disk before the next one gets anything: a power cut may tear the end of the last
+file only. Under `always` the switch fsyncs; otherwise the helper does, and what comes meanwhile waits in `pending` as
+for any fsync.
 
 The helper thread works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or unlink a path.
 """

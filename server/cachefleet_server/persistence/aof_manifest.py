@@ -3,9 +3,10 @@
     file appendonly.aof.3.base.rdb seq 3 type b
     file appendonly.aof.5.incr.aof seq 5 type i startoffset 0
 
-At most one base (b), then incremental files (i) by rising seq; history files (h) are to be deleted. Unknown key-value pairs of a
-line are accepted and dropped, as other servers write some. The file is replaced atomically: temporary name, fsync, rename, fsync of the
-folder. Names with blanks or special characters are quoted like words of a configuration file.
+At most one base (b), then incremental files (i) by rising seq; history files (h) are to be deleted. Unknown key-value
+pairs of a line are accepted and dropped, as other servers write some. The file is replaced atomically: temporary
+name, fsync, rename, fsync of the folder. Names with blanks or special characters are quoted like words of a
+configuration file.
 """
 
 from __future__ import annotations

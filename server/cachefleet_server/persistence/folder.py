@@ -22,7 +22,7 @@ class FolderLock:
         return self._fd >= 0
 
     def take(self, folder: str) -> None:
-        """Raises StartupError when another server holds the folder, or it cannot be written; a lock held before stays then."""
+        """Raises StartupError when another server holds the folder, or it cannot be written: what was held stays."""
         path = os.path.join(folder, LOCK_NAME)
         if self.held and os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(self._fd)):
             return
@@ -36,7 +36,8 @@ class FolderLock:
             owner = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
             raise StartupError(
-                f"The data folder {folder} is in use by another server (pid {owner}); give each server a `dir` of its own"
+                f"The data folder {folder} is in use by another server (pid {owner}); "
+                "give each server a `dir` of its own"
             ) from None
         os.ftruncate(fd, 0)
         with contextlib.suppress(OSError):  # the pid is for humans: a full disk does not stop the start

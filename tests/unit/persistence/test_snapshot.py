@@ -302,7 +302,7 @@ def test_abort(engine: Engine, tmp_path: Path) -> None:
     done: list[SnapshotResult] = []
     path = tmp_path / "dump.rdb"
     path.write_bytes(b"old")
-    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append)
+    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append, slice_us=0)
     snapshot.start()
     snapshot.step(3)
     engine.execute(b"FLUSHALL", b"SYNC")
@@ -359,7 +359,7 @@ def test_many_snapshots_in_a_row(engine: Engine, tmp_path: Path, rng: random.Ran
     mutator.fill(100)
     for i in range(40):
         if i % 3 == 0:
-            snapshot = Snapshot(engine, temp_path=str(tmp_path / "t"))
+            snapshot = Snapshot(engine, temp_path=str(tmp_path / "t"), slice_us=0)
             snapshot.start()
             for _ in range(rng.randrange(5)):
                 snapshot.step(1)

@@ -275,14 +275,20 @@ cdef void _write(rdb_writer_t* w, const char* p, size_t n) noexcept nogil:
         w.synced = w.written
 
 
+cdef bint _wanted(rdb_writer_t* w) noexcept nogil:
+    """False after writer_abort."""
+    cdef bint wanted
+    pthread_mutex_lock(&w.lock)
+    wanted = not w.abort
+    pthread_mutex_unlock(&w.lock)
+    return wanted
+
+
 cdef void _finish(rdb_writer_t* w) noexcept nogil:
     """Completes the file, or removes it; then says so."""
     cdef uint8_t footer[8]
     cdef int i
-    cdef bint complete
-    pthread_mutex_lock(&w.lock)
-    complete = w.error == 0 and not w.abort
-    pthread_mutex_unlock(&w.lock)
+    cdef bint complete = w.error == 0 and _wanted(w)
     if complete:
         for i in range(8):
             footer[i] = <uint8_t>(w.crc >> (8 * i))
@@ -295,6 +301,7 @@ cdef void _finish(rdb_writer_t* w) noexcept nogil:
         posix_fadvise(w.fd, 0, 0, POSIX_FADV_DONTNEED)
     if w.fd >= 0 and close(w.fd) != 0 and w.error == 0:
         _fail(w, b"close")
+    complete = complete and _wanted(w)  # the fsync may have taken long
     if complete and w.target.final_path != NULL and w.error == 0:
         if rename(w.target.temp_path, w.target.final_path) != 0:
             _fail(w, b"rename")

@@ -71,8 +71,9 @@ class AccessCommands:
                 "; history 6.0.0 Added ACL style (username and password).",
                 "Authenticates the connection.", "[username:string@6.0.0] password:string"), self._auth)
         add(row("hello", -1, free, "connection", "",
-                "connection 6.0.0 O(1); history 6.2.0 `protover` made optional; when called without arguments the "
-                "command reports the current connection's context.",
+                "connection 6.0.0 O(1); history 8.1.0 A new `availability_zone` field is added to the response if the "
+                "`availability-zone` config is set."
+                "; history 6.2.0 `protover` made optional; when called without arguments the command reports the current connection's context.",
                 "Handshakes with the server.",
                 "[arguments{protover:integer [AUTH auth{username:string password:string}] "
                 "[SETNAME clientname:string]}]"), self._hello)
@@ -90,7 +91,10 @@ class AccessCommands:
                 "Generates a pseudorandom, secure password that can be used to identify ACL users.",
                 "[bits:integer]"), _genpass)
         add(row("acl|getuser", 3, admin, "", "",
-                "server 6.0.0 O(N). Where N is the number of password, command and pattern rules that the user has.",
+                "server 6.0.0 O(N). Where N is the number of password, command and pattern rules that the user has."
+                "; history 6.2.0 Added Pub/Sub channel patterns."
+                "; history 7.0.0 Added selectors and changed the format of key and channel patterns from a list to "
+                "their rule representation.; history 9.1.0 Added database permission rules.",
                 "Lists the ACL rules of a user.", "username:string"), self._getuser)
         add(row("acl|help", 2, "loading stale", "", "", "server 6.0.0 O(1)",
                 "Returns helpful text about the different subcommands.", ""), _help)
@@ -98,7 +102,9 @@ class AccessCommands:
                 "Dumps the effective rules in ACL file format.", ""), self._list)
         add(row("acl|load", 2, admin, "", "", "server 6.0.0 O(N). Where N is the number of configured users.",
                 "Reloads the rules from the configured ACL file.", ""), _no_file)
-        add(row("acl|save", 2, admin, "", "", "server 6.0.0 O(N). Where N is the number of configured users.",
+        add(row("acl|save", 2, admin, "", "",
+                "server 6.0.0 O(N). Where N is the number of configured users."
+                "; tips request_policy:all_nodes response_policy:all_succeeded",
                 "Saves the effective ACL rules in the configured ACL file.", ""), _no_file)
         add(row("acl|users", 2, admin, "", "", "server 6.0.0 O(N). Where N is the number of configured users.",
                 "Lists all ACL users.", ""), _users)

@@ -41,9 +41,11 @@ class Shutdown:
         self._engine.register(
             row("shutdown", -1, "admin allow_busy loading no_multi noscript stale", "", "",
                 "server 1.0.0 O(N) when saving, where N is the total number of keys in all databases when saving data, "
-                "otherwise O(1); history 7.0.0 Added the `NOW`, `FORCE` and `ABORT` modifiers.",
+                "otherwise O(1); history 7.0.0 Added the `NOW`, `FORCE` and `ABORT` modifiers."
+                "; history 9.0.0 Added the `SAFE` and `FAILOVER` modifiers.",
                 "Synchronously saves the database(s) to disk and shuts down the server.",
-                "[save-selector(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0] [ABORT@7.0.0]"), self._command)
+                "[abort-selector(save-selector-block{[save-selector(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0] "
+                "[SAFE@9.0.0] [FAILOVER@9.0.0]} | ABORT@7.0.0)]"), self._command)
 
     def request(self, options: Iterable[str]) -> Awaitable[None]:
         """Begins a shutdown: from now on clients wait. The awaitable raises CommandError when it failed."""

@@ -145,7 +145,7 @@ class Server:
         ]
 
     def _identity_fields(self) -> dict[str, str]:
-        return {"run_id": self.identity.run_id, "executable": self.identity.executable, "config_file": ""}
+        return {"run_id": self.identity.run_id, "executable": self.identity.executable, "config_file": self.config.file}
 
     def _not_ready(self) -> str:
         """Why /readyz says no; empty = ready."""

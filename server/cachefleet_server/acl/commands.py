@@ -73,7 +73,8 @@ class AccessCommands:
         add(row("hello", -1, free, "connection", "",
                 "connection 6.0.0 O(1); history 8.1.0 A new `availability_zone` field is added to the response if the "
                 "`availability-zone` config is set."
-                "; history 6.2.0 `protover` made optional; when called without arguments the command reports the current connection's context.",
+                "; history 6.2.0 `protover` made optional; when called without arguments the command "
+                "reports the current connection's context.",
                 "Handshakes with the server.",
                 "[arguments{protover:integer [AUTH auth{username:string password:string}] "
                 "[SETNAME clientname:string]}]"), self._hello)

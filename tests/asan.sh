@@ -12,17 +12,26 @@ tree=$PWD/build/asan
 python=${VENV:+$PWD/$VENV/bin/}python
 case ${VENV:-} in /*) python=$VENV/bin/python ;; esac
 
+asan=$(gcc -print-file-name=libasan.so) ubsan=$(gcc -print-file-name=libubsan.so)
+for library in "$asan" "$ubsan"; do
+  [ -e "$library" ] || { echo "asan: gcc has no $library; on Debian: apt-get install gcc libc6-dev" >&2; exit 1; }
+done
+
 mkdir -p "$tree"
 tar -c --exclude='*.so' --exclude=__pycache__ setup.py pyproject.toml README.md LICENSE server operator tests |
   tar -x -C "$tree"
 cd "$tree"
+# What the working tree no longer has must not be built or collected here.
+find server operator tests -type f ! -name '*.so' ! -name '*.pyc' | while IFS= read -r file; do
+  [ -e "$OLDPWD/$file" ] || rm -f "$file" "${file%.pyx}".*.so
+done
 CACHEFLEET_SANITIZE=1 "$python" setup.py -q build_ext --inplace
 
 # The compiler's own libraries come first, or its run time refuses to start inside an uninstrumented Python.
-export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+export LD_PRELOAD="$asan $ubsan"
 export PYTHONMALLOC=malloc PYTHONPATH="$tree/server:$tree/operator:$tree/tests/support"
 export ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:allocator_may_return_null=1"
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
-if [ $# -eq 0 ]; then set -- python -m pytest -q -p no:cacheprovider tests/unit; fi
+if [ $# -eq 0 ]; then set -- python -m pytest -q -p no:cacheprovider -o timeout=900 tests/unit; fi
 if [ "$1" = python ]; then shift; set -- "$python" "$@"; fi
 exec "$@"

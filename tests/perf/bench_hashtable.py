@@ -27,7 +27,7 @@ def main() -> None:
         ("find, missing", f"{bench.missing()} ns"),
         ("random", f"{bench.random(SAMPLES)} ns"),
         ("sample of 5", f"{bench.sample(SAMPLES)} ns"),
-        ("memory", f"{bench.bytes_per_element:.1f} bytes an element, {bench.overflow_per_bucket:.3f} overflow a bucket"),
+        ("memory", f"{bench.bytes_per_element:.1f} bytes, {bench.overflow_per_bucket:.3f} overflow buckets a bucket"),
         ("remove", f"{bench.remove()} ns"),
     ]
     print(f"{n} elements, 16-byte keys")

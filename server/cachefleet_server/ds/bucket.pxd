@@ -89,6 +89,8 @@ cdef void chain_compact(ht_pool_t* pool, ht_bucket_t* head) noexcept nogil
     # Fills holes from the chain's last bucket and frees overflow buckets that are not needed.
 cdef size_t chain_len(const ht_bucket_t* head) noexcept nogil
 cdef void* chain_at(const ht_bucket_t* head, size_t at) noexcept nogil  # at < chain_len(head)
+cdef size_t chain_copy(const ht_bucket_t* head, size_t first, size_t n, void** out) noexcept nogil
+    # Up to n elements from the one numbered `first` on, prefetching the line of each; how many there were.
 cdef void ht_bucket_each(ht_bucket_t* head, ht_each_fn fn, void* ctx) noexcept nogil
     # The elements of a chain. fn may remove elements if nothing compacts the chain meanwhile.
 cdef void pool_put(ht_pool_t* pool, ht_bucket_t* b) noexcept nogil  # b's chain no longer refers to it

@@ -132,6 +132,26 @@ cdef void* chain_at(const ht_bucket_t* head, size_t at) noexcept nogil:
         b = bucket_next(b)
 
 
+cdef size_t chain_copy(const ht_bucket_t* head, size_t first, size_t n, void** out) noexcept nogil:
+    cdef const ht_bucket_t* b = head
+    cdef uint64_t m
+    cdef size_t found = 0
+    while b != NULL:
+        m = bucket_elements(b)
+        while m:
+            if found == n:
+                return n
+            if first:
+                first -= 1
+            else:
+                out[found] = b.slots[cf_ctz64(m) >> 3]
+                cf_prefetch(out[found])
+                found += 1
+            m &= m - 1
+        b = bucket_next(b)
+    return found
+
+
 cdef void ht_bucket_each(ht_bucket_t* head, ht_each_fn fn, void* ctx) noexcept nogil:
     cdef ht_bucket_t* b = head
     cdef int i

@@ -30,8 +30,8 @@ from libc.stdint cimport UINT64_MAX, uintptr_t
 from libc.string cimport memset
 
 from cachefleet_server.ds.bucket cimport (
-    bucket_elements, bucket_next, chain_add, chain_at, chain_compact, chain_is_empty, chain_len, chain_prefetch,
-    pool_free, pool_put
+    bucket_elements, bucket_next, chain_add, chain_at, chain_compact, chain_copy, chain_is_empty, chain_len,
+    chain_prefetch, pool_free, pool_put
 )
 from cachefleet_server.ds.intrin cimport cf_reverse64
 from cachefleet_server.ds.zmalloc cimport ARRAY_DROP, array_drop, array_free, array_new, array_settle, zcalloc, zfree
@@ -43,6 +43,7 @@ cdef enum:
     HT_EMPTY_VISITS = 16  # empty buckets that one rehash step may pass besides the one it moves
     HT_FAIR_CHAIN = 24  # elements up to which chains are weighted exactly by ht_random
     HT_RANDOM_TRIES = 512
+    HT_SAMPLE_VISITS = 8  # buckets for each element that ht_sample may return
     HT_FREEZE_LOOKS = 8  # buckets looked at for each chain that a freeze step may deliver
 
 
@@ -440,29 +441,28 @@ cdef void* ht_random(hashtable_t* t, uint64_t* rng) noexcept nogil:
 
 cdef size_t ht_sample(hashtable_t* t, void** out, size_t n, uint64_t* rng) noexcept nogil:
     cdef _live_t live
-    cdef uint64_t at, m
+    cdef uint64_t at
     cdef uint64_t visits = 0
-    cdef size_t found = 0
+    cdef size_t found, skip, left
     cdef ht_bucket_t* b
     if ht_len(t) == 0 or n == 0:
         return 0
     _live_buckets(t, &live)
     at = _below(rng, live.total)
+    b = _live_bucket(t, &live, at)
+    # Begins in the middle of a chain, lest elements behind the n-th of theirs are never seen.
+    skip = chain_len(b)
+    if skip:
+        skip = _below(rng, skip)
+    found = chain_copy(b, skip, n, out)
     # In a sparse table a few elements near each other are enough: the walk is bounded once one is found.
-    while visits < live.total and (found == 0 or visits < 8 * n):
-        b = _live_bucket(t, &live, at)
-        while b != NULL:
-            m = bucket_elements(b)
-            while m:
-                out[found] = b.slots[cf_ctz64(m) >> 3]
-                cf_prefetch(out[found])
-                m &= m - 1
-                found += 1
-                if found == n:
-                    return n
-            b = bucket_next(b)
+    while found < n and visits < live.total and (found == 0 or visits < HT_SAMPLE_VISITS * n):
         visits += 1
         at = at + 1 if at + 1 < live.total else 0
+        left = n - found
+        if visits == live.total and left > skip:  # back at the first chain
+            left = skip
+        found += chain_copy(_live_bucket(t, &live, at), 0, left, out + found)
     return found
 
 

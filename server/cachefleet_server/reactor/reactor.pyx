@@ -298,7 +298,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
         if events[i].events & EPOLLOUT and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_WRITE):
             reply_client_ready(c)
         # A client that will be resumed has unparsed input; reading more would only pile it up.
-        if events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP) and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_READ):
+        if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)
+                and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_READ)):
             _read_and_parse(c)
     if e.resumed != NULL:
         _resume(e)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from cachefleet_server.core._testing import ReplyClient
 from cachefleet_server.replies import NO_REPLY, NULL_ARRAY, OK, BigNumber, Error, Push, Reply, Simple, Verbatim
 
+pytestmark = pytest.mark.unit
+
 
 def encode(resp: int, value: Reply) -> bytes:
     client = ReplyClient(resp)

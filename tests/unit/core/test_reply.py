@@ -6,6 +6,8 @@ import pytest
 
 from cachefleet_server.core._testing import ReplyClient
 
+pytestmark = pytest.mark.unit
+
 REPLY_OFF = 1 << 8
 REPLY_SKIP = 1 << 10
 INTERNAL = 1 << 16

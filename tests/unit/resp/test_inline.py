@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from cachefleet_server.resp._testing import Parser, ProtocolError
 
+pytestmark = pytest.mark.unit
+
 SPLIT = {
     b"PING": [b"PING"],
     b" PING ": [b"PING"],

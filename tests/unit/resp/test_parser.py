@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from cachefleet_server.resp._testing import Parser, ProtocolError
 
+pytestmark = pytest.mark.unit
+
 MB = 1 << 20
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from cachefleet_server.resp._testing import Writer
 
+pytestmark = pytest.mark.unit
+
 CHUNK = 16384
 
 

@@ -128,6 +128,10 @@ class Listeners:
         for sock in self._tcp.values():
             self._set_keepalive(sock)
 
+    def status(self) -> dict[str, str]:
+        """Fields of INFO's section Server."""
+        return {f"listener{number}": text for number, text in enumerate(self.describe())}
+
     # -- binding
 
     def _all(self) -> list[socket.socket]:

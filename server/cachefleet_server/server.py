@@ -125,7 +125,7 @@ class Server:
             log,
             identity=self._identity_fields(),
             started=self.identity.started,
-            sources=[self.rdb.status, self.aof.status, self.command_log.status],
+            sources=[self.listeners.status, self._zone, self.rdb.status, self.aof.status, self.command_log.status],
             not_ready=self._not_ready,
         )
         sample = self.metrics.sampler.sample
@@ -143,6 +143,9 @@ class Server:
             Monitor(engine),
             Lolwut(engine),
         ]
+
+    def _zone(self) -> dict[str, str]:
+        return {"availability_zone": self.config.text("availability-zone")}
 
     def _identity_fields(self) -> dict[str, str]:
         return {"run_id": self.identity.run_id, "executable": self.identity.executable, "config_file": self.config.file}

@@ -202,6 +202,9 @@ def test_unix_socket(own: Instance, tmp_path: Path) -> None:
         assert c.call("PING") == "PONG"
         info = c.call("CLIENT", "INFO").decode()
         assert f"addr={path}:0" in info
+    shown = own.info("server")
+    assert shown["listener0"] == f"name=tcp,bind=127.0.0.1,port={own.port}"
+    assert shown["listener1"] == f"name=unix,bind={path}"
     own.stop()
     assert not path.exists()
 

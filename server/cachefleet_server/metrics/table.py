@@ -139,6 +139,8 @@ TABLE: tuple[Metric, ...] = (
     Metric("Server", "config_file", "config_file"),
     Metric("Server", "io_threads_active", _const(0), "redis_io_threads_active", help="Always 0: one engine thread."),
     Metric("Server", "availability_zone", _get("availability_zone", "")),
+    Metric("Server", "listener0", "listener0", show=lambda s: "listener0" in s),
+    Metric("Server", "listener1", "listener1", show=lambda s: "listener1" in s),
     Metric("Clients", "connected_clients", "clients", "redis_connected_clients", help="Open connections."),
     Metric("Clients", "cluster_connections", _const(0), "redis_cluster_connections"),
     Metric("Clients", "maxclients", "maxclients", "redis_max_clients", help="Limit of connections."),

@@ -21,7 +21,7 @@ from cachefleet_server.replies import OK, Reply
 
 TYPES = (b"slow", b"large-request", b"large-reply")
 LENGTH_PARAMETERS = (
-    "commandlog-slow-execution-max-len", "commandlog-large-request-max-len", "commandlog-large-reply-max-len",
+    "slowlog-max-len", "commandlog-large-request-max-len", "commandlog-large-reply-max-len",
 )  # fmt: skip
 HELP_SLOW = (
     "GET [<count>]",

@@ -270,7 +270,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("Persistence", "aof_base_size", _get("aof_base_size", 0), "redis_aof_base_size_bytes", show=_aof_on),
     Metric("Persistence", "aof_pending_rewrite", _get("aof_pending_rewrite", 0), "redis_aof_pending_rewrite",
            show=_aof_on),
-    Metric("Persistence", "aof_buffer_length", "journal_bytes", "redis_aof_buffer_length", show=_aof_on),
+    Metric("Persistence", "aof_buffer_length", _get("aof_buffer_length", 0), "redis_aof_buffer_length", show=_aof_on),
     Metric("Persistence", "aof_pending_bio_fsync", _get("aof_pending_bio_fsync", 0), "redis_aof_pending_bio_fsync",
            show=_aof_on),
     Metric("Persistence", "aof_delayed_fsync", _get("aof_delayed_fsync", 0), "redis_aof_delayed_fsync", show=_aof_on),

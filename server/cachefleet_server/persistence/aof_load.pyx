@@ -198,9 +198,10 @@ cdef class AofLoader:
         self.engine.ptr.persist.load_done_bytes += self.r.at - before
         if status == READ_DAMAGED:
             raise DataError(
-                f"Bad file format reading the append only file {self.path} at byte {self.r.damage_at}. Make a backup of "
-                f"the folder, then restore the file, or give up what follows the damage: cut it at byte "
-                f"{self.valid_bytes}, the end of the last whole command, and remove the incremental files after it from the manifest")
+                f"Bad file format reading the append only file {self.path} at byte {self.r.damage_at}. Make a backup "
+                "of the folder, then restore the file, or give up what follows the damage: cut it at byte "
+                f"{self.valid_bytes}, the end of the last whole command, and remove the incremental files after it "
+                "from the manifest")
         if status == READ_SHORT or (self.r.at == self.r.size and self.client.flags & CLIENT_MULTI):
             self.torn = True
             if self.multi_at >= 0:

@@ -34,7 +34,7 @@ from cachefleet_server.ds.pthread cimport pthread_cond_t, pthread_mutex_t, pthre
 from cachefleet_server.engine cimport Engine
 
 cdef enum:
-    DELAY_MS_MAX = 2000  # everysec: how long a running fsync may hold writes back
+    DELAY_MS_MAX = 1000  # how long a running fsync may hold writes back
     FSYNC_EVERY_MS = 1000
     PENDING_KEEP = 1048576  # bytes of a drained buffer that are kept
 

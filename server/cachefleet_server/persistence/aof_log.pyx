@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memmove, strdup
 from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 
-from cachefleet_server.core.client cimport client_close_asap, engine_wake
+from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
     CLIENT_INTERNAL, CLIENT_WROTE, FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, client_t)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put

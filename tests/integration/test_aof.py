@@ -1,0 +1,433 @@
+"""The AOF of a running server: data survives kill -9 and rewrites under load, and travels between kinds of servers."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleettest.aoffile import ANNOTATION, AofFolder, as_aof, commands, make_folder
+from fleettest.client import Connection, Error
+from fleettest.instance import Instance, Kind
+from fleettest.wait import assert_eventually
+
+pytestmark = pytest.mark.server
+
+State = dict[tuple[int, bytes], tuple[bytes, int]]
+
+
+def start(folder: Path, kind: Kind = "cachefleet", **options: str) -> Instance:
+    named = {name.replace("_", "-"): value for name, value in {"appendonly": "yes", **options}.items()}
+    return Instance(kind, directory=folder, options=named)
+
+
+def state_of(connection: Connection) -> State:
+    state: State = {}
+    for db in range(16):
+        connection.call("SELECT", db)
+        keys = connection.call("KEYS", "*")
+        values = connection.pipeline([["GET", key] for key in keys])
+        expires = connection.pipeline([["PEXPIRETIME", key] for key in keys])
+        state |= {(db, key): (values[i], expires[i]) for i, key in enumerate(keys)}
+    connection.call("SELECT", 0)
+    return state
+
+
+def rewrite(server: Instance) -> None:
+    before = int(server.info("persistence").get("aof_rewrites", 0))
+    reply = server.call("BGREWRITEAOF")
+    assert isinstance(reply, str), reply
+    assert not isinstance(reply, Error), reply
+    settled(server)
+    assert int(server.info("persistence").get("aof_rewrites", before + 1)) == before + 1
+
+
+def settled(server: Instance) -> None:
+    def done() -> bool:
+        info = server.info("persistence")
+        return info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0"
+
+    assert_eventually(done, "the rewrite ends", deadline_s=30)
+    assert server.info("persistence")["aof_last_bgrewrite_status"] == "ok"
+
+
+def written(server: Instance) -> None:
+    """Bytes wait for a running fsync unless appendfsync is always; what is written survives a killed process."""
+    assert_eventually(lambda: server.info("persistence")["aof_buffer_length"] == "0")
+
+
+def refused(server: Instance) -> str:
+    server.spawn()
+    assert server.wait_exit() == 1
+    return server.log_text()
+
+
+class Writer:
+    """Random writes of which nearly each is wrong when it is lost or done twice, and what must come of them."""
+
+    def __init__(self, rng: random.Random, keys: int) -> None:
+        self.rng = rng
+        self.keys = keys
+        self.model: dict[bytes, bytes] = {}
+
+    def commands(self, n: int) -> list[list[Any]]:
+        result: list[list[Any]] = []
+        for _ in range(n):
+            choice, key = self.rng.randrange(10), b"key:%d" % self.rng.randrange(self.keys)
+            if choice < 3:
+                result.append(["INCR", b"n" + key])
+                self.model[b"n" + key] = b"%d" % (int(self.model.get(b"n" + key, b"0")) + 1)
+            elif choice < 6:
+                result.append(["APPEND", key, "x"])
+                self.model[key] = self.model.get(key, b"") + b"x"
+            elif choice < 8:
+                value = self.rng.randbytes(self.rng.randrange(200))
+                result.append(["SET", key, value])
+                self.model[key] = value
+            elif choice == 8:
+                result.append(["DEL", key])
+                self.model.pop(key, None)
+            else:
+                result += [["MULTI"], ["APPEND", key, "y"], ["INCR", "transactions"], ["EXEC"]]
+                self.model[key] = self.model.get(key, b"") + b"y"
+                self.model[b"transactions"] = b"%d" % (int(self.model.get(b"transactions", b"0")) + 1)
+        return result
+
+
+def assert_model(connection: Connection, model: dict[bytes, bytes]) -> None:
+    keys = sorted(model)
+    assert connection.call("DBSIZE") == len(model)
+    values = connection.pipeline([["GET", key] for key in keys])
+    wrong = [(k, model[k], v) for k, v in zip(keys, values, strict=True) if v != model[k]]
+    assert not wrong, f"{len(wrong)} keys differ, the first: {wrong[0]}"
+
+
+# ---- restarts
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec", "no"])
+def test_kill_and_restart(tmp_path: Path, rng: random.Random, policy: str) -> None:
+    """The page cache survives a killed process, so nothing is lost under any policy."""
+    writer = Writer(rng, 100)
+    with start(tmp_path, appendfsync=policy) as server:
+        for _ in range(2):
+            with server.connect() as connection:
+                connection.pipeline(writer.commands(300))
+            if policy != "always":
+                written(server)
+            server.restart(kill=True)
+            with server.connect() as connection:
+                assert_model(connection, writer.model)
+        server.restart()
+        with server.connect() as connection:
+            assert_model(connection, writer.model)
+            assert connection.call("CONFIG", "GET", "appendfsync") == [b"appendfsync", policy.encode()]
+
+
+def test_databases_expiry_and_transactions(tmp_path: Path) -> None:
+    with start(tmp_path, appendfsync="always") as server:
+        with server.connect() as connection:
+            connection.pipeline([["SET", "a", 1, "EX", 1000], ["SELECT", 5], ["SET", "b", 2], ["EXPIRE", "b", 2000]])
+            connection.pipeline([["MULTI"], ["SET", "c", 3], ["SELECT", 7], ["SET", "d", 4, "KEEPTTL"], ["EXEC"]])
+            connection.pipeline([["SETEX", "e", 500, "v"], ["GETEX", "e", "PERSIST"], ["SWAPDB", 5, 6]])
+            connection.pipeline([["MSETEX", 2, "f", 1, "g", 2, "EX", 100], ["SET", "gone", 1, "PX", 1]])
+            before = state_of(connection)
+            assert_eventually(lambda: connection.call("EXISTS", "gone") == 0)
+        server.restart(kill=True)
+        with server.connect() as connection:
+            before.pop((7, b"gone"), None)
+            assert state_of(connection) == before
+
+
+def test_torn_tail_is_logged(tmp_path: Path) -> None:
+    data = as_aof("SELECT 0", "SET a 1")
+    files = make_folder(tmp_path, data + b"*3\r\n$3\r\nSET\r\n$1")
+    with start(tmp_path) as server:
+        assert server.call("GET", "a") == b"1"
+        assert f"ended in the middle of a command: 15 bytes were cut off, it is now {len(data)}" in server.log_text()
+    assert files.incremental.read_bytes() == data
+
+
+def test_refusals_leave_the_folder_alone(tmp_path: Path) -> None:
+    data = as_aof("SELECT 0", "SET a 1", "SET b 2")
+    for name, content, options, text in [
+        ("torn", data + b"*1\r\n", {"aof_load_truncated": "no"}, "Unexpected end of file"),
+        ("damaged", data[:-3] + b"??" + data[-1:] + data, {}, "Bad file format"),
+    ]:
+        files = make_folder(tmp_path / name, content)
+        server = start(tmp_path / name, **options)
+        log = refused(server)
+        assert text in log
+        assert str(files.incremental) in log
+        assert "Traceback" not in log
+        assert files.incremental.read_bytes() == content
+
+
+# ---- turning on and off
+
+
+def test_on_and_off_at_run_time(tmp_path: Path, rng: random.Random) -> None:
+    writer = Writer(rng, 50)
+    files = AofFolder(tmp_path)
+    with start(tmp_path, appendonly="no") as server, server.connect() as connection:
+        assert not files.path.exists()
+        for _ in range(2):
+            connection.pipeline(writer.commands(200))
+            assert connection.call("CONFIG", "SET", "appendonly", "yes") == "OK"
+            connection.pipeline(writer.commands(200))
+            assert_eventually(lambda: connection.call("WAITAOF", 1, 0, 0) == [1, 0])
+            connection.pipeline(writer.commands(200))
+            saved = dict(writer.model)
+            assert connection.call("CONFIG", "SET", "appendonly", "no") == "OK"
+            assert isinstance(connection.call("WAITAOF", 1, 0, 0), Error)
+            content = files.incremental.read_bytes()
+            connection.pipeline(writer.commands(20))
+            assert files.incremental.read_bytes() == content, "off is off"
+            assert files.is_clean()
+    with start(tmp_path) as server, server.connect() as connection:
+        assert_model(connection, saved)
+
+
+def test_turned_on_in_the_configuration(tmp_path: Path) -> None:
+    """The RDB file of the time before becomes the base."""
+    with start(tmp_path, appendonly="no") as server:
+        server.call("SET", "k", "v")
+        assert server.call("SAVE") == "OK"
+    with start(tmp_path, appendfsync="always") as server:
+        assert server.call("APPEND", "k", "w") == 2
+        server.restart(kill=True)
+        assert server.call("GET", "k") == b"vw"
+
+
+# ---- rewriting
+
+
+def test_rewrites_under_load_lose_and_repeat_nothing(tmp_path: Path, rng: random.Random) -> None:
+    writer = Writer(rng, 2000)
+    files = AofFolder(tmp_path)
+    with start(tmp_path) as server, server.connect() as connection:
+        connection.pipeline([["SET", b"fill:%d" % i, b"v" * 100] for i in range(20_000)])
+        writer.model |= {b"fill:%d" % i: b"v" * 100 for i in range(20_000)}
+        rewrites = 0
+        for i in range(120):
+            if i % 8 == 0:
+                reply = connection.call("BGREWRITEAOF")
+                rewrites += not isinstance(reply, Error)
+            replies = connection.pipeline(writer.commands(60))
+            assert not any(isinstance(reply, Error) for reply in replies)
+        settled(server)
+        assert rewrites >= 3
+        assert_eventually(files.is_clean, lambda: f"{list(files.path.iterdir())}")
+        assert len(files.names("i")) == 1
+        connection.pipeline(writer.commands(60))
+        written(server)
+        server.kill()
+    with start(tmp_path) as server, server.connect() as connection:
+        assert_model(connection, writer.model)
+
+
+def test_killed_while_rewriting(tmp_path: Path, rng: random.Random) -> None:
+    writer = Writer(rng, 2000)
+    with start(tmp_path, appendfsync="always") as server:
+        for _ in range(3):
+            with server.connect() as connection:
+                connection.pipeline([["BGREWRITEAOF"], *writer.commands(rng.randrange(400))])
+            server.restart(kill=True)
+            with server.connect() as connection:
+                assert_model(connection, writer.model)
+
+
+def test_rewrite_inside_a_transaction_is_scheduled(tmp_path: Path) -> None:
+    with start(tmp_path, appendfsync="always") as server, server.connect() as connection:
+        replies = connection.pipeline([["MULTI"], ["INCR", "n"], ["BGREWRITEAOF"], ["INCR", "n"], ["EXEC"]])
+        assert replies[-1] == [1, "Background append only file rewriting scheduled", 2]
+        settled(server)
+        connection.call("INCR", "n")
+        server.restart(kill=True)
+        assert server.call("GET", "n") == b"3"
+
+
+def test_rewrites_by_themselves_when_it_has_grown(tmp_path: Path) -> None:
+    options = {"auto_aof_rewrite_min_size": "50kb", "auto_aof_rewrite_percentage": "100"}
+    files = AofFolder(tmp_path)
+    with start(tmp_path, **options) as server, server.connect() as connection:
+        for n in range(1, 4):
+            connection.pipeline([["SET", "k", "v" * 1000]] * 100)
+            assert_eventually(lambda n=n: int(server.info("persistence")["aof_rewrites"]) >= n)  # type: ignore[misc]
+            settled(server)
+        size = sum((files.path / name).stat().st_size for name in files.names())
+        assert size < 5000
+        info = server.info("persistence")
+        assert (int(info["aof_current_size"]), int(info["aof_base_size"])) == (size, size)
+        assert "Starting automatic rewriting of AOF on" in server.log_text()
+        connection.call("CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
+        connection.pipeline([["SET", "k", "v" * 1000]] * 200)
+        connection.call("WAITAOF", 1, 0, 0)
+        assert server.info("persistence")["aof_rewrites"] == info["aof_rewrites"]
+
+
+# ---- what is said about it
+
+
+def test_info_fields(tmp_path: Path, valkey: Instance) -> None:
+    with start(tmp_path) as server:
+        theirs = {"aof_enabled", *(name for name in valkey.info("persistence") if name.startswith("aof_"))}
+        server.call("SET", "k", "v")
+        assert server.call("WAITAOF", 1, 0, 0) == [1, 0]
+        info = server.info("persistence")
+        assert theirs <= {name for name in info if name.startswith("aof_")}
+        files = AofFolder(tmp_path)
+        size = sum((files.path / name).stat().st_size for name in files.names())
+        assert info["aof_enabled"] == "1"
+        assert int(info["aof_current_size"]) == size
+        assert int(info["aof_base_size"]) == files.base.stat().st_size
+        assert info["aof_last_write_status"] == info["aof_last_bgrewrite_status"] == "ok"
+        assert info["aof_rewrite_in_progress"] == info["aof_pending_bio_fsync"] == info["aof_buffer_length"] == "0"
+        assert (info["aof_last_rewrite_time_sec"], info["aof_current_rewrite_time_sec"]) == ("-1", "-1")
+        rewrite(server)
+        info = server.info("persistence")
+        assert (info["aof_rewrites"], info["aof_last_rewrite_time_sec"]) == ("1", "0")
+        assert server.call("CONFIG", "SET", "appendonly", "no") == "OK"
+        info = server.info("persistence")
+        assert info["aof_enabled"] == "0"
+        assert "aof_current_size" not in info
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_waitaof(tmp_path: Path, policy: str) -> None:
+    with start(tmp_path, appendfsync=policy) as server, server.connect() as connection:
+        began = time.monotonic()
+        for i in range(3):
+            assert connection.pipeline([["SET", "k", i], ["WAITAOF", 1, 0, 0]]) == ["OK", [1, 0]]
+        assert time.monotonic() - began < (1.5 if policy == "always" else 8)
+        assert connection.call("WAITAOF", 1, 0, 1) == [1, 0], "nothing is left to wait for"
+        assert connection.call("WAITAOF", 1, 1, 20) == [1, 0], "no replica"
+
+
+def test_who_waits_learns_that_it_is_off(tmp_path: Path) -> None:
+    with start(tmp_path, appendfsync="no") as server, server.connect() as connection:
+        connection.send_command("SET", "k", "v")
+        connection.send_command("WAITAOF", 1, 0, 0)
+        assert connection.read() == "OK"
+        assert_eventually(lambda: server.info("clients")["blocked_clients"] == "1")
+        assert server.call("CONFIG", "SET", "appendonly", "no") == "OK"
+        reply = connection.read()  # switching it off fsyncs, so the wait may end well
+        assert reply == [1, 0] or "appendonly is disabled" in str(reply)
+
+
+def test_time_stamps(tmp_path: Path) -> None:
+    files = AofFolder(tmp_path)
+    with start(tmp_path, aof_timestamp_enabled="yes", appendfsync="always") as server:
+        server.call("SET", "a", "1")
+        second = int(time.time())
+        assert_eventually(lambda: time.time() >= second + 1)
+        server.call("SET", "b", "2")
+        server.call("SET", "c", "3")
+        data = files.incremental.read_bytes()
+        stamps = [int(match) for match in ANNOTATION.findall(data)]
+        assert 2 <= len(stamps) <= 3
+        assert stamps == sorted(set(stamps))
+        assert abs(stamps[0] - time.time()) < 10
+        assert data.startswith(b"#TS:"), "the first command is dated"
+        assert commands(data)[1] == [b"SET", b"a", b"1"]
+        server.restart(kill=True)
+        with server.connect() as connection:
+            assert connection.pipeline([["GET", "a"], ["GET", "b"], ["GET", "c"]]) == [b"1", b"2", b"3"]
+    with start(tmp_path / "valkey", "valkey") as server:
+        server.call("PING")
+    shutil.copytree(files.path, tmp_path / "valkey" / "appendonlydir", dirs_exist_ok=True)
+    with start(tmp_path / "valkey", "valkey") as server:
+        assert server.call("DBSIZE") == 3
+
+
+# ---- folders of other servers
+
+
+def fill(connection: Connection, rng: random.Random) -> None:
+    far = int(time.time() * 1000) + 10_000_000
+    for db in (0, 3, 9):
+        connection.call("SELECT", db)
+        rows: list[list[Any]] = []
+        for i in range(100):
+            key = f"key {rng.randrange(60)}"
+            rows += [
+                ["SET", key, rng.randbytes(rng.randrange(300)), "PX", rng.randrange(1_000_000, 2_000_000)],
+                ["APPEND", key, "tail"],
+                ["INCRBYFLOAT", f"float {i % 7}", "0.1"],
+                ["SET", f"number {i % 9}", rng.randrange(-(1 << 60), 1 << 60)],
+                ["INCR", f"number {i % 9}"],
+                ["PEXPIREAT", f"number {i % 5}", far],
+            ][: rng.randrange(1, 7)]
+        rows += [["MULTI"], ["DEL", "key 1", "key 2"], ["MSET", "m1", "1", "m2", "2"], ["EXEC"]]
+        rows += [["GETEX", "key 3", "PERSIST"], ["RENAME", "m1", "m3"]]
+        rows += [["SETRANGE", "m2", 5, "xyz"], ["GETDEL", "key 4"]]
+        for reply in connection.pipeline(rows):
+            assert not isinstance(reply, Error), reply
+    connection.call("SELECT", 0)
+
+
+def travel(tmp_path: Path, rng: random.Random, source: Kind, target: Kind, *, rewritten: bool, **options: str) -> None:
+    with start(tmp_path / "from", source, **options) as server, server.connect() as connection:
+        fill(connection, rng)
+        if rewritten:
+            assert not isinstance(connection.call("BGREWRITEAOF"), Error)
+            fill(connection, rng)
+            settled(server)
+            fill(connection, rng)
+        before = state_of(connection)
+        assert server.stop() == 0
+    assert len(before) > 100
+    shutil.copytree(tmp_path / "from" / "appendonlydir", tmp_path / "to" / "appendonlydir")
+    with start(tmp_path / "to", target) as server, server.connect() as connection:
+        after = state_of(connection)
+        assert after == before, f"{len(after)} keys instead of {len(before)}"
+        connection.call("SET", "more", "1")
+        server.restart()
+        assert server.call("GET", "more") == b"1"
+
+
+@pytest.mark.differential
+@pytest.mark.parametrize("source", ["valkey", "redis"])
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+@pytest.mark.parametrize("rewritten", [False, True], ids=["grown", "rewritten"])
+def test_theirs_load_here(tmp_path: Path, rng: random.Random, source: Kind, preamble: str, rewritten: bool) -> None:
+    travel(tmp_path, rng, source, "cachefleet", rewritten=rewritten, aof_use_rdb_preamble=preamble)
+
+
+@pytest.mark.differential
+@pytest.mark.parametrize("target", ["valkey", "redis"])
+@pytest.mark.parametrize("rewritten", [False, True], ids=["grown", "rewritten"])
+def test_ours_load_there(tmp_path: Path, rng: random.Random, target: Kind, rewritten: bool) -> None:
+    travel(tmp_path, rng, "cachefleet", target, rewritten=rewritten)
+
+
+@pytest.mark.differential
+def test_their_time_stamps_load_here(tmp_path: Path, rng: random.Random) -> None:
+    travel(tmp_path, rng, "valkey", "cachefleet", rewritten=True, aof_timestamp_enabled="yes")
+
+
+# ---- the lock
+
+
+def test_one_server_a_folder(tmp_path: Path) -> None:
+    with start(tmp_path) as first:
+        second = Instance(directory=tmp_path, options={"appendonly": "yes"})
+        second.log = tmp_path / "second.log"
+        log = refused(second)
+        assert f"The data folder {tmp_path} is in use by another server (pid {first.pid})" in log
+        assert first.call("SET", "k", "v") == "OK"
+        cache = Instance(directory=tmp_path)
+        cache.log = tmp_path / "cache.log"
+        with cache:  # it writes no data files
+            reply = cache.call("CONFIG", "SET", "appendonly", "yes")
+            assert isinstance(reply, Error)
+            assert "is in use by another server" in reply
+            assert cache.call("CONFIG", "GET", "appendonly") == [b"appendonly", b"no"]
+        written(first)
+        first.kill()
+        with second:
+            assert second.call("GET", "k") == b"v"

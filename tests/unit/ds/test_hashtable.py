@@ -454,6 +454,26 @@ def test_frozen_iteration_is_exact_under(change: str, rng: random.Random) -> Non
         assert table.close() == 0
 
 
+def test_freeze_that_begins_while_shrinking(rng: random.Random) -> None:
+    """Several buckets move into one: it holds elements of before the freeze when the next ones arrive."""
+    for moved in range(0, 40, 3):
+        table = filled(4000, rng.getrandbits(32))
+        i = 0
+        while not table.rehashing or i < 3000:
+            table.remove(b"key:%d" % i)
+            i += 1
+        table.rehash_steps(moved)
+        assert table.rehashing
+        table.freeze_begin()
+        while table.rehashing:
+            table.rehash_steps(1)
+            table.check()
+        while table.freeze_step(3):
+            pass
+        delivered = [pair for chain in table.freeze_end() for pair in chain]
+        assert sorted(delivered) == sorted((b"key:%d" % j, j) for j in range(i, 4000))
+
+
 def test_early_ends_in_a_row(rng: random.Random) -> None:
     """Versions wrap after 8; chains that were not delivered keep old ones. None may pass for delivered."""
     table = filled(300)

@@ -1,11 +1,12 @@
 """The facade: engines, clients and command rows for plain Python; see engine.pyi for the contract.
 
-An Engine owns its engine_t and everything below it. Python objects enter the engine in two places only: the rows of the
-command table (a spec and perhaps a callable each, owned by the row) and a borrowed pointer back to the Engine, which is valid as
-long as the engine_t is, since close() frees the latter first.
+An Engine owns its engine_t and everything below it. Python objects enter the engine in two places only: the rows of
+the command table (a spec and perhaps a callable each, owned by the row) and a borrowed pointer back to the Engine,
+which is valid as long as the engine_t is, since close() frees the latter first.
 
-The hooks at the end of the file are called by the engine on its own thread, inside a tick that has released the GIL; they take
-it back. None of them may raise: what a Python row raises becomes an error reply and is reported to `on_row_failed`.
+The hooks at the end of the file are called by the engine on its own thread, inside a tick that has released the GIL;
+they take it back. None of them may raise: what a Python row raises becomes an error reply and is reported to
+`on_row_failed`.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """CLIENT and its subcommands that make sense without pub/sub, tracking and replication.
 
-CLIENT TRACKING and CACHING refuse with a clear text until client-side caching is built; TRACKINGINFO and GETREDIR answer as for a
-client that does not track.
+CLIENT TRACKING and CACHING refuse with a clear text until client-side caching is built; TRACKINGINFO and GETREDIR
+answer as for a client that does not track.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The filters of CLIENT LIST and CLIENT KILL: options to a predicate over clients.
 
-A table of options; each makes a predicate from its value. Several options are ANDed; the same option twice: the last counts.
+A table of options; each makes a predicate from its value. Several options are ANDed; the same option twice: the last
+counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """INFO: sections from the metrics table, plus the ones with a line per command, error or database.
 
-Sections as in Valkey: no argument = the default ones; "all" adds command statistics, "everything" modules too; several names may
-be given; order is the table's, unknown names are ignored.
+Sections as in Valkey: no argument = the default ones; "all" adds command statistics, "everything" modules too; several
+names may be given; order is the table's, unknown names are ignored.
 """
 
 from __future__ import annotations

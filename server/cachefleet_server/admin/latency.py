@@ -1,8 +1,8 @@
 """LATENCY: what was slow, by kind of event, and histograms of command times.
 
-The engine reports an event when it took at least `latency-monitor-threshold` milliseconds: "command" and "fast-command" for commands,
-others for work of its own (expire-cycle, eviction-cycle, aof-write, aof-fsync-always, rdb-write ...). The newest SAMPLES_MAX samples of
-each event are kept, one per second, the worst of that second.
+The engine reports an event when it took at least `latency-monitor-threshold` milliseconds: "command" and
+"fast-command" for commands, others for work of its own (expire-cycle, eviction-cycle, aof-write, aof-fsync-always,
+rdb-write ...). The newest SAMPLES_MAX samples of each event are kept, one per second, the worst of that second.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     +1339518083.107412 [0 127.0.0.1:60866] "keys" "*"
 
-The engine calls back before a command runs, only while somebody watches. Commands that carry secrets (AUTH, HELLO, ACL, CONFIG)
-are administrative or marked skip_monitor and never get here, except HELLO and AUTH, whose arguments are replaced.
+The engine calls back before a command runs, only while somebody watches. Commands that carry secrets (AUTH, HELLO,
+ACL, CONFIG) are administrative or marked skip_monitor and never get here, except HELLO and AUTH, whose arguments are
+replaced.
 """
 
 from __future__ import annotations

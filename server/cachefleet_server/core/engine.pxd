@@ -475,8 +475,9 @@ cdef struct engine_t:
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil
     void (*client_closed_fn)(client_t* c) noexcept nogil  # facade: drops Python state of a client
     bint (*table_flushed_fn)(engine_t* e, int dbid, hashtable_t* keys) noexcept nogil
-    # Snapshot, NULL without one. A flush detached `keys` (its db has a new, empty table) and would free it now. True: the
-    # snapshot still reads it and frees it, entries included; the flush frees only the `expires` table, not its entries.
+    # Snapshot, NULL without one. A flush detached `keys` (its db has a new, empty table) and would free it now. True:
+    # the snapshot still reads it and frees it, entries included; the flush frees only the `expires` table, not its
+    # entries.
     void* journal_ctx
     void* snapshot_ctx
     void* facade  # borrowed PyObject*: the Engine object

@@ -1,7 +1,8 @@
 """The Prometheus collector: reads the sample when scraped, keeps nothing.
 
-The engine's hot code only bumps C counters; everything here happens once per scrape, on the event loop's thread, and takes well
-under a millisecond. Series are those of `table.TABLE` plus the labelled families below (per database, command, error prefix).
+The engine's hot code only bumps C counters; everything here happens once per scrape, on the event loop's thread, and
+takes well under a millisecond. Series are those of `table.TABLE` plus the labelled families below (per database,
+command, error prefix).
 """
 
 from __future__ import annotations

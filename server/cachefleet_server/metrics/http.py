@@ -1,7 +1,7 @@
 """The metrics port: GET /metrics, /healthz, /readyz on an asyncio server of its own.
 
-Deliberately tiny: no keep-alive, one request a connection, a bounded header, a deadline. It runs on the engine's event loop, between
-ticks, so a scrape sees consistent numbers and needs no lock.
+Deliberately tiny: no keep-alive, one request a connection, a bounded header, a deadline. It runs on the engine's event
+loop, between ticks, so a scrape sees consistent numbers and needs no lock.
 
     /metrics   Prometheus text format (or OpenMetrics when asked for)
     /healthz   200 while the process serves its loop

@@ -1,8 +1,8 @@
 """One consistent reading of everything that INFO and /metrics show.
 
-A `Sampler` asks its sources (each a callable that returns a flat mapping) and the operating system, once per INFO or scrape; nothing
-is counted here. Keys are the engine's counter names, or the INFO field names that a subsystem's `status()` uses. Derived values,
-such as rates per second, come from `Rates`, which cron feeds.
+A `Sampler` asks its sources (each a callable that returns a flat mapping) and the operating system, once per INFO or
+scrape; nothing is counted here. Keys are the engine's counter names, or the INFO field names that a subsystem's
+`status()` uses. Derived values, such as rates per second, come from `Rates`, which cron feeds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Metrics as a part of the server: the sampler behind INFO and /metrics, and the metrics port.
 
-`metrics-port` 0 turns the port off. It listens on `metrics-bind`; there is no authentication, as is usual for a scrape target: a
-NetworkPolicy decides who reaches it, and it shows counters only, never keys or values.
+`metrics-port` 0 turns the port off. It listens on `metrics-bind`; there is no authentication, as is usual for a scrape
+target: a NetworkPolicy decides who reaches it, and it shows counters only, never keys or values.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Every metric: one row feeds a line of INFO and a Prometheus series.
 
-A row's `value` is a key of the sample (sample.py) or a function of it. `series` is empty where Prometheus has no use for the line;
-its names are those of redis_exporter where it has the metric, so that existing dashboards show data, and begin with `cachefleet_`
-elsewhere. A text in INFO can be a number in Prometheus (`number`: "ok" is 1).
+A row's `value` is a key of the sample (sample.py) or a function of it. `series` is empty where Prometheus has no use
+for the line; its names are those of redis_exporter where it has the metric, so that existing dashboards show data, and
+begin with `cachefleet_` elsewhere. A text in INFO can be a number in Prometheus (`number`: "ok" is 1).
 """
 
 from __future__ import annotations

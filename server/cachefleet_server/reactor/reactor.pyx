@@ -7,14 +7,15 @@
     write          one write a client.
 
 A client's requests stay in order because a batch is executed in order and is flushed before a client is read again.
-Rows that may block, switch something that parsing depends on, or run in Python are barriers: the batch is flushed after them
-before that client's input is parsed further.
+Rows that may block, switch something that parsing depends on, or run in Python are barriers: the batch is flushed
+after them before that client's input is parsed further.
 
-The shared input buffer: each read takes the place behind the last one. When less than READ_MAX is left, or the tick ends,
-the batch is flushed and every client that holds a place keeps its leftover bytes in memory of its own (`input_settle`).
+The shared input buffer: each read takes the place behind the last one. When less than READ_MAX is left, or the tick
+ends, the batch is flushed and every client that holds a place keeps its leftover bytes in memory of its own
+(`input_settle`).
 
-The epoll set is level-triggered and is itself polled by the outer loop, so a tick need not drain anything: what is left makes
-the next tick happen.
+The epoll set is level-triggered and is itself polled by the outer loop, so a tick need not drain anything: what is
+left makes the next tick happen.
 """
 
 from libc.errno cimport errno

@@ -151,7 +151,10 @@ class Instance:
             self.port = free_port()
         environment = {**os.environ, **self.env}
         if self.kind == "cachefleet":
-            paths = [str(ROOT / "server"), environment.get("PYTHONPATH", "")]
+            sanitized = environment.get("FLEETTEST_SANITIZED")  # set by tests/asan.sh --server
+            if sanitized:
+                environment |= {"LD_PRELOAD": environment["FLEETTEST_PRELOAD"], "PYTHONMALLOC": "malloc"}
+            paths = [str(Path(sanitized or ROOT) / "server"), environment.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

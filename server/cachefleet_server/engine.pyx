@@ -31,8 +31,9 @@ from cachefleet_server.commands.wait cimport register_wait
 from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_MONITOR,
-    CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, command_t, db_t, params_t, persist_t, stats_t)
+    BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL,
+    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, command_t, db_t,
+    params_t, persist_t, stats_t)
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes

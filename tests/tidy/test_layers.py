@@ -26,7 +26,8 @@ BELOW: dict[str, tuple[str, ...]] = {
     "keyspace": ("ds", "resp", "core"),
     "commands": ("ds", "resp", "core", "keyspace"),
     "reactor": ("ds", "resp", "core", "keyspace", "commands"),
-    "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor"),
+    "client": ("ds", "resp", "core", "keyspace", "commands", "reactor"),  # the engine's view of one, for Python
+    "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor", "client"),
     # From here up, Python goes through the engine; only .pyx of their own may reach below it.
     "config": ("engine",),
     "acl": ("engine", "config"),

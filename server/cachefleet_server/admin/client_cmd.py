@@ -61,7 +61,7 @@ HELP = (
 
 def describe(c: Client) -> str:
     """One line of CLIENT LIST."""
-    fields = (
+    return (
         f"id={c.id} addr={c.peer()} laddr={c.local()} fd={c.fd} name={text(c.name)} age={c.age_ms // 1000} "
         f"idle={c.idle_ms // 1000} flags={client_filter.flags_of(c)} capa={'r' if c.flags & CAPA_REDIRECT else ''} "
         f"db={c.db} sub=0 psub=0 ssub=0 multi={c.multi_queued} watch={c.watched} qbuf={c.query_buffer} qbuf-free=0 "
@@ -70,7 +70,6 @@ def describe(c: Client) -> str:
         f"resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} tot-net-in={c.net_in} "
         f"tot-net-out={c.net_out} tot-cmds={c.commands}"
     )
-    return fields
 
 
 def check_name(value: bytes, message: str) -> bytes:
@@ -106,7 +105,7 @@ class ClientCommands:
             ("client|kill", -3, admin, "connection 2.4.0 O(N) where N is the number of client connections",
              "Closes connections.", "filter:string...", self.kill),
             ("client|list", -2, admin, "connection 2.4.0 O(N) where N is the number of client connections",
-             "Lists connections.", "[filter:string]...", self.list),
+             "Lists connections.", "[filter:string]...", self.list_),
             ("client|no-evict", 3, admin + " allow_busy", o1.format("7.0.0"), "Exempts the client from eviction.",
              "enabled(ON | OFF)", self.no_evict),
             ("client|no-touch", 3, busy, o1.format("7.2.0"), "Leaves LRU and LFU of keys alone.",
@@ -182,7 +181,7 @@ class ClientCommands:
         else:
             victim.close()
 
-    def list(self, client: Client, argv: list[bytes]) -> Reply:
+    def list_(self, client: Client, argv: list[bytes]) -> Reply:
         wanted = client_filter.parse(argv[2:])
         lines = [describe(c) + "\n" for c in self.engine.clients() if wanted.matches(c, client.id)]
         return Verbatim("txt", "".join(lines).encode("utf-8", "surrogateescape"))

@@ -464,9 +464,11 @@ cdef struct engine_t:
     # hooks installed by higher layers
     void (*call_fn)(client_t* c) noexcept nogil  # reactor: runs c.cmd with statistics and propagation (EXEC uses it)
     void (*python_fn)(client_t* c) noexcept nogil  # facade: takes the GIL and runs a Python row
-    bint (*journal_fn)(engine_t* e) noexcept nogil  # persistence: end of tick; false = the write failed, replies of writers become errors
+    bint (*journal_fn)(engine_t* e) noexcept nogil
+        # persistence: end of tick; false = the write failed, replies of writers become errors
     void (*notify_fn)(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
-    bint (*slice_fn)(engine_t* e) noexcept nogil  # a bounded slice of background work (snapshot); true = call again soon
+    bint (*slice_fn)(engine_t* e) noexcept nogil
+        # a bounded slice of background work (snapshot); true = call again soon
     void (*fsynced_fn)(engine_t* e) noexcept nogil  # WAITAOF: aof_fsynced_offset grew, or the AOF was switched off
     void (*closing_fn)(engine_t* e) noexcept nogil  # before the engine is freed: the snapshot ends and lets go of it
     void (*slowlog_fn)(client_t* c, uint64_t duration_us) noexcept nogil

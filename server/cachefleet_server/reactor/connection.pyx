@@ -7,15 +7,14 @@ because the batch and the epoll events of the tick may point to it.
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free
+from libc.stdint cimport int64_t
 
 from cachefleet_server.commands.multi cimport multi_discard, multi_memory
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
-    CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
+    CLASS_NORMAL, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
     CLIENT_INTERNAL, CLIENT_MONITOR, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_WRITABLE_WAIT, READ_MAX,
-    SHARED_INPUT, request_t)
+    SHARED_INPUT)
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget

@@ -10,7 +10,7 @@ dispatched again before any further input is parsed. While a pause is on, batche
 behind a parked request has been parsed.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, strerror
 
@@ -18,10 +18,10 @@ from cachefleet_server.commands.multi cimport exec_abort, multi_cmd_flags, multi
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_CLOSE_ASAP,
+    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED,
     CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_INTERNAL, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE,
-    CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE, CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_LOADING,
-    CMD_MAY_REPLICATE, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH, CMD_NO_MULTI, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
+    CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE, CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM,
+    CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH, CMD_NO_MULTI, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_TRANSACTION, CMD_WRITE, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_OOM
 from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
@@ -31,7 +31,6 @@ from cachefleet_server.keyspace.blocked cimport block_client
 from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
 from cachefleet_server.resp.input cimport input_limits_t, input_next
-from cachefleet_server.resp.writer cimport out_error
 
 cdef extern from * nogil:
     """
@@ -95,8 +94,8 @@ cdef void _reply_unknown(client_t* c) noexcept nogil:
     cdef command_t* container = command_find(c.engine, name.ptr, name.len)
     if container != NULL:
         n = snprintf(
-            text, sizeof(text), b"ERR unknown subcommand '%.*s'. Try %.*s HELP.", <int>min(c.argv[1].len, <size_t>SHOWN_MAX),
-            c.argv[1].ptr, <int>container.name_len, container.name)
+            text, sizeof(text), b"ERR unknown subcommand '%.*s'. Try %.*s HELP.",
+            <int>min(c.argv[1].len, <size_t>SHOWN_MAX), c.argv[1].ptr, <int>container.name_len, container.name)
         for i in range(n - 6 - container.name_len, n - 6):  # the container's name in capitals
             if b"a"[0] <= text[i] <= b"z"[0]:
                 text[i] = text[i] - 32

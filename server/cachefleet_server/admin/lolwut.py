@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from cachefleet_server import __version__
 from cachefleet_server.admin.arguments import integer
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.replies import Reply, Verbatim
+from cachefleet_server.version import __version__
 
 WIDTH_MAX = 160
 SHIPS_MAX = 40

@@ -19,7 +19,7 @@ cdef void reply_error_bytes(client_t* c, const char* text, size_t n) noexcept no
 cdef void reply_error_format(client_t* c, const char* format, const char* a, size_t na) noexcept nogil
     # Replaces the first %s by at most 128 bytes of a. `format` has fewer than 384 bytes.
 cdef void reply_error_quote(client_t* c, const char* format, const char* a, size_t na) noexcept nogil
-    # Replaces the first %s by all of a up to its first zero byte, as Valkey prints a client's words where it sets no limit.
+    # Replaces the first %s by all of a up to its first zero byte, as Valkey prints a client's words without a limit.
 cdef void reply_syntax_error(client_t* c) noexcept nogil
 cdef void reply_wrong_arity(client_t* c) noexcept nogil
 cdef void reply_protocol_error(client_t* c) noexcept nogil  # c.input.error; the client is closed after it

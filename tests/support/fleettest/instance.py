@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +36,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 START_S: Final = 30.0
 STOP_S: Final = 20.0
 LOG_TAIL_BYTES: Final = 6000
+CRASH: Final = re.compile(r"ERROR: AddressSanitizer|runtime error:|REPORT START|Fatal Python error|Traceback")
 PORT_TRIES: Final = 5
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
@@ -268,8 +270,11 @@ class Instance:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def log_tail(self) -> str:
-        text = self.log_text()[-LOG_TAIL_BYTES:]
-        return f"--- end of the log of {self.kind} ---\n{text}\n---"
+        """The end of the log; where a crash is reported, the beginning of the report."""
+        text = self.log_text()
+        crash = CRASH.search(text)
+        part = text[crash.start() : crash.start() + LOG_TAIL_BYTES] if crash else text[-LOG_TAIL_BYTES:]
+        return f"--- from the log of {self.kind} ---\n{part}\n---"
 
     # -- inside
 

@@ -3,6 +3,7 @@
 #
 #   tests/asan.sh                                       the unit tests
 #   tests/asan.sh python tests/fuzz/fuzz_parser.py 60   any command, in the sanitized copy of the tree
+#   tests/asan.sh --server python -m pytest tests/...   any command, here; only the servers that fleettest starts
 #
 # The copy is build/asan: the compiled modules of the working tree stay as they are. It is built incrementally.
 # Leaks are not reported: CPython itself ends with memory it never frees.
@@ -20,18 +21,25 @@ done
 mkdir -p "$tree"
 tar -c --exclude='*.so' --exclude=__pycache__ setup.py pyproject.toml README.md LICENSE server operator tests |
   tar -x -C "$tree"
+here=$PWD
 cd "$tree"
 # What the working tree no longer has must not be built or collected here.
 find server operator tests -type f ! -name '*.so' ! -name '*.pyc' | while IFS= read -r file; do
-  [ -e "$OLDPWD/$file" ] || rm -f "$file" "${file%.pyx}".*.so
+  [ -e "$here/$file" ] || rm -f "$file" "${file%.pyx}".*.so
 done
 CACHEFLEET_SANITIZE=1 "$python" setup.py -q build_ext --inplace
 
 # The compiler's own libraries come first, or its run time refuses to start inside an uninstrumented Python.
-export LD_PRELOAD="$asan $ubsan"
-export PYTHONMALLOC=malloc PYTHONPATH="$tree/server:$tree/operator:$tree/tests/support"
 export ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:allocator_may_return_null=1"
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
+if [ "${1:-}" = --server ]; then
+  shift
+  cd "$here"
+  export FLEETTEST_SANITIZED="$tree" FLEETTEST_PRELOAD="$asan $ubsan"
+else
+  export LD_PRELOAD="$asan $ubsan" PYTHONMALLOC=malloc
+  export PYTHONPATH="$tree/server:$tree/operator:$tree/tests/support"
+fi
 if [ $# -eq 0 ]; then set -- python -m pytest -q -p no:cacheprovider -o timeout=900 tests/unit; fi
 if [ "$1" = python ]; then shift; set -- "$python" "$@"; fi
 exec "$@"

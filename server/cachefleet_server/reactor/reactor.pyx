@@ -21,7 +21,7 @@ left makes the next tick happen.
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.client cimport client_close_asap, client_resume, engine_wake
+from cachefleet_server.core.client cimport client_resume, engine_wake
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_PENDING_READ,
@@ -36,7 +36,7 @@ from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
 from cachefleet_server.reactor.connection cimport (
     client_check_output_limit, client_free, client_read, client_write, clients_cron)
-from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_free, parked_run, resolve
+from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_run, resolve
 from cachefleet_server.reactor.epoll cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
     TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, read, timerfd_create)
@@ -324,7 +324,6 @@ cdef void _end_pause(engine_t* e) noexcept nogil:
 
 
 cdef void reactor_cron(engine_t* e) noexcept nogil:
-    cdef int64_t before = e.monotonic_ms
     clock_refresh(e)
     heap_used(e.heap)  # keeps the peak
     blocked_timeouts(e)

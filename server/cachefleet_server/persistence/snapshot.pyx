@@ -319,12 +319,12 @@ cdef class Snapshot:
     cdef void _over(self, int state, int error, const char* what, uint64_t written):
         cdef str text = ""
         cdef double seconds = (cf_monotonic_us() - self.started_us) / 1e6
-        if error:
-            text = f"{what.decode()}: {os.strerror(error)}"
-        elif self.s.behind:
+        if self.s.behind:  # whatever followed from giving up
             text = (
                 f"the disk is too slow for the current write load: more than {self.s.behind_max >> 20} MB of the"
                 " snapshot were waiting to be written")
+        elif error:
+            text = f"{what.decode()}: {os.strerror(error)}"
         elif state == WRITER_ABORTED:
             text = "aborted"
         self.result = SnapshotResult(

@@ -70,7 +70,7 @@ def test_sequence_numbers_of_history_are_not_used_again() -> None:
         "file a.1.base.rdb seq 1 type b\nfile a.1.incr.aof seq 1 type i startoffset 5 endoffset 17\n",
         "file a.1.base.rdb seq 1 type b\nfile a.1.incr.aof seq 1 type i color blue\n",
         "seq 1 file a.1.base.rdb type b\ntype i seq 1 file a.1.incr.aof\n",
-        'file "a.1.base.rdb" seq 1 type b\nfile \'a.1.incr.aof\' seq 1 type i\n',
+        "file \"a.1.base.rdb\" seq 1 type b\nfile 'a.1.incr.aof' seq 1 type i\n",
         "# a comment\n\nfile a.1.base.rdb seq 1 type b\nfile a.1.incr.aof seq 1 type i",
         "file a.1.base.rdb seq 1 type b\r\nfile a.1.incr.aof seq 1 type i\r\n",
     ],

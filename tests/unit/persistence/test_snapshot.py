@@ -6,7 +6,9 @@ file, read by an independent parser, with what was there at the start: every key
 
 from __future__ import annotations
 
+import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -351,6 +353,49 @@ def test_unwritable_target(engine: Engine, tmp_path: Path, path: str) -> None:
     assert not result.ok
     assert not result.aborted
     assert result.error.startswith("open: ")
+
+
+def test_to_a_pipe(engine: Engine, rng: random.Random) -> None:
+    """A descriptor instead of a file, as for a replica: nothing is renamed or fsynced, and it is closed at the end."""
+    mutator = Mutator(engine, rng, 300)
+    mutator.fill(300)
+    before = capture(engine)
+    reading, writing = os.pipe()
+    received: list[bytes] = []
+
+    def read() -> None:
+        with open(reading, "rb") as stream:
+            received.append(stream.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    snapshot = Snapshot(engine, fd=writing)
+    snapshot.start()
+    result = snapshot.finish()
+    reader.join()
+    assert result.ok
+    assert parse(received[0]).databases() == before
+
+
+def test_given_up_when_the_disk_is_too_slow(engine: Engine) -> None:
+    """Writes never wait for the disk: what they push is bounded, then the snapshot ends with a clear reason."""
+    for i in range(900):
+        engine.execute(b"SET", b"k%d" % i, bytes(100_000))
+    reading, writing = os.pipe()  # nobody reads: a disk that hangs
+    snapshot = Snapshot(engine, fd=writing, compress=False, slice_us=0)
+    snapshot.start()
+    try:
+        for i in range(900):
+            engine.execute(b"SET", b"k%d" % i, b"new")
+        assert snapshot.memory < 150_000_000  # 64 MB of records, in buffers that double
+    finally:
+        os.close(reading)  # or the writer would hang for ever
+    result = snapshot.finish()
+    assert not result.ok
+    assert not result.aborted
+    assert not snapshot_running(engine)
+    assert result.error.startswith("the disk is too slow for the current write load")
+    assert engine.execute(b"GET", b"k5") == b"new"
 
 
 def test_many_snapshots_in_a_row(engine: Engine, tmp_path: Path, rng: random.Random) -> None:

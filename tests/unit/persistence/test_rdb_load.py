@@ -184,6 +184,7 @@ def test_duplicate_keys(engine: Engine, tmp_path: Path) -> None:
         (b"REDIS0010", b"\x14\x01z\x01a", "type set is not supported"),
         (b"REDIS0010", b"\x07\x01m\x01a", "type module is not supported"),
         (b"VALKEY080", b"\x16\x01h\x01", "type hash with field expiry is not supported"),
+        (b"VALKEY080", b"\x19\x01h\x01", "type 25 is not supported"),
         (b"REDIS0012", b"\x19\x01h\x01", "type hash with field expiry is not supported"),
         (b"REDIS0010", b"\xf5\x05#!lua", "function libraries (byte 9)"),
         (b"REDIS0010", b"\xfe\x10", "Start with --databases 17"),

@@ -1,7 +1,7 @@
 """The journal's buffer: commands as RESP, SELECT and MULTI put where a reader needs them.
 
-A transaction's MULTI is written before its first command. If it stays the only one, the end of the
-transaction takes MULTI out again, which moves that one command down by 15 bytes.
+A transaction's MULTI is written before its first command and that command's SELECT. If it stays the only one, the
+end of the transaction takes MULTI out again, which moves that one command down by 15 bytes.
 """
 
 from libc.string cimport memcpy, memmove
@@ -64,8 +64,6 @@ cdef void _select(engine_t* e, int dbid) noexcept nogil:
 
 
 cdef inline void _before_command(engine_t* e, int dbid) noexcept nogil:
-    if cf_unlikely(e.journal_db != dbid):
-        _select(e, dbid)
     if e.journal_depth > 0:
         if not e.journal_multi_open:
             e.journal_multi_open = True
@@ -73,6 +71,8 @@ cdef inline void _before_command(engine_t* e, int dbid) noexcept nogil:
             e.journal_multi_commands = 0
             buf_put(&e.journal, CF_MULTI, CF_MULTI_LEN)
         e.journal_multi_commands += 1
+    if cf_unlikely(e.journal_db != dbid):  # inside MULTI, where Valkey writes it too
+        _select(e, dbid)
 
 
 cdef void journal_command(engine_t* e, int dbid, int argc, const arg_t* argv) noexcept nogil:

@@ -102,7 +102,7 @@ def test_nested_transactions_are_one(ks: Keyspace) -> None:
     ks.journal_command(2, b"SET", b"c", b"1")
     ks.transaction(False)
     names = [command[0] for command in commands(ks.take_journal())]
-    assert names == [b"SELECT", b"MULTI", b"SET", b"SET", b"SET", b"EXEC"]
+    assert names == [b"MULTI", b"SELECT", b"SET", b"SET", b"SET", b"EXEC"]
 
 
 def test_switched_off_inside_a_transaction(ks: Keyspace) -> None:

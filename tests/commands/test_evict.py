@@ -207,6 +207,40 @@ def test_lowering_the_limit_acts_without_a_command(evicting: Instance) -> None:
         assert longest < 0.05
 
 
+def test_large_values_go_one_by_one(evicting: Instance) -> None:
+    """Another thread frees them; what it has not freed yet must not cost further keys their place."""
+    size = 6_000_000
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy="allkeys-lru")
+    with evicting.connect() as client:
+        for i in range(20):
+            client.call("SET", f"k{i}", b"x" * size)
+        configure(evicting, maxmemory=empty + 20 * size + size // 2)
+        before = int(evicting.info("stats")["evicted_keys"])
+        for i in range(20, 50):
+            assert client.call("SET", f"k{i}", b"x" * size) == "OK"
+        assert client.call("PING") == "PONG"
+        evicted = int(evicting.info("stats")["evicted_keys"]) - before
+        assert 29 <= evicted <= 36, "30 came, so about 30 had to go"
+        assert client.call("DBSIZE") >= 14
+
+
+def test_memory_falls_although_clients_keep_writing(evicting: Instance) -> None:
+    """Far above the limit: each tick evicts for one slice, and the writes of that tick cannot undo it."""
+    empty = used(evicting)
+    configure(evicting, maxmemory_policy="allkeys-random")
+    with evicting.connect() as client:
+        for start in range(0, 300_000, 5000):
+            client.pipeline([("SET", f"k{i}", VALUE) for i in range(start, start + 5000)])
+        limit = empty + (used(evicting) - empty) // 5
+        configure(evicting, maxmemory=limit)
+        written = 0
+        while used(evicting) > limit + 2_000_000:
+            assert client.pipeline([("SET", f"new{written + i}", VALUE) for i in range(1000)]) == ["OK"] * 1000
+            written += 1000
+            assert written < 300_000, "eviction does not keep up with one client"
+
+
 @pytest.mark.slow
 def test_keys_in_use_survive(evicting: Instance) -> None:
     """A hundred keys that are read all the time, among others that are written once. The clock of LRU counts seconds,

@@ -354,7 +354,10 @@ cdef struct eviction_t:  # keyspace/evict.pyx
     int pool_len
     int pool_policy  # the policy that ranked the pool
     int next_db  # round robin of the random policies
-    bint running  # the last call ran out of time above the limit: cron and ticks go on
+    bint spent  # this tick's time slice is used up: commands may only not raise memory above `ceiling`
+    size_t ceiling  # bytes counted when it was
+    size_t handed_bytes  # given to the helper thread to be freed ...
+    size_t handed_at  # ... since heap.freed_remote was this
     int64_t exceeded_since_us  # monotonic; 0 while below the limit
     size_t uncounted_bytes  # memory besides the journal that maxmemory does not count: replica and AOF buffers
 

@@ -14,8 +14,9 @@ was used meanwhile goes back into the pool with its lower rank.
 The bits (entry.word 0-23) are Redis': LRU = unix seconds modulo 2^24; LFU = 16 bits minutes of the last decay,
 8 bits logarithmic counter.
 
-One call deletes for at most the time that maxmemory-eviction-tenacity allows; the rest follows in
-`evict_continue`, so the loop never stalls longer than a slice. Nothing is evicted while loading or paused.
+A tick deletes for one time slice, whose length maxmemory-eviction-tenacity gives; the rest follows in
+`evict_continue` at the end of the next ticks. Once the slice is used up, the tick's further commands evict only as
+much as they add. Nothing is evicted while loading or paused.
 """
 
 from libc.math cimport pow
@@ -31,9 +32,9 @@ from cachefleet_server.core.entry cimport (
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_holds, ht_len, ht_random, ht_sample, rng_next)
-from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.intrin cimport cf_atomic_get, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_used
-from cachefleet_server.keyspace.db cimport NOTIFY_EVICTED, db_unlink, notify, signal_modified
+from cachefleet_server.keyspace.db cimport NOTIFY_EVICTED, db_unlink, entry_usage, notify, signal_modified
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
 from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry, lazyfree_pending
 
@@ -41,6 +42,7 @@ cdef enum:
     SAMPLES_MAX = 64  # maxmemory-samples' upper bound
     KEYS_PER_CHECK = 16  # deletions between two looks at the clock
     LAZYFREE_WAIT_US = 1000  # how long one call waits at most for the helper thread to give memory back
+    USAGE_SAMPLES = 5  # elements by which the size of a collection is estimated
 
 
 # ---- LRU and LFU bits ------------------------------------------------------------------------------
@@ -233,6 +235,33 @@ cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept no
 
 # ---- doing it ---------------------------------------------------------------------------------------
 
+cdef size_t _in_flight(engine_t* e) noexcept nogil:
+    """Bytes of evicted values that the helper thread has not freed yet: they must not cost other keys their place."""
+    cdef size_t freed
+    if e.eviction.handed_bytes == 0:
+        return 0
+    if lazyfree_pending(e) == 0:
+        e.eviction.handed_bytes = 0
+        return 0
+    freed = cf_atomic_get(&e.heap.freed_remote) - e.eviction.handed_at
+    return e.eviction.handed_bytes - freed if e.eviction.handed_bytes > freed else 0
+
+
+cdef inline bint _above(engine_t* e, size_t target) noexcept nogil:
+    return memory_counted(e) > target and memory_counted(e) > target + _in_flight(e)
+
+
+cdef void _free_lazily(engine_t* e, entry_t* victim) noexcept nogil:
+    cdef size_t bytes = entry_usage(e, victim, USAGE_SAMPLES)
+    cdef size_t pending = lazyfree_pending(e)
+    cdef size_t freed = cf_atomic_get(&e.heap.freed_remote)
+    lazyfree_entry(e, victim)
+    if lazyfree_pending(e) > pending:  # it was handed over, not freed at once
+        if e.eviction.handed_bytes == 0:
+            e.eviction.handed_at = freed
+        e.eviction.handed_bytes += bytes
+
+
 cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
     cdef engine_t* e = db.engine
     cdef size_t nk
@@ -245,7 +274,7 @@ cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
     notify(e, NOTIFY_EVICTED, b"evicted", key, nk, db.id)
     if e.params.lazyfree_lazy_eviction:
         journal_delete(e, db.id, key, nk)
-        lazyfree_entry(e, victim)
+        _free_lazily(e, victim)
     else:
         argv[0] = journal_arg(b"DEL", 3)
         argv[1] = journal_arg(key, nk)
@@ -253,30 +282,27 @@ cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
         entry_free(e, victim)
 
 
-cdef bint _wait_for_lazyfree(engine_t* e, int64_t deadline_us) noexcept nogil:
-    """Nothing is left to evict, but the helper thread may be about to give memory back."""
-    cdef int64_t now = cf_monotonic_us()
-    cdef int64_t until = deadline_us if deadline_us < now + LAZYFREE_WAIT_US else now + LAZYFREE_WAIT_US
-    while lazyfree_pending(e) and now < until:
-        if memory_counted(e) <= <size_t>e.params.maxmemory:
-            return True
+cdef bint _wait_for_lazyfree(engine_t* e, size_t target) noexcept nogil:
+    """Nothing is left to evict, but the helper thread may be about to give memory back (FLUSHALL ASYNC)."""
+    cdef int64_t until = cf_monotonic_us() + LAZYFREE_WAIT_US
+    while _above(e, target):
+        if lazyfree_pending(e) == 0 or cf_monotonic_us() > until:
+            return False
         usleep(50)
-        now = cf_monotonic_us()
-    return memory_counted(e) <= <size_t>e.params.maxmemory
+    return True
 
 
-cdef int _evict_until(engine_t* e, int64_t deadline_us) noexcept nogil:
-    """The loop of one call."""
+cdef int _evict_until(engine_t* e, size_t target, int64_t deadline_us) noexcept nogil:
+    """Deletes until memory is down to `target` bytes."""
     cdef bint ranked = not e.params.maxmemory_policy & POLICY_RANDOM
-    cdef size_t limit = <size_t>e.params.maxmemory
     cdef int freed = 0
     cdef db_t* db = NULL
     cdef uint64_t hash = 0
     cdef entry_t* victim
-    while memory_counted(e) > limit:
+    while _above(e, target):
         victim = _choose_ranked(e, &db, &hash) if ranked else _choose_random(e, &db, &hash)
         if victim == NULL:
-            return EVICT_OK if _wait_for_lazyfree(e, deadline_us) else EVICT_FAIL
+            return EVICT_OK if _wait_for_lazyfree(e, target) else EVICT_FAIL
         _evict(db, victim, hash)
         freed += 1
         if freed % KEYS_PER_CHECK == 0 and cf_monotonic_us() > deadline_us:
@@ -284,34 +310,46 @@ cdef int _evict_until(engine_t* e, int64_t deadline_us) noexcept nogil:
     return EVICT_OK
 
 
+cdef int _evict_slice(engine_t* e, size_t target) noexcept nogil:
+    """One time slice; reports to LATENCY."""
+    cdef int64_t limit_us = _time_limit_us(e)
+    cdef int64_t start = cf_monotonic_us()
+    cdef int result = _evict_until(e, target, INT64_MAX if limit_us == INT64_MAX else start + limit_us)
+    cdef int64_t took_ms = (cf_monotonic_us() - start) // 1000
+    if e.latency_fn != NULL and e.params.latency_monitor_threshold and took_ms >= e.params.latency_monitor_threshold:
+        e.latency_fn(e, b"eviction-cycle", took_ms)
+    return result
+
+
 cdef int evict_perform(engine_t* e) noexcept nogil:
-    cdef int64_t limit_us, start
-    cdef int result
-    if e.params.maxmemory <= 0 or memory_counted(e) <= <size_t>e.params.maxmemory:
+    cdef size_t limit = <size_t>e.params.maxmemory
+    cdef int result = EVICT_OK
+    if e.params.maxmemory <= 0 or not _above(e, limit):
         if e.eviction.exceeded_since_us:
             _note_exceeded(e, False)
-        e.eviction.running = False
         return EVICT_OK
     if e.persist.loading or e.paused_until_ms > e.now_ms:
         return EVICT_OK  # a pause promises that the data set stands still
     if e.params.maxmemory_policy & POLICY_NOEVICTION:
-        _note_exceeded(e, True)
-        return EVICT_FAIL
-    start = cf_monotonic_us()
-    limit_us = _time_limit_us(e)
-    result = _evict_until(e, INT64_MAX if limit_us == INT64_MAX else start + limit_us)
-    e.eviction.running = result == EVICT_RUNNING
+        result = EVICT_FAIL
+    elif not e.eviction.spent:
+        result = _evict_slice(e, limit)
+        if result == EVICT_RUNNING:
+            e.eviction.spent = True
+            e.eviction.ceiling = memory_counted(e)
+            engine_wake(e)
+    else:
+        result = _evict_slice(e, max(limit, e.eviction.ceiling))
+        if result == EVICT_OK:
+            result = EVICT_RUNNING
     _note_exceeded(e, result != EVICT_OK)
-    if result == EVICT_RUNNING:
-        engine_wake(e)
-    if e.latency_fn != NULL and e.params.latency_monitor_threshold:
-        limit_us = cf_monotonic_us() - start
-        if limit_us >= e.params.latency_monitor_threshold * 1000:
-            e.latency_fn(e, b"eviction-cycle", limit_us // 1000)
     return result
 
 
 cdef void evict_continue(engine_t* e) noexcept nogil:
     """Also what makes a lowered maxmemory act at once, without waiting for a command."""
-    if e.params.maxmemory > 0:
+    if e.params.maxmemory <= 0:
+        return
+    if not e.eviction.spent:
         evict_perform(e)
+    e.eviction.spent = False

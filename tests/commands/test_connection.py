@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleettest.client import encode
+from fleettest.instance import Instance
 from fleettest.reference import Pair
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
@@ -61,6 +62,17 @@ def test_reset_ends_a_watch(pair: Pair) -> None:
     pair.flush()
     for command in (("WATCH", "k"), ("RESET",), ("SET", "k", "v"), ("MULTI",), ("PING",), ("EXEC",)):
         pair.run(*command)
+
+
+def test_reset_asks_for_the_password_again() -> None:
+    options = {"requirepass": "secret"}
+    with Instance("cachefleet", options=options) as ours, Instance("valkey", options=options) as theirs:
+        with Pair(ours, theirs) as pair:
+            for command in (
+                ("PING",), ("RESET",), ("AUTH", "wrong"), ("AUTH", "secret"), ("PING",), ("SELECT", 2), ("RESET",),
+                ("PING",), ("SELECT", 2), ("QUIT",),
+            ):  # fmt: skip
+                pair.run(*command)
 
 
 def test_reset_brings_replies_back(pair: Pair) -> None:

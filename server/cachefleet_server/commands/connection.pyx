@@ -1,7 +1,6 @@
 """PING, ECHO, SELECT, QUIT, RESET. HELLO, AUTH and CLIENT are Python rows of admin/."""
 
 from libc.stdint cimport INT32_MAX, INT32_MIN, int64_t, uint64_t
-from libc.stdlib cimport free
 
 from cachefleet_server.commands.multi cimport multi_discard
 from cachefleet_server.core.command cimport command_row
@@ -11,6 +10,7 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.errors cimport ERR_DB_INDEX
 from cachefleet_server.core.reply cimport (
     arg_int64, reply_bulk, reply_error, reply_ok, reply_simple, reply_wrong_arity)
+from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.keyspace.watch cimport unwatch_all
 
 
@@ -63,7 +63,7 @@ cdef void reset_command(client_t* c) noexcept nogil:
     else:
         c.flags |= CLIENT_AUTHENTICATED
     if c.info != NULL:
-        free(c.info.name)
+        zfree(c.engine.heap, c.info.name)
         c.info.name = NULL
     reply_simple(c, b"RESET")
 

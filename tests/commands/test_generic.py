@@ -229,7 +229,7 @@ def test_wait_times_out_and_goes_on_with_what_was_pipelined(client: Connection) 
     assert client.pipeline([("WAIT", 1, 150), ("GET", "k"), ("WAITAOF", 0, 1, 20), ("PING",)]) == [
         0, b"v", [0, 0], "PONG",
     ]  # fmt: skip
-    assert 0.17 <= time.monotonic() - start < 5
+    assert 0.16 <= time.monotonic() - start < 5
 
 
 def test_short_timeouts_do_not_wait_for_cron(client: Connection) -> None:
@@ -238,7 +238,7 @@ def test_short_timeouts_do_not_wait_for_cron(client: Connection) -> None:
     for _ in range(20):
         client.call("WAIT", 1, 5)
     took = time.monotonic() - start
-    assert 0.1 <= took < 1, "cron at 10 Hz alone would take two seconds"
+    assert 0.08 <= took < 1, "cron at 10 Hz alone would take two seconds"
 
 
 def test_waitaof_waits_for_the_fsync(servers: Pool) -> None:
@@ -250,4 +250,4 @@ def test_waitaof_waits_for_the_fsync(servers: Pool) -> None:
             assert client.call("WAITAOF", 0, 0, 0) == [1, 0]
         start = time.monotonic()
         assert client.call("WAITAOF", 1, 1, 100) == [1, 0]  # no replica: only the time ends it
-        assert time.monotonic() - start >= 0.1
+        assert time.monotonic() - start >= 0.09  # deadlines count whole milliseconds of a cached clock

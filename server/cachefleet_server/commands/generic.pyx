@@ -430,7 +430,7 @@ cdef int _register_keys(engine_t* e) except -1:
                 " values.", "Copies a key's value to another key.",
                 "source:key destination:key [DB destination-db:integer] [REPLACE]")
     command_row(e, move_command, "move", 3, "write fast", "keyspace", "1 RW access update", "generic 1.0.0 O(1)",
-                "Moves a key to another database.", "key:key db:integer")
+                "Takes a key out of this database and puts it into another.", "key:key db:integer")
     return 0
 
 

@@ -228,7 +228,7 @@ cdef void unwatch_command(client_t* c) noexcept nogil:
 cdef int register_multi(engine_t* e) except -1:
     """Adds this family's rows to the engine's command table."""
     command_row(e, multi_command, "multi", 1, "noscript loading stale fast no_multi allow_busy", "transaction", "",
-                "transactions 1.2.0 O(1)", "Starts a transaction.", "")
+                "transactions 1.2.0 O(1)", "Begins a transaction: what follows is queued until EXEC.", "")
     command_row(e, exec_command, "exec", 1, "noscript loading stale skip_commandlog", "transaction", "",
                 "transactions 1.2.0 Depends on commands in the transaction", "Runs the commands of a transaction.", "")
     command_row(e, discard_command, "discard", 1, "noscript loading stale fast allow_busy", "transaction", "",

@@ -49,46 +49,66 @@ cdef class Client:
 
     @property
     def id(self): return self.c.id
+
     @property
     def fd(self): return self.c.fd
+
     @property
     def resp(self): return self.c.resp
+
     @resp.setter
     def resp(self, int v): self.c.resp = <uint8_t>v
     @property
     def db(self): return self.c.db.id
+
     @property
     def flags(self): return self.c.flags
+
     @property
     def cls(self): return self.c.cls
+
     @property
     def blocked(self): return self.c.blocked
+
     @property
     def authenticated(self): return bool(self.c.flags & CLIENT_AUTHENTICATED)
+
     @property
     def user(self): return "default"
+
     @property
     def in_multi(self): return bool(self.c.flags & CLIENT_MULTI)
+
     @property
     def created_ms(self): return self.c.created_ms
+
     @property
     def last_interaction_ms(self): return self.c.last_interaction_ms
+
     @property
     def query_buffer(self): return input_pending(&self.c.input)
+
     @property
     def output_bytes(self): return self.c.out.bytes
+
     @property
     def memory(self): return client_memory(self.c) + multi_memory(self.c)
+
     @property
     def net_in(self): return self.c.net_in
+
     @property
     def net_out(self): return self.c.net_out
+
     @property
     def commands(self): return self.c.commands
+
     @property
     def multi_queued(self): return multi_count(self.c)
+
     @property
     def multi_memory(self): return multi_memory(self.c)
+
     @property
     def argument_bytes(self):
         cdef int i
@@ -99,24 +119,32 @@ cdef class Client:
         return total
     @property
     def watched(self): return watch_count(self.c)
+
     @property
     def age_ms(self): return self.c.engine.now_ms - self.c.created_ms
+
     @property
     def idle_ms(self): return self.c.engine.now_ms - self.c.last_interaction_ms
+
     @property
     def last_command(self):
         cdef command_t* cmd = self.c.last_cmd if self.c.cmd == NULL else self.c.cmd
         return cmd.name.decode() if cmd != NULL else "NULL"
     @property
     def name(self): return _bytes(self.c.info.name) if self.c.info != NULL else b""
+
     @name.setter
     def name(self, bytes v): _replace(self.c, &_info(self.c).name, v)
+
     @property
     def lib_name(self): return _bytes(self.c.info.lib_name) if self.c.info != NULL else b""
+
     @lib_name.setter
     def lib_name(self, bytes v): _replace(self.c, &_info(self.c).lib_name, v)
+
     @property
     def lib_ver(self): return _bytes(self.c.info.lib_ver) if self.c.info != NULL else b""
+
     @lib_ver.setter
     def lib_ver(self, bytes v): _replace(self.c, &_info(self.c).lib_ver, v)
 

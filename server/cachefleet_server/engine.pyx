@@ -87,6 +87,10 @@ STATS = (
 if sizeof(params_t) != 8 * len(PARAMS) or sizeof(stats_t) != 8 * len(STATS):
     raise ImportError("engine.pyx: PARAMS or STATS does not match core/engine.pxd")
 
+# Fields of persist_t: its flags and its counters, each in the order of the struct.
+PERSIST_FLAGS = "loading aof_enabled bgsave_failed save_points aof_write_failed rdb_uncompressed flush_save".split()
+PERSIST_COUNTERS = "dirty load_total_bytes load_done_bytes load_keys load_keys_expired".split()
+
 DEFAULTS = {
     "maxmemory_policy": 32, "maxmemory_samples": 5, "maxmemory_eviction_tenacity": 10, "lfu_log_factor": 10,
     "lfu_decay_time": 1, "lazyfree_lazy_eviction": 1, "lazyfree_lazy_expire": 1, "lazyfree_lazy_server_del": 1,
@@ -195,20 +199,12 @@ cdef class Engine:
 
     def set_persist(self, str name, int64_t value):
         cdef persist_t* p = &self.ptr.persist
-        if name == "loading": p.loading = value != 0
-        elif name == "aof_enabled": p.aof_enabled = value != 0
-        elif name == "bgsave_failed": p.bgsave_failed = value != 0
-        elif name == "save_points": p.save_points = value != 0
-        elif name == "aof_write_failed": p.aof_write_failed = value != 0
-        elif name == "aof_errno": p.aof_errno = <int>value
-        elif name == "rdb_uncompressed": p.rdb_uncompressed = value != 0
-        elif name == "flush_save": p.flush_save = value != 0
-        elif name == "dirty": p.dirty = value
-        elif name == "load_total_bytes": p.load_total_bytes = value
-        elif name == "load_done_bytes": p.load_done_bytes = value
-        elif name == "load_keys": p.load_keys = value
-        elif name == "load_keys_expired": p.load_keys_expired = value
-        else: raise KeyError(name)
+        if name in PERSIST_COUNTERS:
+            (<uint64_t*>&p.dirty)[PERSIST_COUNTERS.index(name)] = value
+        elif name in PERSIST_FLAGS:
+            (<bint*>&p.loading)[PERSIST_FLAGS.index(name)] = value != 0
+        else:
+            raise KeyError(name)
 
     def stats(self):
         cdef engine_t* e = self.ptr

@@ -97,8 +97,8 @@ class ClientCommands:
              "capability:string...", self.capa),
             ("client|getname", 2, busy, o1.format("2.6.9"), "Returns the connection's name.", "", self.getname),
             ("client|getredir", 2, busy, o1.format("6.0.0"), "Returns where tracking messages go.", "", self.getredir),
-            ("client|help", 2, "loading stale", o1.format("5.0.0"), "Describes the subcommands.", "", self.help),
-            ("client|id", 2, busy, o1.format("5.0.0"), "Returns the connection's id.", "", self.id),
+            ("client|help", 2, "loading stale", o1.format("5.0.0"), "Describes the subcommands.", "", self.show_help),
+            ("client|id", 2, busy, o1.format("5.0.0"), "Returns the connection's id.", "", self.get_id),
             ("client|import-source", 3, base, o1.format("8.1.0"), "Marks the client as an import's source.",
              "enabled(ON | OFF)", self.import_source),
             ("client|info", 2, base, o1.format("6.2.0"), "Describes this connection.", "", self.info),
@@ -143,10 +143,10 @@ class ClientCommands:
     def getredir(self, client: Client, argv: list[bytes]) -> Reply:
         return -1
 
-    def help(self, client: Client, argv: list[bytes]) -> Reply:
+    def show_help(self, client: Client, argv: list[bytes]) -> Reply:
         return help_lines("CLIENT", HELP)
 
-    def id(self, client: Client, argv: list[bytes]) -> Reply:
+    def get_id(self, client: Client, argv: list[bytes]) -> Reply:
         return client.id
 
     def import_source(self, client: Client, argv: list[bytes]) -> Reply:

@@ -110,7 +110,7 @@ class CommandLog:
              "count:integer type:string", self.get),
             ("commandlog|help", 2, "loading stale", "server 8.1.0 O(1)", "Describes the subcommands.", "", self.help),
             ("commandlog|len", 3, admin, "server 8.1.0 O(1)", "Returns the length of a command log.", "type:string",
-             self.len),
+             self.length_of),
             ("commandlog|reset", 3, admin, on.format("8.1.0"), "Empties a command log.", "type:string", self.reset),
         ]  # fmt: skip
         for name, arity, flags, about, summary, syntax, function in rows:
@@ -153,7 +153,7 @@ class CommandLog:
         count = self._count(argv[2])
         return self._newest(self._kind(argv[3]), count)
 
-    def len(self, client: Client, argv: list[bytes]) -> Reply:
+    def length_of(self, client: Client, argv: list[bytes]) -> Reply:
         return len(self.logs[self._kind(argv[2])])
 
     def reset(self, client: Client, argv: list[bytes]) -> Reply:

@@ -13,6 +13,7 @@ from cachefleet_server.errors import CommandError
 from cachefleet_server.metrics.table import human
 from cachefleet_server.replies import OK, Reply, Verbatim
 
+_SLOW = "server 4.0.0 Depends on how much memory is allocated, could be slow"
 DOCTOR_MIN_BYTES = 5 << 20  # below this, ratios mean nothing
 HELP = (
     "DOCTOR",
@@ -44,7 +45,7 @@ class Memory:
             ("memory|malloc-stats", 2, "loading", "",
              "server 4.0.0 Depends on how much memory is allocated, could be slow",
              "Returns the allocator's statistics.", "", self.malloc_stats),
-            ("memory|purge", 2, "loading", "", "server 4.0.0 Depends on how much memory is allocated, could be slow",
+            ("memory|purge", 2, "loading", "", _SLOW,
              "Gives free memory back.", "", self.purge),
             ("memory|stats", 2, "", "", o1, "Returns where memory goes.", "", self.stats),
             ("memory|usage", -3, "readonly", "2 RO", "server 4.0.0 O(N) where N is the number of samples.",

@@ -316,21 +316,23 @@ cdef enum:
     FSYNC_EVERYSEC = 2
 
 cdef struct persist_t:
+    # Flags, set by name through engine.set_persist in this order.
     bint loading  # replies -LOADING
     bint aof_enabled  # the journal is kept even without replicas
     bint bgsave_failed  # with stop_writes_on_bgsave_error and save points: MISCONF
     bint save_points  # at least one `save` parameter
     bint aof_write_failed  # MISCONF for writes
-    int aof_errno
-    uint64_t aof_offset  # journal bytes handed to the AOF since the start; what WAITAOF waits for ...
-    uint64_t aof_fsynced_offset  # ... and how many of them are on disk. After it grew: engine.fsynced_fn
     bint rdb_uncompressed  # rdbcompression no: strings are stored plain in DUMP and snapshots
     bint flush_save  # set by FLUSHALL: with save points, the file on disk should be replaced soon
+    int aof_errno
+    # Counters, likewise.
     uint64_t dirty  # changes since the last save
     uint64_t load_total_bytes
     uint64_t load_done_bytes
     uint64_t load_keys
     uint64_t load_keys_expired
+    uint64_t aof_offset  # journal bytes handed to the AOF since the start; what WAITAOF waits for ...
+    uint64_t aof_fsynced_offset  # ... and how many of them are on disk. After it grew: engine.fsynced_fn
 
 # ---- expiry and eviction ------------------------------------------------------------------------------
 

@@ -117,6 +117,7 @@ cdef class Client:
             for i in range(self.c.argc):
                 total += self.c.argv[i].len
         return total
+
     @property
     def watched(self): return watch_count(self.c)
 
@@ -130,6 +131,7 @@ cdef class Client:
     def last_command(self):
         cdef command_t* cmd = self.c.last_cmd if self.c.cmd == NULL else self.c.cmd
         return cmd.name.decode() if cmd != NULL else "NULL"
+
     @property
     def name(self): return _bytes(self.c.info.name) if self.c.info != NULL else b""
 

@@ -43,6 +43,7 @@ from cachefleet_server import log as log_module
 from cachefleet_server.acl.commands import AccessCommands
 from cachefleet_server.acl.users import Users
 from cachefleet_server.admin.client_cmd import ClientCommands
+from cachefleet_server.admin.command_cmd import CommandCommands
 from cachefleet_server.admin.commandlog import CommandLog
 from cachefleet_server.admin.config_cmd import ConfigCommands
 from cachefleet_server.admin.info import Info
@@ -137,6 +138,7 @@ class Server:
             self.shutdown,
             ServerCommands(engine, info),
             ClientCommands(engine),
+            CommandCommands(engine),
             self.command_log,
             Latency(engine, lambda: config.number("latency-monitor-threshold")),
             Memory(engine, sample),

@@ -1,0 +1,120 @@
+"""The syntax text of a command row as the argument tree of COMMAND DOCS; the grammar is in command_spec.py.
+
+A recursive descent over blanks, brackets and names. The result is plain dicts in the order in which Valkey lists their fields.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_SCAN = re.compile(r"\s*(\.\.\.|[\[\](){}|]|[^\s\[\](){}|.@]+(?:\.(?!\.\.)[^\s\[\](){}|.@]+)*|@[0-9.]*[0-9])")
+_TOKEN = re.compile(r"[A-Z][A-Z0-9_-]*|[=~*$]+")
+_TYPES = frozenset("key string integer double pattern unix-time".split())
+
+Node = dict[str, Any]
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.words = _SCAN.findall(text)
+        self.at = 0
+        self.keys = 0
+
+    def peek(self, ahead: int = 0) -> str:
+        return self.words[self.at + ahead] if self.at + ahead < len(self.words) else ""
+
+    def take(self) -> str:
+        self.at += 1
+        return str(self.words[self.at - 1])
+
+    def expect(self, word: str) -> None:
+        if self.take() != word:
+            raise ValueError(f"syntax text: {word!r} expected before {' '.join(self.words[self.at - 1 :])!r}")
+
+    def items(self, end: str) -> list[Node]:
+        found = []
+        while self.peek() not in (end, "|", ""):
+            found.append(self.item())
+        return found
+
+    def item(self) -> Node:
+        if self.peek() != "[":
+            return self.repeated(self.primary())
+        self.take()
+        node = self.repeated(self.primary())
+        self.expect("]")
+        node["flags"] = ["optional", *node.get("flags", [])]
+        if self.peek() == "...":
+            self.take()
+            node["flags"] = ["optional", "multiple", *(["multiple_token"] if "token" in node else [])]
+        return node
+
+    def repeated(self, node: Node) -> Node:
+        if self.peek() == "...":
+            self.take()
+            node["flags"] = ["multiple"]
+        if self.peek().startswith("@"):
+            node["since"] = self.take()[1:]
+        return node
+
+    def primary(self) -> Node:
+        word = self.take()
+        if _TOKEN.fullmatch(word):
+            if self.peek() and self.peek() not in ("]", ")", "}", "|", "...", "[") and not self.peek().startswith("@") \
+                    and not _TOKEN.fullmatch(self.peek()):
+                return {**self.primary(), "token": word}
+            return {"name": word.lower(), "type": "pure-token", "token": word}
+        if "=" in word:
+            name, _, token = word.partition("=")
+            return {"name": name, "type": "pure-token", "token": token}
+        name, _, kind = word.partition(":")
+        if self.peek() == "(" and not kind:
+            return self.choice(name)
+        if self.peek() == "{" and not kind:
+            self.take()
+            node = {"name": name, "type": "block", "arguments": self.items("}")}
+            self.expect("}")
+            return node
+        if kind not in _TYPES:
+            raise ValueError(f"syntax text: {word!r} has no known type")
+        leaf: Node = {"name": name, "type": kind}
+        if kind in ("key", "pattern"):
+            leaf["key_rank"] = self.keys
+            self.keys += kind == "key"
+        return leaf
+
+    def choice(self, name: str) -> Node:
+        self.expect("(")
+        options = []
+        while True:
+            options.append(self.item())
+            if self.take() != "|":
+                break
+        return {"name": name, "type": "oneof", "arguments": options}
+
+
+def _shown(node: Node, specs: int) -> Node:
+    """The node as COMMAND DOCS prints it."""
+    shown: Node = {"name": node["name"], "type": node["type"]}
+    if node["type"] not in ("oneof", "block"):
+        shown["display_text"] = node["name"]
+    if node["type"] == "key" and specs:
+        shown["key_spec_index"] = min(node["key_rank"], specs - 1)
+    for field in ("token", "since"):
+        if field in node:
+            shown[field] = node[field]
+    if "flags" in node:
+        shown["flags"] = [*node["flags"]]
+    if "arguments" in node:
+        shown["arguments"] = [_shown(child, specs) for child in node["arguments"]]
+    return shown
+
+
+def arguments(syntax: str, specs: int) -> list[Node]:
+    """The argument tree; `specs` is the number of the command's key specs. Raises ValueError for a bad text."""
+    parser = _Parser(syntax)
+    nodes = parser.items("")
+    if parser.peek():
+        raise ValueError(f"syntax text: unexpected {parser.peek()!r}")
+    return [_shown(node, specs) for node in nodes]

@@ -24,7 +24,7 @@ from cachefleet_server.core.engine cimport (
     CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH, CMD_NO_MULTI, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_TRANSACTION, CMD_WRITE, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_OOM
-from cachefleet_server.core.reply cimport reply_error, reply_error_bytes, reply_protocol_error
+from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_cycles, cf_likely, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport block_client

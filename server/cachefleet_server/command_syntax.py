@@ -1,6 +1,7 @@
 """The syntax text of a command row as the argument tree of COMMAND DOCS; the grammar is in command_spec.py.
 
-A recursive descent over blanks, brackets and names. The result is plain dicts in the order in which Valkey lists their fields.
+A recursive descent over blanks, brackets and names. The result is plain dicts in the order in which Valkey lists
+their fields.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 _SCAN = re.compile(r"\s*(\.\.\.|[\[\](){}|]|[^\s\[\](){}|.@]+(?:\.(?!\.\.)[^\s\[\](){}|.@]+)*|@[0-9.]*[0-9])")
 _TOKEN = re.compile(r"[A-Z][A-Z0-9_-]*|[=~*$]+")
-_TYPES = frozenset("key string integer double pattern unix-time".split())
+_TYPES = frozenset(("key", "string", "integer", "double", "pattern", "unix-time"))
 
 Node = dict[str, Any]
 

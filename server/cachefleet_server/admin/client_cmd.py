@@ -126,7 +126,8 @@ class ClientCommands:
              "Ends CLIENT PAUSE.", "", self.unpause),
         ]  # fmt: skip
         for name, arity, flags, about, summary, syntax, function in rows:
-            self.engine.register(row(name, arity, flags, "connection", "", about, summary, syntax), function)
+            acl = "connection" if "|" in name else ""
+            self.engine.register(row(name, arity, flags, acl, "", about, summary, syntax), function)
 
     def _bare(self, client: Client, argv: list[bytes]) -> Reply:
         raise CommandError("ERR wrong number of arguments for 'client' command")

@@ -1,0 +1,104 @@
+"""COMMAND beside the real Valkey: what the table says about every command that both have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from fleettest.instance import Instance
+
+pytestmark = pytest.mark.server
+
+FIELDS = ("name", "arity", "flags", "first", "last", "step", "categories", "tips", "specs")
+# Field -> commands where ours differs, and why.
+EXPLAINED = {
+    "tips": "cluster routing tips are added with sharding",
+    "flags": {"client|trackinginfo": "answers during a busy script like its neighbours"},
+}
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[redis.Redis, redis.Redis]]:
+    with Instance(kind="cachefleet") as ours, Instance(kind="valkey") as theirs:
+        yield redis.Redis(port=ours.port, protocol=3), redis.Redis(port=theirs.port, protocol=3)
+
+
+def ask(client: redis.Redis, *words: str | bytes) -> Any:
+    connection = client.connection_pool.get_connection()
+    try:
+        connection.send_command(*words)
+        return connection.read_response()
+    finally:
+        client.connection_pool.release(connection)
+
+
+def as_set(value: Any) -> Any:
+    return sorted(map(repr, value)) if isinstance(value, (list, set)) else value
+
+
+def rows(info: Any) -> Iterator[Any]:
+    """A command's row and those of its subcommands."""
+    yield info
+    for child in info[9]:
+        yield from rows(child)
+
+
+def test_info_is_what_valkey_says(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    ours, theirs = pair
+    compared, wrong = 0, []
+    for name in ask(ours, "COMMAND", "LIST"):
+        theirs_info = ask(theirs, "COMMAND", "INFO", name)[0]
+        if theirs_info is None:
+            continue
+        expected = {row[0].decode(): row for row in rows(theirs_info)}
+        for row in rows(ask(ours, "COMMAND", "INFO", name)[0]):
+            full = row[0].decode()
+            if full not in expected:
+                continue
+            compared += 1
+            for field, mine, valkeys in zip(FIELDS, row, expected[full], strict=False):
+                reason = EXPLAINED.get(field, {})
+                if as_set(mine) != as_set(valkeys) and not isinstance(reason, str) and full not in reason:
+                    wrong.append((full, field, mine, valkeys))
+    assert compared > 100
+    assert not wrong
+
+
+def test_docs_have_every_command(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    ours, _ = pair
+    docs = ask(ours, "COMMAND", "DOCS")
+    assert set(docs) == set(ask(ours, "COMMAND", "LIST"))
+    for name, doc in docs.items():
+        assert doc[b"summary"] and doc[b"since"] and doc[b"group"] and doc[b"complexity"], name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("GETKEYS", "set", "a", "b"),
+        ("GETKEYS", "mset", "a", "1", "b", "2"),
+        ("GETKEYS", "msetex", "2", "a", "1", "b", "2"),
+        ("GETKEYS", "object", "encoding", "x"),
+        ("GETKEYS", "get"),
+        ("GETKEYS", "ping"),
+        ("GETKEYS", "nosuch", "x"),
+        ("GETKEYSANDFLAGS", "mset", "a", "1", "b", "2"),
+        ("GETKEYSANDFLAGS", "copy", "a", "b"),
+        ("INFO", "nosuch"),
+        ("DOCS", "nosuch"),
+        ("LIST", "FILTERBY", "nosuch", "x"),
+        ("LIST", "x"),
+        ("LIST", "FILTERBY", "PATTERN", "mset*"),
+    ],
+)
+def test_replies_and_errors(pair: tuple[redis.Redis, redis.Redis], words: tuple[str, ...]) -> None:
+    answers = []
+    for client in pair:
+        try:
+            answers.append(as_set(ask(client, "COMMAND", *words)))
+        except redis.ResponseError as error:
+            answers.append(str(error))
+    assert answers[0] == answers[1]

@@ -36,7 +36,10 @@ def ask(client: redis.Redis, *words: str | bytes) -> Any:
 
 
 def as_set(value: Any) -> Any:
-    return sorted(map(repr, value)) if isinstance(value, (list, set)) else value
+    """Order is not compared, at any depth: the client's sets have none."""
+    if isinstance(value, dict):
+        return {key: as_set(item) for key, item in value.items()}
+    return sorted(repr(as_set(item)) for item in value) if isinstance(value, (list, set)) else value
 
 
 def rows(info: Any) -> Iterator[Any]:

@@ -448,8 +448,8 @@ cdef class RdbLoader:
                 f"{self.path} holds function libraries (byte {offset}), which are not supported by this version."
                 " Remove them at the source with FUNCTION FLUSH and save again")
         if self.l.input.unsupported >= 0 and stop == STOP_INPUT:
-            name = rdb_type_name(self.l.input.unsupported, self.valkey)
-            why = name.decode() if name != NULL else str(self.l.input.unsupported)  # a number that this dialect leaves free
+            name = rdb_type_name(self.l.input.unsupported, self.valkey)  # NULL: a number that the dialect leaves free
+            why = name.decode() if name != NULL else str(self.l.input.unsupported)
             raise DataError(
                 f"{self.path} holds a value of type {why} in database {self.l.db.id} (byte {offset}): type {why} is not"
                 " supported by this version. Load the file with the server that wrote it, delete such keys, and save")

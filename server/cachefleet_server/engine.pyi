@@ -69,6 +69,7 @@ class Engine:
     def allocator_stats(self) -> dict[str, Any]: ...  # allocator_allocated, allocator_active (bytes), mem_allocator
     def memory_usage(self, db: int, key: bytes, samples: int) -> int | None: ...  # bytes; None: no such key
     def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones
+    def drop_all(self) -> None: ...  # empties all databases without a trace in the journal (DEBUG RELOAD)
     # -- commands
     def register(self, spec: CommandSpec, row: PythonRow) -> None: ...
     def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too

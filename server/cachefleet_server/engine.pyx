@@ -42,7 +42,7 @@ from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_memory
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
-from cachefleet_server.keyspace.db cimport db_find, dbs_free, dbs_new, entry_usage
+from cachefleet_server.keyspace.db cimport db_find, db_flush, dbs_free, dbs_new, entry_usage
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
 from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new
@@ -292,6 +292,10 @@ cdef class Engine:
         return [
             (i, ht_memory(dbs[i].keys), ht_memory(dbs[i].expires))
             for i in range(self.ptr.db_count) if ht_len(dbs[i].keys)]
+
+    def drop_all(self):
+        """Empties all databases without a trace in the journal; what comes next loads them again."""
+        db_flush(self.ptr, -1, False)
 
     # -- commands
 

@@ -46,6 +46,7 @@ from cachefleet_server.admin.client_cmd import ClientCommands
 from cachefleet_server.admin.command_cmd import CommandCommands
 from cachefleet_server.admin.commandlog import CommandLog
 from cachefleet_server.admin.config_cmd import ConfigCommands
+from cachefleet_server.admin.debug_cmd import Debug
 from cachefleet_server.admin.info import Info
 from cachefleet_server.admin.latency import Latency
 from cachefleet_server.admin.lolwut import Lolwut
@@ -144,6 +145,7 @@ class Server:
             Memory(engine, sample),
             Monitor(engine),
             Lolwut(engine),
+            Debug(engine, config, log, self.rdb),
         ]
 
     def _zone(self) -> dict[str, str]:

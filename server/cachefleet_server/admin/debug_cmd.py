@@ -1,0 +1,217 @@
+"""DEBUG: what test suites and people hunting a bug use. Refused unless `enable-debug-command` says yes or local.
+
+Subcommands that only concern parts this server does not have (replication internals, cluster links, listpacks) are
+unknown here, except the switches that test suites flip blindly, which are accepted and do nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from cachefleet_server.admin.arguments import SYNTAX, help_lines, integer, text
+from cachefleet_server.command_spec import row
+from cachefleet_server.config.config import Config
+from cachefleet_server.engine import Client, Engine
+from cachefleet_server.errors import CommandError, DataError, StartupError
+from cachefleet_server.log import Log
+from cachefleet_server.persistence.rdb import Rdb
+from cachefleet_server.replies import OK, BigNumber, Error, Push, Reply, Simple, Verbatim
+
+REFUSED = (
+    'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local '
+    "connection, otherwise you need to set this option in the configuration file, and then restart the server."
+)
+SLEEP_SECONDS_MAX = 3600.0
+STRING_TYPE = (0).to_bytes(4, "big")
+HELP = (
+    "DIGEST",
+    "    A signature of all data.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    A signature of each key's value.",
+    "ERROR <string>",
+    "    Reply with this error.",
+    "LOG <message>",
+    "    Write a line to the log.",
+    "OBJECT <key>",
+    "    How a value is stored.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Make string keys prefix:0, prefix:1 ...",
+    "PROTOCOL <type>",
+    "    A reply of each type: string integer double bignum null array set map verbatim push true false.",
+    "RELOAD [NOSAVE]",
+    "    Save, empty, and load the RDB file.",
+    "SEGFAULT",
+    "    Crash.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Turn the removal of expired keys in the background off or on.",
+    "SLEEP <seconds>",
+    "    Hold the server up.",
+)
+PROTOCOL: dict[bytes, Reply] = {
+    b"string": b"Hello World",
+    b"integer": 12345,
+    b"double": 3.141,
+    b"null": None,
+    b"array": [0, 1, 2],
+    b"set": {0, 1, 2},
+    b"map": {0: False, 1: True, 2: False},
+    b"bignum": BigNumber("1234567999999999999999999999999999999"),
+    b"verbatim": Verbatim("txt", "This is a verbatim\nstring"),
+    b"push": Push(["server-cpu-usage", 42]),
+    b"true": True,
+    b"false": False,
+}
+
+
+def _mix(digest: bytes, data: bytes) -> bytes:
+    """Depends on the order of what is mixed in."""
+    return hashlib.sha1(_xor(digest, data)).digest()
+
+
+def _xor(digest: bytes, data: bytes) -> bytes:
+    """Does not depend on the order."""
+    return bytes(a ^ b for a, b in zip(digest, hashlib.sha1(data).digest(), strict=True))
+
+
+class Debug:
+    def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb) -> None:
+        self.engine = engine
+        self.config = config
+        self.log = log
+        self.rdb = rdb
+        self.actions: dict[bytes, tuple[Callable[[Client, list[bytes]], Reply], int, int]] = {
+            b"help": (lambda c, a: help_lines("DEBUG", HELP), 2, 2),
+            b"digest": (lambda c, a: Simple(self.digest().hex()), 2, 2),
+            b"digest-value": (self.digest_value, 2, 1 << 20),
+            b"error": (lambda c, a: Error(text(a[2])), 3, 3),
+            b"log": (self.write_log, 3, 3),
+            b"object": (self.object, 3, 4),
+            b"populate": (self.populate, 3, 5),
+            b"protocol": (self.protocol, 3, 3),
+            b"reload": (self.reload, 2, 5),
+            b"segfault": (self.segfault, 2, 2),
+            b"set-active-expire": (self.set_active_expire, 3, 3),
+            b"sleep": (self.sleep, 3, 3),
+        }
+        for name in (b"quicklist-packed-threshold", b"dict-resizing", b"hashtable-can-abort-shrink", b"pause-cron"):
+            self.actions[name] = (lambda c, a: OK, 3, 3)
+        self.actions[b"replybuffer"] = (lambda c, a: OK, 4, 4)
+
+    def register(self) -> None:
+        self.engine.register(
+            row("debug", -2, "admin noscript loading stale", "", "",
+                "server 1.0.0 Depends on subcommand.", "Helps to find bugs.", "subcommand:string [arg:string]..."),
+            self.command,
+        )  # fmt: skip
+
+    def _allowed(self, client: Client) -> bool:
+        mode = self.config.text("enable-debug-command")
+        local = client.fd < 0 or client.peer().startswith(("127.", "[::1]", "/"))
+        return mode == "yes" or (mode == "local" and local)
+
+    def command(self, client: Client, argv: list[bytes]) -> Reply:
+        if not self._allowed(client):
+            raise CommandError(REFUSED)
+        action, fewest, most = self.actions.get(argv[1].lower(), (None, 0, 0))
+        if action is None or not fewest <= len(argv) <= most:
+            raise CommandError(
+                f"ERR unknown subcommand or wrong number of arguments for '{text(argv[1])}'. Try DEBUG HELP."
+            )
+        return action(client, argv)
+
+    def sleep(self, client: Client, argv: list[bytes]) -> Reply:
+        try:
+            seconds = float(argv[2])
+        except ValueError:
+            raise CommandError("ERR value is not a valid float") from None
+        time.sleep(min(max(seconds, 0.0), SLEEP_SECONDS_MAX))
+        return OK
+
+    def set_active_expire(self, client: Client, argv: list[bytes]) -> Reply:
+        self.engine.set_param("active_expire_enabled", integer(argv[2]))
+        return OK
+
+    def write_log(self, client: Client, argv: list[bytes]) -> Reply:
+        self.log.warning(f"DEBUG LOG: {text(argv[2])}")
+        return OK
+
+    def segfault(self, client: Client, argv: list[bytes]) -> Reply:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return OK
+
+    def protocol(self, client: Client, argv: list[bytes]) -> Reply:
+        if argv[2].lower() not in PROTOCOL:
+            raise CommandError("ERR Wrong protocol type name. Please use one of the following: "
+                               "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false")  # fmt: skip
+        return PROTOCOL[argv[2].lower()]
+
+    def reload(self, client: Client, argv: list[bytes]) -> Reply:
+        options = [word.lower() for word in argv[2:]]
+        if not set(options) <= {b"nosave", b"noflush", b"merge"}:
+            raise CommandError("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+        if client.in_multi:
+            raise CommandError(SYNTAX)
+        try:
+            if b"nosave" not in options:
+                self.rdb.save()
+            if b"noflush" not in options:
+                self.engine.drop_all()  # not a write: the journal must not hear of it
+            self.rdb.load_now(self.rdb.path(), replace=b"merge" in options)
+        except (StartupError, DataError) as error:
+            self.log.warning(f"DEBUG RELOAD failed: {error}")
+            raise CommandError("ERR Error trying to load the RDB dump, check server logs.") from None
+        self.log.warning("DB reloaded by DEBUG RELOAD")
+        return OK
+
+    def populate(self, client: Client, argv: list[bytes]) -> Reply:
+        count = integer(argv[2], low=0)
+        prefix = argv[3] if len(argv) > 3 else b"key"
+        size = integer(argv[4], low=0) if len(argv) > 4 else 0
+        for i in range(count):
+            value = b"value:%d" % i
+            if size:
+                value = value[:size].ljust(size, b"\0")
+            self.engine.execute(b"SET", b"%s:%d" % (prefix, i), value, b"NX", db=client.db)
+        return OK
+
+    def object(self, client: Client, argv: list[bytes]) -> Reply:
+        encoding = self.engine.execute(b"OBJECT", b"ENCODING", argv[2], db=client.db)
+        if encoding is None:
+            raise CommandError("ERR no such key")
+        dump = self.engine.execute(b"DUMP", argv[2], db=client.db)
+        idle = self.engine.execute(b"OBJECT", b"IDLETIME", argv[2], db=client.db)
+        seconds = idle if isinstance(idle, int) else 0
+        return Simple(
+            f"Value at:0x0 refcount:1 encoding:{text(encoding)} serializedlength:{len(dump) - 11} "
+            f"lru:{self.engine.stats()['lru_clock']} lru_seconds_idle:{seconds}"
+        )
+
+    # ---- signatures: equal to Valkey's for equal data
+
+    def _value_digest(self, key: bytes, db: int, digest: bytes) -> bytes:
+        """Mixes type, value and whether it expires into the digest."""
+        digest = _mix(digest, STRING_TYPE)
+        digest = _mix(digest, self.engine.execute(b"GET", key, db=db))
+        if self.engine.execute(b"PTTL", key, db=db) >= 0:
+            digest = _xor(digest, b"!!expire!!")
+        return digest
+
+    def digest_value(self, client: Client, argv: list[bytes]) -> Reply:
+        found = []
+        for key in argv[2:]:
+            missing = not self.engine.execute(b"EXISTS", key, db=client.db)
+            digest = bytes(20) if missing else self._value_digest(key, client.db, bytes(20))
+            found.append(Simple(digest.hex()))
+        return found
+
+    def digest(self) -> bytes:
+        final = bytes(20)
+        for db, *_ in self.engine.keyspace():
+            final = _mix(final, db.to_bytes(4, "big"))
+            for key in self.engine.execute(b"KEYS", b"*", db=db):
+                final = _xor(final, self._value_digest(key, db, _mix(bytes(20), key)))
+        return final

@@ -1,0 +1,77 @@
+"""DEBUG: refused by default; signatures equal to Valkey's; reload keeps the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from fleettest.instance import Instance
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[redis.Redis, redis.Redis]]:
+    with (
+        Instance("cachefleet", options={"enable-debug-command": "yes"}) as ours,
+        Instance("valkey", options={"enable-debug-command": "yes"}) as theirs,
+    ):
+        yield redis.Redis(port=ours.port), redis.Redis(port=theirs.port)
+
+
+def fill(client: redis.Redis) -> None:
+    client.flushall()
+    client.set("a", "1")
+    client.set("b", b"\x00\xff" * 40)
+    client.set("c", "x", px=1_000_000)
+    client.execute_command("SELECT", 3)
+    client.set("d", "x" * 5000)
+    client.execute_command("SELECT", 0)
+
+
+def test_signatures(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    digests = []
+    for client in pair:
+        fill(client)
+        values = client.execute_command("DEBUG", "DIGEST-VALUE", "a", "b", "c", "nosuch")
+        digests.append((client.execute_command("DEBUG", "DIGEST"), values))
+    assert digests[0] == digests[1]
+    assert set(digests[0][0]) != {ord("0")}
+
+
+def test_reload_keeps_the_data(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    client = pair[0]
+    fill(client)
+    before = client.execute_command("DEBUG", "DIGEST")
+    assert client.execute_command("DEBUG", "RELOAD") in (b"OK", True)
+    assert client.execute_command("DEBUG", "DIGEST") == before
+
+
+def test_populate(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    sizes = []
+    for client in pair:
+        client.flushall()
+        client.execute_command("DEBUG", "POPULATE", 20, "p", 10)
+        sizes.append((client.dbsize(), client.get("p:7"), client.get("p:19")))
+    assert sizes[0] == sizes[1]
+
+
+def test_refused_by_default() -> None:
+    with Instance(kind="cachefleet") as server:
+        client = redis.Redis(port=server.port)
+        with pytest.raises(redis.ResponseError, match="DEBUG command not allowed"):
+            client.execute_command("DEBUG", "SLEEP", "0")
+
+
+@pytest.mark.parametrize(
+    "words", [("NOSUCH",), ("SLEEP",), ("SLEEP", "x", "y"), ("ERROR", "OOPS mine"), ("OBJECT", "nokey")]
+)
+def test_errors(pair: tuple[redis.Redis, redis.Redis], words: tuple[str, ...]) -> None:
+    texts = []
+    for client in pair:
+        with pytest.raises(redis.ResponseError) as info:
+            client.execute_command("DEBUG", *words)
+        texts.append(str(info.value))
+    assert texts[0] == texts[1]

@@ -228,7 +228,7 @@ class ClientCommands:
         option = argv[2].lower()
         if option not in (b"lib-name", b"lib-ver"):
             raise CommandError(f"ERR Unrecognized option '{text(argv[2])}'")
-        message = f"ERR {option.decode()} cannot contain spaces, newlines or special characters."
+        message = f"ERR {text(argv[2])} cannot contain spaces, newlines or special characters."
         value = check_name(argv[3], message)
         if option == b"lib-name":
             client.lib_name = value
@@ -250,7 +250,8 @@ class ClientCommands:
             if argv[3].lower() not in (b"timeout", b"error"):
                 raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
             error = argv[3].lower() == b"error"
-        return int(self.engine.unblock(integer(argv[2]), error))
+        target = integer(argv[2])
+        return int(target > 0 and self.engine.unblock(target, error))
 
     def unpause(self, client: Client, argv: list[bytes]) -> Reply:
         self.engine.pause_for(0, False)

@@ -135,7 +135,7 @@ def parse(words: Sequence[bytes]) -> Filter:
 def _ids(words: Sequence[bytes], at: int) -> tuple[frozenset[int], int]:
     """One or more ids; the list ends where a word is no number."""
     ids = set()
-    while at < len(words) and words[at].isdigit():
+    while at < len(words) and words[at].removeprefix(b"-").isdigit():
         ids.add(integer(words[at], "ERR client-id should be greater than 0", low=1))
         at += 1
     if not ids:

@@ -110,6 +110,15 @@ def first_last_step(spec: CommandSpec) -> tuple[int, int, int]:
     return first, last, ranges[0].numbers[2]
 
 
+def _flags(spec: CommandSpec, key: KeySpec, argv: Sequence[bytes]) -> tuple[str, ...]:
+    """The spec's flags for these very arguments: SET reads the old value only with GET."""
+    if "variable_flags" not in key.flags:
+        return key.flags
+    if spec.name == "set" and b"get" not in [word.lower() for word in argv[3:]]:
+        return ("OW", "update")
+    return tuple(flag for flag in key.flags if flag != "variable_flags")
+
+
 def keys_of(spec: CommandSpec, argv: Sequence[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:
     """(key, flags of its spec) of a whole command. Raises CommandError in COMMAND GETKEYS' words."""
     specs = parse(spec.keys)
@@ -118,7 +127,7 @@ def keys_of(spec: CommandSpec, argv: Sequence[bytes]) -> list[tuple[bytes, tuple
     arity = spec.arity
     if (arity > 0 and len(argv) != arity) or len(argv) < -arity:
         raise CommandError("ERR Invalid number of arguments specified for command")
-    found = [(argv[i], key.flags) for key in specs for i in key.positions(argv)]
+    found = [(argv[i], _flags(spec, key, argv)) for key in specs for i in key.positions(argv)]
     if not found:
         raise CommandError(INVALID_ARGUMENTS)
     return found

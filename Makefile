@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit build dev lint asan fuzz differential bench bench-quick dist clean check-build check-test
+.PHONY: help run test exhaustive unit build dev lint asan fuzz differential bench bench-quick dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,7 +36,10 @@ run: $(VENV)/.server ## Install and start a server with persistence and metrics 
 test: dev check-test ## Everything: sanitizers, fuzzing for a minute, all tests
 	$(MAKE) asan
 	$(MAKE) fuzz FUZZ_SECONDS=60
-	$(PYTEST) tests
+	$(PYTEST) tests -m "not exhaustive"
+
+exhaustive: dev check-test ## Every variant of the crash tests that `test` samples (about 20 minutes)
+	$(PYTEST) tests -m exhaustive
 
 unit: dev ## Laws of the tree and unit tests: the loop under a minute
 	$(PYTEST) -q tests/tidy tests/unit

@@ -184,7 +184,7 @@ def test_killed_at_some_calls(disk: Disk, rng: random.Random) -> None:
         assert_kept(disk, killed_at(disk, rule), rule)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("action", ["kill-before", "kill-after", "cut-before", "cut-after"])
 def test_killed_at_each_call(disk: Disk, action: str) -> None:
     events, _ = counted(disk)
@@ -193,7 +193,7 @@ def test_killed_at_each_call(disk: Disk, action: str) -> None:
         assert_kept(disk, killed_at(disk, rule), rule)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("action", ["kill-after", "cut-before", "cut-after"])
 def test_everysec_killed_at_each_call(disk: Disk, action: str) -> None:
     """It always loads, to what had been there at some moment: the numbers from 1 without a gap."""
@@ -238,7 +238,7 @@ class Load:
 
 
 @pytest.mark.parametrize("policy", ["always", "everysec"])
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_killed_at_random_times(tmp_path: Path, rng: random.Random, policy: str, rounds: int) -> None:
     options = {**OPTIONS, "appendfsync": policy}
     for n in range(rounds):

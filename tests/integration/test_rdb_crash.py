@@ -148,8 +148,8 @@ def test_starts_after_a_kill(disk: Disk) -> None:
 def test_failing_disk(disk: Disk, call: str, code: str) -> None:
     """Status err, MISCONF with save points, the old file untouched and no temp file; all well after the next save."""
     with disk.start() as server, server.connect() as connection:
-        disk.faults.set(f"fail {call} 2- {code} @[!s]*" if call in ("write", "fsync") else f"fail {call} 1- {code}")
         assert connection.call("CONFIG", "SET", "save", "900 1000000") == "OK"
+        disk.faults.set(f"fail {call} 2- {code} @[!s]*" if call in ("write", "fsync") else f"fail {call} 1- {code}")
         assert connection.call("SAVE") == Error("ERR")
         assert connection.call("BGSAVE") == "Background saving started"
         assert_eventually(lambda: server.info("persistence")["rdb_bgsave_in_progress"] == "0")

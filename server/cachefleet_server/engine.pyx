@@ -501,7 +501,7 @@ cdef void _send(Engine engine, client_t* c, object value) noexcept:
     if value is NO_REPLY or c.flags & CLIENT_CLOSE_ASAP:
         return
     if isinstance(value, Error):
-        text = value.encode()
+        text = value.encode("utf-8", "surrogateescape")  # it may quote any bytes
         reply_error_bytes(c, text, len(text))
         return
     if not reply_begin(c):

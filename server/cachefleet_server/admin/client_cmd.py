@@ -227,7 +227,8 @@ class ClientCommands:
     def setinfo(self, client: Client, argv: list[bytes]) -> Reply:
         option = argv[2].lower()
         if option not in (b"lib-name", b"lib-ver"):
-            raise CommandError(f"ERR Unrecognized option '{text(argv[2])}'")
+            shown = text(argv[2].partition(b"\0")[0])  # Valkey prints it as a C string
+            raise CommandError(f"ERR Unrecognized option '{shown}'")
         message = f"ERR {text(argv[2])} cannot contain spaces, newlines or special characters."
         value = check_name(argv[3], message)
         if option == b"lib-name":

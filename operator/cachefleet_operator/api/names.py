@@ -20,6 +20,7 @@ LABEL_CACHE = f"{GROUP}/cache"
 LABEL_ROLE = f"{GROUP}/role"  # primary or replica; the -rw and -ro Services select by it
 
 ANNOTATION_APPLIED = f"{GROUP}/applied"  # hash of the object as we last wrote it (resources/diff.py)
+ANNOTATION_ENDPOINT = f"{GROUP}/endpoint"  # on a Service: where it is reached, if not by its DNS name
 ANNOTATION_RESTART = f"{GROUP}/restart-parameters"  # on the pod template: parameters that only a restart changes
 
 ROLE_PRIMARY, ROLE_REPLICA = "primary", "replica"
@@ -28,7 +29,7 @@ CONTAINER = "server"
 PORT, METRICS_PORT = 6379, 9121
 PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
 CONFIG_FILE = "cachefleet.conf"
-PASSWORD_KEY = "password"
+PASSWORD_KEY, PREVIOUS_KEY = "password", "previous"
 VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH, VOLUME_TMP = "data", "config", "auth", "tmp"
 
 # The environment of a pod's container, which its arguments refer to as $(NAME). The local backend gives the same names

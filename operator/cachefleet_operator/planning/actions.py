@@ -23,7 +23,7 @@ class Apply(Action):
     """Server-side apply of a whole object, forced, as our field manager."""
 
     object: Object
-    quiet: bool = False  # no event: a part of a larger act that has one
+    create: bool = False  # we know of none: one that exists all the same must be ours, or it is Refused
 
     @property
     def key(self) -> Key:
@@ -79,7 +79,11 @@ class SetPassword(Action):
 
 @dataclass(frozen=True, slots=True)
 class CopySecret(Action):
-    """Make the Secret `object` hold, under `field`, what `source` holds: the password the servers now have."""
+    """Make the Secret `object` hold, under `field`, what `source` holds: the password the servers now have.
+
+    What it held before stays under `previous`: a container that restarts before its kubelet has the new file comes up
+    with that one.
+    """
 
     object: Object
     field: str

@@ -46,13 +46,15 @@ def differences(cache: Cache, server: Server) -> dict[str, str]:
     }
 
 
-def step(snapshot: Snapshot, cache: Cache) -> Step:
+def step(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal]) -> Step:
     """`cache` is the one without what was refused."""
     actions = []
+    refused = {(r.target, r.subject) for r in refusals}
     for pod, server in sorted(snapshot.servers.items()):
         if server.error or server.loading:
             continue
-        if wanted := differences(cache, server):
+        wanted = {name: value for name, value in differences(cache, server).items() if (pod, name) not in refused}
+        if wanted:
             words = ", ".join(f"{name} {value or repr('')}" for name, value in sorted(wanted.items()))
             actions.append(ConfigSet(f"set {words} in {pod}", pod, wanted))
     return Step(tuple(actions), "Updating") if actions else NOTHING

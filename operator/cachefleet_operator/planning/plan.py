@@ -56,7 +56,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
 
 
 class _Aims(NamedTuple):
-    """What can be had: the Cache without refused parameters, the objects that follow from it, the refusals that stand."""
+    """What can be had: the Cache without refused parameters, its objects (stamped), the refusals that stand."""
 
     cache: Cache
     objects: tuple[Object, ...]
@@ -85,7 +85,7 @@ def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
         return (Step((), "Waiting", waiting),)  # Pods that cannot mount their Secret would only hang.
     steps = (
         auth.step(snapshot),
-        config.step(snapshot, aims.cache),
+        config.step(snapshot, aims.cache, aims.refusals),
         storage.step(snapshot, aims.refusals),
         objects.step(snapshot, aims.objects, aims.refusals),
         _roles(snapshot),
@@ -110,7 +110,7 @@ def _verdict(snapshot: Snapshot, steps: tuple[Step, ...], wrong: tuple[str, ...]
     busy = next((step for step in steps if step.progress), None)
     doing = [action.reason for step in steps for action in step.actions if step.progress]
     growing = storage.growing(snapshot)
-    settable = config.step(snapshot, aims.cache).actions if not wrong else ()
+    settable = config.step(snapshot, aims.cache, aims.refusals).actions if not wrong else ()
     return Verdict(
         image=image(snapshot),
         default_version=default_version(snapshot),

@@ -20,13 +20,14 @@ _SUFFIXES: dict[str, Fraction] = {
     **{s: Fraction(1000**i) for i, s in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
     **{s: Fraction(1024**i) for i, s in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
 }
+CHARACTERS_MAX = 64  # far more than any number needs; the cost of the CRD's rules is estimated from it
 PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$"
 _MATCH = re.compile(PATTERN)
 
 
 def parse(text: str) -> Fraction:
     """The value of a quantity. Raises ValueError in Kubernetes' words."""
-    match = _MATCH.match(text)
+    match = _MATCH.fullmatch(text) if len(text) <= CHARACTERS_MAX else None
     if match is None:
         raise ValueError(
             "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -58,5 +59,5 @@ Quantity = Annotated[
     str,
     BeforeValidator(_take),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": PATTERN,
-                    "x-kubernetes-int-or-string": True}),
+                    "maxLength": CHARACTERS_MAX, "x-kubernetes-int-or-string": True}),
 ]

@@ -31,10 +31,17 @@ PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
 CONFIG_FILE = "cachefleet.conf"
 PASSWORD_KEY, PREVIOUS_KEY = "password", "previous"
 VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH, VOLUME_TMP = "data", "config", "auth", "tmp"
+MOUNTS = {  # volume -> where it is in the container
+    VOLUME_DATA: "/data",
+    VOLUME_CONFIG: "/etc/cachefleet",
+    VOLUME_AUTH: "/etc/cachefleet-auth",
+    VOLUME_TMP: "/tmp",
+}
 
 # The environment of a pod's container, which its arguments refer to as $(NAME). The local backend gives the same names
 # other values: folders of its own and a free port.
-ENV_PORT, ENV_METRICS_PORT, ENV_BIND = "SERVER_PORT", "SERVER_METRICS_PORT", "SERVER_BIND"
+ENV_PORT, ENV_METRICS_PORT = "SERVER_PORT", "SERVER_METRICS_PORT"
+ENV_BIND, ENV_METRICS_BIND = "SERVER_BIND", "SERVER_METRICS_BIND"  # the latter is one address, or empty for all
 ENV_CONFIG, ENV_DATA, ENV_AUTH = "SERVER_CONFIG_DIR", "SERVER_DATA_DIR", "SERVER_AUTH_DIR"
 
 

@@ -30,7 +30,7 @@ PORT, METRICS_PORT = 6379, 9121
 PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
 CONFIG_FILE = "cachefleet.conf"
 PASSWORD_KEY, PREVIOUS_KEY = "password", "previous"
-VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH, VOLUME_TMP = "data", "config", "auth", "tmp"
+VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH = "data", "config", "auth"
 MOUNTS = {  # volume -> where it is in the container
     VOLUME_DATA: "/data",
     VOLUME_CONFIG: "/etc/cachefleet",

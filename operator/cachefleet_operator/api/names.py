@@ -31,12 +31,7 @@ PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
 CONFIG_FILE = "cachefleet.conf"
 PASSWORD_KEY, PREVIOUS_KEY = "password", "previous"
 VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH = "data", "config", "auth"
-MOUNTS = {  # volume -> where it is in the container
-    VOLUME_DATA: "/data",
-    VOLUME_CONFIG: "/etc/cachefleet",
-    VOLUME_AUTH: "/etc/cachefleet-auth",
-    VOLUME_TMP: "/tmp",
-}
+MOUNTS = {VOLUME_DATA: "/data", VOLUME_CONFIG: "/etc/cachefleet/config", VOLUME_AUTH: "/etc/cachefleet/auth"}
 
 # The environment of a pod's container, which its arguments refer to as $(NAME). The local backend gives the same names
 # other values: folders of its own and a free port.

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from cachefleet_operator.api.scalars import as_text, int_or_string
+
 _SUFFIXES: dict[str, Fraction] = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
@@ -48,16 +50,11 @@ def to_bytes(text: str) -> int:
 
 
 def _take(value: Any) -> str:
-    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    if not isinstance(text, str):
-        raise ValueError("a quantity is a number or a string")
+    text = as_text(value)
     parse(text)
     return text
 
 
 Quantity = Annotated[
-    str,
-    BeforeValidator(_take),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": PATTERN,
-                    "maxLength": CHARACTERS_MAX, "x-kubernetes-int-or-string": True}),
+    str, BeforeValidator(_take), WithJsonSchema(int_or_string(pattern=PATTERN, maxLength=CHARACTERS_MAX))
 ]

@@ -11,12 +11,14 @@ and answered by the condition ConfigApplied or Degraded, never ignored.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from cachefleet_operator.api.quantity import Quantity
+from cachefleet_operator.api.scalars import IntOrString
 
 GROUP, VERSION, KIND, PLURAL = "cachefleet.io", "v1alpha1", "Cache", "caches"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -30,8 +32,15 @@ class Rule(NamedTuple):
 
 
 class Model(BaseModel):
+    """What all of them share. `null` means that a field is not there, as it does to the API server."""
+
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
     RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else value
 
     def wire(self) -> dict[str, Any]:
         """As the API carries it: camelCase, nothing that is unset."""
@@ -187,7 +196,7 @@ class CacheSpec(Model):
     memory: MemorySpec = Field(default_factory=MemorySpec, description="Memory of each pod.")
     persistence: PersistenceSpec = Field(default_factory=PersistenceSpec, description="What survives a restart.")
     auth: AuthSpec = Field(default_factory=AuthSpec, description="The password of the default user.")
-    config: dict[str, str] = Field(
+    config: dict[str, IntOrString] = Field(
         default_factory=dict,
         description="Parameters of the server (redis.conf names), applied live where the server allows it and by a "
         "restart where not. Those that other fields or the operator own are refused.",

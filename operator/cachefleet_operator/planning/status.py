@@ -156,16 +156,22 @@ def _phase(snapshot: Snapshot, verdict: Verdict, facts: Facts) -> str:
     if degraded[0] == "SpecRefused":
         return f"Spec refused: {degraded[1]}"
     if degraded[0] != "AsExpected":
-        return degraded[1][:1].upper() + degraded[1][1:]
+        return _sentence(degraded[1])
     if facts[c.READY][0] == "Loading":
         return facts[c.READY][1]
     if not ready and progressing[0] in ("Creating", "UpToDate", "Waiting"):
         return f"Waiting: {facts[c.READY][1]}"
     if progressing[1] and _STATUS_OF[c.PROGRESSING, progressing[0]] == "True":
-        return progressing[1][:1].upper() + progressing[1][1:]
+        return _sentence(progressing[1])
     if not ready:
         return f"Waiting: {facts[c.READY][1]}"
     return "Running"
+
+
+def _sentence(words: str) -> str:
+    """With a capital, unless it begins with a name, which is never changed."""
+    first = words.partition(" ")[0]
+    return words if set(first) & set("-/:") else words[:1].upper() + words[1:]
 
 
 def _condition(

@@ -24,10 +24,12 @@ class BackendError(Exception):
 class Refused(BackendError):
     """A server or the API refused what was asked, for good: becomes a Refusal in the status, not a hot loop.
 
-    `subject` is the parameter or field, `wish` the value as it may be shown. An object that the API refused (invalid,
-    forbidden, or one of that name belongs to somebody else): target "Kind/name", subject "object", wish its applied hash.
-    ConfigSet: target the pod, subject the parameter, wish its value. ResizeClaim: target "PersistentVolumeClaim/name",
-    subject "storage.size".
+    `subject` is the parameter or field, `wish` the value as it may be shown.
+
+    an object      (invalid, forbidden, or one of that name is somebody else's) target "Kind/name", subject "object",
+                   wish its applied hash
+    ConfigSet      target the pod, subject the parameter, wish its value
+    ResizeClaim    target "PersistentVolumeClaim/name", subject "storage.size", wish the size
     """
 
     def __init__(self, words: str, *, target: str, subject: str, wish: str) -> None:

@@ -57,7 +57,9 @@ def pod(ordinal: int = 0, *, ready: bool = True, revision: str = "r1", **more: A
                 {"type": "PodScheduled", "status": "True"},
                 {"type": "Ready", "status": "True" if ready else "False"},
             ],
-            "containerStatuses": [{"name": names.CONTAINER, "ready": ready, "restartCount": 0, "state": {"running": {}}}],
+            "containerStatuses": [
+                {"name": names.CONTAINER, "ready": ready, "restartCount": 0, "state": {"running": {}}}
+            ],
             **more,
         },
     }

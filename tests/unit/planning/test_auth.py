@@ -5,10 +5,10 @@ from __future__ import annotations
 from base64 import b64encode
 
 import pytest
-from fleettest.snapshots import cache, secret, server, snapshot
 
 from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, SetPassword
+from fleettest.snapshots import cache, secret, server, snapshot
 
 
 def reasons(*args, **kwargs):  # type: ignore[no-untyped-def]

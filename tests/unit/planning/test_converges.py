@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleettest.snapshots import cache, secret
-from fleettest.world import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +12,8 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.refusals import RETRY_S
+from fleettest.snapshots import cache, secret
+from fleettest.world import World
 
 SIZES = ("1Gi", "2Gi", "10Gi")
 STOP = "persistence", "storage"

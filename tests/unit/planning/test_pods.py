@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleettest.snapshots import NOW, pod
 
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.pods import is_ready, restarts, trouble, waits_for
+from fleettest.snapshots import NOW, pod
 
 
 def container(**facts: Any) -> dict[str, Any]:
@@ -32,7 +32,9 @@ def ended(age_s: float, **facts: Any) -> dict[str, Any]:
         (waiting("SomethingNew", "oh"), "waits (SomethingNew): oh"),
         (waiting("InvalidImageName"), "has an invalid image name"),
         (
-            container(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(5, exitCode=1, reason="Error")),
+            container(
+                state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(5, exitCode=1, reason="Error")
+            ),
             "crashes at each start: exited with code 1: Error",
         ),
         (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleettest.snapshots import NOW, cache, pod, server, snapshot
 
 from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import Object
@@ -13,6 +12,7 @@ from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
 from cachefleet_operator.planning.moments import stamp
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
+from fleettest.snapshots import NOW, cache, pod, server, snapshot
 
 MIB = 1 << 20
 
@@ -21,7 +21,9 @@ def verdict(**facts: Any) -> Verdict:
     return Verdict(image="i:1", default_version="1", **facts)
 
 
-def told(of: Cache, *objects: Object, servers: list[Server] | None = None, now: float = NOW, **facts: Any) -> CacheStatus:
+def told(
+    of: Cache, *objects: Object, servers: list[Server] | None = None, now: float = NOW, **facts: Any
+) -> CacheStatus:
     return status(snapshot(of, *objects, servers=servers or []), verdict(**facts), now)
 
 

@@ -12,7 +12,7 @@ and answered by the condition ConfigApplied or Degraded, never ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -22,6 +22,7 @@ from cachefleet_operator.api.scalars import IntOrString
 
 GROUP, VERSION, KIND, PLURAL = "cachefleet.io", "v1alpha1", "Cache", "caches"
 API_VERSION = f"{GROUP}/{VERSION}"
+INT_MAX = 2**31 - 1
 
 
 class Rule(NamedTuple):
@@ -31,10 +32,22 @@ class Rule(NamedTuple):
     message: str
 
 
+def _add_rules(schema: dict[str, Any], model: type[Model]) -> None:
+    if model.RULES:
+        schema["x-kubernetes-validations"] = [{"rule": rule, "message": message} for rule, message in model.RULES]
+
+
+def _keyed(*fields: str) -> dict[str, Any]:
+    """A list that is a map: server-side apply and patches know its items by these fields, which are unique."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(fields)}
+
+
 class Model(BaseModel):
     """What all of them share. `null` means that a field is not there, as it does to the API server."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", json_schema_extra=_add_rules
+    )
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
     @model_validator(mode="before")
@@ -73,8 +86,10 @@ class MemorySpec(Model):
 
 
 class SavePoint(Model):
-    seconds: int = Field(ge=1, description="Take a snapshot when this many seconds have passed ...")
-    changes: int = Field(ge=1, description="... and at least this many changes were made.")
+    """When to take a snapshot: as soon as both hold."""
+
+    seconds: int = Field(ge=1, le=INT_MAX, description="Take a snapshot when this many seconds have passed ...")
+    changes: int = Field(ge=1, le=INT_MAX, description="... and at least this many changes were made.")
 
 
 class StorageSpec(Model):
@@ -101,7 +116,7 @@ class PersistenceSpec(Model):
     )
     fsync: Literal["always", "everysec", "no"] = Field(
         "everysec", description="When the append-only file is flushed to disk: before each reply (nothing acknowledged "
-        "is lost), once a second, or when the kernel likes.",
+        "is lost), once a second, or when the kernel likes (\"no\", in quotes: YAML reads no as false).",
     )
     schedule: tuple[SavePoint, ...] = Field(
         (SavePoint(seconds=3600, changes=1), SavePoint(seconds=300, changes=100)), max_length=16,
@@ -132,8 +147,6 @@ class AuthSpec(Model):
 
 
 class Resources(Model):
-    """Requests and CPU limit of the server's container. The memory limit is memory.limit."""
-
     requests: dict[str, Quantity] = Field(
         default_factory=dict, description="Requested cpu and memory. Memory defaults to memory.limit, cpu to 100m."
     )
@@ -144,9 +157,6 @@ class Resources(Model):
 
 
 class PodTemplate(Model):
-    """A patch of the pods (strategic merge): affinity, tolerations, topology spread, node selector, priority class,
-    annotations, environment, extra volumes, sidecars ..."""
-
     labels: dict[str, str] = Field(default_factory=dict, description="More labels of the pods.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations of the pods.")
     spec: FreeForm = Field(
@@ -165,7 +175,7 @@ class ServiceSpec(Model):
 
 class MonitoringSpec(Model):
     enabled: bool = Field(True, description="Create a PodMonitor (or ServiceMonitor) where the cluster knows the kind.")
-    interval: str = Field("30s", pattern=r"^[0-9]+(ms|s|m|h)$", description="How often Prometheus scrapes.")
+    interval: str = Field("30s", pattern=r"^[1-9][0-9]{0,5}(ms|s|m|h)$", description="How often Prometheus scrapes.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels of the monitor, for Prometheus' selector.")
 
 
@@ -173,7 +183,7 @@ class NetworkPolicySpec(Model):
     enabled: bool = Field(
         True, description="Create a NetworkPolicy: clients and Prometheus in, the rest of the ports closed."
     )
-    clients: tuple[FreeForm, ...] = Field(
+    clients: tuple[Annotated[FreeForm, Field(description="A NetworkPolicyPeer.")], ...] = Field(
         (), max_length=64,
         description="NetworkPolicyPeers that may connect; all pods of the cluster when empty. The operator always may.",
     )
@@ -201,8 +211,15 @@ class CacheSpec(Model):
         description="Parameters of the server (redis.conf names), applied live where the server allows it and by a "
         "restart where not. Those that other fields or the operator own are refused.",
     )
-    resources: Resources = Field(default_factory=Resources, description="CPU and requests of the server's container.")
-    pod_template: PodTemplate = Field(default_factory=PodTemplate, description="Overrides of the pods.")
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="Requests and CPU limit of the server's container; its memory limit is memory.limit.",
+    )
+    pod_template: PodTemplate = Field(
+        default_factory=PodTemplate,
+        description="Overrides of the pods: affinity, tolerations, topology spread, node selector, priority class, "
+        "annotations, environment, extra volumes, sidecars ... A change of it restarts them.",
+    )
     service: ServiceSpec = Field(default_factory=ServiceSpec, description="How clients reach the cache.")
     monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec, description="Prometheus Operator's objects.")
     network_policy: NetworkPolicySpec = Field(default_factory=NetworkPolicySpec, description="Who may connect.")
@@ -213,6 +230,8 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 
 class Condition(Model):
+    """One thing that is true or not; docs/conditions.md lists all."""
+
     type: str = Field(description="What it is about; see docs/conditions.md.")
     status: ConditionStatus = Field(description="True, False or Unknown.")
     reason: str = Field(description="One word for machines.")
@@ -222,6 +241,8 @@ class Condition(Model):
 
 
 class PodStatus(Model):
+    """What is known of one pod."""
+
     name: str = Field(description="Name of the pod.")
     role: str = Field("", description="primary or replica; empty while unknown.")
     ready: bool = Field(False, description="Whether Kubernetes says it is ready.")
@@ -244,18 +265,20 @@ class Refusal(Model):
 class CacheStatus(Model):
     phase: str = Field("", description="What is going on, as a sentence.")
     observed_generation: int = Field(0, description="Generation of the spec that this status speaks of.")
-    conditions: tuple[Condition, ...] = Field((), description="Ready, Progressing, Degraded, ConfigApplied.")
+    conditions: tuple[Condition, ...] = Field(
+        (), description="Ready, Progressing, Degraded, ConfigApplied.", json_schema_extra=_keyed("type")
+    )
     primary: str = Field("", description="Pod that takes writes.")
     ready: str = Field("", description="Ready pods of wanted pods, as 1/1.")
     replicas: int = Field(0, description="Replicas that exist, for the scale subresource.")
     selector: str = Field("", description="Label selector of the pods, for the scale subresource.")
     version: str = Field("", description="Version of the primary.")
-    image: str = Field("", description="Image that this Cache runs.")
+    image: str = Field("", description="Image of the pods.")
     default_version: str = Field("", description="Version that spec.version defaults to: the one it was created with.")
     memory: str = Field("", description="Used of allowed memory when last sampled, as 12Mi/170Mi.")
     endpoint: str = Field("", description="Where writes go: host:port.")
     read_endpoint: str = Field("", description="Where reads may go: host:port.")
-    pods: tuple[PodStatus, ...] = Field((), description="One entry a pod.")
+    pods: tuple[PodStatus, ...] = Field((), description="One entry a pod.", json_schema_extra=_keyed("name"))
     restart_required: tuple[str, ...] = Field((), description="Parameters that wait for a restart, and why.")
     refusals: tuple[Refusal, ...] = Field((), description="Changes that were refused.")
     sampled_at: str = Field("", description="When memory and last save were last sampled, RFC 3339.")

@@ -2,8 +2,8 @@
 
 The models' JSON schema becomes a structural one: references are put in place, titles and nulls dropped (an optional
 field is one that is not required), free-form objects keep what they hold. Every default of a spec is one of the API
-server's, and an object that is not required defaults to {}, so that its own fields get theirs; a status has none, for
-it is written whole.
+server's. An object that is not required defaults to its fields' defaults: {} would do to fill them in, but the API
+server judges a default by the object's rules as it stands. A status has none, for it is written whole.
 
 `python -m cachefleet_operator.api.crd FILE` (`make crds`) writes the template; a test regenerates it and compares.
 """
@@ -137,13 +137,18 @@ def _structural(source: Mapping[str, Any], models: Mapping[str, Any]) -> Schema:
         node["properties"] = {name: _structural(field, models) for name, field in source["properties"].items()}
         for name, field in source["properties"].items():
             if node["properties"][name].get("type") == "object" and not _has_no_default(name, field, source):
-                node["properties"][name].setdefault("default", {})
+                node["properties"][name].setdefault("default", _defaults(node["properties"][name]))
     values = source.get("additionalProperties")
     if isinstance(values, Mapping):
         node["additionalProperties"] = _structural(values, models)
     elif values:
         node["x-kubernetes-preserve-unknown-fields"] = True
     return node
+
+
+def _defaults(node: Schema) -> Schema:
+    fields = node.get("properties", {})
+    return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
 def _has_no_default(name: str, field: Mapping[str, Any], parent: Mapping[str, Any]) -> bool:

@@ -111,7 +111,9 @@ def _default(node: Schema, required: bool) -> str:
     if required:
         return "required"
     default = node.get("default")
-    return "" if default in (None, {}, []) else f"`{default if isinstance(default, str) else json.dumps(default)}`"
+    if default in (None, []) or node.get("type") == "object":
+        return ""
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
 def _rules(node: Schema) -> str:

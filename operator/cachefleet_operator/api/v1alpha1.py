@@ -301,8 +301,12 @@ class Cache(Model):
     """A managed, Redis-compatible cache."""
 
     metadata: Metadata
-    spec: CacheSpec = Field(default_factory=CacheSpec, description="What is wanted.")
-    status: CacheStatus = Field(default_factory=CacheStatus, description="What is.")
+    spec: CacheSpec = Field(
+        default_factory=CacheSpec,
+        description="What is wanted. Everything has a default: an empty spec is a cache of 256Mi with a password, "
+        "whose append-only file is on a volume of 1Gi.",
+    )
+    status: CacheStatus = Field(default_factory=CacheStatus, description="What is, in the operator's words.")
     RULES = (
         Rule("size(self.metadata.name) <= 40",
              "metadata.name must be at most 40 characters: objects and pods add to it"),

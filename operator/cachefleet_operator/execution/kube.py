@@ -28,7 +28,8 @@ from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution.backend import BackendError
 from cachefleet_operator.execution.kinds import CACHE, KINDS, LEASE, OPTIONAL, Kind
 
-TRY_S = 10.0
+READ_S = 30.0
+WRITE_S = 5.0  # not longer than a lost Lease stays ours: lease.DURATION_S - RENEW_S
 BACK_OFF_S = (0.2, 0.6, 1.8)  # between tries
 RETRY_AFTER_S_MAX = 5.0
 AGAIN = frozenset((429, 500, 502, 503, 504))
@@ -195,7 +196,7 @@ class Kube:
         sent = {"Content-Type": JSON, "Accept": JSON, **headers}
         await self._client.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
         url = self._client.configuration.host + path
-        timeout = aiohttp.ClientTimeout(total=TRY_S)
+        timeout = aiohttp.ClientTimeout(total=READ_S if method == "GET" else WRITE_S)
         response = await self._client.rest_client.request(method, url, sent, body, _request_timeout=timeout)
         text = await response.read()
         return response.status, _number(response.headers.get("Retry-After")), text

@@ -36,8 +36,8 @@ MADE_BY_OTHERS = frozenset(("Pod", "PersistentVolumeClaim"))  # kinds that contr
 class KubeBackend:
     """Backend (execution/backend.py) of all Caches of a cluster. `site` may be replaced between cycles."""
 
-    def __init__(self, kube: Kube, store: Store, events: Events, site: Site, *, port: int = names.PORT) -> None:
-        self._kube, self._store, self._events, self._port = kube, store, events, port
+    def __init__(self, kube: Kube, store: Store, events: Events, site: Site) -> None:
+        self._kube, self._store, self._events = kube, store, events
         self.site = site
         self._do: dict[type[act.Action], Callable[[Cache, Any], Awaitable[None]]] = {
             act.Apply: self._apply,
@@ -71,7 +71,7 @@ class KubeBackend:
                 objects[key_of(secret)] = secret
         known = _known(cache, lambda name: objects.get(Key("Secret", name)))
         asked = [(key.name, ip) for key, obj in objects.items() if key.kind == "Pod" and (ip := _address(obj))]
-        answers = await asyncio.gather(*(admin.inspect(pod, ip, self._port, known) for pod, ip in asked))
+        answers = await asyncio.gather(*(admin.inspect(pod, ip, names.PORT, known) for pod, ip in asked))
         servers: dict[str, Server] = {server.pod: server for server in answers}
         return Snapshot(cache, self.site, objects, servers)
 
@@ -159,7 +159,7 @@ class KubeBackend:
     async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:
         new = admin.as_password(await self._wish(cache, action.source))
         host, known = await self._server(cache, action.pod)
-        await admin.set_password(action.pod, host, self._port, known, new)
+        await admin.set_password(action.pod, host, names.PORT, known, new)
 
     async def _wish(self, cache: Cache, source: tuple[str, str] | None) -> bytes:
         """The password that a Secret holds; empty for no password."""
@@ -179,7 +179,7 @@ class KubeBackend:
 
     async def _config_set(self, cache: Cache, action: act.ConfigSet) -> None:
         host, known = await self._server(cache, action.pod)
-        await admin.config_set(action.pod, host, self._port, known, action.parameters)
+        await admin.config_set(action.pod, host, names.PORT, known, action.parameters)
 
     async def _server(self, cache: Cache, pod: str) -> tuple[str, list[bytes]]:
         """Address of a pod's server, and the passwords to try."""

@@ -196,8 +196,8 @@ class CacheSpec(Model):
     )
     version: str | None = Field(
         None, pattern=r"^[0-9A-Za-z._-]{1,64}$",
-        description="Version of the server, a tag of the default image; the one this Cache started with when empty, so "
-        "that an upgrade of the operator restarts nothing.",
+        description="Version of the server, a tag of the default image (so not beside `image`); the one this Cache "
+        "started with when empty, so that an upgrade of the operator restarts nothing.",
     )
     replicas: int = Field(
         0, ge=0, le=9,

@@ -57,7 +57,7 @@ def problems(cache: Cache) -> tuple[str, ...]:
     """One sentence for everything in the spec that cannot be done."""
     spec = cache.spec
     return (
-        *_unbuilt(spec),
+        *_fields(spec),
         *_parameters(spec.config),
         *_quantities(spec),
         *_metadata(cache),
@@ -66,9 +66,11 @@ def problems(cache: Cache) -> tuple[str, ...]:
     )
 
 
-def _unbuilt(spec: CacheSpec) -> Iterator[str]:
+def _fields(spec: CacheSpec) -> Iterator[str]:
     if spec.replicas:
         yield f"spec.replicas: {spec.replicas} is not built yet, only 0 is"
+    if spec.image and spec.version:
+        yield "spec.version: is a tag of the default image, which spec.image replaces"
     if (spec.auth.mode == "secret") != (spec.auth.secret_ref is not None):  # a CRD without its rules
         yield "spec.auth.secretRef: goes with mode secret, and only there"
 
@@ -98,8 +100,6 @@ def _complaint(parameter: Parameter, value: str) -> str:
         return f"is set by {parameter.owner}"
     if parameter.unbuilt:
         return f"{parameter.unbuilt} is not built yet"
-    if "\0" in value:
-        return "must not hold a zero byte"
     try:
         canonical(parameter.name, value)
     except ValueError as error:

@@ -36,6 +36,8 @@ def server(**fields: Any) -> dict[str, Any]:
     ("spec", "problem"),
     [
         ({"replicas": 2}, "spec.replicas: 2 is not built yet, only 0 is"),
+        ({"image": "registry.test/mine:1", "version": "1"},
+         "spec.version: is a tag of the default image, which spec.image replaces"),
         # spec.config
         ({"config": {"no-such": "1"}}, "spec.config.no-such: unknown parameter"),
         ({"config": {"maxmemory": "1gb"}},
@@ -53,7 +55,6 @@ def server(**fields: Any) -> dict[str, Any]:
         ({"config": {"activedefrag": "yes"}}, "spec.config.activedefrag: active defragmentation is not built yet"),
         ({"config": {"hz": "many"}}, "spec.config.hz: argument couldn't be parsed into an integer"),
         ({"config": {"maxclients": 0}}, "spec.config.maxclients: argument must be between 1 and 4294967295 inclusive"),
-        ({"config": {"ignore-warnings": "a\0b"}}, "spec.config.ignore-warnings: must not hold a zero byte"),
         ({"config": {"hash-max-listpack-entries": 1, "hash-max-ziplist-entries": 1}},
          "spec.config.hash-max-ziplist-entries: sets the same parameter as hash-max-listpack-entries"),
         ({"config": {"hz": 1, "HZ": 1}}, "spec.config.HZ: sets the same parameter as hz"),

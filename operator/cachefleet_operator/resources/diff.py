@@ -114,9 +114,9 @@ def _exact_differences(want: Any, have: Any, path: Path) -> list[Difference]:
 
 
 def _differences(want: Any, have: Any, path: Path) -> Iterator[Difference]:
-    field = path[-1]
-    if _is_empty(want) and field not in KEPT:
-        if have is not _ABSENT and not isinstance(have, Mapping | list) and have and want is not None:
+    if _is_nothing(path[-1], want):
+        # A map or a list may have been filled by others, a scalar may not have become true.
+        if want is not None and have is not _ABSENT and have and not isinstance(have, Mapping | list):
             yield Difference(path, want, have)
     elif have is _ABSENT or have is None:
         yield Difference(path, want, _ABSENT)
@@ -156,15 +156,16 @@ def _identity(keys: tuple[str, ...], element: Mapping[str, Any]) -> tuple[str, .
     return tuple(str(element.get(key, KEY_DEFAULTS.get(key))) for key in keys)
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or value in ("", 0, False) or value in ({}, [])
+def _is_nothing(field: str, value: Any) -> bool:
+    """As good as absent."""
+    return value is None or (field not in KEPT and value in ("", 0, False, {}, []))
 
 
 def _pruned(value: Any) -> Any:
-    """Without what is as good as absent."""
+    """Without the fields that are as good as absent."""
     if isinstance(value, Mapping):
         inner = {name: _pruned(part) for name, part in value.items()}
-        return {name: part for name, part in inner.items() if name in KEPT or not _is_empty(part)}
+        return {name: part for name, part in inner.items() if not _is_nothing(name, part)}
     return [_pruned(part) for part in value] if isinstance(value, list) else value
 
 

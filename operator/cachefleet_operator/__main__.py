@@ -14,6 +14,7 @@ from typing import Any
 
 import uvloop
 from kubernetes.aio.config import ConfigException
+from prometheus_client import disable_created_metrics
 
 from cachefleet_operator.handlers.supervisor import Lost, run
 from cachefleet_operator.settings import SettingsError, read
@@ -52,6 +53,7 @@ def main() -> int:
         sys.stderr.write(f"cachefleet-operator: {error}\n")
         return 2
     set_up_logging(settings.log_level)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     log = logging.getLogger(OURS)
     try:
         uvloop.run(run(settings))

@@ -27,7 +27,7 @@ Password = bytes
 Reply = bytes | int | None | list["Reply"] | hiredis.ReplyError
 
 _INSPECTION = ((b"INFO",), (b"CONFIG", b"GET", b"*"), (b"PING",))
-_SECRET = frozenset(p.name for p in PARAMETERS if p.secret)
+_SECRET = frozenset(name for p in PARAMETERS if p.secret for name in (p.name, p.alias))
 
 
 def as_password(value: bytes) -> Password:

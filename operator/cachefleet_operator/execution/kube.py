@@ -105,7 +105,7 @@ class Kube:
         """Metadata of all that we watch of a kind (in one namespace or all), and the resourceVersion of the list."""
         query = {} if kind == CACHE.name else {"labelSelector": SELECTOR}
         found = await self._call("list", KINDS[kind], namespace, query=query, headers={"Accept": METADATA})
-        return found.get("items", []), found["metadata"]["resourceVersion"]
+        return found.get("items") or [], found["metadata"]["resourceVersion"]
 
     async def served(self) -> frozenset[str]:
         """Which of the kinds that come as CRDs the cluster has: the Cache, and the optional ones."""
@@ -193,7 +193,7 @@ class Kube:
     async def _request(
         self, method: str, path: str, body: Object | None, headers: Mapping[str, str]
     ) -> tuple[int, float, bytes]:
-        sent = {"Content-Type": JSON, "Accept": JSON, **headers}
+        sent = {"Content-Type": JSON, "Accept": JSON, "User-Agent": names.FIELD_MANAGER, **headers}
         await self._client.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
         url = self._client.configuration.host + path
         timeout = aiohttp.ClientTimeout(total=READ_S if method == "GET" else WRITE_S)

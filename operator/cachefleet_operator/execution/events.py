@@ -83,9 +83,10 @@ class Events:
         topic = _Topic((cache.namespace, cache.name, cache.uid), kind, word)
         if not self._fresh((cache.uid, word, note), self._clock()):
             return
-        if len(self._pending.get(topic, ())) in range(1, NOTES_MAX):
-            self._pending[topic].append(note)
-        elif topic not in self._pending and len(self._pending) < PENDING_MAX and self._affordable(cache.uid, self._clock()):
+        notes = self._pending.get(topic)
+        if notes is not None and len(notes) < NOTES_MAX:
+            notes.append(note)
+        elif notes is None and len(self._pending) < PENDING_MAX and self._affordable(cache.uid, self._clock()):
             self._pending[topic] = [note]
             self._woken.set()
         else:

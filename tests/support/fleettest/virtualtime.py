@@ -41,3 +41,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+async def pass_time(seconds: float) -> None:
+    """Lets virtual time pass, and with it everything that is due."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "in real time this would be a bare sleep"
+    passed = loop.create_future()
+    timer = loop.call_later(seconds, passed.set_result, None)
+    try:
+        await passed
+    finally:
+        timer.cancel()

@@ -17,7 +17,7 @@ from cachefleet_operator.planning.actions import Action, LabelPod, Notice
 from cachefleet_operator.planning.plan import Plan
 from cachefleet_operator.planning.snapshot import Snapshot
 from fleettest import snapshots
-from fleettest.virtualtime import run_virtual
+from fleettest.virtualtime import pass_time, run_virtual
 
 KEY = ("shop", "orders")
 STEADY_S = 30.0
@@ -50,7 +50,7 @@ class Backend:
         self.observing += 1
         self.observing_max = max(self.observing_max, self.observing)
         try:
-            await asyncio.sleep(self.observe_s)
+            await pass_time(self.observe_s)
         finally:
             self.observing -= 1
         return Snapshot(cache, snapshots.SITE, {}, {})
@@ -93,7 +93,7 @@ async def live(backend: Backend, plan: Callable[[Snapshot, float], Plan], second
     """Starts, lets `seconds` pass, stops."""
     found = Reconciler(backend, backend.get, planner=plan, clock=now, **options)
     found.start(backend.caches)
-    await asyncio.sleep(seconds)
+    await pass_time(seconds)
     await found.stop()
     return found
 
@@ -123,11 +123,11 @@ def test_many_wakes_are_one_cycle() -> None:
     async def main() -> None:
         found = Reconciler(backend, backend.get, planner=planner(), clock=now)
         found.start([KEY])
-        await asyncio.sleep(1)
+        await pass_time(1)
         for _ in range(100):
             found.wake(KEY)
-            await asyncio.sleep(0.0001)
-        await asyncio.sleep(1)
+            await pass_time(0.0001)
+        await pass_time(1)
         await found.stop()
 
     backend = Backend()
@@ -139,10 +139,10 @@ def test_a_wake_during_a_cycle_is_not_lost() -> None:
     async def main() -> None:
         found = Reconciler(backend, backend.get, planner=planner(), clock=now)
         found.start([KEY])
-        await asyncio.sleep(0.5)
+        await pass_time(0.5)
         assert backend.observing
         found.wake(KEY)
-        await asyncio.sleep(3)
+        await pass_time(3)
         await found.stop()
 
     backend = Backend()
@@ -162,7 +162,7 @@ def test_writes_that_wake_us_again_do_not_set_the_api_on_fire() -> None:
 
         backend.execute = and_wake  # type: ignore[method-assign]
         found.start([KEY])
-        await asyncio.sleep(200)
+        await pass_time(200)
         await found.stop()
 
     backend = Backend()
@@ -188,15 +188,15 @@ def test_events_do_not_cut_the_back_off_but_a_new_spec_does() -> None:
     async def main() -> None:
         found = Reconciler(backend, backend.get, planner=planner(), clock=now)
         found.start([KEY])
-        await asyncio.sleep(100)  # Now the pauses are 32 s and more.
+        await pass_time(100)  # Now the pauses are 32 s and more.
         before = len(backend.times("observe"))
         for _ in range(10):
             found.wake(KEY)
-            await asyncio.sleep(0.1)
+            await pass_time(0.1)
         assert len(backend.times("observe")) == before
         backend.caches[KEY] = cache(generation=2)
         found.wake(KEY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert len(backend.times("observe")) == before + 1
         await found.stop()
 
@@ -249,11 +249,11 @@ def test_a_cycle_that_hangs_is_given_up() -> None:
     async def main() -> None:
         found = Reconciler(backend, backend.get, planner=planner(), clock=now, concurrency=1)
         found.start([("shop", "bad")])
-        await asyncio.sleep(1)
+        await pass_time(1)
         found.wake(("shop", "good"))
-        await asyncio.sleep(reconciler.CYCLE_S_MAX - 2)
+        await pass_time(reconciler.CYCLE_S_MAX - 2)
         assert (found.waiting(), round(found.late_s())) == (2, round(reconciler.CYCLE_S_MAX - 1))
-        await asyncio.sleep(2)
+        await pass_time(2)
         assert backend.times("observe", "good")
         await found.stop(0)
 
@@ -272,15 +272,15 @@ def test_a_deleted_cache_is_forgotten_and_may_come_back() -> None:
     async def main() -> None:
         found = Reconciler(backend, backend.get, planner=planner(), clock=now)
         found.start([KEY])
-        await asyncio.sleep(1)
+        await pass_time(1)
         gone = backend.caches.pop(KEY)
         found.wake(KEY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert len(asyncio.all_tasks()) == 1
         assert len(backend.times("observe")) == 1
         backend.caches[KEY] = gone
         found.wake(KEY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert len(backend.times("observe")) == 2
         await found.stop()
 
@@ -299,11 +299,11 @@ def test_a_cache_that_cannot_be_read_waits_for_a_better_one() -> None:
 
         found = Reconciler(backend, get, planner=planner(), clock=now)
         found.start([KEY])
-        await asyncio.sleep(100)
+        await pass_time(100)
         assert not backend.done
         broken = False
         found.wake(KEY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert len(backend.times("observe")) == 1
         await found.stop()
 
@@ -315,11 +315,11 @@ def test_wakes_before_the_start_and_after_the_stop_do_nothing() -> None:
     async def main() -> None:
         found = Reconciler(backend, backend.get, planner=planner(), clock=now)
         found.wake(KEY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         found.start([])
         await found.stop()
         found.wake(KEY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert len(asyncio.all_tasks()) == 1
 
     backend = Backend()
@@ -332,7 +332,7 @@ def test_a_stop_lets_a_cycle_finish_if_it_has_the_time(grace_s: float, finished:
     async def main() -> None:
         found = Reconciler(backend, backend.get, planner=planner("a"), clock=now)
         found.start([KEY])
-        await asyncio.sleep(0.5)
+        await pass_time(0.5)
         began = now()
         await found.stop(grace_s)
         assert now() - began <= grace_s + 0.01

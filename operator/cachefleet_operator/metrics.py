@@ -6,7 +6,7 @@ fleet (each server tells of itself).
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution.reconciler import Result
 from cachefleet_operator.planning.actions import Action
+from cachefleet_operator.planning.moments import seconds
 
 PREFIX = "cachefleet_operator"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -61,31 +62,43 @@ class Fleet(Collector):
         leads: Callable[[], bool],
         waiting: Callable[[], int],
         synced: Callable[[], bool],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._caches, self._leads, self._waiting, self._synced = caches, leads, waiting, synced
+        self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
         statuses = [obj.get("status") or {} for obj in self._caches()]
         yield GaugeMetricFamily(f"{PREFIX}_caches", "Caches that are looked after.", len(statuses))
-        conditions = GaugeMetricFamily(
-            f"{PREFIX}_cache_conditions", "Caches by condition, status and reason.",
-            labels=["condition", "status", "reason"],
-        )  # fmt: skip
-        for labels, count in sorted(_conditions(statuses).items()):
-            conditions.add_metric(labels, count)
-        yield conditions
+        yield from self._conditions(statuses)
         refusals = sum(len(status.get("refusals") or ()) for status in statuses)
         yield GaugeMetricFamily(f"{PREFIX}_refusals", "Refused changes that stand.", refusals)
         yield GaugeMetricFamily(f"{PREFIX}_leader", "1 = this one acts; the others wait.", int(self._leads()))
         yield GaugeMetricFamily(f"{PREFIX}_synced", "1 = it knows all that there is.", int(self._synced()))
         yield GaugeMetricFamily(f"{PREFIX}_queue_depth", "Reconciles that wait or run.", self._waiting())
 
+    def _conditions(self, statuses: Iterable[Mapping[str, object]]) -> Iterator[Metric]:
+        labels, now = ["condition", "status", "reason"], self._clock()
+        counts = GaugeMetricFamily(
+            f"{PREFIX}_cache_conditions", "Caches by condition, status and reason.", labels=labels
+        )
+        ages = GaugeMetricFamily(
+            f"{PREFIX}_cache_condition_age_seconds", "How long the one of them that has the status longest has had it.",
+            labels=labels,
+        )  # fmt: skip
+        for values, since in sorted(_conditions(statuses).items()):
+            counts.add_metric(values, len(since))
+            ages.add_metric(values, max(0.0, now - min((at for at in since if at), default=now)))
+        return iter((counts, ages))
 
-def _conditions(statuses: Iterable[Mapping[str, object]]) -> Tally[tuple[str, str, str]]:
-    tally: Tally[tuple[str, str, str]] = Tally()
+
+def _conditions(statuses: Iterable[Mapping[str, object]]) -> dict[tuple[str, str, str], list[float]]:
+    """(type, status, reason) -> since when each Cache that says so has had the status."""
+    found: dict[tuple[str, str, str], list[float]] = {}
     for status in statuses:
-        found = status.get("conditions")
-        for condition in found if isinstance(found, list | tuple) else ():
+        conditions = status.get("conditions")
+        for condition in conditions if isinstance(conditions, list | tuple) else ():
             if condition.get("type") in CONDITIONS:
-                tally[condition["type"], condition.get("status", ""), condition.get("reason", "")] += 1
-    return tally
+                key = (condition["type"], condition.get("status", ""), condition.get("reason", ""))
+                found.setdefault(key, []).append(seconds(condition.get("lastTransitionTime", "")))
+    return found

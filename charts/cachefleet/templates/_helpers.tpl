@@ -21,11 +21,20 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{/* The labels and the user's, of which ours win: (list $ .Values.podLabels) */}}
+{{- define "cachefleet.labelsAnd" -}}
+{{ merge (include "cachefleet.labels" (first .) | fromYaml) (last .) | toYaml }}
+{{- end -}}
+
+{{- define "cachefleet.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
 {{- define "cachefleet.serviceAccount" -}}
 {{ .Values.serviceAccount.name | default (ternary (include "cachefleet.fullname" .) "default" .Values.serviceAccount.create) }}
 {{- end -}}
 
-{{/* The namespaces whose Caches it looks after; those that need a Role. */}}
+{{/* The namespaces whose Caches it looks after. */}}
 {{- define "cachefleet.namespaces" -}}
 {{ join "," (uniq .Values.namespaces) }}
 {{- end -}}

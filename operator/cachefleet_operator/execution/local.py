@@ -64,6 +64,8 @@ class LocalBackend:
         self._store.change(cache.metadata.namespace, KIND, cache.metadata.name, {"status": status.wire()})
 
     async def event(self, cache: Cache, action: act.Action) -> None:
+        if isinstance(action, act.Apply) and action.create:
+            return  # what a Cache consists of matters to nobody here; the log has it
         kind, word = (action.type, action.word) if isinstance(action, act.Notice) else ("Normal", type(action).__name__)
         self._kubelet.tell(*cache.key, kind, word, action.reason)
 

@@ -44,7 +44,7 @@ class Invalid(Exception):
 
     def __init__(self, what: str, faults: list[str]) -> None:
         super().__init__(f"{what} is invalid: " + "; ".join(faults))
-        self.faults = faults
+        self.what, self.faults = what, faults
 
 
 def admit(manifest: Fields, old: Cache | None) -> Cache:

@@ -87,12 +87,10 @@ class Kubelet:
     # -- the controller
 
     def _seen(self, where: Where, found: Object | None) -> None:
-        loop = asyncio.get_running_loop()
         kind, name = where.key
-        if kind == "StatefulSet" and found is not None:
-            loop.call_soon(self._sync, where.namespace, name)
-        elif kind == "Pod":
-            loop.call_soon(self._sync, where.namespace, name.rpartition("-")[0])
+        if (kind == "StatefulSet" and found is not None) or kind == "Pod":
+            statefulset = name if kind == "StatefulSet" else name.rpartition("-")[0]
+            asyncio.get_running_loop().call_soon(self._sync, where.namespace, statefulset)
         elif kind in ("ConfigMap", "Secret"):
             for pod in self._pods.values():
                 if pod.id.namespace == where.namespace:

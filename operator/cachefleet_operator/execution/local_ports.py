@@ -30,6 +30,10 @@ class Ports(NamedTuple):
 FIRST = Ports(names.PORT, names.METRICS_PORT)
 
 
+class PortTaken(BackendError):
+    """Somebody else has the port that the user chose."""
+
+
 class PortBook:
     """Who listens where. `first` are the ports that the first pod gets."""
 
@@ -56,6 +60,20 @@ class PortBook:
             self._known[namespace, cache, pod] = ports
             self._write(namespace, cache)
         return ports
+
+    def pin(self, namespace: str, cache: str, pod: str, redis: int | None, metrics: int | None) -> None:
+        """Gives a pod ports by the user's own choice, before it starts. Raises PortTaken."""
+        known = self._known.get((namespace, cache, pod))
+        old = known or self._first
+        for port, had in ((redis, old.redis), (metrics, old.metrics)):
+            keeper = next((k for k, ports in self._known.items() if ports != known and port in ports), None)
+            if keeper is not None:
+                raise PortTaken(f"port {port} is kept for {'/'.join(keeper[1:])}")
+            if port is not None and not (known and port == had) and not is_free(port):
+                raise PortTaken(f"port {port} is taken by another program")
+        if redis is not None or metrics is not None:
+            self._known[namespace, cache, pod] = Ports(redis or old.redis, metrics or old.metrics)
+            self._write(namespace, cache)
 
     def _choose(self, wanted: int, own: Ports | None) -> int:
         reserved = {port for ports in self._known.values() if ports != own for port in ports}

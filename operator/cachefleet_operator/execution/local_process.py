@@ -40,8 +40,8 @@ class Busy(Exception):
 class Lock:
     """An flock on a file that names its holder."""
 
-    def __init__(self, path: Path) -> None:
-        """Takes it or raises Busy."""
+    def __init__(self, path: Path, *, sign: bool = True) -> None:
+        """Takes it or raises Busy. Without `sign`, only to see whether it can be had."""
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,13 +49,14 @@ class Lock:
             pid = _pid_in(self.fd)
             os.close(self.fd)
             raise Busy(path, pid) from None
-        sign(self.fd)
+        if sign:
+            write_pid(self.fd)
 
     def release(self) -> None:
         os.close(self.fd)
 
 
-def sign(fd: int) -> None:
+def write_pid(fd: int) -> None:
     """Writes our pid into a lock file. A full disk costs the name, not the lock."""
     with contextlib.suppress(OSError):
         os.ftruncate(fd, 0)
@@ -124,7 +125,7 @@ async def start(
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it ended before the line above
             os._exit(1)
-        sign(lock.fd)
+        write_pid(lock.fd)
 
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

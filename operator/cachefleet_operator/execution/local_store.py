@@ -7,9 +7,10 @@ the next resourceVersion and calls the watchers, synchronously.
 
     <data>/<namespace>/<cache>/objects/<Kind>.<name>.json      0600: Secrets are among them
 
-Objects of a Cache are written through to its folder, so that `up` finds passwords, what was refused, and the spec that
-the next one is compared with. What only describes running processes (TRANSIENT) is not. Objects that no Cache owns
-(Secrets from the user's files) live in memory. A read object is never changed by anybody.
+Objects of a Cache are written through to its folder, so that the next `up` finds passwords, what was refused, and the
+spec that the new one is compared with. Pods are not, nor are StatefulSets: one that is made anew starts its pods when
+the rest is as wanted, not as it was last time. Objects that no Cache owns (Secrets from the user's files) live in
+memory. A read object is never changed by anybody.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from cachefleet_operator.api.v1alpha1 import KIND, Cache
 from cachefleet_operator.execution.backend import BackendError
 from cachefleet_operator.planning.moments import stamp
 
-TRANSIENT = ("Pod",)
+TRANSIENT = ("Pod", "StatefulSet")  # not on disk
 OBJECTS = "objects"  # the folder of a Cache that holds them
 
 Clock = Callable[[], float]
@@ -154,16 +155,11 @@ class Store:
             self._version = max(self._version, int(found["metadata"]["resourceVersion"]))
 
     def forget(self, namespace: str, cache: str) -> None:
-        """Drops a Cache and its objects from memory; its folder stays."""
-        for key in [*self.owned(namespace, cache), Key(KIND, cache)]:
+        """Drops a Cache and its objects from memory, but for the pods, which are the kubelet's; its folder stays."""
+        for key in [Key(KIND, cache), *self.owned(namespace, cache)]:
             where = Where(namespace, key)
-            if self._objects.pop(where, None) is not None:
+            if key.kind != "Pod" and self._objects.pop(where, None) is not None:
                 self._tell(where, None)
-
-    def caches_on_disk(self) -> Iterator[tuple[str, str]]:
-        """(namespace, name) of the Caches that the data folder has something of."""
-        for path in sorted(self.data.glob(f"*/*/{OBJECTS}/{KIND}.*.json")):
-            yield path.parts[-4], path.parts[-3]
 
     def _path(self, where: Where, found: Object) -> Path | None:
         cache = where.key.name if where.key.kind == KIND else owner(found)
@@ -180,6 +176,14 @@ class Store:
             replace_file(path, json.dumps(found, indent=1).encode())
         except OSError as error:
             raise BackendError(f"cannot write {path}: {error.strerror}") from error
+
+
+def caches_in(data: Path) -> Iterator[tuple[str, str]]:
+    """(namespace, name) of the Caches that a data folder holds; other folders in it are not ours."""
+    for path in sorted(data.glob(f"*/*/{OBJECTS}/{KIND}.*.json")):
+        namespace, name = path.parts[-4], path.parts[-3]
+        if path.name == f"{KIND}.{name}.json":
+            yield namespace, name
 
 
 def owner(found: Object) -> str:

@@ -11,7 +11,7 @@ import pytest
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.local_store import Store, Where
+from cachefleet_operator.execution.local_store import Store, Where, caches_in
 
 NS = "shop"
 
@@ -94,7 +94,7 @@ def test_another_store_finds_what_this_one_kept(store: Store, tmp_path: Path) ->
     kept = store.apply(NS, configmap(a="1"))
     store.apply(NS, {"kind": "Pod", "metadata": {"name": "orders-0", "labels": names.labels("orders")}})
     again = Store(tmp_path, lambda: 0.0)
-    assert list(again.caches_on_disk()) == [(NS, "orders")]
+    assert list(caches_in(tmp_path)) == [(NS, "orders")]
     again.load(NS, "orders")
     assert again.get(NS, "ConfigMap", "orders-config") == kept
     assert again.get(NS, "Pod", "orders-0") is None  # it described a process
@@ -115,6 +115,12 @@ def test_deleted_objects_leave_the_folder_and_forgotten_ones_stay(store: Store, 
     assert len(store.owned(NS, "orders")) == 1
     store.delete(NS, Key("ConfigMap", "orders-config"))
     assert [path.name for path in tmp_path.rglob("*.json")] == ["Cache.orders.json"]
+
+
+def test_folders_that_look_alike_are_not_caches(tmp_path: Path) -> None:
+    for other in ("project/.git/objects/pack", "a/b/objects/Cache.c.json"):
+        (tmp_path / other).mkdir(parents=True)
+    assert not list(caches_in(tmp_path))
 
 
 def test_only_the_owner_may_read_the_files(store: Store, tmp_path: Path) -> None:

@@ -149,10 +149,11 @@ class KubeBackend:
 
     async def _copy_secret(self, cache: Cache, action: act.CopySecret) -> None:
         value = await self._wish(cache, action.source)
-        before = passwords.value(await self._own(cache, action.object), action.field)
-        data = {action.field: value}
-        if before is not None and before != value:
-            data[names.PREVIOUS_KEY] = before
+        old = await self._own(cache, action.object)
+        before = passwords.value(old, action.field)
+        if before == value:  # It was copied, and we did not hear of it.
+            before = passwords.value(old, names.PREVIOUS_KEY)
+        data = {action.field: value} if before is None else {action.field: value, names.PREVIOUS_KEY: before}
         secret = passwords.with_data(action.object, data)
         self._store.put(await self._kube.apply(cache.metadata.namespace, secret))
 

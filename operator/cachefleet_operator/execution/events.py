@@ -93,8 +93,9 @@ class Events:
             self._dropped += 1
 
     def _fresh(self, what: tuple[str, str, str], now: float) -> bool:
-        if now - self._told.pop(what, -REPEAT_S) < REPEAT_S:
+        if now - self._told.get(what, -REPEAT_S) < REPEAT_S:
             return False
+        self._told.pop(what, None)  # It becomes the youngest.
         self._told[what] = now
         if len(self._told) > TOLD_MAX:
             del self._told[next(iter(self._told))]

@@ -13,10 +13,11 @@ no restart.
 from __future__ import annotations
 
 from base64 import b64decode
+from dataclasses import replace
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.planning.actions import Action, CopySecret, GenerateSecret, SetPassword
+from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, SetPassword
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.secrets import auth_secret, server_auth_secret
@@ -48,22 +49,18 @@ def missing(snapshot: Snapshot) -> str:
 
 
 def step(snapshot: Snapshot) -> Step:
-    name = snapshot.cache.metadata.name
+    cache, name = snapshot.cache, snapshot.cache.metadata.name
     wanted = source(snapshot)
     have = snapshot.get("Secret", names.secret_server_auth(name))
     if trouble := missing(snapshot):
         return Step(waiting=trouble)
+    copy = CopySecret("the servers start with this password", server_auth_secret(cache), names.PASSWORD_KEY, wanted)
     if wanted is not None and _value(snapshot, *wanted) is None:
-        return Step(
-            (
-                GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(snapshot.cache), wanted[1]),
-                *_copy(snapshot, wanted, f"the servers start with the password of Secret {wanted[0]}"),
-            ),
-            "Creating",
-        )
+        make = GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(cache), wanted[1])
+        return Step((make, copy) if have is None else (make,), "Creating")
     wish = _value(snapshot, *wanted) if wanted is not None else b""
     if have is None:
-        return Step(tuple(_copy(snapshot, wanted, "the servers start with this password")), "Creating")
+        return Step((copy,), "Creating")
     changes = tuple(
         SetPassword(f"changed the password of {pod}", pod, wanted)
         for pod, server in sorted(snapshot.servers.items())
@@ -72,12 +69,8 @@ def step(snapshot: Snapshot) -> Step:
     if changes:
         return Step(changes, "Updating")
     if _value(snapshot, names.secret_server_auth(name), names.PASSWORD_KEY) != wish:
-        return Step(tuple(_copy(snapshot, wanted, "the servers have a new password")), "Updating")
+        return Step((replace(copy, reason="the servers have a new password"),), "Updating")
     return NOTHING
-
-
-def _copy(snapshot: Snapshot, wanted: tuple[str, str] | None, reason: str) -> list[Action]:
-    return [CopySecret(reason, server_auth_secret(snapshot.cache), names.PASSWORD_KEY, wanted)]
 
 
 def _value(snapshot: Snapshot, secret: str, key: str) -> bytes | None:

@@ -2,19 +2,24 @@
 
 Every live parameter that is not another field's has a wanted value: the spec's, or the default. So a line taken out of
 the spec takes effect, and what somebody set by hand is set back. A refused parameter is left out of the wish (and of
-the ConfigMap, which would stop the next start) while its refusal stands.
+the ConfigMap, which would stop the next start) while its refusal stands. A larger maxmemory waits for the container
+that has the memory for it; a smaller one is set before the container shrinks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cachefleet_operator.api.derived import maxmemory_bytes
 from cachefleet_operator.api.parameters import PARAMETERS, canonical, is_live, resolve
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning.actions import ConfigSet
+from cachefleet_operator.planning.pods import memory_limit
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.configmap import parameters
+
+MAXMEMORY_BYTES_MAX = 1 << 63
 
 
 def without_refused(cache: Cache, refusals: Iterable[Refusal]) -> Cache:
@@ -54,10 +59,21 @@ def step(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal]) -> Step:
         if server.error or server.loading:
             continue
         wanted = {name: value for name, value in differences(cache, server).items() if (pod, name) not in refused}
+        if int(wanted.get("maxmemory", 0)) > _room(snapshot, cache, pod):
+            del wanted["maxmemory"]
         if wanted:
             words = ", ".join(f"{name} {value or repr('')}" for name, value in sorted(wanted.items()))
             actions.append(ConfigSet(f"set {words} in {pod}", pod, wanted))
     return Step(tuple(actions), "Updating") if actions else NOTHING
+
+
+def _room(snapshot: Snapshot, cache: Cache, pod: str) -> int:
+    """The maxmemory that the limit of the pod's container, as it runs, allows."""
+    limit = memory_limit(snapshot.get("Pod", pod) or {})
+    if not limit:
+        return MAXMEMORY_BYTES_MAX
+    memory = cache.spec.memory.model_copy(update={"limit": limit})
+    return maxmemory_bytes(cache.spec.model_copy(update={"memory": memory}))
 
 
 def restart_needed(snapshot: Snapshot, cache: Cache) -> tuple[str, ...]:

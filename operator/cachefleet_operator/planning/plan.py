@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cachefleet_operator.api import conditions, names
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
 from cachefleet_operator.api.validation import problems
 from cachefleet_operator.planning import auth, config, objects, rollout, storage
-from cachefleet_operator.planning.actions import Action, LabelPod, Notice
+from cachefleet_operator.planning.actions import Action, Delete, LabelPod, Notice
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.refusals import OBJECT, RETRY_S, STORAGE, standing
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -83,11 +83,14 @@ def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
     waiting = auth.missing(snapshot)
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting),)  # Pods that cannot mount their Secret would only hang.
+    growth = storage.step(snapshot, aims.refusals)
+    replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
+    kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
     steps = (
         auth.step(snapshot),
         config.step(snapshot, aims.cache, aims.refusals),
-        storage.step(snapshot, aims.refusals),
-        objects.step(snapshot, aims.objects, aims.refusals),
+        growth,
+        objects.step(snapshot, kept, aims.refusals),
         _roles(snapshot),
     )
     if any(step.actions for step in steps):

@@ -39,6 +39,14 @@ def restarts(pod: Object) -> int:
     return int(_container(pod).get("restartCount", 0))
 
 
+def memory_limit(pod: Object) -> str:
+    """Memory limit of the server's container, a quantity; empty = none is known."""
+    for container in pod.get("spec", {}).get("containers", ()):
+        if container["name"] == names.CONTAINER:
+            return str(container.get("resources", {}).get("limits", {}).get("memory", ""))
+    return ""
+
+
 def trouble(pod: Object, now: float) -> str:
     """What is wrong with it; empty = nothing that we can see."""
     status = pod.get("status", {})

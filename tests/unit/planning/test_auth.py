@@ -20,7 +20,7 @@ def test_a_new_cache_gets_a_password_and_the_servers_start_with_it() -> None:
     assert [type(a) for a in step.actions] == [GenerateSecret, CopySecret]
     assert [a.reason for a in step.actions] == [
         "made a password in Secret orders-auth",
-        "the servers start with the password of Secret orders-auth",
+        "the servers start with this password",
     ]
     assert step.progress == "Creating"
 

@@ -152,6 +152,32 @@ def test_rotation_of_a_password() -> None:
     assert told(world) == ["changed the password of orders-0", "the servers have a new password"]
 
 
+def test_a_larger_maxmemory_waits_for_the_larger_container() -> None:
+    world = settled()
+    world.edit(cache(memory={"limit": "2Gi"}))
+    world.settle()
+    assert [r.split(":")[0] for r in told(world)] == [
+        "changed ConfigMap/orders-config", "changed StatefulSet/orders", "restarting orders-0", "orders-0 is primary",
+    ]  # fmt: skip
+    assert int(world.servers["orders-0"]["parameters"]["maxmemory"]) > 1 << 30
+    world.history.clear()
+    world.edit(cache(memory={"limit": "128Mi"}))
+    world.settle()
+    assert told(world)[0] == "set maxmemory 71303168 in orders-0"
+
+
+def test_auth_turned_on_while_it_runs() -> None:
+    world = settled(auth={"mode": "none"})
+    world.edit(cache())
+    world.settle()
+    assert told(world) == [
+        "made a password in Secret orders-auth",
+        "changed the password of orders-0",
+        "the servers have a new password",
+    ]
+    assert world.servers["orders-0"]["password"] == b"generated"
+
+
 def test_a_refused_parameter_is_not_asked_for_again_until_later() -> None:
     world = settled()
 
@@ -212,6 +238,16 @@ def test_growth_keeps_the_pod() -> None:
         "growing volume data-orders-0 from 1Gi to 5Gi",
         "replacing the StatefulSet",
     ]
+
+
+def test_a_growth_and_another_change_at_once() -> None:
+    """The StatefulSet is not written in the cycle that replaces it."""
+    world = settled()
+    world.edit(cache(persistence={"storage": {"size": "5Gi"}}))
+    world.cycle()
+    world.edit(cache(persistence={"storage": {"size": "5Gi"}}, image="other.test/server:2"))
+    world.settle()
+    assert len(restarts(world)) == 1
 
 
 @pytest.mark.parametrize("spec", [{"replicas": 1}, {"config": {"port": "1"}}, {"config": {"no-such": "1"}}])

@@ -50,6 +50,9 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
         except Failure as failure:
             sys.stderr.write(f"{view.plain(failure)}\n")
             code = failure.code
+        except OSError as error:
+            sys.stderr.write(f"{view.plain(error.filename or '')}: {error.strerror}\n")
+            code = Exit.FAILED
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         except BrokenPipeError:  # `| head` has seen enough

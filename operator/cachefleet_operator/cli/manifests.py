@@ -98,7 +98,13 @@ def _decode(name: str, content: bytes) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice; YAML itself lets the last one win."""
+    """Refuses a key that a mapping has twice (YAML itself lets the last one win), and leaves dates the strings that
+    they are in JSON."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -132,7 +138,7 @@ def _documents(name: str, text: str) -> Iterator[Document]:
         raise Failure(Exit.MANIFEST, f"{name}:{line}: a character that YAML does not allow") from None
     except RecursionError:
         raise Failure(Exit.MANIFEST, f"{name}: is nested too deeply") from None
-    except ValueError as error:  # a date of no calendar, an integer of no end
+    except ValueError as error:  # an integer of no end, a number that is none
         raise Failure(Exit.MANIFEST, f"{name}: {error}") from None
 
 
@@ -148,6 +154,10 @@ def _bounded(place: str, body: Any) -> None:
             stack += [(inner, depth + 1) for inner in value.values()]
         elif isinstance(value, list):
             stack += [(inner, depth + 1) for inner in value]
+        elif not isinstance(value, str | int | float | None):
+            raise Failure(Exit.MANIFEST, f"{place}: a {type(value).__name__} is nothing that JSON has")
+        elif isinstance(value, str) and not value.isascii() and value != value.encode("utf-8", "replace").decode():
+            raise Failure(Exit.MANIFEST, f"{place}: a string is not Unicode")
 
 
 def _unpacked(place: str, body: Any) -> Iterator[Document]:

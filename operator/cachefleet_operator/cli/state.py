@@ -89,7 +89,12 @@ class Folder:
         pid = self.running()
         if not pid:
             return False
-        os.kill(pid, signal.SIGTERM)
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass  # it has just ended by itself
+        except PermissionError:
+            raise Failure(Exit.FAILED, f"process {pid} runs {self.path} and belongs to another user") from None
         while self.running() == pid:
             time.sleep(POLL_S)
         return True

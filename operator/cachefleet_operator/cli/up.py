@@ -82,8 +82,9 @@ def detached(options: Options, standard_input: str) -> Mapping[str, Any]:
         )  # fmt: skip
         before = log.tell()
     assert child.stdin is not None
-    child.stdin.write(standard_input.encode())
-    child.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it has ended already, and said why
+        child.stdin.write(standard_input.encode())
+        child.stdin.close()
     end = time.monotonic() + DETACH_S
     report: Mapping[str, Any] = {"caches": []}
     while not _all_ready(report):

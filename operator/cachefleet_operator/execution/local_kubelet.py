@@ -269,7 +269,8 @@ class _Pod:
         past = 0 if now - born >= STABLE_S else self._failures
         self._failures = past + 1
         pause_s = PAUSES_S[min(past, len(PAUSES_S) - 1)]
-        self._warn(f"{self.id.name} ended with code {code}: {last['message']}; starting it again in {pause_s:g} s")
+        again = f"in {pause_s:g} s" if pause_s else "at once"
+        self._warn(f"the server of {self.id.name} ended with code {code} and starts again {again}")
         why = f"back-off {pause_s:g}s restarting failed container={names.CONTAINER} pod={self.id.name}"
         self._now(started_at=0, pid=0, unready="the server has ended", last=last, restarts=self._life.restarts + 1,
                   waiting=("CrashLoopBackOff", why))  # fmt: skip

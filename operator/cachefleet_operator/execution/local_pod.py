@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
@@ -182,9 +183,11 @@ class Life:
 
 
 def terminated(code: int, started_at: float, now: float, words: str) -> dict[str, Any]:
-    """state.terminated of a process that ended; `words` its last line of log, as FallbackToLogsOnError would have."""
+    """state.terminated of a process that ended. `words` is its last line of log, as with FallbackToLogsOnError; who was
+    killed had no last words."""
+    message = "" if code == 0 else "killed" if code == 128 + signal.SIGKILL else words
     return {
-        "exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": words if code else "",
+        "exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message,
         "startedAt": stamp(started_at), "finishedAt": stamp(now), **({"signal": code - 128} if code > 128 else {}),
     }  # fmt: skip
 

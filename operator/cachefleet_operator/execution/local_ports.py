@@ -62,18 +62,19 @@ class PortBook:
         return ports
 
     def pin(self, namespace: str, cache: str, pod: str, redis: int | None, metrics: int | None) -> None:
-        """Gives a pod ports by the user's own choice, before it starts. Raises PortTaken."""
+        """Gives a pod ports by the user's own choice (None: any), before it starts. Raises PortTaken."""
+        if redis is None and metrics is None:
+            return
         known = self._known.get((namespace, cache, pod))
-        old = known or self._first
-        for port, had in ((redis, old.redis), (metrics, old.metrics)):
-            keeper = next((k for k, ports in self._known.items() if ports != known and port in ports), None)
+        for port in (redis, metrics):
+            keeper = next((key for key, ports in self._known.items() if ports != known and port in ports), None)
             if keeper is not None:
-                raise PortTaken(f"port {port} is kept for {'/'.join(keeper[1:])}")
-            if port is not None and not (known and port == had) and not is_free(port):
+                raise PortTaken(f"port {port} is kept for {'/'.join(keeper[:2])}")
+            if port is not None and port not in (known or ()) and not is_free(port):
                 raise PortTaken(f"port {port} is taken by another program")
-        if redis is not None or metrics is not None:
-            self._known[namespace, cache, pod] = Ports(redis or old.redis, metrics or old.metrics)
-            self._write(namespace, cache)
+        others = known or Ports(*(self._choose(port, None) for port in self._first))
+        self._known[namespace, cache, pod] = Ports(redis or others.redis, metrics or others.metrics)
+        self._write(namespace, cache)
 
     def _choose(self, wanted: int, own: Ports | None) -> int:
         reserved = {port for ports in self._known.values() if ports != own for port in ports}

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -57,10 +58,10 @@ class Lock:
 
 
 def write_pid(fd: int) -> None:
-    """Writes our pid into a lock file. A full disk costs the name, not the lock."""
+    """Writes our pid into a lock file, over the one that was there: that works on a full disk, too. Where it does not,
+    we hold the lock all the same."""
     with contextlib.suppress(OSError):
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        os.pwrite(fd, b"%-10d\n" % os.getpid(), 0)
 
 
 def _pid_in(fd: int) -> int:
@@ -167,11 +168,15 @@ def rotate(log: Path) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last words of a program, for what becomes of its pod's status."""
+    """The last words of a program, for its pod's status; of a line of JSON, its message."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
             lines = file.read().decode("utf-8", "replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, KeyError, TypeError):
+        return line

@@ -85,9 +85,10 @@ class Store:
         """Creates or replaces an object, but for what the server owns."""
         old = self._objects.get(Where(namespace, key_of(wanted)))
         new = {name: part for name, part in wanted.items() if name not in ("status", "stringData")}
-        if wanted["kind"] == "Secret" and "stringData" in wanted:
-            encoded = {key: b64encode(str(text).encode()).decode() for key, text in wanted["stringData"].items()}
-            new["data"] = {**wanted.get("data", {}), **encoded}
+        if wanted["kind"] == "Secret":
+            plain = wanted.get("stringData") or {}
+            encoded = {key: b64encode(text.encode()).decode() for key, text in plain.items()}
+            new["data"] = {**(wanted.get("data") or {}), **encoded}
         if old is not None and "status" in old:
             new["status"] = old["status"]
         return self._put(namespace, old, new)

@@ -72,7 +72,10 @@ FAULTS: list[tuple[str, str]] = [
     ("a: !!python/object:os.system {}", "standard input:1:4: could not determine a constructor"),
     ("a: *b", "standard input:1:4: found undefined alias 'b'"),
     ("\na: \0", "standard input:2: a character that YAML does not allow"),
-    ("a: 2026-02-31", "standard input: day is out of range for month"),
+    ("a: !!int x", "standard input: invalid literal for int()"),
+    ("a: !!timestamp 2026-01-31", "standard input:1: a date is nothing that JSON has"),
+    ("a: !!binary aa==", "standard input:1: a bytes is nothing that JSON has"),
+    ('a: "\\ud800"', "standard input:1: a string is not Unicode"),
     (BOMB, "standard input:1: unfolds into too much"),
     ("a: &a [*a]", "standard input:1: unfolds into too much"),
     ("[" * 5000, "standard input: is nested too deeply"),
@@ -105,6 +108,11 @@ def test_files_that_are_no_manifests(tmp_path: Path, content: bytes, words: str)
     (tmp_path / "x.yaml").write_bytes(content)
     with pytest.raises(Failure, match=words):
         load([str(tmp_path / "x.yaml")])
+
+
+def test_a_date_is_the_string_that_it_is_in_json() -> None:
+    text = f"date: 2026-01-31\nkind: Cache\napiVersion: {CACHE['apiVersion']}\n"
+    assert load(["-"], text).caches[0].body["date"] == "2026-01-31"
 
 
 def test_a_key_may_come_from_an_anchor_and_be_overridden() -> None:

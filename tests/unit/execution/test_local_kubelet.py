@@ -357,3 +357,5 @@ def test_last_words(tmp_path: Path) -> None:
     assert last_line(log) == ""
     log.write_bytes(b"x" * 10000 + b"\nfirst\nlast \xff\n\n  \n")
     assert last_line(log) == "last \ufffd"
+    log.write_text('{"level": "warning", "message": "no such parameter"}\n')
+    assert last_line(log) == "no such parameter"

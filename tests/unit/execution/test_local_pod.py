@@ -160,12 +160,12 @@ def test_a_server_that_starts_and_one_that_serves() -> None:
 
 
 def test_a_server_that_was_killed_and_waits() -> None:
-    last = local_pod.terminated(137, NOW - 5, NOW, "last words")
+    last = local_pod.terminated(137, NOW - 5, NOW, "not its last words")
     found = reported(Life(last=last, restarts=2, waiting=("CrashLoopBackOff", "back-off 1s")))
     assert found["status"]["phase"] == "Running"
     assert not is_ready(found)
     assert restarts(found) == 2
-    assert trouble(found, NOW) == "crashes at each start: exited with code 137: last words"
+    assert trouble(found, NOW) == "crashes at each start: exited with code 137: killed"
     assert found["status"]["containerStatuses"][0]["lastState"]["terminated"]["signal"] == 9
 
 

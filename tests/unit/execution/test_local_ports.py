@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.local_ports import HOST, PortBook, Ports, is_free
+from cachefleet_operator.execution.local_ports import HOST, PortBook, Ports, PortTaken, is_free
 from fleettest.instance import free_port
 
 
@@ -64,6 +64,29 @@ def test_a_damaged_note_is_as_none(tmp_path: Path, first: Ports, content: str) -
     (tmp_path / "default" / "a").mkdir(parents=True)
     (tmp_path / "default" / "a" / "ports.json").write_text(content)
     assert book(tmp_path, first).assign("default", "a", "a-0", said) == first
+
+
+def test_the_user_may_choose(tmp_path: Path, first: Ports) -> None:
+    ports = book(tmp_path, first)
+    other = ports.assign("default", "b", "b-0", said)
+    chosen = Ports(free_port(), free_port())
+    ports.pin("default", "a", "a-0", chosen.redis, None)
+    own = ports.of("default", "a", "a-0")
+    assert own is not None
+    assert own.redis == chosen.redis
+    assert own.metrics not in other  # what was not chosen is free
+    ports.pin("default", "a", "a-0", *chosen)
+    assert book(tmp_path, first).assign("default", "a", "a-0", said) == chosen
+    with pytest.raises(PortTaken, match=f"port {other.redis} is kept for default/b"):
+        ports.pin("default", "a", "a-0", other.redis, None)
+    with socket.create_server((HOST, 0)) as listener:
+        taken = listener.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"port {taken} is taken by another program"):
+            ports.pin("default", "a", "a-0", None, taken)
+    with socket.create_server((HOST, chosen.redis)):
+        ports.pin("default", "a", "a-0", *chosen)  # its own from last time: an orphan may still be ending there
+    ports.pin("default", "a", "a-0", None, None)
+    assert ports.of("default", "a", "a-0") == chosen
 
 
 def test_no_port_at_all(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ def test_string_data_of_a_secret_becomes_data(store: Store) -> None:
     made = store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"password": "p"}})
     assert made["data"] == {"password": "cA=="}
     assert "stringData" not in made
+    for empty in ({}, {"data": None}, {"stringData": None, "data": []}):
+        assert store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, **empty})["data"] == {}
 
 
 def test_another_store_finds_what_this_one_kept(store: Store, tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def same_pairs_in_any_order(ours: bytes, theirs: bytes) -> bool:
     return ours[:1] == theirs[:1] != b"-" and pairs(ours) == pairs(theirs)
 
 
+def same_help(ours: bytes, theirs: bytes) -> bool:
+    """The same heading, and at the end the same lines about HELP itself; what is between is prose."""
+    a, b = parse(ours)[0], parse(theirs)[0]
+    return isinstance(a, list) and isinstance(b, list) and a[:1] + a[-2:] == b[:1] + b[-2:] and len(a) > 3
+
+
 def _flat(value: Any) -> list[str]:
     return [x for item in value for x in _flat(item)] if isinstance(value, list) else [repr(value)]
 
@@ -80,6 +86,9 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(r"COMMAND$", "which commands there are; COMMAND INFO is compared one by one", same_kind),
     Explained(r"INFO\b", "versions, ids, counters", same_kind),
     Explained(r"MEMORY (USAGE|STATS)\b", "the memory layout is our own", same_kind),
+    Explained(r"(CLIENT|COMMANDLOG|LATENCY|MEMORY|SLOWLOG) HELP$", "the prose of help is our own", same_help),
+    Explained(r"(LATENCY|MEMORY) DOCTOR$", "the prose of advice is our own", same_kind),
+    Explained(r"MEMORY MALLOC-STATS$", "what the allocator says", same_kind),
     Explained(r"LASTSAVE\b", "clocks", same_but_numbers),
     Explained(r"CLIENT (ID|INFO|LIST)\b", "connection ids, ports, ages and buffer sizes", same_kind),
 )

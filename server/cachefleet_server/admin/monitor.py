@@ -14,7 +14,7 @@ from cachefleet_server.admin.redaction import redact
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError
-from cachefleet_server.replies import OK, Reply, Simple
+from cachefleet_server.replies import NO_REPLY, OK, Reply, Simple
 
 MONITOR_BIT = 1 << 11
 ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"}
@@ -41,6 +41,8 @@ class Monitor:
     def monitor(self, client: Client, argv: list[bytes]) -> Reply:
         if client.in_multi:
             raise CommandError("ERR MONITOR isn't allowed in a transaction")
+        if client.flags & MONITOR_BIT:
+            return NO_REPLY  # as in Valkey
         self.engine.set_monitor(client.id)
         return OK
 

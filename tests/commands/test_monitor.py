@@ -39,7 +39,8 @@ def monitors(pair: Pair) -> Iterator[tuple[Connection, Connection]]:
 
 
 SCRIPT: list[tuple[Arg, ...]] = [
-    ("SET", "a", "b"), ("sEt", b"\x00\x07\x08\t\n\r\"\\'\xff\x7f", b"\xc3\xa9"), ("GET",), ("NOSUCH", "x"), ("SET", "", ""),
+    ("SET", "a", "b"), ("sEt", b"\x00\x07\x08\t\n\r\"\\'\xff\x7f", b"\xc3\xa9"), ("GET",), ("NOSUCH", "x"),
+    ("SET", "", ""),
     ("AUTH", "secret"), ("AUTH", "user", "secret"), ("HELLO", "2", "AUTH", "default", "secret", "SETNAME", "x"),
     ("CONFIG", "SET", "requirepass", ""), ("CONFIG", "GET", "maxmemory"), ("ACL", "WHOAMI"), ("ACL", "LIST"),
     ("CLIENT", "ID"), ("CLIENT", "LIST"), ("INFO", "nosuch"), ("COMMAND", "COUNT"), ("DEBUG", "SLEEP", "0"),

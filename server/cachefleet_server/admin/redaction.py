@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 REDACTED = b"(redacted)"
+HELLO_OPTIONS = {b"auth": 3, b"setname": 2}  # words of each
 
 
 def redact(argv: list[bytes], secret_parameters: Collection[str]) -> list[bytes]:
@@ -22,10 +23,11 @@ def _secrets(argv: list[bytes], secret_parameters: Collection[str]) -> Iterator[
         case b"auth":
             yield from range(1, len(argv))
         case b"hello":
-            for i in range(2, len(argv)):
+            i = 2
+            while i < len(argv):
                 if argv[i].lower() == b"auth":
                     yield from (i + 1, i + 2)
-                    return
+                i += HELLO_OPTIONS.get(argv[i].lower(), 1)
         case b"config" if len(argv) > 2 and argv[1].lower() == b"set":
             for i in range(2, len(argv) - 1, 2):
                 if argv[i].decode("latin-1").lower() in secret_parameters:

@@ -70,9 +70,10 @@ class MetricsServer:
         try:
             if self.connections <= CONNECTIONS_MAX:
                 async with asyncio.timeout(REQUEST_SECONDS_MAX):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(await self._respond(head))
-                    await writer.drain()
+                    response = await self._respond(await reader.readuntil(b"\r\n\r\n"))
+                    if not writer.is_closing():  # else the client is gone, and uvloop would raise
+                        writer.write(response)
+                        await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
             pass  # a client that does not finish its request, or goes away, gets nothing
         finally:

@@ -352,8 +352,8 @@ cdef int evict_perform(engine_t* e) noexcept nogil:
 
 
 cdef void evict_continue(engine_t* e) noexcept nogil:
-    """Also what makes a lowered maxmemory act at once, without waiting for a command."""
-    if e.params.maxmemory <= 0:
+    """Also what makes a changed maxmemory act at once, without waiting for a command."""
+    if e.params.maxmemory <= 0 and e.eviction.exceeded_since_us == 0:
         return
     if not e.eviction.spent:
         evict_perform(e)

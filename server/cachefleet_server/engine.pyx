@@ -39,7 +39,7 @@ from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_len, ht_memory
+from cachefleet_server.ds.hashtable cimport ht_len, ht_memory, ht_rehashing_memory
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
 from cachefleet_server.keyspace.db cimport db_find, db_flush, dbs_free, dbs_new, entry_usage
@@ -220,16 +220,17 @@ cdef class Engine:
         cdef engine_t* e = self.ptr
         cdef int i
         values = self.counters()
-        keys = expires = overhead = 0
+        keys = expires = overhead = rehashing = 0
         for i in range(e.db_count):
             keys += ht_len(e.dbs[i].keys)
             expires += ht_len(e.dbs[i].expires)
             overhead += ht_memory(e.dbs[i].keys) + ht_memory(e.dbs[i].expires)
+            rehashing += ht_rehashing_memory(e.dbs[i].keys) + ht_rehashing_memory(e.dbs[i].expires)
         values.update(
             used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
-            keyspace_overhead=overhead, clients=e.client_count, blocked_clients=e.blocked_count,
-            monitors=e.monitor_count, watching_clients=e.watching_count,
-            watched_keys=e.watched_keys, clients_normal=e.client_class_count[0],
+            keyspace_overhead=overhead, rehashing_bytes=rehashing,
+            clients=e.client_count, blocked_clients=e.blocked_count, monitors=e.monitor_count,
+            watching_clients=e.watching_count, watched_keys=e.watched_keys, clients_normal=e.client_class_count[0],
             clients_replica=e.client_class_count[1], clients_pubsub=e.client_class_count[2],
             lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.len, now_ms=e.now_ms, lru_clock=e.lru_clock,
             loading=e.persist.loading, dirty=e.persist.dirty, load_total_bytes=e.persist.load_total_bytes,

@@ -266,6 +266,17 @@ def test_memory_follows_the_data(settled: Connection) -> None:
     assert overhead + dataset == int(after["used_memory"])
 
 
+def test_a_growing_table_shows_what_it_leaves(settled: Connection) -> None:
+    """While keys are added, the table doubles now and then; between two such moments nothing is left behind."""
+    seen: set[bool] = set()
+    for start in range(0, 100_000, 50):
+        settled.pipeline([("SET", f"k{i}", "v") for i in range(start, start + 50)])
+        seen.add(fields(settled.call("INFO", "memory"))["mem_overhead_db_hashtable_rehashing"] != "0")
+        if seen == {True, False}:
+            break
+    assert seen == {True, False}
+
+
 def test_active_time_and_cpu_grow(client: Connection) -> None:
     def used() -> tuple[float, float]:
         shown = fields(client.call("INFO", "cpu"))

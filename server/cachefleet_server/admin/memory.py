@@ -108,7 +108,7 @@ class Memory:
             "functions.caches": 0,
             **databases,
             "overhead.db.hashtable.lut": s["keyspace_overhead"],
-            "overhead.db.hashtable.rehashing": s.get("rehashing_bytes", 0),
+            "overhead.db.hashtable.rehashing": s["rehashing_bytes"],
             "overhead.total": overhead,
             "db.dict.rehashing.count": 0,
             "keys.count": s["keys"],

@@ -237,7 +237,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("Memory", "mem_cluster_slot_export", _const(0)),
     Metric("Memory", "mem_aof_buffer", "journal_bytes", "redis_mem_aof_buffer_bytes"),
     Metric("Memory", "mem_allocator", "mem_allocator"),
-    Metric("Memory", "mem_overhead_db_hashtable_rehashing", _get("rehashing_bytes", 0)),
+    Metric("Memory", "mem_overhead_db_hashtable_rehashing", "rehashing_bytes"),
     Metric("Memory", "active_defrag_running", _const(0), "redis_active_defrag_running"),
     Metric("Memory", "lazyfree_pending_objects", "lazyfree_pending", "redis_lazyfree_pending_objects"),
     Metric("Memory", "lazyfreed_objects", "lazyfreed_objects", "redis_lazyfreed_objects_total", C),

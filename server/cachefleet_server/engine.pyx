@@ -236,7 +236,8 @@ cdef class Engine:
             loading=e.persist.loading, dirty=e.persist.dirty, load_total_bytes=e.persist.load_total_bytes,
             load_done_bytes=e.persist.load_done_bytes, load_keys=e.persist.load_keys,
             load_keys_expired=e.persist.load_keys_expired, aof_write_failed=e.persist.aof_write_failed,
-            bgsave_failed=e.persist.bgsave_failed, save_points=e.persist.save_points,
+            bgsave_failed=e.persist.bgsave_failed,
+            save_points=e.persist.save_points,
             paused_until_ms=e.paused_until_ms, paused_all=e.paused_all, eviction_exceeded_now_us=evict_exceeded_us(e),
             largest_input=max(e.stats.largest_input, e.earlier_largest_input),
             largest_output=max(e.stats.largest_output, e.earlier_largest_output))
@@ -434,14 +435,16 @@ cdef class Engine:
         unblock_client(c, True)
         return True
 
-    def push(self, uint64_t id, value):
-        cdef client_t* c = _find(self.ptr, id)
-        if c == NULL or c.flags & CLIENT_CLOSE_ASAP:
-            return False
-        if reply_begin(c):
-            encode_reply(&c.out, c.resp, value)
-            engine_wake(self.ptr)
-        return True
+    def feed_monitors(self, value):
+        cdef client_t* c = self.ptr.clients
+        cdef size_t left = self.ptr.monitor_count
+        while c != NULL and left:
+            if c.flags & CLIENT_MONITOR:
+                left -= 1
+                if not c.flags & CLIENT_CLOSE_ASAP and reply_begin(c):
+                    encode_reply(&c.out, c.resp, value)
+            c = c.next
+        engine_wake(self.ptr)
 
     def set_monitor(self, uint64_t id):
         """MONITOR: the client gets a line for each command that any client runs from now on."""
@@ -449,12 +452,6 @@ cdef class Engine:
         if c != NULL and not c.flags & CLIENT_MONITOR:
             c.flags |= CLIENT_MONITOR
             self.ptr.monitor_count += 1
-
-    def stop_monitor(self, uint64_t id):
-        cdef client_t* c = _find(self.ptr, id)
-        if c != NULL and c.flags & CLIENT_MONITOR:
-            c.flags &= ~<uint64_t>CLIENT_MONITOR
-            self.ptr.monitor_count -= 1
 
     # -- running
 

@@ -165,6 +165,8 @@ class Server:
             return "loading the dataset"
         if stats["aof_write_failed"]:
             return "the append-only file cannot be written"
+        if stats["bgsave_failed"] and stats["save_points"] and self.config.flag("stop-writes-on-bgsave-error"):
+            return "the last snapshot failed"
         return ""
 
     def _save(self) -> None:

@@ -252,6 +252,24 @@ def test_not_ready_while_the_disk_fails(tmp_path: Path) -> None:
         assert server.value("cachefleet_disk_write_failed") == 0
 
 
+def test_not_ready_while_snapshots_fail(tmp_path: Path) -> None:
+    """With save points a failed snapshot refuses writes, unless the parameter says that this does not matter."""
+    faults = Faults(tmp_path / "data", tmp_path)
+    with Scraped(directory=tmp_path / "data", env=faults.env) as server, server.connect() as c:
+        assert c.call("CONFIG", "SET", "save", "100000 1") == "OK"
+        c.call("SET", "a", "1")
+        faults.set("fail write 1- ENOSPC @*.rdb")
+        c.call("BGSAVE")
+        assert_eventually(lambda: server.get("/readyz")[::2] == (503, b"the last snapshot failed\n"))
+        assert server.value("cachefleet_disk_write_failed") == 1
+        with server.configured(stop_writes_on_bgsave_error="no"):
+            assert server.get("/readyz")[0] == 200
+        assert server.get("/readyz")[0] == 503
+        faults.clear()
+        c.call("BGSAVE")
+        assert_eventually(lambda: server.get("/readyz")[0] == 200)
+
+
 def test_ages_and_times_of_the_disk(tmp_path: Path) -> None:
     options = {"appendonly": "yes", "appendfsync": "always"}
     with Scraped(directory=tmp_path, options=options) as server:

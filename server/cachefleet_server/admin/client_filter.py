@@ -166,7 +166,7 @@ def parse(words: Sequence[bytes], databases: int) -> Filter:
 
 def _ids(words: Sequence[bytes], at: int) -> tuple[frozenset[int], int]:
     """One or more ids; the list ends where a word is no number."""
-    ids = set()
+    ids = []
     for word in words[at:]:
         try:
             number = integer(word)
@@ -174,7 +174,7 @@ def _ids(words: Sequence[bytes], at: int) -> tuple[frozenset[int], int]:
             break
         if number < 1:
             raise CommandError("ERR client-id should be greater than 0")
-        ids.add(number)
+        ids.append(number)
     if not ids:
         raise CommandError(SYNTAX)
     return frozenset(ids), at + len(ids)

@@ -49,6 +49,4 @@ class Monitor:
     def _feed(self, client: Client, argv: list[bytes]) -> None:
         words = " ".join(map(quote, redact(argv, ())))
         line = f"{time.time():.6f} [{client.db} {client.peer()}] {words}"
-        for watcher in self.engine.clients():
-            if watcher.flags & MONITOR_BIT:
-                self.engine.push(watcher.id, Simple(line))
+        self.engine.feed_monitors(Simple(line))

@@ -169,7 +169,6 @@ cdef struct client_t:
     arg_t* argv
     const char* raw  # canonical RESP bytes of the command, or NULL
     size_t raw_len
-    size_t request_bytes  # of all its arguments
     # streams
     input_t input
     out_t out

@@ -276,7 +276,6 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
     c.argv = r.argv
     c.raw = r.raw
     c.raw_len = r.raw_len
-    c.request_bytes = r.bytes
     e.current = c
     if cf_unlikely(e.persist.loading and c.flags & CLIENT_INTERNAL):
         # Commands of the journal being loaded: they were checked when they first ran.
@@ -321,15 +320,24 @@ cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept n
         _report_slow(c, cmd, ns)
 
 
+cdef inline bint _is_replay(const client_t* c) noexcept nogil:
+    """A command of the journal being loaded is no news."""
+    return c.flags & CLIENT_INTERNAL != 0 and c.engine.persist.loading
+
+
+cdef void _log_command(client_t* c, int kind, uint64_t value) noexcept nogil:
+    if c.engine.commandlog_fn != NULL and not _is_replay(c):
+        c.engine.commandlog_fn(c, kind, value)
+
+
 cdef void _report_slow(client_t* c, command_t* cmd, uint64_t ns) noexcept nogil:
     """slow_ns is the lower one of two thresholds. In unsigned numbers, the parameter -1 is never reached."""
     cdef engine_t* e = c.engine
     cdef int64_t ms = ns // 1000000
     if ns // 1000 >= <uint64_t>e.params.slowlog_log_slower_than and not cmd.flags & CMD_SKIP_SLOWLOG:
-        if e.commandlog_fn != NULL:
-            e.commandlog_fn(c, COMMANDLOG_SLOW, ns // 1000)
-    if e.params.latency_monitor_threshold and ms >= e.params.latency_monitor_threshold and not e.persist.loading:
-        if e.latency_fn != NULL:
+        _log_command(c, COMMANDLOG_SLOW, ns // 1000)
+    if e.params.latency_monitor_threshold and ms >= e.params.latency_monitor_threshold:
+        if e.latency_fn != NULL and not _is_replay(c):
             e.latency_fn(e, b"fast-command" if cmd.flags & CMD_FAST else b"command", ms)
 
 
@@ -348,11 +356,9 @@ cdef inline void _check_size(client_t* c, size_t reply_bytes) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef size_t request_bytes = c.raw_len if cf_likely(c.raw != NULL) else _canonical_size(c)
     if cf_unlikely(request_bytes >= <uint64_t>e.params.commandlog_request_larger_than):
-        if e.commandlog_fn != NULL:
-            e.commandlog_fn(c, COMMANDLOG_LARGE_REQUEST, request_bytes)
+        _log_command(c, COMMANDLOG_LARGE_REQUEST, request_bytes)
     if cf_unlikely(reply_bytes >= <uint64_t>e.params.commandlog_reply_larger_than):
-        if e.commandlog_fn != NULL:
-            e.commandlog_fn(c, COMMANDLOG_LARGE_REPLY, reply_bytes)
+        _log_command(c, COMMANDLOG_LARGE_REPLY, reply_bytes)
 
 
 cdef void call(client_t* c) noexcept nogil:

@@ -12,7 +12,9 @@ from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
     CLIENT_INTERNAL, CLIENT_WROTE, FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, client_t)
+from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.pthread cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
     pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_start)
@@ -24,12 +26,15 @@ POLICIES = {"no": FSYNC_NO, "always": FSYNC_ALWAYS, "everysec": FSYNC_EVERYSEC}
 
 cdef void _run_job(aof_log_t* log, aof_job_t* job) noexcept nogil:
     cdef int error = 0
+    cdef int64_t start
     if job.kind == JOB_UNLINK:
         unlink(job.path)  # a file that is gone already, or cannot go, costs space only
         free(job.path)
         return
+    start = cf_monotonic_us()
     if fdatasync(job.fd) != 0:
         error = errno
+    log.last_fsync_us = cf_monotonic_us() - start
     if job.kind == JOB_FSYNC_CLOSE:
         close(job.fd)
     pthread_mutex_lock(&log.lock)
@@ -138,6 +143,7 @@ cdef void _fail(aof_log_t* log, int error) noexcept nogil:
 cdef bint _write_pending(aof_log_t* log) noexcept nogil:
     """All of `pending` to the file. On an error the file keeps whole commands only and the rest stays pending."""
     cdef size_t done = 0
+    cdef int64_t start = latency_start(log.engine)
     cdef ssize_t n
     cdef int error
     while done < log.pending.len:
@@ -156,6 +162,7 @@ cdef bint _write_pending(aof_log_t* log) noexcept nogil:
             log.pending.len -= done
         _fail(log, error)
         return False
+    latency_end(log.engine, b"aof-write", start)
     log.size += done
     log.written_offset += done
     log.pending.len = 0
@@ -182,6 +189,7 @@ cdef bint _must_wait(aof_log_t* log) noexcept nogil:
 
 
 cdef bint _sync_now(aof_log_t* log) noexcept nogil:
+    cdef int64_t start = cf_monotonic_us()
     if log.sync_failed:
         return False  # another try may succeed without the data being there
     if fdatasync(log.fd) != 0:
@@ -189,6 +197,8 @@ cdef bint _sync_now(aof_log_t* log) noexcept nogil:
         log.sync_failed = True
         log.file_failed = True
         return False
+    log.last_fsync_us = cf_monotonic_us() - start
+    latency_end(log.engine, b"aof-fsync-always", start)
     log.last_fsync_ms = log.engine.monotonic_ms
     _fsynced(log.engine, log.written_offset)
     return True
@@ -426,6 +436,10 @@ cdef class AofLog:
     @property
     def pending(self):
         return self.log.pending.len
+
+    @property
+    def last_fsync_us(self):
+        return self.log.last_fsync_us
 
     @property
     def delayed(self):

@@ -1,4 +1,4 @@
-"""docs/operator.md and docs/troubleshooting.md: links lead somewhere, examples are valid, every reason has a section."""
+"""The pages for operators: links lead somewhere, examples are valid, every reason of a condition has a section."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The programs of Kubernetes, built from Go modules: no release archive and no image registry is needed.
 
-`go/` holds one module with three programs: every component in one binary, chosen by the name it is called by; CoreDNS;
-helm. They are cached by the hash of that folder, so only a new machine pays for the build: 5 to 7 minutes on two cores,
-seconds while Go's own cache is warm. Tests do not build; they raise `Missing` and name this command:
+`go/` holds one module with four programs: every component in one binary, chosen by the name it is called by; CoreDNS;
+helm; the `pause` of the pods. They are cached by the hash of that folder, so only a new machine pays for the build:
+5 to 8 minutes on two cores, seconds while Go's own cache is warm. Tests do not build; they raise `Missing` and name
+this command:
 
     python tests/cluster/binaries.py        builds what is not there, prints the folder
 """
@@ -87,21 +88,26 @@ def build() -> Path:
 
 def _build_into(target: Path) -> None:
     print(f"building Kubernetes {kubernetes_version()} into {target}: minutes, once", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as made:
+    made = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
         version = f"-X k8s.io/component-base/version.gitVersion={kubernetes_version()}"
         subprocess.run(
-            [go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {version}"]
-            + ["-o", made + "/", ".", "./dns", "helm.sh/helm/v3/cmd/helm"],
+            [
+                *(go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {version}", "-o", f"{made}/"),
+                *(".", "./dns", "./pause", "helm.sh/helm/v3/cmd/helm"),
+            ],
             cwd=SOURCE,
             env={**os.environ, "CGO_ENABLED": "0"},
             check=True,
         )
-        os.rename(f"{made}/cluster", f"{made}/kubernetes")
-        os.rename(f"{made}/dns", f"{made}/coredns")
+        (made / "cluster").rename(made / "kubernetes")
+        (made / "dns").rename(made / "coredns")
         for component in COMPONENTS:
-            os.symlink("kubernetes", f"{made}/{component}")
-        Path(made).chmod(0o755)
-        shutil.copytree(made, target, symlinks=True)
+            (made / component).symlink_to("kubernetes")
+        made.chmod(0o755)
+        made.rename(target)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Nothing is skipped silently: what is missing raises `Missing`, whose text ends w
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,10 @@ PACKAGES: Final = {
     "debootstrap": "debootstrap",
 }
 CONTROL_PLANE: Final = ("openssl", "setpriv", "setsid")
-NODES: Final = (*CONTROL_PLANE, "unshare", "nsenter", "mount", "ip", "tc", "nft", "containerd", "ctr", "runc", "buildah")
+NODES: Final = (
+    *(*CONTROL_PLANE, "unshare", "nsenter", "mount"),
+    *("ip", "tc", "nft", "containerd", "ctr", "runc", "buildah"),
+)
 CNI: Final = Path("/usr/lib/cni")
 SBIN: Final = "/usr/sbin:/sbin"
 
@@ -49,15 +53,25 @@ def need(*programs: str, cni: bool = False) -> None:
     if cni and not (CNI / "bridge").exists():
         packages.add("containernetworking-plugins")
     if packages:
-        sudo = "" if os.geteuid() == 0 else "sudo "
-        raise Missing(
-            f"Something is missing; this installs it:\n  {sudo}apt-get install -y {' '.join(sorted(packages))}"
-        )
+        raise missing_packages(*packages)
+
+
+def missing_packages(*packages: str) -> Missing:
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    return Missing(f"Something is missing; this installs it:\n  {sudo}apt-get install -y {' '.join(sorted(packages))}")
 
 
 def need_root(what: str) -> None:
     if os.geteuid() != 0:
         raise Missing(f"{what} needs root: it makes namespaces, mounts and containers. Run it with sudo.")
+
+
+def release() -> str:
+    """This Debian's release, which is the images' too: so programs and wheels of this machine run in them."""
+    system = platform.freedesktop_os_release()
+    if system["ID"] != "debian":
+        raise Missing(f"images are built on Debian; this is {system['NAME']}")
+    return system["VERSION_CODENAME"]
 
 
 def cache(name: str) -> Path:
@@ -66,3 +80,13 @@ def cache(name: str) -> Path:
     folder = Path(base).expanduser() / "cachefleet" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def keep_newest(folder: Path, pattern: str, count: int) -> None:
+    """What was made from sources of long ago is not needed again."""
+    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found[count:]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -19,7 +19,8 @@ from typing import Final
 
 import machine
 
-PACKAGE: Final = ("server", "operator", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
+PINS: Final = "deploy/constraints.txt"  # the versions that users' images have
+PACKAGE: Final = ("server", "operator", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", PINS)
 CONTEXT: Final = (*PACKAGE, "deploy")
 PYTHON: Final = "/usr/bin/python3"
 NEEDS: Final = ("python3", "python3-venv", "python3-dev", "gcc", "libc6-dev")
@@ -77,10 +78,11 @@ def _make(source: Path, target: Path) -> None:
     pip = [_environment(target.parent / "venv"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     # Build tools at a place of their own stay as old as they are: Cython compares their times with its output's.
     tools = tomllib.loads((source / "pyproject.toml").read_text())["build-system"]["requires"]
-    subprocess.run([*pip, "install", "wheel", *tools], check=True)
+    pins = f"--constraint={source / PINS}"
+    subprocess.run([*pip, "install", pins, "wheel", *tools], check=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / "wheels"
-        options = ["--no-build-isolation", f"--wheel-dir={made}"]
+        options = [pins, "--no-build-isolation", f"--wheel-dir={made}"]
         subprocess.run([*pip, "wheel", *options, f"{source}[{EXTRAS}]"], check=True)
         made.rename(target)
 

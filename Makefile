@@ -33,11 +33,10 @@ run: $(VENV)/.server ## Install and start a server with persistence and metrics 
 
 # -- working on it
 
-# Servers, disks and clocks are real here: a test may lose a race once. It is then repeated, and the last line says so.
 test: dev check-test ## Everything: sanitizers, fuzzing for a minute, all tests
 	$(MAKE) asan
 	$(MAKE) fuzz FUZZ_SECONDS=60
-	$(PYTEST) tests -m "not exhaustive" --reruns 3 --reruns-delay 1
+	$(PYTEST) tests -m "not exhaustive"
 
 exhaustive: dev check-test ## Every variant of the crash tests that `test` samples (about 20 minutes)
 	$(PYTEST) tests -m exhaustive

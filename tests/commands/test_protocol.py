@@ -7,6 +7,7 @@ be the same. One difference is known and left out: Valkey drops bytes 0xFF of in
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 import socket
 
@@ -110,7 +111,8 @@ PIECES = [
 
 def mangled(rng: random.Random) -> bytes:
     """A pipeline of ECHO and PING with a few random edits."""
-    words = [b"", b"a", b"hello world", b"x" * 20, b'"', b"\r\n"]
+    # None of them is a command: an edit may turn an argument into an inline request of its own.
+    words = [b"", b"a", b"good morning", b"x" * 20, b'"', b"\r\n"]
     data = bytearray()
     for _ in range(rng.randint(1, 4)):
         data += rng.choice([encode("PING"), encode("ECHO", rng.choice(words)), b'ECHO "a b"\r\n', b"PING 'x'\n"])
@@ -143,7 +145,8 @@ def test_mangled_pipelines_in_pieces(server: Instance, rng: random.Random) -> No
                     connection.send(bytes([byte]))
                 connection.sock.shutdown(socket.SHUT_WR)
                 received = b"".join(iter(lambda: connection.sock.recv(1 << 18), b""))
-            except ConnectionError:
+            except OSError as error:
+                assert isinstance(error, ConnectionError) or error.errno == errno.ENOTCONN, error
                 continue  # closed on an error while later bytes were on their way
         assert received == wanted, data
 

@@ -147,13 +147,25 @@ class Soak:
         return f"key:{self.rng.randrange(200)}"
 
     def settle(self) -> tuple[int, int]:
-        """(used_memory, RSS) with no connections and no keys."""
+        """(used_memory, RSS) with no connections and no keys, when the reply chunks kept free were given back.
+
+        The server gives half of them back once a second, so it has none left when a size lasts longer than that.
+        """
         for connection in self.connections:
             connection.close()
         self.connections.clear()
         assert_eventually(lambda: connected(self.server) == 1)
         assert self.server.call("FLUSHALL", "SYNC") == "OK"
-        return used(self.server), rss_bytes(self.server)
+        sizes = [(time.monotonic(), used(self.server))]
+
+        def lasted() -> bool:
+            now, size = time.monotonic(), used(self.server)
+            if size != sizes[0][1]:
+                sizes[0] = (now, size)
+            return now - sizes[0][0] > 2.5
+
+        assert_eventually(lasted, lambda: f"used_memory settles: {sizes}", deadline_s=30, pause_s=0.1)
+        return sizes[0][1], rss_bytes(self.server)
 
     def run(self, seconds: float) -> tuple[int, int]:
         end = time.monotonic() + seconds

@@ -88,7 +88,8 @@ if sizeof(params_t) != 8 * len(PARAMS) or sizeof(stats_t) != 8 * len(STATS):
     raise ImportError("engine.pyx: PARAMS or STATS does not match core/engine.pxd")
 
 # Fields of persist_t: its flags and its counters, each in the order of the struct.
-PERSIST_FLAGS = "loading aof_enabled bgsave_failed save_points aof_write_failed rdb_uncompressed flush_save".split()
+PERSIST_FLAGS = (
+    "loading aof_enabled aof_starting bgsave_failed save_points aof_write_failed rdb_uncompressed flush_save".split())
 PERSIST_COUNTERS = "dirty load_total_bytes load_done_bytes load_keys load_keys_expired".split()
 
 DEFAULTS = {

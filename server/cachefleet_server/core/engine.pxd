@@ -319,6 +319,7 @@ cdef struct persist_t:
     # Flags, set by name through engine.set_persist in this order.
     bint loading  # replies -LOADING
     bint aof_enabled  # the journal is kept even without replicas
+    bint aof_starting  # switched on, and the first base is not on disk yet
     bint bgsave_failed  # with stop_writes_on_bgsave_error and save points: MISCONF
     bint save_points  # at least one `save` parameter
     bint aof_write_failed  # MISCONF for writes

@@ -350,10 +350,20 @@ cdef class AofLog:
         e.journal_enabled = False
         e.journal.len = 0
         e.persist.aof_write_failed = False
-        e.persist.aof_enabled = False
-        if e.fsynced_fn != NULL:
-            e.fsynced_fn(e)  # who waits for the disk waits in vain
+        self.announce(False)
         return ok
+
+    def announce(self, bint enabled, bint starting=False):
+        """What WAITAOF may count on; who waits is answered if that decides it."""
+        cdef engine_t* e = self.log.engine
+        e.persist.aof_enabled = enabled
+        e.persist.aof_starting = starting
+        if e.fsynced_fn != NULL:
+            e.fsynced_fn(e)
+
+    def mute(self, bint on):
+        """While on, what is executed leaves no trace: it comes from the files themselves."""
+        self.log.engine.journal_enabled = not on
 
     def stop(self):
         """Ends the helper thread, after its jobs."""

@@ -347,6 +347,8 @@ cdef void call(client_t* c) noexcept nogil:
     e.stats.commands += 1
     if e.persist.dirty == dirty or not e.journal_enabled:
         return
+    if cmd.flags & CMD_ADMIN:
+        return  # SAVE counts changes down, DEBUG POPULATE runs commands that are in the journal already
     c.flags |= CLIENT_WROTE
     if not c.flags & CLIENT_PREVENT_PROPAGATE and cmd != e.exec_command:
         if c.raw != NULL and not nested:

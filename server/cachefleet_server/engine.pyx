@@ -468,7 +468,7 @@ cdef object _take_reply(client_t* c):
     chunks = []
     chunk = c.out.head
     while chunk != NULL:
-        chunks.append(PyBytes_FromStringAndSize(&chunk.data[0], chunk.len))
+        chunks.append(PyBytes_FromStringAndSize(chunk.data, chunk.len))
         chunk = chunk.next
     out_clear(&c.out)
     raw = b"".join(chunks)

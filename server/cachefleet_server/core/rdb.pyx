@@ -15,11 +15,11 @@ from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU
 from cachefleet_server.core.entry cimport (
     ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_bytes, entry_encoding, entry_expire, entry_int,
     entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_type)
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, ztry_malloc
-from cachefleet_server.resp.input cimport blob_t
 
 cdef enum:
     INT_TEXT_MAX = 11  # bytes of the longest text that an int32 replaces
@@ -451,6 +451,7 @@ cdef entry_t* _get_string_entry(rdb_in_t* in_, const char* key, size_t nk, int64
     blob = <blob_t*>_allocate(in_, sizeof(blob_t) + f.plain)
     if blob == NULL:
         return NULL
+    blob.refs = 1
     blob.len = f.plain
     if not _unpack(in_, &f, &blob.data[0]):
         zfree(in_.heap, blob)

@@ -16,10 +16,10 @@ from posix.signal cimport sigfillset, sigset_t
 from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_INT, OBJ_STRING, entry_encoding, entry_free_string, entry_payload, entry_type)
 from cachefleet_server.core.engine cimport type_ops_t
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.hashtable cimport ht_free, ht_len
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_atomic_get, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_t, zcalloc, zfree
-from cachefleet_server.resp.input cimport blob_t
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_t:

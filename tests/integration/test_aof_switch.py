@@ -90,6 +90,7 @@ def test_rewritten_while_off_as_valkey(tmp_path: Path) -> None:
                 assert connection.call("BGREWRITEAOF") == "Background append only file rewriting started"
                 settled(server)
             files = AofFolder(server.directory)
+            assert_eventually(files.is_clean)
             kept.append((files.names(), sorted(path.name for path in files.path.iterdir())))
             assert server.info("persistence")["aof_enabled"] == "0"
     assert kept[0] == kept[1]

@@ -1,15 +1,15 @@
 """Long strings that have several owners: a count and the bytes, in one allocation.
 
-The value of a long string is a blob, and a reply that sends it owns the same blob until the socket has taken it. So a
-blob with more than one owner must not change: `blob_is_shared` says when a writer needs a copy of its own. The bytes
-are accounted once, on the heap of whoever lets go last.
+The value of a long string is a blob. A reply that sends it owns the same blob until the socket has taken it, a
+snapshot until its writer thread has written it. So a blob with more than one owner must not change: `blob_is_shared`
+says when a writer needs a copy of its own. The bytes are accounted once, on the heap of whoever lets go last.
 
-The owners may be on two threads, since a flushed database is freed on a helper thread while replies still send
-values of it; the count is atomic. Nobody can become an owner of a blob that only the helper holds.
+The owners may be on several threads, since a flushed database is freed on a helper thread while replies still send
+values of it; the count is atomic. Nobody can become an owner of a blob that only helpers hold.
 """
 
 from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
-from cachefleet_server.ds.zmalloc cimport heap_t, zfree, zmalloc
+from cachefleet_server.ds.zmalloc cimport heap_t, zfree, zfree_remote, zmalloc
 
 cdef struct blob_t:
     size_t len
@@ -34,3 +34,8 @@ cdef inline void blob_release(heap_t* h, blob_t* b) noexcept nogil:
     """One owner less; the last one frees. NULL is fine."""
     if b != NULL and cf_ref_drop(&b.refs):
         zfree(h, b)
+
+cdef inline void blob_release_remote(heap_t* h, blob_t* b) noexcept nogil:
+    """The same on a helper thread."""
+    if b != NULL and cf_ref_drop(&b.refs):
+        zfree_remote(h, b)

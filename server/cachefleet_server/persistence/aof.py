@@ -1,7 +1,7 @@
 """The append-only file: loading, appending, rewriting without fork, and what INFO says.
 
     <dir>/<appenddirname>/<appendfilename>.manifest              which files count (aof_manifest.py)
-                          <appendfilename>.<n>.base.rdb          a snapshot
+                          <appendfilename>.<n>.base.rdb          a snapshot; .aof when it is one of commands
                           <appendfilename>.<n>.incr.aof          commands since (aof_log.pxd writes the last one)
 
 A rewrite opens a new incremental file and freezes the keyspace at the same moment, between two commands: the snapshot
@@ -74,6 +74,7 @@ class Aof:
         self._on = False  # the manifest counts: a restart loads the AOF
         self._starting = False  # switched on at run time, and its first base is not on disk yet
         self._rewrite: Snapshot | None = None
+        self._suffix = "rdb"  # of the base that is being written
         self._rewrite_seq = 0  # first incremental file that its base does not replace
         self._scheduled = False
         self._started = 0.0
@@ -318,8 +319,8 @@ class Aof:
         self._file.open(fd, os.fstat(fd).st_size)
 
     def _write_first_base(self) -> Manifest:
-        """With the engine held up: nobody is served yet."""
-        manifest = self._manifest.with_base(self._config.text("appendfilename"), 1)
+        """With the engine held up."""
+        manifest = self._manifest.with_base(self._config.text("appendfilename"), 1, self._base_suffix())
         assert manifest.base is not None
         snapshot = self._snapshot(final=self._path(manifest.base.name))
         snapshot.start()
@@ -362,6 +363,7 @@ class Aof:
 
     def _snapshot(self, *, final: str = "", on_done: Callable[[SnapshotResult], None] | None = None) -> Snapshot:
         config = self._config
+        self._suffix = self._base_suffix()
         return Snapshot(
             self._engine,
             temp_path=self._path(f"temp-rewriteaof-bg-{os.getpid()}.aof"),
@@ -369,6 +371,7 @@ class Aof:
             compress=config.flag("rdbcompression"),
             checksum=config.flag("rdbchecksum"),
             sync_often=config.flag("aof-rewrite-incremental-fsync"),
+            commands=self._suffix == "aof",
             aux=aux_fields(self._engine, aof_base=True),
             on_done=on_done,
         )
@@ -412,6 +415,9 @@ class Aof:
         self._log.notice("Background append only file rewriting started")
         return True
 
+    def _base_suffix(self) -> str:
+        return "rdb" if self._config.flag("aof-use-rdb-preamble") else "aof"
+
     def _manifest_while_off(self) -> Manifest:
         """What a start with the AOF on would load, until the base that is about to be written replaces it."""
         os.makedirs(self._folder(), exist_ok=True)
@@ -442,7 +448,7 @@ class Aof:
 
     def _install(self, temp: str, result: SnapshotResult) -> None:
         """The snapshot becomes the base; what it replaces goes."""
-        manifest = self._manifest.with_base(self._config.text("appendfilename"), self._rewrite_seq)
+        manifest = self._manifest.with_base(self._config.text("appendfilename"), self._rewrite_seq, self._suffix)
         assert manifest.base is not None
         os.rename(temp, self._path(manifest.base.name))
         aof_manifest.sync_folder(self._folder())

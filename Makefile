@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test exhaustive unit build dev lint asan fuzz differential bench bench-quick dist clean check-build check-test
+.PHONY: help run test exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench-quick: dev check-test ## The same in under 3 minutes, with fewer cases
 dist: $(VENV)/.dev ## Source archive and wheel in dist/
 	$(PIP) install build
 	$(PY) -m build --no-isolation
+
+check-dist: $(VENV)/.dev check-test ## What dist makes, built from a clean copy, installed and run; the operator without a compiler
+	tests/dist.sh
 
 clean: ## Remove everything that was built (not data/)
 	rm -rf build dist $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,8 +13,9 @@ from libc.string cimport memcpy, memmove
 
 from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU, rdb_mark_t
 from cachefleet_server.core.entry cimport (
-    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_blob, entry_bytes, entry_encoding, entry_expire,
-    entry_int, entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_type)
+    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_blob, entry_bytes, entry_encoding,
+    entry_expire, entry_int, entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string,
+    entry_payload, entry_type)
 from cachefleet_server.ds.blob cimport blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress

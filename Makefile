@@ -39,7 +39,7 @@ test: dev check-test ## Everything: sanitizers, fuzzing for a minute, all tests
 	$(PYTEST) tests -m "not exhaustive"
 
 exhaustive: dev check-test ## Every variant of the crash tests that `test` samples (about 20 minutes)
-	$(PYTEST) tests -m exhaustive
+	$(PYTEST) tests -m exhaustive --timeout 3600
 
 unit: dev ## Laws of the tree and unit tests: the loop under a minute
 	$(PYTEST) -q tests/tidy tests/unit

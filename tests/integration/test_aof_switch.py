@@ -236,6 +236,48 @@ def test_a_move_that_fails_changes_nothing(disk: Disk, on: Instance) -> None:
     assert on.call("MGET", "k", "l") == [b"v", b"w"]
 
 
+def test_a_move_and_back(disk: Disk, on: Instance) -> None:
+    """The folder that was left may be moved into again, unless somebody used it since."""
+    new = disk.folder / "new"
+    on.call("SET", "a", "1")
+    assert moved(on, new) == "OK"
+    on.call("SET", "b", "1")
+    assert on.call("CONFIG", "SET", "dir", str(disk.folder)) == "OK"
+    assert_eventually(disk.files.is_clean)
+    on.call("SET", "c", "1")
+    with Instance(directory=new, options={"appendonly": "yes"}) as other:
+        assert other.call("SET", "theirs", "1") == "OK"
+        assert other.stop() == 0
+    reply = on.call("CONFIG", "SET", "dir", str(new))
+    assert reply == Error(MOVED + f"{new}/appendonlydir holds an append only file already")
+    on.kill()
+    start_with_aof(on)
+    assert on.call("MGET", "a", "b", "c") == [b"1"] * 3
+
+
+def test_a_move_is_taken_back_with_the_rest_of_config_set(disk: Disk, on: Instance) -> None:
+    (disk.folder / "new").mkdir()
+    on.call("SET", "a", "1")
+    reply = on.call("CONFIG", "SET", "dir", str(disk.folder / "new"), "bind", "192.0.2.99")
+    assert isinstance(reply, Error)
+    assert "Failed to bind" in reply
+    assert on.call("CONFIG", "GET", "dir") == [b"dir", str(disk.folder).encode()]
+    on.call("SET", "b", "1")
+    on.kill()
+    start_with_aof(on)
+    assert on.call("MGET", "a", "b") == [b"1", b"1"]
+
+
+def test_a_move_while_a_base_is_written_with_it_off(disk: Disk, off: Instance) -> None:
+    off.call("SET", "k", "v")
+    disk.hold_snapshots()
+    assert off.call("BGREWRITEAOF") == "Background append only file rewriting started"
+    assert moved(off, disk.folder / "new") == "OK"
+    settled(off)
+    assert AofFolder(disk.folder / "new").is_clean()
+    assert disk.files.is_clean() if disk.files.manifest.exists() else not list(disk.files.path.iterdir())
+
+
 def test_a_move_is_the_way_off_a_full_disk(disk: Disk, on: Instance) -> None:
     """What could not be written to the old folder is in the new one."""
     on.call("CONFIG", "SET", "appendfsync", "everysec")

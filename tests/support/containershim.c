@@ -1,7 +1,7 @@
 /* What a container may lack, by LD_PRELOAD, without privileges:
 
-   SHIM_WRITABLE   a list of folders, separated by ':'; whatever would be changed outside of them fails with EROFS, as on
-                   a read-only root file system. /dev and /proc stay as they are.
+   SHIM_WRITABLE   a list of folders, separated by ':'; whatever would be changed outside of them fails with EROFS, as
+                   on a read-only root file system. /dev and /proc stay as they are.
    SHIM_NO_IPV6    set: the kernel has no IPv6 */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -74,6 +74,8 @@ class Aof:
         self._on = False  # the manifest counts: a restart loads the AOF
         self._starting = False  # switched on at run time, and its first base is not on disk yet
         self._rewrite: Snapshot | None = None
+        self._home = ""  # folder of the file that is open
+        self._left: tuple[str, str, int] | None = None  # the folder before the last move; see _move
         self._suffix = "rdb"  # of the base that is being written
         self._rewrite_seq = 0  # first incremental file that its base does not replace
         self._scheduled = False
@@ -317,10 +319,12 @@ class Aof:
         self._base_size = self._size(manifest.base) if manifest.base else 0
         self._size_after_rewrite = self._base_size
         self._file.open(fd, os.fstat(fd).st_size)
+        self._home = self._folder()
 
     def _write_first_base(self) -> Manifest:
         """With the engine held up."""
-        manifest = self._manifest.with_base(self._config.text("appendfilename"), 1, self._base_suffix())
+        name, seq = self._config.text("appendfilename"), self._manifest.incremental_seq + 1
+        manifest = self._manifest.with_base(name, seq, self._base_suffix())
         assert manifest.base is not None
         snapshot = self._snapshot(final=self._path(manifest.base.name))
         snapshot.start()
@@ -400,6 +404,7 @@ class Aof:
                     raise OSError("the current file cannot be written")
                 self._old_size += old_size
                 self._rewrite_seq = manifest.incremental_seq
+                self._home = self._folder()
             else:
                 self._rewrite_seq = manifest.incremental_seq + 1
             fd = -1
@@ -501,26 +506,32 @@ class Aof:
         """`dir` changed. The whole AOF is in the new folder before this returns; the old one keeps what there was.
 
         The engine is held up meanwhile, as by SAVE: otherwise a crash would find half of the data in either folder.
+        A folder that holds an AOF is refused, but for the one that the last move left, as it was left: so the way back is
+        open, also for CONFIG SET when another of its parameters is refused.
         """
         if not self._file.is_open:
+            self._give_up_rewrite()  # a base alone; it begins again in the new folder
             return
         if self._file.in_transaction:
             raise ConfigError("the append only file cannot move to another folder inside a transaction")
         self._give_up_rewrite()
         if snapshot_running(self._engine):
             raise ConfigError("a snapshot is being written; try again when it is done")
-        if os.path.exists(self._manifest_path()):
-            raise ConfigError(f"{self._folder()} holds an append only file already")
         before = self._manifest
         try:
+            found = aof_manifest.read(self._manifest_path())
+            if found is not None and self._left != self._footprint(found):
+                raise ConfigError(f"{self._folder()} holds an append only file already")
             os.makedirs(self._folder(), exist_ok=True)
-            self._manifest = self._numbers_in_use()
+            self._manifest = found or self._numbers_in_use()
             manifest = self._write_first_base().with_incremental(self._config.text("appendfilename"))
             fd = self._open_incremental(manifest.incremental[-1], new=True)
             self._save_manifest(manifest)
-        except (OSError, StartupError) as error:
+        except (OSError, DataError, StartupError) as error:
             self._manifest = before
             raise ConfigError(f"the append only file cannot move: {error}") from None
+        self._file.flush()
+        left = (self._home, before.text(), self._file.size)
         if not self._file.switch(fd):  # the old folder's disk takes no more; the new base has it
             self._file.close()
             self._file.open(fd, 0)
@@ -530,7 +541,14 @@ class Aof:
         self._file.announce(True)
         self._old_size = 0
         self._base_size = self._size_after_rewrite = self._size(manifest.files()[0])
+        self._left, self._home = left, self._folder()
+        self._remove_history()
         self._log.notice(f"The append only file goes on in {self._folder()}")
+
+    def _footprint(self, manifest: Manifest) -> tuple[str, str, int]:
+        """Tells whether somebody has used an AOF that was left."""
+        size = self._size(manifest.incremental[-1]) if manifest.incremental else 0
+        return self._folder(), manifest.text(), size
 
     def _bgrewriteaof(self, client: Client, argv: list[bytes]) -> Reply:
         if self._rewrite is not None:

@@ -15,7 +15,8 @@ size of a value. If the key is written meanwhile, that command makes a copy.
 - SWAPDB changes which db holds a table; the snapshot goes on with the table and its number at the start.
 - A flush detaches a table; if it is still being read, the snapshot adopts it and frees it when it is done.
 - Slices pause while the queue is full; writes cannot wait, so their chains may exceed it, up to BEHIND_MIN or an
-  eighth of the memory in use, besides the largest lent value. Then the disk is too slow for this load: the snapshot is given up.
+  eighth of the memory in use, besides the largest lent value. Then the disk is too slow for this load: the snapshot is
+  given up.
 - The file is of RDB records or, as the base of an AOF, of commands (aof_rewrite.pxd).
 - LRU and LFU bits are not part of the point in time: they are as found when a chain is delivered.
 

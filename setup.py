@@ -2,14 +2,14 @@
 
 Environment switches: CACHEFLEET_DEBUG (assertions, -O1), CACHEFLEET_SANITIZE (ASAN and UBSAN),
 CACHEFLEET_TRACE (line tracing for coverage), CACHEFLEET_TESTING (builds the `_testing` modules too; so do
-in-place and editable builds).
+in-place and editable builds), CACHEFLEET_NO_ENGINE (compiles nothing: for an image with the operator alone; the server
+then only checks configurations. Such a wheel fits every platform, so never publish one beside those with the engine).
 """
 
 import os
 import sys
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 ROOT = Path("server")
@@ -18,6 +18,7 @@ SANITIZE = bool(os.environ.get("CACHEFLEET_SANITIZE"))
 TRACE = bool(os.environ.get("CACHEFLEET_TRACE"))
 DEBUG = bool(os.environ.get("CACHEFLEET_DEBUG")) or SANITIZE or TRACE
 DEVELOPMENT = "--inplace" in sys.argv or "editable_wheel" in sys.argv
+ENGINE = not os.environ.get("CACHEFLEET_NO_ENGINE")
 TESTING = bool(os.environ.get("CACHEFLEET_TESTING")) or DEVELOPMENT
 
 cflags = ["-O2", "-g1", "-Wall", "-fno-strict-aliasing"]
@@ -38,20 +39,12 @@ def sources() -> list[Path]:
     return [path for path in sorted(ROOT.rglob("*.pyx")) if TESTING or path.stem != "_testing"]
 
 
-def extension(path: Path) -> Extension:
-    return Extension(
-        ".".join(path.with_suffix("").relative_to(ROOT).parts),
-        [str(path)],
-        include_dirs=["server/cachefleet_server/ds"],
-        extra_compile_args=cflags,
-        extra_link_args=ldflags,
-        define_macros=macros,
-        depends=[str(p) for p in ROOT.rglob("*.h")],
-    )
+def extensions() -> list[Extension]:
+    if not ENGINE:
+        return []
+    from Cython.Build import cythonize
 
-
-setup(
-    ext_modules=cythonize(
+    return cythonize(
         [extension(p) for p in sources()],
         include_path=["server"],
         build_dir=None if TRACE else ("build/cython-debug" if DEBUG else "build/cython"),
@@ -68,6 +61,19 @@ setup(
             "linetrace": TRACE,
             "show_performance_hints": False,
         },
-    ),
-    options={"build_ext": {"parallel": JOBS}},
-)
+    )
+
+
+def extension(path: Path) -> Extension:
+    return Extension(
+        ".".join(path.with_suffix("").relative_to(ROOT).parts),
+        [str(path)],
+        include_dirs=["server/cachefleet_server/ds"],
+        extra_compile_args=cflags,
+        extra_link_args=ldflags,
+        define_macros=macros,
+        depends=[str(p) for p in ROOT.rglob("*.h")],
+    )
+
+
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": JOBS}})

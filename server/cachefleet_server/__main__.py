@@ -32,6 +32,13 @@ Every parameter of the configuration file is an option. The file has redis.conf'
 Passwords may be kept out of both: --requirepass-file /path, or CACHEFLEET_REQUIREPASS in the environment.
 """
 
+# What an installation may lack, by the first module that is not found.
+MISSING: Final = {
+    "uvloop": 'This installation has no server: pip install "cachefleet[server]"',
+    "cachefleet_server.engine": "This installation has no engine: it was built with CACHEFLEET_NO_ENGINE, for the "
+    "operator. It can check a configuration, but not serve",
+}
+
 
 def main() -> None:
     """The console script."""
@@ -93,9 +100,15 @@ def _serve(config: Config, log: Log, read: Callable[[], Sequence[Line]]) -> int:
     if config.flag("daemonize"):
         process.daemonize()
     # Imported after the fork, and only when a server runs: --help and --check-config need neither.
-    import uvloop
+    try:
+        import uvloop
 
-    from cachefleet_server.server import Server
+        from cachefleet_server.server import Server
+    except ModuleNotFoundError as error:
+        if error.name not in MISSING:
+            raise
+        log.warning(MISSING[error.name])
+        return 1
 
     server = Server(config, log, sources=read, executable=os.path.abspath(sys.argv[0]))
     return uvloop.run(server.run())

@@ -89,7 +89,8 @@ if sizeof(params_t) != 8 * len(PARAMS) or sizeof(stats_t) != 8 * len(STATS):
     raise ImportError("engine.pyx: PARAMS or STATS does not match core/engine.pxd")
 
 # Fields of persist_t: its flags and its counters, each in the order of the struct.
-PERSIST_FLAGS = "loading aof_enabled bgsave_failed save_points aof_write_failed rdb_uncompressed flush_save".split()
+PERSIST_FLAGS = (
+    "loading aof_enabled aof_starting bgsave_failed save_points aof_write_failed rdb_uncompressed flush_save".split())
 PERSIST_COUNTERS = "dirty load_total_bytes load_done_bytes load_keys load_keys_expired".split()
 
 DEFAULTS = {
@@ -479,7 +480,7 @@ cdef object _take_reply(client_t* c):
     chunks = []
     chunk = c.out.head
     while chunk != NULL:
-        chunks.append(PyBytes_FromStringAndSize(&chunk.data[0], chunk.len))
+        chunks.append(PyBytes_FromStringAndSize(chunk.data, chunk.len))
         chunk = chunk.next
     out_clear(&c.out)
     raw = b"".join(chunks)

@@ -116,8 +116,8 @@ class Server:
         engine, config, log = self.engine, self.config, self.log
         self.users = Users(engine, config)
         self.listeners = Listeners(engine, config, log, self.users)
-        self.rdb = Rdb(engine, config, log)
-        self.aof = Aof(engine, config, log, self.rdb)
+        self.rdb = Rdb(engine, config, log, self._claim_folder)
+        self.aof = Aof(engine, config, log, self.rdb, self._claim_folder)
         self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
         self.command_log = CommandLog(
@@ -149,7 +149,7 @@ class Server:
             Memory(engine, sample),
             Monitor(engine),
             Lolwut(engine),
-            Debug(engine, config, log, self.rdb),
+            Debug(engine, config, log, self.rdb, self.aof),
         ]
 
     def _zone(self) -> dict[str, str]:
@@ -170,7 +170,8 @@ class Server:
         return ""
 
     def _save(self) -> None:
-        """The last snapshot before the exit."""
+        """The last snapshot before the exit. One at a time: a rewrite of the AOF gives way."""
+        self.aof.settle()
         self.rdb.save()
 
     # -- life
@@ -224,7 +225,7 @@ class Server:
         config, log = self.config, self.log
         self.engine.set_persist("loading", 1)
         if config.flag("appendonly") or config.value("save"):
-            self._folder_lock.take(config.text("dir"))
+            self._claim_folder()
         self.listeners.open()
         log.notice(f"Running mode=standalone, port={config.number('port')}.")
         asyncio.get_running_loop().add_reader(self.engine.epoll_fd, self.engine.tick)
@@ -333,13 +334,16 @@ class Server:
                 f"The operating system is not able to handle the specified number of clients, try with {possible}"
             )
 
+    def _claim_folder(self) -> None:
+        self._folder_lock.take(self.config.text("dir"))
+
     def _take_folder(self) -> None:
         """Whoever begins to write data files at run time needs the lock, too."""
         config = self.config
         if not self._folder_lock.held and not config.flag("appendonly") and not config.value("save"):
             return
         try:
-            self._folder_lock.take(config.text("dir"))
+            self._claim_folder()
         except StartupError as error:
             raise ConfigError(str(error)) from None
 

@@ -111,7 +111,8 @@ PIECES = [
 
 def mangled(rng: random.Random) -> bytes:
     """A pipeline of ECHO and PING with a few random edits."""
-    words = [b"", b"a", b"hello world", b"x" * 20, b'"', b"\r\n"]
+    # None of them is a command: an edit may turn an argument into an inline request of its own.
+    words = [b"", b"a", b"good morning", b"x" * 20, b'"', b"\r\n"]
     data = bytearray()
     for _ in range(rng.randint(1, 4)):
         data += rng.choice([encode("PING"), encode("ECHO", rng.choice(words)), b'ECHO "a b"\r\n', b"PING 'x'\n"])

@@ -400,9 +400,30 @@ def test_theirs_load_here(tmp_path: Path, rng: random.Random, source: Kind, prea
 
 @pytest.mark.differential
 @pytest.mark.parametrize("target", ["valkey", "redis"])
+@pytest.mark.parametrize("preamble", ["yes", "no"])
 @pytest.mark.parametrize("rewritten", [False, True], ids=["grown", "rewritten"])
-def test_ours_load_there(tmp_path: Path, rng: random.Random, target: Kind, rewritten: bool) -> None:
-    travel(tmp_path, rng, "cachefleet", target, rewritten=rewritten)
+def test_ours_load_there(tmp_path: Path, rng: random.Random, target: Kind, rewritten: bool, preamble: str) -> None:
+    travel(tmp_path, rng, "cachefleet", target, rewritten=rewritten, aof_use_rdb_preamble=preamble)
+
+
+def test_a_base_of_commands(tmp_path: Path, rng: random.Random) -> None:
+    """`aof-use-rdb-preamble no`, also changed at run time: the next base is of the other kind, and both load."""
+    files = AofFolder(tmp_path)
+    with start(tmp_path, aof_use_rdb_preamble="no") as server, server.connect() as connection:
+        assert files.base.name == "appendonly.aof.1.base.aof"
+        assert files.base.read_bytes() == b""
+        fill(connection, rng)
+        for preamble, name in (("no", "2.base.aof"), ("yes", "3.base.rdb"), ("no", "4.base.aof")):
+            assert connection.call("CONFIG", "SET", "aof-use-rdb-preamble", preamble) == "OK"
+            rewrite(server)
+            assert files.base.name == f"appendonly.aof.{name}"
+            assert_eventually(files.is_clean)
+            before = state_of(connection)
+            server.restart(kill=True)
+            connection = server.connect()
+            assert state_of(connection) == before
+        words = {command[0] for command in commands(files.base.read_bytes())}
+        assert words == {b"SELECT", b"SET", b"PEXPIREAT"}
 
 
 @pytest.mark.differential

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from fleettest.client import Connection, Error, encode
-from fleettest.instance import ROOT, Instance, free_port
+from fleettest.instance import ROOT, Instance, Kind, free_port
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
@@ -128,18 +128,36 @@ def test_shutdown_nosave_closes_the_connection(own: Instance) -> None:
     assert own.wait_exit() == 0
 
 
+@pytest.mark.differential
 @pytest.mark.parametrize(
-    ("arguments", "reply"),
+    "words",
     [
-        (["foo"], "ERR syntax error"),
-        (["save", "nosave"], "ERR syntax error"),
-        (["abort", "now"], "ERR syntax error"),
-        (["now", "nosave", "x"], "ERR syntax error"),
-        (["abort"], "ERR No shutdown in progress."),
+        "foo", "save nosave", "abort now", "now nosave x", "abort", "ABORT", "abort abort", "failover", "failover safe",
+        "failover abort", "safe abort", "nosave safe x", "save nosave now force", "",
     ],
-)
-def test_wrong_shutdowns(client: Connection, arguments: list[str], reply: str) -> None:
-    assert client.call("SHUTDOWN", *arguments) == Error(reply)
+)  # fmt: skip
+def test_shutdowns_that_are_refused(server: Instance, valkey: Instance, words: str) -> None:
+    arguments = words.split(" ")
+    reply = server.call("SHUTDOWN", *arguments)
+    assert isinstance(reply, Error)
+    assert reply == valkey.call("SHUTDOWN", *arguments)
+
+
+@pytest.mark.parametrize("kind", ["cachefleet", pytest.param("valkey", marks=pytest.mark.differential)])
+@pytest.mark.parametrize("save", ["", "3600 1"], ids=["no save points", "save points"])
+@pytest.mark.parametrize(
+    ("words", "saves"),
+    [("", None), ("save", True), ("nosave", False), ("NOW", None), ("now force nosave", False), ("safe save", True),
+     ("force now", None), ("nosave nosave", False)],
+)  # fmt: skip
+def test_what_a_shutdown_saves(tmp_path: Path, kind: Kind, save: str, words: str, saves: bool | None) -> None:
+    """Without a word: when there are save points. NOW, FORCE and SAFE change nothing: there is nobody to wait for."""
+    with Instance(kind, directory=tmp_path, options={"save": save}) as server, server.connect() as connection:
+        assert connection.call("SET", "k", "v") == "OK"
+        with pytest.raises(EOFError):
+            connection.call("SHUTDOWN", *words.split())
+        assert server.wait_exit() == 0
+        assert (tmp_path / "dump.rdb").exists() == (bool(save) if saves is None else saves)
 
 
 def test_a_save_that_fails_keeps_it_running(own: Instance, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log
-from cachefleet_server.persistence.rdb import Rdb
+from cachefleet_server.persistence.aof import Aof
+from cachefleet_server.persistence.rdb import Rdb, at_once
 from cachefleet_server.replies import OK, BigNumber, Error, Push, Reply, Simple, Verbatim
 
 REFUSED = (
@@ -34,6 +35,8 @@ HELP = (
     "    A signature of each key's value.",
     "ERROR <string>",
     "    Reply with this error.",
+    "LOADAOF",
+    "    Flush the append only file, empty the databases, and load it.",
     "LOG <message>",
     "    Write a line to the log.",
     "OBJECT <key>",
@@ -78,16 +81,18 @@ def _xor(digest: bytes, data: bytes) -> bytes:
 
 
 class Debug:
-    def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb) -> None:
+    def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb, aof: Aof) -> None:
         self.engine = engine
         self.config = config
         self.log = log
         self.rdb = rdb
+        self.aof = aof
         self.actions: dict[bytes, tuple[Callable[[Client, list[bytes]], Reply], int, int]] = {
             b"help": (lambda c, a: help_lines("DEBUG", HELP), 2, 2),
             b"digest": (lambda c, a: Simple(self.digest().hex()), 2, 2),
             b"digest-value": (self.digest_value, 2, 1 << 20),
             b"error": (lambda c, a: Error(text(a[2])), 3, 3),
+            b"loadaof": (self.load_aof, 2, 1 << 20),
             b"log": (self.write_log, 3, 3),
             b"object": (self.object, 3, 4),
             b"populate": (self.populate, 3, 5),
@@ -160,11 +165,22 @@ class Debug:
                 self.rdb.save()
             if b"noflush" not in options:
                 self.engine.drop_all()  # not a write: the journal must not hear of it
-            self.rdb.load_now(self.rdb.path(), replace=b"merge" in options)
+            at_once(self.rdb.load(self.rdb.path(), replace=b"merge" in options))
         except (StartupError, DataError) as error:
             self.log.warning(f"DEBUG RELOAD failed: {error}")
             raise CommandError("ERR Error trying to load the RDB dump, check server logs.") from None
         self.log.warning("DB reloaded by DEBUG RELOAD")
+        return OK
+
+    def load_aof(self, client: Client, argv: list[bytes]) -> Reply:
+        if client.in_multi:
+            raise CommandError(SYNTAX)
+        try:
+            self.aof.reload()
+        except DataError as error:
+            self.log.warning(f"DEBUG LOADAOF failed: {error}")
+            raise CommandError("ERR Error trying to load the append only file, check server logs.") from None
+        self.log.warning("Append Only File loaded by DEBUG LOADAOF")
         return OK
 
     def populate(self, client: Client, argv: list[bytes]) -> Reply:

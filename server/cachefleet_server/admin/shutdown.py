@@ -5,7 +5,8 @@ once, also in the middle of a tick; the rest runs as a task after that tick, whe
 final snapshot if one is due, then the exit (which closes the AOF). If the snapshot fails and FORCE was not given,
 clients go on as if nothing had happened.
 
-There is nothing to wait for without replicas, so a shutdown that began cannot be aborted.
+There is nothing to wait for without replicas: NOW, FORCE (but for a save that fails), SAFE and shutdown-timeout change
+nothing, and a shutdown that began cannot be aborted.
 """
 
 from __future__ import annotations
@@ -72,8 +73,10 @@ class Shutdown:
 
     def _command(self, client: Client, argv: list[bytes]) -> Reply:
         options = {word.decode("latin-1").lower() for word in argv[1:]}
-        if not options <= set(_OPTIONS) or options >= {"save", "nosave"} or ("abort" in options and len(argv) > 2):
+        if not options <= set(_OPTIONS) or options >= {"save", "nosave"} or (len(options) > 1 and "abort" in options):
             raise CommandError("ERR syntax error")
+        if "failover" in options:
+            raise CommandError("ERR SHUTDOWN FAILOVER is only supported in cluster mode.")
         if "abort" in options:
             raise CommandError("ERR No shutdown in progress.")
         return self._quietly(self.request(options))

@@ -12,10 +12,12 @@ not give the same result later: relative times, conditions and increments of flo
 """
 
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t, client_t, engine_t
-from cachefleet_server.core.entry cimport ENC_INT, entry_bytes, entry_encoding, entry_int, entry_t
-from cachefleet_server.core.reply cimport reply_bulk
+from cachefleet_server.core.entry cimport ENC_INT, entry_blob, entry_bytes, entry_encoding, entry_int, entry_t
+from cachefleet_server.core.reply cimport reply_bulk, reply_shared
+from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport int64_to_chars
 from cachefleet_server.keyspace.db cimport NOTIFY_STRING, notify, signal_modified
+from cachefleet_server.resp.writer cimport OUT_SHARE_MIN
 from libc.stdint cimport int64_t
 
 cdef int register_string(engine_t* e) except -1
@@ -29,11 +31,18 @@ cdef inline size_t string_text(const entry_t* entry, char* tmp24, const char** p
     p[0] = entry_bytes(entry, &n)
     return n
 
+cdef inline void reply_string_part(client_t* c, const entry_t* entry, const char* p, size_t n) noexcept nogil:
+    """n bytes at p of the string's text, which string_text gave."""
+    if cf_unlikely(n >= OUT_SHARE_MIN):  # more than an entry embeds: it has a blob
+        reply_shared(c, entry_blob(entry), p, n)
+    else:
+        reply_bulk(c, p, n)
+
 cdef inline void reply_string(client_t* c, const entry_t* entry) noexcept nogil:
     cdef char tmp24[24]
     cdef const char* p
     cdef size_t n = string_text(entry, tmp24, &p)
-    reply_bulk(c, p, n)
+    reply_string_part(c, entry, p, n)
 
 cdef inline void string_changed(client_t* c, const char* event, const arg_t* key) noexcept nogil:
     """The key got a new value. Its hash has been computed by the lookup."""

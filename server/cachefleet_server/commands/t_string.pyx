@@ -17,6 +17,7 @@ from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport E_EXPIRE, OBJ_STRING, entry_type
 from cachefleet_server.core.reply cimport (
     reply_array, reply_error, reply_int, reply_null, reply_ok, reply_syntax_error, reply_wrong_arity)
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport chars_to_int64
@@ -26,7 +27,7 @@ from cachefleet_server.keyspace.db cimport (
 from cachefleet_server.keyspace.expire cimport expire_now
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_rewrite, journal_transaction_begin, journal_transaction_end)
-from cachefleet_server.resp.input cimport INPUT_BIG, blob_t, input_take_blob
+from cachefleet_server.resp.input cimport INPUT_BIG, input_take_blob
 
 cdef enum:
     PREFETCH_GROUP = 16  # keys of a many-key command whose cache misses overlap

@@ -9,7 +9,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, uint64_t
 from libc.string cimport memcpy
 
 from cachefleet_server.commands.t_string cimport (
-    arg_t, client_t, engine_t, entry_t, int64_t, propagate_set, string_changed, string_text)
+    arg_t, client_t, engine_t, entry_t, int64_t, propagate_set, reply_string_part, string_changed, string_text)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport (
     E_EXPIRE, ENC_INT, ENC_RAW, entry_encoding, entry_grow_raw, entry_int, entry_new_raw, entry_payload,
@@ -129,7 +129,7 @@ cdef void getrange_command(client_t* c) noexcept nogil:
     if start > end:
         reply_bulk(c, b"", 0)
     else:
-        reply_bulk(c, p + start, end - start + 1)
+        reply_string_part(c, entry, p + start, end - start + 1)
 
 
 cdef void strlen_command(client_t* c) noexcept nogil:

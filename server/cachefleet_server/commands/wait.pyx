@@ -2,7 +2,8 @@
 
 "So far" is the journal's end when the command runs, counted in bytes: what was handed to the AOF plus what this tick
 has added. The AOF reports what it has fsynced in persist.aof_fsynced_offset and calls engine.fsynced_fn, which answers
-the clients whose wait is over. Without replicas nobody acknowledges, so waiting for them ends with the time-out.
+the clients whose wait is over. Nothing counts as on disk before the first base of an AOF is. Without replicas nobody
+acknowledges, so waiting for them ends with the time-out.
 
 Inside EXEC nothing blocks: the reply is what is true at that moment.
 """
@@ -24,6 +25,10 @@ cdef extern from *:
 
 cdef inline uint64_t _written_offset(const engine_t* e) noexcept nogil:
     return e.persist.aof_offset + e.journal.len
+
+
+cdef inline bint _has_no_aof(const engine_t* e) noexcept nogil:
+    return not e.persist.aof_enabled and not e.persist.aof_starting
 
 
 cdef inline bint _is_local(const client_t* c) noexcept nogil:
@@ -55,7 +60,7 @@ cdef void _wait_over(client_t* c, bint timed_out) noexcept nogil:
 
 
 cdef void _waitaof_over(client_t* c, bint timed_out) noexcept nogil:
-    if c.wait_local and not c.engine.persist.aof_enabled:
+    if c.wait_local and _has_no_aof(c.engine):
         reply_error(c, ERR_NO_AOF)
         return
     reply_array(c, 2)
@@ -93,7 +98,7 @@ cdef void waitaof_command(client_t* c) noexcept nogil:
         return
     c.wait_local = local != 0
     c.wait_offset = _written_offset(c.engine)
-    if _is_over(c) or c.flags & CLIENT_EXECUTING or (c.wait_local and not c.engine.persist.aof_enabled):
+    if _is_over(c) or c.flags & CLIENT_EXECUTING or (c.wait_local and _has_no_aof(c.engine)):
         _waitaof_over(c, False)
     else:
         block_client(c, BLOCKED_WAIT, until_ms, _waitaof_over)
@@ -108,7 +113,7 @@ cdef void _fsynced(engine_t* e) noexcept nogil:
     while c != NULL:
         following = c.next
         if c.blocked == BLOCKED_WAIT and c.unblock_fn == _waitaof_over \
-                and (_is_over(c) or (c.wait_local and not e.persist.aof_enabled)):
+                and (_is_over(c) or (c.wait_local and _has_no_aof(e))):
             unblock_client(c, False)
         c = following
 

@@ -40,7 +40,7 @@ cdef class ReplyClient:
         parts = []
         assert out_check(&self.client.out) == 0
         while c != NULL:
-            parts.append((&c.data[0])[:c.len])
+            parts.append(c.data[:c.len])
             c = c.next
         out_clear(&self.client.out)
         return b"".join(parts)

@@ -13,6 +13,7 @@ one process may hold several engines. Fields named `*_fn` are hooks that a highe
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.hash cimport hash_seed_t
 from cachefleet_server.ds.hashtable cimport hashtable_t
@@ -280,11 +281,20 @@ cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
 
 # ---- types ---------------------------------------------------------------------------------------
 
+cdef struct rdb_mark_t:  # a string of a rdb_out_t that is not simply written as it lies there
+    size_t at  # where its length code begins in `buf` ...
+    size_t head  # ... and how long that is
+    size_t n  # bytes of the string
+    blob_t* blob  # lent: the string is here, one owner more, and not behind the length code
+    bint compress
+
 cdef struct rdb_out_t:
     # Where serialised values go (core/rdb.pyx). Strings worth compressing are marked, not compressed:
     # the snapshot's writer thread does that. `dialect` decides type bytes and footers.
     buf_t buf
-    buf_t marks  # pairs of uint64: offset and length of raw strings that may be compressed
+    buf_t marks  # rdb_mark_t, by rising place
+    size_t lent  # bytes of the blobs in `marks`
+    size_t lend_min  # strings from this size on are lent, not copied; 0 = none
     bint mark_strings  # false: compress in place if `compress`
     bint compress
     int dialect  # RDB_DIALECT_*
@@ -325,6 +335,7 @@ cdef struct persist_t:
     # Flags, set by name through engine.set_persist in this order.
     bint loading  # replies -LOADING
     bint aof_enabled  # the journal is kept even without replicas
+    bint aof_starting  # switched on, and the first base is not on disk yet
     bint bgsave_failed  # with stop_writes_on_bgsave_error and save points: MISCONF
     bint save_points  # at least one `save` parameter
     bint aof_write_failed  # MISCONF for writes

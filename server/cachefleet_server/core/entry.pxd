@@ -18,8 +18,8 @@ that may reallocate returns the new pointer, and the caller stores it in every t
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.zmalloc cimport heap_t
-from cachefleet_server.resp.input cimport blob_t
 
 cdef enum:
     OBJ_STRING = 0
@@ -86,6 +86,12 @@ cdef inline void** entry_payload(const entry_t* e) noexcept nogil:
 
 cdef inline int64_t entry_int(const entry_t* e) noexcept nogil:
     return (<int64_t*>entry_payload(e))[0]
+
+cdef inline blob_t* entry_blob(const entry_t* e) noexcept nogil:
+    """The blob of a long string; NULL for every other entry."""
+    if e.flags & E_EMBED or entry_type(e) != OBJ_STRING or entry_encoding(e) == ENC_INT:
+        return NULL
+    return <blob_t*>entry_payload(e)[0]
 
 cdef inline const char* entry_key(const entry_t* e, size_t* n) noexcept nogil:
     cdef size_t at = entry_payload_offset(e)

@@ -1,12 +1,13 @@
 """Entries: creation, changes in place, and moves. Layout and ownership: entry.pxd.
 
-A string changes in place whenever its allocation has the room (malloc_usable_size decides) and would not
-be left mostly empty; an expiry that is added or dropped shifts the bytes behind it inside the allocation.
-Everything else is a fresh allocation with what stays copied over. Cost: O(key + value) at most.
+A string changes in place whenever its allocation has the room (malloc_usable_size decides), would not be left mostly
+empty, and no reply that waits to be sent shares it (ds/blob.pxd); an expiry that is added or dropped shifts the bytes
+behind it inside the allocation. Everything else is a fresh allocation with what stays copied over. Cost: O(key + value) at most.
 """
 
 from libc.string cimport memcpy, memmove, memset
 
+from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release
 from cachefleet_server.ds.intrin cimport cf_usable_size
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
@@ -14,7 +15,7 @@ from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 cdef enum:
     _GREEDY_MAX = 1 << 20  # bytes; strings grow by doubling up to here and by a quarter beyond
     _INT_CHARS = 20  # longest text of an int64
-    _BLOB_HEADER = sizeof(size_t)
+    _BLOB_HEADER = sizeof(blob_t)
 
 
 cdef inline bint _worth_keeping(size_t usable, size_t need) noexcept nogil:
@@ -60,7 +61,7 @@ cdef inline uint32_t _relabel(uint32_t word, uint32_t encoding) noexcept nogil:
 
 cdef blob_t* _blob_new(heap_t* h, const char* v, size_t n, size_t capacity) noexcept nogil:
     """A blob of n bytes, zeroed when v is NULL."""
-    cdef blob_t* blob = <blob_t*>zmalloc(h, _BLOB_HEADER + capacity)
+    cdef blob_t* blob = blob_new(h, capacity)
     blob.len = n
     if v != NULL:
         memcpy(&blob.data[0], v, n)
@@ -125,13 +126,8 @@ cdef entry_t* entry_new_pointer(
 
 # ---- freeing ---------------------------------------------------------------------------------------
 
-cdef inline bint _has_blob(const entry_t* e) noexcept nogil:
-    return not e.flags & E_EMBED and entry_type(e) == OBJ_STRING and entry_encoding(e) != ENC_INT
-
-
 cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil:
-    if _has_blob(e):
-        zfree(h, entry_payload(e)[0])
+    blob_release(h, entry_blob(e))
     zfree(h, e)
 
 
@@ -183,13 +179,12 @@ cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, i
         encoding = entry_string_label(nk, nv, e.flags & E_EXPIRE, False)
     if nk + nv <= ENTRY_EMBED_MAX:
         return _set_embedded(h, e, v, nv, encoding)
-    if _has_blob(e):
-        blob = <blob_t*>entry_payload(e)[0]
-        if _worth_keeping(cf_usable_size(blob), _BLOB_HEADER + nv):
-            blob.len = nv
-            memcpy(&blob.data[0], v, nv)
-            entry_set_encoding(e, encoding)
-            return e
+    blob = entry_blob(e)
+    if blob != NULL and not blob_is_shared(blob) and _worth_keeping(cf_usable_size(blob), _BLOB_HEADER + nv):
+        blob.len = nv
+        memcpy(&blob.data[0], v, nv)
+        entry_set_encoding(e, encoding)
+        return e
     e = entry_set_blob(h, e, _blob_new(h, v, nv, nv))
     entry_set_encoding(e, encoding)
     return e
@@ -198,8 +193,8 @@ cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, i
 cdef entry_t* entry_set_int(heap_t* h, entry_t* e, int64_t v) noexcept nogil:
     if e.flags & E_EMBED:
         e = _to_pointer_word(h, e, cf_usable_size(e))
-    elif entry_encoding(e) != ENC_INT:
-        zfree(h, entry_payload(e)[0])
+    else:
+        blob_release(h, entry_blob(e))
     (<int64_t*>entry_payload(e))[0] = v
     entry_set_encoding(e, ENC_INT)
     return e
@@ -208,8 +203,8 @@ cdef entry_t* entry_set_int(heap_t* h, entry_t* e, int64_t v) noexcept nogil:
 cdef entry_t* entry_set_blob(heap_t* h, entry_t* e, blob_t* blob) noexcept nogil:
     if e.flags & E_EMBED:
         e = _to_pointer_word(h, e, cf_usable_size(e))
-    elif entry_encoding(e) != ENC_INT:
-        zfree(h, entry_payload(e)[0])
+    else:
+        blob_release(h, entry_blob(e))
     entry_payload(e)[0] = blob
     entry_set_encoding(e, ENC_RAW)
     return e
@@ -253,11 +248,14 @@ cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexc
         e = entry_set_bytes(h, e, digits, int64_to_chars(digits, entry_int(e)), ENC_RAW)
     if e.flags & E_EMBED:
         return _grow_embedded(h, e, n, data)
-    blob = <blob_t*>entry_payload(e)[0]
+    blob = entry_blob(e)
     old = blob.len
-    if _BLOB_HEADER + n > cf_usable_size(blob):
-        blob = <blob_t*>zrealloc(h, blob, _BLOB_HEADER + _greedy(n))
-        entry_payload(e)[0] = blob
+    if blob_is_shared(blob):
+        entry_payload(e)[0] = _blob_new(h, &blob.data[0], old, n if n == old else _greedy(n))
+        blob_release(h, blob)
+    elif _BLOB_HEADER + n > cf_usable_size(blob):
+        entry_payload(e)[0] = zrealloc(h, blob, _BLOB_HEADER + _greedy(n))
+    blob = entry_blob(e)
     memset(&blob.data[0] + old, 0, n - old)
     blob.len = n
     data[0] = &blob.data[0]
@@ -372,14 +370,12 @@ cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil:
 
 
 cdef size_t entry_memory(const entry_t* e) noexcept nogil:
-    cdef size_t n = cf_usable_size(<void*>e)
-    if _has_blob(e):
-        n += cf_usable_size(entry_payload(e)[0])
-    return n
+    cdef blob_t* blob = entry_blob(e)
+    return cf_usable_size(<void*>e) + (cf_usable_size(blob) if blob != NULL else 0)
 
 
 cdef int entry_check(const entry_t* e) noexcept nogil:
-    """1: flags; 2: key length form; 3: larger than its allocation; 4: embedding; 5: encoding; 6: blob's length."""
+    """1: flags; 2: key length form; 3: larger than its allocation; 4: embedding; 5: encoding; 6: blob."""
     cdef size_t nk
     cdef blob_t* blob
     if e.flags & ~(E_EXPIRE | E_BIGKEY | E_EMBED):
@@ -402,8 +398,8 @@ cdef int entry_check(const entry_t* e) noexcept nogil:
         entry_string_label(nk, entry_string_len(e), False, e.flags & E_EXPIRE) != ENC_EMBSTR
     ):
         return 5
-    if _has_blob(e):
-        blob = <blob_t*>entry_payload(e)[0]
-        if blob == NULL or _BLOB_HEADER + blob.len > cf_usable_size(blob):
+    if not e.flags & E_EMBED and entry_encoding(e) != ENC_INT:
+        blob = entry_blob(e)
+        if blob == NULL or blob.refs == 0 or _BLOB_HEADER + blob.len > cf_usable_size(blob):
             return 6
     return 0

@@ -4,14 +4,15 @@ Writing appends to a rdb_out_t (core/engine.pxd) in memory; who owns it writes i
 memory (a mapped file or a RESTORE payload) with bounds on every read: after the first error `rdb_in_t.error`
 holds a text, and all further reads return zeros.
 
-A mark in `rdb_out_t.marks` is a pair of uint64: where a string's length prefix begins in `buf`, and the length of
-the string. Whoever writes the bytes out may put `rdb_compress_string` of the string in place of prefix and string.
+Whoever writes a rdb_out_t out looks at its marks: a string that is lent follows its length code, and one to compress
+may be replaced, with its length code, by `rdb_compress_string` of it. Lent blobs have to be released.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cachefleet_server.core.engine cimport engine_t, rdb_in_t, rdb_out_t
 from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
 cdef enum:
@@ -24,6 +25,7 @@ cdef enum:
     RDB_VERSION_REDIS_MAX = 15  # the newest one whose type bytes rdb_get_entry can name (Redis 8.10)
 
     RDB_COMPRESS_MIN = 21  # bytes; shorter strings are never compressed
+    RDB_COMPRESS_MAX = 33554432  # bytes; longer ones would cost as much memory again while they are compressed
     RDB_COMPRESS_ROOM = 24  # bytes that rdb_compress_string may need beyond the string's length
 
     RDB_TYPE_STRING = 0
@@ -66,6 +68,10 @@ cdef int rdb_dialect_version(int dialect) noexcept nogil  # the number in header
 cdef void rdb_put_length(rdb_out_t* out, uint64_t n) noexcept nogil
 cdef void rdb_put_int64(rdb_out_t* out, int64_t v) noexcept nogil  # eight bytes, little-endian
 cdef void rdb_put_string(rdb_out_t* out, const char* p, size_t n) noexcept nogil  # int-coded, marked or raw
+cdef blob_t* rdb_lendable(const rdb_out_t* out, const entry_t* entry) noexcept nogil
+    # The value, if it is a string long enough to be lent; else NULL.
+cdef void rdb_put_lent(rdb_out_t* out, blob_t* blob, size_t head, bint compress) noexcept nogil
+    # Shares the blob instead of copying it. Its length code is the last `head` bytes of buf.
 cdef void rdb_put_int_string(rdb_out_t* out, int64_t v) noexcept nogil
 cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil
     # [expire] [idle|freq] type key value

@@ -11,15 +11,16 @@ string may not claim to be longer than LZF can make it, so a payload of n bytes 
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
-from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU
+from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU, rdb_mark_t
 from cachefleet_server.core.entry cimport (
-    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_bytes, entry_encoding, entry_expire, entry_int,
-    entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_type)
+    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_blob, entry_bytes, entry_encoding,
+    entry_expire, entry_int, entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string,
+    entry_payload, entry_type)
+from cachefleet_server.ds.blob cimport blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, ztry_malloc
-from cachefleet_server.resp.input cimport blob_t
 
 cdef enum:
     INT_TEXT_MAX = 11  # bytes of the longest text that an int32 replaces
@@ -57,6 +58,8 @@ cdef extern from *:
 cdef void rdb_out_init(rdb_out_t* out, heap_t* heap, int dialect) noexcept nogil:
     buf_init(&out.buf, heap)
     buf_init(&out.marks, heap)
+    out.lent = 0
+    out.lend_min = 0
     out.mark_strings = False
     out.compress = False
     out.dialect = dialect
@@ -115,16 +118,13 @@ cdef void _put_little_endian(rdb_out_t* out, uint64_t v, int size) noexcept nogi
 
 cdef void rdb_put_string(rdb_out_t* out, const char* p, size_t n) noexcept nogil:
     cdef int64_t number
-    cdef uint64_t mark[2]
     cdef char* dst
     cdef size_t packed
     if n <= INT_TEXT_MAX and chars_to_int64(p, n, &number) and -0x80000000LL <= number <= 0x7FFFFFFF:
         rdb_put_int_string(out, number)
         return
     if n >= RDB_COMPRESS_MIN and out.mark_strings:
-        mark[0] = out.buf.len
-        mark[1] = n
-        buf_put(&out.marks, mark, sizeof(mark))
+        _mark(out, out.buf.len, rdb_length_size(n), n, NULL, True)
     elif n >= RDB_COMPRESS_MIN and out.compress:
         dst = buf_reserve(&out.buf, n + RDB_COMPRESS_ROOM)
         packed = rdb_compress_string(dst, p, n)
@@ -133,6 +133,26 @@ cdef void rdb_put_string(rdb_out_t* out, const char* p, size_t n) noexcept nogil
             return
     rdb_put_length(out, n)
     buf_put(&out.buf, p, n)
+
+
+cdef void _mark(rdb_out_t* out, size_t at, size_t head, size_t n, blob_t* blob, bint compress) noexcept nogil:
+    cdef rdb_mark_t mark
+    mark.at = at
+    mark.head = head
+    mark.n = n
+    mark.blob = blob
+    mark.compress = compress
+    buf_put(&out.marks, &mark, sizeof(mark))
+
+
+cdef blob_t* rdb_lendable(const rdb_out_t* out, const entry_t* entry) noexcept nogil:
+    cdef blob_t* blob = entry_blob(entry)
+    return blob if blob != NULL and out.lend_min and blob.len >= out.lend_min else NULL
+
+
+cdef void rdb_put_lent(rdb_out_t* out, blob_t* blob, size_t head, bint compress) noexcept nogil:
+    _mark(out, out.buf.len - head, head, blob.len, blob_share(blob), compress and blob.len <= RDB_COMPRESS_MAX)
+    out.lent += blob.len
 
 
 cdef void rdb_put_int_string(rdb_out_t* out, int64_t v) noexcept nogil:
@@ -219,6 +239,7 @@ cdef void _put_type(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept 
 cdef void _put_body(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
     cdef int type = entry_type(entry)
     cdef int encoding = entry_encoding(entry)
+    cdef blob_t* blob
     cdef const char* p
     cdef size_t n
     if type != OBJ_STRING:
@@ -226,8 +247,13 @@ cdef void _put_body(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept 
     elif encoding == ENC_INT:
         rdb_put_int_string(out, entry_int(entry))
     else:
-        p = entry_bytes(entry, &n)
-        rdb_put_string(out, p, n)
+        blob = rdb_lendable(out, entry)
+        if blob != NULL:
+            rdb_put_length(out, blob.len)
+            rdb_put_lent(out, blob, rdb_length_size(blob.len), out.mark_strings)
+        else:
+            p = entry_bytes(entry, &n)
+            rdb_put_string(out, p, n)
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -451,6 +477,7 @@ cdef entry_t* _get_string_entry(rdb_in_t* in_, const char* key, size_t nk, int64
     blob = <blob_t*>_allocate(in_, sizeof(blob_t) + f.plain)
     if blob == NULL:
         return NULL
+    blob.refs = 1
     blob.len = f.plain
     if not _unpack(in_, &f, &blob.data[0]):
         zfree(in_.heap, blob)

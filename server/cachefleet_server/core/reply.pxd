@@ -10,9 +10,10 @@ from libc.string cimport strlen
 
 from cachefleet_server.core.engine cimport (
     CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, arg_t, client_t)
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.resp.writer cimport (
-    mark_t, out_array, out_bool, out_bulk, out_double, out_insert, out_int, out_map, out_mark, out_null,
-    out_null_array, out_push, out_raw, out_set, out_simple, out_verbatim)
+    mark_t, out_array, out_bool, out_bulk, out_bulk_shared, out_double, out_insert, out_int, out_map, out_mark,
+    out_null, out_null_array, out_push, out_raw, out_set, out_simple, out_verbatim)
 
 cdef void reply_error(client_t* c, const char* text) noexcept nogil
 cdef void reply_error_bytes(client_t* c, const char* text, size_t n) noexcept nogil
@@ -48,6 +49,11 @@ cdef inline void reply_int(client_t* c, int64_t v) noexcept nogil:
 cdef inline void reply_bulk(client_t* c, const void* p, size_t n) noexcept nogil:
     if reply_begin(c):
         out_bulk(&c.out, p, n)
+
+cdef inline void reply_shared(client_t* c, blob_t* blob, const char* p, size_t n) noexcept nogil:
+    """n > 0 bytes at p, which lie in the blob, without copying them."""
+    if reply_begin(c):
+        out_bulk_shared(&c.out, blob, p, n)
 
 cdef inline void reply_text(client_t* c, const char* text) noexcept nogil:
     """A bulk string from a C string."""

@@ -80,6 +80,14 @@ static inline int64_t cf_thread_ns(void) {
 static inline void cf_atomic_add(size_t *p, size_t n) { __atomic_fetch_add(p, n, __ATOMIC_RELAXED); }
 static inline size_t cf_atomic_get(const size_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 
+/* A count of owners that two threads may share. Dropping says whether that was the last one, who then sees all that
+ * other owners did. An only owner needs no atomic instruction. */
+static inline size_t cf_ref_get(const size_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+static inline void cf_ref_add(size_t *p) { __atomic_fetch_add(p, 1, __ATOMIC_RELAXED); }
+static inline int cf_ref_drop(size_t *p) {
+    return cf_ref_get(p) == 1 || __atomic_fetch_sub(p, 1, __ATOMIC_ACQ_REL) == 1;
+}
+
 /* 0x80 in every byte of `word` that equals `tag`, 0 elsewhere. Exact: no carry crosses a byte, so an
  * empty slot can never pass for a match. */
 static inline uint64_t cf_match_bytes(uint64_t word, uint8_t tag) {

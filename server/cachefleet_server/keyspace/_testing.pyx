@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 from cachefleet_server.core.engine cimport (
     BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_PENDING_READ, arg_t, client_t, db_t, engine_t)
 from cachefleet_server.core.entry cimport *
+from cachefleet_server.ds.blob cimport blob_new, blob_release, blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_bucket_each, ht_bucket_t, ht_freeze_begin, ht_freeze_end, ht_freeze_step, ht_len, ht_scan)
@@ -28,7 +29,6 @@ from cachefleet_server.keyspace.lazyfree cimport (
     lazyfree_pending, lazyfree_stop, lazyfree_table, lazyfree_wait)
 from cachefleet_server.keyspace.watch cimport (
     unwatch_all, watch_count, watch_key, watched_key_expired)
-from cachefleet_server.resp.input cimport blob_t
 
 cdef enum:
     _CLIENTS_MAX = 64
@@ -260,6 +260,28 @@ cdef class Keyspace:
         cdef entry_t* entry = lookup_read(self.clients[0], &a)
         return _row(entry)[1] if entry != NULL else None
 
+    def share(self, int db, bytes key):
+        """Becomes an owner of a long string's blob, as a reply does; `release` takes what this returns."""
+        cdef arg_t a = journal_arg(key, len(key))
+        return <size_t>blob_share(entry_blob(db_find(self.db(db), a.ptr, a.len, arg_hash(self.e, &a))))
+
+    def release(self, size_t blob):
+        """Lets go of a blob and returns the bytes that it held until then."""
+        cdef blob_t* b = <blob_t*>blob
+        value = (&b.data[0])[:b.len]
+        blob_release(self.e.heap, b)
+        return value
+
+    def grow(self, int db, bytes key, bytes tail):
+        """APPEND."""
+        cdef arg_t a = journal_arg(key, len(key))
+        cdef entry_t* old = lookup_write(self.clients[0], &a)
+        cdef size_t n = entry_string_len(old)
+        cdef char* data
+        cdef entry_t* new = entry_grow_raw(self.e.heap, old, n + len(tail), &data)
+        memcpy(data + n, <const char*>tail, len(tail))
+        db_replace(self.db(db), old, new, a.hash)
+
     def lookup(self, int db, bytes key, int flags):
         cdef arg_t a = journal_arg(key, len(key))
         cdef entry_t* entry = lookup_flags(self.clients[0], self.db(db), &a, flags)
@@ -286,7 +308,7 @@ cdef class Keyspace:
         cdef blob_t* b
         cdef int flags = SET_KEEP_TTL if keep_ttl else 0
         if blob:
-            b = <blob_t*>zmalloc(self.e.heap, sizeof(size_t) + len(value))
+            b = blob_new(self.e.heap, len(value))
             b.len = len(value)
             memcpy(&b.data[0], <const char*>value, len(value))
             db_set_blob(d, &a, old, b, expire_ms, flags)

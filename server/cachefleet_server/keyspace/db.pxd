@@ -20,13 +20,13 @@ from cachefleet_server.core.engine cimport CLIENT_NO_TOUCH, arg_t, client_t, db_
 from cachefleet_server.core.entry cimport OBJ_STRING, entry_t, entry_type
 from cachefleet_server.core.errors cimport ERR_WRONGTYPE
 from cachefleet_server.core.reply cimport reply_error
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_touch
 from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
 from cachefleet_server.keyspace.evict cimport entry_touch
 from cachefleet_server.keyspace.expire cimport entry_is_expired
 from cachefleet_server.keyspace.watch cimport watch_touch
-from cachefleet_server.resp.input cimport blob_t
 
 cdef enum:
     LOOKUP_NOTOUCH = 1  # do not update LRU/LFU

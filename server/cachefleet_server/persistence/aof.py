@@ -1,7 +1,7 @@
 """The append-only file: loading, appending, rewriting without fork, and what INFO says.
 
     <dir>/<appenddirname>/<appendfilename>.manifest              which files count (aof_manifest.py)
-                          <appendfilename>.<n>.base.rdb          a snapshot
+                          <appendfilename>.<n>.base.rdb          a snapshot; .aof when it is one of commands
                           <appendfilename>.<n>.incr.aof          commands since (aof_log.pxd writes the last one)
 
 A rewrite opens a new incremental file and freezes the keyspace at the same moment, between two commands: the snapshot
@@ -10,7 +10,8 @@ file before anything is written to it, and the new base only when it is on disk.
 whose files are whole.
 
 Turning the AOF on at run time is a rewrite without a manifest to begin with: it counts from the moment the base is on
-disk.
+disk, and an orderly exit waits for that. `CONFIG SET dir` moves the AOF: all of it is in the new folder when the reply
+comes. A rewrite with the AOF off leaves a base alone, as in Valkey: what a start with it on would load.
 
 A failed rewrite keeps the old files and is tried again after a pause that doubles with each failure. A failed fsync
 is healed by a rewrite, since the kernel may have dropped what could not be written: the new base holds it. Writes are
@@ -27,7 +28,6 @@ configuration loses nothing (Redis and Valkey would start empty).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
@@ -38,13 +38,13 @@ from typing import Final
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
-from cachefleet_server.errors import CommandError, DataError, StartupError
+from cachefleet_server.errors import CommandError, ConfigError, DataError, StartupError
 from cachefleet_server.log import Log
 from cachefleet_server.persistence import aof_manifest
 from cachefleet_server.persistence.aof_load import AofLoader
 from cachefleet_server.persistence.aof_log import AofLog
 from cachefleet_server.persistence.aof_manifest import BASE, Manifest, Part
-from cachefleet_server.persistence.rdb import Rdb, aux_fields
+from cachefleet_server.persistence.rdb import Loading, Rdb, at_once, aux_fields, in_slices
 from cachefleet_server.persistence.snapshot import (
     Snapshot,
     SnapshotResult,
@@ -61,18 +61,23 @@ _TEMP_BASE: Final = re.compile(r"temp-rewriteaof-bg-(\d+)\.aof")
 
 
 class Aof:
-    """One server's AOF. `rdb` loads base files."""
+    """One server's AOF. `rdb` loads base files; `claim` takes the data folder's lock, or raises StartupError."""
 
-    def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb) -> None:
+    def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb, claim: Callable[[], None]) -> None:
         self._engine = engine
         self._config = config
         self._log = log
         self._rdb = rdb
+        self._claim = claim
         self._file = AofLog(engine)
         self._manifest = Manifest()
         self._on = False  # the manifest counts: a restart loads the AOF
+        self._starting = False  # switched on at run time, and its first base is not on disk yet
         self._rewrite: Snapshot | None = None
-        self._rewrite_seq = 0  # the incremental file that the running rewrite began
+        self._home = ""  # folder of the file that is open
+        self._left: tuple[str, str, int] | None = None  # the folder before the last move; see _move
+        self._suffix = "rdb"  # of the base that is being written
+        self._rewrite_seq = 0  # first incremental file that its base does not replace
         self._scheduled = False
         self._started = 0.0
         self._last_seconds = -1
@@ -95,6 +100,7 @@ class Aof:
         self._config.subscribe("appendonly", self._take_appendonly)
         self._config.subscribe("appendfsync", self._file.set_policy)
         self._config.subscribe("aof-timestamp-enabled", self._file.set_timestamps)
+        self._config.subscribe("dir", lambda _: self._move())
 
     async def start(self) -> None:
         self._file.set_policy(self._config.text("appendfsync"))
@@ -104,7 +110,7 @@ class Aof:
         try:
             os.makedirs(self._folder(), exist_ok=True)
             self._remove_stale_files()
-            await self._load()
+            await in_slices(self._load())
             self._open_after_load()
         except OSError as error:
             path = error.filename or self._folder()
@@ -112,25 +118,53 @@ class Aof:
                 f"Can't use the append only file: {path}: {error.strerror or error}. The folder {self._folder()} and "
                 "its files must be readable and writable by the server's user, on a disk with free space"
             ) from None
-        self._engine.set_persist("aof_enabled", 1)
+        self._file.announce(True)
         self._on = True
 
     def cron(self) -> None:
         self._file.set_no_fsync(snapshot_running(self._engine) and self._config.flag("no-appendfsync-on-rewrite"))
         self._file.cron()
-        if not self._config.flag("appendonly") or self._rewrite is not None or snapshot_running(self._engine):
+        if self._rewrite is not None or snapshot_running(self._engine):
             return
-        wanted = self._scheduled or self._file.sync_failed or not self._on or self._has_grown()
+        wanted = self._scheduled or (
+            self._config.flag("appendonly") and (self._file.sync_failed or not self._on or self._has_grown())
+        )
         if wanted and time.monotonic() >= self._retry_at and not self._engine.stats()["loading"]:
             self._begin_rewrite()
 
     async def stop(self) -> None:
+        self.settle()
+        pending = self._file.pending
+        if self._file.is_open and not self._file.close():
+            self._log.warning(
+                f"The append only file could not be brought to disk before the exit: {pending} bytes of commands were "
+                "waiting to be written, and what was written since its last fsync may be lost too"
+            )
+        self._file.stop()
+
+    def settle(self) -> None:
+        """An exit is near: no rewrite runs when this returns. A first base is still written, others can wait."""
+        if self._starting:
+            self._finish_start()
+        self._give_up_rewrite()
+
+    def _finish_start(self) -> None:
+        self._log.notice("Writing the first base of the append only file before exiting")
+        if self._rewrite is None or self._rewrite_seq > self._manifest.incremental_seq:  # begun while it was off
+            self._give_up_rewrite()
+            self._rdb.give_up()
+            self._begin_rewrite()
+        if self._rewrite is not None:
+            self._rewrite.finish()
+        if self._starting:
+            self._log.warning("The append only file was switched on, but its first base could not be written")
+
+    def _give_up_rewrite(self) -> None:
+        """It begins again from cron, if there is one to come."""
         if self._rewrite is not None:
             self._rewrite.abort()
             self._rewrite.finish()
-        if self._file.is_open and not self._file.close():
-            self._log.warning("The append only file could not be written to its end before the exit")
-        self._file.stop()
+            self._scheduled = True
 
     # ---- paths
 
@@ -152,13 +186,17 @@ class Aof:
 
     # ---- loading
 
-    async def _load(self) -> None:
+    def _load(self) -> Loading[None]:
         manifest = self._adopt_single_file(aof_manifest.read(self._manifest_path()))
         if manifest is None:
             self._manifest = self._numbers_in_use()
-            await self._load_rdb_instead()
+            yield from self._load_rdb_instead()
             return
         self._manifest = manifest
+        yield from self._load_parts(manifest)
+        self._remove_history()  # a crash came between the new manifest and their removal
+
+    def _load_parts(self, manifest: Manifest) -> Loading[None]:
         began = time.monotonic()
         parts = manifest.files()
         paths = [self._path(part.name) for part in parts]
@@ -168,10 +206,25 @@ class Aof:
         self._engine.set_persist("load_total_bytes", sum(os.path.getsize(path) for path in paths))
         filled = [path for path in paths if os.path.getsize(path)]
         for part, path in zip(parts, paths, strict=True):
-            await self._load_part(part, path, is_last=path in filled[-1:])
+            yield from self._load_part(part, path, is_last=path in filled[-1:])
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from append only file: {time.monotonic() - began:.3f} seconds")
-        self._remove_history()  # a crash came between the new manifest and their removal
+
+    def reload(self) -> None:
+        """DEBUG LOADAOF: the keyspace as the files have it. Raises DataError, before anything is dropped if it can."""
+        if self._file.in_transaction or self._starting:
+            raise DataError("the append only file is not whole at this moment")
+        if not self._file.flush():
+            raise DataError("the append only file cannot be written")
+        manifest = self._manifest if self._on else aof_manifest.read(self._manifest_path())
+        if manifest is None:
+            raise DataError(f"there is no append only file in {self._folder()}")
+        self._file.mute(True)
+        try:
+            self._engine.drop_all()
+            at_once(self._load_parts(manifest))
+        finally:
+            self._file.mute(not self._file.is_open)
 
     def _adopt_single_file(self, manifest: Manifest | None) -> Manifest | None:
         """An AOF of one file, from before Redis 7, becomes the base of a manifest. May be interrupted."""
@@ -205,25 +258,25 @@ class Aof:
             incremental_seq=max((int(match[1]) for match in found if match[2].startswith("incr")), default=0),
         )
 
-    async def _load_rdb_instead(self) -> None:
+    def _load_rdb_instead(self) -> Loading[None]:
         path = self._rdb.path()
         if os.path.exists(path):
             self._log.notice("There is no append only file; the data of the RDB file becomes its base")
             self._engine.set_persist("load_total_bytes", os.path.getsize(path))
-            await self._rdb.load(path)
+            yield from self._rdb.load(path)
 
-    async def _load_part(self, part: Part, path: str, *, is_last: bool) -> None:
+    def _load_part(self, part: Part, path: str, *, is_last: bool) -> Loading[None]:
         with open(path, "rb") as file:
             head = file.read(6)
         begin = 0
         if head.startswith(b"REDIS") or head == b"VALKEY":
-            begin = (await self._rdb.load(path, skip_expired=False)).end_offset
+            begin = (yield from self._rdb.load(path, skip_expired=False)).end_offset
             if begin >= os.path.getsize(path):
                 return
         loader = AofLoader(self._engine, path, begin)
         try:
             while loader.step(LOAD_SLICE_US):
-                await asyncio.sleep(0)
+                yield
         finally:
             loader.close()
         if loader.torn:
@@ -266,10 +319,12 @@ class Aof:
         self._base_size = self._size(manifest.base) if manifest.base else 0
         self._size_after_rewrite = self._base_size
         self._file.open(fd, os.fstat(fd).st_size)
+        self._home = self._folder()
 
     def _write_first_base(self) -> Manifest:
-        """With the engine held up: nobody is served yet."""
-        manifest = self._manifest.with_base(self._config.text("appendfilename"), 1)
+        """With the engine held up."""
+        name, seq = self._config.text("appendfilename"), self._manifest.incremental_seq + 1
+        manifest = self._manifest.with_base(name, seq, self._base_suffix())
         assert manifest.base is not None
         snapshot = self._snapshot(final=self._path(manifest.base.name))
         snapshot.start()
@@ -312,6 +367,7 @@ class Aof:
 
     def _snapshot(self, *, final: str = "", on_done: Callable[[SnapshotResult], None] | None = None) -> Snapshot:
         config = self._config
+        self._suffix = self._base_suffix()
         return Snapshot(
             self._engine,
             temp_path=self._path(f"temp-rewriteaof-bg-{os.getpid()}.aof"),
@@ -319,42 +375,53 @@ class Aof:
             compress=config.flag("rdbcompression"),
             checksum=config.flag("rdbchecksum"),
             sync_often=config.flag("aof-rewrite-incremental-fsync"),
+            commands=self._suffix == "aof",
             aux=aux_fields(self._engine, aof_base=True),
             on_done=on_done,
         )
 
     def _begin_rewrite(self) -> bool:
-        """New file and frozen keyspace at the same moment. False when it could not begin; it is tried again."""
+        """New file and frozen keyspace at the same moment. False when it could not begin; it is tried again.
+
+        With the AOF off there is only a base: BGREWRITEAOF then leaves what a start with it on would load.
+        """
         self._scheduled = False
         self._started = time.monotonic()
         self._rewrites += 1
         fd = -1
         try:
+            self._claim()
             if not self._on and not self._file.is_open:
                 self._manifest = self._manifest_while_off()
-            manifest = self._manifest.with_incremental(self._config.text("appendfilename"))
-            part = manifest.incremental[-1]
-            fd = self._open_incremental(part, new=True)
-            if self._on:
-                aof_manifest.write(self._manifest_path(), manifest)
-            snapshot = self._snapshot(on_done=self._done)
-            old_size = self._file.size if self._file.is_open else 0
-            if not self._file.switch(fd):
-                raise OSError("the current file cannot be written")
+            manifest, snapshot = self._manifest, self._snapshot(on_done=self._done)
+            if self._config.flag("appendonly"):
+                manifest = manifest.with_incremental(self._config.text("appendfilename"))
+                fd = self._open_incremental(manifest.incremental[-1], new=True)
+                if self._on:
+                    aof_manifest.write(self._manifest_path(), manifest)
+                old_size = self._file.size if self._file.is_open else 0
+                if not self._file.switch(fd):
+                    raise OSError("the current file cannot be written")
+                self._old_size += old_size
+                self._rewrite_seq = manifest.incremental_seq
+                self._home = self._folder()
+            else:
+                self._rewrite_seq = manifest.incremental_seq + 1
             fd = -1
             self._manifest = manifest
-            self._old_size += old_size
             snapshot.start()
-        except (OSError, DataError) as error:
+        except (OSError, DataError, StartupError) as error:
             if fd >= 0:
                 os.close(fd)
             self._log.warning(f"Can't rewrite append only file in background: {error}")
             self._fail()
             return False
         self._rewrite = snapshot
-        self._rewrite_seq = part.seq
         self._log.notice("Background append only file rewriting started")
         return True
+
+    def _base_suffix(self) -> str:
+        return "rdb" if self._config.flag("aof-use-rdb-preamble") else "aof"
 
     def _manifest_while_off(self) -> Manifest:
         """What a start with the AOF on would load, until the base that is about to be written replaces it."""
@@ -386,7 +453,7 @@ class Aof:
 
     def _install(self, temp: str, result: SnapshotResult) -> None:
         """The snapshot becomes the base; what it replaces goes."""
-        manifest = self._manifest.with_base(self._config.text("appendfilename"), self._rewrite_seq)
+        manifest = self._manifest.with_base(self._config.text("appendfilename"), self._rewrite_seq, self._suffix)
         assert manifest.base is not None
         os.rename(temp, self._path(manifest.base.name))
         aof_manifest.sync_folder(self._folder())
@@ -394,9 +461,10 @@ class Aof:
         self._base_size = result.bytes
         self._old_size = 0
         self._size_after_rewrite = self._current_size()
-        if not self._on:
+        if self._file.is_open:
             self._on = True
-            self._engine.set_persist("aof_enabled", 1)
+            self._starting = False
+            self._file.announce(True)
         self._file.heal()
         self._remove_history()
 
@@ -423,23 +491,69 @@ class Aof:
         if on and not self._file.is_open:
             self._retry_at = 0.0
             self._scheduled = True  # from cron, between two commands
+            self._starting = True
+            self._file.announce(False, starting=True)
         elif not on:
-            self._scheduled = False
-        if not on and self._file.is_open:
-            if self._rewrite is not None:
-                self._rewrite.abort()
-                self._rewrite.finish()
+            self._starting = False
+            if self._file.is_open:
+                self._give_up_rewrite()
+                self._log.notice("The append only file is off")
             self._file.close()
             self._on = False
-            self._engine.set_persist("aof_enabled", 0)
-            self._log.notice("The append only file is off")
+            self._scheduled = False
+
+    def _move(self) -> None:
+        """`dir` changed. The whole AOF is in the new folder before this returns; the old one keeps what there was.
+
+        The engine is held up meanwhile, as by SAVE: otherwise a crash would find half of the data in either folder.
+        A folder that holds an AOF is refused, but for the one that the last move left, as it was left: so the way back is
+        open, also for CONFIG SET when another of its parameters is refused.
+        """
+        if not self._file.is_open:
+            self._give_up_rewrite()  # a base alone; it begins again in the new folder
+            return
+        if self._file.in_transaction:
+            raise ConfigError("the append only file cannot move to another folder inside a transaction")
+        self._give_up_rewrite()
+        if snapshot_running(self._engine):
+            raise ConfigError("a snapshot is being written; try again when it is done")
+        before = self._manifest
+        try:
+            found = aof_manifest.read(self._manifest_path())
+            if found is not None and self._left != self._footprint(found):
+                raise ConfigError(f"{self._folder()} holds an append only file already")
+            os.makedirs(self._folder(), exist_ok=True)
+            self._manifest = found or self._numbers_in_use()
+            manifest = self._write_first_base().with_incremental(self._config.text("appendfilename"))
+            fd = self._open_incremental(manifest.incremental[-1], new=True)
+            self._save_manifest(manifest)
+        except (OSError, DataError, StartupError) as error:
+            self._manifest = before
+            raise ConfigError(f"the append only file cannot move: {error}") from None
+        self._file.flush()
+        left = (self._home, before.text(), self._file.size)
+        if not self._file.switch(fd):  # the old folder's disk takes no more; the new base has it
+            self._file.close()
+            self._file.open(fd, 0)
+        self._file.heal()
+        self._on = True
+        self._starting = self._scheduled = False
+        self._file.announce(True)
+        self._old_size = 0
+        self._base_size = self._size_after_rewrite = self._size(manifest.files()[0])
+        self._left, self._home = left, self._folder()
+        self._remove_history()
+        self._log.notice(f"The append only file goes on in {self._folder()}")
+
+    def _footprint(self, manifest: Manifest) -> tuple[str, str, int]:
+        """Tells whether somebody has used an AOF that was left."""
+        size = self._size(manifest.incremental[-1]) if manifest.incremental else 0
+        return self._folder(), manifest.text(), size
 
     def _bgrewriteaof(self, client: Client, argv: list[bytes]) -> Reply:
         if self._rewrite is not None:
             raise CommandError("ERR Background append only file rewriting already in progress")
-        if snapshot_running(self._engine) or client.flags & _EXECUTING or not self._file.is_open:
-            if not self._file.is_open:
-                return self._rewrite_while_off()
+        if snapshot_running(self._engine) or client.flags & _EXECUTING or self._starting:
             self._scheduled = True
             self._failures = 0
             self._retry_at = 0.0
@@ -448,11 +562,6 @@ class Aof:
             raise CommandError(
                 "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
             )
-        return Simple("Background append only file rewriting started")
-
-    def _rewrite_while_off(self) -> Reply:
-        """Without an AOF there is nothing to rewrite; a later start with one would not look at it."""
-        self._log.notice("BGREWRITEAOF: appendonly is no, nothing is written")
         return Simple("Background append only file rewriting started")
 
     # ---- INFO

@@ -23,14 +23,14 @@ A file that is left must be whole on disk before the next one gets anything: a p
 file only. Under `always` the switch fsyncs; otherwise the helper does, and what comes meanwhile waits in `pending` as
 for any fsync.
 
-The helper thread works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or unlink a path.
+The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or unlink a path.
 """
 
 from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.engine cimport engine_t
 from cachefleet_server.ds.buf cimport buf_t
-from cachefleet_server.ds.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t
+from cachefleet_server.ds.worker cimport work_t, worker_t
 from cachefleet_server.engine cimport Engine
 
 cdef enum:
@@ -43,7 +43,7 @@ cdef enum:
     JOB_UNLINK = 2
 
 cdef struct aof_job_t:
-    aof_job_t* next
+    work_t work
     int kind
     int fd
     uint64_t offset  # persist.aof_offset that is safe when the fsync returns
@@ -65,20 +65,11 @@ cdef struct aof_log_t:
     bint no_fsync  # no-appendfsync-on-rewrite while a snapshot runs
     bint timestamps  # aof-timestamp-enabled
     int64_t last_timestamp_s
-    # helper thread
-    bint started
-    pthread_t thread
-    pthread_mutex_t lock
-    pthread_cond_t filled
-    pthread_cond_t drained
-    aof_job_t* head  # under the lock, down to `stop`
-    aof_job_t* tail
-    size_t jobs  # waiting or running
-    size_t fsyncs  # of them, those that fsync
+    worker_t helper
+    size_t fsyncs  # jobs that fsync, waiting or running; under the helper's lock, as what follows
     uint64_t fsynced_offset
     int error
     bint error_of_file  # the error is of JOB_FSYNC: perhaps of the current file
-    bint stop
 
 cdef class AofLog:
     cdef Engine engine

@@ -15,16 +15,17 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
-from cachefleet_server.ds.pthread cimport (
-    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
-    pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_start)
+from cachefleet_server.ds.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
+from cachefleet_server.ds.worker cimport work_t, worker_drain, worker_free, worker_init, worker_stop, worker_submit
 from cachefleet_server.resp.writer cimport out_clear
 
 POLICIES = {"no": FSYNC_NO, "always": FSYNC_ALWAYS, "everysec": FSYNC_EVERYSEC}
 
 # ---- helper thread ---------------------------------------------------------------------------------------
 
-cdef void _run_job(aof_log_t* log, aof_job_t* job) noexcept nogil:
+cdef void _run_job(void* ctx, work_t* work) noexcept nogil:
+    cdef aof_log_t* log = <aof_log_t*>ctx
+    cdef aof_job_t* job = <aof_job_t*>work
     cdef int error = 0
     cdef int64_t start
     if job.kind == JOB_UNLINK:
@@ -37,65 +38,39 @@ cdef void _run_job(aof_log_t* log, aof_job_t* job) noexcept nogil:
     log.last_fsync_us = cf_monotonic_us() - start
     if job.kind == JOB_FSYNC_CLOSE:
         close(job.fd)
-    pthread_mutex_lock(&log.lock)
+    pthread_mutex_lock(&log.helper.lock)
     if error:
         log.error = error
         log.error_of_file |= job.kind == JOB_FSYNC
     elif job.offset > log.fsynced_offset:
         log.fsynced_offset = job.offset
     log.fsyncs -= 1
-    pthread_mutex_unlock(&log.lock)
-
-
-cdef void* _helper(void* argument) noexcept nogil:
-    cdef aof_log_t* log = <aof_log_t*>argument
-    cdef aof_job_t* job
-    pthread_mutex_lock(&log.lock)
-    while True:
-        while log.head == NULL and not log.stop:
-            pthread_cond_wait(&log.filled, &log.lock)
-        if log.head == NULL:
-            break
-        job = log.head
-        log.head = job.next
-        if log.head == NULL:
-            log.tail = NULL
-        pthread_mutex_unlock(&log.lock)
-        _run_job(log, job)
-        free(job)
-        pthread_mutex_lock(&log.lock)
-        log.jobs -= 1
-        pthread_cond_broadcast(&log.drained)
-    pthread_mutex_unlock(&log.lock)
-    return NULL
+    pthread_mutex_unlock(&log.helper.lock)
 
 
 cdef bint _submit(aof_log_t* log, int kind, int fd, uint64_t offset, char* path) noexcept nogil:
     """Hands a job over; false when there is no thread to take it."""
-    cdef aof_job_t* job
-    if not log.started:
-        if thread_start(&log.thread, _helper, log) != 0:
-            return False
-        log.started = True
-    job = <aof_job_t*>calloc(1, sizeof(aof_job_t))
+    cdef aof_job_t* job = <aof_job_t*>calloc(1, sizeof(aof_job_t))
     if job == NULL:
         return False
     job.kind = kind
     job.fd = fd
     job.offset = offset
     job.path = path
-    pthread_mutex_lock(&log.lock)
-    if log.tail != NULL:
-        log.tail.next = job
-    else:
-        log.head = job
-    log.tail = job
-    log.jobs += 1
     if kind != JOB_UNLINK:
-        log.fsyncs += 1
-    pthread_cond_signal(&log.filled)
-    pthread_mutex_unlock(&log.lock)
-    return True
+        _count_fsyncs(log, 1)
+    if worker_submit(&log.helper, &job.work):
+        return True
+    if kind != JOB_UNLINK:
+        _count_fsyncs(log, -1)
+    free(job)
+    return False
+
+
+cdef void _count_fsyncs(aof_log_t* log, int n) noexcept nogil:
+    pthread_mutex_lock(&log.helper.lock)
+    log.fsyncs += n
+    pthread_mutex_unlock(&log.helper.lock)
 
 
 cdef void _collect(aof_log_t* log) noexcept nogil:
@@ -104,13 +79,13 @@ cdef void _collect(aof_log_t* log) noexcept nogil:
     cdef uint64_t offset
     cdef int error
     cdef bint of_file
-    pthread_mutex_lock(&log.lock)
+    pthread_mutex_lock(&log.helper.lock)
     offset = log.fsynced_offset
     error = log.error
     of_file = log.error_of_file
     log.error = 0
     log.error_of_file = False
-    pthread_mutex_unlock(&log.lock)
+    pthread_mutex_unlock(&log.helper.lock)
     if error:
         _fail(log, error)
         log.sync_failed = True
@@ -128,9 +103,9 @@ cdef inline void _fsynced(engine_t* e, uint64_t offset) noexcept nogil:
 
 cdef bint _fsync_running(aof_log_t* log) noexcept nogil:
     cdef bint running
-    pthread_mutex_lock(&log.lock)
+    pthread_mutex_lock(&log.helper.lock)
     running = log.fsyncs > 0
-    pthread_mutex_unlock(&log.lock)
+    pthread_mutex_unlock(&log.helper.lock)
     return running
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -286,14 +261,10 @@ cdef class AofLog:
         self.log.policy = FSYNC_EVERYSEC
         self.log.last_timestamp_s = 0
         buf_init(&self.log.pending, engine.ptr.heap)
-        pthread_mutex_init(&self.log.lock, NULL)
-        pthread_cond_init(&self.log.filled, NULL)
-        pthread_cond_init(&self.log.drained, NULL)
+        worker_init(&self.log.helper, _run_job, &self.log)
 
     def __dealloc__(self):
-        pthread_mutex_destroy(&self.log.lock)
-        pthread_cond_destroy(&self.log.filled)
-        pthread_cond_destroy(&self.log.drained)
+        worker_free(&self.log.helper)
 
     def open(self, int fd, uint64_t size):
         """Appends to this descriptor from now on, which is `size` bytes long. The journal is on."""
@@ -360,31 +331,31 @@ cdef class AofLog:
         e.journal_enabled = False
         e.journal.len = 0
         e.persist.aof_write_failed = False
-        e.persist.aof_enabled = False
-        if e.fsynced_fn != NULL:
-            e.fsynced_fn(e)  # who waits for the disk waits in vain
+        self.announce(False)
         return ok
+
+    def announce(self, bint enabled, bint starting=False):
+        """What WAITAOF may count on; who waits is answered if that decides it."""
+        cdef engine_t* e = self.log.engine
+        e.persist.aof_enabled = enabled
+        e.persist.aof_starting = starting
+        if e.fsynced_fn != NULL:
+            e.fsynced_fn(e)
+
+    def mute(self, bint on):
+        """While on, what is executed leaves no trace: it comes from the files themselves."""
+        self.log.engine.journal_enabled = not on
 
     def stop(self):
         """Ends the helper thread, after its jobs."""
-        if self.log.started:
-            pthread_mutex_lock(&self.log.lock)
-            self.log.stop = True
-            pthread_cond_signal(&self.log.filled)
-            pthread_mutex_unlock(&self.log.lock)
-            with nogil:
-                pthread_join(self.log.thread, NULL)
-            self.log.started = False
-            self.log.stop = False
+        with nogil:
+            worker_stop(&self.log.helper)
         buf_free(&self.log.pending)
 
     def drain(self):
         """Waits until the helper has done everything, and takes note of it."""
         with nogil:
-            pthread_mutex_lock(&self.log.lock)
-            while self.log.jobs:
-                pthread_cond_wait(&self.log.drained, &self.log.lock)
-            pthread_mutex_unlock(&self.log.lock)
+            worker_drain(&self.log.helper)
         _collect(&self.log)
 
     def cron(self):

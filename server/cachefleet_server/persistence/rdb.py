@@ -17,7 +17,8 @@ import contextlib
 import os
 import re
 import time
-from typing import Final
+from collections.abc import Callable, Generator
+from typing import Final, TypeVar
 
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
@@ -47,14 +48,34 @@ _OTHER = (
     "BGSAVE whenever possible."
 )
 
+T = TypeVar("T")
+Loading = Generator[None, None, T]  # yields between slices of a load and returns what it says
+
+
+async def in_slices(loading: Loading[T]) -> None:
+    """Loads while the loop goes on."""
+    with contextlib.closing(loading):
+        for _ in loading:
+            await asyncio.sleep(0)
+
+
+def at_once(loading: Loading[T]) -> None:
+    """Loads with the engine held up, for DEBUG: nothing is served meanwhile."""
+    for _ in loading:
+        pass
+
 
 class Rdb:
-    """One server's RDB file. Also offers `save` and `load` to SHUTDOWN, DEBUG RELOAD and the AOF."""
+    """One server's RDB file. Also offers `save` and `load` to SHUTDOWN, DEBUG RELOAD and the AOF.
 
-    def __init__(self, engine: Engine, config: Config, log: Log) -> None:
+    `claim` takes the data folder's lock and raises StartupError when another server has it.
+    """
+
+    def __init__(self, engine: Engine, config: Config, log: Log, claim: Callable[[], None]) -> None:
         self._engine = engine
         self._config = config
         self._log = log
+        self._claim = claim
         self._running: Snapshot | None = None
         self._cancelled = False
         self._scheduled = False
@@ -97,7 +118,7 @@ class Rdb:
             return
         began = time.monotonic()
         self._engine.set_persist("load_total_bytes", os.path.getsize(path))
-        await self.load(path)
+        await in_slices(self.load(path))
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from disk: {time.monotonic() - began:.3f} seconds")
 
@@ -117,7 +138,10 @@ class Rdb:
                 return
 
     async def stop(self) -> None:
-        """Ends a save that runs; its temp file is removed."""
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Ends the save that runs; its temp file is removed."""
         if self._running is not None:
             self._cancelled = True
             self._running.abort()
@@ -130,10 +154,7 @@ class Rdb:
 
     def save(self) -> SnapshotResult:
         """Writes the file now, with the engine held up. Raises StartupError when that fails."""
-        if self._running is not None:  # at shutdown: what it would write is about to be written again
-            self._cancelled = True
-            self._running.abort()
-            self._running.finish()
+        self.give_up()  # at shutdown: what it would write is about to be written again
         if snapshot_running(self._engine):
             raise StartupError("another snapshot is running")
         self._begin(quiet=True)
@@ -164,8 +185,9 @@ class Rdb:
         self._changes_before = changes(self._engine)
         self._saves += 1
         try:
+            self._claim()
             snapshot.start()
-        except OSError as error:
+        except (OSError, StartupError) as error:
             self._log.warning(f"Can't save in background: {error}")
             self._fail()
             return False
@@ -247,26 +269,16 @@ class Rdb:
 
     # -- loading
 
-    async def load(self, path: str, *, skip_expired: bool = True) -> RdbLoader:
-        """Loads a file while the loop goes on. The caller has set persist.loading. Raises DataError."""
+    def load(self, path: str, *, skip_expired: bool = True, replace: bool = False) -> Loading[RdbLoader]:
+        """Loads a file in slices. Raises DataError. While others are served, the caller has set persist.loading."""
         self.loading_started = int(time.time())
-        loader = RdbLoader(self._engine, path, skip_expired=skip_expired, checksum=self._config.flag("rdbchecksum"))
+        checksum = self._config.flag("rdbchecksum")
+        loader = RdbLoader(self._engine, path, skip_expired=skip_expired, checksum=checksum, replace=replace)
         try:
             while loader.step(LOAD_SLICE_US):
-                await asyncio.sleep(0)
+                yield
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from None
-        finally:
-            loader.close()
-        self._log_load(loader)
-        return loader
-
-    def load_now(self, path: str, *, replace: bool = False) -> RdbLoader:
-        """The same at once, for DEBUG RELOAD: nothing is served meanwhile."""
-        loader = RdbLoader(self._engine, path, checksum=self._config.flag("rdbchecksum"), replace=replace)
-        try:
-            while loader.step(1_000_000):
-                pass
         finally:
             loader.close()
         self._log_load(loader)

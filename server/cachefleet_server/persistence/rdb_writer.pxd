@@ -7,7 +7,8 @@ that there is no more, it appends the checksum, fsyncs, renames the file to its 
     engine's thread  --push-->  queue  --pop-->  writer thread  -->  temp file  -->  final file
                      <--take---  spare  <--------
 
-Ownership: a chunk belongs to whoever holds it. The thread keeps a few drained ones in `spare` for the producer and
+Ownership: a chunk belongs to whoever holds it, and with it a share in the blobs that its marks lend: they are written
+from where they lie, and released, as a remote free of the engine's heap. The thread keeps a few drained ones in `spare` for the producer and
 frees the others, as a remote free of the producer's heap. What both threads read is under `lock`. The thread never
 takes the GIL.
 
@@ -41,7 +42,7 @@ cdef struct rdb_target_t:  # where the stream goes; strings are owned by the tar
     char* temp_path  # created, or emptied; NULL with fd
     char* final_path  # the temp file's name when all is durable; NULL: it keeps its own
     int fd  # >= 0: write here instead (a socket), without fsync and rename; closed at the end
-    bint compress
+    bint footer  # ends with the checksum, or zeros in its place
     bint checksum
     bint sync_often
 
@@ -55,7 +56,7 @@ cdef struct rdb_writer_t:
     rdb_chunk_t* tail
     rdb_chunk_t* spare  # drained chunks, to be filled again
     int spare_count
-    size_t queued  # bytes of records waiting or being written
+    size_t queued  # bytes of records waiting or being written, with those lent
     bint full  # the producer saw a full queue: wake it at half
     bint ended  # no chunk follows
     bint abort
@@ -65,6 +66,7 @@ cdef struct rdb_writer_t:
     uint64_t written  # bytes of the file so far
     # the engine thread's
     heap_t* heap
+    heap_t* blob_heap  # the engine's, where blobs are accounted
     int wake_fd
     # the writer thread's
     rdb_target_t target
@@ -74,10 +76,11 @@ cdef struct rdb_writer_t:
     uint64_t crc
     uint64_t synced  # bytes covered by the last fsync
 
-cdef rdb_writer_t* writer_new(heap_t* heap, rdb_target_t* target, int wake_fd) noexcept nogil
+cdef rdb_writer_t* writer_new(heap_t* heap, heap_t* blob_heap, rdb_target_t* target, int wake_fd) noexcept nogil
     # Takes over the target's strings and starts the thread; NULL when no thread could be started (errno says why).
 cdef void writer_free(rdb_writer_t* w) noexcept nogil  # joins the thread, so wait for it to leave WRITER_BUSY first
-cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, int dialect) noexcept nogil  # an empty chunk, the caller's
+cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like) noexcept nogil
+    # An empty chunk, the caller's, with the settings of `like`.
 cdef size_t writer_push(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil  # takes the chunk; bytes queued now
 cdef void writer_end(rdb_writer_t* w) noexcept nogil  # all chunks were pushed
 cdef void writer_abort(rdb_writer_t* w) noexcept nogil  # stop soon and remove the file; no-op once done

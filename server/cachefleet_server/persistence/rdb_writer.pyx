@@ -8,8 +8,9 @@ from libc.string cimport memset, strrchr
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY, open
 from posix.unistd cimport close, fdatasync, fsync, unlink, write
 
-from cachefleet_server.core.rdb cimport (
-    RDB_COMPRESS_ROOM, rdb_compress_string, rdb_length_size, rdb_out_free, rdb_out_init)
+from cachefleet_server.core.engine cimport rdb_mark_t
+from cachefleet_server.core.rdb cimport RDB_COMPRESS_ROOM, rdb_compress_string, rdb_out_free, rdb_out_init
+from cachefleet_server.ds.blob cimport blob_release_remote
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_reserve
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.pthread cimport (
@@ -29,10 +30,11 @@ cdef enum:
 
 # ---- the engine's thread ---------------------------------------------------------------------------
 
-cdef rdb_writer_t* writer_new(heap_t* heap, rdb_target_t* target, int wake_fd) noexcept nogil:
+cdef rdb_writer_t* writer_new(heap_t* heap, heap_t* blob_heap, rdb_target_t* target, int wake_fd) noexcept nogil:
     cdef rdb_writer_t* w = <rdb_writer_t*>zmalloc(heap, sizeof(rdb_writer_t))
     memset(w, 0, sizeof(rdb_writer_t))
     w.heap = heap
+    w.blob_heap = blob_heap
     w.target = target[0]
     w.wake_fd = wake_fd
     w.fd = -1
@@ -68,7 +70,17 @@ cdef void writer_free(rdb_writer_t* w) noexcept nogil:
     _release(w)
 
 
+cdef void _release_blobs(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
+    cdef const rdb_mark_t* mark = <const rdb_mark_t*>chunk.out.marks.data
+    cdef const rdb_mark_t* end = mark + chunk.out.marks.len // sizeof(rdb_mark_t)
+    while mark < end:
+        blob_release_remote(w.blob_heap, mark.blob)
+        mark += 1
+    chunk.out.marks.len = 0
+
+
 cdef void _free_chunk(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
+    _release_blobs(w, chunk)
     rdb_out_free(&chunk.out)
     zfree(w.heap, chunk)
 
@@ -81,7 +93,7 @@ cdef void _free_chunks(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
         chunk = following
 
 
-cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, int dialect) noexcept nogil:
+cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like) noexcept nogil:
     cdef rdb_chunk_t* chunk
     pthread_mutex_lock(&w.lock)
     chunk = w.spare
@@ -91,12 +103,13 @@ cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, int dialect) noexcept nogil:
     pthread_mutex_unlock(&w.lock)
     if chunk == NULL:
         chunk = <rdb_chunk_t*>zmalloc(w.heap, sizeof(rdb_chunk_t))
-        rdb_out_init(&chunk.out, w.heap, dialect)
+        rdb_out_init(&chunk.out, w.heap, like.dialect)
         buf_reserve(&chunk.out.buf, RDB_CHUNK + RDB_CHUNK // 8)
     chunk.next = NULL
     chunk.out.buf.len = 0
-    chunk.out.marks.len = 0
-    chunk.out.mark_strings = w.target.compress
+    chunk.out.lent = 0
+    chunk.out.lend_min = like.lend_min
+    chunk.out.mark_strings = like.mark_strings
     return chunk
 
 
@@ -109,7 +122,7 @@ cdef size_t writer_push(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
     else:
         w.head = chunk
     w.tail = chunk
-    w.queued += chunk.out.buf.len
+    w.queued += chunk.out.buf.len + chunk.out.lent
     queued = w.queued
     pthread_cond_signal(&w.filled)
     pthread_mutex_unlock(&w.lock)
@@ -186,9 +199,11 @@ cdef rdb_chunk_t* _pop(rdb_writer_t* w) noexcept nogil:
 
 cdef void _give_back(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
     cdef bint wake
+    cdef size_t done = chunk.out.buf.len + chunk.out.lent
     cdef bint keep = chunk.out.buf.cap <= CHUNK_KEEP_MAX
+    _release_blobs(w, chunk)
     pthread_mutex_lock(&w.lock)
-    w.queued -= chunk.out.buf.len
+    w.queued -= done
     keep = keep and w.spare_count < SPARE_MAX
     if keep:
         chunk.next = w.spare
@@ -224,34 +239,46 @@ cdef void _fail(rdb_writer_t* w, const char* what) noexcept nogil:
 
 
 cdef void _write_chunk(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
-    if chunk.out.marks.len == 0:
-        _write(w, chunk.out.buf.data, chunk.out.buf.len)
+    """The chunk's bytes, each marked string compressed if that makes it shorter, and the lent ones in their places."""
+    cdef const char* data = chunk.out.buf.data
+    cdef const rdb_mark_t* mark = <const rdb_mark_t*>chunk.out.marks.data
+    cdef const rdb_mark_t* end = mark + chunk.out.marks.len // sizeof(rdb_mark_t)
+    cdef size_t at = 0
+    if mark == end:
+        _write(w, data, chunk.out.buf.len)
         return
-    _pack(w, &chunk.out)
-    _write(w, w.packed.data, w.packed.len)
+    while mark < end:
+        buf_put(&w.packed, data + at, mark.at - at)
+        at = mark.at
+        if not mark.compress or not _compress(w, data, mark):
+            buf_put(&w.packed, data + at, mark.head)
+            if mark.blob != NULL:
+                _flush(w)
+                _write(w, &mark.blob.data[0], mark.n)
+            else:
+                buf_put(&w.packed, data + at + mark.head, mark.n)
+        at += mark.head + (mark.n if mark.blob == NULL else 0)
+        mark += 1
+    buf_put(&w.packed, data + at, chunk.out.buf.len - at)
+    _flush(w)
     if w.packed.cap > CHUNK_KEEP_MAX:
         buf_free(&w.packed)
 
 
-cdef void _pack(rdb_writer_t* w, const rdb_out_t* out) noexcept nogil:
-    """The chunk's bytes into `packed`, each marked string compressed if that makes it shorter."""
-    cdef const uint64_t* mark = <const uint64_t*>out.marks.data
-    cdef const uint64_t* end = mark + out.marks.len // sizeof(uint64_t)
-    cdef size_t at = 0, n, prefix, size
-    cdef char* dst
+cdef bint _compress(rdb_writer_t* w, const char* data, const rdb_mark_t* mark) noexcept nogil:
+    """A string and its length code to `packed`; false when that is not shorter."""
+    cdef const char* p = data + mark.at + mark.head
+    cdef size_t size
+    if mark.blob != NULL:
+        p = &mark.blob.data[0]
+    size = rdb_compress_string(buf_reserve(&w.packed, mark.n + RDB_COMPRESS_ROOM), p, mark.n)
+    w.packed.len += size
+    return size != 0
+
+
+cdef void _flush(rdb_writer_t* w) noexcept nogil:
+    _write(w, w.packed.data, w.packed.len)
     w.packed.len = 0
-    while mark < end:
-        n = mark[1]
-        prefix = rdb_length_size(n)
-        buf_put(&w.packed, out.buf.data + at, mark[0] - at)
-        dst = buf_reserve(&w.packed, n + RDB_COMPRESS_ROOM)
-        size = rdb_compress_string(dst, out.buf.data + mark[0] + prefix, n)
-        at = mark[0]
-        if size:
-            w.packed.len += size
-            at += prefix + n
-        mark += 2
-    buf_put(&w.packed, out.buf.data + at, out.buf.len - at)
 
 
 cdef void _write(rdb_writer_t* w, const char* p, size_t n) noexcept nogil:
@@ -289,10 +316,10 @@ cdef void _finish(rdb_writer_t* w) noexcept nogil:
     cdef uint8_t footer[8]
     cdef int i
     cdef bint complete = w.error == 0 and _wanted(w)
-    if complete:
+    if complete and w.target.footer:
         for i in range(8):
             footer[i] = <uint8_t>(w.crc >> (8 * i))
-        w.target.sync_often = False
+        w.target.sync_often = False  # the last one follows at once
         _write(w, <char*>footer, sizeof(footer))
     if complete and w.target.fd < 0 and w.error == 0:
         if fsync(w.fd) != 0:

@@ -3,7 +3,9 @@
 How: `start` freezes the `keys` table of each database (ds/hashtable.pxd). From then on a table delivers each of its
 chains exactly once, in its state at the start: when an iteration step reaches it, or just before its first change.
 A delivered chain is serialised into the current chunk, chunks go to the writer thread (rdb_writer.pxd). Nothing is
-copied but those bytes, so memory grows by the queue alone.
+copied but those bytes, so memory grows by the queue alone. Strings of LEND_MIN and more are not even copied: the writer
+thread gets a share of the value (ds/blob.pxd) and reads it where it lies, so a slice never holds the engine up for the
+size of a value. If the key is written meanwhile, that command makes a copy.
 
     write to a chain not reached ---.
                                     v
@@ -13,7 +15,9 @@ copied but those bytes, so memory grows by the queue alone.
 - SWAPDB changes which db holds a table; the snapshot goes on with the table and its number at the start.
 - A flush detaches a table; if it is still being read, the snapshot adopts it and frees it when it is done.
 - Slices pause while the queue is full; writes cannot wait, so their chains may exceed it, up to BEHIND_MIN or an
-  eighth of the memory in use. Then the disk is too slow for this load: the snapshot is given up.
+  eighth of the memory in use, besides the largest lent value. Then the disk is too slow for this load: the snapshot is
+  given up.
+- The file is of RDB records or, as the base of an AOF, of commands (aof_rewrite.pxd).
 - LRU and LFU bits are not part of the point in time: they are as found when a chain is delivered.
 
 One snapshot an engine at a time: BGSAVE and an AOF rewrite exclude each other. `engine_t.slice_fn` drives it from the
@@ -23,7 +27,7 @@ reactor and cron; `finish` drives it to its end at once (SAVE, shutdown).
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport engine_t
+from cachefleet_server.core.engine cimport engine_t, rdb_out_t
 from cachefleet_server.ds.hashtable cimport hashtable_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 from cachefleet_server.engine cimport Engine
@@ -31,6 +35,7 @@ from cachefleet_server.persistence.rdb_writer cimport rdb_chunk_t, rdb_target_t,
 
 cdef enum:
     SLICE_US = 500  # how long a tick is held up
+    LEND_MIN = 16384  # bytes; a step of STEP_CHAINS copies at most about 2 MB of smaller ones, which takes 0.3 ms
     BEHIND_MIN = 67108864  # bytes queued by writes before a snapshot may be given up
 
     SNAPSHOT_IDLE = 0
@@ -54,13 +59,17 @@ cdef struct snapshot_t:
     frozen_t* tables
     int count
     int at  # table whose turn it is
-    int dialect
+    rdb_out_t like  # the settings of chunks
+    bint commands  # instead of RDB records
     int selected  # database of the last record; -1 = none yet
     int state  # SNAPSHOT_*
     int64_t slice_us
     bint behind  # the queue reached its limit
     bint pushed  # a chunk was handed over since this was cleared
     size_t behind_max
+    size_t largest_lent  # bytes
+    size_t copied  # bytes put into chunks so far
+    size_t slice_copied_max  # the most that one slice did
     uint64_t keys_done
     uint64_t keys_total
     void* owner  # the Snapshot object, which holds a reference to itself while this runs

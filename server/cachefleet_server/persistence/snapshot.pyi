@@ -33,6 +33,7 @@ class Snapshot:
         final_path: str = "",  # "": the file keeps its temporary name and the caller renames it
         fd: int = -1,  # instead of a file: written to and closed, neither fsynced nor renamed
         dialect: int = ...,
+        commands: bool = False,  # instead of RDB records: dialect, compress, checksum and aux mean nothing then
         compress: bool = True,
         checksum: bool = True,
         sync_often: bool = True,  # rdb-save-incremental-fsync
@@ -57,6 +58,9 @@ class Snapshot:
     @property
     def progress(self) -> tuple[int, int]:
         """(keys delivered, keys in all)."""
+    @property
+    def slice_copied_max(self) -> int:
+        """The most bytes that one slice copied."""
     @property
     def memory(self) -> int:
         """Bytes of chunks."""

@@ -20,6 +20,7 @@ from cachefleet_server.ds.hashtable cimport (
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_table
+from cachefleet_server.persistence.aof_rewrite cimport rewrite_entry, rewrite_select
 from cachefleet_server.persistence.rdb_writer cimport (
     RDB_CHUNK, RDB_QUEUE_SOFT, WRITER_ABORTED, WRITER_BUSY, WRITER_DONE, writer_abort, writer_chunk, writer_end,
     writer_free, writer_new, writer_push, writer_state, writer_wait)
@@ -39,7 +40,10 @@ SnapshotResult = namedtuple("SnapshotResult", "ok aborted error errno bytes keys
 
 cdef void _put_element(void* ctx, void* element) noexcept nogil:
     cdef snapshot_t* s = <snapshot_t*>ctx
-    rdb_put_entry(&s.chunk.out, s.engine, <entry_t*>element)
+    if s.commands:
+        rewrite_entry(&s.chunk.out, s.engine, <entry_t*>element)
+    else:
+        rdb_put_entry(&s.chunk.out, s.engine, <entry_t*>element)
     s.keys_done += 1
 
 
@@ -47,17 +51,30 @@ cdef void _deliver(void* ctx, hashtable_t* t, ht_bucket_t* head) noexcept nogil:
     """ht_freeze_fn: serialises one chain. Runs inside the write that is about to change it, so it must not wait."""
     cdef frozen_t* f = <frozen_t*>ctx
     cdef snapshot_t* s = f.snapshot
+    cdef rdb_out_t* out = &s.chunk.out
+    cdef size_t before = out.buf.len
+    cdef size_t lent = out.lent
     if cf_unlikely(s.behind):
         return
     if s.selected != f.dbid:
         s.selected = f.dbid
-        buf_putc(&s.chunk.out.buf, RDB_OPCODE_SELECTDB)
-        rdb_put_length(&s.chunk.out, f.dbid)
+        _put_select(s, f.dbid)
     ht_bucket_each(head, _put_element, s)
-    if s.chunk.out.buf.len >= RDB_CHUNK:
-        s.behind = writer_push(s.writer, s.chunk) > s.behind_max
-        s.chunk = writer_chunk(s.writer, s.dialect)
+    s.copied += out.buf.len - before
+    if out.lent - lent > s.largest_lent:
+        s.largest_lent = out.lent - lent
+    if out.buf.len + out.lent >= RDB_CHUNK:
+        s.behind = writer_push(s.writer, s.chunk) > s.behind_max + s.largest_lent
+        s.chunk = writer_chunk(s.writer, &s.like)
         s.pushed = True
+
+
+cdef void _put_select(snapshot_t* s, int dbid) noexcept nogil:
+    if s.commands:
+        rewrite_select(&s.chunk.out, dbid)
+    else:
+        buf_putc(&s.chunk.out.buf, RDB_OPCODE_SELECTDB)
+        rdb_put_length(&s.chunk.out, dbid)
 
 
 cdef void _table_done(frozen_t* f) noexcept nogil:
@@ -86,7 +103,11 @@ cdef bint _table_flushed(engine_t* e, int dbid, hashtable_t* keys) noexcept nogi
 cdef bint _slice(engine_t* e) noexcept nogil:
     """engine_t.slice_fn."""
     cdef snapshot_t* s = <snapshot_t*>e.snapshot_ctx
-    return _advance(s, s.slice_us)
+    cdef size_t before = s.copied
+    cdef bint more = _advance(s, s.slice_us)
+    if s.copied - before > s.slice_copied_max:
+        s.slice_copied_max = s.copied - before
+    return more
 
 
 cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
@@ -94,6 +115,7 @@ cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
     cdef size_t queued
     cdef int state = writer_state(s.writer, &queued)
     cdef uint64_t start = cf_cycles()
+    cdef size_t chains
     cdef uint64_t budget = <uint64_t>(budget_us * s.engine.cycles_per_us)
     cdef frozen_t* f
     if state != WRITER_BUSY:
@@ -110,8 +132,9 @@ cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
             return False
         if cf_cycles() - start >= budget:
             return True
+        chains = 1 if s.pushed else STEP_CHAINS  # where values are large, one chain may be as much
         s.pushed = False
-        if not ht_freeze_step(f.keys, &f.position, STEP_CHAINS):
+        if not ht_freeze_step(f.keys, &f.position, chains):
             _table_done(f)
             s.at += 1
         if s.pushed:
@@ -122,7 +145,8 @@ cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
 
 cdef void _put_end(snapshot_t* s) noexcept nogil:
     """All records are there: the last chunk goes to the writer, which completes the file."""
-    buf_putc(&s.chunk.out.buf, RDB_OPCODE_EOF)
+    if not s.commands:
+        buf_putc(&s.chunk.out.buf, RDB_OPCODE_EOF)
     writer_push(s.writer, s.chunk)
     s.chunk = NULL
     writer_end(s.writer)
@@ -187,7 +211,7 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
     cdef frozen_t* f
     cdef int i
     s.heap = heap_new()
-    s.writer = writer_new(s.heap, target, e.wake_fd)
+    s.writer = writer_new(s.heap, e.heap, target, e.wake_fd)
     if s.writer == NULL:
         heap_free(s.heap)
         s.heap = NULL
@@ -195,7 +219,7 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
     s.behind_max = heap_used(e.heap) // 8
     if s.behind_max < BEHIND_MIN:
         s.behind_max = BEHIND_MIN
-    s.chunk = writer_chunk(s.writer, s.dialect)
+    s.chunk = writer_chunk(s.writer, &s.like)
     s.tables = <frozen_t*>zmalloc(s.heap, (e.db_count + 1) * sizeof(frozen_t))
     for i in range(e.db_count):
         if ht_len(e.dbs[i].keys) == 0:
@@ -222,10 +246,12 @@ cdef void _put_head(snapshot_t* s, list aux):
     cdef bytes word
     cdef frozen_t* f
     cdef int i
-    if s.dialect == RDB_DIALECT_VALKEY:
-        snprintf(magic, sizeof(magic), b"VALKEY%03d", rdb_dialect_version(s.dialect))
+    if s.commands:
+        return
+    if s.like.dialect == RDB_DIALECT_VALKEY:
+        snprintf(magic, sizeof(magic), b"VALKEY%03d", rdb_dialect_version(s.like.dialect))
     else:
-        snprintf(magic, sizeof(magic), b"REDIS%04d", rdb_dialect_version(s.dialect))
+        snprintf(magic, sizeof(magic), b"REDIS%04d", rdb_dialect_version(s.like.dialect))
     buf_put(&out.buf, magic, strlen(magic))
     for pair in aux:
         buf_putc(&out.buf, RDB_OPCODE_AUX)
@@ -251,14 +277,17 @@ cdef class Snapshot:
 
     def __init__(
         self, Engine engine, *, str temp_path="", str final_path="", int fd=-1, int dialect=RDB_DIALECT_REDIS70,
-        bint compress=True, bint checksum=True, bint sync_often=True, aux=(), on_done=None,
+        bint commands=False, bint compress=True, bint checksum=True, bint sync_often=True, aux=(), on_done=None,
         int slice_us=SLICE_US,
     ):
         if (fd < 0) == (not temp_path):
             raise ValueError("give either temp_path or fd")
         self.engine = engine
         self.s.engine = engine.ptr
-        self.s.dialect = dialect
+        self.s.like.dialect = dialect
+        self.s.like.lend_min = LEND_MIN
+        self.s.like.mark_strings = compress and not commands
+        self.s.commands = commands
         self.s.selected = -1
         self.s.slice_us = slice_us
         self.s.owner = <void*>self
@@ -271,8 +300,8 @@ cdef class Snapshot:
         if final:
             self.target.final_path = strdup(final)
         self.target.fd = fd
-        self.target.compress = compress
-        self.target.checksum = checksum
+        self.target.footer = not commands
+        self.target.checksum = checksum and not commands
         self.target.sync_often = sync_often
 
     def __dealloc__(self):
@@ -341,6 +370,10 @@ cdef class Snapshot:
     @property
     def progress(self):
         return self.s.keys_done, self.s.keys_total
+
+    @property
+    def slice_copied_max(self):
+        return self.s.slice_copied_max
 
     @property
     def memory(self):

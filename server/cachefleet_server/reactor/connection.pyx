@@ -25,10 +25,10 @@ from cachefleet_server.reactor.epoll cimport (
     EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, iovec, read, write, writev)
 from cachefleet_server.resp.input cimport (
     input_arrived, input_free, input_init, input_memory, input_pending, input_read_space)
-from cachefleet_server.resp.writer cimport chunk_t, out_clear, out_consume, out_init
+from cachefleet_server.resp.writer cimport chunk_t, out_clear, out_consume, out_init, out_memory
 
 cdef enum:
-    IOV_MAX_CHUNKS = 64  # chunks of one writev
+    IOV_MAX_CHUNKS = 128  # chunks of one writev
     MAXIMA_MS = 8000  # "recent" buffer sizes are those of this period and the one before it
     SIZE_CLASS_MIN = 15  # of clients by memory, as powers of two
     SIZE_CLASS_MAX = 33
@@ -181,10 +181,10 @@ cdef ssize_t _write_some(client_t* c, size_t* offered) noexcept nogil:
     cdef size_t skip = c.out.sent
     if chunk.next == NULL:
         offered[0] = chunk.len - skip
-        return write(c.fd, &chunk.data[0] + skip, chunk.len - skip)
+        return write(c.fd, chunk.data + skip, chunk.len - skip)
     offered[0] = 0
     while chunk != NULL and count < IOV_MAX_CHUNKS:
-        iov[count].iov_base = &chunk.data[0] + skip
+        iov[count].iov_base = chunk.data + skip
         iov[count].iov_len = chunk.len - skip
         offered[0] += chunk.len - skip
         skip = 0
@@ -243,12 +243,7 @@ cdef void client_check_output_limit(client_t* c) noexcept nogil:
 
 
 cdef size_t client_memory(client_t* c) noexcept nogil:
-    cdef size_t total = sizeof(client_t) + input_memory(&c.input) + multi_memory(c) + parked_memory(c)
-    cdef chunk_t* chunk = c.out.head
-    while chunk != NULL:
-        total += sizeof(chunk_t) + chunk.cap
-        chunk = chunk.next
-    return total
+    return sizeof(client_t) + input_memory(&c.input) + out_memory(&c.out) + multi_memory(c) + parked_memory(c)
 
 
 # ---- maxmemory-clients -------------------------------------------------------------------------------------

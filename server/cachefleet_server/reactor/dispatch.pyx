@@ -387,6 +387,8 @@ cdef void call(client_t* c) noexcept nogil:
         e.last_cycles = cf_cycles()  # the next command does not pay for it
     if e.persist.dirty == dirty or not e.journal_enabled:
         return
+    if cmd.flags & CMD_ADMIN:
+        return  # SAVE counts changes down, DEBUG POPULATE runs commands that are in the journal already
     c.flags |= CLIENT_WROTE
     if not c.flags & CLIENT_PREVENT_PROPAGATE and cmd != e.exec_command:
         if c.raw != NULL and not nested:

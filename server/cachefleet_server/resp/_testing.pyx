@@ -8,14 +8,15 @@ that holds no input is filled with digits and, under ASAN, poisoned: a parser th
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release, blob_t
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, zfree
 from cachefleet_server.resp.input cimport (
-    INPUT_ERROR, INPUT_OK, arg_arena_t, arg_t, blob_t, input_arrived, input_check, input_free, input_init,
+    INPUT_ERROR, INPUT_OK, arg_arena_t, arg_t, input_arrived, input_check, input_free, input_init,
     input_limits_t, input_memory, input_next, input_pending, input_read_space, input_settle, input_t, input_take_blob,
     request_t)
 from cachefleet_server.resp.writer cimport (
     chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_pool_trim, chunk_t, mark_t, out_array, out_attribute,
-    out_bignum, out_bool, out_bulk, out_check, out_clear, out_consume, out_copy, out_double, out_error, out_init,
+    out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double, out_error, out_init,
     out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push, out_raw, out_set,
     out_simple, out_t, out_truncate, out_verbatim)
 
@@ -88,7 +89,7 @@ cdef class Parser:
                 if blob != NULL:
                     assert blob.len == r.argv[i].len and &blob.data[0] == r.argv[i].ptr
                     assert input_take_blob(&self.input, &r.argv[i]) == NULL
-                    zfree(self.heap, blob)
+                    blob_release(self.heap, blob)
                     self.taken += 1
         assert r.argc == 0 or r.bytes == total
         return args, r.raw[:r.raw_len] if r.raw != NULL else None
@@ -216,7 +217,7 @@ cdef class Writer:
         cdef size_t skip = self.out.sent
         parts = []
         while c != NULL:
-            parts.append((&c.data[0])[skip:c.len])
+            parts.append(c.data[skip:c.len])
             skip = 0
             c = c.next
         data = b"".join(parts)
@@ -230,6 +231,15 @@ cdef class Writer:
     def integer(self, long long v): out_int(&self.out, v)
 
     def bulk(self, bytes v): out_bulk(&self.out, <char*>v, len(v))
+
+    def shared(self, bytes v, size_t start, size_t n):
+        """A bulk string of v[start:start + n] out of a blob that this output is the only owner of afterwards."""
+        cdef blob_t* blob = blob_new(self.heap, len(v))
+        blob.len = len(v)
+        memcpy(&blob.data[0], <const char*>v, len(v))
+        out_bulk_shared(&self.out, blob, &blob.data[0] + start, n)
+        assert blob_is_shared(blob)
+        blob_release(self.heap, blob)
 
     def raw(self, bytes v): out_raw(&self.out, <char*>v, len(v))
 

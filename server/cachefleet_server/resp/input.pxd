@@ -23,6 +23,7 @@ execution, input_settle. Reading again before input_settle is not allowed: the b
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
 cdef enum:
@@ -36,10 +37,6 @@ cdef enum:
     INPUT_OWN_ROOM = 16384  # bytes of room offered behind larger leftovers
     INPUT_PREAUTH_BULK_MAX = 16384  # bytes, unauthenticated clients
     INPUT_PREAUTH_MULTIBULK_MAX = 10
-
-cdef struct blob_t:  # a large string value, also used as the raw value of an entry
-    size_t len
-    char data[0]
 
 cdef struct arg_t:
     const char* ptr
@@ -90,7 +87,7 @@ cdef int input_next(input_t* in_, const input_limits_t* limits, arg_arena_t* are
 cdef void input_settle(input_t* in_) noexcept nogil
     # No pending request points into the buffers any more: keep leftovers in `own`, drop what is not needed.
 cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil
-    # The blob that holds exactly this argument, now the caller's (freed with zfree), or NULL.
+    # The blob that holds exactly this argument, now the caller's (blob_release), or NULL.
 cdef size_t input_pending(const input_t* in_) noexcept nogil
     # Bytes held and not parsed yet, with the bookkeeping of an incomplete request: what the query-buffer limit is for.
 cdef size_t input_memory(const input_t* in_) noexcept nogil  # bytes owned by this connection

@@ -16,6 +16,7 @@ of a blob do not stay in the buffer.
 from libc.stdlib cimport abort
 from libc.string cimport memchr, memcpy, memmove, strlen
 
+from cachefleet_server.ds.blob cimport blob_new, blob_release
 from cachefleet_server.ds.intrin cimport ENGINE_DEBUG, cf_likely, cf_load16, cf_unlikely
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc, zrealloc
@@ -73,7 +74,7 @@ cdef void free_held(input_t* in_, held_t** list) noexcept nogil:
         node = list[0]
         list[0] = node.next
         zfree(in_.heap, node.argv)
-        zfree(in_.heap, node.blob)
+        blob_release(in_.heap, node.blob)
         zfree(in_.heap, node)
 
 
@@ -92,7 +93,7 @@ cdef void free_partial(input_t* in_) noexcept nogil:
         free_held(in_, &p.held)
         free_held(in_, &p.blobs)
         zfree(in_.heap, p.args)
-        zfree(in_.heap, p.blob)
+        blob_release(in_.heap, p.blob)
         zfree(in_.heap, p)
         in_.partial = NULL
 
@@ -400,7 +401,7 @@ cdef void begin_blob(input_t* in_) noexcept nogil:
     cdef size_t whole = <size_t>p.bulk + 2
     cdef size_t here = in_.len - in_.pos
     p.blob_cap = min(whole, max(<size_t>INPUT_BIG_AHEAD, here))
-    p.blob = <blob_t*>zmalloc(in_.heap, sizeof(blob_t) + p.blob_cap)
+    p.blob = blob_new(in_.heap, p.blob_cap)
     p.blob.len = <size_t>p.bulk
     p.blob_len = here
     memcpy(&p.blob.data[0], in_.buf + in_.pos, here)

@@ -7,7 +7,12 @@ not been written to the socket yet.
     out_t.head --> [ sent | pending ] --> [ pending ] --> ... --> [ pending | room ] <-- out_t.tail
 
 A pooled chunk is CHUNK_SIZE bytes. What is larger than one gets a chunk of exactly its size, which
-is freed when it is drained. The functions that nearly every command ends with (bulk strings, small
+is freed when it is drained. A long value is not copied: a shared chunk is full, and its bytes lie in a
+blob (ds/blob.pxd) that it owns with others. What follows one goes to a small chunk, so that a pipeline
+of long values does not take a pooled chunk for each. `bytes` and `out_memory` count shared bytes like
+others: the value may be gone from the keyspace, and then this reply is what holds it.
+
+The functions that nearly every command ends with (bulk strings, small
 integers) are inline here: reserve once in the tail, write digits and payload, report once.
 
 `resp` (2 or 3) is an argument where the two protocols differ; in RESP2 maps are flat arrays, sets and
@@ -17,6 +22,7 @@ pushes arrays, doubles and big numbers bulk strings, booleans integers, null `$-
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.intrin cimport cf_likely
 from cachefleet_server.ds.zmalloc cimport heap_t
 
@@ -26,12 +32,14 @@ cdef enum:
     ZERO = 48  # the digit
     OUT_HEADER_MAX = 24  # bytes of a type byte, an int64 and CRLF, rounded up
     OUT_BULK_INLINE_MAX = 999  # bytes; longer bulk strings go through out_bulk_long
+    OUT_SHARE_MIN = 8192  # bytes of a value from which sharing costs less than copying (docs/performance.md)
 
 cdef struct chunk_t:
     chunk_t* next
     size_t len
-    size_t cap
-    char data[0]
+    size_t cap  # room behind the struct; len in a shared chunk
+    char* data  # behind the struct, or in the blob
+    blob_t* blob  # owned with others; NULL unless shared
 
 cdef struct chunk_pool_t:
     heap_t* heap
@@ -63,7 +71,7 @@ cdef size_t out_memory(const out_t* o) noexcept nogil  # bytes of the chunks, fo
 cdef inline char* out_reserve(out_t* o, size_t n) noexcept nogil:
     """n contiguous writable bytes. The caller fills a prefix and reports it with out_added."""
     if o.tail != NULL and o.tail.cap - o.tail.len >= n:
-        return &o.tail.data[0] + o.tail.len
+        return o.tail.data + o.tail.len
     return out_grow(o, n)
 
 cdef inline void out_added(out_t* o, size_t n) noexcept nogil:
@@ -73,13 +81,15 @@ cdef inline void out_added(out_t* o, size_t n) noexcept nogil:
 cdef inline void out_raw(out_t* o, const void* p, size_t n) noexcept nogil:
     """Bytes that are RESP already; they may be split over chunks."""
     if cf_likely(o.tail != NULL and o.tail.cap - o.tail.len >= n):
-        memcpy(&o.tail.data[0] + o.tail.len, p, n)
+        memcpy(o.tail.data + o.tail.len, p, n)
         out_added(o, n)
     else:
         out_raw_split(o, p, n)
 
 cdef void out_header(out_t* o, char type_byte, int64_t n) noexcept nogil  # type byte, number, CRLF
 cdef void out_bulk_long(out_t* o, const void* p, size_t n) noexcept nogil  # out_bulk of any size
+cdef void out_bulk_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexcept nogil
+    # n > 0 bytes at p, which lie in the blob. Becomes one of its owners.
 cdef void out_simple(out_t* o, const char* text) noexcept nogil  # "+text\r\n"; text without CR or LF
 cdef void out_error(out_t* o, const char* text, size_t n) noexcept nogil  # "-text\r\n"; CR and LF become spaces
 

@@ -1,17 +1,19 @@
 """Replies to bytes: chunks, their pool, and the RESP forms that are not inline; see writer.pxd.
 
 Ownership: an out_t owns its chunks, from head to tail. A chunk of CHUNK_SIZE returns to the pool, up to
-CHUNK_POOL_MAX of them; others are freed. `cap` tells the two apart.
+CHUNK_POOL_MAX of them; others are freed. `cap` and `blob` tell them apart.
 """
 
 from libc.math cimport INFINITY, isnan
 from libc.string cimport memmove, strlen
 
+from cachefleet_server.ds.blob cimport blob_release, blob_share
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, double_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 
 cdef enum:
     POOLED_CAP = CHUNK_SIZE - sizeof(chunk_t)
+    BETWEEN_CAP = 256 - sizeof(chunk_t)  # of the small chunk behind a shared one
 
 
 # ---- chunks --------------------------------------------------------------------------------------
@@ -41,25 +43,34 @@ cdef void chunk_pool_trim(chunk_pool_t* p) noexcept nogil:
     keep_free(p, p.free_count // 2)
 
 
+cdef chunk_t* chunk_of(chunk_pool_t* p, size_t cap) noexcept nogil:
+    """An empty chunk of this capacity, owned by the caller."""
+    cdef chunk_t* c = <chunk_t*>zmalloc(p.heap, sizeof(chunk_t) + cap)
+    c.next = NULL
+    c.len = 0
+    c.cap = cap
+    c.data = <char*>(c + 1)
+    c.blob = NULL
+    return c
+
+
 cdef chunk_t* chunk_new(chunk_pool_t* p, size_t n) noexcept nogil:
-    """An empty chunk with room for n bytes, owned by the caller."""
+    """An empty chunk with room for n bytes, pooled if they fit one; owned by the caller."""
     cdef chunk_t* c = p.free
-    if n > POOLED_CAP:
-        c = <chunk_t*>zmalloc(p.heap, sizeof(chunk_t) + n)
-        c.cap = n
-    elif c != NULL:
-        p.free = c.next
-        p.free_count -= 1
-    else:
-        c = <chunk_t*>zmalloc(p.heap, CHUNK_SIZE)
-        c.cap = POOLED_CAP
+    if n > POOLED_CAP or c == NULL:
+        return chunk_of(p, n if n > POOLED_CAP else <size_t>POOLED_CAP)
+    p.free = c.next
+    p.free_count -= 1
     c.next = NULL
     c.len = 0
     return c
 
 
 cdef void chunk_drop(chunk_pool_t* p, chunk_t* c) noexcept nogil:
-    if c.cap == POOLED_CAP and p.free_count < CHUNK_POOL_MAX:
+    if c.blob != NULL:
+        blob_release(p.heap, c.blob)
+        zfree(p.heap, c)
+    elif c.cap == POOLED_CAP and p.free_count < CHUNK_POOL_MAX:
         c.next = p.free
         p.free = c
         p.free_count += 1
@@ -86,16 +97,24 @@ cdef void out_clear(out_t* o) noexcept nogil:
     o.bytes = 0
 
 
-cdef char* out_grow(out_t* o, size_t n) noexcept nogil:
-    """A new tail with room for n bytes. The old tail's room is lost; reserve little and split what is long."""
-    cdef chunk_t* c = chunk_new(o.pool, n)
+cdef void chunk_append(out_t* o, chunk_t* c) noexcept nogil:
     if o.tail == NULL:
         o.head = c
         o.sent = 0
     else:
         o.tail.next = c
     o.tail = c
-    return &c.data[0]
+
+
+cdef char* out_grow(out_t* o, size_t n) noexcept nogil:
+    """A new tail with room for n bytes. The old tail's room is lost; reserve little and split what is long."""
+    cdef chunk_t* c
+    if o.tail != NULL and o.tail.blob != NULL and n <= BETWEEN_CAP:
+        c = chunk_of(o.pool, BETWEEN_CAP)
+    else:
+        c = chunk_new(o.pool, n)
+    chunk_append(o, c)
+    return c.data
 
 
 cdef void out_consume(out_t* o, size_t n) noexcept nogil:
@@ -122,7 +141,7 @@ cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil:
         if part > n:
             part = n
     if part:
-        memcpy(&o.tail.data[0] + o.tail.len, p, part)
+        memcpy(o.tail.data + o.tail.len, p, part)
         out_added(o, part)
     if n > part:
         memcpy(out_grow(o, n - part), <const char*>p + part, n - part)
@@ -133,7 +152,7 @@ cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil:
     cdef const chunk_t* c = src.head
     cdef size_t skip = src.sent
     while c != NULL:
-        out_raw(dst, &c.data[0] + skip, c.len - skip)
+        out_raw(dst, c.data + skip, c.len - skip)
         skip = 0
         c = c.next
 
@@ -189,6 +208,18 @@ cdef void out_bulk_long(out_t* o, const void* p, size_t n) noexcept nogil:
     """Bulk string of any size; the payload may be split over chunks."""
     out_header(o, b'$', <int64_t>n)
     out_raw(o, p, n)
+    out_raw(o, b"\r\n", 2)
+
+
+cdef void out_bulk_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexcept nogil:
+    cdef chunk_t* c
+    out_header(o, b'$', <int64_t>n)
+    c = chunk_of(o.pool, 0)
+    c.len = c.cap = n
+    c.data = <char*>p
+    c.blob = blob_share(blob)
+    o.bytes += n
+    chunk_append(o, c)
     out_raw(o, b"\r\n", 2)
 
 
@@ -300,7 +331,7 @@ cdef void out_insert(out_t* o, mark_t m, char type_byte, int64_t n) noexcept nog
     cdef chunk_t* added
     cdef char* at
     if c != NULL:
-        at = &c.data[0] + m.offset
+        at = c.data + m.offset
         moved = c.len - m.offset
         if c.cap - c.len >= size:
             memmove(at + size, at, moved)
@@ -312,9 +343,9 @@ cdef void out_insert(out_t* o, mark_t m, char type_byte, int64_t n) noexcept nog
         at = NULL
         moved = 0
     added = chunk_new(o.pool, size + moved)
-    memcpy(&added.data[0], header, size)
+    memcpy(added.data, header, size)
     if c != NULL:
-        memcpy(&added.data[0] + size, at, moved)
+        memcpy(added.data + size, at, moved)
         c.len = m.offset
         added.next = c.next
         c.next = added
@@ -352,7 +383,7 @@ cdef int out_check(const out_t* o) noexcept nogil:
     if c != NULL and o.sent > c.len:
         return 1
     while c != NULL:
-        if c.len > c.cap:
+        if c.len > c.cap or (c.blob != NULL and (c.len < c.cap or c.blob.refs == 0)):
             return 2
         total += c.len
         last = c

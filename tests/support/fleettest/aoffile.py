@@ -88,8 +88,8 @@ class Store:
         self.log.open(str(self.log_path))
         self.engine = Engine()
         self.config.attach(self.engine)
-        self.rdb = Rdb(self.engine, self.config, self.log)
-        self.aof = Aof(self.engine, self.config, self.log, self.rdb)
+        self.rdb = Rdb(self.engine, self.config, self.log, lambda: None)
+        self.aof = Aof(self.engine, self.config, self.log, self.rdb, lambda: None)
         self.aof.register()
         self.engine.set_persist("loading", 1)
         try:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-SOURCE = Path(__file__).resolve().parents[1] / "faultshim.c"
+SOURCES = Path(__file__).resolve().parents[1]
 
 
 class Event(NamedTuple):
@@ -33,14 +33,22 @@ class Event(NamedTuple):
 
 
 @functools.cache
-def build_shim() -> Path:
-    """Compiles the shim once a process."""
+def build_shim(name: str) -> Path:
+    """Compiles tests/support/<name>.c once a process."""
     folder = Path(tempfile.mkdtemp(prefix="fleettest-shim-"))
-    target = folder / "faultshim.so"
+    target = folder / f"{name}.so"
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(target), str(SOURCE), "-ldl", "-lpthread"]
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(target), str(SOURCES / f"{name}.c"), "-ldl", "-lpthread"]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return target
+
+
+def preload(name: str) -> str:
+    """LD_PRELOAD with this shim in it."""
+    libraries = [str(build_shim(name)), *os.environ.get("LD_PRELOAD", "").split()]
+    if len(libraries) > 1 and "asan" in libraries[1]:  # its runtime insists on being the first
+        libraries.append(libraries.pop(0))
+    return " ".join(libraries)
 
 
 class Faults:
@@ -53,11 +61,8 @@ class Faults:
         self._log = work / "faults.log"
         self._log.write_bytes(b"")
         self.clear()
-        preload = [str(build_shim()), *os.environ.get("LD_PRELOAD", "").split()]
-        if len(preload) > 1 and "asan" in preload[1]:  # its runtime insists on being the first
-            preload.append(preload.pop(0))
         self.env = {
-            "LD_PRELOAD": " ".join(preload),
+            "LD_PRELOAD": preload("faultshim"),
             "FAULT_DIR": str(folder),
             "FAULT_CONTROL": str(self._control),
             "FAULT_LOG": str(self._log),

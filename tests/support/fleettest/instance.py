@@ -113,6 +113,7 @@ class Instance:
         self.config = config
         self.env = dict(env or {})
         self.wrapper = list(wrapper)
+        self.program = [sys.executable, "-m", "cachefleet_server"] if kind == "cachefleet" else []
         self.process: subprocess.Popen[bytes] | None = None
         self._fixed_port = port
         self.port = port or 0
@@ -156,8 +157,9 @@ class Instance:
             sanitized = environment.get("FLEETTEST_SANITIZED")  # set by tests/asan.sh --server
             if sanitized:
                 environment |= {"LD_PRELOAD": environment["FLEETTEST_PRELOAD"], "PYTHONMALLOC": "malloc"}
-            paths = [str(Path(sanitized or ROOT) / "server"), environment.get("PYTHONPATH", "")]
-            environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
+            if "PYTHONPATH" not in self.env:  # else the test says where the program is
+                paths = [str(Path(sanitized or ROOT) / "server"), environment.get("PYTHONPATH", "")]
+                environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command_line(),
@@ -171,8 +173,7 @@ class Instance:
         return self.process
 
     def command_line(self) -> list[str]:
-        program: dict[Kind, list[str]] = {"cachefleet": [sys.executable, "-m", "cachefleet_server"]}
-        words = program.get(self.kind) or [valkey_binary() if self.kind == "valkey" else redis_binary()]
+        words = self.program or [valkey_binary() if self.kind == "valkey" else redis_binary()]
         file = [str(self.config)] if self.config else []
         own: dict[str, Option] = {"port": self.port, "dir": str(self.directory)}
         return [*self.wrapper, *words, *file, *option_arguments({**own, **self.options})]

@@ -23,6 +23,10 @@ def open_files(server: Instance) -> int:
     return len(os.listdir(f"/proc/{server.pid}/fd"))
 
 
+def thread_count(server: Instance) -> int:
+    return len(os.listdir(f"/proc/{server.pid}/task"))
+
+
 def cpu_seconds(server: Instance) -> float:
     """User and system time so far."""
     with open(f"/proc/{server.pid}/stat") as stat:

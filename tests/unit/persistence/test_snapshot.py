@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cachefleet_server.engine import Engine
+from cachefleet_server.persistence.aof_load import AofLoader
 from cachefleet_server.persistence.snapshot import Snapshot, SnapshotResult, snapshot_running
 from fleettest.rdbfile import File, parse
 from fleettest.wait import assert_eventually
@@ -66,7 +67,7 @@ class Mutator:
         if kind == 2:
             return bytes([rng.randrange(256)]) * rng.randrange(2000)
         if kind == 3:
-            return rng.randbytes(3000)
+            return rng.randbytes(rng.choice((*[3000] * 7, 20_000)))  # the last is lent to the writer
         return b"v%d" % rng.randrange(1000)
 
     def fill(self, n: int) -> None:
@@ -149,8 +150,39 @@ def take(engine: Engine, path: Path, between: Callable[[], None], chains: int = 
     return before, file
 
 
+def replayed(path: Path) -> State:
+    """What the commands of a file make of an empty keyspace."""
+    engine = Engine(databases=DATABASES)
+    loader = AofLoader(engine, str(path))
+    while loader.step(1_000_000):
+        pass
+    assert not loader.torn
+    loader.close()
+    state = capture(engine)
+    engine.close()
+    return state
+
+
+def take_commands(engine: Engine, path: Path, between: Callable[[], None], chains: int = 1) -> tuple[State, State]:
+    """The same with commands instead of records: the state at the start, and that of the file."""
+    before = capture(engine)
+    snapshot = Snapshot(engine, temp_path=str(path), commands=True, slice_us=0)
+    snapshot.start()
+    between()
+    while snapshot.step(chains):
+        between()
+    between()
+    result = snapshot.finish()
+    assert result.ok, result
+    assert result.bytes == path.stat().st_size
+    return before, replayed(path)
+
+
+@pytest.mark.parametrize("commands", [False, True], ids=["records", "commands"])
 @pytest.mark.parametrize("round_", range(6))
-def test_equals_its_start_under_random_changes(engine: Engine, tmp_path: Path, rng: random.Random, round_: int) -> None:
+def test_equals_its_start_under_random_changes(
+    engine: Engine, tmp_path: Path, rng: random.Random, round_: int, commands: bool
+) -> None:
     keys = rng.choice((10, 200, 1500))
     mutator = Mutator(engine, rng, keys)
     mutator.fill(keys)
@@ -167,8 +199,13 @@ def test_equals_its_start_under_random_changes(engine: Engine, tmp_path: Path, r
         if rng.random() < (0.03 if round_ % 2 else 0):
             mutator.upheaval()
 
-    before, file = take(engine, tmp_path / "dump.rdb", between, chains=rng.randrange(1, 4))
-    assert file.databases() == before
+    chains = rng.randrange(1, 4)
+    if commands:
+        before, after = take_commands(engine, tmp_path / "base.aof", between, chains)
+        assert after == before
+    else:
+        before, file = take(engine, tmp_path / "dump.rdb", between, chains)
+        assert file.databases() == before
 
 
 @pytest.mark.parametrize("flush", [b"FLUSHALL", b"FLUSHDB"])
@@ -298,6 +335,105 @@ def test_large_values(engine: Engine, tmp_path: Path, rng: random.Random) -> Non
     assert file.databases() == before
 
 
+def test_large_values_as_commands(engine: Engine, tmp_path: Path, rng: random.Random) -> None:
+    for i, size in enumerate((16_383, 16_384, 300_000, 5_000_000)):
+        engine.execute(b"SET", b"large%d" % i, rng.randbytes(size), db=i % DATABASES)
+    engine.execute(b"SET", b"k" * 100_000, b"v", b"PX", b"1000000")
+    before, after = take_commands(engine, tmp_path / "base.aof", lambda: None)
+    assert after == before
+
+
+@pytest.mark.parametrize("commands", [False, True], ids=["records", "commands"])
+def test_a_slice_copies_no_large_value(engine: Engine, commands: bool) -> None:
+    """Values are lent to the writer from where they lie: neither time nor memory goes by their size."""
+    values = {b"huge": 40 << 20, **{b"large%d" % i: 200_000 for i in range(100)}}
+    values |= {b"middle%d" % i: 16_000 for i in range(3000)}
+    for key, size in values.items():
+        engine.execute(b"SET", key, bytes(size))
+    total = sum(values.values())
+    used = engine.stats()["used_memory"]
+    reading, writing = os.pipe()
+    snapshot = Snapshot(engine, fd=writing, commands=commands, compress=False, slice_us=1)  # one step a slice
+    snapshot.start()
+    received = []
+    reader = threading.Thread(target=lambda: received.append(read_all(reading)))
+    most = 0
+    for _ in range(200):  # the reader has not begun: what is queued stays
+        engine.tick()
+        most = max(most, snapshot.memory)
+    assert engine.stats()["used_memory"] < used + (8 << 20)
+    reader.start()
+    while snapshot.running:
+        engine.tick()
+        most = max(most, snapshot.memory)
+    reader.join()
+    os.close(reading)
+    assert snapshot.result is not None
+    assert snapshot.result.ok
+    assert len(received[0]) == snapshot.result.bytes > total
+    print(f"copied at most {snapshot.slice_copied_max} bytes a slice, {most} bytes of chunks")
+    assert 0 < snapshot.slice_copied_max < 4 << 20
+    assert most < 16 << 20
+
+
+def read_all(fd: int) -> bytes:
+    return b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"APPEND", b"huge", b"x"), (b"SETRANGE", b"huge", b"5", b"changed"), (b"SETBIT", b"huge", b"7", b"1"),
+        (b"SET", b"huge", b"y" * (1 << 20)), (b"SET", b"huge", b"small"), (b"DEL", b"huge"), (b"UNLINK", b"huge"),
+        (b"RENAME", b"huge", b"other"), (b"COPY", b"huge", b"other"), (b"FLUSHALL", b"SYNC"), (b"FLUSHALL", b"ASYNC"),
+        (b"GETDEL", b"huge"), (b"PEXPIRE", b"huge", b"100000"), (b"SET", b"huge", b"7"),
+    ],
+    ids=lambda words: words[0].decode() if isinstance(words, tuple) else None,
+)  # fmt: skip
+@pytest.mark.parametrize("delivered", [True, False], ids=["after it was lent", "before"])
+def test_a_lent_value_is_written_meanwhile(engine: Engine, change: tuple[bytes, ...], delivered: bool) -> None:
+    """The file has the old value, the keyspace the new one, and afterwards nothing is held any more."""
+    empty = engine.stats()["used_memory"]
+    old = random.Random(1).randbytes(1 << 20)  # more than a pipe takes
+    engine.execute(b"SET", b"huge", old)
+    reading, writing = os.pipe()  # nobody reads yet: the value is still being written
+    snapshot = Snapshot(engine, fd=writing, compress=False, checksum=False, slice_us=0)
+    snapshot.start()
+    if delivered:
+        while snapshot.step(100):
+            pass
+    reply = engine.execute(*change)
+    now = engine.execute(b"GET", b"huge")
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(read_all(reading)))
+    reader.start()
+    assert snapshot.finish().ok
+    reader.join()
+    os.close(reading)
+    assert parse(received[0]).databases()[0] == {b"huge": (old, None)}
+    assert engine.execute(b"GET", b"huge") == now
+    if change[0] == b"APPEND":
+        assert (reply, now) == (len(old) + 1, old + b"x")
+    engine.execute(b"FLUSHALL")
+    assert_eventually(lambda: engine.stats()["used_memory"] < empty + 100_000)
+
+
+def test_an_abort_gives_lent_values_back(engine: Engine) -> None:
+    for i in range(20):
+        engine.execute(b"SET", b"large%d" % i, bytes(1 << 20))
+    reading, writing = os.pipe()
+    snapshot = Snapshot(engine, fd=writing, slice_us=0, compress=False)
+    snapshot.start()
+    while snapshot.step(1):
+        pass
+    engine.execute(b"FLUSHALL", b"SYNC")
+    assert engine.stats()["used_memory"] > 20 << 20
+    snapshot.abort()
+    os.close(reading)
+    snapshot.finish()
+    assert engine.stats()["used_memory"] < 2 << 20
+
+
 def test_abort(engine: Engine, tmp_path: Path) -> None:
     for i in range(1000):
         engine.execute(b"SET", b"k%d" % i, b"v")
@@ -385,9 +521,11 @@ def test_given_up_when_the_disk_is_too_slow(engine: Engine) -> None:
     snapshot = Snapshot(engine, fd=writing, compress=False, slice_us=0)
     snapshot.start()
     try:
+        used = engine.stats()["used_memory"]
         for i in range(900):
             engine.execute(b"SET", b"k%d" % i, b"new")
-        assert snapshot.memory < 150_000_000  # 64 MB of records, in buffers that double
+        assert used - engine.stats()["used_memory"] > 10_000_000, "values that were lent are held, but not all"
+        assert snapshot.memory < 16_000_000
     finally:
         os.close(reading)  # or the writer would hang for ever
     result = snapshot.finish()

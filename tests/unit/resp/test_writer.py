@@ -36,9 +36,12 @@ trees = st.recursive(scalars, lambda child: st.lists(child, max_size=5), max_lea
 
 
 def write(writer: Writer, value: Any, *, marks: bool) -> None:
-    """A tree of lists; with `marks` the headers are inserted after the elements."""
+    """A tree of lists; with `marks` the headers are inserted after the elements. Long strings are shared."""
     if isinstance(value, bytes):
-        writer.bulk(value)
+        if len(value) >= CHUNK:
+            writer.shared(b"before" + value + b"behind", 6, len(value))
+        else:
+            writer.bulk(value)
     elif isinstance(value, int):
         writer.integer(value)
     elif marks:
@@ -58,6 +61,35 @@ def test_trees_are_read_back(value: Any, marks: bool) -> None:
     writer = Writer()
     write(writer, value, marks=marks)
     assert read_one(writer) == value
+    assert writer.close() == 0
+
+
+def test_a_pipeline_of_shared_values_takes_little_memory_of_its_own() -> None:
+    writer = Writer()
+    for _ in range(100):
+        writer.shared(b"v" * CHUNK, 0, CHUNK)
+    assert writer.memory - 100 * CHUNK < 100 * 400 + CHUNK
+    assert writer.heap_used > 100 * CHUNK  # each blob has this one owner left
+    writer.consume(len(writer) - 1)
+    assert writer.heap_used < 3 * CHUNK
+    assert writer.getvalue() == b"\n"
+    assert writer.close() == 0
+
+
+def test_dropping_shared_values() -> None:
+    writer = Writer()
+    writer.array(2)
+    mark = writer.mark()
+    writer.shared(b"v" * CHUNK, 0, CHUNK)
+    inner = writer.mark()
+    writer.shared(b"w" * CHUNK, 1, 5)
+    writer.truncate(inner)
+    writer.check()
+    assert writer.getvalue() == b"*2\r\n$16384\r\n" + b"v" * CHUNK + b"\r\n"
+    writer.truncate(mark)
+    writer.check()
+    assert writer.getvalue() == b"*2\r\n"
+    writer.shared(b"w" * CHUNK, 1, 5)
     assert writer.close() == 0
 
 

@@ -20,6 +20,14 @@ cdef extern from "<sys/mman.h>" nogil:
     int MADV_HUGEPAGE
     void* MAP_FAILED
 
+cdef extern from * nogil:
+    """
+    #ifndef MADV_COLLAPSE
+    #define MADV_COLLAPSE 25 /* Linux 6.1; older ones refuse it */
+    #endif
+    """
+    int MADV_COLLAPSE
+
 cdef enum:
     PAGE_BYTES_MAX = 64 * 1024  # mappings are sized in this unit: at least a page on every platform
 
@@ -70,6 +78,10 @@ cdef void* array_new(size_t n) noexcept nogil:
 cdef void array_settle(void* p, size_t n) noexcept nogil:
     if n >= ARRAY_DROP:
         madvise(p, _map_bytes(n), MADV_HUGEPAGE)
+
+
+cdef bint array_collapse(void* p, size_t n, size_t offset) noexcept nogil:
+    return offset + ARRAY_DROP <= n and madvise(<char*>p + offset, ARRAY_DROP, MADV_COLLAPSE) == 0
 
 
 cdef void array_drop(void* p, size_t n, size_t offset) noexcept nogil:

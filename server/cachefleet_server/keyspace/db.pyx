@@ -13,7 +13,7 @@ from cachefleet_server.core.entry cimport (
     entry_memory, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob,
     entry_set_bytes, entry_set_encoding, entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
 from cachefleet_server.ds.hashtable cimport (
-    HT_SLOTS, hashtable_t, ht_bucket_t, ht_check, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
+    HT_SLOTS, hashtable_t, ht_bucket_t, ht_check, ht_collapse_step, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
     ht_remove, ht_resize_if_needed, ht_scan)
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
@@ -324,9 +324,9 @@ cdef void db_swap(engine_t* e, int a, int b) noexcept nogil:
 
 
 cdef bint _rehash(hashtable_t* t, int64_t until_us) noexcept nogil:
-    """Moves buckets until the table is done or the time is over; false when it is over."""
+    """Moves buckets, then merges pages, until the table is done or the time is over; false when it is over."""
     ht_resize_if_needed(t)
-    while ht_rehash_steps(t, _CRON_STEPS):
+    while ht_rehash_steps(t, _CRON_STEPS) or ht_collapse_step(t):
         if cf_monotonic_us() >= until_us:
             return False
     return True

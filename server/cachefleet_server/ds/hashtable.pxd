@@ -45,7 +45,6 @@ cdef struct hashtable_t:
     uint64_t layout_id  # changes when buckets change their index (resize begins or ends)
     void* freeze_ctx
     uint64_t freeze_next[2]  # the frozen iteration's place in each table
-    size_t collapsed  # bytes of a settled table 0 that lie in huge pages, as far as ht_collapse_step came
     size_t array_bytes  # what the arrays count for in heap.used: buckets not moved yet, or moved into
     ht_pool_t pools[2]  # overflow buckets
 
@@ -158,8 +157,6 @@ cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil  # room for n elem
 cdef bint ht_rehash_steps(hashtable_t* t, size_t steps) noexcept nogil  # true while more is to do
 cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil
     # Cron: begins a shrink when nearly empty (removals begin one themselves). True while a resize is under way.
-cdef bint ht_collapse_step(hashtable_t* t) noexcept nogil
-    # Cron: one more huge page under a table that is not being resized; true while more is to do. About 0.3 ms.
 cdef size_t ht_memory(const hashtable_t* t) noexcept nogil  # bytes of buckets and header
 cdef size_t ht_slots(const hashtable_t* t) noexcept nogil  # slots in both tables' head buckets
 

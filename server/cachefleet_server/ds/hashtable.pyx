@@ -34,7 +34,7 @@ from cachefleet_server.ds.bucket cimport (
     chain_prefetch, pool_free, pool_put
 )
 from cachefleet_server.ds.intrin cimport cf_reverse64
-from cachefleet_server.ds.zmalloc cimport ARRAY_DROP, array_collapse, array_drop, array_free, array_new, array_settle, zcalloc, zfree
+from cachefleet_server.ds.zmalloc cimport ARRAY_DROP, array_drop, array_free, array_new, array_settle, zcalloc, zfree
 
 cdef enum:
     HT_GROW_LOAD = 7  # elements a bucket
@@ -167,8 +167,7 @@ cdef void _resize_end(hashtable_t* t) noexcept nogil:
     memset(&t.pools[1], 0, sizeof(ht_pool_t))
     t.rehash_index = -1
     t.layout_id += 1
-    array_settle(t.tables[0], _buckets(t, 0) * sizeof(ht_bucket_t))
-    t.collapsed = 0
+    array_settle(t.heap, t.tables[0], _buckets(t, 0) * sizeof(ht_bucket_t))
 
 
 cdef void _move_chain(hashtable_t* t, ht_bucket_t* head) noexcept nogil:
@@ -248,17 +247,6 @@ cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil:
     return t.rehash_index >= 0
 
 
-cdef bint ht_collapse_step(hashtable_t* t) noexcept nogil:
-    cdef size_t bytes = _buckets(t, 0) * sizeof(ht_bucket_t)
-    if t.rehash_index >= 0 or t.collapsed >= bytes:
-        return False
-    if array_collapse(t.tables[0], bytes, t.collapsed):
-        t.collapsed += ARRAY_DROP
-    else:
-        t.collapsed = bytes
-    return t.collapsed < bytes
-
-
 cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil:
     cdef size_t buckets = _buckets_for(n)
     if t.resize_paused:
@@ -271,8 +259,6 @@ cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil:
     if t.used[0] == 0:
         _array_free(t, 0)
         _array_new(t, 0, buckets)
-        array_settle(t.tables[0], buckets * sizeof(ht_bucket_t))  # loading: huge pages save time, nobody waits
-        t.collapsed = buckets * sizeof(ht_bucket_t)
         t.layout_id += 1
         _account(t)
     else:

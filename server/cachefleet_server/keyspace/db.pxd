@@ -158,7 +158,7 @@ cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil  # dbid -1 =
     # lazyfree_table(e, keys, NULL). `expires` is freed at once in any case: it owns no entry.
 cdef void db_swap(engine_t* e, int a, int b) noexcept nogil
     # Contents change places; ids, watchers and a snapshot's table pointers stay. Marks watchers.
-cdef void dbs_cron(engine_t* e) noexcept nogil  # 1 ms: rehash steps, shrinking and huge pages of tables when activerehashing
+cdef void dbs_cron(engine_t* e) noexcept nogil  # <= 1 ms: rehash steps and shrinking of tables when activerehashing
 cdef entry_t* db_random(db_t* db) noexcept nogil  # fair; may be expired
 
 cdef size_t entry_usage(const engine_t* e, const entry_t* entry, size_t samples) noexcept nogil

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 from posix.signal cimport sigfillset, sigset_t
 
 from cachefleet_server.core.entry cimport (
-    E_EMBED, ENC_INT, OBJ_STRING, entry_encoding, entry_free_string, entry_payload, entry_type)
+    E_EMBED, ENC_INT, OBJ_STRING, entry_encoding, entry_free_shell, entry_free_string, entry_payload, entry_type)
 from cachefleet_server.core.engine cimport type_ops_t
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.hashtable cimport ht_free, ht_len
@@ -71,7 +71,7 @@ cdef inline void _free_on(engine_t* e, heap_t* heap, entry_t* entry, bint remote
     cdef int type = entry_type(entry)
     if type != OBJ_STRING:
         e.types[type].free_fn(e.heap, entry_encoding(entry), entry_payload(entry)[0], remote)
-        zfree(heap, entry)
+        entry_free_shell(heap, entry)
     else:
         entry_free_string(heap, entry)
 
@@ -115,6 +115,7 @@ cdef void _run(engine_t* e, job_t* job) noexcept nogil:
     own.used = 0
     own.freed_remote = 0
     own.peak = 0
+    own.slab = NULL
     if job.entry != NULL:
         _free_on(e, &own, job.entry, True)
     else:

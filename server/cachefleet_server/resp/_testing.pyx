@@ -16,8 +16,8 @@ from cachefleet_server.resp.input cimport (
     request_t)
 from cachefleet_server.resp.writer cimport (
     chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_pool_trim, chunk_t, mark_t, out_array, out_attribute,
-    out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double, out_error, out_init,
-    out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push, out_raw, out_set,
+    out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double,
+    out_error, out_init, out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push, out_raw, out_set,
     out_simple, out_t, out_truncate, out_verbatim)
 
 cdef extern from *:

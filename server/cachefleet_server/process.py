@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+from pathlib import Path
 from typing import Final
 
 from cachefleet_server.errors import StartupError
@@ -16,6 +17,7 @@ from cachefleet_server.log import Log
 RESERVED_DESCRIPTORS: Final = 32  # files, logs, epoll sets, listening sockets
 DEFAULT_PIDFILE: Final = "/var/run/cachefleet.pid"
 _PR_SET_THP_DISABLE: Final = 41
+_PR_THP_DISABLE_EXCEPT_ADVISED: Final = 2
 
 
 def daemonize() -> None:
@@ -110,6 +112,18 @@ def oom_score() -> int:
 
 
 def disable_huge_pages() -> None:
-    """Transparent huge pages make every page that is touched cost 2 MB. Where the kernel refuses, nothing changes."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    """No huge pages but those that the engine merges itself (ds/merger.pxd), where all of a page is in use.
+
+    Where the kernel gives them to everybody, a page that is touched costs 2 MB. Before Linux 6.18 that can only be
+    stopped for all; where it gives them on request only, nothing needs stopping.
+    """
+    libc = ctypes.CDLL(None)
+    if libc.prctl(_PR_SET_THP_DISABLE, 1, _PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0) != 0 and _huge_pages_for_all():
+        libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
+
+
+def _huge_pages_for_all() -> bool:
+    try:
+        return "[always]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        return False

@@ -44,6 +44,7 @@ cdef enum:
     E_EXPIRE = 1
     E_BIGKEY = 2
     E_EMBED = 4
+    E_SLAB = 8  # the entry lies in a slab (ds/zmalloc.pxd), not in malloc's memory
 
     ENTRY_EMBED_MAX = 1024  # bytes of key + value up to which the value lies in the entry
     EMBSTR_MAX = 128  # bytes of an embstr object in Valkey: two cache lines
@@ -160,6 +161,7 @@ cdef entry_t* entry_dup_string(
     heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
     # A copy of a string under another key, with COPY's encoding rules. Collections: entry_copy of keyspace/db.
 cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil  # the entry and its blob; any type: keyspace/lazyfree
+cdef void entry_free_shell(heap_t* h, entry_t* e) noexcept nogil  # the entry alone; its value is the caller's
 cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil  # for hash tables
 cdef size_t entry_string_len(const entry_t* e) noexcept nogil  # any string encoding
 cdef size_t entry_string_copy(const entry_t* e, char* tmp24, const char** p) noexcept nogil

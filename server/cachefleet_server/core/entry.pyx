@@ -1,8 +1,8 @@
 """Entries: creation, changes in place, and moves. Layout and ownership: entry.pxd.
 
-A string changes in place whenever its allocation has the room (malloc_usable_size decides), would not be left mostly
-empty, and no reply that waits to be sent shares it (ds/blob.pxd); an expiry that is added or dropped shifts the bytes
-behind it inside the allocation. Everything else is a fresh allocation with what stays copied over. Cost: O(key + value) at most.
+A string changes in place whenever its allocation has the room (`_room`), would not be left mostly empty, and no reply
+that waits to be sent shares it (ds/blob.pxd); an expiry that is added or dropped shifts the bytes behind it inside the
+allocation. Everything else is a fresh allocation with what stays copied over. Cost: O(key + value) at most.
 """
 
 from libc.string cimport memcpy, memmove, memset
@@ -10,7 +10,8 @@ from libc.string cimport memcpy, memmove, memset
 from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release
 from cachefleet_server.ds.intrin cimport cf_usable_size
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
-from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
+from cachefleet_server.ds.slab cimport SLAB_MAX, slab_size
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc, zsmall_alloc, zsmall_free
 
 cdef enum:
     _GREEDY_MAX = 1 << 20  # bytes; strings grow by doubling up to here and by a quarter beyond
@@ -29,6 +30,30 @@ cdef inline char* _value_start(entry_t* e) noexcept nogil:
     return <char*>key + klen
 
 
+cdef inline size_t _room(const entry_t* e) noexcept nogil:
+    """Bytes of the entry's allocation."""
+    return slab_size(e) if e.flags & E_SLAB else cf_usable_size(<void*>e)
+
+
+cdef inline entry_t* _shell(heap_t* h, size_t n, uint8_t flags) noexcept nogil:
+    """n bytes with flags that say where they lie. The caller sets everything else."""
+    cdef entry_t* e
+    if n <= SLAB_MAX:
+        e = <entry_t*>zsmall_alloc(h, n)
+        e.flags = flags | E_SLAB
+    else:
+        e = <entry_t*>zmalloc(h, n)
+        e.flags = flags & ~E_SLAB
+    return e
+
+
+cdef void entry_free_shell(heap_t* h, entry_t* e) noexcept nogil:
+    if e.flags & E_SLAB:
+        zsmall_free(h, e)
+    else:
+        zfree(h, e)
+
+
 cdef entry_t* _alloc(
     heap_t* h, const char* key, size_t nk, size_t room, uint8_t flags, uint32_t word, int64_t expire_ms
 ) noexcept nogil:
@@ -38,9 +63,8 @@ cdef entry_t* _alloc(
     if nk > 255:
         flags |= E_BIGKEY
     cdef size_t at = 8 + ((flags & E_EXPIRE) << 3) + ((flags & E_BIGKEY) << 2) + (0 if flags & E_EMBED else 8)
-    cdef entry_t* e = <entry_t*>zmalloc(h, at + nk + room)
+    cdef entry_t* e = _shell(h, at + nk + room, flags)
     e.word = word
-    e.flags = flags
     e.klen = 0 if flags & E_BIGKEY else nk
     e.vlen = 0
     if flags & E_EXPIRE:
@@ -128,7 +152,7 @@ cdef entry_t* entry_new_pointer(
 
 cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil:
     blob_release(h, entry_blob(e))
-    zfree(h, e)
+    entry_free_shell(h, e)
 
 
 # ---- changes -----------------------------------------------------------------------------------------
@@ -145,7 +169,7 @@ cdef entry_t* _to_pointer_word(heap_t* h, entry_t* e, size_t room_free) noexcept
         e.vlen = 0
         return e
     moved = _alloc(h, key, nk, 0, 0, e.word, entry_expire(e))
-    zfree(h, e)
+    entry_free_shell(h, e)
     return moved
 
 
@@ -157,7 +181,7 @@ cdef entry_t* _set_embedded(heap_t* h, entry_t* e, const char* v, size_t nv, int
     # Fast path. If the value lies in the entry and the new one has the same length, or the allocation suits it
     # too. Then: overwrite it.
     if e.flags & E_EMBED and (
-        nv == e.vlen or _worth_keeping(cf_usable_size(e), entry_payload_offset(e) + nk + nv)
+        nv == e.vlen or _worth_keeping(_room(e), entry_payload_offset(e) + nk + nv)
     ):
         memcpy(<char*>key + nk, v, nv)
         e.vlen = nv
@@ -192,7 +216,7 @@ cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, i
 
 cdef entry_t* entry_set_int(heap_t* h, entry_t* e, int64_t v) noexcept nogil:
     if e.flags & E_EMBED:
-        e = _to_pointer_word(h, e, cf_usable_size(e))
+        e = _to_pointer_word(h, e, _room(e))
     else:
         blob_release(h, entry_blob(e))
     (<int64_t*>entry_payload(e))[0] = v
@@ -202,7 +226,7 @@ cdef entry_t* entry_set_int(heap_t* h, entry_t* e, int64_t v) noexcept nogil:
 
 cdef entry_t* entry_set_blob(heap_t* h, entry_t* e, blob_t* blob) noexcept nogil:
     if e.flags & E_EMBED:
-        e = _to_pointer_word(h, e, cf_usable_size(e))
+        e = _to_pointer_word(h, e, _room(e))
     else:
         blob_release(h, entry_blob(e))
     entry_payload(e)[0] = blob
@@ -227,11 +251,11 @@ cdef entry_t* _grow_embedded(heap_t* h, entry_t* e, size_t n, char** data) noexc
         blob.len = n
         data[0] = &blob.data[0]
         return entry_set_blob(h, e, blob)
-    if entry_payload_offset(e) + nk + n > cf_usable_size(e):
+    if entry_payload_offset(e) + nk + n > _room(e):
         room = _greedy(n) if old else n
         moved = _alloc(h, key, nk, room, E_EMBED, e.word, entry_expire(e))
         memcpy(_value_start(moved), key + nk, old)
-        zfree(h, e)
+        entry_free_shell(h, e)
         e = moved
     data[0] = _value_start(e)
     memset(data[0] + old, 0, n - old)
@@ -276,13 +300,15 @@ cdef entry_t* entry_set_expire(heap_t* h, entry_t* e, int64_t expire_ms) noexcep
         entry_key(e, &nk)
         if entry_encoding(e) == ENC_EMBSTR and _embstr_header(nk, True) > EMBSTR_MAX:
             entry_set_encoding(e, ENC_RAW)
-        if cf_usable_size(e) >= n + 8:
+        if _room(e) >= n + 8:
             memmove(<char*>e + 16, <char*>e + 8, n - 8)
         else:
-            moved = <entry_t*>zmalloc(h, n + 8)
-            moved[0] = e[0]
+            moved = _shell(h, n + 8, e.flags)
+            moved.word = e.word
+            moved.klen = e.klen
+            moved.vlen = e.vlen
             memcpy(<char*>moved + 16, <char*>e + 8, n - 8)
-            zfree(h, e)
+            entry_free_shell(h, e)
             e = moved
         e.flags |= E_EXPIRE
     entry_expire_slot(e)[0] = expire_ms
@@ -307,7 +333,7 @@ cdef entry_t* entry_rename(heap_t* h, entry_t* e, const char* key, size_t nk) no
     else:
         moved = _alloc(h, key, nk, 0, 0, word, entry_expire(e))
         entry_payload(moved)[0] = entry_payload(e)[0]
-    zfree(h, e)
+    entry_free_shell(h, e)
     return moved
 
 
@@ -371,19 +397,19 @@ cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil:
 
 cdef size_t entry_memory(const entry_t* e) noexcept nogil:
     cdef blob_t* blob = entry_blob(e)
-    return cf_usable_size(<void*>e) + (cf_usable_size(blob) if blob != NULL else 0)
+    return _room(e) + (cf_usable_size(blob) if blob != NULL else 0)
 
 
 cdef int entry_check(const entry_t* e) noexcept nogil:
     """1: flags; 2: key length form; 3: larger than its allocation; 4: embedding; 5: encoding; 6: blob."""
     cdef size_t nk
     cdef blob_t* blob
-    if e.flags & ~(E_EXPIRE | E_BIGKEY | E_EMBED):
+    if e.flags & ~(E_EXPIRE | E_BIGKEY | E_EMBED | E_SLAB):
         return 1
     entry_key(e, &nk)
     if (nk > 255) != ((e.flags & E_BIGKEY) != 0) or (e.flags & E_BIGKEY and e.klen != 0):
         return 2
-    if entry_size(e) > cf_usable_size(<void*>e):
+    if entry_size(e) > _room(e):
         return 3
     if e.flags & E_EMBED:
         if entry_type(e) != OBJ_STRING or entry_encoding(e) == ENC_INT or nk + e.vlen > ENTRY_EMBED_MAX:

@@ -5,6 +5,7 @@ Every class has `check()`, which raises AssertionError with the number of the br
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cachefleet_server.ds.checksum cimport (
@@ -14,10 +15,12 @@ from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
 from cachefleet_server.ds.hashtable cimport *
 from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t
-from cachefleet_server.ds.intrin cimport cf_thread_ns
+from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_thread_ns
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport *
-from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zmalloc
+from cachefleet_server.ds.slab cimport slab_check, slab_size
+from cachefleet_server.ds.zmalloc cimport (
+    heap_cron, heap_free, heap_new, heap_t, heap_used, zfree, zmalloc, zsmall_alloc, zsmall_free)
 
 
 # ---- hash table ----------------------------------------------------------------------------------
@@ -432,3 +435,57 @@ def decompress(bytes data, size_t cap):
     cdef bytearray out = bytearray(cap)
     del out[lzf_decompress(<const char*>data, len(data), <char*>out, cap):]
     return bytes(out)
+
+
+# ---- slabs -----------------------------------------------------------------------------------------
+
+cdef class Slab:
+    """Objects are their addresses. Each is filled with a byte of its own, so that an overlap shows."""
+
+    cdef heap_t* heap
+
+    def __cinit__(self):
+        self.heap = heap_new()
+
+    def __dealloc__(self):
+        heap_free(self.heap)
+
+    def check(self):
+        wrong = slab_check(self.heap.slab)
+        assert wrong == 0, wrong
+
+    def alloc(self, size_t n, unsigned char fill):
+        cdef void* p = zsmall_alloc(self.heap, n)
+        memset(p, fill, n)
+        return <size_t>p
+
+    def content(self, size_t p, size_t n):
+        return (<char*>p)[:n]
+
+    def size(self, size_t p): return slab_size(<void*>p)
+
+    def free(self, size_t p): zsmall_free(self.heap, <void*>p)
+
+    def free_remote(self, list objects):
+        """As a helper thread does; may run beside everything else. Returns the bytes that were freed."""
+        cdef heap_t own
+        cdef size_t n = len(objects)
+        cdef size_t i
+        cdef void** p = <void**>malloc(max(n, 1) * sizeof(void*))
+        memset(&own, 0, sizeof(own))
+        for i in range(n):
+            p[i] = <void*><size_t>objects[i]
+        with nogil:
+            for i in range(n):
+                zsmall_free(&own, p[i])
+        free(p)
+        cf_atomic_add(&self.heap.freed_remote, 0 - own.used)
+        return 0 - <int64_t>own.used
+
+    def cron(self): heap_cron(self.heap)
+
+    @property
+    def pages(self): return self.heap.slab.pages
+
+    @property
+    def used(self): return heap_used(self.heap)

@@ -171,7 +171,7 @@ cdef void _resize_end(hashtable_t* t) noexcept nogil:
     memset(&t.pools[1], 0, sizeof(ht_pool_t))
     t.rehash_index = -1
     t.layout_id += 1
-    array_settle(t.tables[0], _buckets(t, 0) * sizeof(ht_bucket_t))
+    array_settle(t.heap, t.tables[0], _buckets(t, 0) * sizeof(ht_bucket_t))
 
 
 cdef void _move_chain(hashtable_t* t, ht_bucket_t* head) noexcept nogil:
@@ -263,7 +263,6 @@ cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil:
     if t.used[0] == 0:
         _array_free(t, 0)
         _array_new(t, 0, buckets)
-        array_settle(t.tables[0], buckets * sizeof(ht_bucket_t))  # loading: huge pages save time, nobody waits
         t.layout_id += 1
         _account(t)
     else:

@@ -24,6 +24,15 @@
  * dropped, as may happen when it needs a page walk too. */
 #define cf_fetch(p) ((void)*(const volatile char *)(p))
 #define cf_usable_size(p) malloc_usable_size(p)
+/* What may not be touched, where the address sanitizer watches. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define cf_poison(p, n) ASAN_POISON_MEMORY_REGION((p), (n))
+#define cf_unpoison(p, n) ASAN_UNPOISON_MEMORY_REGION((p), (n))
+#else
+#define cf_poison(p, n) ((void)(p), (void)(n))
+#define cf_unpoison(p, n) ((void)(p), (void)(n))
+#endif
 
 static inline uint64_t cf_mul128_fold(uint64_t a, uint64_t b) {
     __uint128_t r = (__uint128_t)a * b;
@@ -87,6 +96,16 @@ static inline void cf_ref_add(size_t *p) { __atomic_fetch_add(p, 1, __ATOMIC_REL
 static inline int cf_ref_drop(size_t *p) {
     return cf_ref_get(p) == 1 || __atomic_fetch_sub(p, 1, __ATOMIC_ACQ_REL) == 1;
 }
+
+/* Lock-free lists: compare and swap (on failure *old is what was found), swap. */
+static inline int cf_cas32(uint32_t *p, uint32_t *old, uint32_t v) {
+    return __atomic_compare_exchange_n(p, old, v, 1, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+static inline int cf_cas_ptr(void **p, void **old, void *v) {
+    return __atomic_compare_exchange_n(p, old, v, 1, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+static inline uint32_t cf_swap32(uint32_t *p, uint32_t v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
+static inline void *cf_swap_ptr(void **p, void *v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
 
 /* 0x80 in every byte of `word` that equals `tag`, 0 elsewhere. Exact: no carry crosses a byte, so an
  * empty slot can never pass for a match. */

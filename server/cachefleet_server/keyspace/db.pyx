@@ -13,7 +13,7 @@ from cachefleet_server.core.entry cimport (
     entry_memory, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob,
     entry_set_bytes, entry_set_encoding, entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
 from cachefleet_server.ds.hashtable cimport (
-    HT_SLOTS, hashtable_t, ht_bucket_t, ht_check, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
+    hashtable_t, ht_check, ht_find_pointer, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
     ht_remove, ht_resize_if_needed, ht_scan)
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
@@ -98,20 +98,9 @@ cdef entry_t* db_random(db_t* db) noexcept nogil:
 
 # ---- the two tables --------------------------------------------------------------------------------------
 
-cdef void _store_address(hashtable_t* t, const void* old, void* new, uint64_t hash) noexcept nogil:
+cdef inline void _store_address(hashtable_t* t, const void* old, void* new, uint64_t hash) noexcept nogil:
     """Replaces the pointer `old`, which may dangle, by `new`, whose key hashes the same."""
-    cdef ht_bucket_t* b
-    cdef int i, side
-    for side in range(2):
-        if t.tables[side] == NULL:
-            continue
-        b = &t.tables[side][hash & t.masks[side]]
-        while b != NULL:
-            for i in range(HT_SLOTS - (b.meta >> 7)):
-                if b.tags[i] and b.slots[i] == old:
-                    b.slots[i] = new
-                    return
-            b = <ht_bucket_t*>b.slots[6] if b.meta & 0x80 else NULL
+    ht_find_pointer(t, old, hash)[0] = new
 
 
 cdef void db_moved(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil:
@@ -210,25 +199,35 @@ cdef entry_t* _overwrite_collection(
     return new
 
 
-cdef inline entry_t* _created(db_t* db, arg_t* key, entry_t* entry) noexcept nogil:
-    db_insert(db, entry, key.hash)
-    return entry
+cdef inline bint _is_string(const entry_t* old) noexcept nogil:
+    return old != NULL and entry_type(old) == OBJ_STRING
+
+
+cdef inline int64_t _first_expiry(const entry_t* old, int64_t expire_ms, int flags) noexcept nogil:
+    """What a new entry is made with: that of a new key. One that replaces a collection gets its expiry afterwards."""
+    return -1 if old != NULL or flags & SET_KEEP_TTL else expire_ms
+
+
+cdef entry_t* _store_new(
+    db_t* db, arg_t* key, entry_t* old, entry_t* new, int64_t expire_ms, int flags
+) noexcept nogil:
+    """A new entry for a key that is absent or holds a collection."""
+    if old != NULL:
+        return _overwrite_collection(db, key, old, new, expire_ms, flags)
+    db_insert(db, new, key.hash)
+    return new
 
 
 cdef entry_t* db_set_string(
     db_t* db, arg_t* key, entry_t* old, const char* v, size_t nv, int64_t expire_ms, int flags
 ) noexcept nogil:
     cdef engine_t* e = db.engine
+    cdef int64_t first = _first_expiry(old, expire_ms, flags)
     cdef entry_t* new
     cdef bint had
     arg_hash(e, key)
-    if old == NULL:
-        if flags & SET_KEEP_TTL:
-            expire_ms = -1
-        return _created(db, key, entry_new_string(e.heap, key.ptr, key.len, v, nv, expire_ms))
-    if entry_type(old) != OBJ_STRING:
-        new = entry_new_string(e.heap, key.ptr, key.len, v, nv, -1)
-        return _overwrite_collection(db, key, old, new, expire_ms, flags)
+    if not _is_string(old):
+        return _store_new(db, key, old, entry_new_string(e.heap, key.ptr, key.len, v, nv, first), expire_ms, flags)
     had = _overwrite_begin(db, key, old, expire_ms, flags)
     new = entry_set_bytes(e.heap, old, v, nv, ENC_EMBSTR)
     return _overwrite_end(db, key, old, new, had, expire_ms, flags)
@@ -236,16 +235,12 @@ cdef entry_t* db_set_string(
 
 cdef entry_t* db_set_int(db_t* db, arg_t* key, entry_t* old, int64_t v, int64_t expire_ms, int flags) noexcept nogil:
     cdef engine_t* e = db.engine
+    cdef int64_t first = _first_expiry(old, expire_ms, flags)
     cdef entry_t* new
     cdef bint had
     arg_hash(e, key)
-    if old == NULL:
-        if flags & SET_KEEP_TTL:
-            expire_ms = -1
-        return _created(db, key, entry_new_int(e.heap, key.ptr, key.len, v, expire_ms))
-    if entry_type(old) != OBJ_STRING:
-        new = entry_new_int(e.heap, key.ptr, key.len, v, -1)
-        return _overwrite_collection(db, key, old, new, expire_ms, flags)
+    if not _is_string(old):
+        return _store_new(db, key, old, entry_new_int(e.heap, key.ptr, key.len, v, first), expire_ms, flags)
     had = _overwrite_begin(db, key, old, expire_ms, flags)
     new = entry_set_int(e.heap, old, v)
     return _overwrite_end(db, key, old, new, had, expire_ms, flags)
@@ -255,16 +250,12 @@ cdef entry_t* db_set_blob(
     db_t* db, arg_t* key, entry_t* old, blob_t* blob, int64_t expire_ms, int flags
 ) noexcept nogil:
     cdef engine_t* e = db.engine
+    cdef int64_t first = _first_expiry(old, expire_ms, flags)
     cdef entry_t* new
     cdef bint had
     arg_hash(e, key)
-    if old == NULL:
-        if flags & SET_KEEP_TTL:
-            expire_ms = -1
-        return _created(db, key, entry_new_blob(e.heap, key.ptr, key.len, blob, expire_ms))
-    if entry_type(old) != OBJ_STRING:
-        new = entry_new_blob(e.heap, key.ptr, key.len, blob, -1)
-        return _overwrite_collection(db, key, old, new, expire_ms, flags)
+    if not _is_string(old):
+        return _store_new(db, key, old, entry_new_blob(e.heap, key.ptr, key.len, blob, first), expire_ms, flags)
     had = _overwrite_begin(db, key, old, expire_ms, flags)
     new = entry_set_blob(e.heap, old, blob)
     return _overwrite_end(db, key, old, new, had, expire_ms, flags)

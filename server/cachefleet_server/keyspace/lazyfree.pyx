@@ -8,7 +8,7 @@ on an accounting heap of the job's own, whose balance is added to `freed_remote`
 from libc.stdlib cimport free, malloc
 
 from cachefleet_server.core.entry cimport (
-    E_EMBED, ENC_INT, OBJ_STRING, entry_encoding, entry_free_string, entry_payload, entry_type)
+    E_EMBED, ENC_INT, OBJ_STRING, entry_encoding, entry_free_shell, entry_free_string, entry_payload, entry_type)
 from cachefleet_server.core.engine cimport type_ops_t
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.hashtable cimport ht_free, ht_len
@@ -37,7 +37,7 @@ cdef inline void _free_on(engine_t* e, heap_t* heap, entry_t* entry, bint remote
     cdef int type = entry_type(entry)
     if type != OBJ_STRING:
         e.types[type].free_fn(e.heap, entry_encoding(entry), entry_payload(entry)[0], remote)
-        zfree(heap, entry)
+        entry_free_shell(heap, entry)
     else:
         entry_free_string(heap, entry)
 
@@ -84,6 +84,7 @@ cdef void _run(void* ctx, work_t* work) noexcept nogil:
     own.used = 0
     own.freed_remote = 0
     own.peak = 0
+    own.slab = NULL
     if job.entry != NULL:
         _free_on(e, &own, job.entry, True)
     else:

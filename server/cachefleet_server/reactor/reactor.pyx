@@ -30,7 +30,7 @@ from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latenc
 from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
-from cachefleet_server.ds.zmalloc cimport heap_used, zfree, zmalloc
+from cachefleet_server.ds.zmalloc cimport heap_cron, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, dbs_cron
 from cachefleet_server.keyspace.evict cimport evict_continue
@@ -362,6 +362,7 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
         expire_slow_cycle(e)
         evict_continue(e)
         dbs_cron(e)
+        heap_cron(e.heap)
     _finish(e)
 
 

@@ -9,16 +9,16 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release, blob_t
-from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, zfree
+from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t
 from cachefleet_server.resp.input cimport (
     INPUT_ERROR, INPUT_OK, arg_arena_t, arg_t, input_arrived, input_check, input_free, input_init,
     input_limits_t, input_memory, input_next, input_pending, input_read_space, input_settle, input_t, input_take_blob,
     request_t)
 from cachefleet_server.resp.writer cimport (
     chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_pool_trim, chunk_t, mark_t, out_array, out_attribute,
-    out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double, out_error, out_init,
-    out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push, out_raw, out_set,
-    out_simple, out_t, out_truncate, out_verbatim)
+    out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double,
+    out_error, out_init, out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push,
+    out_raw, out_set, out_simple, out_t, out_truncate, out_verbatim)
 
 cdef extern from *:
     """

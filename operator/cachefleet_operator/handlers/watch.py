@@ -14,11 +14,14 @@ from typing import Any
 
 import kopf
 
+from cachefleet_operator.api.names import FIELD_MANAGER
 from cachefleet_operator.execution.kinds import CACHE, Kind
 from cachefleet_operator.execution.kube import SELECTOR
 
 SERVER_S, CLIENT_S, SILENCE_S, CONNECT_S, REQUEST_S = 600, 660.0, 70.0, 10.0, 30.0
 PAUSES_S = (0.5, 1.0) + (2.0,) * 60
+# Only peering, which is off, would show it. Left to itself kopf asks for the user's name; in a pod no user has one.
+IDENTITY: Any = FIELD_MANAGER
 
 See = Callable[[str | None, dict[str, Any]], None]  # type of the event, object
 
@@ -58,7 +61,11 @@ def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
 async def watch(kinds: tuple[Kind, ...], namespaces: tuple[str, ...], see: See) -> None:
     """Runs the watches until cancelled; ends or raises only if one breaks for good."""
     tasks = await kopf.spawn_tasks(
-        registry=registry(kinds, see), settings=settings(kinds), namespaces=namespaces, clusterwide=not namespaces
+        registry=registry(kinds, see),
+        settings=settings(kinds),
+        identity=IDENTITY,
+        namespaces=namespaces,
+        clusterwide=not namespaces,
     )
     # Not kopf.run_tasks: it would cancel every task of this loop, ours too.
     try:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import kopf
+import pytest
 
 from cachefleet_operator.execution.kinds import CACHE, WATCHED
 from cachefleet_operator.execution.kube import SELECTOR
@@ -32,3 +36,18 @@ def test_all_but_caches_are_watched_by_label() -> None:
     selectors = watch.settings(WATCHED).watching.label_selectors
     found = {(s.group, s.version, s.any_name or s.plural): text for s, text in selectors.items()}
     assert found == {(k.group, k.version, k.plural): SELECTOR for k in WATCHED if k != CACHE}
+
+
+def test_a_pod_whose_user_has_no_name_can_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kopf would look the user up in /etc/passwd, where 65532 is not."""
+    told: dict[str, Any] = {}
+
+    async def spawn_tasks(**given: Any) -> None:
+        told.update(given)
+        raise InterruptedError
+
+    monkeypatch.setattr(kopf, "spawn_tasks", spawn_tasks)
+    with pytest.raises(InterruptedError):
+        asyncio.run(watch.watch(WATCHED, ("shop",), lambda kind, obj: None))
+    assert told["identity"]
+    assert (told["namespaces"], told["clusterwide"]) == (("shop",), False)

@@ -20,6 +20,7 @@ HEIGHTS: dict[Kind, int] = {"timeseries": 8, "stat": 4, "table": 10}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CHOSEN = '{namespace=~"$namespace",cache=~"$cache"'
 RATE = "$__rate_interval"
+ONE_CACHE = "/d/cachefleet-cache?var-namespace=${__data.fields.namespace}&var-cache=${__data.fields.cache}"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Step = tuple[float | None, str]  # from this value on, this colour
@@ -207,17 +208,14 @@ def _stat(panel: Panel) -> Json:
 
 
 def _table(panel: Panel) -> Json:
-    """One line a set of labels, one column a query."""
+    """One line a set of labels, one column a query; a Cache's name leads to its dashboard."""
     titles = {f"Value #{letter}": query.legend for query, letter in zip(panel.queries, LETTERS, strict=False)}
     return {
         "fieldConfig": {
             "defaults": {**_defaults(panel), "custom": {"align": "auto", "filterable": True}},
             "overrides": [
-                {
-                    "matcher": {"id": "byName", "options": query.legend},
-                    "properties": [{"id": "unit", "value": query.unit}],
-                }
-                for query in panel.queries
+                *(_override(query.legend, "unit", query.unit) for query in panel.queries),
+                _override("cache", "links", [{"title": "This Cache", "url": ONE_CACHE}]),
             ],
         },
         "options": {"showHeader": True, "cellHeight": "sm", "sortBy": []},
@@ -226,3 +224,7 @@ def _table(panel: Panel) -> Json:
             {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": titles}},
         ],
     }
+
+
+def _override(column: str, field: str, value: Any) -> Json:
+    return {"matcher": {"id": "byName", "options": column}, "properties": [{"id": field, "value": value}]}

@@ -114,9 +114,14 @@ def test_a_table_names_and_measures_its_columns(board: Json) -> None:
             organize = panel["transformations"][-1]["options"]
             columns = list(organize["renameByName"].values())
             assert list(organize["renameByName"]) == [f"Value #{target['refId']}" for target in panel["targets"]]
-            assert [override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]] == columns
-            units = [override["properties"][0]["value"] for override in panel["fieldConfig"]["overrides"]]
-            assert set(units) <= UNITS
+            *measured, linked = panel["fieldConfig"]["overrides"]
+            assert [override["matcher"]["options"] for override in measured] == columns
+            assert {override["properties"][0]["value"] for override in measured} <= UNITS
+            (link,) = linked["properties"][0]["value"]
+            target = boards()["cache"]
+            assert link["url"].startswith(f"/d/{target['uid']}?")
+            named = {variable["name"] for variable in target["templating"]["list"]}
+            assert set(re.findall(r"var-(\w+)=", link["url"])) <= named
 
 
 def test_every_query_parses(promtool: Promtool, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -14,6 +15,8 @@ from cachefleet_operator.api.conditions import CONFIG_APPLIED, DEGRADED, PROGRES
 from cachefleet_operator.api.parse import parse
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
 from cachefleet_operator.api.validation import problems
+from cachefleet_operator.execution.reconciler import Result
+from cachefleet_operator.metrics import PREFIX, Fleet, Metrics
 from fleettest.docs import anchors, blocks, links
 from fleettest.helm import CHARTS, ROOT, Helm
 
@@ -59,6 +62,18 @@ def test_examples_are_valid(text: str) -> None:
 def test_there_are_examples_of_each_area() -> None:
     shown = set().union(*(yaml.safe_load(text).get("spec", {}) for text in EXAMPLES))
     assert shown >= set(SCHEMA["properties"]) - {"replicas", "image", "monitoring"}
+
+
+def test_the_operators_metrics_are_all_there() -> None:
+    metrics = Metrics()
+    metrics.registry.register(Fleet(list, lambda: True, lambda: 0, lambda: True))
+    ends = {"counter": "_total"}
+    exposed = {f.name + ends.get(f.type, "") for f in metrics.registry.collect() if f.name.startswith(PREFIX)}
+    text = (ROOT / "docs" / "operator.md").read_text()
+    table = text[text.index(f"| series of `{PREFIX}_`") :].split("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert {f"{PREFIX}_{name}" for row in rows for name in re.findall(r"`(\w+)`", row)} == exposed
+    assert all(result in table for result in get_args(Result))
 
 
 def test_values_that_are_named_exist(helm: Helm) -> None:

@@ -28,11 +28,12 @@ START_S = 30.0
 
 @dataclass(frozen=True)
 class Target:
-    """What to scrape on this machine, and the labels that its series get."""
+    """What to scrape, and the labels that its series get."""
 
     port: int
     labels: Mapping[str, str]
     path: str = "/metrics"
+    host: str = "127.0.0.1"
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Prometheus:
                 {
                     "job_name": str(number),
                     "metrics_path": target.path,
-                    "static_configs": [{"targets": [f"127.0.0.1:{target.port}"], "labels": dict(target.labels)}],
+                    "static_configs": [{"targets": [f"{target.host}:{target.port}"], "labels": dict(target.labels)}],
                 }
                 for number, target in enumerate(self.targets)
             ],

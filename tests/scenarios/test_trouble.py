@@ -1,0 +1,88 @@
+"""What goes wrong with a cache is said in words, and is over when its cause is."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import redis
+
+from fleettest.client import encode
+from fleettest.stage import Stage
+
+pytestmark = [pytest.mark.kube, pytest.mark.cluster]
+
+FILL = """
+import os
+file = os.open("/data/ballast", os.O_CREAT | os.O_WRONLY)
+size = 1 << 20
+while size:
+    try:
+        os.write(file, bytes(size))
+    except OSError:
+        size >>= 1
+"""
+EMPTY = "import os; os.unlink('/data/ballast')"
+
+
+def test_a_full_disk(stage: Stage) -> None:
+    stage.apply(persistence={"storage": {"size": "48Mi", "className": "sized"}})
+    stage.settled()
+    client, old = stage.fill(), stage.identity()
+    direct = stage.client(host=stage.pod()["status"]["podIP"])
+    stage.execute(FILL)
+
+    def refused() -> str:
+        try:
+            direct.set("more", "x" * 100_000)
+        except redis.ResponseError as error:
+            return str(error)
+        return ""
+
+    words = stage.wait(refused, "writes are refused")
+    assert words.startswith("MISCONF"), words
+    stage.told("Degraded", "ServerFailing", words="MISCONF")
+    stage.check(direct)
+    assert "orders-0: MISCONF" in stage.cache()["status"]["phase"]
+
+    stage.execute(EMPTY)
+    stage.told("Degraded", "AsExpected")
+    stage.settled()
+    assert stage.answers(lambda: client.set("again", "works"))
+    assert stage.identity() == old
+    stage.kill()  # what was acknowledged before and after is in the file
+    stage.replaced(old)
+    stage.check(client)
+    assert client.get("again") == "works"
+
+
+def test_out_of_memory(stage: Stage) -> None:
+    stage.apply()
+    stage.settled()
+    client, old = stage.fill(), stage.identity()
+    greedy = encode("AUTH", stage.password()) + b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\n"
+    with socket.create_connection((stage.host(), 6379), timeout=30) as connection:
+        connection.sendall(greedy)
+        with pytest.raises(OSError, match=r"reset|Broken pipe|timed out"):
+            connection.sendall(bytes(400_000_000))
+    stage.told("Degraded", "PodFailing", words="pod orders-0 was killed: out of memory")
+    stage.replaced(old)
+    stage.check(client)
+    stage.told("Ready", "Serving")
+
+
+def test_a_wrong_image_and_its_cure(stage: Stage) -> None:
+    stage.apply("fresh", image="cachefleet/server:none")
+    stage.apply()
+    stage.settled()
+    client, old = stage.fill(), stage.identity()
+    stage.apply(image="cachefleet/server:none")
+    for name in ("orders", "fresh"):
+        stage.told("Degraded", "PodFailing", name, "cannot pull its image")
+    for name in ("orders", "fresh"):
+        stage.apply(name)
+    for name in ("orders", "fresh"):
+        stage.settled(name)
+        stage.told("Degraded", "AsExpected", name)
+    assert stage.identity() != old
+    stage.check(client)

@@ -38,8 +38,8 @@ class Metrics:
         )
         self._actions = Counter(f"{PREFIX}_actions", "Actions done, by type.", ["action"], registry=r)
         self._requests = Counter(
-            f"{PREFIX}_api_requests", "Requests to the API server; code 0: no answer.", ["verb", "kind", "code"],
-            registry=r,
+            f"{PREFIX}_api_requests", "Requests to the API server, watches apart; code 0: no answer.",
+            ["verb", "kind", "code"], registry=r,
         )  # fmt: skip
 
     def reconciled(self, result: Result, duration_s: float) -> None:

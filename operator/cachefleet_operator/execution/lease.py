@@ -82,14 +82,9 @@ class Elector:
         self._seen = Seen(at=clock())
         self._lease: Object | None = None
         self._renewed_at: float | None = None  # when we asked for the renewal that was granted last; None: not leading
-        self._heard_at = clock()
 
     def leads(self) -> bool:
         return self._renewed_at is not None and self._clock() - self._renewed_at < RENEW_S
-
-    def silent_s(self) -> float:
-        """How long the API server has not answered us."""
-        return self._clock() - self._heard_at
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Waits for the Lease, then runs `lead` until it ends or the Lease is lost; cancelling it gives the Lease back.
@@ -121,7 +116,6 @@ class Elector:
             async with asyncio.timeout(self._patience_s(asked_at)):
                 if self._lease is None or self._renewed_at is None:
                     self._lease = await self._kube.get(LEASE.name, self._namespace, self._name)
-                self._heard_at = self._clock()
                 self._seen = observe(self._seen, self._lease, self._clock())
                 step = decide(self._seen, self._me, self._clock())
                 if step is Step.WAIT:

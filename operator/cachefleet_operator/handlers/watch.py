@@ -46,6 +46,7 @@ def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     found = kopf.OperatorSettings()
     found.posting.enabled = False
     found.peering.standalone = True
+    found.process.ultimate_exiting_timeout = None  # It would kill us ten minutes after watches were started anew.
     found.scanning.disabled = True
     found.watching.server_timeout, found.watching.client_timeout = SERVER_S, CLIENT_S
     found.watching.inactivity_timeout, found.watching.connect_timeout = SILENCE_S, CONNECT_S

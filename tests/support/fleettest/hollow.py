@@ -55,8 +55,8 @@ class HollowKubelet:
         self._thread.join()
         for pod in self.pods.values():
             pod.kill()
-            if kind is not None:
-                sys.stderr.write(f"--- log of {pod.name} ---\n{pod.log.read_text()[-4000:]}\n")
+            # pytest shows it with a test that fails.
+            sys.stderr.write(f"--- log of {pod.name} ---\n{pod.log.read_text()[-4000:]}\n")
         shutil.rmtree(self.folder)
         if kind is None:
             assert not self.errors, self.errors

@@ -52,12 +52,19 @@ def _is_write(kube: Kube, method: str, path: str, *rest: object) -> bool:
     return method != "GET" and "/leases" not in path and "/events" not in path
 
 
+def _always(*words: object) -> bool:
+    return True
+
+
 def arm(environment: dict[str, str]) -> None:
     if at := environment.get("FAULT_KILL_AT"):
         killer = _Killer(int(at), environment.get("FAULT_KILL_WHEN", "before"))
-        Kube._request = killer.around(Kube._request, _is_write)  # type: ignore[method-assign]
-        for function in (admin.config_set, admin.set_password):
-            setattr(admin, function.__name__, killer.around(function, lambda *words: True))
+        for owner, name, counts in (
+            (Kube, "_request", _is_write),
+            (admin, "config_set", _always),
+            (admin, "set_password", _always),
+        ):
+            setattr(owner, name, killer.around(getattr(owner, name), counts))
     if seconds := environment.get("FAULT_DISCOVER_S"):
         supervisor.DISCOVER_S = float(seconds)
 

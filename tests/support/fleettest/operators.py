@@ -112,14 +112,14 @@ class Operator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            sys.stderr.write(f"--- log of {self.name} ---\n{self.log_text()[-8000:]}\n")
         self.close()
 
     # -- life
 
     def close(self) -> None:
         self.kill()
+        # pytest shows it with a test that fails.
+        sys.stderr.write(f"--- log of {self.name} ---\n{self.log_text()[-8000:]}\n")
         self._folder.cleanup()
 
     def spawn(self) -> Operator:
@@ -198,3 +198,12 @@ class Operator:
 
     def leads(self) -> bool:
         return self.metric("leader") == 1
+
+    def rss_bytes(self) -> int:
+        with open(f"/proc/{self.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_s(self) -> float:
+        with open(f"/proc/{self.pid}/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -26,6 +26,7 @@ def test_nothing_is_posted_scanned_or_waited_for_without_end() -> None:
     assert not settings.posting.enabled
     assert settings.peering.standalone
     assert settings.scanning.disabled
+    assert settings.process.ultimate_exiting_timeout is None
     assert settings.watching.server_timeout
     assert settings.watching.client_timeout
     assert settings.networking.request_timeout

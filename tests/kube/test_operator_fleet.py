@@ -1,0 +1,107 @@
+"""One operator, 500 Caches: what it costs. The numbers are printed (`pytest -s`); what must hold of them is asserted.
+
+All pods share one real server without a password, so that no 500 processes are needed; the API does not mind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from api import Api
+
+from cachefleet_operator.api import names
+from cachefleet_operator.planning.plan import STEADY_S
+from fleettest.client import Address
+from fleettest.instance import Instance
+from fleettest.kube import WRITES, Kube
+from fleettest.operators import Operator, grants, install_crd
+
+pytestmark = [pytest.mark.kube, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+FLEET = 500
+RSS_BYTES_MAX = 256 << 20
+WRITES_A_CACHE_MAX = 22  # 10 objects, their status a few times, a label, 3 events: none is written twice
+DEADLINE_S = 900.0
+
+
+class Everybody(Instance):
+    """The server at every pod's address."""
+
+    ip = f"127.84.{os.getpid() % 250 + 1}.1"
+
+    def __init__(self) -> None:
+        super().__init__(port=names.PORT, options={"bind": self.ip, "protected-mode": "no"})
+
+    @property
+    def address(self) -> Address:
+        return (self.ip, self.port)
+
+
+def spec(number: int) -> dict[str, Any]:
+    metadata = {"name": f"c{number}"}
+    body = {"auth": {"mode": "none"}, "config": {"maxclients": "5000"}, "persistence": {"mode": "none"}}
+    return {"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache", "metadata": metadata, "spec": body}
+
+
+def run_pods(kube: Kube, namespace: str, address: str) -> None:
+    """Says of every pod that it runs and is ready."""
+    condition = [{"type": kind, "status": "True"} for kind in ("PodScheduled", "Ready")]
+    container = {"name": names.CONTAINER, "ready": True, "restartCount": 0, "image": "", "imageID": "",
+                 "state": {"running": {}}}  # fmt: skip
+    status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": condition,
+              "containerStatuses": [container]}  # fmt: skip
+    api, root = Api(kube.kubeconfig, agent="fleet"), f"/api/v1/namespaces/{namespace}/pods"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: api.patch(f"{root}/c{n}-0/status", {"status": status}), range(FLEET)))
+
+
+def test_500_caches(kube: Kube, namespace: str) -> None:
+    install_crd(kube)
+
+    def count(condition: str, status: str) -> int:
+        return int(operator.metric("cache_conditions", condition=condition, status=status))
+
+    with (
+        Everybody() as server,
+        grants(kube, namespace) as account,
+        Operator(account, namespace, level="warning") as operator,
+    ):
+        idle_rss = operator.rss_bytes()
+        mark, began = kube.audit.mark(), time.monotonic()
+        for start in range(0, FLEET, 100):
+            kube.apply([spec(n) for n in range(start, start + 100)], "-n", namespace)
+        kube.wait_for(lambda: count("Progressing", "False") == FLEET, deadline_s=DEADLINE_S)
+        kube.wait_for(lambda: len(kube.list("pods", namespace)) == FLEET, deadline_s=DEADLINE_S)
+        made_s = time.monotonic() - began
+        run_pods(kube, namespace, server.ip)
+        kube.wait_for(lambda: count("Ready", "True") == FLEET, deadline_s=DEADLINE_S)
+        kube.wait_for(lambda: operator.metric("queue_depth") == 0, deadline_s=DEADLINE_S)
+        ready_s = time.monotonic() - began
+        used = Counter((r.verb, r.resource) for r in kube.audit.requests(mark, user=f":{namespace}:"))
+        converged_cpu_s = operator.cpu_s()
+
+        looks = operator.metric("reconcile_total")
+        kube.wait_for(lambda: operator.metric("reconcile_total") >= looks + FLEET, deadline_s=4 * STEADY_S)
+        mark, before, looks = kube.audit.mark(), operator.cpu_s(), operator.metric("reconcile_total")
+        since = time.monotonic()
+        kube.wait_for(lambda: operator.metric("reconcile_total") >= looks + 2 * FLEET, deadline_s=4 * STEADY_S)
+        steady_s, steady_cpu_s = time.monotonic() - since, operator.cpu_s() - before
+        steady = Counter((r.verb, r.resource) for r in kube.audit.requests(mark, user=f":{namespace}:"))
+        rss = operator.rss_bytes()
+        writes = sum(n for (verb, resource), n in used.items() if verb in WRITES and resource != "leases")
+        print(
+            f"\n{FLEET} Caches: RSS {rss / 2**20:.0f} MiB ({idle_rss / 2**20:.0f} idle); made in {made_s:.0f} s, "
+            f"ready in {ready_s:.0f} s; CPU {converged_cpu_s:.1f} s; {writes / FLEET:.1f} writes and "
+            f"{sum(n for (verb, _), n in used.items() if verb == 'get') / FLEET:.1f} reads a Cache\n"
+            f"steady: {100 * steady_cpu_s / steady_s:.1f} % of a core, {1000 * steady_cpu_s / (2 * FLEET):.2f} ms a "
+            f"reconcile, requests in {steady_s:.0f} s: {dict(steady)}\nwrites: {dict(used)}"
+        )
+        assert writes <= WRITES_A_CACHE_MAX * FLEET
+        assert rss < RSS_BYTES_MAX
+        assert {key for key in steady if key[0] != "watch"} == {("update", "leases")}
+

@@ -1,8 +1,7 @@
 # `make help` lists what there is. Everything happens in a virtual environment of the project's own.
 
 VENV ?= .venv
-PORT ?= 6379
-METRICS_PORT ?= 9121
+CACHE ?= deploy/samples/cache.yaml
 DATA ?= data
 SEED ?=
 PYTHON ?= python3
@@ -21,15 +20,9 @@ help: ## This list
 
 # -- using it
 
-run: $(VENV)/.server ## Install and start a server with persistence and metrics (PORT=6379 METRICS_PORT=9121 DATA=data)
-	@mkdir -p $(DATA)
-	@echo
-	@echo "  Connect:   redis-cli -p $(PORT)      or any Redis client, redis://127.0.0.1:$(PORT)"
-	@echo "  Metrics:   curl http://127.0.0.1:$(METRICS_PORT)/metrics    (/healthz, /readyz)"
-	@echo "  Data:      $(DATA)/   append-only file, one fsync a second; Ctrl-C saves and stops"
-	@echo
-	@exec $(BIN)/cachefleet-server --bind 127.0.0.1 --port $(PORT) --dir $(DATA) --appendonly yes \
-	  --metrics-port $(METRICS_PORT)
+run: $(VENV)/.server ## Install and run the cache of a manifest on this machine (CACHE=file DATA=data PORT= METRICS_PORT=)
+	@exec $(BIN)/cachefleet local up -f $(CACHE) --data $(DATA) $(if $(PORT),--port $(PORT)) \
+	  $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT))
 
 # -- working on it
 
@@ -69,6 +62,11 @@ bench: dev check-test ## CPU per operation beside Valkey, Redis and the kernel's
 
 bench-quick: dev check-test ## The same in under 3 minutes, with fewer cases
 	$(PY) tests/perf/bench.py --quick
+
+generated: dev ## Write anew what is generated: CRD, parameter table, reference pages
+	PYTHONPATH=tests/support $(PY) -m fleettest.server_parameters operator/cachefleet_operator/api/server_parameters.json
+	$(PY) -m cachefleet_operator.api.crd charts/cachefleet/templates/crd-caches.yaml
+	$(PY) -m cachefleet_operator.api.reference docs
 
 dist: $(VENV)/.dev ## Source archive and wheel in dist/
 	$(PIP) install build
@@ -115,7 +113,7 @@ $(VENV)/bin/python: | check-build
 # The build tools are installed first and isolation is off, so that later builds are incremental and offline.
 $(VENV)/.server: $(VENV)/bin/python pyproject.toml setup.py
 	$(PIP) install "setuptools>=77" "Cython>=3.1,<4"
-	$(PIP) install --no-build-isolation -e ".[server]"
+	$(PIP) install --no-build-isolation -e ".[server,local]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server pyproject.toml

@@ -1,1 +1,1 @@
-"""Cachefleet operator: reconciles `Cache` resources (built next; the package keeps its place)."""
+"""Cachefleet operator: reconciles `Cache` resources into running caches. ARCHITECTURE.md has its layers."""

@@ -92,7 +92,7 @@ cdef class Client:
     def output_bytes(self): return self.c.out.bytes
 
     @property
-    def memory(self): return client_memory(self.c) + multi_memory(self.c)
+    def memory(self): return client_memory(self.c)
 
     @property
     def net_in(self): return self.c.net_in

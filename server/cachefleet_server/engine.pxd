@@ -9,8 +9,7 @@ cdef class Engine:
     cdef readonly int epoll_fd
     cdef set tasks  # of rows that are awaited
     cdef object __weakref__
-    cdef public object on_slow
-    cdef public object on_large
+    cdef public object on_commandlog
     cdef public object on_monitor
     cdef public object on_latency
     cdef public object on_row_failed  # (client, argv, exception): a Python row raised something unexpected

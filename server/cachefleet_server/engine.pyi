@@ -59,11 +59,15 @@ class Engine:
     def set_param(self, name: str, value: int) -> None: ...  # a field of params_t, or "output_limit_hard.0"
     def get_param(self, name: str) -> int: ...
     def set_persist(self, name: str, value: int) -> None: ...  # a field of persist_t
-    def stats(self) -> dict[str, int]: ...  # stats_t, persist_t and gauges: used_memory, clients, blocked, keys ...
+    def counters(self) -> dict[str, int]: ...  # stats_t, and its times in microseconds: tick_us, command_us, expire_us
+    def stats(self) -> dict[str, int]: ...  # counters, persist_t and gauges: used_memory, clients, blocked, keys ...
+    def clients_memory(self) -> int: ...  # bytes of all connections; looks at each
     def count(self, name: str, n: int = 1) -> None: ...  # adds to a field of stats_t: events that Python sees
     def reset_stats(self) -> None: ...
     def command_stats(self) -> list[tuple[str, int, int, int, int, list[int]]]: ...
-    # (full name, calls, microseconds, rejected, failed, histogram) of commands that were called
+    # (full name, calls, microseconds, rejected, failed, histogram) of commands that were called; bucket i of the
+    # histogram counts calls below 2**i * 1.024 us
+    def tick_histogram(self) -> list[int]: ...  # ticks by duration, in buckets as command_stats has
     def error_stats(self) -> dict[str, int]: ...  # prefix -> count
     def keyspace(self) -> list[tuple[int, int, int, int]]: ...  # (db, keys, expires, avg ttl ms), non-empty ones
     def allocator_stats(self) -> dict[str, Any]: ...  # allocator_allocated, allocator_active (bytes), mem_allocator
@@ -86,16 +90,15 @@ class Engine:
     def client(self, id: int) -> Client | None: ...
     def pause_for(self, ms: int, all: bool) -> None: ...  # CLIENT PAUSE; 0 ends it
     def set_monitor(self, id: int) -> None: ...
-    def stop_monitor(self, id: int) -> None: ...
+    def feed_monitors(self, reply: Reply) -> None: ...  # one more line for each
     def unblock(self, id: int, error: bool) -> bool: ...
-    def push(self, id: int, reply: Reply) -> bool: ...  # out-of-band: MONITOR feed, push messages
     # -- running
     def tick(self) -> None: ...
     def cron(self) -> None: ...
     def wake(self) -> None: ...  # makes a tick happen soon
     # -- hooks: Python callables, called with the GIL from the engine's thread
-    on_slow: Callable[[Client, list[bytes], int], None] | None  # client, argv (trimmed), microseconds
-    on_large: Callable[[Client, list[bytes], int, bool], None] | None  # client, argv (trimmed), bytes, is reply
+    on_commandlog: Callable[[int, Client, list[bytes], int], None] | None
+    # kind (0 slow, 1 large request, 2 large reply), client, argv (trimmed), microseconds or bytes
     on_monitor: Callable[[Client, list[bytes]], None] | None
     on_latency: Callable[[str, int], None] | None  # event, ms
     on_row_failed: Callable[[Client | None, list[bytes], BaseException], None] | None  # a Python row raised

@@ -24,7 +24,7 @@ from cachefleet_server.commands.connection cimport register_connection
 from cachefleet_server.commands.dump cimport register_dump
 from cachefleet_server.commands.expire_cmds cimport register_expire
 from cachefleet_server.commands.generic cimport register_generic
-from cachefleet_server.commands.multi cimport multi_memory, register_multi
+from cachefleet_server.commands.multi cimport register_multi
 from cachefleet_server.commands.scan cimport register_scan
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
@@ -32,20 +32,21 @@ from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL,
-    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, command_t, db_t,
+    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, DURATION_BUCKETS, arg_t, command_t, db_t,
     params_t, persist_t, stats_t)
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_len, ht_memory
+from cachefleet_server.ds.hashtable cimport ht_len, ht_memory, ht_rehashing_memory
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
 from cachefleet_server.keyspace.db cimport db_find, db_flush, dbs_free, dbs_new, entry_usage
+from cachefleet_server.keyspace.evict cimport evict_exceeded_us
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
-from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new
+from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new, clients_account
 from cachefleet_server.reactor.dispatch cimport call
 from cachefleet_server.reactor.reactor cimport (
     end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_request, run_slice)
@@ -132,8 +133,7 @@ cdef class Engine:
         e.facade = <void*>self
         e.call_fn = call
         e.python_fn = _run_python_row
-        e.slowlog_fn = _slow_command
-        e.large_fn = _large
+        e.commandlog_fn = _commandlog
         e.monitor_fn = _monitor
         e.latency_fn = _latency
         e.slow_ns = <uint64_t>-1
@@ -185,6 +185,8 @@ cdef class Engine:
         (<int64_t*>&self.ptr.params)[PARAMS.index(name)] = value
         if name in ("slowlog_log_slower_than", "latency_monitor_threshold"):
             self._set_slow_ns()
+        elif name == "maxmemory_clients":
+            clients_account(self.ptr)
 
     def get_param(self, str name):
         return (<int64_t*>&self.ptr.params)[PARAMS.index(name)]
@@ -207,30 +209,48 @@ cdef class Engine:
         else:
             raise KeyError(name)
 
-    def stats(self):
+    def counters(self):
         cdef engine_t* e = self.ptr
         cdef int i
         values = {name: (<uint64_t*>&e.stats)[i] for i, name in enumerate(STATS)}
-        keys = expires = overhead = 0
+        for name in ("tick", "command", "expire"):
+            values[name + "_us"] = int(values[name + "_cycles"] / e.cycles_per_us)
+        return values
+
+    def stats(self):
+        cdef engine_t* e = self.ptr
+        cdef int i
+        values = self.counters()
+        keys = expires = overhead = rehashing = 0
         for i in range(e.db_count):
             keys += ht_len(e.dbs[i].keys)
             expires += ht_len(e.dbs[i].expires)
             overhead += ht_memory(e.dbs[i].keys) + ht_memory(e.dbs[i].expires)
+            rehashing += ht_rehashing_memory(e.dbs[i].keys) + ht_rehashing_memory(e.dbs[i].expires)
         values.update(
             used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
-            keyspace_overhead=overhead, clients=e.client_count, blocked_clients=e.blocked_count,
-            monitors=e.monitor_count, watching_clients=e.watching_count,
-            watched_keys=e.watched_keys, clients_memory=_clients_memory(e), clients_normal=e.client_class_count[0],
+            keyspace_overhead=overhead, rehashing_bytes=rehashing,
+            clients=e.client_count, blocked_clients=e.blocked_count, monitors=e.monitor_count,
+            watching_clients=e.watching_count, watched_keys=e.watched_keys, clients_normal=e.client_class_count[0],
             clients_replica=e.client_class_count[1], clients_pubsub=e.client_class_count[2],
             lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.len, now_ms=e.now_ms, lru_clock=e.lru_clock,
             loading=e.persist.loading, dirty=e.persist.dirty, load_total_bytes=e.persist.load_total_bytes,
             load_done_bytes=e.persist.load_done_bytes, load_keys=e.persist.load_keys,
             load_keys_expired=e.persist.load_keys_expired, aof_write_failed=e.persist.aof_write_failed,
-            bgsave_failed=e.persist.bgsave_failed, paused_until_ms=e.paused_until_ms, paused_all=e.paused_all,
-            tick_us=<uint64_t>(e.stats.tick_cycles / e.cycles_per_us),
-            command_us=<uint64_t>(e.stats.command_cycles / e.cycles_per_us),
-            expire_us=<uint64_t>(e.stats.expire_cycles / e.cycles_per_us))
+            bgsave_failed=e.persist.bgsave_failed,
+            save_points=e.persist.save_points,
+            paused_until_ms=e.paused_until_ms, paused_all=e.paused_all, eviction_exceeded_now_us=evict_exceeded_us(e),
+            largest_input=max(e.stats.largest_input, e.earlier_largest_input),
+            largest_output=max(e.stats.largest_output, e.earlier_largest_output))
         return values
+
+    def clients_memory(self):
+        cdef client_t* c = self.ptr.clients
+        cdef size_t total = 0
+        while c != NULL:
+            total += client_memory(c)
+            c = c.next
+        return total
 
     def count(self, str name, uint64_t n=1):
         """Adds to a counter: for events that Python sees."""
@@ -241,6 +261,7 @@ cdef class Engine:
         cdef uint64_t startup = self.ptr.stats.used_memory_startup
         memset(&self.ptr.stats, 0, sizeof(stats_t))
         self.ptr.stats.used_memory_startup = startup
+        memset(self.ptr.tick_histogram, 0, sizeof(self.ptr.tick_histogram))
         self.ptr.error_kinds = 0
         self.ptr.errors_overflow = 0
         for i in range(self.ptr.command_count):
@@ -255,8 +276,12 @@ cdef class Engine:
             if cmd.stats.calls or cmd.stats.rejected or cmd.stats.failed:
                 rows.append((
                     cmd.name.decode(), cmd.stats.calls, <uint64_t>(cmd.stats.cycles / self.ptr.cycles_per_us),
-                    cmd.stats.rejected, cmd.stats.failed, [cmd.stats.histogram[k] for k in range(32)]))
+                    cmd.stats.rejected, cmd.stats.failed, [cmd.stats.histogram[k] for k in range(DURATION_BUCKETS)]))
         return rows
+
+    def tick_histogram(self):
+        cdef int i
+        return [self.ptr.tick_histogram[i] for i in range(DURATION_BUCKETS)]
 
     def error_stats(self):
         cdef int i
@@ -411,14 +436,16 @@ cdef class Engine:
         unblock_client(c, True)
         return True
 
-    def push(self, uint64_t id, value):
-        cdef client_t* c = _find(self.ptr, id)
-        if c == NULL or c.flags & CLIENT_CLOSE_ASAP:
-            return False
-        if reply_begin(c):
-            encode_reply(&c.out, c.resp, value)
-            engine_wake(self.ptr)
-        return True
+    def feed_monitors(self, value):
+        cdef client_t* c = self.ptr.clients
+        cdef size_t left = self.ptr.monitor_count
+        while c != NULL and left:
+            if c.flags & CLIENT_MONITOR:
+                left -= 1
+                if not c.flags & CLIENT_CLOSE_ASAP and reply_begin(c):
+                    encode_reply(&c.out, c.resp, value)
+            c = c.next
+        engine_wake(self.ptr)
 
     def set_monitor(self, uint64_t id):
         """MONITOR: the client gets a line for each command that any client runs from now on."""
@@ -426,12 +453,6 @@ cdef class Engine:
         if c != NULL and not c.flags & CLIENT_MONITOR:
             c.flags |= CLIENT_MONITOR
             self.ptr.monitor_count += 1
-
-    def stop_monitor(self, uint64_t id):
-        cdef client_t* c = _find(self.ptr, id)
-        if c != NULL and c.flags & CLIENT_MONITOR:
-            c.flags &= ~<uint64_t>CLIENT_MONITOR
-            self.ptr.monitor_count -= 1
 
     # -- running
 
@@ -446,15 +467,6 @@ cdef class Engine:
     def wake(self):
         """Makes a tick happen soon; callable from other threads too."""
         engine_wake(self.ptr)
-
-
-cdef size_t _clients_memory(engine_t* e) noexcept:
-    cdef client_t* c = e.clients
-    cdef size_t total = 0
-    while c != NULL:
-        total += client_memory(c) + multi_memory(c)
-        c = c.next
-    return total
 
 
 cdef client_t* _find(engine_t* e, uint64_t id) noexcept:
@@ -502,7 +514,7 @@ cdef void _send(Engine engine, client_t* c, object value) noexcept:
     if value is NO_REPLY or c.flags & CLIENT_CLOSE_ASAP:
         return
     if isinstance(value, Error):
-        text = value.encode("utf-8", "surrogateescape")  # it may quote any bytes
+        text = value.strip("\r\n").encode("utf-8", "surrogateescape")  # it may quote any bytes
         reply_error_bytes(c, text, len(text))
         return
     if not reply_begin(c):
@@ -542,40 +554,27 @@ cdef void _await(Engine engine, client_t* c, list argv, object awaitable) noexce
     task.add_done_callback(engine.tasks.discard)
 
 
-cdef void _slow_command(client_t* c, uint64_t duration_us) noexcept with gil:
-    cdef Engine engine = <Engine><PyObject*>c.engine.facade
-    if engine.on_slow is not None:
+cdef void _tell(Engine engine, object observer, tuple what) noexcept:
+    if observer is not None:
         try:
-            engine.on_slow(_client(c), shown_argv(c), duration_us)
+            observer(*what)
         except Exception as error:
-            _error_value(engine, _client(c), [], error)
+            _error_value(engine, None, [], error)
 
 
-cdef void _large(client_t* c, size_t size, bint is_reply) noexcept with gil:
+cdef void _commandlog(client_t* c, int kind, uint64_t value) noexcept with gil:
     cdef Engine engine = <Engine><PyObject*>c.engine.facade
-    if engine.on_large is not None:
-        try:
-            engine.on_large(_client(c), shown_argv(c), size, is_reply)
-        except Exception as error:
-            _error_value(engine, _client(c), [], error)
+    _tell(engine, engine.on_commandlog, (kind, _client(c), shown_argv(c), value))
 
 
 cdef void _monitor(client_t* c) noexcept with gil:
     cdef Engine engine = <Engine><PyObject*>c.engine.facade
-    if engine.on_monitor is not None:
-        try:
-            engine.on_monitor(_client(c), _argv(c))
-        except Exception as error:
-            _error_value(engine, _client(c), [], error)
+    _tell(engine, engine.on_monitor, (_client(c), _argv(c)))
 
 
 cdef void _latency(engine_t* e, const char* event, int64_t ms) noexcept with gil:
     cdef Engine engine = <Engine><PyObject*>e.facade
-    if engine.on_latency is not None:
-        try:
-            engine.on_latency(event.decode(), ms)
-        except Exception as error:
-            _error_value(engine, None, [], error)
+    _tell(engine, engine.on_latency, (event.decode(), ms))
 
 
 def _finish_wait(Engine engine not None, uint64_t client_id, value):

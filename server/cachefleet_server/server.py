@@ -120,7 +120,10 @@ class Server:
         self.aof = Aof(engine, config, log, self.rdb, self._claim_folder)
         self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
-        self.command_log = CommandLog(engine, config.number)
+        self.command_log = CommandLog(
+            engine, config.number, frozenset(name for name, param in config.names() if param.secret)
+        )
+        latency = Latency(engine, lambda: config.number("latency-monitor-threshold"))
         self.metrics = Metrics(
             engine,
             config,
@@ -128,20 +131,21 @@ class Server:
             identity=self._identity_fields(),
             started=self.identity.started,
             sources=[self.listeners.status, self._zone, self.rdb.status, self.aof.status, self.command_log.status],
+            spikes=latency.latest_samples,
             not_ready=self._not_ready,
         )
         sample = self.metrics.sampler.sample
-        info = Info(engine, sample, lambda: config.value("latency-tracking-info-percentiles"))
+        info = Info(engine, sample, config.value)
         self._subsystems = [self.metrics, self.rdb, self.aof]
         self._commands = [
             AccessCommands(engine, config, self.users),
             self.config_commands,
             self.shutdown,
             ServerCommands(engine, info),
-            ClientCommands(engine),
+            ClientCommands(engine, config.number("databases")),
             CommandCommands(engine),
             self.command_log,
-            Latency(engine, lambda: config.number("latency-monitor-threshold")),
+            latency,
             Memory(engine, sample),
             Monitor(engine),
             Lolwut(engine),
@@ -161,6 +165,8 @@ class Server:
             return "loading the dataset"
         if stats["aof_write_failed"]:
             return "the append-only file cannot be written"
+        if stats["bgsave_failed"] and stats["save_points"] and self.config.flag("stop-writes-on-bgsave-error"):
+            return "the last snapshot failed"
         return ""
 
     def _save(self) -> None:

@@ -37,6 +37,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "listeners": ("engine", "config"),
     "process": (),
     "crash": (),
+    "prestop": (),  # a program of its own, that must start at once
     "server": ("listeners", "process", "crash", "engine", "config", "acl", "persistence", "metrics", "admin"),
     "__main__": ("engine", "config", "process", "server"),
     **dict.fromkeys(PLAIN, ()),

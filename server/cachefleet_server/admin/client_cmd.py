@@ -6,8 +6,10 @@ answer as for a client that does not track.
 
 from __future__ import annotations
 
+import time
+
 from cachefleet_server.admin import client_filter
-from cachefleet_server.admin.arguments import SYNTAX, help_lines, integer, switch, text
+from cachefleet_server.admin.arguments import INT64_MAX, SYNTAX, help_lines, integer, switch, text
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError
@@ -63,7 +65,7 @@ def describe(c: Client) -> str:
     """One line of CLIENT LIST."""
     return (
         f"id={c.id} addr={c.peer()} laddr={c.local()} fd={c.fd} name={text(c.name)} age={c.age_ms // 1000} "
-        f"idle={c.idle_ms // 1000} flags={client_filter.flags_of(c)} capa={'r' if c.flags & CAPA_REDIRECT else ''} "
+        f"idle={c.idle_ms // 1000} flags={client_filter.flags_of(c)} capa={client_filter.capa_of(c)} "
         f"db={c.db} sub=0 psub=0 ssub=0 multi={c.multi_queued} watch={c.watched} qbuf={c.query_buffer} qbuf-free=0 "
         f"argv-mem={c.argument_bytes} multi-mem={c.multi_memory} rbs=0 rbp=0 obl=0 oll=0 omem={c.output_bytes} "
         f"tot-mem={c.memory} events=r{'w' if c.flags >> 7 & 1 else ''} cmd={c.last_command} user={c.user} redir=-1 "
@@ -80,13 +82,16 @@ def check_name(value: bytes, message: str) -> bytes:
 
 
 class ClientCommands:
-    """Rows of the CLIENT container."""
+    """Rows of the CLIENT container. The texts of HELP are our own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, databases: int) -> None:
         self.engine = engine
+        self.databases = databases
 
     def register(self) -> None:
         o1 = "connection {} O(1)"
+        unsure = "; tips nondeterministic_output"
+        everywhere = "; tips request_policy:all_nodes response_policy:all_succeeded"
         base = "noscript loading stale"
         busy = base + " allow_busy"
         admin = base + " admin"
@@ -101,23 +106,23 @@ class ClientCommands:
             ("client|id", 2, busy, o1.format("5.0.0"), "Returns the connection's id.", "", self.get_id),
             ("client|import-source", 3, base, o1.format("8.1.0"), "Marks the client as an import's source.",
              "enabled(ON | OFF)", self.import_source),
-            ("client|info", 2, base, o1.format("6.2.0"), "Describes this connection.", "", self.info),
+            ("client|info", 2, base, o1.format("6.2.0") + unsure, "Describes this connection.", "", self.info),
             ("client|kill", -3, admin, "connection 2.4.0 O(N) where N is the number of client connections",
              "Closes connections.", "filter:string...", self.kill),
-            ("client|list", -2, admin, "connection 2.4.0 O(N) where N is the number of client connections",
+            ("client|list", -2, admin, "connection 2.4.0 O(N) where N is the number of client connections" + unsure,
              "Lists connections.", "[filter:string]...", self.list_),
             ("client|no-evict", 3, admin + " allow_busy", o1.format("7.0.0"), "Exempts the client from eviction.",
              "enabled(ON | OFF)", self.no_evict),
             ("client|no-touch", 3, busy, o1.format("7.2.0"), "Leaves LRU and LFU of keys alone.",
              "enabled(ON | OFF)", self.no_touch),
             ("client|pause", -3, admin, o1.format("3.0.0"), "Holds commands back for a while.",
-             "timeout:integer [mode(WRITE@6.2.0 | ALL@6.2.0)]", self.pause),
+             "timeout:integer [mode(WRITE | ALL)@6.2.0]", self.pause),
             ("client|reply", 3, busy + " no_multi", o1.format("3.2.0"), "Turns replies on and off.",
              "action(ON | OFF | SKIP)", self.reply),
-            ("client|setinfo", 4, busy, o1.format("7.2.0"), "Says which library the client is.",
+            ("client|setinfo", 4, busy, o1.format("7.2.0") + everywhere, "Says which library the client is.",
              "attr(LIB-NAME libname:string | LIB-VER libver:string)", self.setinfo),
-            ("client|setname", 3, busy, o1.format("2.6.9"), "Names the connection.", "connection-name:string",
-             self.setname),
+            ("client|setname", 3, busy, o1.format("2.6.9") + everywhere, "Names the connection.",
+             "connection-name:string", self.setname),
             ("client|trackinginfo", 2, busy, o1.format("6.2.0"), "Describes client-side caching.", "",
              self.trackinginfo),
             ("client|unblock", -3, admin, "connection 5.0.0 O(log N) where N is the number of client connections",
@@ -151,10 +156,9 @@ class ClientCommands:
         return client.id
 
     def import_source(self, client: Client, argv: list[bytes]) -> Reply:
-        on = switch(argv[2])
-        if on and not self.engine.get_param("import_mode"):
+        if not self.engine.get_param("import_mode"):
             raise CommandError("ERR Server is not in import mode")
-        client.set_flag(IMPORT_SOURCE, on)
+        client.set_flag(IMPORT_SOURCE, switch(argv[2]))
         return OK
 
     def info(self, client: Client, argv: list[bytes]) -> Reply:
@@ -167,7 +171,7 @@ class ClientCommands:
                     self._close(other, client)
                     return OK
             raise CommandError("ERR No such client")
-        wanted = client_filter.parse(argv[2:])
+        wanted = client_filter.parse(argv[2:], self.databases)
         if wanted.skip_me is None:
             wanted.skip_me = True
         victims = [c for c in self.engine.clients() if wanted.matches(c, client.id)]
@@ -183,7 +187,7 @@ class ClientCommands:
             victim.close()
 
     def list_(self, client: Client, argv: list[bytes]) -> Reply:
-        wanted = client_filter.parse(argv[2:])
+        wanted = client_filter.parse(argv[2:], self.databases)
         lines = [describe(c) + "\n" for c in self.engine.clients() if wanted.matches(c, client.id)]
         return Verbatim("txt", "".join(lines).encode("utf-8", "surrogateescape"))
 
@@ -202,11 +206,12 @@ class ClientCommands:
             if mode not in (b"write", b"all"):
                 raise CommandError("ERR CLIENT PAUSE mode must be WRITE or ALL")
             everything = mode == b"all"
-        elif len(argv) > 4:
-            raise CommandError(SYNTAX)
+        # As in Valkey, further arguments are ignored, and the mode with them.
         timeout = integer(argv[2], "ERR timeout is not an integer or out of range")
         if timeout < 0:
             raise CommandError("ERR timeout is negative")
+        if timeout > INT64_MAX - int(time.time() * 1000):
+            raise CommandError("ERR timeout is out of range")
         self.engine.pause_for(timeout, everything)
         return OK
 

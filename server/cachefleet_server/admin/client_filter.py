@@ -1,7 +1,7 @@
 """The filters of CLIENT LIST and CLIENT KILL: options to a predicate over clients.
 
-A table of options; each makes a predicate from its value. Several options are ANDed; the same option twice: the last
-counts.
+A table of options; each makes a predicate from its value and its name, which error texts quote. Several options are
+ANDed; the same option twice: the last counts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from cachefleet_server.engine import Client
 from cachefleet_server.errors import CommandError
 
 TYPES = {b"normal": 0, b"slave": 1, b"replica": 1, b"pubsub": 2, b"master": 3, b"primary": 3}
-FLAG_LETTERS = frozenset("AbBcdeIMNOPrRSTtuUx")
+FLAG_LETTERS = frozenset("bcdeirtuxABEIMNOPRSTU")  # those that Valkey knows; most say what does not exist here
+CAPA_LETTERS = frozenset("r")
 Test = Callable[[Client], bool]
+Maker = Callable[[bytes, str], Test]  # value, name of the option in capitals
 
 
 @dataclass
@@ -42,89 +44,119 @@ def flags_of(client: Client) -> str:
     return letters or "N"
 
 
-def _by_type(value: bytes) -> Test:
+def capa_of(client: Client) -> str:
+    """The letters of CLIENT LIST's capa field."""
+    return "r" if client.flags >> 23 & 1 else ""
+
+
+def _by_type(value: bytes, _: str) -> Test:
     kind = TYPES.get(value.lower())
     if kind is None:
         raise CommandError(f"ERR Unknown client type '{text(value)}'")
     return lambda c: c.cls == kind
 
 
-def _by_user(value: bytes) -> Test:
+def _by_user(value: bytes, _: str) -> Test:
     if value != b"default":
         raise CommandError(f"ERR No such user '{text(value)}'")
     return lambda c: c.user == "default" and c.authenticated
 
 
-def _by_age(value: bytes) -> Test:
-    seconds = integer(value, "ERR maxage is not an integer or out of range")
+def _seconds(value: bytes, name: str) -> int:
+    seconds = integer(value, f"ERR {name.lower()} is not an integer or out of range")
     if seconds <= 0:
-        raise CommandError("ERR maxage should be greater than 0")
+        raise CommandError(f"ERR {name.lower()} should be greater than 0")
+    return seconds
+
+
+def _by_age(value: bytes, name: str) -> Test:
+    seconds = _seconds(value, name)
     return lambda c: c.age_ms // 1000 >= seconds
 
 
-def _by_idle(value: bytes) -> Test:
-    seconds = integer(value, "ERR idle is not an integer or out of range")
-    if seconds <= 0:
-        raise CommandError("ERR idle should be greater than 0")
+def _by_idle(value: bytes, name: str) -> Test:
+    seconds = _seconds(value, name)
     return lambda c: c.idle_ms // 1000 >= seconds
 
 
-def _by_flags(value: bytes) -> Test:
-    letters = text(value)
-    unknown = [x for x in letters if x not in FLAG_LETTERS]
-    if unknown or not letters:
-        raise CommandError(f"ERR Unknown flags found in the provided filter: {letters}")
-    return lambda c: set(letters) <= set(flags_of(c))
+def _letters(value: bytes, known: frozenset[str], what: str, name: str) -> set[str]:
+    wanted = text(value)
+    if not known.issuperset(wanted):
+        where = f"{name} filter" if name.startswith("NOT-") else "provided filter"
+        raise CommandError(f"ERR Unknown {what} found in the {where}: {wanted}")
+    return set(wanted)
 
 
-def _by_db(value: bytes) -> Test:
-    db = integer(value, "ERR DB is not an integer or out of range", low=0, high=2**31 - 1)
-    return lambda c: c.db == db
+def _by_flags(value: bytes, name: str) -> Test:
+    wanted = _letters(value, FLAG_LETTERS, "flags", name)
+    return lambda c: wanted.issubset(flags_of(c))
 
 
-def _by_capa(value: bytes) -> Test:
-    if value.lower() not in (b"r", b"redirect"):
-        raise CommandError(f"ERR Unknown capa found in the provided filter: {text(value)}")
-    return lambda c: bool(c.flags >> 23 & 1)
+def _by_capa(value: bytes, name: str) -> Test:
+    wanted = _letters(value, CAPA_LETTERS, "capa", name)
+    return lambda c: wanted.issubset(capa_of(c))
 
 
-OPTIONS: dict[bytes, Callable[[bytes], Test]] = {
+def _by_text(field: Callable[[Client], bytes]) -> Maker:
+    """Equality; an empty text matches nobody, for it is what a client without one has."""
+    return lambda value, _: lambda c: value != b"" and field(c) == value
+
+
+def _by_address(field: Callable[[Client], str]) -> Maker:
+    return lambda value, _: lambda c: field(c) == text(value)
+
+
+def _ip(client: Client) -> str:
+    return client.peer().rpartition(":")[0].strip("[]")
+
+
+OPTIONS: dict[bytes, Maker] = {
     b"type": _by_type,
     b"user": _by_user,
-    b"addr": lambda v: lambda c: c.peer() == text(v),
-    b"laddr": lambda v: lambda c: c.local() == text(v),
+    b"addr": _by_address(lambda c: c.peer()),
+    b"laddr": _by_address(lambda c: c.local()),
     b"maxage": _by_age,
     b"idle": _by_idle,
     b"flags": _by_flags,
-    b"name": lambda v: lambda c: c.name == v,
-    b"lib-name": lambda v: lambda c: c.lib_name == v,
-    b"lib-ver": lambda v: lambda c: c.lib_ver == v,
-    b"db": _by_db,
+    b"name": _by_text(lambda c: c.name),
+    b"lib-name": _by_text(lambda c: c.lib_name),
+    b"lib-ver": _by_text(lambda c: c.lib_ver),
     b"capa": _by_capa,
-    b"ip": lambda v: lambda c: c.peer().rpartition(":")[0].strip("[]") == text(v),
+    b"ip": _by_address(_ip),
 }
-# each may also be negated ("NOT-NAME x")
+NOT_NEGATED = frozenset((b"maxage", b"idle", b"skipme"))
 
 
-def parse(words: Sequence[bytes]) -> Filter:
-    """Options from ["TYPE", "normal", "ID", "1", "2" ...]."""
+def _by_db(databases: int) -> Maker:
+    def make(value: bytes, name: str) -> Test:
+        db = integer(value, f"ERR {name} is not an integer or out of range", low=-(2**31), high=2**31 - 1)
+        if not 0 <= db < databases:
+            raise CommandError(f"ERR {name} number should be between 0 and {databases - 1}")
+        return lambda c: c.db == db
+
+    return make
+
+
+def parse(words: Sequence[bytes], databases: int) -> Filter:
+    """Options from ["TYPE", "normal", "ID", "1", "2" ...]; most may be negated: "NOT-NAME x"."""
+    options = {**OPTIONS, b"db": _by_db(databases)}
     found = Filter()
     at = 0
     while at < len(words):
         name = words[at].lower()
-        negated = name.startswith(b"not-")
-        plain = name[4:] if negated else name
-        if at + 1 >= len(words):
+        plain = name.removeprefix(b"not-")
+        negated = plain != name
+        if at + 1 >= len(words) or (negated and plain in NOT_NEGATED):
             raise CommandError(SYNTAX)
         if plain == b"id":
             ids, at = _ids(words, at + 1)
             test: Test = lambda c, ids=ids: c.id in ids  # type: ignore[misc]  # noqa: E731
-        elif plain == b"skipme" and not negated:
+        elif plain == b"skipme":
             found.skip_me = _yes_no(words[at + 1])
             at += 2
             continue
-        elif plain in OPTIONS:
-            test = OPTIONS[plain](words[at + 1])
+        elif plain in options:
+            test = options[plain](words[at + 1], name.decode().upper())
             at += 2
         else:
             raise CommandError(SYNTAX)
@@ -134,13 +166,18 @@ def parse(words: Sequence[bytes]) -> Filter:
 
 def _ids(words: Sequence[bytes], at: int) -> tuple[frozenset[int], int]:
     """One or more ids; the list ends where a word is no number."""
-    ids = set()
-    while at < len(words) and words[at].removeprefix(b"-").isdigit():
-        ids.add(integer(words[at], "ERR client-id should be greater than 0", low=1))
-        at += 1
+    ids = []
+    for word in words[at:]:
+        try:
+            number = integer(word)
+        except CommandError:
+            break
+        if number < 1:
+            raise CommandError("ERR client-id should be greater than 0")
+        ids.append(number)
     if not ids:
         raise CommandError(SYNTAX)
-    return frozenset(ids), at
+    return frozenset(ids), at + len(ids)
 
 
 def _yes_no(word: bytes) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import islice
 
 from cachefleet_server.admin.arguments import help_lines, integer
+from cachefleet_server.admin.redaction import redact
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError
@@ -57,61 +58,76 @@ class Entry:
 
 
 class CommandLog:
-    """`length` gives the maximum of one log, by its parameter's name; read at each use, so a change acts at once."""
+    """`length` gives the maximum of one log, by its parameter's name; read at each use, so a change acts at once.
+    `secret_parameters` are never shown."""
 
-    def __init__(self, engine: Engine, length: Callable[[str], int]) -> None:
+    def __init__(self, engine: Engine, length: Callable[[str], int], secret_parameters: Collection[str]) -> None:
         self.engine = engine
         self.length = length
+        self.secret_parameters = secret_parameters
         self.logs: tuple[deque[Entry], ...] = (deque(), deque(), deque())
         self.next_ids = [0, 0, 0]
         self.last_slow_us = 0
-        engine.on_slow = self._slow
-        engine.on_large = self._large
-
-    def _slow(self, client: Client, argv: list[bytes], microseconds: int) -> None:
-        threshold = self.engine.get_param("slowlog_log_slower_than")
-        if 0 <= threshold <= microseconds:
-            self.last_slow_us = microseconds
-            self.add(0, client, argv, microseconds)
-
-    def _large(self, client: Client, argv: list[bytes], size: int, is_reply: bool) -> None:
-        self.add(2 if is_reply else 1, client, argv, size)
+        engine.on_commandlog = self.add
 
     def add(self, kind: int, client: Client, argv: list[bytes], value: int) -> None:
+        """`kind` is an index of TYPES. A length of 0 stops a log; what it holds stays."""
         limit = self.length(LENGTH_PARAMETERS[kind])
+        if limit <= 0:
+            return
         log = self.logs[kind]
-        if limit > 0:
-            peer = client.peer().encode()
-            log.appendleft(Entry(self.next_ids[kind], int(time.time()), value, argv, peer, client.name))
-            self.next_ids[kind] += 1
-        while len(log) > max(limit, 0):
+        shown = redact(argv, self.secret_parameters)
+        log.appendleft(
+            Entry(self.next_ids[kind], int(time.time()), value, shown, client.peer().encode(), client.name)
+        )
+        self.next_ids[kind] += 1
+        if kind == 0:
+            self.last_slow_us = value
+        while len(log) > limit:
             log.pop()
 
     def status(self) -> dict[str, int]:
-        return {"slowlog_length": len(self.logs[0]), "slowlog_last_id": self.next_ids[0] - 1}
+        return {
+            "slowlog_length": len(self.logs[0]),
+            "slowlog_last_id": self.next_ids[0] - 1,
+            "slowlog_last_us": self.last_slow_us,
+        }
 
     # ---- commands
 
     def register(self) -> None:
-        on = "server {} O(N) where N is the number of entries"
         admin = "admin loading stale"
+        o1 = "server {} O(1)"
+        get = (
+            "server {} O(N) where N is the number of entries returned"
+            "; tips request_policy:all_nodes nondeterministic_output"
+        )
+        length = "server {} O(1); tips request_policy:all_nodes response_policy:agg_sum nondeterministic_output"
+        reset = (
+            "server {} O(N) where N is the number of entries in the {}"
+            "; tips request_policy:all_nodes response_policy:all_succeeded"
+        )
+        kind = "type(SLOW | LARGE-REQUEST | LARGE-REPLY)"
         rows = [
             ("slowlog", -2, "container", "server 2.2.12 Depends on subcommand.", "Commands about the slow log.", "",
              self._bare),
-            ("slowlog|get", -2, admin, on.format("2.2.12"), "Returns the slow log.", "[count:integer]",
+            ("slowlog|get", -2, admin, get.format("2.2.12"), "Returns the slow log.", "[count:integer]",
              self.slowlog_get),
-            ("slowlog|help", 2, "loading stale", "server 6.2.0 O(1)", "Describes the subcommands.", "",
+            ("slowlog|help", 2, "loading stale", o1.format("6.2.0"), "Describes the subcommands.", "",
              self.slowlog_help),
-            ("slowlog|len", 2, admin, "server 2.2.12 O(1)", "Returns the slow log's length.", "", self.slowlog_len),
-            ("slowlog|reset", 2, admin, on.format("2.2.12"), "Empties the slow log.", "", self.slowlog_reset),
+            ("slowlog|len", 2, admin, length.format("2.2.12"), "Returns the slow log's length.", "",
+             self.slowlog_len),
+            ("slowlog|reset", 2, admin, reset.format("2.2.12", "slowlog"), "Empties the slow log.", "",
+             self.slowlog_reset),
             ("commandlog", -2, "container", "server 8.1.0 Depends on subcommand.", "Commands about the command logs.",
              "", self._bare),
-            ("commandlog|get", 4, admin, on.format("8.1.0"), "Returns one of the command logs.",
-             "count:integer type:string", self.get),
-            ("commandlog|help", 2, "loading stale", "server 8.1.0 O(1)", "Describes the subcommands.", "", self.help),
-            ("commandlog|len", 3, admin, "server 8.1.0 O(1)", "Returns the length of a command log.", "type:string",
+            ("commandlog|get", 4, admin, get.format("8.1.0"), "Returns one of the command logs.",
+             "count:integer " + kind, self.get),
+            ("commandlog|help", 2, "loading stale", o1.format("8.1.0"), "Describes the subcommands.", "", self.help),
+            ("commandlog|len", 3, admin, length.format("8.1.0"), "Returns the length of a command log.", kind,
              self.length_of),
-            ("commandlog|reset", 3, admin, on.format("8.1.0"), "Empties a command log.", "type:string", self.reset),
+            ("commandlog|reset", 3, admin, reset.format("8.1.0", "commandlog"), "Empties a command log.", kind,
+             self.reset),
         ]  # fmt: skip
         for name, arity, flags, about, summary, syntax, function in rows:
             self.engine.register(row(name, arity, flags, "", "", about, summary, syntax), function)
@@ -136,7 +152,7 @@ class CommandLog:
 
     def slowlog_get(self, client: Client, argv: list[bytes]) -> Reply:
         if len(argv) > 3:
-            raise CommandError("ERR wrong number of arguments for 'slowlog|get' command")
+            raise CommandError("ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")
         return self._newest(0, self._count(argv[2]) if len(argv) == 3 else 10)
 
     def slowlog_len(self, client: Client, argv: list[bytes]) -> Reply:

@@ -1,7 +1,7 @@
 """INFO: sections from the metrics table, plus the ones with a line per command, error or database.
 
-Sections as in Valkey: no argument = the default ones; "all" adds command statistics, "everything" modules too; several
-names may be given; order is the table's, unknown names are ignored.
+Sections as in Valkey: no argument = the default ones; "all" and "everything" add command statistics; several names may
+be given; order is the table's, unknown names are ignored.
 """
 
 from __future__ import annotations
@@ -22,35 +22,29 @@ ORDER = (
     "errorstats", "latencystats", "cluster", "keyspace",
 )  # fmt: skip
 TITLES = {name: name.capitalize() for name in ORDER} | {"cpu": "CPU"}
-PERCENTILES = (50.0, 99.0, 99.9)
 BUCKET_US = 1.024
 
 
 def percentile_us(histogram: Sequence[int], calls: int, percentile: float) -> float:
-    """Upper bound of the bucket in which the percentile lies, in microseconds."""
+    """An estimate in microseconds: calls are taken to lie evenly in the bucket that the percentile falls into."""
     wanted = calls * percentile / 100
     total = 0
     for i, count in enumerate(histogram):
+        if count and total + count >= wanted:
+            high = BUCKET_US * (1 << i)
+            low = high / 2 if i else 0.0
+            return low + (high - low) * (wanted - total) / count
         total += count
-        if total >= wanted:
-            return float(BUCKET_US * 2**i)
     return 0.0
 
 
-def shorten(number: float) -> str:
-    """50.0 is shown as 50, 99.9 as 99.9."""
-    return f"{number:g}"
-
-
 class Info:
-    """`percentiles` is the parameter latency-tracking-info-percentiles."""
+    """`parameter` gives the value of latency-tracking and latency-tracking-info-percentiles."""
 
-    def __init__(
-        self, engine: Engine, sample: Callable[[], dict[str, Any]], percentiles: Callable[[], Sequence[float]]
-    ) -> None:
+    def __init__(self, engine: Engine, sample: Callable[[], dict[str, Any]], parameter: Callable[[str], Any]) -> None:
         self.engine = engine
         self.sample = sample
-        self.percentiles = percentiles
+        self.parameter = parameter
 
     def command(self, client: Client, argv: list[bytes]) -> Reply:
         """INFO [section ...]"""
@@ -60,7 +54,7 @@ class Info:
         wanted: set[str] = set()
         for word in words or ("default",):
             if word in ("all", "everything"):
-                wanted |= set(ORDER) - ({"modules"} if word == "all" else set())
+                wanted |= set(ORDER)
             elif word == "default":
                 wanted |= set(DEFAULT)
             else:
@@ -95,17 +89,22 @@ class Info:
         return [f"errorstat_{prefix}:count={n}" for prefix, n in sorted(self.engine.error_stats().items())]
 
     def _latencystats(self) -> list[str]:
+        if not self.parameter("latency-tracking"):
+            return []
+        percentiles = self.parameter("latency-tracking-info-percentiles")
         lines = []
-        for name, calls, _, _, _, histogram in self.engine.command_stats():
+        for name, _, _, _, _, histogram in self.engine.command_stats():
+            calls = sum(histogram)
             if calls:
-                values = ",".join(
-                    f"p{shorten(p)}={percentile_us(histogram, calls, p):.3f}" for p in self.percentiles()
-                )
+                values = ",".join(f"p{p:g}={percentile_us(histogram, calls, p):.3f}" for p in percentiles)
                 lines.append(f"latency_percentiles_usec_{name}:{values}")
         return lines
 
     def _keyspace(self) -> list[str]:
-        return [f"db{db}:keys={n},expires={e},avg_ttl={ttl}" for db, n, e, ttl in self.engine.keyspace()]
+        return [
+            f"db{db}:keys={n},expires={e},avg_ttl={ttl},keys_with_volatile_items=0"
+            for db, n, e, ttl in self.engine.keyspace()
+        ]
 
 
 def _show(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""MEMORY: what the engine knows of its allocations."""
+"""MEMORY: what the engine knows of its allocations. The texts of HELP and DOCTOR are our own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cachefleet_server.metrics.table import human
 from cachefleet_server.replies import OK, Reply, Verbatim
 
 _SLOW = "server 4.0.0 Depends on how much memory is allocated, could be slow"
+_REPORT = "; tips nondeterministic_output request_policy:all_shards response_policy:special"
 DOCTOR_MIN_BYTES = 5 << 20  # below this, ratios mean nothing
 HELP = (
     "DOCTOR",
@@ -40,14 +41,13 @@ class Memory:
         rows = [
             ("memory", -2, "container", "", "server 4.0.0 Depends on subcommand.", "Commands about memory.", "",
              self._bare),
-            ("memory|doctor", 2, "", "", o1, "Describes memory problems.", "", self.doctor),
+            ("memory|doctor", 2, "", "", o1 + _REPORT, "Describes memory problems.", "", self.doctor),
             ("memory|help", 2, "loading stale", "", o1, "Describes the subcommands.", "", self.help),
-            ("memory|malloc-stats", 2, "loading", "",
-             "server 4.0.0 Depends on how much memory is allocated, could be slow",
-             "Returns the allocator's statistics.", "", self.malloc_stats),
-            ("memory|purge", 2, "loading", "", _SLOW,
+            ("memory|malloc-stats", 2, "loading", "", _SLOW + _REPORT, "Returns the allocator's statistics.", "",
+             self.malloc_stats),
+            ("memory|purge", 2, "loading", "", _SLOW + "; tips request_policy:all_shards response_policy:all_succeeded",
              "Gives free memory back.", "", self.purge),
-            ("memory|stats", 2, "", "", o1, "Returns where memory goes.", "", self.stats),
+            ("memory|stats", 2, "", "", o1 + _REPORT, "Returns where memory goes.", "", self.stats),
             ("memory|usage", -3, "readonly", "2 RO", "server 4.0.0 O(N) where N is the number of samples.",
              "Estimates a key's memory.", "key:key [SAMPLES count:integer]", self.usage),
         ]  # fmt: skip
@@ -108,7 +108,7 @@ class Memory:
             "functions.caches": 0,
             **databases,
             "overhead.db.hashtable.lut": s["keyspace_overhead"],
-            "overhead.db.hashtable.rehashing": s.get("rehashing_bytes", 0),
+            "overhead.db.hashtable.rehashing": s["rehashing_bytes"],
             "overhead.total": overhead,
             "db.dict.rehashing.count": 0,
             "keys.count": s["keys"],

@@ -2,21 +2,20 @@
 
     +1339518083.107412 [0 127.0.0.1:60866] "keys" "*"
 
-The engine calls back before a command runs, only while somebody watches. Commands that carry secrets (AUTH, HELLO,
-ACL, CONFIG) are administrative or marked skip_monitor and never get here, except HELLO and AUTH, whose arguments are
-replaced.
+The engine calls back after a command ran, only while somebody watches. Administrative commands never get here; the
+secrets of others are replaced.
 """
 
 from __future__ import annotations
 
 import time
 
+from cachefleet_server.admin.redaction import redact
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError
-from cachefleet_server.replies import OK, Reply, Simple
+from cachefleet_server.replies import NO_REPLY, OK, Reply, Simple
 
-SECRET = frozenset((b"auth", b"hello"))
 MONITOR_BIT = 1 << 11
 ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"}
 QUOTED = [ESCAPES.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in range(256)]
@@ -42,14 +41,12 @@ class Monitor:
     def monitor(self, client: Client, argv: list[bytes]) -> Reply:
         if client.in_multi:
             raise CommandError("ERR MONITOR isn't allowed in a transaction")
+        if client.flags & MONITOR_BIT:
+            return NO_REPLY  # as in Valkey
         self.engine.set_monitor(client.id)
         return OK
 
     def _feed(self, client: Client, argv: list[bytes]) -> None:
-        if argv[0].lower() in SECRET:
-            argv = [argv[0], *([b"(redacted)"] * (len(argv) - 1))]
-        origin = client.peer() if client.fd >= 0 else "lua"
-        line = f"{time.time():.6f} [{client.db} {origin}] " + " ".join(map(quote, argv))
-        for watcher in self.engine.clients():
-            if watcher.flags & MONITOR_BIT:
-                self.engine.push(watcher.id, Simple(line))
+        words = " ".join(map(quote, redact(argv, ())))
+        line = f"{time.time():.6f} [{client.db} {client.peer()}] {words}"
+        self.engine.feed_monitors(Simple(line))

@@ -17,13 +17,15 @@ class ServerCommands:
 
     def register(self) -> None:
         rows = [
-            ("info", -1, "loading stale", "dangerous", "server 1.0.0 O(1)", "Returns what the server knows of itself.",
-             "[section:string]...", self.info.command),
+            ("info", -1, "loading stale", "dangerous", "server 1.0.0 O(1)"
+             "; tips nondeterministic_output request_policy:all_shards response_policy:special",
+             "Returns what the server knows of itself.", "[section:string]...", self.info.command),
             ("role", 1, "noscript loading stale fast", "admin dangerous", "server 2.8.12 O(1)",
              "Returns the replication role.", "", self.role),
             ("module", -2, "container", "", "server 4.0.0 Depends on subcommand.", "Commands about modules.", "",
              self._bare),
-            ("module|list", 2, "admin noscript", "", "server 4.0.0 O(N) where N is the number of loaded modules.",
+            ("module|list", 2, "admin noscript", "", "server 4.0.0 O(N) where N is the number of loaded modules."
+             "; tips nondeterministic_output_order",
              "Lists modules; there are none.", "", self.module_list),
             ("module|help", 2, "loading stale", "", "server 5.0.0 O(1)", "Describes the subcommands.", "", self.help),
         ]  # fmt: skip

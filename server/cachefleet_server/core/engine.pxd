@@ -53,6 +53,8 @@ cdef enum:
     CMD_CONTAINER = 1 << 22  # has subcommands; the dispatcher looks at argv[1]
     CMD_TRANSACTION = 1 << 23  # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
 
+    DURATION_BUCKETS = 32  # of a histogram of durations (core/latency.pxd)
+
 ctypedef void (*command_fn)(client_t* c) noexcept nogil
 
 cdef struct command_stats_t:
@@ -60,7 +62,7 @@ cdef struct command_stats_t:
     uint64_t cycles  # time spent, in ticks of cf_cycles()
     uint64_t rejected  # refused before running (arity, ACL, OOM ...)
     uint64_t failed  # replied an error while running
-    uint64_t histogram[32]  # bucket i counts calls that took < 2^i * 1024 ns (i = 0: < 1.024 us)
+    uint64_t histogram[32]  # DURATION_BUCKETS; empty while latency-tracking is off
 
 cdef struct key_range_t:  # one key spec of the simple form; movable ones are resolved in Python
     int first
@@ -126,6 +128,10 @@ cdef enum:
 
     CLIENT_WROTE = 1 << 26  # changed data since its last replies left; appendfsync always watches it
 
+    COMMANDLOG_SLOW = 0
+    COMMANDLOG_LARGE_REQUEST = 1
+    COMMANDLOG_LARGE_REPLY = 2
+
     BLOCKED_NONE = 0
     BLOCKED_WAIT = 3
     BLOCKED_PYTHON = 8
@@ -164,7 +170,6 @@ cdef struct client_t:
     arg_t* argv
     const char* raw  # canonical RESP bytes of the command, or NULL
     size_t raw_len
-    size_t request_bytes  # of all its arguments
     # streams
     input_t input
     out_t out
@@ -185,6 +190,7 @@ cdef struct client_t:
     int64_t blocked_until_ms  # 0 = no deadline
     size_t deadline_index  # place in engine.deadlines + 1; 0 = none
     int64_t soft_limit_since_ms
+    size_t accounted  # its part of engine.evictable_memory
     uint64_t net_in
     uint64_t net_out
     uint64_t commands
@@ -269,7 +275,7 @@ cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
     uint64_t lazyfreed_objects
     uint64_t batches  # prefetch batches
     uint64_t batch_commands
-    uint64_t largest_input  # recent maxima, for INFO
+    uint64_t largest_input  # buffers of a client, in bytes: maxima since engine.maxima_since_ms
     uint64_t largest_output
     uint64_t used_memory_startup
 
@@ -429,7 +435,8 @@ cdef struct engine_t:
     command_t* exec_command  # rows that the dispatcher treats apart
     command_t* discard_command
     command_t* ping_command
-    uint64_t slow_ns  # commands that take longer are reported to slowlog_fn and latency_fn; ~0 = never
+    uint64_t slow_ns  # commands that take as long are reported to commandlog_fn and latency_fn; ~0 = never
+    uint64_t tick_histogram[32]  # DURATION_BUCKETS
     # clients
     client_t* clients
     size_t client_count
@@ -442,6 +449,10 @@ cdef struct engine_t:
     client_t* pending_write
     client_t* resumed  # unblocked clients whose leftover input must be parsed without waiting for their sockets
     size_t close_count  # clients flagged CLIENT_CLOSE_ASAP
+    uint64_t earlier_largest_input  # maxima of the period before; INFO shows the larger ones
+    uint64_t earlier_largest_output
+    int64_t maxima_since_ms  # monotonic
+    size_t evictable_memory  # bytes of the clients that maxmemory-clients may close; 0 while it is off
     client_t* current  # whose command runs
     size_t monitor_count
     int64_t clients_cron_ms  # monotonic time of the last pass over all clients
@@ -487,8 +498,8 @@ cdef struct engine_t:
         # a bounded slice of background work (snapshot); true = call again soon
     void (*fsynced_fn)(engine_t* e) noexcept nogil  # WAITAOF: aof_fsynced_offset grew, or the AOF was switched off
     void (*closing_fn)(engine_t* e) noexcept nogil  # before the engine is freed: the snapshot ends and lets go of it
-    void (*slowlog_fn)(client_t* c, uint64_t duration_us) noexcept nogil
-    void (*large_fn)(client_t* c, size_t bytes, bint is_reply) noexcept nogil
+    void (*commandlog_fn)(client_t* c, int kind, uint64_t value) noexcept nogil
+        # kind: COMMANDLOG_*; value: microseconds or bytes, over the kind's threshold
     void (*monitor_fn)(client_t* c) noexcept nogil
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil
     void (*client_closed_fn)(client_t* c) noexcept nogil  # facade: drops Python state of a client

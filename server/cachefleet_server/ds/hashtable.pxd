@@ -158,6 +158,7 @@ cdef bint ht_rehash_steps(hashtable_t* t, size_t steps) noexcept nogil  # true w
 cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil
     # Cron: begins a shrink when nearly empty (removals begin one themselves). True while a resize is under way.
 cdef size_t ht_memory(const hashtable_t* t) noexcept nogil  # bytes of buckets and header
+cdef size_t ht_rehashing_memory(const hashtable_t* t) noexcept nogil  # of the array that is being left; 0 = none is
 cdef size_t ht_slots(const hashtable_t* t) noexcept nogil  # slots in both tables' head buckets
 
 # Iteration.

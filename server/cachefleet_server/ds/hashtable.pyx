@@ -136,6 +136,10 @@ cdef size_t ht_memory(const hashtable_t* t) noexcept nogil:
     return sizeof(hashtable_t) + t.array_bytes + (t.pools[0].used + t.pools[1].used) * sizeof(ht_bucket_t)
 
 
+cdef size_t ht_rehashing_memory(const hashtable_t* t) noexcept nogil:
+    return _buckets(t, 0) * sizeof(ht_bucket_t) if _buckets(t, 1) else 0
+
+
 cdef size_t ht_slots(const hashtable_t* t) noexcept nogil:
     return (_buckets(t, 0) + _buckets(t, 1)) * HT_SLOTS
 

@@ -29,6 +29,7 @@ from cachefleet_server.core.engine cimport (
     db_t, engine_t, eviction_candidate_t)
 from cachefleet_server.core.entry cimport (
     LRU_BITS_MASK, entry_expire, entry_key, entry_lru, entry_set_lru, entry_t)
+from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_holds, ht_len, ht_random, ht_sample, rng_next)
@@ -264,6 +265,7 @@ cdef void _free_lazily(engine_t* e, entry_t* victim) noexcept nogil:
 
 cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
     cdef engine_t* e = db.engine
+    cdef int64_t start = latency_start(e)
     cdef size_t nk
     cdef const char* key = entry_key(victim, &nk)
     cdef arg_t argv[2]
@@ -280,16 +282,21 @@ cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
         argv[1] = journal_arg(key, nk)
         journal_command(e, db.id, 2, argv)
         entry_free(e, victim)
+    latency_end(e, b"eviction-del", start)
 
 
 cdef bint _wait_for_lazyfree(engine_t* e, size_t target) noexcept nogil:
     """Nothing is left to evict, but the helper thread may be about to give memory back (FLUSHALL ASYNC)."""
+    cdef int64_t start = latency_start(e)
     cdef int64_t until = cf_monotonic_us() + LAZYFREE_WAIT_US
+    cdef bint enough = True
     while _above(e, target):
         if lazyfree_pending(e) == 0 or cf_monotonic_us() > until:
-            return False
+            enough = False
+            break
         usleep(50)
-    return True
+    latency_end(e, b"eviction-lazyfree", start)
+    return enough
 
 
 cdef int _evict_until(engine_t* e, size_t target, int64_t deadline_us) noexcept nogil:
@@ -311,13 +318,11 @@ cdef int _evict_until(engine_t* e, size_t target, int64_t deadline_us) noexcept 
 
 
 cdef int _evict_slice(engine_t* e, size_t target) noexcept nogil:
-    """One time slice; reports to LATENCY."""
+    """One time slice."""
     cdef int64_t limit_us = _time_limit_us(e)
-    cdef int64_t start = cf_monotonic_us()
-    cdef int result = _evict_until(e, target, INT64_MAX if limit_us == INT64_MAX else start + limit_us)
-    cdef int64_t took_ms = (cf_monotonic_us() - start) // 1000
-    if e.latency_fn != NULL and e.params.latency_monitor_threshold and took_ms >= e.params.latency_monitor_threshold:
-        e.latency_fn(e, b"eviction-cycle", took_ms)
+    cdef int64_t start = latency_start(e)
+    cdef int result = _evict_until(e, target, INT64_MAX if limit_us == INT64_MAX else cf_monotonic_us() + limit_us)
+    latency_end(e, b"eviction-cycle", start)
     return result
 
 
@@ -347,8 +352,8 @@ cdef int evict_perform(engine_t* e) noexcept nogil:
 
 
 cdef void evict_continue(engine_t* e) noexcept nogil:
-    """Also what makes a lowered maxmemory act at once, without waiting for a command."""
-    if e.params.maxmemory <= 0:
+    """Also what makes a changed maxmemory act at once, without waiting for a command."""
+    if e.params.maxmemory <= 0 and e.eviction.exceeded_since_us == 0:
         return
     if not e.eviction.spent:
         evict_perform(e)

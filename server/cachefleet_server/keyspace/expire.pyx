@@ -22,6 +22,7 @@ from libc.stdint cimport int64_t, uint64_t
 from cachefleet_server.core.client cimport engine_alarm
 from cachefleet_server.core.engine cimport arg_t, db_t, engine_t
 from cachefleet_server.core.entry cimport entry_expire, entry_key, entry_t
+from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_prefetch_bucket, ht_scan
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us, cf_prefetch
@@ -47,6 +48,7 @@ cdef struct tally_t:  # what a slice saw
 cdef void expire_now(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
     """The entry leaves the tables first and is freed last, so its key can be read in between."""
     cdef engine_t* e = db.engine
+    cdef int64_t start = latency_start(e)
     cdef size_t nk
     cdef const char* key = entry_key(entry, &nk)
     cdef arg_t argv[2]
@@ -63,6 +65,7 @@ cdef void expire_now(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
         argv[1] = journal_arg(key, nk)
         journal_command(e, db.id, 2, argv)
         entry_free(e, entry)
+    latency_end(e, b"expire-del", start)
 
 
 # ---- active cycles ----------------------------------------------------------------------------------
@@ -142,6 +145,7 @@ cdef void _slice(engine_t* e) noexcept nogil:
     """Goes on with the database where the last slice stopped; visits each at most once."""
     cdef uint64_t cycles = cf_cycles()
     cdef int64_t start = cf_monotonic_us()
+    cdef int64_t latency_started = latency_start(e)
     cdef int64_t took_us
     cdef int _i
     cdef bint done = True
@@ -168,9 +172,7 @@ cdef void _slice(engine_t* e) noexcept nogil:
     else:
         e.expiry.stale = 0.95 * e.expiry.stale
     e.stats.expired_stale_per_mille = <uint64_t>(e.expiry.stale * 1000 + 0.5)
-    if e.latency_fn != NULL and e.params.latency_monitor_threshold \
-            and took_us >= e.params.latency_monitor_threshold * 1000:
-        e.latency_fn(e, b"expire-cycle", took_us // 1000)
+    latency_end(e, b"expire-cycle", latency_started)
 
 
 cdef inline bint _may_run(engine_t* e) noexcept nogil:

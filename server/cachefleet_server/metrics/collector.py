@@ -1,93 +1,124 @@
 """The Prometheus collector: reads the sample when scraped, keeps nothing.
 
-The engine's hot code only bumps C counters; everything here happens once per scrape, on the event loop's thread, and
-takes well under a millisecond. Series are those of `table.TABLE` plus the labelled families below (per database,
-command, error prefix).
+The engine's hot code only bumps C counters; everything here happens once per scrape, on the event loop's thread.
+`collect` yields one family at a time and works it out only then, so that the scrape can be interrupted between two
+(http.py). What there is: table.TABLE and table.FAMILIES.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cachefleet_server.engine import Engine
-from cachefleet_server.metrics.table import TABLE
+from cachefleet_server.metrics.table import FAMILIES, TABLE, C, H
 
-BUCKET_SECONDS = 1024e-9  # upper bound of a command histogram's first bucket; each further one doubles
+BUCKET_SECONDS = 1024e-9  # upper bound of a histogram's first bucket; each further one doubles
+BUCKETS = 32
+Series = tuple[Sequence[str], float]  # values of the labels, value
 
 
-def _counter_name(series: str) -> str:
+def _family(name: str, series: Iterable[Series]) -> Metric:
+    row = FAMILIES[name]
+    kind = CounterMetricFamily if row.kind == C else GaugeMetricFamily
+    metric = kind(_plain(name), row.help, labels=row.labels)
+    for labels, value in series:
+        metric.add_metric(labels, value)
+    return metric
+
+
+def _plain(name: str) -> str:
     """prometheus_client appends _total itself."""
-    return series.removesuffix("_total")
+    return name.removesuffix("_total")
+
+
+def _histogram(name: str, series: Iterable[tuple[Sequence[str], Sequence[int], float]]) -> Metric:
+    """`series`: labels, counts by bucket, and the sum in seconds."""
+    row = FAMILIES[name]
+    assert row.kind == H
+    metric = HistogramMetricFamily(name, row.help, labels=row.labels)
+    for labels, counts, seconds in series:
+        metric.add_metric(labels, _cumulative(counts), sum_value=seconds)
+    return metric
+
+
+def _cumulative(counts: Sequence[int]) -> list[tuple[str, float]]:
+    """As Prometheus wants it; buckets above the largest duration so far are left out."""
+    buckets: list[tuple[str, float]] = []
+    total, everything = 0, sum(counts)
+    for i, count in enumerate(counts):
+        if total == everything:
+            break
+        total += count
+        buckets.append((repr(BUCKET_SECONDS * 2**i), total))
+    buckets.append(("+Inf", everything))
+    return buckets
 
 
 class EngineCollector(Collector):
-    """Yields every series of one engine. `sample` is Sampler.sample; `info` labels the constant redis_instance_info."""
+    """Yields every series of one engine.
 
-    def __init__(self, engine: Engine, sample: Callable[[], dict[str, Any]], info: dict[str, str]) -> None:
+    `sample` is Sampler.sample; `lag` gives the counts and the sum of the event loop's lag; `spikes` LATENCY's latest
+    sample of each event: Unix time and milliseconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sample: Callable[[], dict[str, Any]],
+        lag: Callable[[], tuple[Sequence[int], float]],
+        spikes: Callable[[], Mapping[str, tuple[int, int]]],
+    ) -> None:
         self.engine = engine
         self.sample = sample
-        self.info = info
+        self.lag = lag
+        self.spikes = spikes
 
     def collect(self) -> Iterable[Metric]:
         sample = self.sample()
-        up = GaugeMetricFamily("redis_up", "1: the server answers.", value=1)
-        yield up
-        instance = GaugeMetricFamily("redis_instance_info", "What this server is.", labels=list(self.info))
-        instance.add_metric(list(self.info.values()), 1)
-        yield instance
+        yield _family("redis_up", [((), 1)])
+        yield self._instance(sample)
         for row in TABLE:
-            if not row.series:
-                continue
-            text = row.help or f"INFO field {row.field}."
-            if row.kind == "counter" and row.series.endswith("_total"):
-                yield CounterMetricFamily(_counter_name(row.series), text, value=row.number(sample))
-            else:
-                yield GaugeMetricFamily(row.series, text, value=row.number(sample))
+            if row.series:
+                text = row.help or f"INFO field {row.field}."
+                kind = CounterMetricFamily if row.is_counter else GaugeMetricFamily
+                yield kind(_plain(row.series) if row.is_counter else row.series, text, value=row.number(sample))
         yield from self._databases()
         yield from self._commands()
-        errors = CounterMetricFamily("redis_errors", "Error replies by prefix.", labels=["err"])
-        for prefix, count in self.engine.error_stats().items():
-            errors.add_metric([prefix], count)
-        yield errors
+        yield _family("redis_errors_total", [((prefix,), n) for prefix, n in self.engine.error_stats().items()])
+        yield from self._event_loop(sample)
+
+    def _instance(self, sample: Mapping[str, Any]) -> Metric:
+        facts = {row.field: row for row in TABLE if row.section}
+        labels = [str(facts[name].read(sample)) for name in FAMILIES["redis_instance_info"].labels]
+        return _family("redis_instance_info", [(labels, 1)])
 
     def _databases(self) -> Iterable[Metric]:
-        keys = GaugeMetricFamily("redis_db_keys", "Keys in the database.", labels=["db"])
-        expiring = GaugeMetricFamily("redis_db_keys_expiring", "Keys with a time to live.", labels=["db"])
-        ttl = GaugeMetricFamily("redis_db_avg_ttl_seconds", "Average time to live.", labels=["db"])
-        found = {db: (n, expires, avg) for db, n, expires, avg in self.engine.keyspace()}
+        found = {db: (keys, expires, ttl_ms) for db, keys, expires, ttl_ms in self.engine.keyspace()}
         found.setdefault(0, (0, 0, 0))
-        for db, (n, expires, avg_ms) in sorted(found.items()):
-            label = [f"db{db}"]
-            keys.add_metric(label, n)
-            expiring.add_metric(label, expires)
-            ttl.add_metric(label, avg_ms / 1000)
-        return keys, expiring, ttl
+        rows = sorted(found.items())
+        yield _family("redis_db_keys", [((f"db{db}",), keys) for db, (keys, _, _) in rows])
+        yield _family("redis_db_keys_expiring", [((f"db{db}",), expires) for db, (_, expires, _) in rows])
+        yield _family("redis_db_avg_ttl_seconds", [((f"db{db}",), ttl_ms / 1000) for db, (_, _, ttl_ms) in rows])
 
     def _commands(self) -> Iterable[Metric]:
-        calls = CounterMetricFamily("redis_commands", "Calls of a command.", labels=["cmd"])
-        seconds = CounterMetricFamily("redis_commands_duration_seconds", "Time spent in a command.", labels=["cmd"])
-        rejected = CounterMetricFamily("redis_commands_rejected_calls", "Refused before running.", labels=["cmd"])
-        failed = CounterMetricFamily("redis_commands_failed_calls", "Failed while running.", labels=["cmd"])
-        latency = HistogramMetricFamily(
-            "cachefleet_command_duration_seconds", "Execution time of a command.", labels=["cmd"]
+        rows = self.engine.command_stats()
+        yield _family("redis_commands_total", [((name,), calls) for name, calls, *_ in rows])
+        yield _family("redis_commands_duration_seconds_total", [((name,), us / 1e6) for name, _, us, *_ in rows])
+        yield _family("redis_commands_rejected_calls_total", [((name,), n) for name, _, _, n, _, _ in rows])
+        yield _family("redis_commands_failed_calls_total", [((name,), n) for name, _, _, _, n, _ in rows])
+        yield _histogram(
+            "cachefleet_command_duration_seconds",
+            [((name,), counts, us / 1e6) for name, _, us, _, _, counts in rows if any(counts)],
         )
-        for name, n, microseconds, n_rejected, n_failed, histogram in self.engine.command_stats():
-            label = [name]
-            calls.add_metric(label, n)
-            seconds.add_metric(label, microseconds / 1e6)
-            rejected.add_metric(label, n_rejected)
-            failed.add_metric(label, n_failed)
-            buckets: list[tuple[str, float]] = []
-            total = 0
-            for i, count in enumerate(histogram):
-                total += count
-                buckets.append((repr(BUCKET_SECONDS * 2**i), total))
-                if total == n:
-                    break
-            buckets.append(("+Inf", total))
-            latency.add_metric(label, buckets, sum_value=microseconds / 1e6)
-        return calls, seconds, rejected, failed, latency
+
+    def _event_loop(self, sample: Mapping[str, Any]) -> Iterable[Metric]:
+        spikes = self.spikes().items()
+        yield _family("redis_latency_spike_last", [((event,), at) for event, (at, _) in spikes])
+        yield _family("redis_latency_spike_duration_seconds", [((event,), ms / 1000) for event, (_, ms) in spikes])
+        ticks = self.engine.tick_histogram()
+        yield _histogram("cachefleet_event_loop_tick_seconds", [((), ticks, sample["tick_us"] / 1e6)])
+        yield _histogram("cachefleet_event_loop_lag_seconds", [((), *self.lag())])

@@ -6,8 +6,8 @@ target: a NetworkPolicy decides who reaches it, and it shows counters only, neve
 
 from __future__ import annotations
 
-import os
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +15,7 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Engine
 from cachefleet_server.errors import StartupError
 from cachefleet_server.log import Log
-from cachefleet_server.metrics.collector import EngineCollector
+from cachefleet_server.metrics.collector import BUCKET_SECONDS, BUCKETS, EngineCollector
 from cachefleet_server.metrics.http import MetricsServer
 from cachefleet_server.metrics.sample import Sampler, Source
 from cachefleet_server.version import COMPATIBLE_NAME, COMPATIBLE_VERSION, REDIS_VERSION, __version__
@@ -36,22 +36,21 @@ class Metrics:
         identity: Mapping[str, str],
         started: float,
         sources: list[Source],
+        spikes: Callable[[], Mapping[str, tuple[int, int]]],
         not_ready: Callable[[], str],
     ) -> None:
         self._engine = engine
         self._config = config
         self._log = log
         self._identity = dict(identity)
+        self._not_ready = not_ready
         self.sampler = Sampler([engine.stats, self._facts, engine.allocator_stats, *sources], start_time=started)
-        labels = {
-            "redis_version": REDIS_VERSION,
-            "cachefleet_version": __version__,
-            "redis_mode": "standalone",
-            "role": "master",
-            "process_id": str(os.getpid()),
-        }
-        self._http = MetricsServer([EngineCollector(engine, self.sampler.sample, labels)], not_ready)
+        collector = EngineCollector(engine, self.sampler.sample, self._lag, spikes)
+        self._http = MetricsServer(collector, not_ready, self._scrape_failed)
         self._next_rate = 0.0
+        self._last_cron = 0.0
+        self._lag_counts = [0] * BUCKETS
+        self._lag_seconds = 0.0
         self.port = 0
 
     def _facts(self) -> dict[str, Any]:
@@ -68,8 +67,17 @@ class Metrics:
             "maxclients": config.number("maxclients"),
             "maxmemory": config.number("maxmemory"),
             "maxmemory_policy": config.text("maxmemory-policy"),
+            "maxmemory_clients": self._engine.get_param("maxmemory_clients"),
             "repl_backlog_size": config.number("repl-backlog-size"),
+            "clients_memory": self._engine.clients_memory(),
+            "ready": int(not self._not_ready()),
         }
+
+    def _lag(self) -> tuple[list[int], float]:
+        return self._lag_counts, self._lag_seconds
+
+    def _scrape_failed(self, error: Exception) -> None:
+        self._log.warning(f"Internal error in the metrics port: {''.join(traceback.format_exception(error)).rstrip()}")
 
     def register(self) -> None: ...
 
@@ -86,9 +94,14 @@ class Metrics:
 
     def cron(self) -> None:
         now = time.monotonic()
+        if self._last_cron:
+            lag = max(0.0, now - self._last_cron - 1 / self._config.number("hz"))
+            self._lag_counts[min(int(lag / BUCKET_SECONDS).bit_length(), BUCKETS - 1)] += 1
+            self._lag_seconds += lag
+        self._last_cron = now
         if now >= self._next_rate:
             self._next_rate = now + RATE_PERIOD_SECONDS
-            counters = self._engine.stats()
+            counters = self._engine.counters()
             self.sampler.rates.track(now, {name: counters[name] for name in RATE_COUNTERS})
 
     async def stop(self) -> None:

@@ -1,8 +1,10 @@
 """Every metric: one row feeds a line of INFO and a Prometheus series.
 
 A row's `value` is a key of the sample (sample.py) or a function of it. `series` is empty where Prometheus has no use
-for the line; its names are those of redis_exporter where it has the metric, so that existing dashboards show data, and
-begin with `cachefleet_` elsewhere. A text in INFO can be a number in Prometheus (`number`: "ok" is 1).
+for the line, `section` where INFO has no such line; names are those of redis_exporter where it has the metric, so that
+existing dashboards show data, and begin with `cachefleet_` elsewhere. A text in INFO can be a number in Prometheus
+(`number`: "ok" is 1). Series with labels are in `FAMILIES`; the collector fills them. docs/metrics.md is made from
+both (document.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from typing import Any
 
 Sample = Mapping[str, Any]
 Value = str | Callable[[Sample], Any]
+
+
+C = "counter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,11 @@ class Metric:
 
     def read(self, sample: Sample) -> Any:
         return sample[self.value] if isinstance(self.value, str) else self.value(sample)
+
+    @property
+    def is_counter(self) -> bool:
+        """As Prometheus sees it: redis_exporter has counters whose names do not say so; these stay gauges."""
+        return self.kind == C and self.series.endswith("_total")
 
     def number(self, sample: Sample) -> float:
         """The value as Prometheus wants it."""
@@ -102,13 +112,22 @@ def _load_percent(s: Sample) -> str:
     return f"{100 * s['load_done_bytes'] / s['load_total_bytes'] if s['load_total_bytes'] else 0:.2f}"
 
 
+def _load_ratio(s: Sample) -> float:
+    if not s["loading"]:
+        return 1.0
+    return float(s["load_done_bytes"] / s["load_total_bytes"]) if s["load_total_bytes"] else 0.0
+
+
+def _snapshot_age(s: Sample) -> float:
+    return max(0.0, float(s["server_time_usec"] / 1e6 - s["rdb_last_save_time"]))
+
+
 def _load_eta(s: Sample) -> int:
     done, total = s["load_done_bytes"], s["load_total_bytes"]
     elapsed = max(1, s["now_ms"] / 1000 - s.get("loading_start_time", 0))
     return int((total - done) / (done / elapsed)) if done else 1
 
 
-C = "counter"
 TABLE: tuple[Metric, ...] = (
     Metric("Server", "redis_version", "redis_version"),
     Metric("Server", "server_name", "server_name"),
@@ -217,8 +236,8 @@ TABLE: tuple[Metric, ...] = (
     Metric("Memory", "mem_cluster_slot_import", _const(0)),
     Metric("Memory", "mem_cluster_slot_export", _const(0)),
     Metric("Memory", "mem_aof_buffer", "journal_bytes", "redis_mem_aof_buffer_bytes"),
-    Metric("Memory", "mem_overhead_db_hashtable_rehashing", _get("rehashing_bytes", 0)),
     Metric("Memory", "mem_allocator", "mem_allocator"),
+    Metric("Memory", "mem_overhead_db_hashtable_rehashing", "rehashing_bytes"),
     Metric("Memory", "active_defrag_running", _const(0), "redis_active_defrag_running"),
     Metric("Memory", "lazyfree_pending_objects", "lazyfree_pending", "redis_lazyfree_pending_objects"),
     Metric("Memory", "lazyfreed_objects", "lazyfreed_objects", "redis_lazyfreed_objects_total", C),
@@ -307,7 +326,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("Stats", "evicted_clients", "evicted_clients", "redis_evicted_clients_total", C),
     Metric("Stats", "evicted_scripts", _const(0), "redis_evicted_scripts_total", C),
     Metric("Stats", "total_eviction_exceeded_time", lambda s: s["eviction_exceeded_us"] // 1000),
-    Metric("Stats", "current_eviction_exceeded_time", _get("eviction_exceeded_now_ms", 0)),
+    Metric("Stats", "current_eviction_exceeded_time", lambda s: s["eviction_exceeded_now_us"] // 1000),
     Metric("Stats", "keyspace_hits", "keyspace_hits", "redis_keyspace_hits_total", C, "Reads that found the key."),
     Metric("Stats", "keyspace_misses", "keyspace_misses", "redis_keyspace_misses_total", C,
            "Reads that found no key."),
@@ -353,6 +372,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("Stats", "acl_access_denied_cmd", "acl_denied_cmd", "redis_acl_access_denied_cmd_total", C),
     Metric("Stats", "acl_access_denied_key", _const(0), "redis_acl_access_denied_key_total", C),
     Metric("Stats", "acl_access_denied_channel", _const(0), "redis_acl_access_denied_channel_total", C),
+    Metric("Stats", "acl_access_denied_db", _const(0), "redis_acl_access_denied_db_total", C),
     Metric("Replication", "role", _const("master")),
     Metric("Replication", "connected_slaves", "clients_replica", "redis_connected_slaves", help="Replicas."),
     Metric("Replication", "replicas_waiting_psync", _const(0)),
@@ -376,6 +396,67 @@ TABLE: tuple[Metric, ...] = (
            "redis_cpu_sys_main_thread_seconds_total", C),
     Metric("CPU", "used_cpu_user_main_thread", _float("used_cpu_user_main_thread", 6),
            "redis_cpu_user_main_thread_seconds_total", C),
+    Metric("CPU", "used_active_time_main_thread", lambda s: f"{s['tick_us'] / 1e6:.6f}",
+           "cachefleet_active_main_thread_seconds_total", C, "Time spent in ticks of the event loop."),
     Metric("Cluster", "cluster_enabled", _const(0), "redis_cluster_enabled"),
+    Metric("", "", lambda s: s["server_time_usec"] // 1_000_000 - s["uptime_in_seconds"], "redis_start_time_seconds",
+           help="Unix time of the start."),
+    Metric("", "", "maxclients", "redis_config_maxclients", help="The maxclients parameter."),
+    Metric("", "", "maxmemory", "redis_config_maxmemory", help="The maxmemory parameter."),
+    Metric("", "", "slowlog_length", "redis_slowlog_length", help="Entries of the slow log."),
+    Metric("", "", "slowlog_last_id", "redis_slowlog_last_id", help="Id of the slow log's newest entry; -1 without."),
+    Metric("", "", "slowlog_last_us", "redis_last_slow_execution_duration_seconds", scale=1e-6,
+           help="Duration of the slow log's newest entry."),
+    Metric("", "", "ready", "cachefleet_ready", help="1 while /readyz says ok."),
+    Metric("", "", lambda s: s["aof_write_failed"] or s["bgsave_failed"], "cachefleet_disk_write_failed",
+           help="1 while the append-only file cannot be written, or the last snapshot failed. Writes may be refused."),
+    Metric("", "", _load_ratio, "cachefleet_loading_progress_ratio", help="Part of the data that is loaded: 0 to 1."),
+    Metric("", "", _snapshot_age, "cachefleet_snapshot_age_seconds",
+           help="Since the last good snapshot, or since the start."),
+    Metric("", "", "aof_last_fsync_us", "cachefleet_aof_last_fsync_seconds", scale=1e-6,
+           help="How long the last fsync of the append-only file took."),
+    Metric("", "", lambda s: int(_paused(s)), "cachefleet_clients_paused", help="1 during CLIENT PAUSE."),
+    Metric("", "", "monitors", "cachefleet_monitor_clients", help="Clients in MONITOR, which costs throughput."),
+    Metric("", "", "maxmemory_clients", "cachefleet_clients_memory_max_bytes",
+           help="The maxmemory-clients parameter in bytes; 0 = no limit."),
 )  # fmt: skip
 """Order is INFO's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Series that share a name and differ by labels."""
+
+    series: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+H = "histogram"
+FAMILIES = {
+    family.series: family
+    for family in (
+        Family("redis_up", "gauge", (), "1: the server answers."),
+        Family("redis_instance_info", "gauge",
+               ("role", "redis_version", "redis_build_id", "redis_mode", "os", "maxmemory_policy", "tcp_port", "run_id",
+                "process_id", "cachefleet_version"), "What this server is; always 1."),
+        Family("redis_db_keys", "gauge", ("db",), "Keys in the database."),
+        Family("redis_db_keys_expiring", "gauge", ("db",), "Keys with a time to live."),
+        Family("redis_db_avg_ttl_seconds", "gauge", ("db",), "Average time to live."),
+        Family("redis_commands_total", C, ("cmd",), "Calls of a command."),
+        Family("redis_commands_duration_seconds_total", C, ("cmd",), "Time spent in a command."),
+        Family("redis_commands_rejected_calls_total", C, ("cmd",), "Calls refused before running."),
+        Family("redis_commands_failed_calls_total", C, ("cmd",), "Calls that failed while running."),
+        Family("redis_errors_total", C, ("err",), "Error replies by prefix."),
+        Family("redis_latency_spike_last", "gauge", ("event_name",),
+               "Unix time of LATENCY's latest sample of an event."),
+        Family("redis_latency_spike_duration_seconds", "gauge", ("event_name",), "Duration of that sample."),
+        Family("cachefleet_command_duration_seconds", H, ("cmd",),
+               "Execution time of a command; empty while latency-tracking is off."),
+        Family("cachefleet_event_loop_tick_seconds", H, (), "Duration of a tick: read, execute, write."),
+        Family("cachefleet_event_loop_lag_seconds", H, (),
+               "How late the periodic work ran, because the event loop was busy."),
+    )
+}  # fmt: skip
+

@@ -584,4 +584,5 @@ class Aof:
             "aof_buffer_length": self._file.pending,
             "aof_pending_bio_fsync": int(self._file.fsync_pending),
             "aof_delayed_fsync": self._file.delayed,
+            "aof_last_fsync_us": self._file.last_fsync_us,
         }

@@ -58,6 +58,7 @@ cdef struct aof_log_t:
     buf_t pending
     int64_t postponed_since_ms  # monotonic; 0 = nothing waits for an fsync
     int64_t last_fsync_ms  # monotonic, when the last one was asked for
+    int64_t last_fsync_us  # how long it took; a plain word that both threads write
     uint64_t delayed
     bint sync_failed  # an fsync failed and no base makes up for it yet ...
     bint file_failed  # ... and it was one of the current file

@@ -11,6 +11,7 @@ class AofLog:
     in_transaction: bool
     size: int  # bytes of the current file
     pending: int  # bytes not written yet
+    last_fsync_us: int  # how long the last one took
     delayed: int  # writes that did not wait any longer for an fsync
     sync_failed: bool  # an fsync failed: only a new file and a base on disk, then `heal`, make the data safe again
     fsync_pending: bool

@@ -12,7 +12,9 @@ from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
     CLIENT_INTERNAL, CLIENT_WROTE, FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, client_t)
+from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from cachefleet_server.ds.worker cimport work_t, worker_drain, worker_free, worker_init, worker_stop, worker_submit
 from cachefleet_server.resp.writer cimport out_clear
@@ -25,12 +27,15 @@ cdef void _run_job(void* ctx, work_t* work) noexcept nogil:
     cdef aof_log_t* log = <aof_log_t*>ctx
     cdef aof_job_t* job = <aof_job_t*>work
     cdef int error = 0
+    cdef int64_t start
     if job.kind == JOB_UNLINK:
         unlink(job.path)  # a file that is gone already, or cannot go, costs space only
         free(job.path)
         return
+    start = cf_monotonic_us()
     if fdatasync(job.fd) != 0:
         error = errno
+    log.last_fsync_us = cf_monotonic_us() - start
     if job.kind == JOB_FSYNC_CLOSE:
         close(job.fd)
     pthread_mutex_lock(&log.helper.lock)
@@ -113,6 +118,7 @@ cdef void _fail(aof_log_t* log, int error) noexcept nogil:
 cdef bint _write_pending(aof_log_t* log) noexcept nogil:
     """All of `pending` to the file. On an error the file keeps whole commands only and the rest stays pending."""
     cdef size_t done = 0
+    cdef int64_t start = latency_start(log.engine)
     cdef ssize_t n
     cdef int error
     while done < log.pending.len:
@@ -131,6 +137,7 @@ cdef bint _write_pending(aof_log_t* log) noexcept nogil:
             log.pending.len -= done
         _fail(log, error)
         return False
+    latency_end(log.engine, b"aof-write", start)
     log.size += done
     log.written_offset += done
     log.pending.len = 0
@@ -157,6 +164,7 @@ cdef bint _must_wait(aof_log_t* log) noexcept nogil:
 
 
 cdef bint _sync_now(aof_log_t* log) noexcept nogil:
+    cdef int64_t start = cf_monotonic_us()
     if log.sync_failed:
         return False  # another try may succeed without the data being there
     if fdatasync(log.fd) != 0:
@@ -164,6 +172,8 @@ cdef bint _sync_now(aof_log_t* log) noexcept nogil:
         log.sync_failed = True
         log.file_failed = True
         return False
+    log.last_fsync_us = cf_monotonic_us() - start
+    latency_end(log.engine, b"aof-fsync-always", start)
     log.last_fsync_ms = log.engine.monotonic_ms
     _fsynced(log.engine, log.written_offset)
     return True
@@ -397,6 +407,10 @@ cdef class AofLog:
     @property
     def pending(self):
         return self.log.pending.len
+
+    @property
+    def last_fsync_us(self):
+        return self.log.last_fsync_us
 
     @property
     def delayed(self):

@@ -12,5 +12,8 @@ cdef void client_free(client_t* c) noexcept nogil  # at once; not from inside a 
 cdef bint client_read(client_t* c) noexcept nogil  # one read(); false when there is nothing to parse
 cdef void client_write(client_t* c) noexcept nogil  # writes what fits; the rest waits for EPOLLOUT
 cdef void client_check_output_limit(client_t* c) noexcept nogil
-cdef size_t client_memory(client_t* c) noexcept nogil  # bytes that this connection owns
+cdef size_t client_memory(client_t* c) noexcept nogil  # bytes that this connection owns, its transaction included
+cdef void client_account(client_t* c) noexcept nogil  # its memory may have changed; call it while there is a limit
+cdef void clients_account(engine_t* e) noexcept nogil  # the limit was set: all anew, and the next tick applies it
+cdef void clients_evict(engine_t* e) noexcept nogil  # maxmemory-clients: flags the largest until the rest fits
 cdef void clients_cron(engine_t* e) noexcept nogil  # idle time-outs, soft output limits

@@ -8,18 +8,19 @@ because the batch and the epoll events of the tick may point to it.
 
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 from cachefleet_server.commands.multi cimport multi_discard, multi_memory
-from cachefleet_server.core.client cimport client_close_asap
+from cachefleet_server.core.client cimport client_close_asap, engine_wake
 from cachefleet_server.core.engine cimport (
-    CLASS_NORMAL, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
-    CLIENT_INTERNAL, CLIENT_MONITOR, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_WRITABLE_WAIT, READ_MAX,
-    SHARED_INPUT)
-from cachefleet_server.ds.intrin cimport cf_unlikely
+    CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
+    CLIENT_INTERNAL, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_WRITABLE_WAIT,
+    READ_MAX, SHARED_INPUT)
+from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
 from cachefleet_server.keyspace.watch cimport unwatch_all
-from cachefleet_server.reactor.dispatch cimport parked_free, resp_protocol
+from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp_protocol
 from cachefleet_server.reactor.epoll cimport (
     EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, iovec, read, write, writev)
 from cachefleet_server.resp.input cimport (
@@ -28,6 +29,10 @@ from cachefleet_server.resp.writer cimport chunk_t, out_clear, out_consume, out_
 
 cdef enum:
     IOV_MAX_CHUNKS = 128  # chunks of one writev
+    MAXIMA_MS = 8000  # "recent" buffer sizes are those of this period and the one before it
+    SIZE_CLASS_MIN = 15  # of clients by memory, as powers of two
+    SIZE_CLASS_MAX = 33
+    SIZE_CLASSES = 19
 
 
 cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nogil:
@@ -88,6 +93,7 @@ cdef void client_free(client_t* c) noexcept nogil:
         block_forget(c)
     if c.flags & CLIENT_CLOSE_ASAP:
         e.close_count -= 1
+    e.evictable_memory -= c.accounted
     if c.flags & CLIENT_MONITOR:
         e.monitor_count -= 1
     multi_discard(c)
@@ -237,15 +243,79 @@ cdef void client_check_output_limit(client_t* c) noexcept nogil:
 
 
 cdef size_t client_memory(client_t* c) noexcept nogil:
-    return sizeof(client_t) + input_memory(&c.input) + out_memory(&c.out)
+    return (sizeof(client_t) + input_memory(&c.input) + multi_memory(c) + parked_memory(c)
+            + out_memory(&c.out))
+
+
+# ---- maxmemory-clients -------------------------------------------------------------------------------------
+#
+# engine.evictable_memory is the sum of client.accounted. Whatever touches a client's buffers accounts it anew, so the
+# limit is known to hold or not without looking at all clients; they are walked only when it does not.
+
+cdef void client_account(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef size_t bytes = 0
+    if e.params.maxmemory_clients and c.cls != CLASS_REPLICA:
+        if not c.flags & (CLIENT_NO_EVICT | CLIENT_INTERNAL | CLIENT_CLOSE_ASAP):
+            bytes = client_memory(c)
+    e.evictable_memory += bytes - c.accounted
+    c.accounted = bytes
+
+
+cdef void clients_account(engine_t* e) noexcept nogil:
+    cdef client_t* c = e.clients
+    while c != NULL:
+        client_account(c)
+        c = c.next
+    engine_wake(e)
+
+
+cdef inline int _size_class(size_t bytes) noexcept nogil:
+    """Powers of two from 32 KB to 8 GB, as in Valkey."""
+    return max(SIZE_CLASS_MIN, min(64 - cf_clz64(bytes), SIZE_CLASS_MAX)) - SIZE_CLASS_MIN if bytes else 0
+
+
+cdef void clients_evict(engine_t* e) noexcept nogil:
+    """Whole size classes from the largest down, and of the last one as many as are needed."""
+    cdef size_t classes[19]  # SIZE_CLASSES: bytes accounted in each
+    cdef size_t limit = e.params.maxmemory_clients
+    cdef size_t left = e.evictable_memory
+    cdef int last = SIZE_CLASSES - 1
+    cdef client_t* c = e.clients
+    if limit == 0 or left <= limit:
+        return
+    memset(classes, 0, sizeof(classes))
+    while c != NULL:
+        classes[_size_class(c.accounted)] += c.accounted
+        c = c.next
+    while left - classes[last] > limit:
+        left -= classes[last]
+        last -= 1
+    c = e.clients
+    while c != NULL:
+        if c.accounted and (_size_class(c.accounted) > last
+                            or _size_class(c.accounted) == last and left > limit):
+            if _size_class(c.accounted) == last:
+                left -= c.accounted
+            e.stats.evicted_clients += 1
+            client_close_asap(c)
+            client_account(c)
+        c = c.next
 
 
 cdef void clients_cron(engine_t* e) noexcept nogil:
     cdef client_t* c = e.clients
     cdef int64_t limit_ms = e.params.timeout * 1000
+    if e.monotonic_ms - e.maxima_since_ms >= MAXIMA_MS:
+        e.maxima_since_ms = e.monotonic_ms
+        e.earlier_largest_input = e.stats.largest_input
+        e.earlier_largest_output = e.stats.largest_output
+        e.stats.largest_input = e.stats.largest_output = 0
     while c != NULL:
         if c.out.bytes:
             client_check_output_limit(c)
+        if e.params.maxmemory_clients:
+            client_account(c)
         if (limit_ms and c.cls == CLASS_NORMAL and not c.flags & (CLIENT_BLOCKED | CLIENT_MONITOR)
                 and e.now_ms - c.last_interaction_ms > limit_ms):
             client_close_asap(c)

@@ -11,4 +11,5 @@ cdef bint is_barrier(const command_t* cmd) noexcept nogil
 cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil  # checks, then queue or call
 cdef void call(client_t* c) noexcept nogil  # runs c.cmd; engine.call_fn
 cdef void parked_run(client_t* c) noexcept nogil  # CLIENT PAUSE is over
+cdef size_t parked_memory(const client_t* c) noexcept nogil
 cdef void parked_free(client_t* c) noexcept nogil

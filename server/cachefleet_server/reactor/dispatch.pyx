@@ -10,7 +10,7 @@ dispatched again before any further input is parsed. While a pause is on, batche
 behind a parked request has been parsed.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, strerror
 
@@ -18,14 +18,16 @@ from cachefleet_server.commands.multi cimport exec_abort, multi_cmd_flags, multi
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED,
-    CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_INTERNAL, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE,
-    CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE, CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM,
-    CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH, CMD_NO_MULTI, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
-    CMD_TRANSACTION, CMD_WRITE, arg_t)
+    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_INTERNAL,
+    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE,
+    CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH,
+    CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
+    COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_OOM
+from cachefleet_server.core.latency cimport duration_bucket, duration_ns
 from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
-from cachefleet_server.ds.intrin cimport cf_clz64, cf_cycles, cf_likely, cf_unlikely
+from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_unlikely
+from cachefleet_server.ds.number cimport INT64_CHARS_MAX, uint64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport block_client
 from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
@@ -52,6 +54,7 @@ cdef enum:
 cdef struct parked_t:  # one request, copied: the struct, argv and bytes in one allocation
     command_t* cmd
     request_t request
+    size_t memory  # of the allocation
 
 # ---- the RESP protocol -------------------------------------------------------------------------
 
@@ -201,6 +204,9 @@ cdef bint _allowed(client_t* c) noexcept nogil:
     if e.persist.loading and not flags & CMD_LOADING:
         _refuse(c, ERR_LOADING)
         return False
+    if cf_unlikely((c.flags & CLIENT_MONITOR) != 0) and flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE):
+        _refuse(c, b"ERR Replica can't interact with the keyspace")  # for Valkey a monitor is one
+        return False
     return True
 
 # ---- pausing ----------------------------------------------------------------------------------------
@@ -228,6 +234,7 @@ cdef void _park(client_t* c) noexcept nogil:
         bytes += c.argv[i].len
     p = <parked_t*>zmalloc(c.engine.heap, bytes)
     p.cmd = c.cmd
+    p.memory = bytes
     p.request.argc = c.argc
     p.request.argv = <arg_t*>(<char*>p + sizeof(parked_t))
     p.request.raw = NULL
@@ -252,6 +259,10 @@ cdef void parked_run(client_t* c) noexcept nogil:
     zfree(c.engine.heap, p)
 
 
+cdef size_t parked_memory(const client_t* c) noexcept nogil:
+    return (<parked_t*>c.parked).memory if c.parked != NULL else 0
+
+
 cdef void parked_free(client_t* c) noexcept nogil:
     zfree(c.engine.heap, c.parked)
     c.parked = NULL
@@ -265,7 +276,6 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
     c.argv = r.argv
     c.raw = r.raw
     c.raw_len = r.raw_len
-    c.request_bytes = r.bytes
     e.current = c
     if cf_unlikely(e.persist.loading and c.flags & CLIENT_INTERNAL):
         # Commands of the journal being loaded: they were checked when they first ran.
@@ -298,28 +308,57 @@ cdef void _advance_reply_skip(client_t* c) noexcept nogil:
 
 cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept nogil:
     cdef engine_t* e = c.engine
-    cdef uint64_t ns = (cycles * e.ns_multiplier) >> 20
-    cdef uint64_t units = ns >> 10
+    cdef uint64_t ns = duration_ns(e, cycles)
     cmd.stats.calls += 1
     cmd.stats.cycles += cycles
-    # Bucket i: less than 2^i units of 1.024 us.
-    cmd.stats.histogram[64 - cf_clz64(units) if units else 0] += 1
+    if cf_likely(e.params.latency_tracking):
+        cmd.stats.histogram[duration_bucket(ns)] += 1
     e.stats.command_cycles += cycles
     if cf_unlikely((c.flags & CLIENT_DEFERRED_REPLY_ERROR) != 0):
         cmd.stats.failed += 1
-    if cf_unlikely(ns >= <uint64_t>e.slow_ns) and not cmd.flags & CMD_SKIP_SLOWLOG and e.slowlog_fn != NULL:
-        e.slowlog_fn(c, ns // 1000)
+    if cf_unlikely(ns >= e.slow_ns):
+        _report_slow(c, cmd, ns)
+
+
+cdef inline bint _is_replay(const client_t* c) noexcept nogil:
+    """A command of the journal being loaded is no news."""
+    return c.flags & CLIENT_INTERNAL != 0 and c.engine.persist.loading
+
+
+cdef void _log_command(client_t* c, int kind, uint64_t value) noexcept nogil:
+    if c.engine.commandlog_fn != NULL and not _is_replay(c):
+        c.engine.commandlog_fn(c, kind, value)
+
+
+cdef void _report_slow(client_t* c, command_t* cmd, uint64_t ns) noexcept nogil:
+    """slow_ns is the lower one of two thresholds. In unsigned numbers, the parameter -1 is never reached."""
+    cdef engine_t* e = c.engine
+    cdef int64_t ms = ns // 1000000
+    if ns // 1000 >= <uint64_t>e.params.slowlog_log_slower_than and not cmd.flags & CMD_SKIP_SLOWLOG:
+        _log_command(c, COMMANDLOG_SLOW, ns // 1000)
+    if e.params.latency_monitor_threshold and ms >= e.params.latency_monitor_threshold:
+        if e.latency_fn != NULL and not _is_replay(c):
+            e.latency_fn(e, b"fast-command" if cmd.flags & CMD_FAST else b"command", ms)
+
+
+cdef size_t _canonical_size(client_t* c) noexcept nogil:
+    """What the request that runs would be as RESP: it came in another form."""
+    cdef char digits[INT64_CHARS_MAX]
+    cdef size_t size = 3 + uint64_to_chars(digits, c.argc)
+    cdef int i
+    for i in range(c.argc):
+        size += 5 + uint64_to_chars(digits, c.argv[i].len) + c.argv[i].len
+    return size
 
 
 cdef inline void _check_size(client_t* c, size_t reply_bytes) noexcept nogil:
-    """Large requests and replies are logged; the parameter -1 is the largest unsigned number: never."""
+    """Large requests and replies are logged; -1 is never, as above."""
     cdef engine_t* e = c.engine
-    if cf_unlikely(c.request_bytes > <uint64_t>e.params.commandlog_request_larger_than):
-        if e.large_fn != NULL:
-            e.large_fn(c, c.request_bytes, False)
-    if cf_unlikely(reply_bytes > <uint64_t>e.params.commandlog_reply_larger_than):
-        if e.large_fn != NULL:
-            e.large_fn(c, reply_bytes, True)
+    cdef size_t request_bytes = c.raw_len if cf_likely(c.raw != NULL) else _canonical_size(c)
+    if cf_unlikely(request_bytes >= <uint64_t>e.params.commandlog_request_larger_than):
+        _log_command(c, COMMANDLOG_LARGE_REQUEST, request_bytes)
+    if cf_unlikely(reply_bytes >= <uint64_t>e.params.commandlog_reply_larger_than):
+        _log_command(c, COMMANDLOG_LARGE_REPLY, reply_bytes)
 
 
 cdef void call(client_t* c) noexcept nogil:
@@ -331,8 +370,6 @@ cdef void call(client_t* c) noexcept nogil:
     cdef size_t pending = c.out.bytes
     cdef bint nested = (c.flags & CLIENT_EXECUTING) != 0
     c.flags &= ~<uint64_t>(CLIENT_DEFERRED_REPLY_ERROR | CLIENT_PREVENT_PROPAGATE)
-    if cf_unlikely(e.monitor_count != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
-        e.monitor_fn(c)
     if cf_likely(cmd.fn != NULL):
         cmd.fn(c)
     else:
@@ -345,6 +382,9 @@ cdef void call(client_t* c) noexcept nogil:
     c.commands += 1
     c.last_cmd = cmd
     e.stats.commands += 1
+    if cf_unlikely(e.monitor_count != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
+        e.monitor_fn(c)
+        e.last_cycles = cf_cycles()  # the next command does not pay for it
     if e.persist.dirty == dirty or not e.journal_enabled:
         return
     if cmd.flags & CMD_ADMIN:

@@ -26,6 +26,7 @@ from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_PENDING_READ,
     CLIENT_PENDING_WRITE, CLIENT_PROTOCOL_ERROR, EVENTS_MAX, READ_MAX, SHARED_INPUT, command_t, pending_t)
+from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
@@ -35,12 +36,12 @@ from cachefleet_server.keyspace.db cimport arg_hash, dbs_cron
 from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
 from cachefleet_server.reactor.connection cimport (
-    client_check_output_limit, client_free, client_read, client_write, clients_cron)
+    client_account, client_check_output_limit, client_free, client_read, client_write, clients_cron, clients_evict)
 from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_run, resolve
 from cachefleet_server.reactor.epoll cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
     TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, read, timerfd_create)
-from cachefleet_server.resp.input cimport INPUT_ERROR, INPUT_OK, arg_t, input_settle
+from cachefleet_server.resp.input cimport INPUT_ERROR, INPUT_OK, arg_t, input_memory, input_settle
 from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chunk_pool_trim
 
 cdef enum:
@@ -132,6 +133,13 @@ cdef inline void _prefetch_elements(pending_t* p) noexcept nogil:
         left -= 1
 
 
+cdef inline void _limit_clients(client_t* c) noexcept nogil:
+    """maxmemory-clients acts inside the tick, too: replies pile up faster than ticks end."""
+    if cf_unlikely(c.engine.params.maxmemory_clients != 0):
+        client_account(c)
+        clients_evict(c.engine)
+
+
 cdef void _execute_batch(engine_t* e) noexcept nogil:
     cdef int i
     cdef pending_t* p
@@ -151,15 +159,22 @@ cdef void _execute_batch(engine_t* e) noexcept nogil:
             dispatch(p.client, p.cmd, &p.request)
             if cf_unlikely(p.client.out.bytes > OUT_SLICE):
                 client_check_output_limit(p.client)
+                _limit_clients(p.client)
     e.batch_len = 0
     e.arena.used = 0
 
 
 cdef void _settle(engine_t* e) noexcept nogil:
     cdef int i
+    cdef client_t* c
     _execute_batch(e)
     for i in range(e.touched_count):
-        input_settle(&e.touched[i].input)
+        c = e.touched[i]
+        input_settle(&c.input)
+        if cf_unlikely(c.input.own_cap != 0 or c.input.partial != NULL):
+            e.stats.largest_input = max(e.stats.largest_input, input_memory(&c.input))
+        if cf_unlikely(e.params.maxmemory_clients != 0):
+            client_account(c)
     e.touched_count = 0
     e.shared_used = 0
 
@@ -243,8 +258,13 @@ cdef void end_of_batch(engine_t* e) noexcept nogil:
 
 cdef void run_slice(engine_t* e) noexcept nogil:
     """Background work comes behind the replies: nobody who was served waits for it."""
-    if e.slice_fn != NULL and e.slice_fn(e):
+    cdef int64_t start
+    if e.slice_fn == NULL:
+        return
+    start = latency_start(e)
+    if e.slice_fn(e):
         engine_wake(e)
+    latency_end(e, b"snapshot-slice", start)
 
 
 cdef void _write_replies(engine_t* e) noexcept nogil:
@@ -257,6 +277,8 @@ cdef void _write_replies(engine_t* e) noexcept nogil:
         c.flags &= ~<uint64_t>CLIENT_PENDING_WRITE
         if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_INTERNAL):
             client_write(c)
+            if cf_unlikely(e.params.maxmemory_clients != 0):
+                client_account(c)
         c = following
 
 
@@ -276,6 +298,7 @@ cdef inline void _finish(engine_t* e) noexcept nogil:
     run_slice(e)
     if e.close_count:
         _close_flagged(e)
+    clients_evict(e)  # whom it flags, the next tick closes
 
 
 cdef void reactor_tick(engine_t* e) noexcept nogil:
@@ -310,8 +333,10 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     evict_continue(e)
     blocked_timeouts(e)
     _finish(e)
+    start = cf_cycles() - start
     e.stats.ticks += 1
-    e.stats.tick_cycles += cf_cycles() - start
+    e.stats.tick_cycles += start
+    e.tick_histogram[duration_bucket(duration_ns(e, start))] += 1
 
 
 cdef void _end_pause(engine_t* e) noexcept nogil:

@@ -35,6 +35,11 @@ def same_kind(ours: bytes, theirs: bytes) -> bool:
     return ours[:1] == theirs[:1] != b"-"
 
 
+def both_texts(ours: bytes, theirs: bytes) -> bool:
+    """Bulk or verbatim strings."""
+    return ours[:1] in (b"$", b"=") and theirs[:1] in (b"$", b"=")
+
+
 def same_but_numbers(ours: bytes, theirs: bytes) -> bool:
     return re.sub(rb"\d+", b"N", ours) == re.sub(rb"\d+", b"N", theirs)
 
@@ -50,6 +55,12 @@ def same_pairs_in_any_order(ours: bytes, theirs: bytes) -> bool:
         return sorted(zip(map(repr, flat[::2]), map(repr, flat[1::2]), strict=True))
 
     return ours[:1] == theirs[:1] != b"-" and pairs(ours) == pairs(theirs)
+
+
+def same_help(ours: bytes, theirs: bytes) -> bool:
+    """The same heading, and at the end the same lines about HELP itself; what is between is prose."""
+    a, b = parse(ours)[0], parse(theirs)[0]
+    return isinstance(a, list) and isinstance(b, list) and a[:1] + a[-2:] == b[:1] + b[-2:] and len(a) > 3
 
 
 def _flat(value: Any) -> list[str]:
@@ -80,6 +91,9 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(r"COMMAND$", "which commands there are; COMMAND INFO is compared one by one", same_kind),
     Explained(r"INFO\b", "versions, ids, counters", same_kind),
     Explained(r"MEMORY (USAGE|STATS)\b", "the memory layout is our own", same_kind),
+    Explained(r"(CLIENT|COMMANDLOG|LATENCY|MEMORY|SLOWLOG) HELP$", "the prose of help is our own", same_help),
+    Explained(r"(LATENCY|MEMORY) DOCTOR$", "the prose of advice is our own", same_kind),
+    Explained(r"MEMORY MALLOC-STATS$", "Valkey's build has none and says so in a bulk string", both_texts),
     Explained(r"LASTSAVE\b", "clocks", same_but_numbers),
     Explained(r"CLIENT (ID|INFO|LIST)\b", "connection ids, ports, ages and buffer sizes", same_kind),
 )

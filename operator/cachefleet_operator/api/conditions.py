@@ -1,0 +1,46 @@
+"""Condition types and their reasons: one row each, and docs/conditions.md is generated from this table.
+
+A condition is True, False or Unknown with one of its reasons; the message says it for people. `Ready` is what
+`kubectl wait --for=condition=Ready` waits for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+READY, PROGRESSING, DEGRADED, CONFIG_APPLIED = "Ready", "Progressing", "Degraded", "ConfigApplied"
+
+
+class Reason(NamedTuple):
+    condition: str
+    name: str
+    status: str  # "True" or "False"
+    meaning: str
+
+
+REASONS: tuple[Reason, ...] = (
+    Reason(READY, "Serving", "True", "The primary answers and takes writes."),
+    Reason(READY, "NotServing", "False", "No primary answers; the message says what it waits for."),
+    Reason(READY, "Loading", "False", "The primary is reading its data from disk."),
+    Reason(READY, "SpecRefused", "False", "The spec asks for what cannot be or is not built; nothing was changed."),
+    Reason(PROGRESSING, "UpToDate", "False", "Everything is as the spec says."),
+    Reason(PROGRESSING, "Creating", "True", "Objects are being made for the first time."),
+    Reason(PROGRESSING, "Updating", "True", "Objects are being changed."),
+    Reason(PROGRESSING, "Restarting", "True", "A pod is being replaced; the message says why."),
+    Reason(PROGRESSING, "ResizingStorage", "True", "A volume is growing."),
+    Reason(PROGRESSING, "Waiting", "True", "Something else must happen first; the message names it."),
+    Reason(PROGRESSING, "Paused", "False", "spec.paused is true: nothing is changed."),
+    Reason(PROGRESSING, "Deleting", "True", "The Cache is being deleted; its objects follow by their owner."),
+    Reason(DEGRADED, "AsExpected", "False", "Nothing is wrong."),
+    Reason(DEGRADED, "PodFailing", "True", "A pod crashes, is killed, cannot be scheduled or cannot pull its image."),
+    Reason(DEGRADED, "ServerFailing", "True", "A server says that it cannot write to its disk or save."),
+    Reason(DEGRADED, "Unreachable", "True", "A pod is ready but its server does not answer the operator."),
+    Reason(DEGRADED, "StorageRefused", "True", "The cluster refused to grow a volume."),
+    Reason(DEGRADED, "SecretMissing", "True", "The Secret or key that auth.secretRef names does not exist."),
+    Reason(DEGRADED, "SpecRefused", "True", "The spec asks for what cannot be or is not built."),
+    Reason(DEGRADED, "ApplyFailed", "True", "The API server refused an object; the message has its words."),
+    Reason(CONFIG_APPLIED, "Applied", "True", "Every server runs with the parameters of the spec."),
+    Reason(CONFIG_APPLIED, "Pending", "False", "Parameters are about to be set, or wait for a server to answer."),
+    Reason(CONFIG_APPLIED, "RestartRequired", "False", "Some parameters need a restart, which is coming."),
+    Reason(CONFIG_APPLIED, "Refused", "False", "A parameter was refused; the message has the words of who refused it."),
+)

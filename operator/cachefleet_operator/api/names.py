@@ -1,0 +1,87 @@
+"""Names, labels, annotations and ports: every string that two places must agree on.
+
+Objects of Cache `orders`: StatefulSet `orders`, pods `orders-0` ..., Services `orders-rw`, `orders-ro`, `orders-pods`
+(headless), ConfigMap `orders-config`, Secrets `orders-auth` (the password as users know it; generated) and
+`orders-server-auth` (the password that the servers have now, see planning/auth.py), ServiceAccount,
+PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
+"""
+
+from __future__ import annotations
+
+from cachefleet_operator.api.v1alpha1 import GROUP
+
+FIELD_MANAGER = "cachefleet-operator"
+
+LABEL_APP = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_CACHE = f"{GROUP}/cache"
+LABEL_ROLE = f"{GROUP}/role"  # primary or replica; the -rw and -ro Services select by it
+
+ANNOTATION_APPLIED = f"{GROUP}/applied"  # hash of the object as we last wrote it (resources/diff.py)
+ANNOTATION_ENDPOINT = f"{GROUP}/endpoint"  # on a Service: where it is reached, if not by its DNS name
+ANNOTATION_RESTART = f"{GROUP}/restart-parameters"  # on the pod template: parameters that only a restart changes
+
+ROLE_PRIMARY, ROLE_REPLICA = "primary", "replica"
+
+CONTAINER = "server"
+PORT, METRICS_PORT = 6379, 9121
+PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
+CONFIG_FILE = "cachefleet.conf"
+PASSWORD_KEY, PREVIOUS_KEY = "password", "previous"
+VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH = "data", "config", "auth"
+MOUNTS = {VOLUME_DATA: "/data", VOLUME_CONFIG: "/etc/cachefleet/config", VOLUME_AUTH: "/etc/cachefleet/auth"}
+
+# The environment of a pod's container, which its arguments refer to as $(NAME). The local backend gives the same names
+# other values: folders of its own and a free port.
+ENV_PORT, ENV_METRICS_PORT = "SERVER_PORT", "SERVER_METRICS_PORT"
+ENV_BIND, ENV_METRICS_BIND = "SERVER_BIND", "SERVER_METRICS_BIND"  # the latter is one address, or empty for all
+ENV_CONFIG, ENV_DATA, ENV_AUTH = "SERVER_CONFIG_DIR", "SERVER_DATA_DIR", "SERVER_AUTH_DIR"
+
+
+def statefulset(cache: str) -> str:
+    return cache
+
+
+def pod(cache: str, ordinal: int) -> str:
+    return f"{cache}-{ordinal}"
+
+
+def claim(cache: str, ordinal: int) -> str:
+    """The PersistentVolumeClaim that the StatefulSet controller makes for a pod."""
+    return f"{VOLUME_DATA}-{cache}-{ordinal}"
+
+
+def service_rw(cache: str) -> str:
+    return f"{cache}-rw"
+
+
+def service_ro(cache: str) -> str:
+    return f"{cache}-ro"
+
+
+def service_headless(cache: str) -> str:
+    return f"{cache}-pods"
+
+
+def configmap(cache: str) -> str:
+    return f"{cache}-config"
+
+
+def secret_auth(cache: str) -> str:
+    return f"{cache}-auth"
+
+
+def secret_server_auth(cache: str) -> str:
+    return f"{cache}-server-auth"
+
+
+def selector_labels(cache: str) -> dict[str, str]:
+    """What selects a Cache's pods. Immutable in a StatefulSet: never change it."""
+    return {LABEL_APP: "cachefleet", LABEL_INSTANCE: cache, LABEL_CACHE: cache}
+
+
+def labels(cache: str) -> dict[str, str]:
+    """On every object that we own."""
+    return {**selector_labels(cache), LABEL_COMPONENT: "cache", LABEL_MANAGED_BY: FIELD_MANAGER}

@@ -1,0 +1,37 @@
+"""Objects of the Kubernetes API as plain data, and the site they live at. No client library, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from cachefleet_operator.api import names
+
+Object = Mapping[str, Any]  # as the API carries it; nobody changes one that was read
+
+
+class Key(NamedTuple):
+    """An object in the Cache's own namespace."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+def key_of(obj: Object) -> Key:
+    return Key(obj["kind"], obj["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where this operator runs: what plan and builders must know of it, decided at its start."""
+
+    default_image: str  # repository, without a tag
+    default_version: str
+    operator_namespace: str = "cachefleet-system"
+    operator_labels: Mapping[str, str] = field(default_factory=lambda: {names.LABEL_APP: "cachefleet-operator"})
+    kinds: frozenset[str] = frozenset()  # optional kinds that exist here: PodMonitor, ServiceMonitor
+    cluster_domain: str = "cluster.local"

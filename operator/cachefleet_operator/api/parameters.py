@@ -1,0 +1,138 @@
+"""The server's parameters: what they are called, what they take, who decides them, and whether CONFIG SET changes them.
+
+The rows come from server_parameters.json, which is generated from the server's own table (tests/support/fleettest/
+server_parameters.py; `make crds`). Two tables here say what the server cannot know: which parameters are another
+field's or the operator's (OWNERS), and which belong to what is not built (UNBUILT).
+
+`canonical` gives the text that CONFIG GET answers after a value was set, so that wish and fact compare as strings. Some
+parameters are set piecewise (client-output-buffer-limit): what a value leaves out is the default here, so the canonical
+text, and not the user's, is what must be sent to a server.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from typing import Any
+
+from cachefleet_operator.api.parameter_kinds import KINDS, Limits
+
+OPERATOR = "the operator"  # owner of what no field of the spec sets
+
+# Names or globs of parameters -> the fields that set them.
+OWNERS: dict[str, str] = {
+    "maxmemory": "spec.memory.limit and spec.memory.maxmemoryPercent",
+    "maxmemory-policy": "spec.memory.evictionPolicy",
+    "appendonly": "spec.persistence.mode",
+    "save": "spec.persistence.mode and spec.persistence.schedule",
+    "appendfsync": "spec.persistence.fsync",
+    "requirepass": "spec.auth",
+    "replicaof": "spec.replicas",
+    # Replication and failover.
+    "primaryauth": OPERATOR,
+    "primaryuser": OPERATOR,
+    "min-replicas-*": OPERATOR,
+    "replica-announce*": OPERATOR,
+    "replica-priority": OPERATOR,
+    "replica-read-only": OPERATOR,
+    # Where a pod listens.
+    "bind": OPERATOR,
+    "bind-source-addr": OPERATOR,
+    "port": OPERATOR,
+    "protected-mode": OPERATOR,
+    "unixsocket*": OPERATOR,
+    "metrics-*": OPERATOR,
+    # Where a pod writes.
+    "dir": OPERATOR,
+    "dbfilename": OPERATOR,
+    "appendfilename": OPERATOR,
+    "appenddirname": OPERATOR,
+    "aclfile": OPERATOR,
+    "pidfile": OPERATOR,
+    "logfile": OPERATOR,
+    "syslog-*": OPERATOR,
+    # How the process lives and ends.
+    "daemonize": OPERATOR,
+    "supervised": OPERATOR,
+    "shutdown-on-*": OPERATOR,
+    "hash-seed": OPERATOR,
+    # They would open what all of the above closes.
+    "enable-protected-configs": OPERATOR,
+    "enable-module-command": OPERATOR,
+}
+
+# The server takes these so that existing files start, and does nothing with them.
+UNBUILT: dict[str, str] = {
+    "active-defrag-*": "active defragmentation",
+    "activedefrag": "active defragmentation",
+    "cluster-*": "cluster mode",
+    "slot-migration-*": "cluster mode",
+    "dual-channel-replication-enabled": "replication",
+    "repl-*": "replication",
+    "replica-*": "replication",
+    "rdma-*": "RDMA",
+    "tls-*": "TLS",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    kind: str  # a key of KINDS
+    limits: Limits
+    default: str  # as CONFIG GET shows it
+    live: bool  # CONFIG SET changes it
+    owner: str  # the field that sets it, or the operator; empty = spec.config does
+    unbuilt: str  # the feature that it belongs to, if that is not built
+    alias: str = ""
+    needs: str = ""  # the server takes only the default, because this is not built
+    secret: bool = False
+
+
+def find(name: str) -> Parameter | None:
+    """The parameter of a name or alias, in any case."""
+    return _BY_NAME.get(name.lower())
+
+
+def resolve(name: str) -> str:
+    """The first name of a parameter, given any of its names; an unknown one in lower case."""
+    parameter = find(name)
+    return parameter.name if parameter is not None else name.lower()
+
+
+def is_live(name: str) -> bool:
+    """Whether CONFIG SET changes it; what is unknown needs a restart."""
+    parameter = find(name)
+    return parameter is not None and parameter.live
+
+
+def canonical(name: str, value: str) -> str:
+    """What CONFIG GET shows after `value` was set on a server with the default. ValueError in the server's words."""
+    parameter = find(name)
+    if parameter is None:
+        raise ValueError("unknown parameter")
+    shown = KINDS[parameter.kind](parameter.limits, value, parameter.default)
+    if parameter.needs and shown != parameter.default:
+        raise ValueError(f"{parameter.needs} is not supported by this version of the server")
+    return shown
+
+
+def _read(row: dict[str, Any]) -> Parameter:
+    owner, unbuilt = (_first(table, row["name"]) for table in (OWNERS, UNBUILT))
+    limits: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["limits"].items()}
+    return Parameter(**{**row, "limits": Limits(**limits), "owner": owner, "unbuilt": row.get("needs") or unbuilt})
+
+
+def _first(table: dict[str, str], name: str) -> str:
+    return next((words for glob, words in table.items() if fnmatchcase(name, glob)), "")
+
+
+def _load() -> tuple[Parameter, ...]:
+    text = files(__package__).joinpath("server_parameters.json").read_text(encoding="utf-8")
+    return tuple(_read(row) for row in json.loads(text))
+
+
+PARAMETERS: tuple[Parameter, ...] = _load()
+_BY_NAME: dict[str, Parameter] = {name: p for p in PARAMETERS for name in (p.name, p.alias) if name}

@@ -1,0 +1,323 @@
+"""The `Cache` resource, cachefleet.io/v1alpha1: what a user writes (spec) and what the operator answers (status).
+
+The one source of the CRD: api/crd.py generates its schema from these models, descriptions and rules included, so a
+field is described here and nowhere else. Field names are snake_case here and camelCase on the wire. Models are frozen:
+a parsed Cache is a fact. Defaults are those the API server fills in, too.
+
+`RULES` of a model are CEL rules that the API server enforces on that object; a rule that speaks of `oldSelf` is a
+transition rule. What no schema can say (parameters of the server, overrides of the pod) is checked by api/validation.py
+and answered by the condition ConfigApplied or Degraded, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from cachefleet_operator.api.quantity import Quantity
+from cachefleet_operator.api.scalars import IntOrString
+
+GROUP, VERSION, KIND, PLURAL = "cachefleet.io", "v1alpha1", "Cache", "caches"
+API_VERSION = f"{GROUP}/{VERSION}"
+INT_MAX = 2**31 - 1
+
+
+class Rule(NamedTuple):
+    """A CEL rule of an object and what the API server says when it is broken."""
+
+    expression: str
+    message: str
+
+
+def _add_rules(schema: dict[str, Any], model: type[Model]) -> None:
+    if model.RULES:
+        schema["x-kubernetes-validations"] = [{"rule": rule, "message": message} for rule, message in model.RULES]
+
+
+def _keyed(*fields: str) -> dict[str, Any]:
+    """A list that is a map: server-side apply and patches know its items by these fields, which are unique."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(fields)}
+
+
+class Model(BaseModel):
+    """What all of them share. `null` means that a field is not there, as it does to the API server."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", json_schema_extra=_add_rules
+    )
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else value
+
+    def wire(self) -> dict[str, Any]:
+        """As the API carries it: camelCase, nothing that is unset."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+FreeForm = dict[str, Any]  # kept as it is: x-kubernetes-preserve-unknown-fields in the schema
+EvictionPolicy = Literal[
+    "noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random",
+    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
+]  # fmt: skip
+
+
+class MemorySpec(Model):
+    limit: Quantity = Field(
+        "256Mi",
+        description="Memory limit of the server's container. At least 96Mi: the process itself needs about 40Mi.",
+    )
+    maxmemory_percent: int = Field(
+        85, ge=10, le=95,
+        description="Share of the limit, less 48Mi for the process itself, that data may take (the server's "
+        "maxmemory). It can be high because snapshots do not fork; the rest is for client buffers and fragmentation.",
+    )
+    eviction_policy: EvictionPolicy = Field(
+        "noeviction", description="What to drop when maxmemory is reached; noeviction refuses writes instead."
+    )
+    RULES = (
+        Rule("quantity(string(self.limit)).compareTo(quantity('96Mi')) >= 0", "memory.limit must be at least 96Mi"),
+    )  # fmt: skip
+
+
+class SavePoint(Model):
+    """When to take a snapshot: as soon as both hold."""
+
+    seconds: int = Field(ge=1, le=INT_MAX, description="Take a snapshot when this many seconds have passed ...")
+    changes: int = Field(ge=1, le=INT_MAX, description="... and at least this many changes were made.")
+
+
+class StorageSpec(Model):
+    size: Quantity = Field("1Gi", description="Size of each pod's volume. May grow, never shrink.")
+    class_name: str | None = Field(
+        None, max_length=253,
+        description="StorageClass of the volume; the cluster's default when empty. Cannot change.",
+    )
+    retain: Literal["Retain", "Delete"] = Field(
+        "Retain", description="What becomes of the volumes when the Cache is deleted."
+    )
+    RULES = (
+        Rule("quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+             "storage.size cannot shrink"),
+        Rule("has(self.className) == has(oldSelf.className) && (!has(self.className) || "
+             "self.className == oldSelf.className)", "storage.className is immutable"),
+    )  # fmt: skip
+
+
+class PersistenceSpec(Model):
+    mode: Literal["none", "snapshot", "aof"] = Field(
+        "aof", description="none: an empty cache after each restart. snapshot: RDB files at the schedule. "
+        "aof: an append-only file, complete up to fsync. Cannot change to or from none.",
+    )
+    fsync: Literal["always", "everysec", "no"] = Field(
+        "everysec", description="When the append-only file is flushed to disk: before each reply (nothing acknowledged "
+        "is lost), once a second, or when the kernel likes (\"no\", in quotes: YAML reads no as false).",
+    )
+    schedule: tuple[SavePoint, ...] = Field(
+        (SavePoint(seconds=3600, changes=1), SavePoint(seconds=300, changes=100)), max_length=16,
+        description="Save points of mode snapshot.",
+    )
+    storage: StorageSpec = Field(default_factory=StorageSpec, description="The volume of each pod.")
+    RULES = (
+        Rule("(self.mode == 'none') == (oldSelf.mode == 'none')",
+             "persistence.mode cannot change to or from none: the volume would appear or vanish"),
+    )  # fmt: skip
+
+
+class SecretKey(Model):
+    name: str = Field(min_length=1, max_length=253, description="Name of a Secret in the Cache's namespace.")
+    key: str = Field("password", min_length=1, max_length=253, description="Key in that Secret.")
+
+
+class AuthSpec(Model):
+    mode: Literal["generated", "secret", "none"] = Field(
+        "generated", description="generated: a password in the Secret <name>-auth. secret: the one secretRef names. "
+        "none: no password.",
+    )
+    secret_ref: SecretKey | None = Field(None, description="Where the password is, with mode secret.")
+    RULES = (
+        Rule("(self.mode == 'secret') == has(self.secretRef)",
+             "auth.secretRef goes with auth.mode secret, and only there"),
+    )  # fmt: skip
+
+
+class Resources(Model):
+    requests: dict[str, Quantity] = Field(
+        default_factory=dict, description="Requested cpu and memory. Memory defaults to memory.limit, cpu to 100m."
+    )
+    limits: dict[str, Quantity] = Field(
+        default_factory=dict, description="Limits other than memory. No CPU limit by default: throttling costs latency."
+    )
+    RULES = (Rule("!('memory' in self.limits)", "the memory limit is spec.memory.limit"),)
+
+
+class PodTemplate(Model):
+    labels: dict[str, str] = Field(default_factory=dict, description="More labels of the pods.")
+    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations of the pods.")
+    spec: FreeForm = Field(
+        default_factory=dict,
+        description="A PodSpec merged over ours (strategic merge; containers by name, ours is `server`). Command, "
+        "arguments, ports and probes of `server` and host namespaces are refused.",
+    )
+
+
+class ServiceSpec(Model):
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        "ClusterIP", description="Type of the -rw and -ro Services."
+    )
+    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations of the -rw and -ro Services.")
+
+
+class MonitoringSpec(Model):
+    enabled: bool = Field(True, description="Create a PodMonitor (or ServiceMonitor) where the cluster knows the kind.")
+    interval: str = Field("30s", pattern=r"^[1-9][0-9]{0,5}(ms|s|m|h)$", description="How often Prometheus scrapes.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels of the monitor, for Prometheus' selector.")
+
+
+class NetworkPolicySpec(Model):
+    enabled: bool = Field(
+        True, description="Create a NetworkPolicy: clients and Prometheus in, the rest of the ports closed."
+    )
+    clients: tuple[Annotated[FreeForm, Field(description="A NetworkPolicyPeer.")], ...] = Field(
+        (), max_length=64,
+        description="NetworkPolicyPeers that may connect; all pods of the cluster when empty. The operator always may.",
+    )
+
+
+class CacheSpec(Model):
+    image: str | None = Field(
+        None, max_length=512,
+        description="Image of the server. When empty, the operator's default for `version`.",
+    )
+    version: str | None = Field(
+        None, pattern=r"^[0-9A-Za-z._-]{1,64}$",
+        description="Version of the server, a tag of the default image (so not beside `image`); the one this Cache "
+        "started with when empty, so that an upgrade of the operator restarts nothing.",
+    )
+    replicas: int = Field(
+        0, ge=0, le=9,
+        description="Replicas beside the primary. Only 0 is built so far; more is refused by a condition.",
+    )
+    memory: MemorySpec = Field(default_factory=MemorySpec, description="Memory of each pod.")
+    persistence: PersistenceSpec = Field(default_factory=PersistenceSpec, description="What survives a restart.")
+    auth: AuthSpec = Field(default_factory=AuthSpec, description="The password of the default user.")
+    config: dict[str, IntOrString] = Field(
+        default_factory=dict,
+        description="Parameters of the server (redis.conf names), applied live where the server allows it and by a "
+        "restart where not. Those that other fields or the operator own are refused.",
+    )
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="Requests and CPU limit of the server's container; its memory limit is memory.limit.",
+    )
+    pod_template: PodTemplate = Field(
+        default_factory=PodTemplate,
+        description="Overrides of the pods: affinity, tolerations, topology spread, node selector, priority class, "
+        "annotations, environment, extra volumes, sidecars ... A change of it restarts them.",
+    )
+    service: ServiceSpec = Field(default_factory=ServiceSpec, description="How clients reach the cache.")
+    monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec, description="Prometheus Operator's objects.")
+    network_policy: NetworkPolicySpec = Field(default_factory=NetworkPolicySpec, description="Who may connect.")
+    paused: bool = Field(False, description="Stop reconciling this Cache. Its pods go on as they are.")
+
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Condition(Model):
+    """One thing that is true or not; docs/conditions.md lists all."""
+
+    type: str = Field(description="What it is about; see docs/conditions.md.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: str = Field(description="One word for machines.")
+    message: str = Field("", description="A sentence for people.")
+    last_transition_time: str = Field(description="When status last changed, RFC 3339.")
+    observed_generation: int = Field(0, description="Generation of the spec it speaks of.")
+
+
+class PodStatus(Model):
+    """What is known of one pod."""
+
+    name: str = Field(description="Name of the pod.")
+    role: str = Field("", description="primary or replica; empty while unknown.")
+    ready: bool = Field(False, description="Whether Kubernetes says it is ready.")
+    version: str = Field("", description="Version of Cachefleet that it runs.")
+    used_memory: int = Field(0, description="Bytes of data when last sampled.")
+    last_save: str = Field("", description="When its last snapshot was finished, RFC 3339.")
+    message: str = Field("", description="What is wrong with it, in Kubernetes' or the server's words.")
+
+
+class Refusal(Model):
+    """A change that somebody refused; it is tried again when wish or server change, or after a while."""
+
+    target: str = Field(description="What refused: a pod's name, or kind/name of an object.")
+    subject: str = Field(description="The parameter or field that was refused.")
+    wish: str = Field(description="The value that was refused (a hash where it is secret).")
+    message: str = Field(description="The words of who refused it.")
+    at: str = Field(description="When, RFC 3339.")
+
+
+class CacheStatus(Model):
+    phase: str = Field("", description="What is going on, as a sentence.")
+    observed_generation: int = Field(0, description="Generation of the spec that this status speaks of.")
+    conditions: tuple[Condition, ...] = Field(
+        (), description="Ready, Progressing, Degraded, ConfigApplied.", json_schema_extra=_keyed("type")
+    )
+    primary: str = Field("", description="Pod that takes writes.")
+    ready: str = Field("", description="Ready pods of wanted pods, as 1/1.")
+    replicas: int = Field(0, description="Replicas that exist, for the scale subresource.")
+    selector: str = Field("", description="Label selector of the pods, for the scale subresource.")
+    version: str = Field("", description="Version of the primary.")
+    image: str = Field("", description="Image of the pods.")
+    default_version: str = Field("", description="Version that spec.version defaults to: the one it was created with.")
+    memory: str = Field("", description="Used of allowed memory when last sampled, as 12Mi/170Mi.")
+    endpoint: str = Field("", description="Where writes go: host:port.")
+    read_endpoint: str = Field("", description="Where reads may go: host:port.")
+    pods: tuple[PodStatus, ...] = Field((), description="One entry a pod.", json_schema_extra=_keyed("name"))
+    restart_required: tuple[str, ...] = Field((), description="Parameters that wait for a restart, and why.")
+    refusals: tuple[Refusal, ...] = Field((), description="Changes that were refused.")
+    sampled_at: str = Field("", description="When memory and last save were last sampled, RFC 3339.")
+
+
+class Metadata(Model):
+    """What we read of metav1.ObjectMeta."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    deletion_timestamp: str | None = None
+
+
+class Cache(Model):
+    """A managed, Redis-compatible cache."""
+
+    metadata: Metadata
+    spec: CacheSpec = Field(
+        default_factory=CacheSpec,
+        description="What is wanted. Everything has a default: an empty spec is a cache of 256Mi with a password, "
+        "whose append-only file is on a volume of 1Gi.",
+    )
+    status: CacheStatus = Field(default_factory=CacheStatus, description="What is, in the operator's words.")
+    RULES = (
+        Rule("size(self.metadata.name) <= 40",
+             "metadata.name must be at most 40 characters: objects and pods add to it"),
+        Rule("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+             "metadata.name must begin with a letter and have no dots: Services carry it"),
+    )  # fmt: skip
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.metadata.namespace, self.metadata.name)
+
+    @property
+    def pods_wanted(self) -> int:
+        return 1 + self.spec.replicas

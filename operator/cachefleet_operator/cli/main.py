@@ -1,0 +1,252 @@
+"""The command `cachefleet`: `cachefleet local up|down|status|logs|connect`. Here are words and options; the work is in
+up.py, state.py and view.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from cachefleet_operator.cli import manifests, up, view
+from cachefleet_operator.cli.failure import Exit, Failure
+from cachefleet_operator.cli.state import Folder
+from cachefleet_operator.execution.admin import as_password
+from cachefleet_operator.execution.local_ports import HOST
+
+DATA = Path("cachefleet-data")
+CLIENTS = ("redis-cli", "valkey-cli")
+FOLLOW_S = 0.2
+LOG_LINES = 200
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Cachefleet: a managed, Redis-compatible cache.")  # fmt: skip
+local = typer.Typer(no_args_is_help=True, help="Caches as processes on this machine, from the manifests of Kubernetes.")
+app.add_typer(local, name="local")
+
+Data = Annotated[
+    Path, typer.Option("--data", envvar="CACHEFLEET_DATA", help="Folder of everything that is kept.", metavar="DIR")
+]
+Name = Annotated[str, typer.Argument(help="Name of the Cache, or namespace/name; not needed where there is one.")]
+
+
+def _command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Failures become their words on standard error and their exit code."""
+
+    @wraps(function)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            code = function(*arguments, **options)
+        except Failure as failure:
+            sys.stderr.write(f"{view.plain(failure)}\n")
+            code = failure.code
+        except OSError as error:
+            sys.stderr.write(f"{view.plain(error.filename or '')}: {error.strerror}\n")
+            code = Exit.FAILED
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
+        except BrokenPipeError:  # `| head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = Exit.OK
+        raise typer.Exit(code or Exit.OK)
+
+    return run
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"cachefleet {version('cachefleet')}")
+        raise typer.Exit
+
+
+@local.command("up")
+@_command
+def _up(
+    file: Annotated[
+        list[str],
+        typer.Option("-f", "--file", help="Manifests: a file, a folder, or - for standard input.", metavar="FILE"),
+    ],
+    data: Data = DATA,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Return when every Cache is Ready.")] = False,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the first Cache (6379, or the next that is free).")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Its metrics port (9121, or the next that is free).")
+    ] = None,
+    background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
+) -> Exit:
+    """Run what the manifests ask for. Changed files are taken up; Ctrl-C saves and stops."""
+    options = up.Options(tuple(file), data, port, metrics_port)
+    standard_input = manifests.read_standard_input(file)
+    option = _option(data)
+    lines = view.Lines(option)
+    if detach:
+        began = time.monotonic()
+        lines.show(up.detached(options, standard_input), time.monotonic() - began)
+        lines.say(f"It runs in the background; stop it with: cachefleet local down{option}")
+        return Exit.OK
+    shown: view.View = view.Silent() if background else view.Screen(option) if sys.stdout.isatty() else lines
+    try:
+        return up.foreground(options, shown, standard_input)
+    finally:
+        shown.close()
+
+
+@local.command("down")
+@_command
+def _down(
+    data: Data = DATA,
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Also delete all data of the folder.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> Exit:
+    """Stop what runs; data are saved and kept."""
+    folder = Folder(data)
+    known = folder.caches()
+    if delete_data and known and not yes:
+        names = ", ".join("/".join(key) for key in known)
+        if not sys.stdin.isatty():
+            raise Failure(Exit.USAGE, f"this would delete all data of {names}: say so with --yes")
+        typer.confirm(f"Delete all data of {names} in {data}?", abort=True)
+    stopped = folder.stop()
+    if stopped:
+        typer.echo("Stopped; the data are saved.")
+    if delete_data:
+        for name in folder.delete_data():
+            typer.echo(f"Deleted {name}")
+    elif not stopped:
+        raise Failure(Exit.NOT_RUNNING, f"nothing runs in {data}")
+    return Exit.OK
+
+
+@local.command("status")
+@_command
+def _status(
+    data: Data = DATA,
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
+) -> Exit:
+    """What runs, and how it is. Exit code 0 when every Cache is Ready, 1 when not, 7 when nothing runs."""
+    if output not in ("table", "json"):
+        raise Failure(Exit.USAGE, f"-o is table or json, not {output}")
+    state = Folder(data).state()
+    if output == "json":
+        typer.echo(json.dumps(public(state), indent=2))
+    else:
+        console = Console()
+        console.print(view.table(state["caches"]))
+        for event in state["events"][-view.EVENTS_SHOWN :]:
+            console.print(view.event_line(event["at"], event["cache"], event["type"], event["message"]))
+    ready = state["caches"] and all(view.is_ready(cache) for cache in state["caches"])
+    return Exit.OK if ready else Exit.FAILED
+
+
+def public(state: dict[str, Any]) -> dict[str, Any]:
+    """The state with what scripts ask for first worked out."""
+    caches = []
+    for cache in state["caches"]:
+        ports, password = view.ports(cache), view.password_file(cache)
+        caches.append({
+            **cache, "ready": view.is_ready(cache),
+            "port": ports[0] if ports else None, "metricsPort": ports[1] if ports else None,
+            "passwordFile": str(password) if password else None,
+        })  # fmt: skip
+    return {**state, "caches": caches}
+
+
+@local.command("logs")
+@_command
+def _logs(
+    name: Name = "",
+    data: Data = DATA,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
+) -> Exit:
+    """What the server of a Cache logged last. It is kept after the server has stopped, too."""
+    folder = Folder(data)
+    paths = folder.logs(*_choose(name, folder.caches(), data))
+    if not paths:
+        raise Failure(Exit.NOT_RUNNING, "it has no log yet")
+    at = [_print_end(path, len(paths) > 1) for path in paths]
+    while follow:
+        at = [_print_from(path, offset, len(paths) > 1) for path, offset in zip(paths, at, strict=True)]
+        time.sleep(FOLLOW_S)
+    return Exit.OK
+
+
+def _print_end(path: Path, several: bool) -> int:
+    """Prints the last lines; the offset of what comes next."""
+    content = path.read_bytes()
+    _print_lines(path, b"\n".join(content.rstrip(b"\n").split(b"\n")[-LOG_LINES:]), several)
+    return len(content)
+
+
+def _print_from(path: Path, offset: int, several: bool) -> int:
+    size = path.stat().st_size
+    if size == offset:
+        return offset
+    with open(path, "rb") as file:
+        file.seek(offset if size > offset else 0)  # smaller: it was rotated
+        content = file.read()
+        _print_lines(path, content.rstrip(b"\n"), several)
+        return file.tell()
+
+
+def _print_lines(path: Path, content: bytes, several: bool) -> None:
+    prefix = f"{path.parent.name} | " if several else ""
+    for line in content.decode("utf-8", "replace").split("\n") if content else ():
+        typer.echo(prefix + view.plain(line))
+
+
+@local.command("connect", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@_command
+def _connect(context: typer.Context, name: Name = "", data: Data = DATA) -> NoReturn:
+    """Open redis-cli on a Cache. What follows the name (after --) is given to it: connect orders -- SET a b"""
+    caches = Folder(data).state()["caches"]
+    by_key = {(cache["namespace"], cache["name"]): cache for cache in caches}
+    cache = by_key[_choose(name, list(by_key), data)]
+    ports, password = view.ports(cache), view.password_file(cache)
+    if ports is None:
+        raise Failure(Exit.NOT_RUNNING, f"{view.title(cache)} has no server yet: {cache['status'].get('phase')}")
+    client = next((path for path in map(shutil.which, CLIENTS) if path is not None), None)
+    if client is None:
+        where = f"{HOST}:{ports[0]}" + (f", password in {password}" if password else "")
+        raise Failure(
+            Exit.MISSING, f"neither {' nor '.join(CLIENTS)} is installed (Debian: apt-get install redis-tools; "
+            f"macOS: brew install redis). Any Redis client can connect to {where}"
+        )  # fmt: skip
+    environment = dict(os.environ)
+    if password is not None:
+        environment["REDISCLI_AUTH"] = os.fsdecode(as_password(password.read_bytes()))
+    os.execve(client, [client, "-h", HOST, "-p", str(ports[0]), *context.args], environment)
+
+
+def _choose(name: str, known: list[tuple[str, str]], data: Path) -> tuple[str, str]:
+    """The Cache that a name means; the only one there is when it is empty."""
+    namespace, _, short = name.rpartition("/")
+    found = [key for key in known if (not name or key[1] == short) and namespace in ("", key[0])]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join("/".join(key) for key in known) or "none"
+    problem = f"no Cache {name} in {data}" if name and not found else "say which Cache"
+    raise Failure(Exit.USAGE if found else Exit.NOT_RUNNING, f"{problem}; there is: {names}")
+
+
+def _option(data: Path) -> str:
+    """What has to be added to the commands that we name."""
+    return "" if data == DATA or "CACHEFLEET_DATA" in os.environ else f" --data {data}"
+
+
+if __name__ == "__main__":
+    app()

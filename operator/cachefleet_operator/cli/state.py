@@ -1,0 +1,133 @@
+"""The data folder as several processes see it: who runs `up` in it, and what that one last said.
+
+    <data>/.cachefleet/lock          held by the `up` that runs (an flock: never stale); its pid is inside
+    <data>/.cachefleet/state.json    what it last said of its Caches; written by rename, true while the lock is held
+    <data>/.cachefleet/operator.log  what the reconciler did and why, rotated
+    <data>/.cachefleet/up.log        of a detached `up`: why it ended
+
+Nothing here holds a password.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from cachefleet_operator.cli.failure import Exit, Failure
+from cachefleet_operator.execution.local_process import Busy, Lock
+from cachefleet_operator.execution.local_store import caches_in, private_folder, replace_file
+
+OWN = ".cachefleet"
+POLL_S = 0.05
+LOCK_S = 0.5  # `status` looks at a lock by taking it for a moment
+
+
+class Folder:
+    """A data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._own = path, path / OWN
+        self._lock, self._state = self._own / "lock", self._own / "state.json"
+        self.operator_log, self.up_log = self._own / "operator.log", self._own / "up.log"
+
+    def lock(self) -> Lock:
+        """Makes the folder and takes it. Raises Failure when another `up` has it, or it cannot be written."""
+        end = time.monotonic() + LOCK_S
+        while True:
+            try:
+                private_folder(self._own)
+                return Lock(self._lock)
+            except Busy as busy:
+                if time.monotonic() > end:
+                    who = f"`cachefleet local up` (pid {busy.pid})"
+                    words = f"{who} runs in {self.path} already; see `cachefleet local status`"
+                    raise Failure(Exit.BUSY, words) from None
+                time.sleep(POLL_S)
+            except OSError as error:
+                raise unwritable(self.path, error) from None
+
+    def running(self) -> int:
+        """Pid of the `up` that runs here; 0 = none does."""
+        if not self._lock.exists():
+            return 0
+        try:
+            Lock(self._lock, sign=False).release()
+        except Busy as busy:
+            return busy.pid
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+        return 0
+
+    def write_state(self, report: dict[str, Any]) -> None:
+        """Raises OSError."""
+        replace_file(self._state, json.dumps({"pid": os.getpid(), **report}).encode())
+
+    def state(self) -> dict[str, Any]:
+        """What `up` last said. Raises Failure when nothing runs here."""
+        pid = self.running()
+        if pid:
+            found = self._read_state()
+            return found if found.get("pid") == pid else {"pid": pid, "caches": [], "events": []}
+        hint = "start it with `cachefleet local up -f cache.yaml`, or name another folder with --data"
+        raise Failure(Exit.NOT_RUNNING, f"nothing runs in {self.path}: {hint}")
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._state.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def stop(self) -> bool:
+        """Has the `up` that runs here stop, and waits until it has. False when none did."""
+        pid = self.running()
+        if not pid:
+            return False
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass  # it has just ended by itself
+        except PermissionError:
+            raise Failure(Exit.FAILED, f"process {pid} runs {self.path} and belongs to another user") from None
+        while self.running() == pid:
+            time.sleep(POLL_S)
+        return True
+
+    def caches(self) -> list[tuple[str, str]]:
+        """(namespace, name) of what is or was here."""
+        return list(caches_in(self.path))
+
+    def logs(self, namespace: str, cache: str) -> list[Path]:
+        return sorted((self.path / namespace / cache).glob("*/server.log"))
+
+    def delete_data(self) -> list[str]:
+        """Removes what `up` made, and the folder if nothing else is in it. The names of the Caches that were."""
+        lock = self.lock()
+        names = self.caches()
+        try:
+            for namespace, name in names:
+                shutil.rmtree(self.path / namespace / name)
+                _remove_if_empty(self.path / namespace)
+            shutil.rmtree(self._own)
+            _remove_if_empty(self.path)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+        finally:
+            lock.release()
+        return [f"{namespace}/{name}" for namespace, name in names]
+
+
+def unwritable(path: Path, error: OSError) -> Failure:
+    hint = ": free some space, or choose another folder with --data" if error.errno == errno.ENOSPC else ""
+    return Failure(Exit.STORAGE, f"cannot use {error.filename or path}: {error.strerror}{hint}")
+
+
+def _remove_if_empty(path: Path) -> None:
+    if not any(path.iterdir()):
+        path.rmdir()

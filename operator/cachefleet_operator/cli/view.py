@@ -1,0 +1,204 @@
+"""What a person sees: lines for pipes and logs, a live table on a terminal, and the table of `status`.
+
+All of them are made from the report of cli/fleet.py (which `status` reads from another process). Words of servers go
+through `plain`: a terminal obeys control characters, and rich its markup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cachefleet_operator.api import names
+from cachefleet_operator.cli.fleet import Event
+from cachefleet_operator.execution.local_ports import HOST
+
+EVENTS_SHOWN = 8
+Described = Mapping[str, Any]  # one Cache of the report
+
+
+class View(Protocol):
+    def heard(self, event: Event) -> None:
+        """Something happened."""
+
+    def show(self, report: Mapping[str, Any], elapsed_s: float) -> None:
+        """This is how things are, so long after the start."""
+
+    def say(self, words: str) -> None:
+        """A word of `up` itself."""
+
+    def close(self) -> None: ...
+
+
+def plain(text: object) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in str(text))
+
+
+# -- facts of a report
+
+
+def is_ready(cache: Described) -> bool:
+    """Whether it serves, and the status speaks of the spec as it is now."""
+    status = cache["status"]
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+    return ready and status.get("observedGeneration") == cache["generation"]
+
+
+def ports(cache: Described) -> tuple[int, int] | None:
+    """(redis, metrics) of the pod that takes writes, or of the first."""
+    known = cache["ports"].get(cache["status"].get("primary")) or next(iter(cache["ports"].values()), None)
+    return (known["redis"], known["metrics"]) if known else None
+
+
+def password_file(cache: Described) -> Path | None:
+    """Where the password is that the server has; None without one."""
+    pod = cache["status"].get("primary") or names.pod(cache["name"], 0)
+    return Path(cache["folder"]) / pod / names.VOLUME_AUTH / names.PASSWORD_KEY if cache["auth"] else None
+
+
+def title(cache: Described) -> str:
+    return str(cache["name"]) if cache["namespace"] == "default" else f"{cache['namespace']}/{cache['name']}"
+
+
+def how_to_connect(cache: Described, option: str) -> list[tuple[str, str]]:
+    """Rows for a Cache that is Ready; `option` is " --data X" where it is needed. No password is shown."""
+    found = ports(cache)
+    if found is None:
+        return []
+    password = password_file(cache)
+    by_hand = f"REDISCLI_AUTH=$(cat {password}) " if password is not None else ""
+    return [
+        ("connect", f"cachefleet local connect {title(cache)}{option}"),
+        ("or", f"{by_hand}redis-cli -p {found[0]}"),
+        ("metrics", f"http://{HOST}:{found[1]}/metrics"),
+        ("data", str(cache["folder"])),
+    ]
+
+
+# -- lines
+
+
+class Lines:
+    """One line an event, and how to connect when a Cache is Ready for the first time or elsewhere."""
+
+    def __init__(self, option: str, out: TextIO | None = None) -> None:
+        self._option, self._out = option, out or sys.stdout
+        self._told: dict[str, object] = {}
+
+    def heard(self, event: Event) -> None:
+        mark = "!" if event.type == "Warning" else " "
+        self.say(f"{event.at[11:19]} {mark} {event.cache}: {event.message}" if event.cache else event.message)
+
+    def show(self, report: Mapping[str, Any], elapsed_s: float) -> None:
+        for cache in report["caches"]:
+            where = ports(cache)
+            if is_ready(cache) and where and self._told.get(title(cache)) != where:
+                self._told[title(cache)] = where
+                self.say(f"\n  {title(cache)} is Ready after {elapsed_s:.1f} s")
+                for name, value in how_to_connect(cache, self._option):
+                    self.say(f"    {name:<9} {value}")
+                self.say("")
+
+    def say(self, words: str) -> None:
+        self._out.write(f"{plain(words)}\n")
+        self._out.flush()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Silent:
+    """For the background: `status` and the logs say it all."""
+
+    def heard(self, event: Event) -> None: ...
+
+    def show(self, report: Mapping[str, Any], elapsed_s: float) -> None: ...
+
+    def say(self, words: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+# -- a terminal
+
+
+class Screen:
+    """A table that is drawn anew in place, with the last events under it."""
+
+    def __init__(self, option: str, console: Console | None = None) -> None:
+        self._option = option
+        self._events: list[Event] = []
+        self._note = ""
+        self._report: Mapping[str, Any] = {"caches": []}
+        self._ready_s: dict[str, float] = {}
+        # Drawn by our own calls, not by a thread of rich's: we fork.
+        self._live = Live(console=console or Console(), auto_refresh=False, transient=False)
+        self._live.start()
+
+    def heard(self, event: Event) -> None:
+        self._events = [*self._events, event][-EVENTS_SHOWN:]
+
+    def show(self, report: Mapping[str, Any], elapsed_s: float) -> None:
+        self._report = report
+        for cache in report["caches"]:
+            if is_ready(cache):
+                self._ready_s.setdefault(title(cache), elapsed_s)
+        self._draw()
+
+    def say(self, words: str) -> None:
+        self._note = words
+        self._draw()
+
+    def close(self) -> None:
+        self._report = {"caches": []}  # a table of what has ended would mislead
+        self._draw()
+        self._live.stop()
+
+    def _draw(self) -> None:
+        parts: list[RenderableType] = [table(self._report["caches"]), Text()] if self._report["caches"] else []
+        for cache in self._report["caches"]:
+            if is_ready(cache):
+                parts.append(self._connection(cache))
+        parts += [event_line(event.at, event.cache, event.type, event.message) for event in self._events]
+        parts.append(Text(self._note, style="bold"))
+        self._live.update(Group(*parts), refresh=True)
+
+    def _connection(self, cache: Described) -> RenderableType:
+        grid = Table.grid(padding=(0, 1))
+        first = f"{title(cache)} was Ready after {self._ready_s.get(title(cache), 0):.1f} s"
+        for name, value in how_to_connect(cache, self._option):
+            grid.add_row(Text(f"  {name}", style="dim"), Text(plain(value)))
+        return Group(Text(first, style="green"), grid, Text())
+
+
+def event_line(at: str, cache: str, type: str, message: str) -> Text:
+    line = Text(f"{at[11:19]} ", style="dim")
+    line.append(f"{plain(cache)}: " if cache else "", style="bold")
+    line.append(plain(message), style="yellow" if type == "Warning" else "")
+    return line
+
+
+def table(caches: Iterable[Described]) -> Table:
+    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("CACHE", "PHASE", "READY", "ENDPOINT", "METRICS", "MEMORY", "PODS"):
+        found.add_column(column, overflow="fold")
+    for cache in caches:
+        status, where = cache["status"], ports(cache)
+        pods = [f"{pod['name']} {pod.get('role') or '-'}" for pod in status.get("pods", ())]
+        found.add_row(
+            Text(title(cache), style="bold"),
+            Text(plain(status.get("phase") or "Starting"), style="green" if is_ready(cache) else "yellow"),
+            Text(plain(status.get("ready", ""))),
+            Text(f"{HOST}:{where[0]}" if where else ""),
+            Text(str(where[1]) if where else ""),
+            Text(plain(status.get("memory", ""))),
+            Text(plain(", ".join(pods))),
+        )
+    return found

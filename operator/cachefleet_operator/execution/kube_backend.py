@@ -1,0 +1,241 @@
+"""The backend for Kubernetes: facts from the store and from the servers, acts through the API and the admin client.
+
+Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
+no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
+cycle, at most planning.plan.STEADY_S later.
+
+Every answer to a write goes into the store at once, so that the next plan knows what this one did even if the watch is
+late. An object is ours if this Cache is its controller, or nobody is and it carries our labels (left by a Cache that
+was deleted with its objects orphaned); what is somebody else's is neither shown to the planner nor overwritten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object, Site, key_of
+from cachefleet_operator.api.parse import Malformed, parse
+from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus
+from cachefleet_operator.execution import admin, passwords
+from cachefleet_operator.execution.backend import BackendError, Refused
+from cachefleet_operator.execution.events import WORDS, Events
+from cachefleet_operator.execution.kube import ApiError, Kube
+from cachefleet_operator.execution.store import CacheKey, Store
+from cachefleet_operator.planning import actions as act
+from cachefleet_operator.planning import auth
+from cachefleet_operator.planning.objects import applied_hash
+from cachefleet_operator.planning.refusals import OBJECT, STORAGE
+from cachefleet_operator.planning.snapshot import Server, Snapshot
+
+MADE_BY_OTHERS = frozenset(("Pod", "PersistentVolumeClaim"))  # kinds that controllers make of our StatefulSet
+
+
+class KubeBackend:
+    """Backend (execution/backend.py) of all Caches of a cluster. `site` may be replaced between cycles."""
+
+    def __init__(self, kube: Kube, store: Store, events: Events, site: Site) -> None:
+        self._kube, self._store, self._events = kube, store, events
+        self.site = site
+        self._do: dict[type[act.Action], Callable[[Cache, Any], Awaitable[None]]] = {
+            act.Apply: self._apply,
+            act.Delete: self._delete,
+            act.GenerateSecret: self._generate_secret,
+            act.CopySecret: self._copy_secret,
+            act.LabelPod: self._label_pod,
+            act.RestartPod: self._restart_pod,
+            act.ResizeClaim: self._resize_claim,
+            act.ConfigSet: self._config_set,
+            act.SetPassword: self._set_password,
+        }
+
+    def cache(self, key: CacheKey) -> Cache | None:
+        """The Cache of a key, as the reconciler asks for it."""
+        found = self._store.cache(key)
+        if found is None:
+            return None
+        try:
+            return parse(found)
+        except Malformed as error:
+            raise BackendError(f"this Cache cannot be read: {error}") from None
+
+    # -- Backend
+
+    async def observe(self, cache: Cache) -> Snapshot:
+        objects = {key: obj for key, obj in self._store.objects(cache.key).items() if _shown(cache, obj)}
+        if cache.spec.auth.secret_ref is not None:
+            secret = await self._kube.get("Secret", cache.metadata.namespace, cache.spec.auth.secret_ref.name)
+            if secret is not None:
+                objects[key_of(secret)] = secret
+        known = _known(cache, lambda name: objects.get(Key("Secret", name)))
+        asked = [(key.name, ip) for key, obj in objects.items() if key.kind == "Pod" and (ip := _address(obj))]
+        answers = await asyncio.gather(*(admin.inspect(pod, ip, names.PORT, known) for pod, ip in asked))
+        servers: dict[str, Server] = {server.pod: server for server in answers}
+        return Snapshot(cache, self.site, objects, servers)
+
+    async def execute(self, cache: Cache, action: act.Action) -> None:
+        await self._do[type(action)](cache, action)
+
+    async def write_status(self, cache: Cache, status: CacheStatus) -> None:
+        namespace, name = cache.key
+        seen = {"resourceVersion": cache.metadata.resource_version, "uid": cache.metadata.uid}
+        try:
+            patch = {"metadata": seen, "status": status.wire()}
+            self._store.put(await self._kube.merge(KIND, namespace, name, patch, "status"))
+        except ApiError as error:
+            gone = self._store.cache(cache.key)
+            if error.code == 404 and gone is not None:
+                self._store.remove(gone)  # The watch has missed its end.
+            raise
+
+    async def event(self, cache: Cache, action: act.Action) -> None:
+        if isinstance(action, act.Notice):
+            self._events.tell(cache.metadata, action.type, action.word, action.reason)
+        else:
+            self._events.tell(cache.metadata, "Normal", WORDS[type(action)], action.reason)
+
+    # -- objects
+
+    async def _apply(self, cache: Cache, action: act.Apply) -> None:
+        if action.create:
+            await self._own(cache, action.object)
+        try:
+            self._store.put(await self._kube.apply(cache.metadata.namespace, action.object))
+        except ApiError as error:
+            raise _refused(error, action.key, OBJECT, applied_hash(action.object)) from None
+
+    async def _delete(self, cache: Cache, action: act.Delete) -> None:
+        kind, name = action.key
+        await self._kube.delete(kind, cache.metadata.namespace, name, action.uid, orphan=action.orphan)
+
+    async def _restart_pod(self, cache: Cache, action: act.RestartPod) -> None:
+        await self._kube.delete("Pod", cache.metadata.namespace, action.pod, action.uid)
+
+    async def _label_pod(self, cache: Cache, action: act.LabelPod) -> None:
+        patch = {"metadata": {"labels": dict(action.labels)}}
+        self._store.put(await self._kube.merge("Pod", cache.metadata.namespace, action.pod, patch))
+
+    async def _resize_claim(self, cache: Cache, action: act.ResizeClaim) -> None:
+        key = Key("PersistentVolumeClaim", action.claim)
+        patch = {"spec": {"resources": {"requests": {"storage": action.size}}}}
+        try:
+            self._store.put(await self._kube.merge(key.kind, cache.metadata.namespace, key.name, patch))
+        except ApiError as error:
+            raise _refused(error, key, STORAGE, action.size) from None
+
+    async def _own(self, cache: Cache, wanted: Object) -> Object | None:
+        """The live object that `wanted` would replace. Raises Refused if it is somebody else's."""
+        key = key_of(wanted)
+        live = await self._kube.get(key.kind, cache.metadata.namespace, key.name)
+        if live is None:
+            return None
+        if _is_controlled(live, cache) or (_labelled(live, cache) and _controller(live) is None):
+            self._store.put(live)
+            return live
+        if live["metadata"].get("deletionTimestamp") or (_controller(live) or {}).get("kind") == KIND:
+            raise BackendError(f"{key} of an earlier Cache is still being deleted")
+        words = f"{key} exists and does not belong to this Cache"
+        raise Refused(words, target=str(key), subject=OBJECT, wish=applied_hash(wanted))
+
+    # -- passwords
+
+    async def _generate_secret(self, cache: Cache, action: act.GenerateSecret) -> None:
+        namespace = cache.metadata.namespace
+        if await self._own(cache, action.object) is None:
+            secret = passwords.with_data(action.object, {action.field: passwords.generate()})
+            self._store.put(await self._kube.create(namespace, secret))
+
+    async def _copy_secret(self, cache: Cache, action: act.CopySecret) -> None:
+        value = await self._wish(cache, action.source)
+        old = await self._own(cache, action.object)
+        before = passwords.value(old, action.field)
+        if before == value:  # It was copied, and we did not hear of it.
+            before = passwords.value(old, names.PREVIOUS_KEY)
+        data = {action.field: value} if before is None else {action.field: value, names.PREVIOUS_KEY: before}
+        secret = passwords.with_data(action.object, data)
+        self._store.put(await self._kube.apply(cache.metadata.namespace, secret))
+
+    async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:
+        new = admin.as_password(await self._wish(cache, action.source))
+        host, known = await self._server(cache, action.pod)
+        await admin.set_password(action.pod, host, names.PORT, known, new)
+
+    async def _wish(self, cache: Cache, source: tuple[str, str] | None) -> bytes:
+        """The password that a Secret holds; empty for no password."""
+        if source is None:
+            return b""
+        name, key = source
+        found = passwords.value(await self._secret(cache, name), key)
+        if found is None:
+            raise BackendError(f"Secret {name} has no {key}", conflict=True)
+        return found
+
+    async def _secret(self, cache: Cache, name: str) -> Object | None:
+        own = self._store.get(cache.key, "Secret", name)
+        return own if own is not None else await self._kube.get("Secret", cache.metadata.namespace, name)
+
+    # -- servers
+
+    async def _config_set(self, cache: Cache, action: act.ConfigSet) -> None:
+        host, known = await self._server(cache, action.pod)
+        await admin.config_set(action.pod, host, names.PORT, known, action.parameters)
+
+    async def _server(self, cache: Cache, pod: str) -> tuple[str, list[bytes]]:
+        """Address of a pod's server, and the passwords to try."""
+        host = _address(self._store.get(cache.key, "Pod", pod) or {})
+        if not host:
+            raise BackendError(f"{pod} has no server now", conflict=True)
+        source = _source(cache)
+        wished = {source[0]: await self._secret(cache, source[0])} if source is not None else {}
+        return host, _known(cache, lambda name: wished.get(name) or self._store.get(cache.key, "Secret", name))
+
+
+def _source(cache: Cache) -> tuple[str, str] | None:
+    """(Secret, key) of the wished password; None = no password."""
+    return auth.source(Snapshot(cache, Site("", ""), {}, {}))
+
+
+def _known(cache: Cache, secret: Callable[[str], Object | None]) -> list[bytes]:
+    """The passwords that a server may have: the wish, what it had, what it had before that."""
+    source = _source(cache)
+    wish = passwords.value(secret(source[0]), source[1]) if source is not None else b""
+    have = secret(names.secret_server_auth(cache.metadata.name))
+    older = [passwords.value(have, key) for key in (names.PASSWORD_KEY, names.PREVIOUS_KEY)]
+    return [admin.as_password(found) for found in (wish or b"", *older) if found is not None]
+
+
+def _address(pod: Object) -> str:
+    """Where its server can be asked; empty while nothing runs."""
+    status = pod.get("status", {})
+    return str(status.get("podIP", "")) if status.get("phase") == "Running" else ""
+
+
+def _controller(obj: Object) -> Mapping[str, Any] | None:
+    return next((owner for owner in obj["metadata"].get("ownerReferences", ()) if owner.get("controller")), None)
+
+
+def _is_controlled(obj: Object, cache: Cache) -> bool:
+    return (_controller(obj) or {}).get("uid") == cache.metadata.uid
+
+
+def _labelled(obj: Object, cache: Cache) -> bool:
+    labels = obj["metadata"].get("labels", {})
+    ours = {names.LABEL_CACHE: cache.metadata.name, names.LABEL_MANAGED_BY: names.FIELD_MANAGER}
+    return all(labels.get(name) == value for name, value in ours.items())
+
+
+def _shown(cache: Cache, obj: Object) -> bool:
+    """Whether the planner sees it: anybody can put our labels on anything."""
+    name, kind, owner = cache.metadata.name, obj["kind"], _controller(obj)
+    if kind in MADE_BY_OTHERS:
+        stem = names.pod(name, 0) if kind == "Pod" else names.claim(name, 0)
+        ordinal = obj["metadata"]["name"].removeprefix(stem.removesuffix("0"))
+        return ordinal.isdecimal() and (owner is None or owner["kind"] == "StatefulSet")
+    return owner is None or _is_controlled(obj, cache)
+
+
+def _refused(error: ApiError, key: Key, subject: str, wish: str) -> BackendError:
+    """A refusal for good becomes a Refused; everything else stays what it is."""
+    return Refused(str(error), target=str(key), subject=subject, wish=wish) if error.for_good else error

@@ -1,0 +1,28 @@
+"""Passwords in Secrets: read, generated, put in. The one place where a plan's (Secret, key) becomes bytes.
+
+Nothing here is logged, and no error names a value.
+"""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+
+from cachefleet_operator.api.objects import Object
+
+RANDOM_BYTES = 24  # 32 characters of base64
+
+
+def generate() -> bytes:
+    return secrets.token_urlsafe(RANDOM_BYTES).encode()
+
+
+def value(secret: Object | None, key: str) -> bytes | None:
+    """What a Secret holds under `key`; None: nothing, or there is no Secret."""
+    text = ((secret or {}).get("data") or {}).get(key)
+    return None if text is None else b64decode(text)
+
+
+def with_data(secret: Object, data: Mapping[str, bytes]) -> Object:
+    return {**secret, "data": {key: b64encode(content).decode() for key, content in data.items()}}

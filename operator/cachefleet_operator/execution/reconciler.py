@@ -1,0 +1,258 @@
+"""One level-triggered loop a Cache: wait for a wake or the time that the plan named, then observe -> plan -> execute ->
+write the status. It looks at what is, never at what an event said, so that events may be lost, doubled or late.
+
+    wake           many at once are one (DEBOUNCE_S)
+    rate           CYCLES_BURST cycles at once, then one in CYCLE_EVERY_S: two controllers that undo each other's writes
+                   do not set the API server on fire
+    failure        FAILURE_S doubled up to FAILURE_S_MAX, with jitter; only a new generation cuts that short
+    conflict       again after DEBOUNCE_S with fresh facts; CONFLICTS_MAX in a row are a failure
+    refusal        is remembered in the status, where the next plan sees it; ends the list of actions
+
+Each Cache has a task and a back-off of its own, and a cycle has a deadline, so a bad Cache costs one of `concurrency`
+places for CYCLE_S_MAX at worst. The reconciler knows a Backend, the planner and the clock; nothing of Kubernetes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
+from cachefleet_operator.execution.backend import Backend, BackendError, Refused
+from cachefleet_operator.planning.actions import Action, Notice
+from cachefleet_operator.planning.plan import Plan, plan
+from cachefleet_operator.planning.refusals import remember
+from cachefleet_operator.planning.snapshot import Snapshot
+
+DEBOUNCE_S = 0.05
+CYCLES_BURST, CYCLE_EVERY_S = 20.0, 2.0
+FAILURE_S, FAILURE_S_MAX = 1.0, 60.0
+CONFLICTS_MAX = 5
+CYCLE_S_MAX = 120.0
+JITTER = 0.1
+STOP_S = 5.0
+
+Key = tuple[str, str]  # namespace, name
+Caches = Callable[[Key], Cache | None]  # None: there is none (any more); BackendError: it cannot be read
+Planner = Callable[[Snapshot, float], Plan]
+Result = Literal["unchanged", "acted", "refused", "conflict", "failed", "bug"]
+
+log = logging.getLogger(__name__)
+
+
+class Meter(Protocol):
+    """Who counts what the reconciler does."""
+
+    def reconciled(self, result: Result, duration_s: float) -> None: ...
+
+    def acted(self, action: Action) -> None: ...
+
+
+class NoMeter:
+    def reconciled(self, result: Result, duration_s: float) -> None: ...
+
+    def acted(self, action: Action) -> None: ...
+
+
+@dataclass(slots=True)
+class _Loop:
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    due_since: float | None = None  # loop time since when a cycle waits for its turn or runs
+    failures: int = 0
+    conflicts: int = 0
+    generation: int = -1  # of the spec that the last cycle saw
+    tokens: float = CYCLES_BURST
+    tokens_at: float = 0.0
+
+
+class Reconciler:
+    def __init__(
+        self,
+        backend: Backend,
+        caches: Caches,
+        *,
+        concurrency: int = 16,
+        planner: Planner = plan,
+        clock: Callable[[], float] = time.time,
+        meter: Meter | None = None,
+    ) -> None:
+        self._backend, self._caches, self._plan, self._clock = backend, caches, planner, clock
+        self._meter = meter or NoMeter()
+        self._places = asyncio.Semaphore(concurrency)
+        self._loops: dict[Key, _Loop] = {}
+        self._running = asyncio.Event()
+
+    # -- what others call
+
+    def start(self, keys: Iterable[Key]) -> None:
+        """From now on wakes count; `keys` are woken at once."""
+        self._running.set()
+        for key in keys:
+            self.wake(key)
+
+    def wake(self, key: Key) -> None:
+        """Something about this Cache may have changed."""
+        if not self._running.is_set():
+            return
+        loop = self._loops.get(key)
+        if loop is None:
+            loop = self._loops[key] = _Loop(tokens_at=_now())
+            loop.task = asyncio.create_task(self._run(key, loop), name=f"reconcile {key[0]}/{key[1]}")
+        loop.woken.set()
+
+    async def stop(self, grace_s: float = STOP_S) -> None:
+        """No new cycle; those that run may finish within `grace_s` (0: none may, the lease is lost)."""
+        self._running.clear()
+        tasks = {loop.task: loop for loop in self._loops.values() if loop.task is not None}
+        for task, loop in tasks.items():
+            if loop.due_since is None or not grace_s:
+                task.cancel()
+            loop.woken.set()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_s or None)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def waiting(self) -> int:
+        """How many cycles are due or running."""
+        return sum(loop.due_since is not None for loop in self._loops.values())
+
+    def late_s(self) -> float:
+        """How long the cycle that waits or runs longest has done so."""
+        now = _now()
+        return max((now - loop.due_since for loop in self._loops.values() if loop.due_since is not None), default=0.0)
+
+    # -- one Cache
+
+    async def _run(self, key: Key, loop: _Loop) -> None:
+        try:
+            while self._running.is_set():
+                loop.due_since = _now()
+                async with self._places:
+                    if not self._running.is_set():
+                        return
+                    loop.woken.clear()
+                    pause_s = await self._attempt(key, loop)
+                loop.due_since = None
+                if pause_s is None:
+                    return
+                await self._pause(key, loop, pause_s)
+        finally:
+            loop.due_since = None
+            if self._loops.get(key) is loop:
+                del self._loops[key]
+
+    async def _pause(self, key: Key, loop: _Loop, pause_s: float) -> None:
+        """Returns when it is time or something woke us, but not before the rate and the back-off allow."""
+        end = _now() + pause_s
+        while (left := end - _now()) > 0:
+            try:
+                await asyncio.wait_for(loop.woken.wait(), left)
+            except TimeoutError:
+                break
+            if not self._running.is_set() or not loop.failures or self._generation(key) != loop.generation:
+                break
+            loop.woken.clear()
+        await asyncio.sleep(max(DEBOUNCE_S, _take_token(loop, _now())))
+
+    def _generation(self, key: Key) -> int:
+        try:
+            cache = self._caches(key)
+        except BackendError:
+            return -1
+        return cache.metadata.generation if cache is not None else -1
+
+    async def _attempt(self, key: Key, loop: _Loop) -> float | None:
+        """One cycle, come what may. How long to wait for the next one; None = the Cache is gone."""
+        began = _now()
+        loop.generation = self._generation(key)
+        context = {"cache": "/".join(key)}
+        try:
+            async with asyncio.timeout(CYCLE_S_MAX):
+                cache = self._caches(key)
+                if cache is None:
+                    return None
+                result, pause_s = await self._cycle(cache)
+            loop.failures = loop.conflicts = 0
+            pause_s *= random.uniform(1 - JITTER, 1)
+        except BackendError as error:
+            conflict = error.conflict and loop.conflicts < CONFLICTS_MAX
+            result, pause_s = ("conflict", 0.0) if conflict else ("failed", _back_off(loop))
+            loop.conflicts = loop.conflicts + 1 if conflict else 0
+            level = logging.DEBUG if conflict else logging.WARNING
+            log.log(level, "%s; again in %.1f s", error, pause_s, extra=context)
+        except TimeoutError:
+            result, pause_s = "failed", _back_off(loop)
+            log.warning("gave up after %.0f s; again in %.1f s", CYCLE_S_MAX, pause_s, extra=context)
+        except Exception:
+            # A bug: contained, because the other Caches need us.
+            result, pause_s = "bug", _back_off(loop)
+            log.exception("reconcile broke; again in %.1f s", pause_s, extra=context)
+        self._meter.reconciled(result, _now() - began)
+        return pause_s
+
+    async def _cycle(self, cache: Cache) -> tuple[Result, float]:
+        snapshot = await self._backend.observe(cache)
+        made = self._plan(snapshot, self._clock())
+        failure: BackendError | None = None
+        status = made.status
+        try:
+            for action in made.actions:
+                await self._act(cache, action)
+        except Refused as refusal:
+            status = remember(
+                status, target=refusal.target, subject=refusal.subject, wish=refusal.wish, message=str(refusal),
+                now=self._clock(),
+            )  # fmt: skip
+            words = f"{refusal.target} refused {refusal.subject} {refusal.wish}: {refusal}"
+            await self._act(cache, Notice(words, "Warning", "Refused"))
+            await self._write_status(cache, status)
+            return "refused", made.wake_after_s
+        except BackendError as error:
+            if error.conflict:
+                raise
+            failure = error
+        # What goes on is worth telling even if it failed this time.
+        changed = await self._write_status(cache, status)
+        if failure is not None:
+            await self._act(cache, Notice(str(failure), "Warning", "Failed"))
+            raise failure
+        return "acted" if made.actions or changed else "unchanged", made.wake_after_s
+
+    async def _act(self, cache: Cache, action: Action) -> None:
+        if not isinstance(action, Notice):
+            await self._backend.execute(cache, action)
+            self._meter.acted(action)
+        level = logging.WARNING if isinstance(action, Notice) and action.type == "Warning" else logging.INFO
+        log.log(level, "%s", action.reason, extra={"cache": "/".join(cache.key), "reason": type(action).__name__})
+        await self._backend.event(cache, action)
+
+    async def _write_status(self, cache: Cache, status: CacheStatus) -> bool:
+        if status == cache.status:
+            return False
+        await self._backend.write_status(cache, status)
+        return True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _back_off(loop: _Loop) -> float:
+    loop.failures += 1
+    doubled = FAILURE_S * 2.0 ** min(loop.failures - 1, 16)
+    return min(FAILURE_S_MAX, doubled) * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def _take_token(loop: _Loop, now: float) -> float:
+    """Seconds until this Cache may have another cycle; takes it."""
+    loop.tokens = min(CYCLES_BURST, loop.tokens + (now - loop.tokens_at) / CYCLE_EVERY_S) - 1
+    loop.tokens_at = now
+    return max(0.0, -loop.tokens * CYCLE_EVERY_S)

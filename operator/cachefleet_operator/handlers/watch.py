@@ -1,0 +1,71 @@
+"""kopf: watches of every kind we own, by label, and of the Caches. Each event goes into the store; that is all.
+
+Only `on.event` is used: kopf then writes nothing (no finalizer, no annotation), and a Cache can be deleted while no
+operator runs. Which kinds exist is asked by us (handlers/supervisor.py), so kopf need not watch CRDs and namespaces,
+and the operator needs no right to. Streams end and begin anew by themselves: after SERVER_S, after SILENCE_S without so
+much as a bookmark, and with a short pause for as long as the API server is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import kopf
+
+from cachefleet_operator.execution.kinds import CACHE, Kind
+from cachefleet_operator.execution.kube import SELECTOR
+
+SERVER_S, CLIENT_S, SILENCE_S, CONNECT_S, REQUEST_S = 600, 660.0, 70.0, 10.0, 30.0
+PAUSES_S = (0.5, 1.0) + (2.0,) * 60
+
+See = Callable[[str | None, dict[str, Any]], None]  # type of the event, object
+
+
+def registry(kinds: Iterable[Kind], see: See) -> kopf.OperatorRegistry:
+    found = kopf.OperatorRegistry()
+    kopf.on.login(registry=found)(login)
+
+    async def feed(event: kopf.RawEvent, **_: Any) -> None:
+        see(event["type"], dict(event["object"]))
+
+    for kind in kinds:
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=found, id=kind.name)(feed)
+    return found
+
+
+def login(**known: Any) -> kopf.ConnectionInfo | None:
+    return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
+
+
+def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
+    found = kopf.OperatorSettings()
+    found.posting.enabled = False
+    found.peering.standalone = True
+    found.scanning.disabled = True
+    found.watching.server_timeout, found.watching.client_timeout = SERVER_S, CLIENT_S
+    found.watching.inactivity_timeout, found.watching.connect_timeout = SILENCE_S, CONNECT_S
+    found.networking.request_timeout, found.networking.connect_timeout = REQUEST_S, CONNECT_S
+    found.networking.error_backoffs = PAUSES_S
+    found.queueing.idle_timeout = 0.5  # A task an object, for as long.
+    for kind in kinds:
+        if kind != CACHE:
+            found.watching.label_selectors[kind.group, kind.version, kind.plural] = SELECTOR
+    return found
+
+
+async def watch(kinds: tuple[Kind, ...], namespaces: tuple[str, ...], see: See) -> None:
+    """Runs the watches until cancelled; ends or raises only if one breaks for good."""
+    tasks = await kopf.spawn_tasks(
+        registry=registry(kinds, see), settings=settings(kinds), namespaces=namespaces, clusterwide=not namespaces
+    )
+    # Not kopf.run_tasks: it would cancel every task of this loop, ours too.
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,86 @@
+"""Parameters: what CONFIG SET can change is set in the running servers; the rest waits for a restart (rollout.py).
+
+Every live parameter that is not another field's has a wanted value: the spec's, or the default. So a line taken out of
+the spec takes effect, and what somebody set by hand is set back. A refused parameter is left out of the wish (and of
+the ConfigMap, which would stop the next start) while its refusal stands. A larger maxmemory waits for the container
+that has the memory for it; a smaller one is set before the container shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cachefleet_operator.api.derived import maxmemory_bytes
+from cachefleet_operator.api.parameters import PARAMETERS, canonical, is_live, resolve
+from cachefleet_operator.api.v1alpha1 import Cache, Refusal
+from cachefleet_operator.planning.actions import ConfigSet
+from cachefleet_operator.planning.pods import memory_limit
+from cachefleet_operator.planning.snapshot import Server, Snapshot
+from cachefleet_operator.planning.step import NOTHING, Step
+from cachefleet_operator.resources.configmap import parameters
+
+MAXMEMORY_BYTES_MAX = 1 << 63
+
+
+def without_refused(cache: Cache, refusals: Iterable[Refusal]) -> Cache:
+    """The Cache as it can be had: without the parameters that a server refused."""
+    refused = {r.subject for r in refusals}
+    config = {name: value for name, value in cache.spec.config.items() if resolve(name) not in refused}
+    if len(config) == len(cache.spec.config):
+        return cache
+    return cache.model_copy(update={"spec": cache.spec.model_copy(update={"config": config})})
+
+
+def is_wished(cache: Cache, refusal: Refusal) -> bool:
+    """Whether the refused value of a parameter is still what the spec says (or means by saying nothing)."""
+    return wanted_live(cache).get(refusal.subject) == refusal.wish
+
+
+def wanted_live(cache: Cache) -> dict[str, str]:
+    """Every parameter that CONFIG SET changes and that is the spec's to say, with its wanted value."""
+    wished = parameters(cache)
+    return {p.name: wished.get(p.name, p.default) for p in PARAMETERS if p.live and (p.name in wished or not p.owner)}
+
+
+def differences(cache: Cache, server: Server) -> dict[str, str]:
+    """Live parameters whose value in the server is not the wanted one. A parameter the server lacks is passed over."""
+    return {
+        name: value
+        for name, value in wanted_live(cache).items()
+        if server.parameters.get(name, value) != value
+    }
+
+
+def step(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal]) -> Step:
+    """`cache` is the one without what was refused."""
+    actions = []
+    refused = {(r.target, r.subject) for r in refusals}
+    for pod, server in sorted(snapshot.servers.items()):
+        if server.error or server.loading:
+            continue
+        wanted = {name: value for name, value in differences(cache, server).items() if (pod, name) not in refused}
+        if int(wanted.get("maxmemory", 0)) > _room(snapshot, cache, pod):
+            del wanted["maxmemory"]
+        if wanted:
+            words = ", ".join(f"{name} {value or repr('')}" for name, value in sorted(wanted.items()))
+            actions.append(ConfigSet(f"set {words} in {pod}", pod, wanted))
+    return Step(tuple(actions), "Updating") if actions else NOTHING
+
+
+def _room(snapshot: Snapshot, cache: Cache, pod: str) -> int:
+    """The maxmemory that the limit of the pod's container, as it runs, allows."""
+    limit = memory_limit(snapshot.get("Pod", pod) or {})
+    if not limit:
+        return MAXMEMORY_BYTES_MAX
+    memory = cache.spec.memory.model_copy(update={"limit": limit})
+    return maxmemory_bytes(cache.spec.model_copy(update={"memory": memory}))
+
+
+def restart_needed(snapshot: Snapshot, cache: Cache) -> tuple[str, ...]:
+    """Parameters whose value in a running server differs from the wish and that only a restart changes."""
+    found = set()
+    for server in snapshot.servers.values():
+        for name, value in parameters(cache).items():
+            if not server.error and not is_live(name) and server.parameters.get(name, value) != value:
+                found.add(f"{name}: {server.parameters[name]} -> {canonical(name, value)}")
+    return tuple(sorted(found))

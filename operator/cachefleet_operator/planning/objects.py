@@ -1,0 +1,67 @@
+"""Objects: what is wanted is written where it is missing, where our wish changed, or where somebody changed our fields.
+
+Kinds that are switched off are deleted. An object that the API refused is left alone while that refusal stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object, key_of
+from cachefleet_operator.api.v1alpha1 import Refusal
+from cachefleet_operator.planning.actions import Action, Apply, Delete
+from cachefleet_operator.planning.refusals import OBJECT
+from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.planning.step import Step
+from cachefleet_operator.resources.desired import OPTIONAL_KINDS
+from cachefleet_operator.resources.diff import drift
+
+DRIFT_SHOWN_MAX = 3
+
+
+def applied_hash(obj: Object) -> str:
+    return str(obj["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED, ""))
+
+
+def step(snapshot: Snapshot, wanted: Sequence[Object], refusals: Iterable[Refusal]) -> Step:
+    """Writes and deletions. `wanted` are stamped."""
+    refused = {(r.target, r.wish) for r in refusals if r.subject == OBJECT}
+    actions: list[Action] = []
+    for obj in wanted:
+        key = key_of(obj)
+        if (str(key), applied_hash(obj)) not in refused:
+            actions += _write(obj, snapshot.objects.get(key))
+    actions += _remove(snapshot, {key_of(obj) for obj in wanted})
+    creating = any(isinstance(a, Apply) and a.create for a in actions)
+    return Step(tuple(actions), "Creating" if creating else "Updating" if actions else "")
+
+
+def _write(obj: Object, live: Object | None) -> list[Action]:
+    key = key_of(obj)
+    if live is None:
+        return [Apply(f"created {key}", obj, create=True)]
+    if live["metadata"].get("deletionTimestamp"):
+        return []  # It comes again when it is gone.
+    differences = drift(obj, live)
+    if applied_hash(live) != applied_hash(obj):
+        return [Apply(f"changed {key}{_list(differences)}", obj)]
+    if differences:
+        return [Apply(f"put {key} back as wanted{_list(differences)}", obj)]
+    return []
+
+
+def _remove(snapshot: Snapshot, wanted: set[Key]) -> list[Action]:
+    return [
+        Delete(f"deleted {key}: the spec does not want it any more", key, obj["metadata"].get("uid", ""))
+        for key, obj in sorted(snapshot.objects.items())
+        if key.kind in OPTIONAL_KINDS and key not in wanted and not obj["metadata"].get("deletionTimestamp")
+    ]
+
+
+def _list(differences: tuple[str, ...]) -> str:
+    own = [d for d in differences if names.ANNOTATION_APPLIED not in d]
+    if not own:
+        return ""
+    more = f" and {len(own) - DRIFT_SHOWN_MAX} more" if len(own) > DRIFT_SHOWN_MAX else ""
+    return ": " + "; ".join(own[:DRIFT_SHOWN_MAX]) + more

@@ -1,0 +1,154 @@
+"""plan(snapshot, now): what to do next, what to say, and when to look again. Pure.
+
+The order of the steps is the order of their importance; each is one function that looks at the snapshot alone and
+returns what it wants, with a reason. At most one disruptive action a cycle, and none while anything else is still to be
+done. What was refused (status.refusals) is not asked for again until the wish changed or refusals.RETRY_S have passed.
+
+    problems      the spec asks for what cannot be: say so, change nothing
+    auth          a password, and the servers have it
+    config        parameters that can change live; before the objects, so that a refused one never reaches the file
+                  that the next start reads
+    storage       volumes grow; then the StatefulSet is replaced under its pods
+    objects       everything else is as wanted
+    roles         pods carry their role as a label
+    rollout       a pod that runs the old template is replaced
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cachefleet_operator.api import conditions, names
+from cachefleet_operator.api.objects import Object, key_of
+from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
+from cachefleet_operator.api.validation import problems
+from cachefleet_operator.planning import auth, config, objects, rollout, storage
+from cachefleet_operator.planning.actions import Action, Delete, LabelPod, Notice
+from cachefleet_operator.planning.image import default_version, image
+from cachefleet_operator.planning.refusals import OBJECT, RETRY_S, STORAGE, standing
+from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.planning.status import Verdict, status
+from cachefleet_operator.planning.step import Step
+from cachefleet_operator.resources.desired import desired
+from cachefleet_operator.resources.diff import stamp
+
+CONVERGING_S, STEADY_S = 2.0, 30.0
+_ROLES = {"master": names.ROLE_PRIMARY, "slave": names.ROLE_REPLICA}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    actions: tuple[Action, ...]
+    status: CacheStatus  # as it should be after the actions; written once, and only if it differs
+    wake_after_s: float
+
+
+def plan(snapshot: Snapshot, now: float) -> Plan:
+    """What to do about one Cache at unix time `now`."""
+    wrong = problems(snapshot.cache)
+    aims = _aims(snapshot, now) if not wrong else _Aims(snapshot.cache, (), snapshot.cache.status.refusals)
+    still = wrong or snapshot.cache.spec.paused or snapshot.cache.metadata.deletion_timestamp
+    steps = () if still else _steps(snapshot, aims)
+    actions = tuple(action for step in steps for action in step.actions)
+    new = status(snapshot, _verdict(snapshot, steps, wrong, aims), now)
+    return Plan((*actions, *_notices(snapshot.cache.status, new)), new, _wake_after(new, actions, steps))
+
+
+class _Aims(NamedTuple):
+    """What can be had: the Cache without refused parameters, its objects (stamped), the refusals that stand."""
+
+    cache: Cache
+    objects: tuple[Object, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def _aims(snapshot: Snapshot, now: float) -> _Aims:
+    fresh = standing(snapshot.cache.status, now)
+    asked = [r for r in fresh if r.subject != OBJECT and _is_wished(snapshot.cache, r)]
+    cache = config.without_refused(snapshot.cache, asked)
+    wanted = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot)))
+    stamped = tuple(stamp(obj) for obj in wanted)
+    hashes = {objects.applied_hash(obj) for obj in stamped}
+    return _Aims(cache, stamped, (*asked, *(r for r in fresh if r.subject == OBJECT and r.wish in hashes)))
+
+
+def _is_wished(cache: Cache, refusal: Refusal) -> bool:
+    if refusal.subject == STORAGE:
+        return refusal.wish == cache.spec.persistence.storage.size
+    return config.is_wished(cache, refusal)
+
+
+def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
+    waiting = auth.missing(snapshot)
+    if waiting and not snapshot.pods():
+        return (Step((), "Waiting", waiting),)  # Pods that cannot mount their Secret would only hang.
+    growth = storage.step(snapshot, aims.refusals)
+    replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
+    kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
+    steps = (
+        auth.step(snapshot),
+        config.step(snapshot, aims.cache, aims.refusals),
+        growth,
+        objects.step(snapshot, kept, aims.refusals),
+        _roles(snapshot),
+    )
+    if any(step.actions for step in steps):
+        return steps
+    return (*steps, rollout.step(snapshot))
+
+
+def _roles(snapshot: Snapshot) -> Step:
+    actions = []
+    for pod in snapshot.pods():
+        name = pod["metadata"]["name"]
+        server = snapshot.servers.get(name)
+        role = _ROLES.get(server.role, "") if server is not None and not server.error else ""
+        if role and pod["metadata"].get("labels", {}).get(names.LABEL_ROLE) != role:
+            actions.append(LabelPod(f"{name} is {role}", name, {names.LABEL_ROLE: role}))
+    return Step(tuple(actions))
+
+
+def _verdict(snapshot: Snapshot, steps: tuple[Step, ...], wrong: tuple[str, ...], aims: _Aims) -> Verdict:
+    busy = next((step for step in steps if step.progress), None)
+    doing = [action.reason for step in steps for action in step.actions if step.progress]
+    growing = storage.growing(snapshot)
+    settable = config.step(snapshot, aims.cache, aims.refusals).actions if not wrong else ()
+    return Verdict(
+        image=image(snapshot),
+        default_version=default_version(snapshot),
+        refusals=aims.refusals,
+        problems=wrong,
+        progress=busy.progress if busy else "ResizingStorage" if growing else "",
+        doing=doing[-1] if doing else growing,
+        waiting=next((step.waiting for step in steps if step.waiting), ""),
+        secret_missing=auth.missing(snapshot),
+        restart_required=config.restart_needed(snapshot, aims.cache) if not wrong else (),
+        config_pending="; ".join(action.reason for action in settable),
+    )
+
+
+_BAD = {conditions.READY: "False", conditions.DEGRADED: "True"}  # the status of these conditions that is a warning
+
+
+def _notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
+    """Events for what began or ended without an act of ours."""
+    before = {c.type: c for c in old.conditions}
+    found = []
+    for condition in new.conditions:
+        was = before.get(condition.type)
+        bad = condition.status == _BAD.get(condition.type)
+        # That a new Cache is not ready yet is no news; that something is wrong with it is.
+        expected = _BAD[conditions.READY] if condition.type == conditions.READY else "False"
+        if condition.type in _BAD and condition.status != (was.status if was else expected):
+            message = condition.message or "nothing is wrong any more"
+            found.append(Notice(message, "Warning" if bad else "Normal", condition.reason))
+    return tuple(found)
+
+
+def _wake_after(new: CacheStatus, actions: tuple[Action, ...], steps: tuple[Step, ...]) -> float:
+    ready = any(c.type == conditions.READY and c.status == "True" for c in new.conditions)
+    going = any(c.type == conditions.PROGRESSING and c.status == "True" for c in new.conditions)
+    if actions or going or any(step.waiting for step in steps):
+        return CONVERGING_S
+    return STEADY_S if ready else min(STEADY_S, RETRY_S, 5.0)

@@ -1,0 +1,44 @@
+"""Rollout: pods that do not run what their StatefulSet says are replaced, one at a time, the primary last.
+
+A pod goes only when nothing else is being changed, no other pod is on its way, and its server is not busy reading its
+data for the first time (a restart would begin that anew); one that crashes is replaced at once, because the new spec
+may be the cure.
+"""
+
+from __future__ import annotations
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.planning.actions import RestartPod
+from cachefleet_operator.planning.pods import is_ready, restarts
+from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.planning.step import NOTHING, Step
+from cachefleet_operator.resources.diff import outdated, why
+
+
+def step(snapshot: Snapshot) -> Step:
+    """At most one RestartPod."""
+    statefulset = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
+    if statefulset is None:
+        return NOTHING
+    pods = snapshot.pods()
+    old = [pod for pod in pods if outdated(statefulset, pod)]
+    if not old:
+        return NOTHING
+    if going := [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]:
+        return Step((), "Restarting", f"pod {going[0]['metadata']['name']} is shutting down")
+    fresh = [pod for pod in pods if pod not in old]
+    if unready := [pod for pod in fresh if not is_ready(pod)]:
+        return Step((), "Restarting", f"waiting for pod {unready[0]['metadata']['name']} to be ready")
+    pod = max(old, key=lambda p: (_role(snapshot, p) != "master", int(p["metadata"]["name"].rsplit("-", 1)[-1])))
+    name = pod["metadata"]["name"]
+    reason = why(statefulset["spec"]["template"], pod)
+    server = snapshot.servers.get(name)
+    if server is not None and server.loading and not restarts(pod):
+        return Step((), "Waiting", f"{name} restarts after it has read its data: {reason}")
+    return Step((RestartPod(f"restarting {name}: {reason}", name, pod["metadata"]["uid"]),), "Restarting")
+
+
+def _role(snapshot: Snapshot, pod: Object) -> str:
+    server = snapshot.servers.get(pod["metadata"]["name"])
+    return server.role if server is not None else ""

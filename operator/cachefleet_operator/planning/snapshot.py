@@ -1,0 +1,49 @@
+"""Snapshot: all that one reconcile knows, read once and frozen.
+
+`execution/observe.py` builds it (from Kubernetes or from local processes), `plan` decides by it. Objects are the plain
+dicts of the API, keyed by kind and name; nobody changes them. What a server says is a Server with `error` set where it
+did not answer. Nothing here reads a clock: times are those that others reported, `now` is an argument of `plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cachefleet_operator.api.objects import Key, Object, Site
+from cachefleet_operator.api.v1alpha1 import Cache
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the server in a pod says of itself. `error` is empty if it answered; then the rest holds."""
+
+    pod: str
+    error: str = ""
+    run_id: str = ""  # new with each start of the process
+    role: str = ""  # "master" or "slave", the wire's words
+    version: str = ""  # Cachefleet's
+    loading: bool = False
+    load_percent: float = 0.0
+    used_memory: int = 0  # bytes
+    maxmemory: int = 0  # bytes
+    last_save: int = 0  # unix seconds
+    failing: str = ""  # why it refuses writes (disk), in the server's words; empty = it does not
+    parameters: Mapping[str, str] = field(default_factory=dict)  # CONFIG GET *
+    password_is_current: bool = True  # it accepted the wanted password, not only the one it had before
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    cache: Cache
+    site: Site
+    objects: Mapping[Key, Object]  # those with our label, and those that the spec names (auth.secretRef)
+    servers: Mapping[str, Server]  # by pod; a pod without an address has no entry
+
+    def get(self, kind: str, name: str) -> Object | None:
+        return self.objects.get(Key(kind, name))
+
+    def pods(self) -> list[Object]:
+        """Our pods by ordinal."""
+        found = [o for key, o in self.objects.items() if key.kind == "Pod"]
+        return sorted(found, key=lambda pod: int(pod["metadata"]["name"].rsplit("-", 1)[-1]))

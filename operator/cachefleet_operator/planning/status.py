@@ -1,0 +1,238 @@
+"""The status of a Cache: a pure function of what was seen and what was decided. Written once a cycle, if it differs.
+
+Numbers that always move (memory, last save) are samples: they are taken again when something else changes, when memory
+moved by SAMPLE_SHARE of what is allowed, or a save happened, and at most every SAMPLE_S; so a busy cache in steady
+state costs the API server at most one small write in that time, and an idle one none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cachefleet_operator.api import conditions as c
+from cachefleet_operator.api import names
+from cachefleet_operator.api.derived import maxmemory_bytes
+from cachefleet_operator.api.v1alpha1 import CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
+from cachefleet_operator.planning import pods as pod_facts
+from cachefleet_operator.planning.moments import seconds, stamp
+from cachefleet_operator.planning.refusals import OBJECT, STORAGE
+from cachefleet_operator.planning.snapshot import Server, Snapshot
+
+SAMPLE_S = 300.0
+SAMPLE_SHARE = 0.05
+_STATUS_OF = {(r.condition, r.name): r.status for r in c.REASONS}
+_WIRE_ROLES = {"master": names.ROLE_PRIMARY, "slave": names.ROLE_REPLICA}
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the plan decided, as far as people should know."""
+
+    image: str
+    default_version: str
+    refusals: tuple[Refusal, ...] = ()
+    problems: tuple[str, ...] = ()
+    progress: str = ""  # reason of Progressing; empty = nothing goes on
+    doing: str = ""  # what goes on, as a sentence
+    waiting: str = ""
+    secret_missing: str = ""
+    restart_required: tuple[str, ...] = ()
+    config_pending: str = ""  # parameters that are being set, or that nobody can be asked about
+
+
+def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
+    old = snapshot.cache.status
+    pods = tuple(_pod(pod, snapshot.servers.get(pod["metadata"]["name"]), now) for pod in snapshot.pods())
+    primary = next((p for p in pods if p.role == names.ROLE_PRIMARY), None)
+    facts = _conditions(snapshot, verdict, pods, now)
+    new = CacheStatus(
+        phase=_phase(snapshot, verdict, facts),
+        observed_generation=snapshot.cache.metadata.generation,
+        conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in _ORDER),
+        primary=primary.name if primary else "",
+        ready=f"{sum(p.ready for p in pods)}/{snapshot.cache.pods_wanted}",
+        replicas=sum(p.role == names.ROLE_REPLICA for p in pods),
+        selector=",".join(f"{k}={v}" for k, v in names.selector_labels(snapshot.cache.metadata.name).items()),
+        version=primary.version if primary else "",
+        image=verdict.image,
+        default_version=verdict.default_version,
+        memory=_memory(snapshot, primary),
+        endpoint=endpoint(snapshot, names.service_rw(snapshot.cache.metadata.name)),
+        read_endpoint=endpoint(snapshot, names.service_ro(snapshot.cache.metadata.name)),
+        pods=pods,
+        restart_required=verdict.restart_required,
+        refusals=verdict.refusals,
+        sampled_at=stamp(now),
+    )
+    return _calm(old, new, now, maxmemory_bytes(snapshot.cache.spec))
+
+
+_ORDER = (c.READY, c.PROGRESSING, c.DEGRADED, c.CONFIG_APPLIED)
+Facts = Mapping[str, tuple[str, str]]  # condition -> (reason, message)
+
+
+def _conditions(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], now: float) -> Facts:
+    return {
+        c.READY: _ready(snapshot, verdict, pods),
+        c.PROGRESSING: _progressing(snapshot, verdict),
+        c.DEGRADED: _degraded(snapshot, verdict, now),
+        c.CONFIG_APPLIED: _config_applied(verdict),
+    }
+
+
+def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...]) -> tuple[str, str]:
+    serving = next((p for p in pods if p.ready and p.role != names.ROLE_REPLICA), None)
+    if serving is not None:
+        return "Serving", f"{serving.name} takes writes"
+    if verdict.problems and not pods:
+        return "SpecRefused", verdict.problems[0]
+    for name, server in sorted(snapshot.servers.items()):
+        if server.loading:
+            return "Loading", f"{name} has read {server.load_percent:.0f} % of its data"
+    if verdict.secret_missing and not pods:
+        return "NotServing", verdict.secret_missing
+    if not pods:
+        return "NotServing", verdict.waiting or "no pod exists yet"
+    first = snapshot.pods()[0]
+    return "NotServing", f"pod {pods[0].name} {pods[0].message or pod_facts.waits_for(first)}"
+
+
+def _progressing(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:
+    if snapshot.cache.metadata.deletion_timestamp:
+        return "Deleting", "the objects follow by their owner; volumes as storage.retain says"
+    if snapshot.cache.spec.paused:
+        return "Paused", "spec.paused is true: nothing is changed"
+    if verdict.progress:
+        return verdict.progress, verdict.doing or verdict.waiting
+    if verdict.waiting:
+        return "Waiting", verdict.waiting
+    return "UpToDate", ""
+
+
+def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, str]:
+    if verdict.problems:
+        return "SpecRefused", "; ".join(verdict.problems)
+    for pod in snapshot.pods():
+        if words := pod_facts.trouble(pod, now):
+            return "PodFailing", f"pod {pod['metadata']['name']} {words}"
+    for name, server in sorted(snapshot.servers.items()):
+        if not server.error and server.failing:
+            return "ServerFailing", f"{name}: {server.failing}"
+    if verdict.secret_missing:
+        return "SecretMissing", verdict.secret_missing
+    for refusal in verdict.refusals:
+        if refusal.subject == STORAGE:
+            return "StorageRefused", f"{refusal.target}: {refusal.message}"
+        if refusal.subject == OBJECT:
+            return "ApplyFailed", f"{refusal.target}: {refusal.message}"
+    for pod in snapshot.pods():
+        answer = snapshot.servers.get(pod["metadata"]["name"])
+        if answer is not None and answer.error and pod_facts.is_ready(pod):
+            return "Unreachable", f"{answer.pod}: {answer.error}"
+    return "AsExpected", ""
+
+
+def _config_applied(verdict: Verdict) -> tuple[str, str]:
+    refused = [r for r in verdict.refusals if r.subject not in (STORAGE, OBJECT)]
+    if verdict.problems:
+        return "Refused", "; ".join(verdict.problems)
+    if refused:
+        return "Refused", "; ".join(f"{r.subject} {r.wish}: {r.message}" for r in refused)
+    if verdict.restart_required:
+        return "RestartRequired", "; ".join(verdict.restart_required)
+    if verdict.config_pending:
+        return "Pending", verdict.config_pending
+    return "Applied", ""
+
+
+def _phase(snapshot: Snapshot, verdict: Verdict, facts: Facts) -> str:
+    """One sentence for `kubectl get`: the most pressing thing."""
+    ready = facts[c.READY][0] == "Serving"
+    progressing, degraded = facts[c.PROGRESSING], facts[c.DEGRADED]
+    if progressing[0] in ("Deleting", "Paused"):
+        return progressing[0]
+    if degraded[0] == "SpecRefused":
+        return f"Spec refused: {degraded[1]}"
+    if degraded[0] != "AsExpected":
+        return _sentence(degraded[1])
+    if facts[c.READY][0] == "Loading":
+        return facts[c.READY][1]
+    if not ready and progressing[0] in ("Creating", "UpToDate", "Waiting"):
+        return f"Waiting: {facts[c.READY][1]}"
+    if progressing[1] and _STATUS_OF[c.PROGRESSING, progressing[0]] == "True":
+        return _sentence(progressing[1])
+    if not ready:
+        return f"Waiting: {facts[c.READY][1]}"
+    return "Running"
+
+
+def _sentence(words: str) -> str:
+    """With a capital, unless it begins with a name, which is never changed."""
+    first = words.partition(" ")[0]
+    return words if set(first) & set("-/:") else words[:1].upper() + words[1:]
+
+
+def _condition(
+    old: CacheStatus, snapshot: Snapshot, kind: str, reason: str, message: str, now: float
+) -> Condition:
+    state: ConditionStatus = "True" if _STATUS_OF[kind, reason] == "True" else "False"
+    before = next((x for x in old.conditions if x.type == kind), None)
+    since = before.last_transition_time if before and before.status == state else stamp(now)
+    return Condition(
+        type=kind, status=state, reason=reason, message=message, last_transition_time=since,
+        observed_generation=snapshot.cache.metadata.generation,
+    )  # fmt: skip
+
+
+def _pod(pod: Mapping[str, object], server: Server | None, now: float) -> PodStatus:
+    metadata = pod["metadata"]
+    assert isinstance(metadata, Mapping)
+    answers = server is not None and not server.error
+    label = metadata.get("labels", {}).get(names.LABEL_ROLE, "")
+    words = pod_facts.trouble(pod, now) or (server.error or server.failing if server is not None else "")
+    return PodStatus(
+        name=metadata["name"],
+        role=_WIRE_ROLES.get(server.role, "") if server is not None and answers else label,
+        ready=pod_facts.is_ready(pod),
+        version=server.version if server is not None else "",
+        used_memory=server.used_memory if server is not None else 0,
+        last_save=stamp(server.last_save) if server is not None and server.last_save else "",
+        message=words,
+    )
+
+
+def _memory(snapshot: Snapshot, primary: PodStatus | None) -> str:
+    allowed = maxmemory_bytes(snapshot.cache.spec)
+    return f"{(primary.used_memory if primary else 0) / _MIB:.0f}Mi/{allowed / _MIB:.0f}Mi"
+
+
+def endpoint(snapshot: Snapshot, service: str) -> str:
+    """host:port of a Service: its own word (annotation), its load balancer's, else its DNS name."""
+    live = snapshot.get("Service", service)
+    if live is None:
+        return ""
+    if own := live["metadata"].get("annotations", {}).get(names.ANNOTATION_ENDPOINT):
+        return str(own)
+    for entry in live.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
+        return f"{entry.get('hostname') or entry.get('ip')}:{names.PORT}"
+    return f"{service}.{snapshot.cache.metadata.namespace}.svc.{snapshot.site.cluster_domain}:{names.PORT}"
+
+
+def _calm(old: CacheStatus, new: CacheStatus, now: float, allowed: int) -> CacheStatus:
+    """`new` with the samples of `old`, unless there is a reason to show newer ones."""
+    if _without_samples(old) != _without_samples(new) or not old.sampled_at:
+        return new
+    due = now - seconds(old.sampled_at) >= SAMPLE_S
+    moved = any(_moved(a, b, allowed) for a, b in zip(old.pods, new.pods, strict=True))
+    return new if due and moved else old
+
+
+def _moved(old: PodStatus, new: PodStatus, allowed: int) -> bool:
+    return old.last_save != new.last_save or abs(old.used_memory - new.used_memory) > SAMPLE_SHARE * max(1, allowed)
+
+
+def _without_samples(status: CacheStatus) -> CacheStatus:
+    pods: Iterable[PodStatus] = (p.model_copy(update={"used_memory": 0, "last_save": ""}) for p in status.pods)
+    return status.model_copy(update={"pods": tuple(pods), "memory": "", "sampled_at": ""})

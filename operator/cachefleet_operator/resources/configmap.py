@@ -1,0 +1,107 @@
+"""ConfigMap <name>-config: the server's configuration file; and `parameters`, which file and planner share.
+
+The file holds what spec.config says, what other fields decide, and DEFAULTS. A running server gets those that can
+change live by CONFIG SET; the file is what its next start reads. Values are canonical (api/parameters.py), so that
+file, wish and what CONFIG GET answers compare as strings.
+
+The file's syntax is redis.conf's: `name word`; the word is quoted unless it is plain, with every byte outside printable
+ASCII as \\xHH, so the file is ASCII whatever a value holds. Values of several words are one quoted word, which the
+server splits, as CONFIG SET does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.derived import maxmemory_bytes
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.parameters import canonical, find, is_live, resolve
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.resources.metadata import metadata
+
+# Our defaults where the server's do not suit a pod. spec.config may say otherwise.
+DEFAULTS = {
+    "log-format": "json",
+    "log-timestamp-format": "iso8601",
+}
+SHOWN_CHARACTERS_MAX = 64  # of a value in the annotation of the pod; of a longer one its hash is shown
+
+_PLAIN = re.compile(r"[!#-&(-\[\]-~]+")  # printable ASCII without blank, quotes and backslash
+_ESCAPED = re.compile(rb'[^ !#-\[\]-~]')
+
+
+def parameters(cache: Cache) -> dict[str, str]:
+    """Every parameter that is written, by its first name, canonical and sorted. What validation refuses is left out."""
+    wished = {resolve(name): value for name, value in sorted(cache.spec.config.items())}
+    found = {}
+    for name, value in {**DEFAULTS, **wished, **_owned(cache)}.items():
+        try:
+            found[name] = canonical(name, value)
+        except ValueError:
+            continue
+    return dict(sorted(found.items()))
+
+
+def restart_parameters(cache: Cache) -> dict[str, str]:
+    """Those that only a restart changes. One that is set to the server's default is as good as not set."""
+    return {n: value for n, value in parameters(cache).items() if not is_live(n) and not _is_default(n, value)}
+
+
+def restart_annotation(cache: Cache) -> str:
+    """`restart_parameters` as the pod template carries them: readable JSON, with hashes in the place of long values."""
+    values = restart_parameters(cache)
+    return json.dumps({n: value if len(value) <= SHOWN_CHARACTERS_MAX else _hash(value) for n, value in values.items()})
+
+
+def config_map(cache: Cache) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(cache, names.configmap(cache.metadata.name)),
+        "data": {names.CONFIG_FILE: config_file(parameters(cache))},
+    }
+
+
+def config_file(values: dict[str, str]) -> str:
+    lines = [f"{name} {quote(value)}\n" for name, value in values.items()]
+    return "# Written by the operator from the Cache's spec.\n" + "".join(lines)
+
+
+def quote(value: str) -> str:
+    """One word of redis.conf that reads back as `value`."""
+    if _PLAIN.fullmatch(value):
+        return value
+    return '"' + _ESCAPED.sub(_escape, value.encode()).decode("ascii") + '"'
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    char = match[0]
+    return b"\\" + char if char in b'"\\' else b"\\x%02x" % ord(char)
+
+
+def _owned(cache: Cache) -> dict[str, str]:
+    """What other fields of the spec, or we, decide."""
+    spec = cache.spec
+    snapshots = spec.persistence.schedule if spec.persistence.mode == "snapshot" else ()
+    return {
+        "maxmemory": str(maxmemory_bytes(spec)),
+        "maxmemory-policy": spec.memory.eviction_policy,
+        "appendonly": "yes" if spec.persistence.mode == "aof" else "no",
+        "appendfsync": spec.persistence.fsync,
+        "save": " ".join(f"{point.seconds} {point.changes}" for point in snapshots),
+        # It would shut out everybody, the operator too, while there is no password: the NetworkPolicy decides, and
+        # auth.mode none was asked for.
+        "protected-mode": "no",
+    }
+
+
+def _is_default(name: str, value: str) -> bool:
+    parameter = find(name)
+    return parameter is not None and parameter.default == value
+
+
+def _hash(value: str) -> str:
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]}"

@@ -1,0 +1,256 @@
+"""What differs between an object as we want it and as it lives. Pure readers.
+
+`stamp` marks a wanted object with a hash of itself. A live object with another hash was written by another wish of
+ours; `drift` finds what somebody else changed since. It looks at the fields that we want and at no others: what the API
+server filled in and what other managers own is theirs.
+
+    scalars      equal; quantities by value ("1Gi" is "1024Mi", 0.5 is "500m")
+    maps         key by key
+    lists        those in LIST_KEYS are sets: elements are matched by their keys, foreign ones passed over; any other is
+                 one value, of the same length and order
+    empty        null, "", 0, false and empty maps and lists are as good as absent, for the API server stores them so;
+                 but for the fields in KEPT, where absence means something else
+
+A NetworkPolicy's spec is compared exactly: there a foreign field (an endPort) opens what we closed, and nothing is
+filled in that we leave out.
+
+A pod is compared with the template that it should have come from (`outdated`, `why`); admission adds to a pod, so only
+what the template says counts there, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.quantity import parse
+
+SHOWN_CHARACTERS_MAX = 80  # of a value in a sentence
+REASONS_MAX = 3  # that `why` gives
+ANNOTATION_RESTARTED = "kubectl.kubernetes.io/restartedAt"  # set by `kubectl rollout restart`
+
+# Field -> keys of its elements (listMapKeys of the API's types); of several, the first whose leading key they have.
+LIST_KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "containers": (("name",),),
+    "initContainers": (("name",),),
+    "ephemeralContainers": (("name",),),
+    "volumes": (("name",),),
+    "env": (("name",),),
+    "imagePullSecrets": (("name",),),
+    "resourceClaims": (("name",),),
+    "schedulingGates": (("name",),),
+    "claims": (("name",),),
+    "hostAliases": (("ip",),),
+    "topologySpreadConstraints": (("topologyKey", "whenUnsatisfiable"),),
+    "volumeMounts": (("mountPath",),),
+    "volumeDevices": (("devicePath",),),
+    "ports": (("containerPort", "protocol"), ("port", "protocol")),
+    "ownerReferences": (("uid",),),
+}
+KEY_DEFAULTS = {"protocol": "TCP"}
+
+KEPT = frozenset((
+    "allowPrivilegeEscalation", "automountServiceAccountToken", "emptyDir", "enableServiceLinks", "namespaceSelector",
+    "podSelector", "replicas", "runAsUser",
+))  # fmt: skip
+QUANTITY_MAPS = frozenset(("requests", "limits", "overhead"))
+QUANTITIES = frozenset(("sizeLimit", "divisor"))
+# The API server overwrites it with a copy of serviceAccountName.
+DERIVED = frozenset(("serviceAccount",))
+
+
+class _Absent:
+    """A field that is not there; null may be."""
+
+
+_ABSENT = _Absent()
+Path = tuple[str, ...]  # names of fields; "[x]" is an element of a list
+
+
+class Difference(NamedTuple):
+    path: Path
+    want: Any
+    have: Any
+
+    def __str__(self) -> str:
+        where = ".".join(self.path).replace(".[", "[")
+        have = "is missing" if self.have is _ABSENT else f"is {_show(self.have)}"
+        return f"{where} {have}, want {'nothing' if self.want is _ABSENT else _show(self.want)}"
+
+
+# -- objects
+
+
+def stamp(obj: Object) -> Object:
+    """The object with the annotation `applied`: a hash of all the rest."""
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"))
+    applied = hashlib.sha256(text.encode()).hexdigest()[:16]
+    meta = obj["metadata"]
+    annotations = {**meta.get("annotations", {}), names.ANNOTATION_APPLIED: applied}
+    return {**obj, "metadata": {**meta, "annotations": annotations}}
+
+
+def drift(wanted: Object, live: Object) -> tuple[str, ...]:
+    """Where the live object lacks what we want, each as a sentence: "spec.replicas is 3, want 1"."""
+    found: list[Difference] = []
+    for name, want in wanted.items():
+        if name in ("apiVersion", "kind"):
+            continue  # That is how it was found.
+        have = live.get(name, _ABSENT)
+        exact = name == "spec" and wanted.get("kind") == "NetworkPolicy"
+        found += _exact_differences(want, have, (name,)) if exact else _differences(want, have, (name,))
+    return tuple(map(str, found))
+
+
+def _exact_differences(want: Any, have: Any, path: Path) -> list[Difference]:
+    want, have = _pruned(want), _pruned(have)
+    lacking = list(_differences(want, have, path))
+    foreign = [Difference(d.path, d.have, d.want) for d in _differences(have, want, path) if d.have is _ABSENT]
+    return lacking + foreign
+
+
+def _differences(want: Any, have: Any, path: Path) -> Iterator[Difference]:
+    if _is_nothing(path[-1], want):
+        # A map or a list may have been filled by others, a scalar may not have become true.
+        if want is not None and have is not _ABSENT and have and not isinstance(have, Mapping | list):
+            yield Difference(path, want, have)
+    elif have is _ABSENT or have is None:
+        yield Difference(path, want, _ABSENT)
+    elif isinstance(want, Mapping) and isinstance(have, Mapping):
+        for name in want:
+            if name not in DERIVED:
+                yield from _differences(want[name], have.get(name, _ABSENT), (*path, name))
+    elif isinstance(want, list) and isinstance(have, list):
+        yield from _list_differences(want, have, path)
+    elif not _equal(path, want, have):
+        yield Difference(path, want, have)
+
+
+def _list_differences(want: list[Any], have: list[Any], path: Path) -> Iterator[Difference]:
+    keys = _keys_of(path[-1], want)
+    if keys:
+        theirs = {_identity(keys, element): element for element in reversed(have) if isinstance(element, Mapping)}
+        for element in want:
+            place = (*path, f"[{element[keys[0]]}]")
+            yield from _differences(element, theirs.get(_identity(keys, element), _ABSENT), place)
+    elif len(want) != len(have):
+        yield Difference(path, want, have)
+    else:
+        for index, (ours, other) in enumerate(zip(want, have, strict=True)):
+            yield from _differences(ours, other, (*path, f"[{index}]"))
+
+
+def _keys_of(field: str, elements: list[Any]) -> tuple[str, ...]:
+    """The keys by which the elements are matched; () for a list that is one value."""
+    for keys in LIST_KEYS.get(field, ()):
+        if all(isinstance(element, Mapping) and keys[0] in element for element in elements):
+            return keys
+    return ()
+
+
+def _identity(keys: tuple[str, ...], element: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(element.get(key, KEY_DEFAULTS.get(key))) for key in keys)
+
+
+def _is_nothing(field: str, value: Any) -> bool:
+    """As good as absent."""
+    return value is None or (field not in KEPT and value in ("", 0, False, {}, []))
+
+
+def _pruned(value: Any) -> Any:
+    """Without the fields that are as good as absent."""
+    if isinstance(value, Mapping):
+        inner = {name: _pruned(part) for name, part in value.items()}
+        return {name: part for name, part in inner.items() if not _is_nothing(name, part)}
+    return [_pruned(part) for part in value] if isinstance(value, list) else value
+
+
+def _equal(path: Path, want: Any, have: Any) -> bool:
+    if path[-1] in QUANTITIES or (len(path) > 1 and path[-2] in QUANTITY_MAPS):
+        return _amounts_equal(want, have)
+    return type(want) is type(have) and bool(want == have)
+
+
+def _amounts_equal(one: Any, other: Any) -> bool:
+    try:
+        return parse(str(one)) == parse(str(other))
+    except ValueError:
+        return bool(one == other)
+
+
+def _show(value: Any) -> str:
+    text = value if isinstance(value, str) and value else json.dumps(value, sort_keys=True)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[: SHOWN_CHARACTERS_MAX - 3]}..."
+
+
+# -- pods
+
+
+def outdated(statefulset: Object, pod: Object) -> bool:
+    """Whether the pod is of another revision than the StatefulSet's newest. Unknown, while its controller is behind."""
+    status = statefulset.get("status", {})
+    revision = status.get("updateRevision")
+    if not revision or status.get("observedGeneration") != statefulset["metadata"].get("generation"):
+        return False
+    return bool(pod["metadata"].get("labels", {}).get("controller-revision-hash") != revision)
+
+
+def why(template: Object, pod: Object) -> str:
+    """What makes the pod outdated, for people."""
+    ours, other = _server(template), _server(pod)
+    reasons = [*_image_changes(ours, other), *_resource_changes(ours, other), *_annotation_changes(template, pod)]
+    if not reasons:
+        wanted = {"spec": template.get("spec", {}), "metadata": template.get("metadata", {})}
+        reasons = list(drift(wanted, _without_admission(pod, wanted["spec"])))
+        reasons = [f"the pod template changed: {reason}" for reason in reasons[:1]] or ["the pod template changed"]
+    more = f" and {len(reasons) - REASONS_MAX} more" if len(reasons) > REASONS_MAX else ""
+    return "; ".join(reasons[:REASONS_MAX]) + more
+
+
+def _server(pod: Object) -> Mapping[str, Any]:
+    containers = pod.get("spec", {}).get("containers", ())
+    return next((c for c in containers if c.get("name") == names.CONTAINER), {})
+
+
+def _image_changes(want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterator[str]:
+    if want.get("image") != have.get("image"):
+        yield f"image changed from {have.get('image')} to {want.get('image')}"
+
+
+def _resource_changes(want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterator[str]:
+    for kind, word in (("limits", "limit"), ("requests", "request")):
+        ours, theirs = (dict(c.get("resources", {}).get(kind, {})) for c in (want, have))
+        for name, amount in sorted(ours.items()):
+            if not _amounts_equal(amount, theirs.get(name, "")):
+                yield f"{name} {word} changed from {theirs.get(name, 'none')} to {amount}"
+
+
+def _annotation_changes(template: Object, pod: Object) -> Iterator[str]:
+    want, have = (dict(x.get("metadata", {}).get("annotations", {})) for x in (template, pod))
+    new, old = (_parameters(x.get(names.ANNOTATION_RESTART, "")) for x in (want, have))
+    for name in sorted({*new, *old}):
+        if new.get(name) != old.get(name):
+            yield f"parameter {name} needs a restart"
+    if want.get(ANNOTATION_RESTARTED, "") != have.get(ANNOTATION_RESTARTED, ""):
+        yield "a restart was asked for by kubectl rollout restart"
+
+
+def _parameters(text: str) -> Mapping[str, str]:
+    """What the annotation says; nothing, if somebody wrote into it."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _without_admission(pod: Object, wanted: Mapping[str, Any]) -> Object:
+    """The pod without the tolerations that admission adds to each."""
+    spec = dict(pod.get("spec", {}))
+    if "tolerations" in wanted:
+        spec["tolerations"] = [t for t in spec.get("tolerations", ()) if t in wanted["tolerations"]]
+    return {**pod, "spec": spec}

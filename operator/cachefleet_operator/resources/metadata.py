@@ -1,0 +1,36 @@
+"""Metadata that every object of a Cache has: our labels, and its owner. The one place that sets them.
+
+The owner is what deletes: Kubernetes' garbage collector takes all objects when the Cache goes, with no operator
+running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
+
+
+def metadata(
+    cache: Cache, name: str, *, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """`labels` are the user's: ours win."""
+    owner = cache.metadata
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": {**(labels or {}), **names.labels(owner.name)},
+        **({"annotations": dict(annotations)} if annotations else {}),
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }

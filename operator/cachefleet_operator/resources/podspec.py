@@ -1,0 +1,180 @@
+"""The pod template: one container, `server`, under the rules of Pod Security "restricted".
+
+Nothing in it may depend on what a running server can take over, nor on the operator's version: any change of it is a
+restart of every pod. So what CONFIG SET can change is in the ConfigMap, persistence can go from snapshot to aof without
+a restart, and the times below follow the memory limit and not the mode.
+
+The arguments name folders and ports by variables ($(SERVER_PORT) ...), which the kubelet expands from the container's
+own environment; the local backend gives them other values.
+
+Probes ask the server about itself only, never about others. /healthz answers while data is being read, so that no disk
+is slow enough to have a loading server killed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.quantity import parse, to_bytes
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.resources.configmap import restart_annotation
+from cachefleet_operator.resources.merge import strategic_merge
+
+USER = 65532  # the image's; any other that is not root works, for the pod writes to its volume alone
+CONFIG_DIR, DATA_DIR, AUTH_DIR = "/etc/cachefleet/config", "/data", "/etc/cachefleet/auth"
+EVERY_ADDRESS = "* -::*"  # IPv4, and IPv6 where the node has it; the other way round where it has only that
+CPU_REQUEST = "100m"  # an idle server needs a hundredth of it, a small busy one about this
+DISK_BYTES_S = 8 << 20  # a slow network volume; faster ones are only done sooner
+
+# Starting: what must be over before /healthz is asked seriously. Data of the memory limit's size may be read meanwhile.
+START_S = 60
+# A server that does not answer for two minutes hangs. Shorter stalls are disks and neighbours, and a kill costs more.
+LIVENESS_PERIOD_S, LIVENESS_FAILURES = 10, 12
+READINESS_PERIOD_S, READINESS_FAILURES = 2, 3
+PROBE_TIMEOUT_S = 5
+
+# Stopping: preStop saves and lets clients leave, then SIGTERM has the server save once more, with what came meanwhile.
+DRAIN_S = 5  # until a Service's endpoints have changed everywhere, and pools have noticed
+STOP_S = 30  # the rest: closing files, a busy node
+GRACE_S_MAX = 3600  # drains of whole nodes give up after an hour, too
+
+Fields = dict[str, Any]
+
+
+def pod_template(cache: Cache, image: str) -> Fields:
+    override = cache.spec.pod_template
+    labels = {name: value for name, value in override.labels.items() if name != names.LABEL_ROLE}
+    return {
+        "metadata": {
+            "labels": {**labels, **names.labels(cache.metadata.name)},
+            "annotations": {**override.annotations, names.ANNOTATION_RESTART: restart_annotation(cache)},
+        },
+        "spec": strategic_merge(_pod_spec(cache, image), override.spec),
+    }
+
+
+def disk_seconds(cache: Cache) -> int:
+    """How long a slow disk takes for as much data as fits."""
+    return -(-to_bytes(cache.spec.memory.limit) // DISK_BYTES_S)
+
+
+def save_seconds(cache: Cache) -> int:
+    """How long one of the two last snapshots may take."""
+    return min(disk_seconds(cache), (GRACE_S_MAX - DRAIN_S - STOP_S) // 2)
+
+
+def grace_seconds(cache: Cache) -> int:
+    return DRAIN_S + 2 * save_seconds(cache) + STOP_S
+
+
+def _pod_spec(cache: Cache, image: str) -> Fields:
+    return {
+        "serviceAccountName": cache.metadata.name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_seconds(cache),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",  # a volume of a million files is not walked at each start
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_server(cache, image)],
+        "volumes": _volumes(cache),
+    }
+
+
+def _server(cache: Cache, image: str) -> Fields:
+    return {
+        "name": names.CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["cachefleet-server"],
+        "args": [
+            f"$({names.ENV_CONFIG})/{names.CONFIG_FILE}",
+            *("--port", f"$({names.ENV_PORT})"),
+            *("--bind", f"$({names.ENV_BIND})"),
+            *("--dir", f"$({names.ENV_DATA})"),
+            *("--metrics-port", f"$({names.ENV_METRICS_PORT})"),
+            *("--metrics-bind", f"$({names.ENV_METRICS_BIND})"),
+            *("--requirepass-file", f"$({names.ENV_AUTH})/{names.PASSWORD_KEY}"),
+        ],
+        "env": [{"name": name, "value": value} for name, value in _environment().items()],
+        "ports": [
+            {"name": names.PORT_NAME, "containerPort": names.PORT, "protocol": "TCP"},
+            {"name": names.METRICS_PORT_NAME, "containerPort": names.METRICS_PORT, "protocol": "TCP"},
+        ],
+        "resources": _resources(cache),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            {"name": names.VOLUME_AUTH, "mountPath": AUTH_DIR, "readOnly": True},
+            {"name": names.VOLUME_CONFIG, "mountPath": CONFIG_DIR, "readOnly": True},
+            {"name": names.VOLUME_DATA, "mountPath": DATA_DIR},
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # so that status can say why it would not start
+        "lifecycle": {"preStop": {"exec": {"command": _pre_stop(cache)}}},
+        **_probes(cache),
+    }
+
+
+def _environment() -> dict[str, str]:
+    return {
+        names.ENV_CONFIG: CONFIG_DIR,
+        names.ENV_DATA: DATA_DIR,
+        names.ENV_AUTH: AUTH_DIR,
+        names.ENV_BIND: EVERY_ADDRESS,
+        names.ENV_PORT: str(names.PORT),
+        names.ENV_METRICS_BIND: "",  # every address
+        names.ENV_METRICS_PORT: str(names.METRICS_PORT),
+    }
+
+
+def _pre_stop(cache: Cache) -> list[str]:
+    """`python3` is the one beside `cachefleet-server`: both are found by the image's PATH."""
+    bounds = ["--save-seconds", str(save_seconds(cache)), "--drain-seconds", str(DRAIN_S)]
+    return ["python3", "-m", "cachefleet_server.prestop", *bounds]
+
+
+def _probes(cache: Cache) -> Fields:
+    return {
+        "startupProbe": _probe("/healthz", 1, START_S + disk_seconds(cache)),
+        "livenessProbe": _probe("/healthz", LIVENESS_PERIOD_S, LIVENESS_FAILURES),
+        "readinessProbe": _probe("/readyz", READINESS_PERIOD_S, READINESS_FAILURES),
+    }
+
+
+def _probe(path: str, period_s: int, failures: int) -> Fields:
+    return {
+        "httpGet": {"path": path, "port": names.METRICS_PORT_NAME},
+        "periodSeconds": period_s,
+        "failureThreshold": failures,
+        "timeoutSeconds": PROBE_TIMEOUT_S,
+    }
+
+
+def _resources(cache: Cache) -> Fields:
+    wished = cache.spec.resources
+    limits = {**wished.limits, "memory": cache.spec.memory.limit}
+    # A request above its limit is refused, so a CPU limit below our default is the request.
+    cpu = min((CPU_REQUEST, limits.get("cpu", CPU_REQUEST)), key=parse)
+    return {"limits": limits, "requests": {"cpu": cpu, "memory": cache.spec.memory.limit, **wished.requests}}
+
+
+def _volumes(cache: Cache) -> list[Fields]:
+    name = cache.metadata.name
+    found: list[Fields] = [
+        {"name": names.VOLUME_AUTH, "secret": {"secretName": names.secret_server_auth(name), "defaultMode": 0o440}},
+        {"name": names.VOLUME_CONFIG, "configMap": {"name": names.configmap(name)}},
+    ]
+    if cache.spec.persistence.mode == "none":
+        # Nothing is written unless somebody says SAVE: room for that snapshot, and for the one it replaces.
+        room = 2 * to_bytes(cache.spec.memory.limit)
+        found.append({"name": names.VOLUME_DATA, "emptyDir": {"sizeLimit": str(room)}})
+    return found

@@ -1,0 +1,56 @@
+"""Services: <name>-rw for writes, <name>-ro for reads, <name>-pods (headless) for the pods' own names.
+
+Only where there are replicas do -rw and -ro select by role: the role is a label that the operator sets, and a single
+pod must be reachable while no operator runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.resources.metadata import metadata
+
+
+def service_rw(cache: Cache) -> Object:
+    return _for_clients(cache, names.service_rw(cache.metadata.name), names.ROLE_PRIMARY)
+
+
+def service_ro(cache: Cache) -> Object:
+    return _for_clients(cache, names.service_ro(cache.metadata.name), names.ROLE_REPLICA)
+
+
+def service_headless(cache: Cache) -> Object:
+    """Names for pods that are not ready too: whoever repairs one must find it. ServiceMonitors scrape through it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(cache, names.service_headless(cache.metadata.name)),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": names.selector_labels(cache.metadata.name),
+            "ports": [_port(names.PORT_NAME, names.PORT), _port(names.METRICS_PORT_NAME, names.METRICS_PORT)],
+        },
+    }
+
+
+def _for_clients(cache: Cache, name: str, role: str) -> Object:
+    by_role = {names.LABEL_ROLE: role} if cache.spec.replicas else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(cache, name, annotations=cache.spec.service.annotations),
+        "spec": {
+            "type": cache.spec.service.type,
+            "selector": {**names.selector_labels(cache.metadata.name), **by_role},
+            "ports": [_port(names.PORT_NAME, names.PORT)],
+        },
+    }
+
+
+def _port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "port": number, "protocol": "TCP", "targetPort": name}

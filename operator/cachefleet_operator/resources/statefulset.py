@@ -1,0 +1,58 @@
+"""StatefulSet <name>: the pods and their volumes.
+
+    OnDelete     the plan decides when a pod is replaced (planning/rollout.py), the StatefulSet never does
+    Parallel     a pod that is not ready keeps no other from starting
+    volumes      follow storage.retain when the StatefulSet goes, with no operator running; scaling down keeps them
+
+selector, serviceName, podManagementPolicy and volumeClaimTemplates cannot be changed in a StatefulSet that exists; only
+the volume's size may differ in a new version of a Cache, and planning/storage.py replaces the StatefulSet then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.resources.metadata import metadata
+from cachefleet_operator.resources.podspec import pod_template
+
+REVISIONS_KEPT = 3  # nobody rolls back by revision: the Cache's spec is the history that counts
+
+
+def statefulset(cache: Cache, image: str) -> Object:
+    name = cache.metadata.name
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": metadata(cache, names.statefulset(name)),
+        "spec": {
+            "replicas": cache.pods_wanted,
+            "serviceName": names.service_headless(name),
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "OnDelete"},
+            "revisionHistoryLimit": REVISIONS_KEPT,
+            "selector": {"matchLabels": names.selector_labels(name)},
+            "template": pod_template(cache, image),
+            **(_volumes(cache) if cache.spec.persistence.mode != "none" else {}),
+        },
+    }
+
+
+def _volumes(cache: Cache) -> dict[str, Any]:
+    storage = cache.spec.persistence.storage
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": names.VOLUME_DATA},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": storage.size}},
+            **({"storageClassName": storage.class_name} if storage.class_name else {}),
+        },
+    }
+    return {
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": storage.retain, "whenScaled": "Retain"},
+        "volumeClaimTemplates": [claim],
+    }

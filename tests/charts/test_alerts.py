@@ -1,0 +1,296 @@
+"""Alerts: each fires when it should and is silent when it should, by Prometheus' own unit tests; each has a runbook.
+
+A case is the series that make an alert fire, the value that its words show, and series that look alike and must not.
+`*` in a series stands for the labels of one Cache's pod, as its PodMonitor gives them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fleettest.docs import anchors
+from fleettest.helm import ROOT, Promtool
+
+FILE = ROOT / "deploy" / "alerts" / "cachefleet.yaml"
+RUNBOOK = ROOT / "docs" / "troubleshooting.md"
+POD = {"namespace": "shop", "cache": "orders", "pod": "orders-0"}
+OPERATOR = {"namespace": "cachefleet-system"}
+MINUTES = 90
+
+Series = Mapping[str, str]  # series -> values, one a minute, in promtool's notation
+
+
+@dataclass(frozen=True)
+class Case:
+    fires: Series
+    value: str = ""  # as the words show it
+    quiet: tuple[Series, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=lambda: POD)  # besides alertname and severity
+
+
+def condition(kind: str, status: str, reason: str) -> str:
+    name = "cachefleet_operator_cache_condition_age_seconds"
+    return f'{name}{{namespace="cachefleet-system",pod="o-1",condition="{kind}",status="{status}",reason="{reason}"}}'
+
+
+CASES: dict[str, Case] = {
+    "CacheDown": Case(
+        {'up{*,container="server"}': "0x90"},
+        quiet=({'up{*,container="server"}': "1x90"}, {'up{namespace="shop",container="server"}': "0x90"}),
+        labels={**POD, "container": "server"},
+    ),
+    "CacheRestarting": Case(
+        {"redis_uptime_in_seconds{*}": "0+60x60 0+60x8 0+60x8 0+60x11"}, "3",
+        quiet=({"redis_uptime_in_seconds{*}": "0+60x60 0+60x8 0+60x20"}, {"redis_uptime_in_seconds": "5 4 3 2 1 0x90"}),
+    ),
+    "CacheLoadingTooLong": Case(
+        {"redis_loading_dump_file{*}": "1x90"},
+        quiet=({"redis_loading_dump_file{*}": "1x5 0x85"}, {"redis_loading_dump_file{*}": "0x78 1x10"}),
+    ),
+    "CacheMemoryNearlyFull": Case(
+        {"redis_memory_used_bytes{*}": "95x90", "redis_memory_max_bytes{*}": "100x90",
+         'redis_instance_info{*,maxmemory_policy="noeviction"}': "1x90"}, "95%",
+        quiet=(
+            {"redis_memory_used_bytes{*}": "89x90", "redis_memory_max_bytes{*}": "100x90",
+             'redis_instance_info{*,maxmemory_policy="noeviction"}': "1x90"},
+            {"redis_memory_used_bytes{*}": "95x90", "redis_memory_max_bytes{*}": "100x90",
+             'redis_instance_info{*,maxmemory_policy="allkeys-lru"}': "1x90"},
+            {"redis_memory_used_bytes{*}": "95x90", "redis_memory_max_bytes{*}": "0x90",
+             'redis_instance_info{*,maxmemory_policy="noeviction"}': "1x90"},
+        ),
+    ),
+    "CacheWritesRefused": Case(
+        {'redis_errors_total{*,err="OOM"}': "0+60x90"}, "1",
+        quiet=({'redis_errors_total{*,err="OOM"}': "7x90"}, {'redis_errors_total{*,err="WRONGTYPE"}': "0+60x90"}),
+        labels={**POD, "err": "OOM"},
+    ),
+    "CacheEvictionsHigh": Case(
+        {"redis_evicted_keys_total{*}": "0+20x90", 'redis_db_keys{*,db="db0"}': "1000x90",
+         'redis_db_keys{*,db="db1"}': "500x90"}, "200",
+        quiet=({"redis_evicted_keys_total{*}": "0+10x90", 'redis_db_keys{*,db="db0"}': "1500x90"},),
+    ),
+    "CacheNearMemoryLimit": Case(
+        {'container_memory_working_set_bytes{namespace="shop",pod="orders-0",container="server"}': "96x90",
+         'container_spec_memory_limit_bytes{namespace="shop",pod="orders-0",container="server"}': "100x90",
+         "redis_up{*}": "1x90"}, "96%",
+        quiet=(
+            {'container_memory_working_set_bytes{namespace="shop",pod="web-0",container="server"}': "96x90",
+             'container_spec_memory_limit_bytes{namespace="shop",pod="web-0",container="server"}': "100x90",
+             "redis_up{*}": "1x90"},
+            {'container_memory_working_set_bytes{namespace="shop",pod="orders-0",container="server"}': "96x90",
+             'container_spec_memory_limit_bytes{namespace="shop",pod="orders-0",container="server"}': "0x90",
+             "redis_up{*}": "1x90"},
+        ),
+        labels={"namespace": "shop", "pod": "orders-0", "container": "server"},
+    ),
+    "CacheConnectionsNearLimit": Case(
+        {"redis_connected_clients{*}": "900x90", "redis_max_clients{*}": "1000x90"}, "90%",
+        quiet=({"redis_connected_clients{*}": "800x90", "redis_max_clients{*}": "1000x90"},),
+    ),
+    "CacheConnectionsRefused": Case(
+        {"redis_rejected_connections_total{*}": "0x86 1+1x4"},
+        quiet=({"redis_rejected_connections_total{*}": "0x50 9x40"},),
+    ),
+    "CacheLatencyHigh": Case(
+        {'cachefleet_command_duration_seconds_bucket{*,cmd="keys",le="0.008192"}': "0x90",
+         'cachefleet_command_duration_seconds_bucket{*,cmd="keys",le="0.016384"}': "0+60x90",
+         'cachefleet_command_duration_seconds_bucket{*,cmd="keys",le="+Inf"}': "0+60x90"}, "16.3ms",
+        quiet=(
+            {'cachefleet_command_duration_seconds_bucket{*,cmd="get",le="0.008192"}': "0+60x90",
+             'cachefleet_command_duration_seconds_bucket{*,cmd="get",le="+Inf"}': "0+60x90"},
+        ),
+    ),
+    "CacheEventLoopLate": Case(
+        {'cachefleet_event_loop_lag_seconds_bucket{*,le="0.25"}': "0x90",
+         'cachefleet_event_loop_lag_seconds_bucket{*,le="0.5"}': "0+60x90",
+         'cachefleet_event_loop_lag_seconds_bucket{*,le="+Inf"}': "0+60x90"}, "497.5ms",
+        quiet=(
+            {'cachefleet_event_loop_lag_seconds_bucket{*,le="0.25"}': "0+60x90",
+             'cachefleet_event_loop_lag_seconds_bucket{*,le="+Inf"}': "0+60x90"},
+        ),
+    ),
+    "CacheDiskWriteFailing": Case(
+        {"redis_aof_last_write_status{*}": "1x60 0x30"}, quiet=({"redis_aof_last_write_status{*}": "1x90"},)
+    ),
+    "CacheSnapshotFailing": Case(
+        {"redis_rdb_last_bgsave_status{*}": "1x60 0x30"}, quiet=({"redis_rdb_last_bgsave_status{*}": "1x90"},)
+    ),
+    "CacheSnapshotTooOld": Case(
+        {"cachefleet_snapshot_age_seconds{*}": "100000x90", "redis_rdb_changes_since_last_save{*}": "5x90",
+         "redis_rdb_saves_total{*}": "3x90", "redis_aof_enabled{*}": "0x90"}, "1d 3h 46m 40s",
+        quiet=tuple(
+            {"cachefleet_snapshot_age_seconds{*}": "100000x90", "redis_rdb_changes_since_last_save{*}": "5x90",
+             "redis_rdb_saves_total{*}": "3x90", "redis_aof_enabled{*}": "0x90", **other}
+            for other in (
+                {"cachefleet_snapshot_age_seconds{*}": "3600x90"},
+                {"redis_rdb_changes_since_last_save{*}": "0x90"},
+                {"redis_rdb_saves_total{*}": "0x90"},  # mode none
+                {"redis_aof_enabled{*}": "1x90"},
+            )
+        ),
+    ),
+    "CacheAofRewriteFailing": Case(
+        {"redis_aof_rewrites_consecutive_failures{*}": "3x90"}, "3",
+        quiet=({"redis_aof_rewrites_consecutive_failures{*}": "2x90"},),
+    ),
+    "CacheVolumeNearlyFull": Case(
+        {'kubelet_volume_stats_available_bytes{namespace="shop",persistentvolumeclaim="data-orders-0"}': "10x90",
+         'kubelet_volume_stats_capacity_bytes{namespace="shop",persistentvolumeclaim="data-orders-0"}': "100x90",
+         "redis_up{*}": "1x90"}, "10%",
+        quiet=(
+            {'kubelet_volume_stats_available_bytes{namespace="shop",persistentvolumeclaim="data-orders-0"}': "20x90",
+             'kubelet_volume_stats_capacity_bytes{namespace="shop",persistentvolumeclaim="data-orders-0"}': "100x90",
+             "redis_up{*}": "1x90"},
+            {'kubelet_volume_stats_available_bytes{namespace="shop",persistentvolumeclaim="data-pg-0"}': "10x90",
+             'kubelet_volume_stats_capacity_bytes{namespace="shop",persistentvolumeclaim="data-pg-0"}': "100x90",
+             "redis_up{*}": "1x90"},
+        ),
+        labels={"namespace": "shop", "persistentvolumeclaim": "data-orders-0"},
+    ),
+    "CachesNotReady": Case(
+        {condition("Ready", "False", "NotServing"): "0+60x90"}, "1h 30m 0s",
+        quiet=(
+            {condition("Ready", "True", "Serving"): "0+60x90"},
+            # Other Caches each time: the oldest is young.
+            {condition("Ready", "False", "NotServing"): "0 60 120 0 60 120 0x84"},
+        ),
+        labels={**OPERATOR, "reason": "NotServing"},
+    ),
+    "CachesDegraded": Case(
+        {condition("Degraded", "True", "PodFailing"): "0+60x90"}, "1h 30m 0s",
+        quiet=({condition("Degraded", "False", "AsExpected"): "0+60x90"},),
+        labels={**OPERATOR, "reason": "PodFailing"},
+    ),
+    "CachesConfigNotApplied": Case(
+        {condition("ConfigApplied", "False", "Refused"): "0+60x90"}, "1h 30m 0s",
+        quiet=({condition("ConfigApplied", "False", "Pending"): "600x90"},),
+        labels={**OPERATOR, "reason": "Refused"},
+    ),
+    "CachesStuck": Case(
+        {condition("Progressing", "True", "ResizingStorage"): "0+60x90"}, "1h 30m 0s",
+        quiet=(
+            {condition("Progressing", "True", "Restarting"): "1800x90"},
+            {condition("Progressing", "False", "Paused"): "0+600x90"},
+        ),
+        labels={**OPERATOR, "reason": "ResizingStorage"},
+    ),
+    "CachefleetOperatorDown": Case(
+        {"up": "1x90"}, quiet=({'cachefleet_operator_leader{namespace="a",pod="o-1"}': "0x90"},), labels={}
+    ),
+    "CachefleetOperatorNotLeading": Case(
+        {'cachefleet_operator_leader{namespace="cachefleet-system",pod="o-1"}': "0x90",
+         'cachefleet_operator_leader{namespace="cachefleet-system",pod="o-2"}': "0x90"}, "0",
+        quiet=({'cachefleet_operator_leader{namespace="a",pod="o-1"}': "1x90",
+                'cachefleet_operator_leader{namespace="a",pod="o-2"}': "0x90"},),
+        labels=OPERATOR,
+    ),
+    "CachefleetOperatorNotSynced": Case(
+        {'cachefleet_operator_synced{namespace="cachefleet-system",pod="o-1"}': "0x90"},
+        quiet=({'cachefleet_operator_synced{namespace="a",pod="o-1"}': "0x5 1x85"},),
+        labels={**OPERATOR, "pod": "o-1"},
+    ),
+    "CachefleetReconcileFailing": Case(
+        {'cachefleet_operator_reconcile_total{namespace="cachefleet-system",pod="o-1",result="failed"}': "0+6x90",
+         'cachefleet_operator_reconcile_total{namespace="cachefleet-system",pod="o-1",result="unchanged"}': "0+6x90"},
+        "50%",
+        quiet=(
+            {'cachefleet_operator_reconcile_total{namespace="a",pod="o-1",result="failed"}': "0+1x90",
+             'cachefleet_operator_reconcile_total{namespace="a",pod="o-1",result="unchanged"}': "0+60x90"},
+            {'cachefleet_operator_reconcile_total{namespace="a",pod="o-1",result="conflict"}': "0+60x90"},
+        ),
+        labels=OPERATOR,
+    ),
+    "CachefleetReconcileSlow": Case(
+        {'cachefleet_operator_reconcile_duration_seconds_bucket{namespace="cachefleet-system",le="10"}': "0x90",
+         'cachefleet_operator_reconcile_duration_seconds_bucket{namespace="cachefleet-system",le="30"}': "0+60x90",
+         'cachefleet_operator_reconcile_duration_seconds_bucket{namespace="cachefleet-system",le="+Inf"}': "0+60x90"},
+        "29.8s",
+        quiet=(
+            {'cachefleet_operator_reconcile_duration_seconds_bucket{namespace="a",le="10"}': "0+60x90",
+             'cachefleet_operator_reconcile_duration_seconds_bucket{namespace="a",le="+Inf"}': "0+60x90"},
+        ),
+        labels=OPERATOR,
+    ),
+    "CachefleetOperatorOverloaded": Case(
+        {'cachefleet_operator_queue_depth{namespace="cachefleet-system",pod="o-1"}': "150x90"}, "150",
+        quiet=({'cachefleet_operator_queue_depth{namespace="a",pod="o-1"}': "150x5 0x85"},),
+        labels=OPERATOR,
+    ),
+    "CachefleetApiErrors": Case(
+        {'cachefleet_operator_api_requests_total{namespace="cachefleet-system",code="500"}': "0+6x90",
+         'cachefleet_operator_api_requests_total{namespace="cachefleet-system",code="200"}': "0+6x90"}, "50%",
+        quiet=({'cachefleet_operator_api_requests_total{namespace="a",code="409"}': "0+60x90",
+                'cachefleet_operator_api_requests_total{namespace="a",code="200"}': "0+6x90"},),
+        labels=OPERATOR,
+    ),
+}  # fmt: skip
+
+
+def rules() -> dict[str, dict[str, Any]]:
+    groups = yaml.safe_load(FILE.read_text())["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+def words(text: str, case: Case) -> str:
+    """An annotation as Prometheus fills it in."""
+    text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: case.labels[found[1]], text)
+    return re.sub(r"\{\{ \$value[^}]*\}\}", case.value, text)
+
+
+def inputs(series: Series) -> list[dict[str, str]]:
+    chosen = ",".join(f'{name}="{value}"' for name, value in POD.items())
+    return [{"series": name.replace("*", chosen), "values": values} for name, values in series.items()]
+
+
+def unit_test(alert: str, series: Series, expected: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "interval": "1m",
+        "input_series": inputs(series),
+        "alert_rule_test": [{"eval_time": f"{MINUTES}m", "alertname": alert, "exp_alerts": expected}],
+    }
+
+
+def run(promtool: Promtool, folder: Path, tests: list[dict[str, Any]]) -> str:
+    file = folder / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(FILE)], "evaluation_interval": "1m", "tests": tests}))
+    return promtool("test", "rules", file)
+
+
+def test_every_alert_has_a_case() -> None:
+    assert list(CASES) == list(rules())
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_fires(promtool: Promtool, tmp_path: Path, alert: str) -> None:
+    case, rule = CASES[alert], rules()[alert]
+    expected = {
+        "exp_labels": {**case.labels, **rule["labels"]},
+        "exp_annotations": {name: words(text, case) for name, text in rule["annotations"].items()},
+    }
+    run(promtool, tmp_path, [unit_test(alert, case.fires, [expected])])
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_is_silent(promtool: Promtool, tmp_path: Path, alert: str) -> None:
+    assert CASES[alert].quiet
+    run(promtool, tmp_path, [unit_test(alert, series, []) for series in CASES[alert].quiet])
+
+
+@pytest.mark.parametrize("alert", rules())
+def test_has_what_people_need(alert: str) -> None:
+    rule = rules()[alert]
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert rule["annotations"]["runbook_url"] == f"docs/troubleshooting.md#{alert.lower()}"
+    assert alert.lower() in anchors(RUNBOOK.read_text())
+
+
+def test_rules_are_well_formed(promtool: Promtool) -> None:
+    assert f"SUCCESS: {len(rules())} rules found" in promtool("check", "rules", FILE)

@@ -1,0 +1,162 @@
+"""Dashboards: Grafana's model as far as we use it, and queries that parse and name metrics that exist."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cachefleet_operator.metrics import Fleet, Metrics
+from cachefleet_server.metrics.table import FAMILIES, TABLE
+from fleettest.grafana import VARIABLE, boards, filled, metrics, panels, queries
+from fleettest.helm import ROOT, Promtool
+
+# People's links and what they starred hang on these.
+UIDS = {"fleet": "cachefleet-fleet", "cache": "cachefleet-cache", "operator": "cachefleet-operator"}
+UNITS = {"none", "short", "ops", "reqps", "cps", "s", "bytes", "Bps", "percentunit"}  # as Grafana calls them
+OF_OTHERS = {
+    "up": "Prometheus",
+    "container_memory_working_set_bytes": "kubelet",
+    "container_spec_memory_limit_bytes": "kubelet",
+    "container_cpu_cfs_periods_total": "kubelet",
+    "container_cpu_cfs_throttled_periods_total": "kubelet",
+    "kubelet_volume_stats_available_bytes": "kubelet",
+    "kubelet_volume_stats_capacity_bytes": "kubelet",
+    "kubelet_volume_stats_used_bytes": "kubelet",
+}
+BUILT_IN = {"__rate_interval": "5m"}
+BOARDS = boards()
+
+Json = dict[str, Any]
+
+
+def of_the_server() -> set[str]:
+    ends = {"histogram": ("_bucket", "_sum", "_count")}
+    labelled = {family.series + end for family in FAMILIES.values() for end in ends.get(family.kind, ("",))}
+    return {row.series for row in TABLE if row.series} | labelled
+
+
+def of_the_operator() -> set[str]:
+    """Names as they are exposed: a counter without series yet has none, so its suffix is added here."""
+    meter = Metrics()
+    status = {"conditions": [{"type": "Ready", "status": "True", "reason": "Serving", "lastTransitionTime": ""}]}
+    meter.registry.register(Fleet(lambda: [{"status": status}], lambda: True, lambda: 0, lambda: True))
+    ends = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    return {family.name + end for family in meter.registry.collect() for end in ends.get(family.type, ("",))}
+
+
+def rules() -> list[Json]:
+    groups = yaml.safe_load((ROOT / "deploy" / "alerts" / "cachefleet.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def texts(board: Json) -> list[str]:
+    """Everything in which a variable may stand."""
+    found = [text for p in panels(board) for t in p["targets"] for text in (t["expr"], t["legendFormat"])]
+    found += [p["datasource"]["uid"] for p in panels(board)]
+    return found + [v.get("definition", "") for v in board["templating"]["list"]]
+
+
+def test_there_are_three() -> None:
+    assert {name: board["uid"] for name, board in BOARDS.items()} == UIDS
+    assert len({board["title"] for board in BOARDS.values()}) == 3
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_the_model(board: Json) -> None:
+    assert board["schemaVersion"] >= 36 and "id" not in board  # an id is Grafana's to give
+    ids = [panel["id"] for panel in board["panels"]]
+    assert sorted(ids) == list(range(1, len(ids) + 1))
+    titles = [panel["title"] for panel in panels(board)]
+    assert all(titles)
+    for panel in panels(board):
+        assert panel["type"] in ("timeseries", "stat", "table")
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        references = [target["refId"] for target in panel["targets"]]
+        assert references and len(set(references)) == len(references)
+        for target in panel["targets"]:
+            assert target["expr"] and target["datasource"] == panel["datasource"]
+            assert (target.get("format") == "table") == (panel["type"] == "table")
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_panels_lie_on_the_grid_and_not_on_each_other(board: Json) -> None:
+    places = [(p["title"], p["gridPos"]) for p in board["panels"]]
+    for title, at in places:
+        assert at["x"] >= 0 and at["w"] > 0 and at["h"] > 0 and at["x"] + at["w"] <= 24, title
+    for (one, a), (other, b) in itertools.combinations(places, 2):
+        beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+        below = a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
+        assert beside or below, f"{one} lies on {other}"
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_variables_exist_and_are_used(board: Json) -> None:
+    known = {variable["name"] for variable in board["templating"]["list"]}
+    used = {name for text in texts(board) for name in VARIABLE.findall(text) if not name.isdigit()} - set(BUILT_IN)
+    assert used == known
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            assert variable["query"]["query"] == variable["definition"]
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_a_table_names_and_measures_its_columns(board: Json) -> None:
+    for panel in panels(board):
+        if panel["type"] == "table":
+            organize = panel["transformations"][-1]["options"]
+            columns = list(organize["renameByName"].values())
+            assert list(organize["renameByName"]) == [f"Value #{target['refId']}" for target in panel["targets"]]
+            assert [override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]] == columns
+            units = [override["properties"][0]["value"] for override in panel["fieldConfig"]["overrides"]]
+            assert set(units) <= UNITS
+
+
+def test_every_query_parses(promtool: Promtool, tmp_path: Path) -> None:
+    values = {**BUILT_IN, "namespace": "shop", "cache": "orders"}
+    records = [{"record": f"query:{i}", "expr": filled(q.expression, values)} for i, q in enumerate(queries())]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": records}]}))
+    assert f"SUCCESS: {len(records)} rules found" in promtool("check", "rules", file)
+    assert len(records) > 90
+
+
+def test_every_metric_exists() -> None:
+    known = of_the_server() | of_the_operator() | set(OF_OTHERS)
+    named = {q.name: q.expression for q in queries()} | {rule["alert"]: rule["expr"] for rule in rules()}
+    unknown = {where: missing for where, expression in named.items() if (missing := metrics(expression) - known)}
+    assert unknown == {}
+    used = set().union(*map(metrics, named.values()))
+    assert set(OF_OTHERS) <= used, "nobody needs these any more"
+    assert {"redis_up", "cachefleet_operator_leader"} <= used
+
+
+def test_series_of_servers_are_those_of_caches() -> None:
+    """Other exporters have the same names; ours have the label `cache`."""
+    ours = of_the_server()
+    for query in queries():
+        for name in metrics(query.expression) & ours:
+            assert re.search(rf'{name}\{{namespace=~"\$namespace",cache=~"\$cache"', query.expression), query.name
+    for rule in rules():
+        for name in metrics(rule["expr"]) & ours:
+            assert re.search(rf'{name}\{{cache!=""', rule["expr"]), rule["alert"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ('sum by (a, b) (rate(x_total{c="d_e"}[5m])) / (y:z > 0)', {"x_total", "y:z"}),
+        ("up and on (namespace) group_left (q) z or vector(0)", {"up", "z"}),
+        ('label_replace(up{}, "a", "$1", "b", "(.+)")', {"up"}),
+        ("histogram_quantile(0.99, sum by (le) (rate(x_bucket[1h])))", {"x_bucket"}),
+    ],
+)
+def test_metrics_of_a_query(expression: str, found: set[str]) -> None:
+    assert metrics(expression) == found

@@ -1,0 +1,187 @@
+"""The charts as helm renders them: goldens, and what must hold whatever the values are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cachefleet_operator import settings
+from cachefleet_operator.api.objects import Site
+from cachefleet_operator.execution.lease import NAME as LEASE
+from cachefleet_operator.execution.permissions import lease_rules, rules
+from fleettest.helm import CHARTS, NAMESPACE, ROOT, VALUES, Helm
+
+GOLDEN = Path(__file__).with_name("golden")
+CASES = sorted(tuple(path.stem.split("-", 1)) for path in VALUES.glob("*.yaml"))
+SELECTORS = {"PodDisruptionBudget": "selector", "NetworkPolicy": "podSelector", "PodMonitor": "selector"}
+OPERATOR_CASES = [values for chart, values in CASES if chart == "cachefleet"]
+
+Object = dict[str, Any]
+
+
+def kept(objects: list[Object]) -> list[Object]:
+    """Without what has a test of its own or is a copy of a file: the CRD, dashboards, alerts."""
+    found = []
+    for obj in sorted(objects, key=lambda o: (o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"])):
+        if obj["kind"] == "ConfigMap":
+            obj = {**obj, "data": dict.fromkeys(obj["data"], "...")}
+        if obj["kind"] == "PrometheusRule":
+            obj = {**obj, "spec": {"groups": [group["name"] for group in obj["spec"]["groups"]]}}
+        if obj["kind"] != "CustomResourceDefinition":
+            found.append(obj)
+    return found
+
+
+def of_kind(objects: list[Object], kind: str) -> list[Object]:
+    return [obj for obj in objects if obj["kind"] == kind]
+
+
+def named(objects: list[Object], kind: str, name: str) -> Object:
+    (found,) = (obj for obj in of_kind(objects, kind) if obj["metadata"]["name"] == name)
+    return found
+
+
+@pytest.mark.parametrize(("chart", "values"), CASES)
+def test_golden(helm: Helm, chart: str, values: str, update_goldens: bool) -> None:
+    path = GOLDEN / f"{chart}-{values}.yaml"
+    text = yaml.safe_dump_all(kept(helm.template(chart, values)), width=120, explicit_start=True)
+    if update_goldens:
+        path.write_text(text)
+    assert path.read_text() == text, "if this is meant: pytest tests/charts --update-goldens"
+
+
+@pytest.mark.parametrize(("chart", "values"), CASES)
+def test_lint(helm: Helm, chart: str, values: str) -> None:
+    said = helm.run("lint", "--strict", str(CHARTS / chart), "--values", str(VALUES / f"{chart}-{values}.yaml"))
+    assert "WARNING" not in said and "ERROR" not in said, said
+
+
+@pytest.mark.parametrize("chart", ["cachefleet", "cache"])
+def test_rendering_has_no_chance(helm: Helm, chart: str) -> None:
+    """GitOps tools compare what is rendered twice."""
+    assert helm.template(chart) == helm.template(chart)
+
+
+@pytest.mark.parametrize("chart", ["cachefleet", "cache"])
+def test_versions_are_the_projects(chart: str) -> None:
+    project = next(
+        line.split('"')[1] for line in (ROOT / "pyproject.toml").read_text().splitlines() if line.startswith("version")
+    )
+    found = yaml.safe_load((CHARTS / chart / "Chart.yaml").read_text())
+    assert (found["version"], found["appVersion"]) == (project, project)
+
+
+def test_the_crd_upgrades_with_the_chart_and_stays_without_it(helm: Helm) -> None:
+    """Helm upgrades templates (not crds/), and keeps what says so."""
+    crd = named(helm.template("cachefleet"), "CustomResourceDefinition", "caches.cachefleet.io")
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert not of_kind(helm.template("cachefleet", "namespaced"), "CustomResourceDefinition")
+    assert not (CHARTS / "cachefleet" / "crds").exists()
+
+
+# -- the operator's pods
+
+
+@pytest.mark.parametrize("values", OPERATOR_CASES)
+def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Helm, values: str) -> None:
+    (deployment,) = of_kind(helm.template("cachefleet", values), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    environment = {v["name"]: v.get("value", "from-the-pod") for v in container["env"]}
+    assert set(environment) == {variable for variable, _, _ in settings._VARIABLES.values()}
+    read = settings.read(environment)
+    given = yaml.safe_load((VALUES / f"cachefleet-{values}.yaml").read_text())
+    assert list(read.namespaces) == list(dict.fromkeys(given.get("namespaces", [])))
+    assert read.log_level == given.get("logLevel", "info")
+    assert read.server_image == given.get("server", {}).get("repository", "cachefleet/server")
+    assert [port["containerPort"] for port in container["ports"]] == [read.http_port]
+
+
+@pytest.mark.parametrize("values", OPERATOR_CASES)
+def test_selectors_mean_the_operators_pods_and_no_others(helm: Helm, values: str) -> None:
+    objects = helm.template("cachefleet", values)
+    (deployment,) = of_kind(objects, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    (test_pod,) = of_kind(objects, "Pod")
+    selectors = [deployment["spec"]["selector"]["matchLabels"]]
+    for kind, field in SELECTORS.items():
+        selectors += [obj["spec"][field]["matchLabels"] for obj in of_kind(objects, kind)]
+    for selector in selectors:
+        assert selector.items() <= labels.items()
+        assert not selector.items() <= test_pod["metadata"]["labels"].items()
+    # The policies of Caches let in the operator by this label.
+    assert Site("image", "version").operator_labels.items() <= labels.items()
+
+
+def test_one_replica_has_no_disruption_budget(helm: Helm) -> None:
+    """It would keep a node from being drained."""
+    assert not of_kind(helm.template("cachefleet", "namespaced"), "PodDisruptionBudget")
+    assert of_kind(helm.template("cachefleet"), "PodDisruptionBudget")
+
+
+# -- rights
+
+
+def test_cluster_wide_it_has_the_rights_that_it_uses(helm: Helm) -> None:
+    objects = helm.template("cachefleet")
+    assert named(objects, "ClusterRole", "fleet-cachefleet")["rules"] == rules()
+    assert [b["roleRef"]["name"] for b in of_kind(objects, "ClusterRoleBinding")] == ["fleet-cachefleet"]
+    assert named(objects, "Role", "fleet-cachefleet-lease")["rules"] == lease_rules(LEASE)
+
+
+def test_namespaced_it_has_rights_in_its_namespaces_only(helm: Helm) -> None:
+    objects = helm.template("cachefleet", "namespaced")
+    assert not of_kind(objects, "ClusterRole") and not of_kind(objects, "ClusterRoleBinding")
+    granted = {r["metadata"]["namespace"]: r["rules"] for r in of_kind(objects, "Role") if r["rules"] == rules()}
+    assert set(granted) == {"shop", "billing"}
+    account = {"kind": "ServiceAccount", "name": "fleet-cachefleet", "namespace": NAMESPACE}
+    bound = [b for b in of_kind(objects, "RoleBinding") if b["roleRef"]["name"] == "fleet-cachefleet"]
+    assert {b["metadata"]["namespace"]: b["subjects"] for b in bound} == {namespace: [account] for namespace in granted}
+
+
+@pytest.mark.parametrize("values", OPERATOR_CASES)
+def test_every_binding_names_a_role_and_an_account_that_exist(helm: Helm, values: str) -> None:
+    objects = helm.template("cachefleet", values)
+    here = {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in objects}
+    bindings = of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")
+    assert bindings
+    for binding in bindings:
+        role = binding["roleRef"]
+        scope = binding["metadata"].get("namespace", "") if role["kind"] == "Role" else ""
+        assert (role["kind"], scope, role["name"]) in here
+        for subject in binding["subjects"]:
+            assert (subject["kind"], subject["namespace"], subject["name"]) in here
+
+
+# -- monitoring
+
+
+def test_monitoring_is_made_when_asked_for(helm: Helm) -> None:
+    kinds = ("PodMonitor", "PrometheusRule", "ConfigMap")
+    assert not [obj for kind in kinds for obj in of_kind(helm.template("cachefleet"), kind)]
+    full = helm.template("cachefleet", "full")
+    assert [len(of_kind(full, kind)) for kind in kinds] == [1, 1, 3]
+    boards = {name: text for obj in of_kind(full, "ConfigMap") for name, text in obj["data"].items()}
+    assert boards == {path.name: path.read_text() for path in (ROOT / "deploy" / "dashboards").glob("*.json")}
+
+
+def test_alerts_are_the_files_and_link_to_the_runbook(helm: Helm) -> None:
+    (rule,) = of_kind(helm.template("cachefleet", "full"), "PrometheusRule")
+    source = (ROOT / "deploy" / "alerts" / "cachefleet.yaml").read_text()
+    assert rule["spec"] == yaml.safe_load(source.replace("docs/troubleshooting.md", "https://wiki.test/cachefleet"))
+    (plain,) = of_kind(helm.template("cachefleet", "default", "--set", "prometheusRule.enabled=true"), "PrometheusRule")
+    assert plain["spec"] == yaml.safe_load(source)
+
+
+# -- the chart of one Cache
+
+
+def test_a_cache_is_what_the_values_say(helm: Helm) -> None:
+    """Whole numbers stay whole: helm reads them as floats."""
+    (cache,) = helm.template("cache", "full")
+    assert cache["spec"] == yaml.safe_load((VALUES / "cache-full.yaml").read_text())["spec"]
+    assert cache["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    (plain,) = helm.template("cache")
+    assert (plain["metadata"]["name"], plain["spec"]) == ("fleet", {})

@@ -1,0 +1,99 @@
+"""values.schema.json: it describes every value, and what it refuses is said in words that name the value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from fleettest.helm import CHARTS, VALUES, Helm, Refused
+
+# chart, --set arguments -> what helm says
+REFUSED = (
+    ("cachefleet", "replica=2", "additional properties 'replica' not allowed"),
+    ("cachefleet", "replicas=two", "at '/replicas': got string, want integer"),
+    ("cachefleet", "replicas=10", "at '/replicas': maximum: got 10, want 9"),
+    ("cachefleet", "namespaces={Shop}", "at '/namespaces/0': 'Shop' does not match pattern"),
+    ("cachefleet", "namespaces=shop", "at '/namespaces': got string, want array"),
+    ("cachefleet", "logLevel=loud", "at '/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
+    ("cachefleet", "concurrency=0", "at '/concurrency': minimum: got 0, want 1"),
+    ("cachefleet", "image.repo=x", "at '/image': additional properties 'repo' not allowed"),
+    ("cachefleet", "image.repository=a b", "at '/image/repository': 'a b' does not match pattern"),
+    ("cachefleet", "image.pullPolicy=Sometimes", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
+    ("cachefleet", "podMonitor.interval=30", "at '/podMonitor/interval'"),
+    ("cachefleet", "podMonitor.enabled=maybe", "at '/podMonitor/enabled': got string, want boolean"),
+    ("cachefleet", "dashboards.labels.grafana=1", "at '/dashboards/labels/grafana': got number, want string"),
+    ("cachefleet", "imagePullSecrets[0].nam=x", "at '/imagePullSecrets/0': missing property 'name'"),
+    ("cachefleet", "resources.limit.cpu=1", "at '/resources': additional properties 'limit' not allowed"),
+    ("cache", "spec.memory.limits=1Gi", "at '/spec/memory': additional properties 'limits' not allowed"),
+    ("cache", "spec.memory.limit=1Gx", "at '/spec/memory/limit'"),
+    ("cache", "spec.memory.maxmemoryPercent=99", "at '/spec/memory/maxmemoryPercent': maximum: got 99, want 95"),
+    ("cache", "spec.persistence.mode=disk", "value must be one of 'none', 'snapshot', 'aof'"),
+    ("cache", "spec.persistence.fsync=true", "at '/spec/persistence/fsync'"),
+    ("cache", "spec.monitoring.interval=1d", "at '/spec/monitoring/interval': '1d' does not match pattern"),
+    ("cache", "spec.paused=yes", "at '/spec/paused': got string, want boolean"),
+    ("cache", "spec.config.activerehashing=true", "at '/spec/config/activerehashing'"),
+    ("cache", "name=9to5", "at '/name': '9to5' does not match pattern"),
+    ("cache", f"name={'a' * 41}", "at '/name': maxLength: got 41, want 40"),
+    ("cache", "sepc.paused=true", "additional properties 'sepc' not allowed"),
+)  # fmt: skip
+# Values that are as they come: whatever is in them belongs to Kubernetes or to the user.
+OPEN = ("global", "resources.requests", "resources.limits", "resources.claims", "affinity", "tolerations")
+
+
+def schema_of(chart: str) -> dict[str, Any]:
+    return dict(json.loads((CHARTS / chart / "values.schema.json").read_text()))
+
+
+def fields(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in node.get("properties", {}).items():
+        place = f"{path}.{name}".lstrip(".")
+        yield place, field
+        yield from fields(field, place)
+
+
+def values(node: Any, path: str = "") -> Iterator[str]:
+    for name, value in node.items() if isinstance(node, dict) else ():
+        place = f"{path}.{name}".lstrip(".")
+        yield place
+        yield from values(value, place)
+
+
+@pytest.mark.parametrize(("chart", "given", "said"), REFUSED)
+def test_refused_in_words(helm: Helm, chart: str, given: str, said: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        helm.template(chart, "default", "--set", given)
+    words = str(refusal.value)
+    assert "values don't meet the specifications of the schema" in words
+    assert said in words, words
+
+
+def test_every_value_has_a_default_and_a_description() -> None:
+    described = dict(fields(schema_of("cachefleet")))
+    given = set(values(yaml.safe_load((CHARTS / "cachefleet" / "values.yaml").read_text())))
+    inner = {path for path in given if path not in described}
+    assert {path for path in inner if path.rpartition(".")[0] not in (*OPEN, "dashboards.labels")} == set()
+    assert set(described) - given - set(OPEN) == set()
+    assert [path for path, field in described.items() if not field["description"].endswith(".")] == []
+
+
+@pytest.mark.parametrize("chart", ["cachefleet", "cache"])
+def test_no_object_takes_what_it_does_not_know(chart: str) -> None:
+    objects = [("", schema_of(chart)), *fields(schema_of(chart))]
+    assert [path for path, node in objects if "properties" in node and node["additionalProperties"] is not False] == []
+
+
+def test_a_parent_chart_may_set_globals(helm: Helm) -> None:
+    for chart in ("cachefleet", "cache"):
+        helm.template(chart, "default", "--set", "global.registry=x")
+
+
+def test_the_full_values_set_everything() -> None:
+    """So that the golden shows what each value does."""
+    set_there = set(values(yaml.safe_load((VALUES / "cachefleet-full.yaml").read_text())))
+    unset = {path for path, field in fields(schema_of("cachefleet")) if "properties" not in field} - set_there
+    elsewhere = {"namespaces", "crds.install", "rbac.create", "rbac.aggregate", "networkPolicy.enabled"}
+    assert unset - elsewhere - {"global", "resources.claims", "serviceAccount.create"} == set()

@@ -1,0 +1,67 @@
+"""The operator's admin client with the real servers: ours, and what others call themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cachefleet_operator.execution import admin
+from cachefleet_operator.execution.backend import Refused
+from cachefleet_operator.planning.snapshot import Server
+from fleettest.instance import Instance, Pool
+
+pytestmark = pytest.mark.server
+
+
+def look(instance: Instance, *passwords: bytes) -> Server:
+    return asyncio.run(admin.inspect("orders-0", "127.0.0.1", instance.port, passwords or (b"",), timeout_s=10))
+
+
+def test_our_server(servers: Pool) -> None:
+    found = look(servers.get("cachefleet"))
+    assert (found.error, found.role, found.loading, found.failing) == ("", "master", False, "")
+    assert found.version.count(".") == 2
+    assert len(found.run_id) == 40
+    assert found.used_memory > 0
+    assert found.parameters["appendonly"] == "no"
+    assert len(found.parameters) > 150
+    assert not {"requirepass", "primaryauth", "masterauth"} & set(found.parameters)
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+def test_servers_of_others(servers: Pool, kind: str) -> None:
+    found = look(servers.get(kind))
+    assert (found.error, found.role) == ("", "master")
+    assert found.version
+
+
+def test_rotation_of_the_password(tmp_path: Path) -> None:
+    with Instance(directory=tmp_path) as instance:
+        where = ("orders-0", "127.0.0.1", instance.port)
+        asyncio.run(admin.set_password(*where, (b"first", b""), b"first"))
+        assert look(instance, b"").error.startswith("NOAUTH")
+        assert look(instance, b"wrong").error.startswith("WRONGPASS")
+        assert look(instance, b"second", b"first").password_is_current is False
+        asyncio.run(admin.set_password(*where, (b"second", b"first"), b"second \xff"))
+        found = look(instance, b"second \xff", b"first")
+        assert (found.error, found.password_is_current) == ("", True)
+        asyncio.run(admin.set_password(*where, (b"second \xff",), b""))
+        assert look(instance, b"", b"second \xff").password_is_current is True
+        # It lost its password: it takes commands from everybody, and refuses AUTH.
+        found = look(instance, b"second", b"first")
+        assert (found.error, found.password_is_current) == ("", False)
+
+
+def test_config_set_names_what_was_refused(tmp_path: Path) -> None:
+    with Instance(directory=tmp_path) as instance:
+        where = ("orders-0", "127.0.0.1", instance.port)
+        asyncio.run(admin.config_set(*where, (b"",), {"maxclients": "99", "hz": "20"}))
+        parameters = look(instance).parameters
+        assert (parameters["maxclients"], parameters["hz"]) == ("99", "20")
+        for name, value in (("maxmemory-policy", "sometimes"), ("daemonize", "yes"), ("nonsense", "1")):
+            with pytest.raises(Refused) as refused:
+                asyncio.run(admin.config_set(*where, (b"",), {name: value, "hz": "30"}))
+            assert (refused.value.subject, refused.value.wish) == (name, value)
+        assert look(instance).parameters["hz"] == "20"

@@ -1,0 +1,209 @@
+"""The operator with real servers: a hollow kubelet runs the pods (fleettest.hollow). What it asks of them, and when."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.api import names
+from cachefleet_operator.planning.plan import STEADY_S
+from fleettest.hollow import HollowKubelet
+from fleettest.kube import WRITES, Kube
+from fleettest.operators import Operator, grants, install_crd
+from fleettest.orders import Orders, ServerError
+
+pytestmark = pytest.mark.kube
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _crd(kube: Kube) -> None:
+    install_crd(kube)
+
+
+@pytest.fixture
+def kubelet(kube: Kube, namespace: str) -> Iterator[HollowKubelet]:
+    with HollowKubelet(kube, namespace) as found:
+        yield found
+
+
+@pytest.fixture
+def operator(kube: Kube, namespace: str, kubelet: HollowKubelet) -> Iterator[Operator]:
+    with grants(kube, namespace) as account, Operator(account, namespace) as found:
+        yield found
+
+
+@pytest.fixture
+def orders(kube: Kube, namespace: str, kubelet: HollowKubelet, operator: Operator) -> Orders:
+    return Orders(kube, namespace, kubelet)
+
+
+def test_a_cache_comes_to_serve(orders: Orders) -> None:
+    orders.apply()
+    orders.wait()
+    status = orders.status()
+    assert orders.reasons() == {
+        "Ready": "Serving", "Progressing": "UpToDate", "Degraded": "AsExpected", "ConfigApplied": "Applied",
+    }  # fmt: skip
+    assert (status["ready"], status["primary"]) == ("1/1", "orders-0")
+    assert status["version"]
+    assert status["pods"][0]["usedMemory"] > 0
+    labels = orders.kube.get("pod", "orders-0", orders.namespace)["metadata"]["labels"]
+    assert labels[names.LABEL_ROLE] == names.ROLE_PRIMARY
+    assert orders.call(orders.password(), "SET", "k", "v") == "OK"
+    columns = orders.kube.kubectl("get", "cache", "orders", "-n", orders.namespace)
+    assert "Running" in columns
+    assert "1/1" in columns
+
+
+@pytest.mark.slow
+def test_steady_state_with_a_server_writes_nothing(orders: Orders, operator: Operator) -> None:
+    orders.apply()
+    orders.wait()
+
+    def look(times: int) -> None:
+        seen = operator.metric("reconcile_total", result="unchanged")
+        orders.kube.wait_for(
+            lambda: operator.metric("reconcile_total", result="unchanged") >= seen + times, deadline_s=3 * STEADY_S
+        )
+
+    look(1)  # The last event is sent meanwhile.
+    mark = orders.kube.audit.mark()
+    look(2)
+    asked = orders.kube.audit.requests(mark, user=f":{orders.namespace}:")
+    assert {(r.verb, r.resource) for r in asked if r.verb != "watch"} == {("update", "leases")}
+
+
+@pytest.mark.slow
+def test_live_parameters_are_set_and_set_back_without_a_restart(orders: Orders) -> None:
+    orders.apply(config={"maxclients": "500"})
+    orders.wait()
+    before, password = orders.uid(), orders.password()
+    orders.change(config={"maxclients": "600", "slowlog-log-slower-than": "5000"})
+    orders.wait()
+    assert orders.call(password, "CONFIG", "GET", "maxclients") == ["maxclients", "600"]
+    orders.change(config={"maxclients": None})
+    orders.wait()
+    assert orders.call(password, "CONFIG", "GET", "maxclients") == ["maxclients", "10000"]
+    orders.call(password, "CONFIG", "SET", "slowlog-log-slower-than", "1")
+
+    def set_back() -> bool:
+        return bool(orders.call(password, "CONFIG", "GET", "slowlog-log-slower-than")[1] == "5000")
+
+    orders.kube.wait_for(set_back, deadline_s=STEADY_S + 15)
+    assert orders.uid() == before
+
+
+def test_what_needs_a_restart_restarts_once_and_keeps_the_data(orders: Orders) -> None:
+    orders.apply()
+    orders.wait()
+    before, password = orders.uid(), orders.password()
+    orders.call(password, "SET", "k", "v")
+    orders.change(memory={"limit": "300Mi"})
+    orders.kube.wait_for(lambda: orders.uid() != before)
+    orders.wait()
+    assert orders.call(password, "GET", "k") == "v"
+    after = orders.uid()
+    orders.change(config={"maxclients": "700"})
+    orders.wait()
+    assert orders.uid() == after
+
+
+def test_a_new_password_without_a_restart(orders: Orders) -> None:
+    orders.apply()
+    orders.wait()
+    before, old = orders.uid(), orders.password()
+    orders.set_secret("orders-auth", "password", "rotated")
+
+    def rotated() -> bool:
+        return bool(orders.call("rotated", "PING") == "PONG")
+
+    orders.kube.wait_for(lambda: _quietly(rotated))
+    orders.wait()
+    assert _refused(orders, old)
+    orders.kube.wait_for(lambda: orders.password("orders-server-auth") == "rotated")
+    assert orders.uid() == before
+
+
+@pytest.mark.slow
+def test_a_secret_of_the_users_is_noticed_in_time(orders: Orders) -> None:
+    orders.set_secret("mine", "pw", "first\n")
+    orders.apply(auth={"mode": "secret", "secretRef": {"name": "mine", "key": "pw"}})
+    orders.wait()
+    assert orders.call("first", "PING") == "PONG"
+    orders.set_secret("mine", "pw", "second")
+    orders.kube.wait_for(lambda: _quietly(lambda: orders.call("second", "PING")), deadline_s=STEADY_S + 15)
+    orders.kube.delete("secret", "mine", orders.namespace)
+    orders.kube.wait_for(lambda: orders.reasons()["Degraded"] == "SecretMissing", deadline_s=STEADY_S + 15)
+    assert orders.call("second", "PING") == "PONG"
+
+
+def test_auth_is_switched_off_and_on(orders: Orders) -> None:
+    orders.apply()
+    orders.wait()
+    before = orders.uid()
+    orders.change(auth={"mode": "none"})
+    orders.kube.wait_for(lambda: _quietly(lambda: orders.call("", "PING")))
+    orders.wait()
+    orders.change(auth={"mode": "generated"})
+    orders.kube.wait_for(lambda: _refused(orders, ""))
+    orders.wait()
+    assert orders.call(orders.password(), "PING") == "PONG"
+    assert orders.uid() == before
+
+
+def test_a_server_that_does_not_answer_is_said(orders: Orders) -> None:
+    orders.apply()
+    orders.wait()
+    server = orders.kubelet.pod("orders-0").process
+    server.send_signal(signal.SIGSTOP)
+    try:
+        orders.kube.wait_for(lambda: orders.reasons()["Ready"] == "NotServing", deadline_s=STEADY_S + 15)
+    finally:
+        server.send_signal(signal.SIGCONT)
+    orders.wait()
+
+
+def test_a_pod_that_was_deleted_comes_back_with_its_data(orders: Orders) -> None:
+    orders.apply()
+    orders.wait()
+    before, password = orders.uid(), orders.password()
+    orders.call(password, "SET", "k", "v")
+    orders.kube.delete("pod", "orders-0", orders.namespace)
+    orders.kube.wait_for(lambda: orders.uid() != before)
+    orders.wait()
+    assert orders.call(password, "GET", "k") == "v"
+
+
+def test_paused_means_no_write(orders: Orders) -> None:
+    orders.apply(paused=False)
+    orders.wait()
+    orders.change(paused=True)
+    orders.kube.wait_for(lambda: orders.reasons()["Progressing"] == "Paused")
+    mark = orders.kube.audit.mark()
+    orders.change(memory={"limit": "400Mi"})
+    orders.kube.wait_for(lambda: orders.status()["observedGeneration"] == 3)
+    writes = orders.kube.audit.requests(mark, user=f":{orders.namespace}:", verbs=WRITES)
+    assert {r.resource for r in writes} - {"leases", "events"} <= {"caches/status"}
+    before = orders.uid()
+    orders.change(paused=False)
+    orders.kube.wait_for(lambda: orders.uid() != before)
+    orders.wait()
+
+
+def _quietly(condition: Any) -> Any:
+    """A server that refuses, or is not there, means "not yet"."""
+    with contextlib.suppress(ServerError, OSError):
+        return condition()
+    return None
+
+
+def _refused(orders: Orders, password: str) -> bool:
+    try:
+        orders.call(password, "PING")
+    except ServerError:
+        return True
+    return False

@@ -1,0 +1,384 @@
+"""The operator as a process, with the rights of its Role alone, against a real API server and real controllers.
+
+There are no nodes here, so pods stay Pending: what servers say and take is in test_operator_servers.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.api import names
+from cachefleet_operator.execution import lease
+from fleettest.kube import WRITES, Kube
+from fleettest.operators import Operator, grants, install_crd
+from fleettest.wait import assert_eventually
+
+pytestmark = pytest.mark.kube
+
+OBJECTS = (
+    ("serviceaccount", "orders"),
+    ("configmap", "orders-config"),
+    ("secret", "orders-auth"),
+    ("secret", "orders-server-auth"),
+    ("service", "orders-rw"),
+    ("service", "orders-ro"),
+    ("service", "orders-pods"),
+    ("networkpolicy", "orders"),
+    ("poddisruptionbudget", "orders"),
+    ("statefulset", "orders"),
+)
+# What a PodMonitor's CRD must have for us; the real one is the Prometheus Operator's.
+MONITORS = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "podmonitors.monitoring.coreos.com"},
+    "spec": {
+        "group": "monitoring.coreos.com",
+        "names": {"kind": "PodMonitor", "plural": "podmonitors"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1", "served": True, "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _crd(kube: Kube) -> None:
+    install_crd(kube)
+
+
+@pytest.fixture
+def account(kube: Kube, namespace: str) -> Iterator[Kube]:
+    with grants(kube, namespace) as found:
+        yield found
+
+
+@pytest.fixture
+def operator(account: Kube, namespace: str) -> Iterator[Operator]:
+    with Operator(account, namespace) as found:
+        yield found
+
+
+def cache(namespace: str, name: str = "orders", **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache", "metadata": metadata, "spec": spec}
+
+
+def condition(kube: Kube, namespace: str, kind: str, name: str = "orders") -> dict[str, Any]:
+    found = kube.get("cache", name, namespace).get("status", {}).get("conditions", [])
+    return next((c for c in found if c["type"] == kind), {})
+
+
+def is_made(kube: Kube, namespace: str, name: str = "orders") -> bool:
+    """All is there, and the status says that nothing is to be done but to wait for the pod."""
+    assert condition(kube, namespace, "Progressing", name).get("reason") == "UpToDate"
+    return kube.find("pod", f"{name}-0", namespace) is not None
+
+
+def make(kube: Kube, namespace: str, **spec: Any) -> None:
+    kube.apply(cache(namespace, **spec))
+    kube.wait_for(lambda: is_made(kube, namespace))
+
+
+def versions(kube: Kube, namespace: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """(uid, resourceVersion) of all that a Cache has, and of the Cache."""
+    kinds = f"caches,{','.join(sorted({kind for kind, _ in OBJECTS}))}"
+    found = kube.list(kinds, namespace)
+    return {
+        (o["kind"], o["metadata"]["name"]): (o["metadata"]["uid"], o["metadata"]["resourceVersion"])
+        for o in found
+        if o["kind"] == "Cache" or names.LABEL_CACHE in o["metadata"].get("labels", {})
+    }
+
+
+def user(namespace: str) -> str:
+    return f"system:serviceaccount:{namespace}:"
+
+
+# -- a Cache comes
+
+
+def test_a_cache_becomes_objects(kube: Kube, namespace: str, operator: Operator) -> None:
+    make(kube, namespace)
+    uid = kube.get("cache", "orders", namespace)["metadata"]["uid"]
+    for kind, name in OBJECTS:
+        metadata = kube.get(kind, name, namespace)["metadata"]
+        assert metadata["labels"].items() >= names.labels("orders").items(), (kind, name)
+        assert [o["uid"] for o in metadata["ownerReferences"]] == [uid], (kind, name)
+        assert "finalizers" not in metadata
+    status = kube.get("cache", "orders", namespace)["status"]
+    assert status["phase"] == "Waiting: pod orders-0 waits for a node"
+    assert status["observedGeneration"] == 1
+    events = [e for e in kube.list("events.events.k8s.io", namespace) if e["regarding"]["kind"] == "Cache"]
+    assert {e["reason"] for e in events} >= {"Applied", "PasswordGenerated"}
+    assert any("created StatefulSet/orders" in e["note"] for e in events)
+
+
+def test_kopf_leaves_no_trace(kube: Kube, namespace: str, operator: Operator) -> None:
+    make(kube, namespace)
+    for kind, name in (("cache", "orders"), *OBJECTS):
+        metadata = kube.get(kind, name, namespace)["metadata"]
+        assert "finalizers" not in metadata
+        assert not [a for a in metadata.get("annotations", {}) if "kopf" in a]
+
+
+def test_passwords_are_in_no_log_event_or_status(kube: Kube, namespace: str, account: Kube) -> None:
+    from base64 import b64decode
+
+    with Operator(account, namespace, level="debug") as operator:
+        make(kube, namespace)
+        password = b64decode(kube.get("secret", "orders-auth", namespace)["data"]["password"]).decode()
+        assert len(password) == 32
+        told = operator.log_text() + repr(kube.list("events", namespace)) + repr(kube.get("cache", "orders", namespace))
+        assert password not in told
+        assert kube.get("secret", "orders-auth", namespace)["data"]["password"] not in told
+
+
+def test_steady_state_costs_nothing(kube: Kube, namespace: str, operator: Operator) -> None:
+    """For more than the longest pause between two looks: no write, and no read but the watches."""
+    make(kube, namespace)
+    kube.wait_for(lambda: operator.metric("queue_depth") == 0)
+    before, mark = versions(kube, namespace), kube.audit.mark()
+    looks = operator.metric("reconcile_total")
+    assert len(before) == len(OBJECTS) + 1
+
+    def has_lived() -> bool:
+        renewals = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.resource == "leases"]
+        return len(renewals) > 35 / lease.RETRY_S
+
+    kube.wait_for(has_lived)
+    assert operator.metric("reconcile_total") > looks
+    assert versions(kube, namespace) == before
+    asked = {(r.verb, r.resource) for r in kube.audit.requests(mark, user=user(namespace)) if r.verb != "watch"}
+    assert asked == {("update", "leases")}
+
+
+def test_a_restarted_operator_writes_nothing(kube: Kube, namespace: str, account: Kube) -> None:
+    with Operator(account, namespace):
+        make(kube, namespace)
+    before, mark = versions(kube, namespace), kube.audit.mark()
+    kube.delete("lease", lease.NAME, namespace)
+    with Operator(account, namespace) as operator:
+        kube.wait_for(lambda: operator.metric("reconcile_total", result="unchanged") >= 2)
+        assert versions(kube, namespace) == before
+        writes = {(r.verb, r.resource) for r in kube.audit.requests(mark, user=user(namespace), verbs=WRITES)}
+        assert writes <= {("update", "leases"), ("create", "leases")}
+
+
+# -- somebody changes something
+
+
+def test_drift_is_repaired(kube: Kube, namespace: str, operator: Operator) -> None:
+    make(kube, namespace)
+    kube.delete("service", "orders-rw", namespace)
+    kube.patch("configmap", "orders-config", namespace, {"data": {names.CONFIG_FILE: "port 1\n"}})
+    kube.patch("service", "orders-ro", namespace, {"spec": {"selector": {names.LABEL_CACHE: "nobody"}}})
+    kube.patch("statefulset", "orders", namespace, {"spec": {"replicas": 3}})
+    kube.patch("networkpolicy", "orders", namespace, {"metadata": {"labels": {names.LABEL_CACHE: None}}})
+
+    def repaired() -> bool:
+        assert kube.find("service", "orders-rw", namespace)
+        assert "port 1" not in kube.get("configmap", "orders-config", namespace)["data"][names.CONFIG_FILE]
+        selector = kube.get("service", "orders-ro", namespace)["spec"]["selector"]
+        assert selector[names.LABEL_CACHE] == "orders"
+        assert kube.get("statefulset", "orders", namespace)["spec"]["replicas"] == 1
+        policy = kube.get("networkpolicy", "orders", namespace)
+        return bool(policy["metadata"]["labels"].get(names.LABEL_CACHE) == "orders")
+
+    kube.wait_for(repaired)
+
+
+def test_fields_of_others_are_left_alone(kube: Kube, namespace: str, operator: Operator) -> None:
+    make(kube, namespace)
+    theirs = {"labels": {"team": "a"}, "annotations": {"mesh": "b"}}
+    kube.patch("service", "orders-rw", namespace, {"metadata": theirs, "spec": {"sessionAffinity": "ClientIP"}})
+    kube.patch("cache", "orders", namespace, {"spec": {"service": {"annotations": {"ours": "c"}}}})
+
+    def applied() -> bool:
+        annotations = kube.get("service", "orders-rw", namespace)["metadata"]["annotations"]
+        return bool(annotations.get("ours") == "c")
+
+    kube.wait_for(applied)
+    service = kube.get("service", "orders-rw", namespace)
+    assert service["metadata"]["labels"]["team"] == "a"
+    assert service["metadata"]["annotations"]["mesh"] == "b"
+    assert service["spec"]["sessionAffinity"] == "ClientIP"
+
+
+def test_what_the_spec_no_longer_wants_is_deleted(kube: Kube, namespace: str, operator: Operator) -> None:
+    make(kube, namespace)
+    kube.patch("cache", "orders", namespace, {"spec": {"networkPolicy": {"enabled": False}}})
+    kube.wait_for(lambda: kube.find("networkpolicy", "orders", namespace) is None)
+
+
+def test_an_object_of_somebody_else_is_refused_and_blocks_no_other_cache(
+    kube: Kube, namespace: str, operator: Operator
+) -> None:
+    taken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders-rw", "namespace": namespace},
+             "spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}}}  # fmt: skip
+    kube.apply(taken)
+    kube.apply([cache(namespace), cache(namespace, "carts")])
+    kube.wait_for(lambda: is_made(kube, namespace, "carts"))
+
+    def refused() -> bool:
+        found = condition(kube, namespace, "Degraded")
+        assert found["reason"] == "ApplyFailed"
+        return "Service/orders-rw exists and does not belong to this Cache" in found["message"]
+
+    kube.wait_for(refused)
+    assert kube.get("service", "orders-rw", namespace)["spec"]["selector"] == {"app": "theirs"}
+
+
+def test_a_spec_that_is_not_built_changes_nothing(kube: Kube, namespace: str, operator: Operator) -> None:
+    kube.apply(cache(namespace, replicas=2))
+    kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "SpecRefused")
+    assert kube.find("statefulset", "orders", namespace) is None
+    kube.patch("cache", "orders", namespace, {"spec": {"replicas": 0}})
+    kube.wait_for(lambda: is_made(kube, namespace))
+
+
+# -- a Cache goes
+
+
+def test_deletion_needs_no_operator(kube: Kube, namespace: str, account: Kube) -> None:
+    with Operator(account, namespace):
+        make(kube, namespace)
+    kube.delete("cache", "orders", namespace, "--wait=true", "--timeout=30s")
+    kube.wait_for(lambda: not versions(kube, namespace) and kube.find("pod", "orders-0", namespace) is None)
+    assert kube.get("pvc", "data-orders-0", namespace)
+
+
+def test_deletion_takes_the_volumes_if_asked(kube: Kube, namespace: str, account: Kube) -> None:
+    with Operator(account, namespace):
+        make(kube, namespace, persistence={"storage": {"retain": "Delete"}})
+    kube.delete("cache", "orders", namespace)
+    kube.wait_for(lambda: kube.find("pvc", "data-orders-0", namespace) is None)
+
+
+def test_a_cache_of_the_same_name_may_follow_at_once(kube: Kube, namespace: str, operator: Operator) -> None:
+    make(kube, namespace)
+    before = versions(kube, namespace)
+    kube.delete("cache", "orders", namespace, "--wait=true")
+    make(kube, namespace)
+
+    def is_new() -> bool:
+        now = versions(kube, namespace)
+        uid = now["Cache", "orders"][0]
+        assert set(now) == set(before)
+        assert all(now[key][0] != before[key][0] for key in now)
+        statefulset = kube.get("statefulset", "orders", namespace)
+        return bool(statefulset["metadata"]["ownerReferences"][0]["uid"] == uid)
+
+    kube.wait_for(is_new)
+
+
+# -- CRDs and rights
+
+
+def test_podmonitors_may_come_later(kube: Kube, namespace: str, account: Kube) -> None:
+    with Operator(account, namespace, faults={"FAULT_DISCOVER_S": "1"}) as operator:
+        make(kube, namespace)
+        kube.apply(MONITORS)
+        try:
+            kube.wait_for(lambda: kube.get("podmonitor", "orders", namespace))
+            assert operator.ready()
+        finally:
+            kube.delete("crd", MONITORS["metadata"]["name"])  # type: ignore[index]
+        make(kube, namespace, memory={"limit": "300Mi"})  # It goes on without.
+
+
+def test_an_operator_that_is_there_before_the_crd_waits(kube: Kube, namespace: str, account: Kube) -> None:
+    kube.kubectl("delete", "crd", "caches.cachefleet.io", "--wait=true")
+    with contextlib.closing(Operator(account, namespace).spawn()) as operator:
+        try:
+            assert_eventually(lambda: "its CRD is missing" in operator.log_text(), deadline_s=30)
+            assert operator.get("/healthz")[0] == 200
+            assert operator.get("/readyz")[0] == 503
+        finally:
+            install_crd(kube)
+        operator.wait_ready()
+        make(kube, namespace)
+
+
+def test_a_namespaced_operator_touches_no_other_namespace(kube: Kube, namespace: str, operator: Operator) -> None:
+    with kube.new_namespace() as other:
+        kube.apply(cache(other))
+        mark = kube.audit.mark()
+        make(kube, namespace)
+        asked = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.namespace]
+        assert {r.namespace for r in asked} == {namespace}
+        assert not [r for r in asked if r.status == 403]
+        assert not kube.get("cache", "orders", other).get("status", {}).get("phase")
+
+
+def test_the_rights_are_enough_and_no_more(kube: Kube, namespace: str, account: Kube) -> None:
+    """Every right in the table is used by the plan of some test here or in tier 2; this is what must not be there."""
+    for verb, resource in (
+        ("delete", "secrets"), ("list", "nodes"), ("create", "pods"), ("create", "pods/exec"), ("update", "caches"),
+        ("delete", "caches"), ("delete", "persistentvolumeclaims"), ("get", "namespaces"), ("create", "roles"),
+    ):  # fmt: skip
+        with pytest.raises(AssertionError):
+            account.kubectl("auth", "can-i", verb, resource, "-n", namespace)
+    with pytest.raises(AssertionError):
+        account.kubectl("auth", "can-i", "get", "secrets", "-n", "kube-system")
+    account.kubectl("auth", "can-i", "patch", "statefulsets", "-n", namespace)
+
+
+# -- the process
+
+
+def test_sigterm_ends_it_cleanly_and_gives_the_lease_back(kube: Kube, namespace: str, operator: Operator) -> None:
+    make(kube, namespace)
+    assert operator.stop() == 0
+    assert kube.get("lease", lease.NAME, namespace)["spec"]["holderIdentity"] == ""
+    assert {line["level"] for line in operator.lines()} <= {"info", "warning"}
+    named = [line for line in operator.lines() if line.get("reason") == "Apply"]
+    assert named
+    assert all(line["cache"] == f"{namespace}/orders" for line in named)
+
+
+def test_wrong_settings_and_no_cluster_are_said(kube: Kube, namespace: str, account: Kube) -> None:
+    faults = {"CACHEFLEET_CONCURRENCY": "many"}
+    with contextlib.closing(Operator(account, namespace, faults=faults).spawn()) as wrong:
+        assert wrong.wait() == 2
+        assert "CACHEFLEET_CONCURRENCY='many': must be a number from 1 to 256" in wrong.log_text()
+    with contextlib.closing(Operator(account, namespace, faults={"KUBECONFIG": "/nowhere"}).spawn()) as lost:
+        assert lost.wait() == 2
+        assert "no cluster" in lost.lines()[-1]["message"]
+
+
+def test_of_two_one_acts_and_the_other_follows(kube: Kube, namespace: str, account: Kube) -> None:
+    with Operator(account, namespace, name="one") as one, Operator(account, namespace, name="two") as two:
+        kube.wait_for(lambda: one.leads() != two.leads())
+        leader, follower = (one, two) if one.leads() else (two, one)
+        make(kube, namespace)
+        assert follower.metric("reconcile_total") == 0
+        assert follower.metric("caches") == 1
+        assert follower.ready()
+        leader.kill()
+        kube.delete("service", "orders-rw", namespace)
+        kube.wait_for(lambda: kube.find("service", "orders-rw", namespace), deadline_s=lease.DURATION_S + 15)
+        assert follower.leads()
+
+
+def test_a_frozen_leader_writes_nothing_when_it_thaws(kube: Kube, namespace: str, account: Kube) -> None:
+    with Operator(account, namespace, name="one") as one:
+        make(kube, namespace)
+        with Operator(account, namespace, name="two") as two:
+            one.send(signal.SIGSTOP)
+            kube.wait_for(two.leads, deadline_s=lease.DURATION_S + 15)
+            mark = kube.audit.mark()
+            one.send(signal.SIGCONT)
+            assert one.wait() == 1
+            assert "could not be renewed" in one.log_text()
+            writes = kube.audit.requests(mark, user=user(namespace), verbs=WRITES)
+            assert {(r.resource, r.status) for r in writes} <= {("leases", 200), ("leases", 409)}

@@ -1,0 +1,200 @@
+"""Operators as processes against a real API server, with no more rights than the chart gives them.
+
+    with grants(kube, namespace) as account:            a service account with the rules of execution/permissions.py
+        with Operator(account, namespace) as operator:
+            operator.metric("leader")
+
+An operator looks after `namespaces` (by default its own alone; () = all, which needs `grants(..., everywhere=True)`).
+It logs JSON to `log`. It dies with the test process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from cachefleet_operator.api.crd import crd
+from cachefleet_operator.execution import lease, permissions
+from fleettest.instance import _die_with_parent, free_port
+from fleettest.kube import Kube
+from fleettest.wait import assert_eventually
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+ACCOUNT: Final = "cachefleet-operator"
+PREFIX: Final = "cachefleet_operator_"
+START_S: Final = 60.0
+
+
+def install_crd(kube: Kube) -> None:
+    kube.apply(dict(crd()))
+    kube.kubectl("wait", "--for=condition=Established", "crd/caches.cachefleet.io", "--timeout=60s")
+
+
+@contextlib.contextmanager
+def grants(kube: Kube, namespace: str, *, everywhere: bool = False) -> Iterator[Kube]:
+    """The cluster as an operator in `namespace` may see it; gone at the end, where it is cluster-wide."""
+    kube.kubectl("create", "serviceaccount", ACCOUNT, "-n", namespace)
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}
+    work, leading = permissions.rules(), permissions.lease_rules(lease.NAME)
+    objects = _role("Role", f"{ACCOUNT}-lease", namespace, leading, subject)
+    if everywhere:
+        objects += _role("ClusterRole", f"{ACCOUNT}-{namespace}", "", work, subject)
+    else:
+        objects += _role("Role", ACCOUNT, namespace, work, subject)
+    kube.apply(objects)
+    try:
+        with kube.as_service_account(namespace, ACCOUNT) as account:
+            yield account
+    finally:
+        if everywhere:
+            for kind in ("clusterrole", "clusterrolebinding"):
+                kube.delete(kind, f"{ACCOUNT}-{namespace}", "default")
+
+
+def _role(kind: str, name: str, namespace: str, rules: Any, subject: dict[str, str]) -> list[dict[str, Any]]:
+    group = "rbac.authorization.k8s.io"
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    common = {"apiVersion": f"{group}/v1", "metadata": metadata}
+    reference = {"apiGroup": group, "kind": kind, "name": name}
+    return [
+        {**common, "kind": kind, "rules": rules},
+        {**common, "kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]},
+    ]
+
+
+class Operator:
+    """One operator process. `faults` are the variables of fleettest.operator_main."""
+
+    def __init__(
+        self,
+        account: Kube,
+        namespace: str,
+        *,
+        namespaces: tuple[str, ...] | None = None,
+        name: str = "operator",
+        faults: Mapping[str, str] | None = None,
+        level: str = "info",
+    ) -> None:
+        self.name, self.namespace = name, namespace
+        self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="cachefleet-operator-")
+        self.log = Path(self._folder.name) / "operator.log"
+        watched = (namespace,) if namespaces is None else namespaces
+        self._environment = {
+            **account.environment(),
+            "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT / 'tests' / 'support'}",
+            "POD_NAME": name,
+            "POD_NAMESPACE": namespace,
+            "CACHEFLEET_NAMESPACES": ",".join(watched),
+            "CACHEFLEET_HTTP_HOST": "127.0.0.1",
+            "CACHEFLEET_HTTP_PORT": str(self.port),
+            "CACHEFLEET_LOG_LEVEL": level,
+            **(faults or {}),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Operator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            sys.stderr.write(f"--- log of {self.name} ---\n{self.log_text()[-8000:]}\n")
+        self.close()
+
+    # -- life
+
+    def close(self) -> None:
+        self.kill()
+        self._folder.cleanup()
+
+    def spawn(self) -> Operator:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fleettest.operator_main"],
+                env=self._environment, stdout=log, stderr=log, preexec_fn=_die_with_parent,
+            )  # fmt: skip
+        return self
+
+    def start(self) -> Operator:
+        """Returns when it knows all that there is."""
+        self.spawn()
+        return self.wait_ready()
+
+    def wait_ready(self) -> Operator:
+        assert_eventually(lambda: self.ready(), lambda: f"{self.name}\n{self.log_text()}", deadline_s=START_S)
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self, deadline_s: float = 20.0) -> int:
+        """SIGTERM; its exit code."""
+        self.send(signal.SIGTERM)
+        return self.wait(deadline_s)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def wait(self, deadline_s: float = 60.0) -> int:
+        assert self.process is not None
+        return self.process.wait(deadline_s)
+
+    # -- what it says
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log; a line that is no JSON fails."""
+        return [json.loads(line) for line in self.log_text().splitlines()]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body; 0 while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+        return self.get("/readyz")[0] == 200
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the series of that name with these labels."""
+        text = self.get("/metrics")[1]
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == PREFIX + name and labels.items() <= sample.labels.items()
+        )
+
+    def leads(self) -> bool:
+        return self.metric("leader") == 1

@@ -1,0 +1,72 @@
+"""The Cache `orders` of a test, as its user sees it: applied, changed, waited for, and asked as a server."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any, Final
+
+from cachefleet_operator.api import names
+from fleettest.client import Connection, Error
+from fleettest.hollow import HollowKubelet
+from fleettest.kube import Kube
+
+CACHE: Final = {"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache"}
+
+
+class ServerError(Exception):
+    """A server's error reply."""
+
+
+class Orders:
+    """The Cache `orders` of a test."""
+
+    def __init__(self, kube: Kube, namespace: str, kubelet: HollowKubelet) -> None:
+        self.kube, self.namespace, self.kubelet = kube, namespace, kubelet
+
+    def apply(self, **spec: Any) -> None:
+        self.kube.apply({**CACHE, "metadata": {"name": "orders", "namespace": self.namespace}, "spec": spec})
+
+    def change(self, **spec: Any) -> None:
+        self.kube.patch("cache", "orders", self.namespace, {"spec": spec})
+
+    def status(self) -> dict[str, Any]:
+        return dict(self.kube.get("cache", "orders", self.namespace).get("status", {}))
+
+    def reasons(self) -> dict[str, str]:
+        return {c["type"]: c["reason"] for c in self.status().get("conditions", [])}
+
+    def is_running(self) -> bool:
+        """Everything of the newest spec is done."""
+        found = self.kube.get("cache", "orders", self.namespace)
+        status = found.get("status", {})
+        assert status.get("observedGeneration") == found["metadata"]["generation"]
+        assert status.get("phase") == "Running", status.get("phase")
+        return True
+
+    def wait(self) -> None:
+        self.kube.wait_for(self.is_running)
+
+    def uid(self) -> str:
+        return str(self.kube.get("pod", "orders-0", self.namespace)["metadata"]["uid"])
+
+    def password(self, secret: str = "orders-auth", key: str = "password") -> str:
+        return b64decode(self.kube.get("secret", secret, self.namespace)["data"][key]).decode()
+
+    def call(self, password: str, *words: str) -> Any:
+        """A reply as text. Raises ServerError."""
+        with Connection((self.kubelet.pod("orders-0").ip, names.PORT)) as client:
+            for command in ([("AUTH", password)] if password else []) + [words]:
+                reply = client.call(*command)
+                if isinstance(reply, Error):
+                    raise ServerError(str(reply))
+        return _text(reply)
+
+    def set_secret(self, name: str, key: str, value: str) -> None:
+        metadata = {"name": name, "namespace": self.namespace}
+        self.kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {key: value}})
+
+
+def _text(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_text(one) for one in reply]
+    return reply.decode() if isinstance(reply, bytes) else reply

@@ -1,0 +1,97 @@
+"""What a person sees of a report, and that no server's word can do anything to the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from cachefleet_operator.cli import view
+from cachefleet_operator.cli.fleet import Event
+
+
+def cache(*, ready: bool = True, auth: bool = True, phase: str = "Running", **more: Any) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    return {
+        "namespace": "default", "name": "orders", "generation": 2, "auth": auth, "folder": "data/default/orders",
+        "ports": {"orders-0": {"redis": 7000, "metrics": 7001}}, **more,
+        "status": {
+            "phase": phase, "ready": "1/1", "observedGeneration": 2, "conditions": [condition], "primary": "orders-0",
+            "memory": "1Mi/170Mi", "pods": [{"name": "orders-0", "role": "primary"}],
+        },
+    }  # fmt: skip
+
+
+def event(message: str, type: str = "Normal") -> Event:
+    return Event("2026-01-31T12:00:00Z", "default", "orders", type, "Word", message)
+
+
+def drawn(screen_or_table: Any) -> str:
+    out = io.StringIO()
+    Console(file=out, width=150).print(screen_or_table)
+    return out.getvalue()
+
+
+def test_ready_means_ready_with_the_newest_spec() -> None:
+    assert view.is_ready(cache())
+    assert not view.is_ready(cache(ready=False))
+    assert not view.is_ready(cache(generation=3))
+    assert not view.is_ready({**cache(), "status": {}})
+
+
+def test_how_to_connect_names_a_file_and_no_password() -> None:
+    assert view.how_to_connect(cache(), " --data data") == [
+        ("connect", "cachefleet local connect orders --data data"),
+        ("or", "REDISCLI_AUTH=$(cat data/default/orders/orders-0/auth/password) redis-cli -p 7000"),
+        ("metrics", "http://127.0.0.1:7001/metrics"),
+        ("data", "data/default/orders"),
+    ]
+    assert view.how_to_connect(cache(auth=False), "")[1] == ("or", "redis-cli -p 7000")
+    assert view.how_to_connect(cache(ports={}), "") == []
+
+
+def test_lines_say_how_to_connect_once_and_again_elsewhere() -> None:
+    out = io.StringIO()
+    lines = view.Lines("", out)
+    lines.show({"caches": [cache(ready=False)]}, 0.1)
+    assert out.getvalue() == ""
+    lines.show({"caches": [cache()]}, 0.2)
+    lines.show({"caches": [cache()]}, 0.3)
+    assert out.getvalue().count("orders is Ready after 0.2 s") == out.getvalue().count("Ready") == 1
+    lines.show({"caches": [cache(ports={"orders-0": {"redis": 8000, "metrics": 8001}})]}, 0.4)
+    assert "redis-cli -p 8000" in out.getvalue()
+
+
+def test_warnings_are_marked() -> None:
+    out = io.StringIO()
+    view.Lines("", out).heard(event("is odd", "Warning"))
+    view.Lines("", out).heard(event("is well"))
+    assert out.getvalue() == "12:00:00 ! orders: is odd\n12:00:00   orders: is well\n"
+
+
+def test_a_terminal_obeys_nobody_but_us() -> None:
+    evil = "\x1b[2Jgone \x07[red]\u202e"
+    out = io.StringIO()
+    view.Lines("", out).heard(event(evil))
+    shown = [out.getvalue(), drawn(view.table([cache(phase=evil)])), drawn(view.event_line("", "a", "Warning", evil))]
+    for text in shown:
+        assert "?[2Jgone ?[red]?" in text
+        assert "\x1b" not in text
+
+
+def test_the_screen_draws_the_table_and_the_last_events() -> None:
+    out = io.StringIO()
+    screen = view.Screen("", Console(file=out, width=150, force_terminal=True))
+    for number in range(view.EVENTS_SHOWN + 1):
+        screen.heard(event(f"event {number}."))
+    screen.show({"caches": [cache()]}, 0.5)
+    text = out.getvalue()
+    for words in ("ENDPOINT", "127.0.0.1:7000", "1Mi/170Mi", "orders-0 primary", "was Ready after 0.5 s", "event 1."):
+        assert words in text
+    assert "event 0." not in text
+    out.truncate(0)
+    screen.say("Stopped.")
+    screen.close()
+    assert "Stopped." in out.getvalue()
+    assert "ENDPOINT" not in out.getvalue().split("Stopped.")[-2][-200:]

@@ -1,0 +1,361 @@
+"""StatefulSets come true as processes. The server is a small script that answers /readyz as its folder says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object
+from cachefleet_operator.execution import local_process
+from cachefleet_operator.execution.local_kubelet import Kubelet, revision
+from cachefleet_operator.execution.local_ports import HOST, PortBook, Ports
+from cachefleet_operator.execution.local_process import Busy, Lock, last_line, rotate, take_over
+from cachefleet_operator.execution.local_store import Store
+from cachefleet_operator.planning.pods import is_ready, restarts, trouble
+from fleettest.instance import free_port
+
+NS, CACHE, POD = "default", "orders", "orders-0"
+DEADLINE_S = 20.0
+
+# Ready unless the file `unready` exists; `stubborn` in the environment makes it ignore SIGTERM, `broken` end at once.
+SERVER = textwrap.dedent("""
+    import os, signal, socket, sys
+    if "broken" in os.environ:
+        sys.exit("Fatal: no such parameter")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in os.environ else lambda *_: os._exit(0))
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    while True:
+        peer, _ = listener.accept()
+        peer.recv(4096)
+        unready = os.path.exists("unready")
+        peer.sendall(b"HTTP/1.0 503 X\\r\\n\\r\\nbusy\\n" if unready else b"HTTP/1.0 200 OK\\r\\n\\r\\nok\\n")
+        peer.close()
+""")
+
+
+def statefulset(*, replicas: int = 1, grace_s: int = 10, env: tuple[str, ...] = (), label: str = "") -> dict[str, Any]:
+    container = {
+        "name": "server", "image": "i:1", "command": [sys.executable, "-c", SERVER],
+        "args": ["$(SERVER_METRICS_PORT)", "$(SERVER_DATA_DIR)"],
+        "env": [{"name": name, "value": "1"} for name in env],
+    }  # fmt: skip
+    template = {
+        "metadata": {"labels": {**names.labels(CACHE), **({"label": label} if label else {})}},
+        "spec": {
+            "containers": [container], "terminationGracePeriodSeconds": grace_s,
+            "volumes": [{"name": "config", "configMap": {"name": "orders-config"}}],
+        },
+    }  # fmt: skip
+    claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+    return {
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": CACHE, "labels": names.labels(CACHE)},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": names.selector_labels(CACHE)},
+                 "template": template, "volumeClaimTemplates": [claim]},
+    }  # fmt: skip
+
+
+def configmap(**data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "data": data,
+            "metadata": {"name": "orders-config", "labels": names.labels(CACHE)}}  # fmt: skip
+
+
+class World:
+    """A store, a kubelet on it, and short questions."""
+
+    def __init__(self, data: Path) -> None:
+        self.heard: list[str] = []
+        self.store = Store(data, time.time)
+        self.kubelet = Kubelet(
+            self.store, PortBook(data, Ports(free_port(), free_port())), lambda *event: self.heard.append(event[-1]),
+            time.time,
+        )  # fmt: skip
+        self.home = data / NS / CACHE
+
+    def pod(self, name: str = POD) -> Object:
+        return self.store.get(NS, "Pod", name) or {"metadata": {}, "status": {}}
+
+    def pid(self) -> int:
+        states = self.pod()["status"].get("containerStatuses", [{}])
+        return int(states[0].get("containerID", "process://0").removeprefix("process://"))
+
+    def statefulset(self, field: str) -> Any:
+        """A field of the StatefulSet's status."""
+        return (self.store.get(NS, "StatefulSet", CACHE) or {}).get("status", {}).get(field)
+
+    async def ready(self) -> Object:
+        await eventually(lambda: is_ready(self.pod()))
+        return self.pod()
+
+    def start(self, **how: Any) -> None:
+        self.store.apply(NS, configmap(**{"cachefleet.conf": "a\n"}))
+        self.store.apply(NS, statefulset(**how))
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    """As fleettest.wait, in the event loop."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+Body = Callable[[World], Coroutine[Any, Any, None]]
+
+
+def in_world(test: Body) -> Callable[[Path], None]:
+    """Runs a test with a World of its own, and ends its processes."""
+
+    @wraps(test)
+    def run(tmp_path: Path) -> None:
+        async def body() -> None:
+            async with world(tmp_path) as made:
+                await test(made)
+
+        asyncio.run(body())
+
+    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would see the argument of `test`
+    return run
+
+
+@contextlib.asynccontextmanager
+async def world(data: Path) -> AsyncIterator[World]:
+    made = World(data)
+    try:
+        yield made
+    finally:
+        await made.kubelet.stop()
+
+
+@in_world
+async def test_a_statefulset_becomes_a_pod_that_is_ready(world: World) -> None:
+    world.start()
+    pod = await world.ready()
+    assert pod["metadata"]["labels"]["controller-revision-hash"] == revision(statefulset())
+    await eventually(lambda: world.statefulset("readyReplicas") == 1)
+    claim = world.store.get(NS, "PersistentVolumeClaim", "data-orders-0")
+    assert claim is not None
+    assert claim["status"] == {"phase": "Bound", "capacity": {"storage": "1Gi"}}
+    assert claim["metadata"]["labels"] == names.selector_labels(CACHE)
+    arguments = Path(f"/proc/{world.pid()}/cmdline").read_bytes().split(b"\0")
+    assert arguments[-2].decode() == str(world.home / "data-orders-0")
+    assert (world.home / POD / "config" / "cachefleet.conf").read_text() == "a\n"
+
+
+@in_world
+async def test_a_process_that_was_killed_is_started_again(world: World) -> None:
+    world.start()
+    first = await world.ready()
+    os.kill(world.pid(), signal.SIGKILL)
+    await eventually(lambda: restarts(world.pod()) == 1 and is_ready(world.pod()))
+    assert world.pod()["metadata"]["uid"] == first["metadata"]["uid"]  # the same pod
+    assert trouble(world.pod(), time.time()).startswith("exited with code 137")
+
+
+@in_world
+async def test_a_deleted_pod_is_made_anew_from_the_new_template(world: World) -> None:
+    world.start()
+    old = await world.ready()
+    world.store.apply(NS, statefulset(label="new"))
+    await eventually(lambda: world.statefulset("updatedReplicas") == 0)
+    assert world.pod()["metadata"]["uid"] == old["metadata"]["uid"]  # OnDelete: it stays until somebody deletes it
+    world.kubelet.delete_pod(NS, POD)
+    assert world.pod()["metadata"]["deletionTimestamp"]
+    await eventually(lambda: world.pod()["metadata"].get("uid") not in (None, old["metadata"]["uid"]))
+    new = await world.ready()
+    assert new["metadata"]["labels"]["label"] == "new"
+
+
+@in_world
+async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(world: World) -> None:
+    world.start(env=("stubborn",), grace_s=1)
+    await world.ready()
+    pid = world.pid()
+    world.store.delete(NS, Key("StatefulSet", CACHE))
+    await world.kubelet.stop_cache(NS, CACHE)
+    assert world.store.get(NS, "Pod", POD) is None
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@in_world
+async def test_a_server_that_ends_at_once_is_tried_with_growing_pauses(world: World) -> None:
+    world.start(env=("broken",))
+    await eventually(lambda: restarts(world.pod()) == 2)
+    assert trouble(world.pod(), time.time()) == "crashes at each start: exited with code 1: Fatal: no such parameter"
+    waiting = world.pod()["status"]["containerStatuses"][0]["state"]["waiting"]
+    assert waiting["message"] == "back-off 1s restarting failed container=server pod=orders-0"
+
+
+@in_world
+async def test_readiness_follows_what_the_server_says(world: World) -> None:
+    world.start()
+    await world.ready()
+    (world.home / POD / "unready").touch()
+    await eventually(lambda: not is_ready(world.pod()))
+    ready = next(c for c in world.pod()["status"]["conditions"] if c["type"] == "Ready")
+    assert ready["message"] == "busy"
+
+
+@in_world
+async def test_files_follow_their_configmap_while_the_server_runs(world: World) -> None:
+    world.start()
+    await world.ready()
+    pid, folder = world.pid(), world.home / POD / "config"
+    world.store.apply(NS, configmap(**{"other.conf": "b\n"}))
+    await eventually(lambda: [p.name for p in folder.iterdir()] == ["other.conf"])
+    assert world.pid() == pid
+
+
+@in_world
+async def test_a_pod_whose_configmap_is_missing_waits_for_it(world: World) -> None:
+    world.store.apply(NS, statefulset())
+    await eventually(lambda: "not found" in trouble(world.pod(), time.time()))
+    assert trouble(world.pod(), time.time()) == "cannot be configured: configmap 'orders-config' not found"
+    world.store.apply(NS, configmap())
+    await world.ready()
+
+
+@in_world
+async def test_a_file_cannot_leave_its_volume(world: World) -> None:
+    world.store.apply(NS, configmap(**{"../../escaped": "x"}))
+    world.store.apply(NS, statefulset())
+    await eventually(lambda: "leaves its folder" in trouble(world.pod(), time.time()))
+    assert not list(world.home.rglob("escaped"))
+
+
+@in_world
+async def test_replicas_come_and_go(world: World) -> None:
+    world.start(replicas=2)
+    await eventually(lambda: is_ready(world.pod()) and is_ready(world.pod("orders-1")))
+    world.store.apply(NS, statefulset(replicas=1))
+    await eventually(lambda: world.store.get(NS, "Pod", "orders-1") is None)
+    assert is_ready(world.pod())
+
+
+@in_world
+async def test_orphaned_pods_run_on_and_are_adopted(world: World) -> None:
+    world.start()
+    await world.ready()
+    pid = world.pid()
+    world.store.delete(NS, Key("StatefulSet", CACHE))
+    world.store.apply(NS, statefulset())
+    await eventually(lambda: world.statefulset("readyReplicas") == 1)
+    assert world.pid() == pid
+
+
+def test_a_server_that_an_earlier_run_left_is_stopped_first(tmp_path: Path) -> None:
+    """Its kubelet is gone, it still holds the lock: two servers never work on one folder."""
+    folder = tmp_path / NS / CACHE / POD
+    folder.mkdir(parents=True)
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", "import sys, fcntl, os, time; f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT);"
+         "fcntl.flock(f, fcntl.LOCK_EX); os.write(f, b'%d\\n' % os.getpid()); print(flush=True); time.sleep(600)",
+         str(folder / "lock")], stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert orphan.stdout is not None
+    orphan.stdout.readline()
+
+    async def body() -> None:
+        async with world(tmp_path) as made:
+            made.start()
+            await eventually(lambda: orphan.poll() is not None)
+            await made.ready()
+
+    try:
+        asyncio.run(body())
+        assert orphan.returncode == -signal.SIGTERM
+    finally:
+        orphan.kill()
+        orphan.wait()
+        orphan.stdout.close()
+
+
+def test_servers_stop_when_their_parent_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys; from pathlib import Path; from cachefleet_operator.execution.local_process import *\n"
+        "async def main():\n"
+        "    folder = Path(sys.argv[1])\n"
+        "    p = await start(['/bin/sleep', '600'], {}, folder, folder / 'log', Lock(folder / 'lock'))\n"
+        "    print(p.pid, flush=True); await p.wait()\n"
+        "asyncio.run(main())"
+    )
+    path = os.pathsep.join(sys.path)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    with pytest.raises(Busy) as held:
+        Lock(tmp_path / "lock")
+    assert held.value.pid == child  # the child has signed
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    asyncio.run(take_over(tmp_path / "lock", DEADLINE_S)).release()
+    assert not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes()
+
+
+def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    with pytest.raises(Busy) as caught:
+        Lock(tmp_path / "lock")
+    assert caught.value.pid == os.getpid()
+    lock.release()
+    Lock(tmp_path / "lock").release()
+
+
+def test_what_readyz_says(tmp_path: Path) -> None:
+    async def ask(answer: bytes | None) -> str:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(100)
+            writer.write(answer or b"")
+            writer.close()
+
+        server = await asyncio.start_server(serve, HOST, 0)
+        async with server:
+            return await local_process.not_ready(HOST, server.sockets[0].getsockname()[1])
+
+    assert asyncio.run(ask(b"HTTP/1.1 200 OK\r\n\r\nok\n")) == ""
+    assert asyncio.run(ask(b"HTTP/1.1 503 X\r\n\r\nloading: 3 %\n")) == "loading: 3 %"
+    assert asyncio.run(ask(b"\xff\xfe")) == "the server is not ready"
+    assert asyncio.run(local_process.not_ready(HOST, free_port())) == "the server does not listen yet"
+
+
+def test_a_server_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_process, "PROBE_TIMEOUT_S", 0.1)
+    with socket.create_server((HOST, 0)) as listener:
+        words = asyncio.run(local_process.not_ready(HOST, listener.getsockname()[1]))
+    assert words == "the server does not answer within 0.1 s"
+
+
+def test_a_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_process, "LOG_BYTES_MAX", 10)
+    log = tmp_path / "server.log"
+    rotate(log)  # nothing there yet
+    log.write_text("1234567890")
+    rotate(log)
+    assert log.read_text() == "1234567890"
+    log.write_text("12345678901\n")
+    rotate(log)
+    assert (log.read_text(), (tmp_path / "server.log.1").read_text()) == ("", "12345678901\n")
+
+
+def test_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert last_line(log) == ""
+    log.write_bytes(b"x" * 10000 + b"\nfirst\nlast \xff\n\n  \n")
+    assert last_line(log) == "last \ufffd"
+    log.write_text('{"level": "warning", "message": "no such parameter"}\n')
+    assert last_line(log) == "no such parameter"

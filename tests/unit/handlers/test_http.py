@@ -1,0 +1,70 @@
+"""Health and metrics: what is wrong is said with a 503, and what is shown can be read by Prometheus."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import ClientSession
+from prometheus_client.parser import text_string_to_metric_families
+
+from cachefleet_operator.handlers import http
+from cachefleet_operator.metrics import Fleet, Metrics
+from cachefleet_operator.planning.actions import LabelPod
+
+pytestmark = pytest.mark.asyncio
+
+CACHES = [
+    {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Serving"}], "refusals": [{}, {}]}},
+    {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Loading"}, {"type": "Odd"}]}},
+    {"status": {"conditions": None}},
+    {},
+]
+
+
+async def ask(metrics: Metrics, path: str, alive: str = "", ready: str = "") -> tuple[int, str]:
+    runner = await http.serve(http.application(metrics.registry, lambda: alive, lambda: ready), "127.0.0.1", 0)
+    try:
+        async with ClientSession() as session, session.get(f"http://127.0.0.1:{runner.addresses[0][1]}{path}") as reply:
+            return reply.status, await reply.text()
+    finally:
+        await runner.cleanup()
+
+
+async def test_health() -> None:
+    metrics = Metrics()
+    assert await ask(metrics, "/healthz", ready="not yet") == (200, "ok\n")
+    assert await ask(metrics, "/healthz", alive="stuck") == (503, "stuck\n")
+    assert await ask(metrics, "/readyz", ready="not yet") == (503, "not yet\n")
+    assert await ask(metrics, "/readyz") == (200, "ok\n")
+    assert (await ask(metrics, "/"))[0] == 404
+
+
+async def test_metrics() -> None:
+    metrics = Metrics()
+    metrics.registry.register(Fleet(lambda: CACHES, lambda: True, lambda: 3, lambda: False))
+    metrics.reconciled("acted", 0.2)
+    metrics.acted(LabelPod("r", "p", {}))
+    metrics.requested("apply", "Service", 200)
+    _, text = await ask(metrics, "/metrics")
+    found = {
+        (s.name.removeprefix("cachefleet_operator_"), *s.labels.values()): s.value
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    }
+    expected = {
+        ("reconcile_total", "acted"): 1,
+        ("reconcile_duration_seconds_count",): 1,
+        ("actions_total", "LabelPod"): 1,
+        ("api_requests_total", "apply", "Service", "200"): 1,
+        ("caches",): 4,
+        ("cache_conditions", "Ready", "True", "Serving"): 1,
+        ("cache_conditions", "Ready", "False", "Loading"): 1,
+        ("refusals",): 2,
+        ("leader",): 1,
+        ("synced",): 0,
+        ("queue_depth",): 3,
+    }
+    # Labels come sorted by name in the text; compare as sets of words.
+    as_sets = {(key[0], frozenset(key[1:])): value for key, value in found.items()}
+    assert {k: as_sets.get((k[0], frozenset(k[1:]))) for k in expected} == expected
+    assert not [key for key in found if key[0] == "cache_conditions" and "Odd" in key]
+    assert ("process_resident_memory_bytes",) in found

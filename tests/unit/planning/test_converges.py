@@ -1,0 +1,271 @@
+"""plan(apply(plan)) converges and then writes nothing, whatever the specs and however often they change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key
+from cachefleet_operator.planning import actions as act
+from cachefleet_operator.planning.refusals import RETRY_S
+from fleettest.snapshots import cache, secret
+from fleettest.world import World
+
+SIZES = ("1Gi", "2Gi", "10Gi")
+STOP = "persistence", "storage"
+
+spec = st.fixed_dictionaries(
+    {},
+    optional={
+        "image": st.sampled_from(["other.test/server:2", "other.test/server:3"]),
+        "memory": st.fixed_dictionaries({"limit": st.sampled_from(["128Mi", "1Gi", "1024Mi"])}),
+        "config": st.dictionaries(
+            st.sampled_from(["timeout", "maxclients", "databases", "hz", "tcp-backlog"]),
+            st.integers(1, 400).map(str), max_size=3,
+        ),
+        "auth": st.sampled_from([{"mode": "none"}, {"mode": "generated"}]),
+        "monitoring": st.fixed_dictionaries({"enabled": st.booleans()}),
+        "networkPolicy": st.fixed_dictionaries({"enabled": st.booleans()}),
+        "podTemplate": st.fixed_dictionaries({"annotations": st.dictionaries(st.just("a"), st.just("b"))}),
+        "service": st.fixed_dictionaries({"type": st.sampled_from(["ClusterIP", "LoadBalancer"])}),
+        "paused": st.booleans(),
+    },
+)  # fmt: skip
+growth = st.lists(st.sampled_from(range(len(SIZES))), min_size=5, max_size=5).map(sorted)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(spec, min_size=1, max_size=5), growth, st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_converges(specs: list[dict[str, Any]], sizes: list[int], patience: list[int]) -> None:
+    """Specs change after few cycles, in the middle of whatever goes on."""
+    world = World(cache(paused=True))
+    for wanted, size, cycles in zip(specs, sizes, patience, strict=False):
+        world.edit(cache(persistence={"storage": {"size": SIZES[size]}}, **wanted))
+        for _ in range(cycles):
+            world.cycle()
+    world.settle()
+    assert all(sum(isinstance(a, act.DISRUPTIVE) for a in p.actions) <= 1 for p in world.history)
+    if not world.cache.spec.paused:
+        conditions = {c.type: (c.status, c.reason) for c in world.cache.status.conditions}
+        assert conditions["Ready"] == ("True", "Serving")
+        assert conditions["Progressing"] == ("False", "UpToDate")
+        assert conditions["Degraded"] == ("False", "AsExpected")
+        assert conditions["ConfigApplied"] == ("True", "Applied")
+        assert world.cache.status.phase == "Running"
+        assert world.cache.status.observed_generation == world.cache.metadata.generation
+
+
+def restarts(world: World) -> list[str]:
+    return [a.reason for p in world.history for a in p.actions if isinstance(a, act.RestartPod)]
+
+
+def told(world: World) -> list[str]:
+    return [a.reason for p in world.history for a in p.actions if not isinstance(a, act.Notice)]
+
+
+def settled(**wanted: Any) -> World:
+    world = World(cache(**wanted))
+    world.settle()
+    world.history.clear()
+    return world
+
+
+def test_a_new_cache_needs_no_restart() -> None:
+    world = World(cache())
+    world.settle()
+    assert not restarts(world)
+    assert world.cache.status.image == "registry.test/cachefleet-server:1.0.0"
+    assert world.cache.status.endpoint == "orders-rw.shop.svc.cluster.local:6379"
+
+
+@pytest.mark.parametrize(
+    ("change", "restarted"),
+    [
+        ({"config": {"timeout": "30"}}, False),
+        ({"config": {"databases": "4"}}, True),
+        ({"memory": {"evictionPolicy": "allkeys-lru"}}, False),
+        ({"memory": {"limit": "2Gi"}}, True),
+        ({"image": "other.test/server:2"}, True),
+        ({"persistence": {"fsync": "always"}}, False),
+        ({"persistence": {"mode": "snapshot"}}, False),
+        ({"persistence": {"storage": {"size": "5Gi"}}}, False),
+        ({"service": {"type": "LoadBalancer"}}, False),
+        ({"auth": {"mode": "none"}}, False),
+        ({"podTemplate": {"annotations": {"team": "shop"}}}, True),
+        ({"networkPolicy": {"enabled": False}}, False),
+    ],
+)
+def test_what_restarts_and_what_does_not(change: dict[str, Any], restarted: bool) -> None:
+    world = settled()
+    world.edit(cache(**change))
+    world.settle()
+    assert told(world), "the change did nothing"
+    assert len(restarts(world)) == restarted, restarts(world)
+
+
+def test_what_somebody_changed_is_put_back() -> None:
+    world = settled()
+    world.objects[Key("Service", "orders-rw")]["spec"]["type"] = "NodePort"
+    del world.objects[Key("ConfigMap", "orders-config")]
+    world.servers["orders-0"]["parameters"]["timeout"] = "77"
+    world.settle()
+    assert sorted(told(world)) == [
+        "created ConfigMap/orders-config",
+        "put Service/orders-rw back as wanted: spec.type is NodePort, want ClusterIP",
+        "set timeout 0 in orders-0",
+    ]
+
+
+def test_a_pod_that_somebody_deleted_comes_back_without_us() -> None:
+    world = settled()
+    del world.objects[Key("Pod", "orders-0")]
+    del world.servers["orders-0"]
+    world.settle()
+    assert told(world) == ["orders-0 is primary"]
+
+
+def test_a_newer_operator_restarts_nothing() -> None:
+    world = settled()
+    world.site = type(world.site)(default_image=world.site.default_image, default_version="9.9.9")
+    world.settle()
+    assert not told(world)
+    lost = world.cache.status.model_copy(update={"default_version": ""})
+    world.cache = world.cache.model_copy(update={"status": lost})
+    world.settle()
+    assert not restarts(world), "a lost status must not move the version either"
+    assert world.cache.status.default_version == "1.0.0"
+
+
+def test_rotation_of_a_password() -> None:
+    world = World(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}}))
+    world.objects[Key("Secret", "mine")] = secret("mine", password="first")
+    world.settle()
+    assert world.servers["orders-0"]["password"] == b"first"
+    world.objects[Key("Secret", "mine")] = secret("mine", password="second")
+    world.history.clear()
+    world.settle()
+    assert world.servers["orders-0"]["password"] == b"second"
+    assert told(world) == ["changed the password of orders-0", "the servers have a new password"]
+
+
+def test_a_larger_maxmemory_waits_for_the_larger_container() -> None:
+    world = settled()
+    world.edit(cache(memory={"limit": "2Gi"}))
+    world.settle()
+    assert [r.split(":")[0] for r in told(world)] == [
+        "changed ConfigMap/orders-config", "changed StatefulSet/orders", "restarting orders-0", "orders-0 is primary",
+    ]  # fmt: skip
+    assert int(world.servers["orders-0"]["parameters"]["maxmemory"]) > 1 << 30
+    world.history.clear()
+    world.edit(cache(memory={"limit": "128Mi"}))
+    world.settle()
+    assert told(world)[0] == "set maxmemory 71303168 in orders-0"
+
+
+def test_auth_turned_on_while_it_runs() -> None:
+    world = settled(auth={"mode": "none"})
+    world.edit(cache())
+    world.settle()
+    assert told(world) == [
+        "made a password in Secret orders-auth",
+        "changed the password of orders-0",
+        "the servers have a new password",
+    ]
+    assert world.servers["orders-0"]["password"] == b"generated"
+
+
+def test_a_refused_parameter_is_not_asked_for_again_until_later() -> None:
+    world = settled()
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.ConfigSet) and "maxclients" in action.parameters:
+            return action.pod, "maxclients", action.parameters["maxclients"], "ERR too many for this system"
+        return None
+
+    world.refuse = refuse
+    world.edit(cache(config={"maxclients": "99999", "timeout": "5"}))
+    world.cycle()
+    first = world.now
+    world.settle()
+    asked = [a for p in world.history for a in p.actions if isinstance(a, act.ConfigSet)]
+    assert [sorted(a.parameters) for a in asked] == [["maxclients", "timeout"], ["timeout"]]
+    applied = next(c for c in world.cache.status.conditions if c.type == "ConfigApplied")
+    assert (applied.status, applied.reason) == ("False", "Refused")
+    assert "ERR too many for this system" in applied.message
+    assert "99999" not in str(world.objects[Key("ConfigMap", "orders-config")]["data"])
+    world.history.clear()
+    while world.now < first + RETRY_S + 60:
+        world.cycle()
+    assert len([a for p in world.history for a in p.actions if isinstance(a, act.ConfigSet)]) == 1
+    world.refuse = lambda action: None
+    world.edit(cache(config={"maxclients": "500", "timeout": "5"}))
+    world.settle()
+    assert world.servers["orders-0"]["parameters"]["maxclients"] == "500"
+    assert not world.cache.status.refusals
+
+
+def test_storage_that_the_cluster_refuses_to_grow() -> None:
+    world = settled()
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.ResizeClaim):
+            return f"PersistentVolumeClaim/{action.claim}", "storage.size", action.size, "forbidden: no expansion"
+        return None
+
+    world.refuse = refuse
+    world.edit(cache(persistence={"storage": {"size": "5Gi"}}))
+    world.cycle()
+    world.settle()
+    assert world.cache.status.phase == "PersistentVolumeClaim/data-orders-0: forbidden: no expansion"
+    world.edit(cache(persistence={"storage": {"size": "5Gi"}}, memory={"limit": "2Gi"}))
+    world.settle()
+    assert len(restarts(world)) == 1, "other changes must still arrive"
+
+
+def test_growth_keeps_the_pod() -> None:
+    world = settled()
+    uid = world.objects[Key("Pod", "orders-0")]["metadata"]["uid"]
+    world.edit(cache(persistence={"storage": {"size": "5Gi"}}))
+    world.settle()
+    assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] == uid
+    template = world.objects[Key("StatefulSet", "orders")]["spec"]["volumeClaimTemplates"][0]
+    assert template["spec"]["resources"]["requests"]["storage"] == "5Gi"
+    assert [r.split(",")[0] for r in told(world)][:2] == [
+        "growing volume data-orders-0 from 1Gi to 5Gi",
+        "replacing the StatefulSet",
+    ]
+
+
+def test_a_growth_and_another_change_at_once() -> None:
+    """The StatefulSet is not written in the cycle that replaces it."""
+    world = settled()
+    world.edit(cache(persistence={"storage": {"size": "5Gi"}}))
+    world.cycle()
+    world.edit(cache(persistence={"storage": {"size": "5Gi"}}, image="other.test/server:2"))
+    world.settle()
+    assert len(restarts(world)) == 1
+
+
+@pytest.mark.parametrize("spec", [{"replicas": 1}, {"config": {"port": "1"}}, {"config": {"no-such": "1"}}])
+def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) -> None:
+    world = settled()
+    world.edit(cache(**spec))
+    world.settle()
+    assert not told(world)
+    conditions = {c.type: (c.status, c.reason) for c in world.cache.status.conditions}
+    assert conditions["Degraded"] == ("True", "SpecRefused")
+    assert conditions["Ready"] == ("True", "Serving"), "what runs goes on"
+    assert world.cache.status.phase.startswith("Spec refused: ")
+
+
+def test_paused_changes_nothing_and_says_so() -> None:
+    world = settled()
+    world.edit(cache(paused=True, memory={"limit": "2Gi"}))
+    del world.objects[Key("Service", names.service_ro("orders"))]
+    world.settle()
+    assert not told(world)
+    assert world.cache.status.phase == "Paused"

@@ -1,0 +1,91 @@
+"""What ails a pod, in words: one row a way to fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.planning.moments import seconds, stamp
+from cachefleet_operator.planning.pods import is_ready, restarts, trouble, waits_for
+from fleettest.snapshots import NOW, pod
+
+
+def container(**facts: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": "server", "restartCount": 3, **facts}]}
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return container(state={"waiting": {"reason": reason, "message": message}})
+
+
+def ended(age_s: float, **facts: Any) -> dict[str, Any]:
+    return {"terminated": {"finishedAt": stamp(NOW - age_s), **facts}}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({}, ""),
+        (waiting("ContainerCreating"), ""),
+        (waiting("ImagePullBackOff", "no such tag"), "cannot pull its image: no such tag"),
+        (waiting("SomethingNew", "oh"), "waits (SomethingNew): oh"),
+        (waiting("InvalidImageName"), "has an invalid image name"),
+        (
+            container(
+                state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(5, exitCode=1, reason="Error")
+            ),
+            "crashes at each start: exited with code 1: Error",
+        ),
+        (
+            container(state={"running": {}}, lastState=ended(5, exitCode=137, reason="OOMKilled")),
+            "was killed: out of memory (see memory.limit and memory.maxmemoryPercent)",
+        ),
+        (container(state={"running": {}}, lastState=ended(3600, exitCode=137, reason="OOMKilled")), ""),
+        (container(state={"running": {}}, lastState=ended(5, exitCode=0, reason="Completed")), ""),
+        ({"phase": "Failed", "reason": "Evicted", "message": "low on disk"}, "failed: Evicted low on disk"),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]},
+            "cannot be scheduled: 0/3 nodes are available",
+        ),
+    ],
+)
+def test_trouble(status: dict[str, Any], words: str) -> None:
+    assert trouble(pod(**status), NOW) == words
+
+
+def test_a_pod_that_shuts_down_is_not_ready() -> None:
+    going = pod()
+    assert is_ready(going)
+    going["metadata"]["deletionTimestamp"] = stamp(NOW)
+    assert not is_ready(going)
+    assert waits_for(going) == "is shutting down"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"conditions": []}, "waits for a node"),
+        (waiting("ContainerCreating"), "is being created"),
+        (container(state={"running": {}}), "is starting"),
+    ],
+)
+def test_waits_for(status: dict[str, Any], words: str) -> None:
+    assert waits_for(pod(ready=False, **status)) == words
+
+
+def test_restarts() -> None:
+    assert restarts(pod()) == 0
+    assert restarts(pod(**container())) == 3
+    assert restarts({"metadata": {}, "spec": {}}) == 0
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01T00:00:00Z"])
+def test_a_moment_that_is_none(text: str) -> None:
+    assert seconds(text) == 0.0
+
+
+def test_moments_there_and_back() -> None:
+    assert stamp(0) == "1970-01-01T00:00:00Z"
+    assert seconds(stamp(NOW)) == NOW
+    assert seconds("2027-01-15T08:00:00.123456+01:00") == pytest.approx(seconds("2027-01-15T07:00:00Z"), abs=1)

@@ -1,0 +1,166 @@
+"""The status: which phase and conditions follow from which facts, and that it is calm while nothing happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.api import conditions
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
+from cachefleet_operator.planning.moments import stamp
+from cachefleet_operator.planning.snapshot import Server
+from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
+from fleettest.snapshots import NOW, cache, pod, server, snapshot
+
+MIB = 1 << 20
+
+
+def verdict(**facts: Any) -> Verdict:
+    return Verdict(image="i:1", default_version="1", **facts)
+
+
+def told(
+    of: Cache, *objects: Object, servers: list[Server] | None = None, now: float = NOW, **facts: Any
+) -> CacheStatus:
+    return status(snapshot(of, *objects, servers=servers or []), verdict(**facts), now)
+
+
+def facts(found: CacheStatus) -> dict[str, tuple[str, str]]:
+    return {c.type: (c.status, c.reason) for c in found.conditions}
+
+
+def refusal(target: str, subject: str) -> Refusal:
+    return Refusal(target=target, subject=subject, wish="w", message="no, said it", at=stamp(NOW))
+
+
+READY, WAITS = pod(), pod(ready=False)
+CRASHING = pod(
+    ready=False,
+    containerStatuses=[{"name": "server", "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
+)
+
+
+@pytest.mark.parametrize(
+    ("objects", "servers", "decided", "phase", "wanted"),
+    [
+        pytest.param([READY], [server()], {}, "Running", {}, id="well"),
+        pytest.param(
+            [], [], {"progress": "Creating", "doing": "created StatefulSet/orders"},
+            "Waiting: no pod exists yet", {"Ready": "NotServing", "Progressing": "Creating"}, id="new",
+        ),
+        pytest.param(
+            [WAITS], [], {}, "Waiting: pod orders-0 is starting", {"Ready": "NotServing"}, id="starting"
+        ),
+        pytest.param(
+            [WAITS], [server(loading=True, load_percent=41.7)], {}, "orders-0 has read 42 % of its data",
+            {"Ready": "Loading"}, id="loading",
+        ),
+        pytest.param(
+            [CRASHING], [], {}, "Pod orders-0 crashes at each start",
+            {"Ready": "NotServing", "Degraded": "PodFailing"}, id="crashing",
+        ),
+        pytest.param(
+            [READY], [server(failing="MISCONF disk full")], {}, "orders-0: MISCONF disk full",
+            {"Degraded": "ServerFailing"}, id="disk full",
+        ),
+        pytest.param(
+            [READY], [server(error="timed out")], {}, "orders-0: timed out", {"Degraded": "Unreachable"}, id="silent",
+        ),
+        pytest.param(
+            [READY], [server()], {"secret_missing": "Secret x does not exist"}, "Secret x does not exist",
+            {"Degraded": "SecretMissing"}, id="secret gone",
+        ),
+        pytest.param(
+            [READY], [server()], {"problems": ("config: no such parameter",)},
+            "Spec refused: config: no such parameter",
+            {"Degraded": "SpecRefused", "ConfigApplied": "Refused"}, id="spec",
+        ),
+        pytest.param(
+            [], [], {"problems": ("replicas: not built",)}, "Spec refused: replicas: not built",
+            {"Ready": "SpecRefused", "Degraded": "SpecRefused", "ConfigApplied": "Refused"}, id="spec of a new one",
+        ),
+        pytest.param(
+            [READY], [server()], {"progress": "Restarting", "doing": "restarting orders-0: image changed"},
+            "Restarting orders-0: image changed", {"Progressing": "Restarting"}, id="restarting",
+        ),
+        pytest.param(
+            [READY], [server()], {"restart_required": ("databases: 16 -> 4",)}, "Running",
+            {"ConfigApplied": "RestartRequired"}, id="restart required",
+        ),
+        pytest.param(
+            [READY], [server()], {"config_pending": "set hz 5 in orders-0"}, "Running",
+            {"ConfigApplied": "Pending"}, id="pending",
+        ),
+        pytest.param(
+            [READY], [server()], {"refusals": (refusal("orders-0", "maxclients"),)}, "Running",
+            {"ConfigApplied": "Refused"}, id="parameter refused",
+        ),
+        pytest.param(
+            [READY], [server()], {"refusals": (refusal("StatefulSet/orders", "object"),)},
+            "StatefulSet/orders: no, said it", {"Degraded": "ApplyFailed"}, id="object refused",
+        ),
+        pytest.param(
+            [READY], [server()], {"refusals": (refusal("PersistentVolumeClaim/x", "storage.size"),)},
+            "PersistentVolumeClaim/x: no, said it", {"Degraded": "StorageRefused"}, id="storage refused",
+        ),
+    ],
+)  # fmt: skip
+def test_phase_and_conditions(
+    objects: list[Object], servers: list[Server], decided: dict[str, Any], phase: str, wanted: dict[str, str]
+) -> None:
+    """`wanted` are the reasons that differ from those of a Cache that is well."""
+    found = told(cache(), *objects, servers=servers, **decided)
+    well = {"Ready": "Serving", "Progressing": "UpToDate", "Degraded": "AsExpected", "ConfigApplied": "Applied"}
+    assert found.phase == phase
+    assert {c.type: c.reason for c in found.conditions} == {**well, **wanted}
+    known = {(r.condition, r.name): r.status for r in conditions.REASONS}
+    assert all(known[c.type, c.reason] == c.status for c in found.conditions)
+
+
+def test_the_time_of_a_condition_moves_with_its_status_alone() -> None:
+    first = told(cache(), WAITS)
+    later = told(cache(status=first), READY, servers=[server()], now=NOW + 60)
+    times = {c.type: c.last_transition_time for c in later.conditions}
+    assert times["Ready"] == stamp(NOW + 60)
+    assert times["Degraded"] == stamp(NOW)
+
+
+def test_samples_are_not_news() -> None:
+    """Memory moves all the time: it is shown when something else is said, or once in SAMPLE_S."""
+    first = told(cache(), READY, servers=[server(used_memory=10 * MIB)])
+    assert first.memory == "10Mi/177Mi"
+    busy = [server(used_memory=90 * MIB)]
+    assert told(cache(status=first), READY, servers=busy, now=NOW + SAMPLE_S - 1) == first
+    assert told(cache(status=first), READY, servers=busy, now=NOW + SAMPLE_S).memory == "90Mi/177Mi"
+    still = [server(used_memory=11 * MIB)]
+    assert told(cache(status=first), READY, servers=still, now=NOW + 10 * SAMPLE_S) == first
+    news = told(cache(status=first), READY, servers=busy, now=NOW + 1, config_pending="x")
+    assert news.memory == "90Mi/177Mi"
+
+
+def test_a_snapshot_is_shown() -> None:
+    first = told(cache(), READY, servers=[server()])
+    saved = [server(last_save=int(NOW) + 5)]
+    assert told(cache(status=first), READY, servers=saved, now=NOW + SAMPLE_S).pods[0].last_save == stamp(NOW + 5)
+
+
+def test_what_scale_and_clients_need() -> None:
+    service = {"kind": "Service", "metadata": {"name": "orders-rw"}}
+    balancer = {
+        "kind": "Service", "metadata": {"name": "orders-ro"},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}},
+    }  # fmt: skip
+    found = told(cache(), READY, service, balancer, servers=[server()])
+    assert found.selector == (
+        "app.kubernetes.io/name=cachefleet,app.kubernetes.io/instance=orders,cachefleet.io/cache=orders"
+    )
+    assert (found.ready, found.replicas, found.primary) == ("1/1", 0, "orders-0")
+    assert (found.endpoint, found.read_endpoint) == ("orders-rw.shop.svc.cluster.local:6379", "192.0.2.7:6379")
+
+
+def test_deletion_and_pause_come_first() -> None:
+    going = cache(metadata={"deletion_timestamp": stamp(NOW)})
+    assert told(going, CRASHING).phase == "Deleting"
+    assert told(cache(paused=True), CRASHING).phase == "Paused"

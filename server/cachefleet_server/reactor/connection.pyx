@@ -243,7 +243,8 @@ cdef void client_check_output_limit(client_t* c) noexcept nogil:
 
 
 cdef size_t client_memory(client_t* c) noexcept nogil:
-    return sizeof(client_t) + input_memory(&c.input) + out_memory(&c.out) + multi_memory(c) + parked_memory(c)
+    return (sizeof(client_t) + input_memory(&c.input) + multi_memory(c) + parked_memory(c)
+            + out_memory(&c.out))
 
 
 # ---- maxmemory-clients -------------------------------------------------------------------------------------

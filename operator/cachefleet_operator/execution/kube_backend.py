@@ -27,6 +27,7 @@ from cachefleet_operator.execution.store import CacheKey, Store
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.objects import applied_hash
+from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import OBJECT, STORAGE
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
@@ -70,9 +71,9 @@ class KubeBackend:
             if secret is not None:
                 objects[key_of(secret)] = secret
         known = _known(cache, lambda name: objects.get(Key("Secret", name)))
-        asked = [(key.name, ip) for key, obj in objects.items() if key.kind == "Pod" and (ip := _address(obj))]
-        answers = await asyncio.gather(*(admin.inspect(pod, ip, names.PORT, known) for pod, ip in asked))
-        servers: dict[str, Server] = {server.pod: server for server in answers}
+        asked = [obj for key, obj in objects.items() if key.kind == "Pod" and _address(obj)]
+        answers = await asyncio.gather(*(_inspect(pod, known) for pod in asked))
+        servers = {server.pod: server for server in answers}
         return Snapshot(cache, self.site, objects, servers)
 
     async def execute(self, cache: Cache, action: act.Action) -> None:
@@ -190,6 +191,15 @@ class KubeBackend:
         source = _source(cache)
         wished = {source[0]: await self._secret(cache, source[0])} if source is not None else {}
         return host, _known(cache, lambda name: wished.get(name) or self._store.get(cache.key, "Secret", name))
+
+
+async def _inspect(pod: Object, known: list[bytes]) -> Server:
+    """Asks twice where Kubernetes says that it is ready: one slow answer is no news."""
+    name, ip = pod["metadata"]["name"], _address(pod)
+    server = await admin.inspect(name, ip, names.PORT, known)
+    if server.error and is_ready(pod):
+        server = await admin.inspect(name, ip, names.PORT, known)
+    return server
 
 
 def _source(cache: Cache) -> tuple[str, str] | None:

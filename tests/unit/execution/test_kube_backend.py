@@ -174,6 +174,23 @@ async def test_pods_that_do_not_run_are_not_asked(asked: list[Any]) -> None:
     assert not asked
 
 
+@pytest.mark.parametrize(("ready", "failures", "error"), [(True, 1, ""), (True, 2, "slow"), (False, 1, "slow")])
+async def test_a_ready_pod_is_asked_twice(
+    ready: bool, failures: int, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def inspect(name: str, host: str, port: int, known: Sequence[bytes]) -> Server:
+        nonlocal failures
+        failures -= 1
+        return Server(name, "slow" if failures >= 0 else "")
+
+    monkeypatch.setattr(admin, "inspect", inspect)
+    world = World()
+    body = pod()
+    body["status"]["conditions"] = [{"type": "Ready", "status": str(ready)}]
+    world.known(body)
+    assert (await world.backend.observe(world.cache)).servers["orders-0"].error == error
+
+
 async def test_the_passwords_that_a_server_may_have(asked: list[Any]) -> None:
     world = World()
     world.known(pod())

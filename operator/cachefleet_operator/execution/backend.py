@@ -1,4 +1,4 @@
-"""Backend: where a Cache lives. Kubernetes (kube.py) and processes on this machine (local.py) are the two.
+"""Backend: where a Cache lives. Kubernetes (kube_backend.py), and processes here (local.py).
 
 The reconciler (reconciler.py) knows nothing else: observe -> plan -> apply -> write the status -> sleep. A backend
 raises `BackendError` with the words of who refused; everything else is a bug.

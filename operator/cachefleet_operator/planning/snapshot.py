@@ -1,6 +1,6 @@
 """Snapshot: all that one reconcile knows, read once and frozen.
 
-`execution/observe.py` builds it (from Kubernetes or from local processes), `plan` decides by it. Objects are the plain
+A backend builds it (from Kubernetes or from local processes), `plan` decides by it. Objects are the plain
 dicts of the API, keyed by kind and name; nobody changes them. What a server says is a Server with `error` set where it
 did not answer. Nothing here reads a clock: times are those that others reported, `now` is an argument of `plan`.
 """

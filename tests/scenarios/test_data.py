@@ -77,9 +77,10 @@ def test_volumes_follow_a_deleted_cache_as_asked(stage: Stage, operator: Deploye
         stage.kube.wait_for(lambda: not stage.owned(), lambda: f"{stage.owned()} go, too")
         assert stage.kube.get("pvc", "data-kept-0", stage.namespace)["status"]["phase"] == "Bound"
     for name in policies:
-        stage.apply(name)
+        stage.apply(name, persistence={"storage": {"size": "2Gi"}})  # the volume that is found grows to it
     for name in policies:
         stage.settled(name)
+    assert stage.kube.get("pvc", "data-kept-0", stage.namespace)["spec"]["resources"]["requests"]["storage"] == "2Gi"
     stage.check(stage.client("kept"))
     assert stage.answers(stage.client("gone").dbsize) == 0
 

@@ -76,10 +76,10 @@ def test_a_prometheus_scrapes_operators_and_servers(stage: Stage, operator: Depl
             'count(up{job="operator"} == 1)': 2,
             "sum(cachefleet_operator_leader)": 1,
             'max(cachefleet_operator_cache_conditions{condition="Ready",status="True"}) > bool 0': 1,
-            'sum(cachefleet_operator_reconcile_total{result="ok"}) > bool 0': 1,
+            'sum(cachefleet_operator_reconcile_total{result="acted"}) > bool 0': 1,
             "cachefleet_ready": 1,
-            "sum(cachefleet_db_keys)": 500,
-            'cachefleet_commands_total{cmd="set"}': 500,
+            "sum(redis_db_keys)": 500,
+            'redis_commands_total{cmd="set"}': 500,
         }
         for query, value in wanted.items():
             stage.kube.wait_for(

@@ -53,8 +53,8 @@ def next_chart(tmp_path: Path) -> Path:
 def restored(kube: Kube, operator: Deployed) -> Iterator[None]:
     """Afterwards the operator is that of the session again."""
     yield
-    kube.kubectl("delete", "crd", "podmonitors.monitoring.coreos.com", "--ignore-not-found")
     operator.upgrade()
+    kube.kubectl("delete", "crd", "podmonitors.monitoring.coreos.com", "--ignore-not-found")
     operator.ready()
 
 

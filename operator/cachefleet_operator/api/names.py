@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from cachefleet_operator.api.v1alpha1 import GROUP
 
+APP = "cachefleet"
 FIELD_MANAGER = "cachefleet-operator"
 
 LABEL_APP = "app.kubernetes.io/name"
@@ -79,7 +80,7 @@ def secret_server_auth(cache: str) -> str:
 
 def selector_labels(cache: str) -> dict[str, str]:
     """What selects a Cache's pods. Immutable in a StatefulSet: never change it."""
-    return {LABEL_APP: "cachefleet", LABEL_INSTANCE: cache, LABEL_CACHE: cache}
+    return {LABEL_APP: APP, LABEL_INSTANCE: cache, LABEL_CACHE: cache}
 
 
 def labels(cache: str) -> dict[str, str]:

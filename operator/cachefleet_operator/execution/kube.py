@@ -38,7 +38,8 @@ CONNECTIONS_MAX = 16
 
 APPLY, MERGE, JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-SELECTOR = f"{names.LABEL_CACHE},{names.LABEL_MANAGED_BY}={names.FIELD_MANAGER}"
+# What all of ours have: a StatefulSet gives its claims no other labels than those that it selects its pods by.
+SELECTOR = f"{names.LABEL_CACHE},{names.LABEL_APP}={names.APP}"
 
 # No path can be made of anything else.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")

@@ -42,8 +42,6 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
     size = snapshot.cache.spec.persistence.storage.size
     if live is None or live["metadata"].get("deletionTimestamp") or not _template_size(live):
         return NOTHING
-    if parse(_template_size(live)) >= parse(size):
-        return NOTHING
     refused = {(r.target, r.wish) for r in refusals if r.subject == STORAGE}
     small = [claim for claim in _claims(snapshot) if parse(_requested(claim)) < parse(size)]
     if small:
@@ -57,6 +55,8 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
             if (f"PersistentVolumeClaim/{claim['metadata']['name']}", size) not in refused
         )
         return Step(actions, "ResizingStorage") if actions else NOTHING
+    if parse(_template_size(live)) >= parse(size):
+        return NOTHING
     return Step(
         (
             Delete(

@@ -13,6 +13,7 @@ from aiohttp import web
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
+from cachefleet_operator.api import names
 from cachefleet_operator.execution import kube as kube_module
 from cachefleet_operator.execution.kube import ApiError, Kube, NotLeading
 
@@ -102,11 +103,20 @@ async def test_what_is_asked() -> None:
          {"kind": "Lease", "metadata": {"name": "l"}}),
         ("GET", "/apis/cachefleet.io/v1alpha1/caches", plain, None),
         ("GET", "/api/v1/namespaces/shop/services?labelSelector=cachefleet.io/cache,app.kubernetes.io/"
-         "managed-by%3Dcachefleet-operator", plain, None),
+         "name%3Dcachefleet", plain, None),
     ]  # fmt: skip
     assert {h["Authorization"] for h in api.headers} == {"Bearer t0ken"}
     assert {h["User-Agent"] for h in api.headers} == {"cachefleet-operator"}
     assert api.counted[:3] == [("get", "Secret", 200), ("apply", "Service", 200), ("create", "Service", 200)]
+
+
+async def test_claims_are_selected_by_the_only_labels_that_they_have() -> None:
+    """The StatefulSet controller gives them those of its selector, and nothing else."""
+    labels = names.selector_labels("orders")
+    key, _, equation = kube_module.SELECTOR.partition(",")
+    name, _, value = equation.partition("=")
+    assert labels[key] == "orders"
+    assert labels[name] == value
 
 
 @pytest.mark.parametrize("name", ["../../nodes/n", "..", "a/b", "A", "", "a b", "a%2fb", "a?x=y"])

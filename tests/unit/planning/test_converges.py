@@ -240,6 +240,17 @@ def test_growth_keeps_the_pod() -> None:
     ]
 
 
+def test_a_smaller_volume_that_was_found_grows() -> None:
+    """A Cache of the same name left it; the StatefulSet has the right size from the start."""
+    world = settled()
+    statefulset = world.objects[Key("StatefulSet", "orders")]["metadata"]["uid"]
+    claim = world.objects[Key("PersistentVolumeClaim", "data-orders-0")]
+    claim["spec"]["resources"]["requests"]["storage"] = "512Mi"
+    world.settle()
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    assert world.objects[Key("StatefulSet", "orders")]["metadata"]["uid"] == statefulset
+
+
 def test_a_growth_and_another_change_at_once() -> None:
     """The StatefulSet is not written in the cycle that replaces it."""
     world = settled()

@@ -506,8 +506,8 @@ class Aof:
         """`dir` changed. The whole AOF is in the new folder before this returns; the old one keeps what there was.
 
         The engine is held up meanwhile, as by SAVE: otherwise a crash would find half of the data in either folder.
-        A folder that holds an AOF is refused, but for the one that the last move left, as it was left: so the way back is
-        open, also for CONFIG SET when another of its parameters is refused.
+        A folder that holds an AOF is refused, but for the one that the last move left, as it was left: so the way back
+        is open, also for CONFIG SET when another of its parameters is refused.
         """
         if not self._file.is_open:
             self._give_up_rewrite()  # a base alone; it begins again in the new folder

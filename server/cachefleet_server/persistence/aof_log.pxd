@@ -23,7 +23,8 @@ A file that is left must be whole on disk before the next one gets anything: a p
 file only. Under `always` the switch fsyncs; otherwise the helper does, and what comes meanwhile waits in `pending` as
 for any fsync.
 
-The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or unlink a path.
+The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or
+unlink a path.
 """
 
 from libc.stdint cimport int64_t, uint64_t

@@ -8,9 +8,9 @@ that there is no more, it appends the checksum, fsyncs, renames the file to its 
                      <--take---  spare  <--------
 
 Ownership: a chunk belongs to whoever holds it, and with it a share in the blobs that its marks lend: they are written
-from where they lie, and released, as a remote free of the engine's heap. The thread keeps a few drained ones in `spare` for the producer and
-frees the others, as a remote free of the producer's heap. What both threads read is under `lock`. The thread never
-takes the GIL.
+from where they lie, and released, as a remote free of the engine's heap. The thread keeps a few drained chunks in
+`spare` for the producer and frees the others, as a remote free of the producer's heap. What both threads read is under
+`lock`. The thread never takes the GIL.
 
 How the producer learns of things: it asks `writer_state` once a slice, and the thread makes `wake_fd` (the engine's
 eventfd) readable when the file is done, when it failed, and when a full queue has drained to half.

@@ -293,7 +293,12 @@ def test_podmonitors_may_come_later(kube: Kube, namespace: str, account: Kube) -
             assert operator.ready()
         finally:
             kube.delete("crd", MONITORS["metadata"]["name"])  # type: ignore[index]
-        make(kube, namespace, memory={"limit": "300Mi"})  # It goes on without.
+        kube.wait_for(lambda: "kinds changed: PodMonitor" in operator.log_text().rpartition("leading")[2])
+        make(kube, namespace, memory={"limit": "300Mi"})  # It goes on without,
+        looks, mark = operator.metric("reconcile_total"), kube.audit.mark()
+        kube.wait_for(lambda: operator.metric("reconcile_total") >= looks + 2)
+        asked = kube.audit.requests(mark, user=user(namespace))
+        assert not [r for r in asked if r.resource == "podmonitors" and r.verb != "watch"]  # and forgets about it.
 
 
 def test_an_operator_that_is_there_before_the_crd_waits(kube: Kube, namespace: str, account: Kube) -> None:
@@ -344,6 +349,13 @@ def test_sigterm_ends_it_cleanly_and_gives_the_lease_back(kube: Kube, namespace:
     named = [line for line in operator.lines() if line.get("reason") == "Apply"]
     assert named
     assert all(line["cache"] == f"{namespace}/orders" for line in named)
+
+
+def test_sigterm_is_heard_while_it_starts(account: Kube, namespace: str) -> None:
+    """kopf takes the signals when the watches begin; the audit is still under way then."""
+    with contextlib.closing(Operator(account, namespace).spawn()) as operator:
+        assert_eventually(lambda: '"leading"' in operator.log_text(), deadline_s=30)
+        assert operator.stop() == 0
 
 
 def test_wrong_settings_and_no_cluster_are_said(kube: Kube, namespace: str, account: Kube) -> None:

@@ -96,6 +96,11 @@ class Store:
             self._forget(key, obj)
             self._tell(key)
 
+    def drop(self, kind: str) -> None:
+        """All objects of a kind are gone."""
+        for obj in self._all(kind):
+            self.remove(obj)
+
     def compare(
         self, kind: str, namespace: str | None, listed: Iterable[Object], as_of: str
     ) -> tuple[list[Object], list[Object]]:

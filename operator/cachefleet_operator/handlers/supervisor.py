@@ -139,6 +139,8 @@ class Supervisor:
         if CACHE.name not in served:
             raise BackendError(f"the cluster does not know {CACHE.plural}.{CACHE.group} yet: its CRD is missing")
         self._backend.site = replace(self._backend.site, kinds=served & OPTIONAL)
+        for kind in OPTIONAL - served:
+            self._store.drop(kind)  # It went with its CRD, and nobody will say so.
         kinds = tuple(kind for kind in WATCHED if not kind.optional or kind.name in served)
         namespaces = self._settings.namespaces
         auditor = Auditor(self._kube, self._store, kinds, namespaces or None)
@@ -149,7 +151,7 @@ class Supervisor:
                 auditor.ask(obj["kind"])
 
         tasks = (
-            asyncio.create_task(watch.watch(kinds, namespaces, see), name="kopf"),
+            asyncio.create_task(watch.watch(kinds, namespaces, see, self._take_signals), name="kopf"),
             asyncio.create_task(auditor.run(), name="audit"),
             asyncio.create_task(self._changed(served), name="discovery"),
             asyncio.create_task(self._mark_synced(auditor), name="synced"),
@@ -160,11 +162,9 @@ class Supervisor:
                 task.result()
         finally:
             await _end(*tasks)
-            self._take_signals()  # kopf had taken them.
 
     async def _mark_synced(self, auditor: Auditor) -> None:
         await auditor.ready.wait()
-        self._take_signals()  # kopf took them when it started.
         self._synced.set()
 
     async def _changed(self, served: frozenset[str]) -> None:

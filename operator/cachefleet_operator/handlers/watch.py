@@ -59,8 +59,13 @@ def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     return found
 
 
-async def watch(kinds: tuple[Kind, ...], namespaces: tuple[str, ...], see: See) -> None:
-    """Runs the watches until cancelled; ends or raises only if one breaks for good."""
+async def watch(
+    kinds: tuple[Kind, ...], namespaces: tuple[str, ...], see: See, begun: Callable[[], None]
+) -> None:
+    """Runs the watches until cancelled; ends or raises only if one breaks for good.
+
+    kopf takes SIGTERM and SIGINT for itself: `begun` is called at once after that.
+    """
     tasks = await kopf.spawn_tasks(
         registry=registry(kinds, see),
         settings=settings(kinds),
@@ -68,6 +73,7 @@ async def watch(kinds: tuple[Kind, ...], namespaces: tuple[str, ...], see: See) 
         namespaces=namespaces,
         clusterwide=not namespaces,
     )
+    begun()
     # Not kopf.run_tasks: it would cancel every task of this loop, ours too.
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -122,6 +122,14 @@ def test_compare_waits_for_newer_versions_but_not_for_the_dead() -> None:
     assert store.compare("Service", None, [obj(6)], "9") == ([], [])
 
 
+def test_a_kind_that_went_with_its_crd_is_dropped() -> None:
+    store = Store()
+    store.put(obj(5))
+    store.put({**obj(6, uid="u2"), "kind": "PodMonitor"})
+    store.drop("PodMonitor")
+    assert list(known(store)) == [Key("Service", "orders-rw")]
+
+
 def test_tombstones_are_bounded() -> None:
     store = Store()
     for number in range(TOMBSTONES_MAX + 10):

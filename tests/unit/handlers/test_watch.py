@@ -49,6 +49,6 @@ def test_a_pod_whose_user_has_no_name_can_watch(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(kopf, "spawn_tasks", spawn_tasks)
     with pytest.raises(InterruptedError):
-        asyncio.run(watch.watch(WATCHED, ("shop",), lambda kind, obj: None))
+        asyncio.run(watch.watch(WATCHED, ("shop",), lambda kind, obj: None, lambda: None))
     assert told["identity"]
     assert (told["namespaces"], told["clusterwide"]) == (("shop",), False)

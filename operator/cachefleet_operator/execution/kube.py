@@ -33,6 +33,8 @@ WRITE_S = 5.0  # not longer than a lost Lease stays ours: lease.DURATION_S - REN
 BACK_OFF_S = (0.2, 0.6, 1.8)  # between tries
 RETRY_AFTER_S_MAX = 5.0
 AGAIN = frozenset((429, 500, 502, 503, 504))
+# What server-side apply says of a field that its schema lacks. It comes as a 500, and the same patch has it always.
+UNTYPED = "failed to create typed patch object"
 WORDS_MAX = 1024
 CONNECTIONS_MAX = 16
 
@@ -57,7 +59,7 @@ class ApiError(BackendError):
     @property
     def for_good(self) -> bool:
         """The same request will be refused again: invalid, or forbidden."""
-        return self.code in (400, 403, 405, 413, 415, 422)
+        return self.code in (400, 403, 405, 413, 415, 422) or str(self).startswith(UNTYPED)
 
 
 class NotLeading(BackendError):
@@ -186,9 +188,11 @@ class Kube:
             self._counted(verb, kind.name, code)
             if not words:
                 return dict(json.loads(text))
-            delay_s = next(delays, None) if code in AGAIN or not code else None
+            answer = ApiError(words, code, _reason(text))
+            passing = not answer.for_good and (code in AGAIN or not code)
+            delay_s = next(delays, None) if passing else None
             if delay_s is None:
-                raise ApiError(words, code, _reason(text))
+                raise answer
             await asyncio.sleep(max(delay_s * random.uniform(0.5, 1.5), min(retry_after_s, RETRY_AFTER_S_MAX)))
 
     async def _request(

@@ -153,6 +153,17 @@ async def test_what_does_not_pass_ends_with_the_servers_words() -> None:
     assert len(api.asked) == 1 + len(kube_module.BACK_OFF_S)
 
 
+async def test_a_field_that_no_schema_has_is_refused_for_good() -> None:
+    """The API server says it with a 500 and without a reason (kubernetes/kubernetes#122480)."""
+    words = "failed to create typed patch object (shop/orders; apps/v1, Kind=StatefulSet): .x: field not declared"
+    api = Api(status(500, words))
+    async with serving(api) as kube:
+        with pytest.raises(ApiError, match=r"field not declared") as error:
+            await kube.apply("shop", STATEFULSET)
+    assert error.value.for_good
+    assert len(api.asked) == 1
+
+
 async def test_nobody_answers() -> None:
     api = Api(None)
     async with serving(api) as kube:

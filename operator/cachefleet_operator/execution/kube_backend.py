@@ -132,7 +132,7 @@ class KubeBackend:
         live = await self._kube.get(key.kind, cache.metadata.namespace, key.name)
         if live is None:
             return None
-        if _is_controlled(live, cache) or (_labelled(live, cache) and _controller(live) is None):
+        if _is_ours(live, cache):
             self._store.put(live)
             return live
         if live["metadata"].get("deletionTimestamp") or (_controller(live) or {}).get("kind") == KIND:
@@ -226,11 +226,11 @@ def _controller(obj: Object) -> Mapping[str, Any] | None:
     return next((owner for owner in obj["metadata"].get("ownerReferences", ()) if owner.get("controller")), None)
 
 
-def _is_controlled(obj: Object, cache: Cache) -> bool:
-    return (_controller(obj) or {}).get("uid") == cache.metadata.uid
-
-
-def _labelled(obj: Object, cache: Cache) -> bool:
+def _is_ours(obj: Object, cache: Cache) -> bool:
+    """By its controller; without one, by our labels. Those that the watches select by are not enough: users may set them."""
+    owner = _controller(obj)
+    if owner is not None:
+        return bool(owner["uid"] == cache.metadata.uid)
     labels = obj["metadata"].get("labels", {})
     ours = {names.LABEL_CACHE: cache.metadata.name, names.LABEL_MANAGED_BY: names.FIELD_MANAGER}
     return all(labels.get(name) == value for name, value in ours.items())
@@ -243,7 +243,7 @@ def _shown(cache: Cache, obj: Object) -> bool:
         stem = names.pod(name, 0) if kind == "Pod" else names.claim(name, 0)
         ordinal = obj["metadata"]["name"].removeprefix(stem.removesuffix("0"))
         return ordinal.isdecimal() and (owner is None or owner["kind"] == "StatefulSet")
-    return owner is None or _is_controlled(obj, cache)
+    return _is_ours(obj, cache)
 
 
 def _refused(error: ApiError, key: Key, subject: str, wish: str) -> BackendError:

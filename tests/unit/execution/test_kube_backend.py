@@ -151,6 +151,7 @@ async def test_only_what_is_ours_is_shown(asked: list[Any]) -> None:
     foreign = [{"kind": "Job", "name": "j", "uid": "x", "controller": True}]
     world.known(service(world.cache, name="foreign", ownerReferences=foreign))
     world.known(service(world.cache, name="orphaned", ownerReferences=[]))
+    world.known(service(world.cache, name="users", ownerReferences=[], labels=names.selector_labels("orders")))
     world.known(pod())
     world.known(pod("orders-debug"))
     world.known(pod("other-0"))

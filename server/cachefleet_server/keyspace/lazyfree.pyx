@@ -11,6 +11,7 @@ on an accounting heap of the job's own, whose balance is added to `freed_remote`
 """
 
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 from posix.signal cimport sigfillset, sigset_t
 
 from cachefleet_server.core.entry cimport (
@@ -112,10 +113,7 @@ cdef void tables_free(engine_t* e, hashtable_t* keys, hashtable_t* expires) noex
 
 cdef void _run(engine_t* e, job_t* job) noexcept nogil:
     cdef heap_t own
-    own.used = 0
-    own.freed_remote = 0
-    own.peak = 0
-    own.slab = NULL
+    memset(&own, 0, sizeof(own))  # without slabs: objects go back to those of their owner
     if job.entry != NULL:
         _free_on(e, &own, job.entry, True)
     else:

@@ -474,7 +474,7 @@ cdef class Slab:
         cdef heap_t own
         cdef size_t n = len(objects)
         cdef size_t i
-        cdef void** p = <void**>malloc(max(n, 1) * sizeof(void*))
+        cdef void** p = <void**>malloc((n + 1) * sizeof(void*))
         memset(&own, 0, sizeof(own))
         for i in range(n):
             p[i] = <void*><size_t>objects[i]

@@ -2,7 +2,7 @@
 
     PYTHONPATH=server python tests/perf/bench_hashtable.py [elements]
 
-Needs a development build (`make build`). "batch" looks keys up 32 at a time with both prefetch passes, as the reactor
+Needs a development build (`make build`). "batch" looks keys up 32 at a time with all prefetch passes, as the reactor
 does; "single" one after the other, where every miss of the cache is waited for.
 """
 

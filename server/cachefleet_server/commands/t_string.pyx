@@ -18,7 +18,7 @@ from cachefleet_server.core.entry cimport E_EXPIRE, OBJ_STRING, entry_type
 from cachefleet_server.core.reply cimport (
     reply_array, reply_error, reply_int, reply_null, reply_ok, reply_syntax_error, reply_wrong_arity)
 from cachefleet_server.ds.blob cimport blob_t
-from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element
+from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.keyspace.db cimport (
@@ -258,7 +258,7 @@ cdef void getex_command(client_t* c) noexcept nogil:
 # ---- many keys ---------------------------------------------------------------------------------------
 
 cdef void _prefetch_group(client_t* c, int first, int step, int end) noexcept nogil:
-    """Lets the cache misses of the next keys overlap: all buckets, then all entries.
+    """Lets the cache misses of the next keys overlap: all buckets, then all entries, then those of overflow buckets.
 
     The keys from argv[first] on by `step`, before argv[end], at most PREFETCH_GROUP of them.
     """
@@ -271,6 +271,10 @@ cdef void _prefetch_group(client_t* c, int first, int step, int end) noexcept no
     i = first
     while i < end:
         ht_prefetch_element(c.db.keys, c.argv[i].hash)
+        i += step
+    i = first
+    while i < end:
+        ht_prefetch_overflow(c.db.keys, c.argv[i].hash)
         i += step
 
 

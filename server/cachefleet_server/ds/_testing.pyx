@@ -122,6 +122,7 @@ cdef class HashTable:
         cdef uint64_t hash = ht_hash(self.t, key, len(key))
         ht_prefetch_bucket(self.t, hash)
         ht_prefetch_element(self.t, hash)
+        ht_prefetch_overflow(self.t, hash)
         cdef void** slot = ht_find(self.t, key, len(key), hash)
         return None if slot == NULL else (<item_t*>slot[0]).value
 
@@ -300,6 +301,8 @@ cdef class HashTableBench:
                 if batch:
                     for j in range(step):
                         ht_prefetch_element(self.t, hashes[j])
+                    for j in range(step):
+                        ht_prefetch_overflow(self.t, hashes[j])
                 for j in range(step):
                     if ht_find(self.t, &wanted[j].key[0], 16, hashes[j])[0] != wanted[j]:
                         wrong += 1
@@ -471,7 +474,7 @@ cdef class Slab:
         cdef heap_t own
         cdef size_t n = len(objects)
         cdef size_t i
-        cdef void** p = <void**>malloc(max(n, 1) * sizeof(void*))
+        cdef void** p = <void**>malloc((n + 1) * sizeof(void*))
         memset(&own, 0, sizeof(own))
         for i in range(n):
             p[i] = <void*><size_t>objects[i]

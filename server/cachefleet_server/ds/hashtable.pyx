@@ -171,7 +171,7 @@ cdef void _resize_end(hashtable_t* t) noexcept nogil:
     memset(&t.pools[1], 0, sizeof(ht_pool_t))
     t.rehash_index = -1
     t.layout_id += 1
-    array_settle(t.heap, t.tables[0], _buckets(t, 0) * sizeof(ht_bucket_t))
+    t.settled = False
 
 
 cdef void _move_chain(hashtable_t* t, ht_bucket_t* head) noexcept nogil:
@@ -248,6 +248,9 @@ cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil:
     if t.resize_paused == 0 and _is_nearly_empty(t):
         # Half of what growing allows, so that neither way is due again soon.
         _resize_begin(t, _buckets_for(2 * t.used[0]))
+    elif t.rehash_index < 0 and not t.settled:
+        t.settled = True
+        array_settle(t.heap, t.tables[0], _buckets(t, 0) * sizeof(ht_bucket_t))
     return t.rehash_index >= 0
 
 
@@ -263,6 +266,7 @@ cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil:
     if t.used[0] == 0:
         _array_free(t, 0)
         _array_new(t, 0, buckets)
+        t.settled = False
         t.layout_id += 1
         _account(t)
     else:

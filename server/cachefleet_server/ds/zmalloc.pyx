@@ -5,8 +5,8 @@ from libc.stdlib cimport abort
 from libc.string cimport memset
 
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
-from cachefleet_server.ds.merger cimport merger_add, merger_free, merger_new
 from cachefleet_server.ds.mapping cimport HUGE_PAGE, map_aligned, map_drop, map_free
+from cachefleet_server.ds.merger cimport merger_add, merger_free, merger_new
 from cachefleet_server.ds.slab cimport slab_cron, slab_destroy, slab_new
 
 cdef extern from "<stdlib.h>" nogil:

@@ -6,6 +6,7 @@ on an accounting heap of the job's own, whose balance is added to `freed_remote`
 """
 
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_INT, OBJ_STRING, entry_encoding, entry_free_shell, entry_free_string, entry_payload, entry_type)
@@ -81,10 +82,7 @@ cdef void _run(void* ctx, work_t* work) noexcept nogil:
     cdef engine_t* e = q.engine
     cdef job_t* job = <job_t*>work
     cdef heap_t own
-    own.used = 0
-    own.freed_remote = 0
-    own.peak = 0
-    own.slab = NULL
+    memset(&own, 0, sizeof(own))  # without slabs: objects go back to those of their owner
     if job.entry != NULL:
         _free_on(e, &own, job.entry, True)
     else:

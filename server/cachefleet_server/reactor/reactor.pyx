@@ -28,7 +28,8 @@ from cachefleet_server.core.engine cimport (
     CLIENT_PENDING_WRITE, CLIENT_PROTOCOL_ERROR, EVENTS_MAX, READ_MAX, SHARED_INPUT, command_t, pending_t)
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.reply cimport reply_client_ready
-from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element
+from cachefleet_server.ds.hashtable cimport (
+    hashtable_t, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow)
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_cron, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
@@ -105,32 +106,42 @@ cdef void reactor_close(engine_t* e) noexcept nogil:
 
 # ---- batch -------------------------------------------------------------------------------------------
 
-cdef inline void _prefetch_buckets(pending_t* p) noexcept nogil:
+cdef inline bint _prefetch(pending_t* p, int stage) noexcept nogil:
+    """One of the three passes over a request's keys (ds/hashtable.pxd). True: the next one is needed."""
     cdef command_t* cmd = p.cmd
+    cdef hashtable_t* t = p.client.db.keys
     cdef int i = cmd.keys.first
     cdef int last = cmd.keys.last if cmd.keys.last >= 0 else p.request.argc + cmd.keys.last
     cdef int left = PREFETCH_KEYS
     cdef arg_t* argv = p.request.argv
+    cdef bint more = stage == 0
     if last >= p.request.argc:
         last = p.request.argc - 1
     while i <= last and left:
-        ht_prefetch_bucket(p.client.db.keys, arg_hash(p.client.engine, &argv[i]))
+        if stage == 0:
+            ht_prefetch_bucket(t, arg_hash(p.client.engine, &argv[i]))
+        elif stage == 1:
+            more |= ht_prefetch_element(t, argv[i].hash)
+        else:
+            ht_prefetch_overflow(t, argv[i].hash)
         i += cmd.keys.step
         left -= 1
+    return more
 
 
-cdef inline void _prefetch_elements(pending_t* p) noexcept nogil:
-    cdef command_t* cmd = p.cmd
-    cdef int i = cmd.keys.first
-    cdef int last = cmd.keys.last if cmd.keys.last >= 0 else p.request.argc + cmd.keys.last
-    cdef int left = PREFETCH_KEYS
-    cdef arg_t* argv = p.request.argv
-    if last >= p.request.argc:
-        last = p.request.argc - 1
-    while i <= last and left:
-        ht_prefetch_element(p.client.db.keys, argv[i].hash)
-        i += cmd.keys.step
-        left -= 1
+cdef void _prefetch_batch(engine_t* e) noexcept nogil:
+    """The buckets are on their way since parsing: now the entries, so that their misses overlap."""
+    cdef pending_t* again[BATCH_MAX]
+    cdef pending_t* p
+    cdef int i
+    cdef int count = 0
+    for i in range(e.batch_len):
+        p = &e.batch[i]
+        if p.cmd != NULL and p.cmd.keys.step and _prefetch(p, 1):
+            again[count] = p
+            count += 1
+    for i in range(count):
+        _prefetch(again[i], 2)
 
 
 cdef inline void _limit_clients(client_t* c) noexcept nogil:
@@ -146,10 +157,7 @@ cdef void _execute_batch(engine_t* e) noexcept nogil:
     if e.batch_len == 0:
         return
     if e.batch_len > 1:
-        for i in range(e.batch_len):
-            p = &e.batch[i]
-            if p.cmd != NULL and p.cmd.keys.step:
-                _prefetch_elements(p)
+        _prefetch_batch(e)
     e.stats.batches += 1
     e.stats.batch_commands += e.batch_len
     e.last_cycles = cf_cycles()
@@ -205,7 +213,7 @@ cdef void _parse(client_t* c) noexcept nogil:
         e.batch_len += 1
         barrier = is_barrier(p.cmd)
         if not barrier and p.cmd.keys.step:
-            _prefetch_buckets(p)
+            _prefetch(p, 0)
         if barrier or e.batch_len == BATCH_MAX or e.paused_until_ms:
             _execute_batch(e)
             if cf_unlikely(c.out.bytes > OUT_SLICE):

@@ -82,7 +82,11 @@ def test_a_prometheus_scrapes_operators_and_servers(stage: Stage, operator: Depl
             'redis_commands_total{cmd="set"}': 500,
         }
         for query, value in wanted.items():
-            stage.kube.wait_for(
-                lambda query=query, value=value: [float(s["value"][1]) for s in prometheus.query(query)] == [value],  # type: ignore[misc]
-                lambda query=query: f"{query}: {prometheus.query(query)}",  # type: ignore[misc]
-            )
+            _gives(stage, prometheus, query, value)
+
+
+def _gives(stage: Stage, prometheus: Prometheus, query: str, value: int) -> None:
+    def values() -> list[float]:
+        return [float(sample["value"][1]) for sample in prometheus.query(query)]
+
+    stage.kube.wait_for(lambda: values() == [value], lambda: f"{query} gives {values()} and not {value}")

@@ -167,7 +167,8 @@ class Stage:
         self._clients.callback(found.close)
         return found
 
-    def parameter(self, client: Client, name: str) -> str:
+    @staticmethod
+    def parameter(client: Client, name: str) -> str:
         """What the server runs with."""
         return str(client.config_get(name)[name])
 

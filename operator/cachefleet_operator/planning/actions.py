@@ -1,4 +1,4 @@
-"""What a plan may ask for: one small type an act. The backends do them, by a table (execution/kube_backend.py, local.py).
+"""What a plan may ask for: one small type an act. The backends do them, by a table of these types.
 
 Each carries `reason`, a sentence for people: it becomes the event, the log line and, for the disruptive ones, the
 phase. An action whose execution fails ends that cycle's list; the next cycle plans anew from what is then true.

@@ -42,8 +42,22 @@ def login(**known: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
 
 
+class NoDiffs(kopf.DiffBaseStorage):
+    """Of each object that it sees kopf makes a deep copy, to tell what changed; nobody asks it. And the copy recurses:
+    one Cache whose free-form fields are nested deep enough would end the watches of all."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None: ...
+
+
 def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     found = kopf.OperatorSettings()
+    found.persistence.diffbase_storage = NoDiffs()
     found.posting.enabled = False
     found.peering.standalone = True
     found.process.ultimate_exiting_timeout = None  # It would kill us ten minutes after watches were started anew.

@@ -20,6 +20,8 @@ import signal
 from dataclasses import replace
 from typing import Any
 
+from kubernetes.aio.client.api_client import ApiClient
+
 from cachefleet_operator.api.objects import Site
 from cachefleet_operator.execution.audit import Auditor, Stale
 from cachefleet_operator.execution.backend import BackendError
@@ -42,12 +44,14 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    def __init__(self, kube_client: Any, settings: Settings) -> None:
+    def __init__(self, client: ApiClient, lease_client: ApiClient, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._kube = Kube(kube_client, allowed=lambda: self._elector.leads(), counted=self._metrics.requested)
+        self._kube = Kube(client, allowed=lambda: self._elector.leads(), counted=self._metrics.requested)
+        # Connections of its own: a renewal must not queue behind what 500 Caches ask for.
+        self._lease_kube = Kube(lease_client, counted=self._metrics.requested)
         me = f"{settings.pod_name}_{secrets.token_hex(4)}"
-        self._elector = Elector(self._kube, settings.pod_namespace, me)
+        self._elector = Elector(self._lease_kube, settings.pod_namespace, me)
         self._store = Store()
         self._events = Events(self._kube, settings.pod_name)
         site = Site(
@@ -88,6 +92,7 @@ class Supervisor:
             await _end(watches, stopped)
             await server.cleanup()
             await self._kube.close()
+            await self._lease_kube.close()
 
     # -- health
 
@@ -186,7 +191,7 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
 
 async def run(settings: Settings) -> None:
     """Raises Lost."""
-    await Supervisor(await connect(), settings).run()
+    await Supervisor(await connect(), await connect(), settings).run()
 
 
 __all__ = ["Lost", "run"]

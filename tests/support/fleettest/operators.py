@@ -187,7 +187,9 @@ class Operator:
         return self.get("/readyz")[0] == 200
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of the series of that name with these labels."""
+        """The sum of the series of that name with these labels. The end of the process ends a wait for it."""
+        if self.process is not None and self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended with {self.process.returncode}")
         text = self.get("/metrics")[1]
         return sum(
             sample.value

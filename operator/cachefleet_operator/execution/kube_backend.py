@@ -26,10 +26,11 @@ from cachefleet_operator.execution.kube import ApiError, Kube
 from cachefleet_operator.execution.store import CacheKey, Store
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning import auth
-from cachefleet_operator.planning.objects import applied_hash
+from cachefleet_operator.planning.objects import DRIFT_SHOWN_MAX, applied_hash
 from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import OBJECT, STORAGE
 from cachefleet_operator.planning.snapshot import Server, Snapshot
+from cachefleet_operator.resources.diff import drift
 
 MADE_BY_OTHERS = frozenset(("Pod", "PersistentVolumeClaim"))  # kinds that controllers make of our StatefulSet
 
@@ -102,10 +103,16 @@ class KubeBackend:
     async def _apply(self, cache: Cache, action: act.Apply) -> None:
         if action.create:
             await self._own(cache, action.object)
+        wish = applied_hash(action.object)
         try:
-            self._store.put(await self._kube.apply(cache.metadata.namespace, action.object))
+            live = await self._kube.apply(cache.metadata.namespace, action.object)
         except ApiError as error:
-            raise _refused(error, action.key, OBJECT, applied_hash(action.object)) from None
+            raise _refused(error, action.key, OBJECT, wish) from None
+        self._store.put(live)
+        # A field behind a feature gate that is off, or a webhook with a will of its own: not to be written for ever.
+        if lost := drift(action.object, live):
+            words = f"the API server did not keep what was written: {'; '.join(lost[:DRIFT_SHOWN_MAX])}"
+            raise Refused(words, target=str(action.key), subject=OBJECT, wish=wish)
 
     async def _delete(self, cache: Cache, action: act.Delete) -> None:
         kind, name = action.key
@@ -227,7 +234,7 @@ def _controller(obj: Object) -> Mapping[str, Any] | None:
 
 
 def _is_ours(obj: Object, cache: Cache) -> bool:
-    """By its controller; without one, by our labels. Those that the watches select by are not enough: users may set them."""
+    """By its controller; without one, by our labels: more than the watches select by, for users may set those, too."""
     owner = _controller(obj)
     if owner is not None:
         return bool(owner["uid"] == cache.metadata.uid)

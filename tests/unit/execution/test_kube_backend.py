@@ -14,6 +14,7 @@ from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Metadata
 from cachefleet_operator.execution import admin, kube_backend, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
+from cachefleet_operator.execution.events import WORDS
 from cachefleet_operator.execution.kube import ApiError
 from cachefleet_operator.execution.kube_backend import KubeBackend
 from cachefleet_operator.execution.store import Store
@@ -237,7 +238,7 @@ async def test_every_type_of_action_is_in_the_table() -> None:
     types = {t for t in vars(act).values() if isinstance(t, type) and issubclass(t, act.Action)}
     types -= {act.Action, act.Notice}
     assert set(world.backend._do) == types
-    assert set(kube_backend.WORDS) == types
+    assert set(WORDS) == types
     with pytest.raises(KeyError):
         await world.backend.execute(world.cache, act.Action("?"))
 
@@ -295,6 +296,23 @@ async def test_what_the_api_refuses_for_good_is_a_refusal(code: int, refused: bo
         assert (found.target, found.subject, found.wish) == (
             "PersistentVolumeClaim/data-orders-0", "storage.size", "2Gi",
         )  # fmt: skip
+
+
+async def test_what_the_api_does_not_keep_is_a_refusal() -> None:
+    """It would be put back as wanted for ever."""
+
+    class Forgetful(Api):
+        async def apply(self, namespace: str, obj: Object) -> Object:
+            spec = {name: value for name, value in obj["spec"].items() if name != "hostUsers"}
+            return await super().apply(namespace, {**obj, "spec": spec})
+
+    world = World()
+    world.backend._kube = Forgetful()  # type: ignore[assignment]
+    wanted = {**service(world.cache), "spec": {"type": "ClusterIP", "hostUsers": True}}
+    with pytest.raises(Refused, match=r"did not keep what was written: spec.hostUsers is missing, want true") as error:
+        await world.backend.execute(world.cache, act.Apply("r", wanted))
+    assert (error.value.target, error.value.subject, error.value.wish) == ("Service/orders-rw", "object", "hash")
+    assert world.store.get(KEY, "Service", "orders-rw") is not None
 
 
 async def test_small_writes() -> None:

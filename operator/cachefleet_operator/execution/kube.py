@@ -91,6 +91,11 @@ class Kube:
     async def close(self) -> None:
         await self._client.close()
 
+    def must_lead(self) -> None:
+        """Raises NotLeading if we may not change anything (any more), the servers included."""
+        if not self._allowed():
+            raise NotLeading("this operator does not lead any more")
+
     # -- reading
 
     async def get(self, kind: str, namespace: str, name: str) -> Object | None:
@@ -177,8 +182,8 @@ class Kube:
         path = _path(kind, namespace, name, subresource) + (f"?{urlencode(query)}" if query else "")
         delays = iter(BACK_OFF_S)
         while True:
-            if verb not in ("get", "list") and kind != LEASE and not self._allowed():
-                raise NotLeading("this operator does not lead any more")
+            if verb not in ("get", "list") and kind != LEASE:
+                self.must_lead()
             code, retry_after_s, text = 0, 0.0, b""
             try:
                 code, retry_after_s, text = await self._request(_METHODS[verb], path, body, headers or {})

@@ -168,6 +168,7 @@ class KubeBackend:
     async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:
         new = admin.as_password(await self._wish(cache, action.source))
         host, known = await self._server(cache, action.pod)
+        self._kube.must_lead()
         await admin.set_password(action.pod, host, names.PORT, known, new)
 
     async def _wish(self, cache: Cache, source: tuple[str, str] | None) -> bytes:
@@ -188,6 +189,7 @@ class KubeBackend:
 
     async def _config_set(self, cache: Cache, action: act.ConfigSet) -> None:
         host, known = await self._server(cache, action.pod)
+        self._kube.must_lead()
         await admin.config_set(action.pod, host, names.PORT, known, action.parameters)
 
     async def _server(self, cache: Cache, pod: str) -> tuple[str, list[bytes]]:

@@ -15,7 +15,7 @@ from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Me
 from cachefleet_operator.execution import admin, kube_backend, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.events import WORDS
-from cachefleet_operator.execution.kube import ApiError
+from cachefleet_operator.execution.kube import ApiError, NotLeading
 from cachefleet_operator.execution.kube_backend import KubeBackend
 from cachefleet_operator.execution.store import Store
 from cachefleet_operator.planning import actions as act
@@ -37,6 +37,11 @@ class Api:
         self.version = 100
         self.writes: list[str] = []
         self.refuse: Callable[[str, str], ApiError | None] = lambda verb, kind: None
+        self.leads = True
+
+    def must_lead(self) -> None:
+        if not self.leads:
+            raise NotLeading("no")
 
     def has(self, obj: Object, **more: Any) -> dict[str, Any]:
         """It exists, whoever made it."""
@@ -410,6 +415,17 @@ async def test_servers_are_told_with_the_passwords_they_may_have(asked: list[Any
     await world.backend.execute(world.cache, act.SetPassword("r", "orders-0", ("orders-auth", "password")))
     await world.backend.execute(world.cache, act.ConfigSet("r", "orders-0", {"hz": "20"}))
     assert asked == [("set_password", *where, b"two"), ("config_set", *where, {"hz": "20"})]
+
+
+async def test_who_does_not_lead_tells_servers_nothing(asked: list[Any]) -> None:
+    """A password that is not the newest any more would shut out the one who leads."""
+    world = World(auth={"mode": "none"})
+    world.known(pod())
+    world.api.leads = False
+    for action in (act.ConfigSet("r", "orders-0", {"timeout": "1"}), act.SetPassword("r", "orders-0", None)):
+        with pytest.raises(NotLeading):
+            await world.backend.execute(world.cache, action)
+    assert not asked
 
 
 async def test_a_server_that_is_gone_is_a_conflict(asked: list[Any]) -> None:

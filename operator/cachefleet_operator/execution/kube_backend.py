@@ -150,10 +150,16 @@ class KubeBackend:
     # -- passwords
 
     async def _generate_secret(self, cache: Cache, action: act.GenerateSecret) -> None:
-        namespace = cache.metadata.namespace
-        if await self._own(cache, action.object) is None:
-            secret = passwords.with_data(action.object, {action.field: passwords.generate()})
+        namespace, live = cache.metadata.namespace, await self._own(cache, action.object)
+        if not auth.is_blank(passwords.value(live, action.field)):
+            return
+        secret = passwords.with_data(action.object, {action.field: passwords.generate()})
+        if live is None:
             self._store.put(await self._kube.create(namespace, secret))
+        else:  # Somebody emptied it. It must not have been filled meanwhile.
+            seen = {"resourceVersion": live["metadata"]["resourceVersion"]}
+            patch = {"metadata": seen, "data": secret["data"]}
+            self._store.put(await self._kube.merge("Secret", namespace, live["metadata"]["name"], patch))
 
     async def _copy_secret(self, cache: Cache, action: act.CopySecret) -> None:
         value = await self._wish(cache, action.source)

@@ -117,7 +117,7 @@ class LocalBackend:
             await self._kubelet.stop_cache(*cache.key)
 
     async def _generate_secret(self, cache: Cache, action: act.GenerateSecret) -> None:
-        if self._own(cache, action.object) is None:
+        if auth.is_blank(_value(self._own(cache, action.object), action.field)):
             password = secrets.token_urlsafe(PASSWORD_BYTES).encode()
             self._store.apply(cache.metadata.namespace, _with_data(action.object, {action.field: password}))
 

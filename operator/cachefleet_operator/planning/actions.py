@@ -41,7 +41,7 @@ class Delete(Action):
 
 @dataclass(frozen=True, slots=True)
 class GenerateSecret(Action):
-    """Create `object` (a Secret without data) with a random password under `field`, unless it exists."""
+    """Make `object` (a Secret without data) with a random password under `field`, unless it holds one already."""
 
     object: Object
     field: str

@@ -1,6 +1,6 @@
 """The password: `wish` (what the users' Secret says) and `have` (what <name>-server-auth says the servers run with).
 
-    wish missing            generated mode makes it; secret mode waits (what runs goes on with what it has)
+    wish missing or blank   generated mode makes it; secret mode waits (what runs goes on with what it has)
     have missing            copied from the wish: nobody runs yet, or somebody deleted it
     a server has another    SetPassword: it let us in with `have`, not with the wish
     all have the wish       `have` is copied from the wish, so that the next start knows it
@@ -13,11 +13,14 @@ no restart.
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Iterable
 from dataclasses import replace
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import Object, key_of
+from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, SetPassword
+from cachefleet_operator.planning.refusals import OBJECT
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.secrets import auth_secret, server_auth_secret
@@ -43,19 +46,37 @@ def missing(snapshot: Snapshot) -> str:
     secret, key = wanted
     if snapshot.get("Secret", secret) is None:
         return f"Secret {secret} does not exist"
-    if not _value(snapshot, secret, key):
+    if is_blank(_value(snapshot, secret, key)):
         return f"Secret {secret} has no value under the key {key}"
     return ""
 
 
-def step(snapshot: Snapshot) -> Step:
+def is_blank(password: bytes | None) -> bool:
+    """None at all. A server drops the newline at the end of its file: of an editor's empty line nothing would be left,
+    and everybody would be let in."""
+    return not (password or b"").strip(b"\r\n")
+
+
+def made(cache: Cache) -> frozenset[str]:
+    """The Secrets that are ours to make, as refusals name them."""
+    generated = (auth_secret(cache),) if cache.spec.auth.mode == "generated" else ()
+    return frozenset(str(key_of(secret)) for secret in (*generated, server_auth_secret(cache)))
+
+
+def refused(cache: Cache, refusals: Iterable[Refusal]) -> str:
+    """Why one of them cannot be made; empty = nobody has said no."""
+    ours = made(cache)
+    return next((r.message for r in refusals if r.subject == OBJECT and r.target in ours), "")
+
+
+def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     cache, name = snapshot.cache, snapshot.cache.metadata.name
     wanted = source(snapshot)
     have = snapshot.get("Secret", names.secret_server_auth(name))
-    if trouble := missing(snapshot):
+    if trouble := missing(snapshot) or refused(cache, refusals):
         return Step(waiting=trouble)
     copy = CopySecret("the servers start with this password", server_auth_secret(cache), names.PASSWORD_KEY, wanted)
-    if wanted is not None and _value(snapshot, *wanted) is None:
+    if wanted is not None and is_blank(_value(snapshot, *wanted)):
         make = GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(cache), wanted[1])
         return Step((make, copy) if have is None else (make,), "Creating")
     wish = _value(snapshot, *wanted) if wanted is not None else b""

@@ -69,8 +69,9 @@ def _aims(snapshot: Snapshot, now: float) -> _Aims:
     cache = config.without_refused(snapshot.cache, asked)
     wanted = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot)))
     stamped = tuple(stamp(obj) for obj in wanted)
-    hashes = {objects.applied_hash(obj) for obj in stamped}
-    return _Aims(cache, stamped, (*asked, *(r for r in fresh if r.subject == OBJECT and r.wish in hashes)))
+    hashes, secrets = {objects.applied_hash(obj) for obj in stamped}, auth.made(cache)
+    held = (r for r in fresh if r.subject == OBJECT and (r.wish in hashes or r.target in secrets))
+    return _Aims(cache, stamped, (*asked, *held))
 
 
 def _is_wished(cache: Cache, refusal: Refusal) -> bool:
@@ -80,14 +81,14 @@ def _is_wished(cache: Cache, refusal: Refusal) -> bool:
 
 
 def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
-    waiting = auth.missing(snapshot)
+    waiting = auth.missing(snapshot) or auth.refused(aims.cache, aims.refusals)
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting),)  # Pods that cannot mount their Secret would only hang.
     growth = storage.step(snapshot, aims.refusals)
     replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
     kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
     steps = (
-        auth.step(snapshot),
+        auth.step(snapshot, aims.refusals),
         config.step(snapshot, aims.cache, aims.refusals),
         growth,
         objects.step(snapshot, kept, aims.refusals),

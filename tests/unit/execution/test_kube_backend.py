@@ -12,7 +12,7 @@ import pytest
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Metadata
-from cachefleet_operator.execution import admin, kube_backend, passwords
+from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.events import WORDS
 from cachefleet_operator.execution.kube import ApiError, NotLeading
@@ -367,6 +367,14 @@ async def test_a_generated_password_is_random_and_never_replaced() -> None:
         found.add(passwords.value(world.live("Secret", "orders-auth"), "password"))
     assert len(found) == 3
     assert {len(value or b"") for value in found} == {32}
+
+
+@pytest.mark.parametrize("data", [{}, {"password": ""}, {"password": "Cg=="}])
+async def test_a_generated_password_that_somebody_emptied_is_made_anew(data: dict[str, str]) -> None:
+    world = World()
+    world.known({**auth_secret(world.cache), "data": data})
+    await world.backend.execute(world.cache, act.GenerateSecret("r", auth_secret(world.cache), "password"))
+    assert len(passwords.value(world.live("Secret", "orders-auth"), "password") or b"") == 32
 
 
 async def test_a_secret_of_somebody_else_is_not_ours_to_fill() -> None:

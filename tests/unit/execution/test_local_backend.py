@@ -72,6 +72,12 @@ def test_a_password_is_made_once(local: Local) -> None:
     assert local.data("orders-auth") == {"password": first}
 
 
+def test_a_password_that_somebody_emptied_is_made_anew(local: Local) -> None:
+    local.store.apply(NS, {**SECRET, "stringData": {"password": "\n"}})
+    local.do(act.GenerateSecret("", SECRET, "password"))
+    assert len(local.data("orders-auth")["password"]) == 32
+
+
 def test_a_copied_password_remembers_the_one_before(local: Local) -> None:
     local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "one"}})
     copy = act.CopySecret("", OURS, "password", ("mine", "word"))

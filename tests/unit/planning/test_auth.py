@@ -29,6 +29,13 @@ def test_nothing_to_do_when_both_secrets_agree() -> None:
     assert not reasons(cache(), secret("orders-auth", password="a"), secret("orders-server-auth", password="a"))
 
 
+@pytest.mark.parametrize("data", [{}, {"password": ""}, {"password": "\n"}])
+def test_a_generated_password_that_somebody_emptied_is_made_anew(data: dict[str, str]) -> None:
+    """Nobody asked for a cache without one."""
+    objects = [secret("orders-auth", **data), secret("orders-server-auth", password="a")]
+    assert reasons(cache(), *objects) == [("GenerateSecret", "made a password in Secret orders-auth")]
+
+
 def test_without_auth_the_servers_have_the_empty_password() -> None:
     none = cache(auth={"mode": "none"})
     assert reasons(none) == [("CopySecret", "the servers start with this password")]
@@ -41,6 +48,7 @@ def test_without_auth_the_servers_have_the_empty_password() -> None:
         ([], "Secret mine does not exist"),
         ([secret("mine", other="x")], "Secret mine has no value under the key password"),
         ([secret("mine", password="")], "Secret mine has no value under the key password"),
+        ([secret("mine", password="\r\n")], "Secret mine has no value under the key password"),
     ],
 )
 def test_a_secret_of_the_users_is_waited_for(objects: list[dict[str, object]], waits_for: str) -> None:

@@ -208,6 +208,30 @@ def test_a_refused_parameter_is_not_asked_for_again_until_later() -> None:
     assert not world.cache.status.refusals
 
 
+@pytest.mark.parametrize("name", ["orders-auth", "orders-server-auth"])
+def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name: str) -> None:
+    world = World(cache())
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.GenerateSecret | act.CopySecret) and action.object["metadata"]["name"] == name:
+            return f"Secret/{name}", "object", "", f"Secret/{name} is somebody else's"
+        return None
+
+    world.refuse = refuse
+    world.settle()
+    assert Key("StatefulSet", "orders") not in world.objects, "its pods would only hang"
+    degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
+    assert (degraded.reason, degraded.message) == ("ApplyFailed", f"Secret/{name}: Secret/{name} is somebody else's")
+    until, asked = world.now + RETRY_S - 60, len(world.writes)
+    while world.now < until:
+        assert not [a for a in world.cycle().actions if not isinstance(a, act.Notice)]
+    assert len(world.writes) == asked
+    world.refuse = lambda action: None
+    world.now += RETRY_S
+    world.settle()
+    assert world.cache.status.phase == "Running"
+
+
 def test_storage_that_the_cluster_refuses_to_grow() -> None:
     world = settled()
 

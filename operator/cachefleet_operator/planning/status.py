@@ -41,7 +41,7 @@ class Verdict:
     waiting: str = ""
     secret_missing: str = ""
     restart_required: tuple[str, ...] = ()
-    config_pending: str = ""  # parameters that are being set, or that nobody can be asked about
+    config_pending: str = ""  # parameters that are being set, or servers that cannot be asked
 
 
 def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:

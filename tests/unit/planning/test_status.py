@@ -175,3 +175,20 @@ def test_a_spec_that_is_wrong_in_ten_thousand_ways_has_a_small_status() -> None:
     assert made.status.phase.startswith("Spec refused: spec.config.no-such-parameter-0: unknown parameter; ")
     assert made.status.phase.endswith("...")
     assert all(len(action.reason) <= 1024 for action in made.actions)
+
+
+@pytest.mark.parametrize(
+    ("servers", "words"),
+    [
+        ([server(parameters={"timeout": "5"})], None),
+        ([server(parameters={"timeout": "0"})], "set timeout 5 in orders-0"),
+        ([server(error="timed out")], "orders-0 does not answer yet"),
+        ([server(loading=True)], "orders-0 does not answer yet"),
+        ([], "orders-0 does not answer yet"),
+    ],
+)
+def test_a_parameter_is_not_applied_where_nobody_can_be_asked(servers: list[Server], words: str | None) -> None:
+    """`kubectl wait --for=condition=ConfigApplied` must not pass while the server is away."""
+    made = plan(snapshot(cache(config={"timeout": "5"}), READY, servers=servers), NOW)
+    found = next(c for c in made.status.conditions if c.type == "ConfigApplied")
+    assert (found.status, found.message) == (("True", "") if words is None else ("False", words))

@@ -13,7 +13,7 @@ from cachefleet_operator.planning.actions import RestartPod
 from cachefleet_operator.planning.pods import is_ready, restarts
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
-from cachefleet_operator.resources.diff import outdated, why
+from cachefleet_operator.resources.diff import is_behind, outdated, why
 
 
 def step(snapshot: Snapshot) -> Step:
@@ -21,6 +21,8 @@ def step(snapshot: Snapshot) -> Step:
     statefulset = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
     if statefulset is None:
         return NOTHING
+    if is_behind(statefulset):
+        return Step((), "Updating", "the StatefulSet's controller has not seen its newest version yet")
     pods = snapshot.pods()
     old = [pod for pod in pods if outdated(statefulset, pod)]
     if not old:

@@ -190,13 +190,19 @@ def _show(value: Any) -> str:
 # -- pods
 
 
-def outdated(statefulset: Object, pod: Object) -> bool:
-    """Whether the pod is of another revision than the StatefulSet's newest. Unknown, while its controller is behind."""
+def is_behind(statefulset: Object) -> bool:
+    """Whether its controller has not seen the newest version yet: nobody knows which pods are outdated."""
     status = statefulset.get("status", {})
-    revision = status.get("updateRevision")
-    if not revision or status.get("observedGeneration") != statefulset["metadata"].get("generation"):
+    seen = status.get("observedGeneration")
+    return not status.get("updateRevision") or seen != statefulset["metadata"].get("generation")
+
+
+def outdated(statefulset: Object, pod: Object) -> bool:
+    """Whether the pod is of another revision than the StatefulSet's newest; False while that is not known."""
+    if is_behind(statefulset):
         return False
-    return bool(pod["metadata"].get("labels", {}).get("controller-revision-hash") != revision)
+    revision = pod["metadata"].get("labels", {}).get("controller-revision-hash")
+    return bool(revision != statefulset["status"]["updateRevision"])
 
 
 def why(template: Object, pod: Object) -> str:

@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kube scenarios kubernetes generated exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
+.PHONY: help run test kube scenarios kubernetes generated pins exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,10 +74,15 @@ bench: dev check-test ## CPU per operation beside Valkey, Redis and the kernel's
 bench-quick: dev check-test ## The same in under 3 minutes, with fewer cases
 	$(PY) tests/perf/bench.py --quick
 
-generated: dev ## Write anew what is generated: CRD, parameter table, reference pages
+generated: dev ## Write anew what is generated: CRD, tables, schemas, reference pages, dashboards
 	PYTHONPATH=tests/support $(PY) -m fleettest.server_parameters operator/cachefleet_operator/api/server_parameters.json
 	$(PY) -m cachefleet_operator.api.crd charts/cachefleet/templates/crd-caches.yaml
 	$(PY) -m cachefleet_operator.api.reference docs
+	$(PY) -m cachefleet_server.metrics.document > docs/metrics.md
+	$(PY) deploy/generate
+
+pins: dev ## Resolve the versions in the images anew (deploy/constraints.txt)
+	$(PY) deploy/pins.py
 
 dist: $(VENV)/.dev ## Source archive and wheel in dist/
 	$(PIP) install build

@@ -33,6 +33,7 @@ settings.load_profile("fleet")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="seed of all random tests (default: a new one)")
+    parser.addoption("--update-goldens", action="store_true", help="write goldens anew; then read the diff")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,6 +54,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped under CI: {report.longrepr}"
+
+
+@pytest.fixture
+def update_goldens(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.option.update_goldens)
 
 
 @pytest.fixture(scope="session")

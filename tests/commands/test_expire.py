@@ -217,7 +217,7 @@ def test_a_million_short_lived_keys(servers: Pool) -> None:
             marks = {mark: all_[int(len(all_) * mark / 100)] for mark in (50, 90, 99)}
             print(f"  {name}: {marks}, max {all_[-1]:.2f}")
         assert slices > 10, "it did not go in slices"
-        # What the machine itself does to PING is in `usual`; a cycle that did all at once would be a thousand times that.
+        # What the machine itself does to PING is in `usual`; all at once would be a thousand times that.
         assert times[len(times) * 9 // 10] < 3 * usual[len(usual) * 9 // 10] + 10
 
 

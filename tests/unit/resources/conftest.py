@@ -1,4 +1,4 @@
-"""The Caches whose objects are kept as goldens, and `--update-goldens`, which writes them anew.
+"""The Caches whose objects are kept as goldens.
 
     pytest tests/unit/resources --update-goldens     then read the diff: a change of a pod template restarts every pod
 """
@@ -75,10 +75,6 @@ def objects_of(name: str) -> tuple[Object, ...]:
     return desired(of, site, of.spec.image or IMAGE)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-goldens", action="store_true", help="write the goldens of the resource builders anew")
-
-
 @pytest.fixture(params=sorted(CACHES))
 def named(request: pytest.FixtureRequest) -> tuple[str, tuple[Object, ...]]:
     """(name, objects) of each Cache."""
@@ -88,8 +84,3 @@ def named(request: pytest.FixtureRequest) -> tuple[str, tuple[Object, ...]]:
 @pytest.fixture
 def full() -> Cache:
     return CACHES["full"][0]
-
-
-@pytest.fixture
-def update_goldens(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--update-goldens", default=False))

@@ -20,7 +20,7 @@ def statefulset(**status: Any) -> Object:
     return {
         "kind": "StatefulSet",
         "metadata": {"name": "orders", "generation": 2},
-        "spec": {"template": {"spec": {"containers": []}}},
+        "spec": {"template": {"spec": pod()["spec"]}},
         "status": {"observedGeneration": 2, "updateRevision": NEW, **status},
     }
 

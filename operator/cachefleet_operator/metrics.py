@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from cachefleet_operator.api.conditions import TYPES
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution.reconciler import Result
 from cachefleet_operator.planning.actions import Action
@@ -21,7 +22,6 @@ from cachefleet_operator.planning.moments import seconds
 
 PREFIX = "cachefleet_operator"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-CONDITIONS = ("Ready", "Progressing", "Degraded", "ConfigApplied")
 
 
 class Metrics:
@@ -98,7 +98,7 @@ def _conditions(statuses: Iterable[Mapping[str, object]]) -> dict[tuple[str, str
     for status in statuses:
         conditions = status.get("conditions")
         for condition in conditions if isinstance(conditions, list | tuple) else ():
-            if condition.get("type") in CONDITIONS:
+            if condition.get("type") in TYPES:
                 key = (condition["type"], condition.get("status", ""), condition.get("reason", ""))
                 found.setdefault(key, []).append(seconds(condition.get("lastTransitionTime", "")))
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-READY, PROGRESSING, DEGRADED, CONFIG_APPLIED = "Ready", "Progressing", "Degraded", "ConfigApplied"
+TYPES = READY, PROGRESSING, DEGRADED, CONFIG_APPLIED = "Ready", "Progressing", "Degraded", "ConfigApplied"
 
 
 class Reason(NamedTuple):

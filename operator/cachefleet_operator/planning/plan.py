@@ -27,14 +27,13 @@ from cachefleet_operator.planning import auth, config, objects, rollout, storage
 from cachefleet_operator.planning.actions import Action, Delete, LabelPod, Notice
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.refusals import OBJECT, RETRY_S, STORAGE, standing
-from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.planning.snapshot import ROLES, Snapshot
 from cachefleet_operator.planning.status import Verdict, status
 from cachefleet_operator.planning.step import Step
 from cachefleet_operator.resources.desired import desired
 from cachefleet_operator.resources.diff import stamp
 
 CONVERGING_S, STEADY_S = 2.0, 30.0
-_ROLES = {"master": names.ROLE_PRIMARY, "slave": names.ROLE_REPLICA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def _roles(snapshot: Snapshot) -> Step:
     for pod in snapshot.pods():
         name = pod["metadata"]["name"]
         server = snapshot.servers.get(name)
-        role = _ROLES.get(server.role, "") if server is not None and not server.error else ""
+        role = ROLES.get(server.role, "") if server is not None and not server.error else ""
         if role and pod["metadata"].get("labels", {}).get(names.LABEL_ROLE) != role:
             actions.append(LabelPod(f"{name} is {role}", name, {names.LABEL_ROLE: role}))
     return Step(tuple(actions))

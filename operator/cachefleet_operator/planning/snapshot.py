@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
+
+ROLES = {"master": names.ROLE_PRIMARY, "slave": names.ROLE_REPLICA}  # the wire's words -> ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Server:
     pod: str
     error: str = ""
     run_id: str = ""  # new with each start of the process
-    role: str = ""  # "master" or "slave", the wire's words
+    role: str = ""  # a key of ROLES
     version: str = ""  # Cachefleet's
     loading: bool = False
     load_percent: float = 0.0

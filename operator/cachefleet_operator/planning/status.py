@@ -19,12 +19,11 @@ from cachefleet_operator.api.v1alpha1 import CacheStatus, Condition, ConditionSt
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, OBJECT, STORAGE
-from cachefleet_operator.planning.snapshot import Server, Snapshot
+from cachefleet_operator.planning.snapshot import ROLES, Server, Snapshot
 
 SAMPLE_S = 300.0
 SAMPLE_SHARE = 0.05
 _STATUS_OF = {(r.condition, r.name): r.status for r in c.REASONS}
-_WIRE_ROLES = {"master": names.ROLE_PRIMARY, "slave": names.ROLE_REPLICA}
 _MIB = 1 << 20
 
 
@@ -52,7 +51,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
     new = CacheStatus(
         phase=_cut(_phase(snapshot, verdict, facts)),
         observed_generation=snapshot.cache.metadata.generation,
-        conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in _ORDER),
+        conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in c.TYPES),
         primary=primary.name if primary else "",
         ready=f"{sum(p.ready for p in pods)}/{snapshot.cache.pods_wanted}",
         replicas=sum(p.role == names.ROLE_REPLICA for p in pods),
@@ -71,7 +70,6 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
     return _calm(old, new, now, maxmemory_bytes(snapshot.cache.spec))
 
 
-_ORDER = (c.READY, c.PROGRESSING, c.DEGRADED, c.CONFIG_APPLIED)
 Facts = Mapping[str, tuple[str, str]]  # condition -> (reason, message)
 
 
@@ -200,7 +198,7 @@ def _pod(pod: Mapping[str, object], server: Server | None, now: float) -> PodSta
     words = pod_facts.trouble(pod, now) or (server.error or server.failing if server is not None else "")
     return PodStatus(
         name=metadata["name"],
-        role=_WIRE_ROLES.get(server.role, "") if server is not None and answers else label,
+        role=ROLES.get(server.role, "") if server is not None and answers else label,
         ready=pod_facts.is_ready(pod),
         version=server.version if server is not None else "",
         used_memory=server.used_memory if server is not None else 0,

@@ -22,7 +22,6 @@ from cachefleet_operator.resources.configmap import restart_annotation
 from cachefleet_operator.resources.merge import strategic_merge
 
 USER = 65532  # the image's; any other that is not root works, for the pod writes to its volume alone
-CONFIG_DIR, DATA_DIR, AUTH_DIR = "/etc/cachefleet/config", "/data", "/etc/cachefleet/auth"
 EVERY_ADDRESS = "* -::*"  # IPv4, and IPv6 where the node has it; the other way round where it has only that
 CPU_REQUEST = "100m"  # an idle server needs a hundredth of it, a small busy one about this
 DISK_BYTES_S = 8 << 20  # a slow network volume; faster ones are only done sooner
@@ -114,9 +113,9 @@ def _server(cache: Cache, image: str) -> Fields:
             "readOnlyRootFilesystem": True,
         },
         "volumeMounts": [
-            {"name": names.VOLUME_AUTH, "mountPath": AUTH_DIR, "readOnly": True},
-            {"name": names.VOLUME_CONFIG, "mountPath": CONFIG_DIR, "readOnly": True},
-            {"name": names.VOLUME_DATA, "mountPath": DATA_DIR},
+            {"name": names.VOLUME_AUTH, "mountPath": names.MOUNTS[names.VOLUME_AUTH], "readOnly": True},
+            {"name": names.VOLUME_CONFIG, "mountPath": names.MOUNTS[names.VOLUME_CONFIG], "readOnly": True},
+            {"name": names.VOLUME_DATA, "mountPath": names.MOUNTS[names.VOLUME_DATA]},
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",  # so that status can say why it would not start
         "lifecycle": {"preStop": {"exec": {"command": _pre_stop(cache)}}},
@@ -126,9 +125,9 @@ def _server(cache: Cache, image: str) -> Fields:
 
 def _environment() -> dict[str, str]:
     return {
-        names.ENV_CONFIG: CONFIG_DIR,
-        names.ENV_DATA: DATA_DIR,
-        names.ENV_AUTH: AUTH_DIR,
+        names.ENV_CONFIG: names.MOUNTS[names.VOLUME_CONFIG],
+        names.ENV_DATA: names.MOUNTS[names.VOLUME_DATA],
+        names.ENV_AUTH: names.MOUNTS[names.VOLUME_AUTH],
         names.ENV_BIND: EVERY_ADDRESS,
         names.ENV_PORT: str(names.PORT),
         names.ENV_METRICS_BIND: "",  # every address

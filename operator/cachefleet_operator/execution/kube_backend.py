@@ -164,11 +164,7 @@ class KubeBackend:
     async def _copy_secret(self, cache: Cache, action: act.CopySecret) -> None:
         value = await self._wish(cache, action.source)
         old = await self._own(cache, action.object)
-        before = passwords.value(old, action.field)
-        if before == value:  # It was copied, and we did not hear of it.
-            before = passwords.value(old, names.PREVIOUS_KEY)
-        data = {action.field: value} if before is None else {action.field: value, names.PREVIOUS_KEY: before}
-        secret = passwords.with_data(action.object, data)
+        secret = passwords.with_data(action.object, passwords.copied(old, action.field, value))
         self._store.put(await self._kube.apply(cache.metadata.namespace, secret))
 
     async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:

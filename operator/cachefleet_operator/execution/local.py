@@ -7,8 +7,6 @@ it, too: a Service carries the address of its server as an annotation, because t
 from __future__ import annotations
 
 import asyncio
-import secrets
-from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site, key_of
 from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus
-from cachefleet_operator.execution import admin
+from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.local_kubelet import Kubelet
 from cachefleet_operator.execution.local_ports import HOST, Ports
@@ -25,8 +23,6 @@ from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.refusals import OBJECT
 from cachefleet_operator.planning.snapshot import Server, Snapshot
-
-PASSWORD_BYTES = 24
 
 
 class LocalBackend:
@@ -51,9 +47,9 @@ class LocalBackend:
 
     async def observe(self, cache: Cache) -> Snapshot:
         snapshot = self._objects(cache)
-        passwords = _passwords(snapshot)
+        known = _passwords(snapshot)
         asked = [(pod["metadata"]["name"], ports) for pod in snapshot.pods() if (ports := self._address(cache, pod))]
-        answers = await asyncio.gather(*(admin.inspect(pod, HOST, ports.redis, passwords) for pod, ports in asked))
+        answers = await asyncio.gather(*(admin.inspect(pod, HOST, ports.redis, known) for pod, ports in asked))
         servers: dict[str, Server] = {server.pod: server for server in answers}
         return replace(snapshot, servers=servers)
 
@@ -117,18 +113,15 @@ class LocalBackend:
             await self._kubelet.stop_cache(*cache.key)
 
     async def _generate_secret(self, cache: Cache, action: act.GenerateSecret) -> None:
-        if auth.is_blank(_value(self._own(cache, action.object), action.field)):
-            password = secrets.token_urlsafe(PASSWORD_BYTES).encode()
-            self._store.apply(cache.metadata.namespace, _with_data(action.object, {action.field: password}))
+        if auth.is_blank(passwords.value(self._own(cache, action.object), action.field)):
+            secret = passwords.with_data(action.object, {action.field: passwords.generate()})
+            self._store.apply(cache.metadata.namespace, secret)
 
     async def _copy_secret(self, cache: Cache, action: act.CopySecret) -> None:
         value = self._wish(cache, action.source)
         old = self._own(cache, action.object)
-        data = {action.field: value}
-        before = _value(old, action.field)
-        if before is not None and before != value:
-            data[names.PREVIOUS_KEY] = before
-        self._store.apply(cache.metadata.namespace, _with_data(action.object, data))
+        data = passwords.copied(old, action.field, value)
+        self._store.apply(cache.metadata.namespace, passwords.with_data(action.object, data))
 
     async def _label_pod(self, cache: Cache, action: act.LabelPod) -> None:
         self._store.label(cache.metadata.namespace, "Pod", action.pod, labels=dict(action.labels))
@@ -149,13 +142,13 @@ class LocalBackend:
             self._store.change(namespace, kind, action.claim, parts)
 
     async def _config_set(self, cache: Cache, action: act.ConfigSet) -> None:
-        port, passwords = self._server(cache, action.pod)
-        await admin.config_set(action.pod, HOST, port, passwords, action.parameters)
+        port, known = self._server(cache, action.pod)
+        await admin.config_set(action.pod, HOST, port, known, action.parameters)
 
     async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:
-        port, passwords = self._server(cache, action.pod)
+        port, known = self._server(cache, action.pod)
         new = admin.as_password(self._wish(cache, action.source))
-        await admin.set_password(action.pod, HOST, port, passwords, new)
+        await admin.set_password(action.pod, HOST, port, known, new)
 
     async def _notice(self, cache: Cache, action: act.Notice) -> None:
         """Nothing but its event."""
@@ -175,7 +168,7 @@ class LocalBackend:
         if source is None:
             return b""
         name, key = source
-        value = _value(self._store.get(cache.metadata.namespace, "Secret", name), key)
+        value = passwords.value(self._store.get(cache.metadata.namespace, "Secret", name), key)
         if value is None:
             raise BackendError(f"Secret {name} has no {key}", conflict=True)
         return value
@@ -184,19 +177,10 @@ class LocalBackend:
 def _passwords(snapshot: Snapshot) -> list[bytes]:
     """Those a server may have: the wish, what it had, what it had before that."""
     wanted = auth.source(snapshot)
-    wish = _value(snapshot.get("Secret", wanted[0]), wanted[1]) if wanted is not None else b""
+    wish = passwords.value(snapshot.get("Secret", wanted[0]), wanted[1]) if wanted is not None else b""
     have = snapshot.get("Secret", names.secret_server_auth(snapshot.cache.metadata.name))
-    known = [_value(have, key) for key in (names.PASSWORD_KEY, names.PREVIOUS_KEY)]
+    known = [passwords.value(have, key) for key in (names.PASSWORD_KEY, names.PREVIOUS_KEY)]
     return [admin.as_password(value) for value in (wish or b"", *known) if value is not None]
-
-
-def _value(secret: Object | None, key: str) -> bytes | None:
-    text = (secret or {}).get("data", {}).get(key)
-    return None if text is None else b64decode(text)
-
-
-def _with_data(secret: Object, data: dict[str, bytes]) -> Object:
-    return {**secret, "data": {key: b64encode(value).decode() for key, value in data.items()}}
 
 
 def _with_endpoint(service: Object, endpoint: str) -> Object:

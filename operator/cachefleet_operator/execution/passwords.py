@@ -9,6 +9,7 @@ import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 
+from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
 
 RANDOM_BYTES = 24  # 32 characters of base64
@@ -22,6 +23,14 @@ def value(secret: Object | None, key: str) -> bytes | None:
     """What a Secret holds under `key`; None: nothing, or there is no Secret."""
     text = ((secret or {}).get("data") or {}).get(key)
     return None if text is None else b64decode(text)
+
+
+def copied(old: Object | None, key: str, new: bytes) -> dict[str, bytes]:
+    """The data of a Secret `old` that takes `new` under `key`: what it held before stays under PREVIOUS_KEY."""
+    before = value(old, key)
+    if before == new:  # It was copied, and we did not hear of it.
+        before = value(old, names.PREVIOUS_KEY)
+    return {key: new} if before is None else {key: new, names.PREVIOUS_KEY: before}
 
 
 def with_data(secret: Object, data: Mapping[str, bytes]) -> Object:

@@ -86,6 +86,8 @@ def test_a_copied_password_remembers_the_one_before(local: Local) -> None:
     local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "two"}})
     local.do(copy)
     assert local.data("orders-server-auth") == {"password": "two", "previous": "one"}
+    local.do(copy)
+    assert local.data("orders-server-auth") == {"password": "two", "previous": "one"}
     local.do(act.CopySecret("", OURS, "password", None))
     assert local.data("orders-server-auth") == {"password": "", "previous": "two"}
 

@@ -28,7 +28,7 @@ PENDING_MAX, NOTES_MAX = 2000, 64
 REPEAT_S = 300.0
 BURST, EVERY_S = 20.0, 20.0
 TOLD_MAX = 10_000
-NOTE_CHARACTERS_MAX = 1024  # the API's limit
+NOTE_BYTES_MAX = 1024  # the API's limit
 CONTROLLER = "cachefleet.io/operator"
 
 WORDS: dict[type[act.Action], str] = {
@@ -80,6 +80,7 @@ class Events:
 
     def tell(self, cache: Metadata, kind: act.EventType, word: str, note: str) -> None:
         """Never raises and never waits."""
+        note = _cut(note)
         topic = _Topic((cache.namespace, cache.name, cache.uid), kind, word)
         if not self._fresh((cache.uid, word, note), self._clock()):
             return
@@ -139,8 +140,15 @@ class Events:
             "type": topic.kind,
             "reason": topic.word,
             "action": topic.word,
-            "note": note if len(note) <= NOTE_CHARACTERS_MAX else note[: NOTE_CHARACTERS_MAX - 3] + "...",
+            "note": _cut(note),
             "regarding": {"apiVersion": API_VERSION, "kind": KIND, "namespace": namespace, "name": name, "uid": uid},
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
         }
+
+
+def _cut(note: str) -> str:
+    text = note.encode(errors="replace")
+    if len(text) > NOTE_BYTES_MAX:
+        text = text[: NOTE_BYTES_MAX - 3] + b"..."
+    return text.decode(errors="ignore")  # half a character at the cut

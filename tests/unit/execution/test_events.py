@@ -129,7 +129,25 @@ def test_what_is_held_is_bounded() -> None:
         assert len(next(iter(events._pending.values()))) == events_module.NOTES_MAX
         api.delay_s = 0
         await pass_time(1)
-        assert max(map(len, api.notes())) == events_module.NOTE_CHARACTERS_MAX
+        assert max(map(len, api.notes())) == events_module.NOTE_BYTES_MAX
+        await events.stop()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("note", ["x" * 100_000, "é" * 1000, "e" + "é" * 1000, "\ud800" * 2000])
+def test_a_long_note_is_cut_by_bytes(note: str) -> None:
+    """The API counts them, and refuses an event with more."""
+
+    async def main() -> None:
+        api = Api()
+        events = started(api)
+        events.tell(Metadata(name="c", uid="u"), "Normal", "Applied", note)
+        assert all(len(told) <= events_module.NOTE_BYTES_MAX for _, _, told in events._told), "held as long as it came"
+        await pass_time(1)
+        (shown,) = api.notes()
+        assert events_module.NOTE_BYTES_MAX - 1 <= len(shown.encode()) <= events_module.NOTE_BYTES_MAX
+        assert shown.endswith("...")
         await events.stop()
 
     run_virtual(main())

@@ -18,7 +18,7 @@ from typing import Any
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site, key_of
 from cachefleet_operator.api.parse import Malformed, parse
-from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus
+from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Metadata
 from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.events import WORDS, Events
@@ -61,7 +61,10 @@ class KubeBackend:
         try:
             return parse(found)
         except Malformed as error:
-            raise BackendError(f"this Cache cannot be read: {error}") from None
+            # No plan is made for it, and so no status: an event is all that its user sees.
+            words = f"this Cache cannot be read: {error}"
+            self._events.tell(Metadata.model_validate(found["metadata"]), "Warning", "Unreadable", words)
+            raise BackendError(words) from None
 
     # -- Backend
 

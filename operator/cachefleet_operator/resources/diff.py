@@ -78,6 +78,8 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         where = ".".join(self.path).replace(".[", "[")
+        if isinstance(self.want, str) and isinstance(self.have, str) and "\n" in self.want:
+            return f"{where} {_lines_apart(self.want, self.have)}"
         have = "is missing" if self.have is _ABSENT else f"is {_show(self.have)}"
         return f"{where} {have}, want {'nothing' if self.want is _ABSENT else _show(self.want)}"
 
@@ -180,6 +182,14 @@ def _amounts_equal(one: Any, other: Any) -> bool:
         return parse(str(one)) == parse(str(other))
     except ValueError:
         return bool(one == other)
+
+
+def _lines_apart(want: str, have: str) -> str:
+    """What differs between two texts: a file's beginning would say nothing."""
+    ours, theirs = want.splitlines(), have.splitlines()
+    lacking, foreign = [x for x in ours if x not in theirs], [x for x in theirs if x not in ours]
+    said = [f"{verb} {_show('; '.join(lines))}" for verb, lines in (("lacks", lacking), ("has", foreign)) if lines]
+    return ", ".join(said) or "has its lines in another order"
 
 
 def _show(value: Any) -> str:

@@ -178,6 +178,18 @@ def test_what_somebody_changed_is_said(edit: Edit, words: str) -> None:
     assert said.startswith(words)
 
 
+@pytest.mark.parametrize(("have", "said"), [
+    ("# Ours\ntimeout 0\nhz 10\n", "data.file lacks timeout 300, has timeout 0"),
+    ("# Ours\nhz 10\n", "data.file lacks timeout 300"),
+    ("# Ours\ntimeout 300\nhz 10\na 1\nb 2\n", "data.file has a 1; b 2"),
+    ("hz 10\ntimeout 300\n# Ours\n", "data.file has its lines in another order"),
+    ("one line", "data.file lacks # Ours; timeout 300; hz 10, has one line"),
+])  # fmt: skip
+def test_of_a_text_the_lines_that_differ_are_said(have: str, said: str) -> None:
+    wanted = {"kind": "ConfigMap", "data": {"file": "# Ours\ntimeout 300\nhz 10\n"}}
+    assert drift(wanted, {"kind": "ConfigMap", "data": {"file": have}}) == (said,)
+
+
 def test_additions_of_others_are_theirs() -> None:
     wanted = stamp(statefulset(cache(), IMAGE))
     live = defaulted(wanted)

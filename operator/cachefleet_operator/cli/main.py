@@ -97,7 +97,7 @@ def _up(
     if detach:
         began = time.monotonic()
         lines.show(up.detached(options, standard_input), time.monotonic() - began)
-        lines.say(f"It runs in the background; stop it with: cachefleet local down{option}")
+        lines.say(f"It runs in the background; stop it with: {view.command()} local down{option}")
         return Exit.OK
     shown: view.View = view.Silent() if background else view.Screen(option) if sys.stdout.isatty() else lines
     try:

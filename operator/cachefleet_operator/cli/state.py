@@ -46,7 +46,7 @@ class Folder:
             except Busy as busy:
                 if time.monotonic() > end:
                     who = f"`cachefleet local up` (pid {busy.pid})"
-                    words = f"{who} runs in {self.path} already; see `cachefleet local status`"
+                    words = f"{who} runs in {self.path} already; see `cachefleet local status --data {self.path}`"
                     raise Failure(Exit.BUSY, words) from None
                 time.sleep(POLL_S)
             except OSError as error:

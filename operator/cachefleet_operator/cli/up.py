@@ -93,7 +93,7 @@ def detached(options: Options, standard_input: str) -> Mapping[str, Any]:
             raise Failure(_exit_code(child.returncode), words or f"`up` ended with code {child.returncode}")
         if time.monotonic() > end:
             phases = [f"{shown.title(cache)}: {cache['status'].get('phase', 'Starting')}" for cache in report["caches"]]
-            rest = "it goes on in the background; see `cachefleet local status`"
+            rest = f"it goes on in the background; see `cachefleet local status --data {options.data}`"
             raise Failure(Exit.FAILED, "\n".join([*phases, f"not Ready after {DETACH_S:.0f} s; {rest}"]))
         time.sleep(TICK_S)
         if folder.running() == child.pid:

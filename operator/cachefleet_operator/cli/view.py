@@ -6,6 +6,7 @@ through `plain`: a terminal obeys control characters, and rich its markup.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from cachefleet_operator.cli.fleet import Event
 from cachefleet_operator.execution.local_ports import HOST
 
 EVENTS_SHOWN = 8
+COMMAND = "cachefleet"
 Described = Mapping[str, Any]  # one Cache of the report
 
 
@@ -39,6 +41,12 @@ class View(Protocol):
 
 def plain(text: object) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in str(text))
+
+
+def command() -> str:
+    """How a shell finds us: by our name, or, where the virtual environment is not active, as we were started."""
+    started = sys.argv[0]
+    return COMMAND if shutil.which(COMMAND) or Path(started).name != COMMAND else started
 
 
 # -- facts of a report
@@ -75,7 +83,7 @@ def how_to_connect(cache: Described, option: str) -> list[tuple[str, str]]:
     password = password_file(cache)
     by_hand = f"REDISCLI_AUTH=$(cat {password}) " if password is not None else ""
     return [
-        ("connect", f"cachefleet local connect {title(cache)}{option}"),
+        ("connect", f"{command()} local connect {title(cache)}{option}"),
         ("or", f"{by_hand}redis-cli -p {found[0]}"),
         ("metrics", f"http://{HOST}:{found[1]}/metrics"),
         ("data", str(cache["folder"])),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from cachefleet_operator.cli import view
@@ -38,6 +40,16 @@ def test_ready_means_ready_with_the_newest_spec() -> None:
     assert not view.is_ready(cache(ready=False))
     assert not view.is_ready(cache(generation=3))
     assert not view.is_ready({**cache(), "status": {}})
+
+
+def test_the_command_is_named_so_that_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "cachefleet"
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert view.command() == str(program)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert view.command() == "cachefleet"
 
 
 def test_how_to_connect_names_a_file_and_no_password() -> None:

@@ -5,7 +5,7 @@ field is one that is not required), free-form objects keep what they hold. Every
 server's. An object that is not required defaults to its fields' defaults: {} would do to fill them in, but the API
 server judges a default by the object's rules as it stands. A status has none, for it is written whole.
 
-`python -m cachefleet_operator.api.crd FILE` (`make crds`) writes the template; a test regenerates it and compares.
+`python -m cachefleet_operator.api.crd FILE` (`make generated`) writes the template; a test regenerates it and compares.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NULL = {"type": "null"}
 
 OPENING = """\
 {{- if .Values.crds.install }}
-# Generated from the models by `make crds`; edit operator/cachefleet_operator/api/v1alpha1.py.
+# Generated from the models by `make generated`; edit operator/cachefleet_operator/api/v1alpha1.py.
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:

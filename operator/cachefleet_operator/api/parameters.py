@@ -1,7 +1,7 @@
 """The server's parameters: what they are called, what they take, who decides them, and whether CONFIG SET changes them.
 
 The rows come from server_parameters.json, which is generated from the server's own table (tests/support/fleettest/
-server_parameters.py; `make crds`). Two tables here say what the server cannot know: which parameters are another
+server_parameters.py; `make generated`). Two tables here say what the server cannot know: which parameters are another
 field's or the operator's (OWNERS), and which belong to what is not built (UNBUILT).
 
 `canonical` gives the text that CONFIG GET answers after a value was set, so that wish and fact compare as strings. Some

@@ -1,8 +1,8 @@
 """The server's table of parameters as data for the operator, which must not import the server.
 
-`python -m fleettest.server_parameters FILE` (`make crds`) writes api/server_parameters.json; a test regenerates it and
-compares. One row a parameter: its names, its kind with the limits of that kind, the default as CONFIG GET shows it, and
-only those flags that are set. `live` means that CONFIG SET may change it.
+`python -m fleettest.server_parameters FILE` (`make generated`) writes api/server_parameters.json; a test regenerates it
+and compares. One row a parameter: its names, its kind with the limits of that kind, the default as CONFIG GET shows it,
+and only those flags that are set. `live` means that CONFIG SET may change it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ ALL = dict(nodes(schema()))
 
 
 def test_the_template_is_up_to_date() -> None:
-    assert TEMPLATE.read_text() == template(), "make crds"
+    assert TEMPLATE.read_text() == template(), "make generated"
 
 
 def test_the_template_holds_the_definition() -> None:

@@ -85,7 +85,7 @@ def shown(name: str, value: str) -> str:
 
 
 def test_the_file_is_the_servers_table() -> None:
-    assert FILE.read_text() == server_parameters.text(), "make crds"
+    assert FILE.read_text() == server_parameters.text(), "make generated"
 
 
 def settable(kind: str) -> list[Parameter]:

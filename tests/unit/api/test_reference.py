@@ -19,7 +19,7 @@ CELL = re.compile(r"(?<!\\)\|")
 
 @pytest.mark.parametrize("file", PAGES)
 def test_a_page_is_up_to_date(file: str) -> None:
-    assert (DOCS / file).read_text() == PAGES[file](), "make crds"
+    assert (DOCS / file).read_text() == PAGES[file](), "make generated"
 
 
 @pytest.mark.parametrize("file", PAGES)

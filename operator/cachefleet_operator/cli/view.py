@@ -196,7 +196,7 @@ def event_line(at: str, cache: str, type: str, message: str) -> Text:
 def table(caches: Iterable[Described]) -> Table:
     found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("CACHE", "PHASE", "READY", "ENDPOINT", "METRICS", "MEMORY", "PODS"):
-        found.add_column(column, overflow="fold")
+        found.add_column(column, overflow="fold", no_wrap=column != "PHASE")  # a sentence folds, an address does not
     for cache in caches:
         status, where = cache["status"], ports(cache)
         pods = [f"{pod['name']} {pod.get('role') or '-'}" for pod in status.get("pods", ())]

@@ -23,6 +23,7 @@ from cachefleet_operator.execution.local_ports import HOST
 
 EVENTS_SHOWN = 8
 COMMAND = "cachefleet"
+MIN_WIDTHS = {"PHASE": 12, "ENDPOINT": len("127.0.0.1:65535")}  # on a narrow terminal the others are folded first
 Described = Mapping[str, Any]  # one Cache of the report
 
 
@@ -196,7 +197,7 @@ def event_line(at: str, cache: str, type: str, message: str) -> Text:
 def table(caches: Iterable[Described]) -> Table:
     found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("CACHE", "PHASE", "READY", "ENDPOINT", "METRICS", "MEMORY", "PODS"):
-        found.add_column(column, overflow="fold", no_wrap=column != "PHASE")  # a sentence folds, an address does not
+        found.add_column(column, overflow="fold", min_width=MIN_WIDTHS.get(column))
     for cache in caches:
         status, where = cache["status"], ports(cache)
         pods = [f"{pod['name']} {pod.get('role') or '-'}" for pod in status.get("pods", ())]

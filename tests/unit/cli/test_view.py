@@ -92,10 +92,11 @@ def test_a_terminal_obeys_nobody_but_us() -> None:
         assert "\x1b" not in text
 
 
-def test_on_a_narrow_terminal_only_the_phase_is_folded() -> None:
+@pytest.mark.parametrize("width", [80, 60])
+def test_on_a_narrow_terminal_the_address_is_whole_and_the_phase_there(width: int) -> None:
     out = io.StringIO()
-    Console(file=out, width=80).print(view.table([cache(phase="Spec refused: spec.config.timeot: unknown parameter")]))
-    assert all(words in out.getvalue() for words in ("127.0.0.1:7000", "orders-0 primary"))
+    Console(file=out, width=width).print(view.table([cache(phase="Spec refused: spec.config.x: unknown parameter")]))
+    assert all(words in out.getvalue() for words in ("127.0.0.1:7000", "refused:", "unknown"))
 
 
 def test_the_screen_draws_the_table_and_the_last_events() -> None:

@@ -139,7 +139,10 @@ def _notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
         bad = condition.status == _BAD.get(condition.type)
         # That a new Cache is not ready yet is no news; that something is wrong with it is.
         expected = _BAD[conditions.READY] if condition.type == conditions.READY else "False"
-        if condition.type in _BAD and condition.status != (was.status if was else expected):
+        news = condition.status != (was.status if was else expected)
+        # Somebody who mends a refused spec wants to hear what is still wrong with it.
+        again = condition.reason == "SpecRefused" and was is not None and was.message != condition.message
+        if condition.type in _BAD and (news or (again and condition.type == conditions.DEGRADED)):
             message = condition.message or "nothing is wrong any more"
             found.append(Notice(message, "Warning" if bad else "Normal", condition.reason))
     return tuple(found)

@@ -75,14 +75,14 @@ Facts = Mapping[str, tuple[str, str]]  # condition -> (reason, message)
 
 def _conditions(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], now: float) -> Facts:
     return {
-        c.READY: _ready(snapshot, verdict, pods),
+        c.READY: _ready(snapshot, verdict, pods, now),
         c.PROGRESSING: _progressing(snapshot, verdict),
         c.DEGRADED: _degraded(snapshot, verdict, now),
         c.CONFIG_APPLIED: _config_applied(verdict),
     }
 
 
-def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...]) -> tuple[str, str]:
+def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], now: float) -> tuple[str, str]:
     serving = next((p for p in pods if p.ready and p.role != names.ROLE_REPLICA), None)
     if serving is not None:
         return "Serving", f"{serving.name} takes writes"
@@ -96,7 +96,7 @@ def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...]) ->
     if not pods:
         return "NotServing", verdict.waiting or "no pod exists yet"
     first = snapshot.pods()[0]
-    return "NotServing", f"pod {pods[0].name} {pods[0].message or pod_facts.waits_for(first)}"
+    return "NotServing", f"pod {pods[0].name} {pod_facts.trouble(first, now) or pod_facts.waits_for(first)}"
 
 
 def _progressing(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:

@@ -297,6 +297,16 @@ def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) 
     assert world.cache.status.phase.startswith("Spec refused: ")
 
 
+def test_each_refusal_of_a_spec_is_told_once() -> None:
+    world = settled()
+    for config in ({"timeot": "1"}, {"timeout": "banana"}):
+        world.edit(cache(config=config))
+        world.settle()
+    first, second = (a for p in world.history for a in p.actions if isinstance(a, act.Notice))
+    assert "timeot" in first.reason
+    assert "timeout" in second.reason
+
+
 def test_paused_changes_nothing_and_says_so() -> None:
     world = settled()
     world.edit(cache(paused=True, memory={"limit": "2Gi"}))

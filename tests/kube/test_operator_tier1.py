@@ -15,7 +15,7 @@ import pytest
 from cachefleet_operator.api import names
 from cachefleet_operator.execution import lease
 from fleettest.kube import WRITES, Kube
-from fleettest.operators import Operator, grants, install_crd
+from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.kube
@@ -158,8 +158,7 @@ def test_steady_state_costs_nothing(kube: Kube, namespace: str, operator: Operat
     kube.wait_for(has_lived)
     assert operator.metric("reconcile_total") > looks
     assert versions(kube, namespace) == before
-    asked = {(r.verb, r.resource) for r in kube.audit.requests(mark, user=user(namespace)) if r.verb != "watch"}
-    assert asked == {("update", "leases")}
+    assert not beyond_upkeep(kube.audit.requests(mark, user=user(namespace)))
 
 
 def test_a_restarted_operator_writes_nothing(kube: Kube, namespace: str, account: Kube) -> None:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -29,7 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cachefleet_operator.api.crd import crd
 from cachefleet_operator.execution import lease, permissions
 from fleettest.instance import _die_with_parent, free_port
-from fleettest.kube import Kube
+from fleettest.kube import Kube, Request
 from fleettest.wait import assert_eventually
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -73,6 +73,16 @@ def _role(kind: str, name: str, namespace: str, rules: Any, subject: dict[str, s
         {**common, "kind": kind, "rules": rules},
         {**common, "kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]},
     ]
+
+
+def beyond_upkeep(requests: Iterable[Request]) -> set[tuple[str, str]]:
+    """(verb, resource) of what an operator in steady state has no reason to ask: all but its watches, the renewals of
+    its Lease, and the question, every two minutes, which kinds there are."""
+    return {
+        (r.verb, r.resource)
+        for r in requests
+        if r.verb != "watch" and (r.verb, r.resource) != ("update", "leases") and not r.resource.startswith("/apis/")
+    }
 
 
 class Operator:

@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from cachefleet_operator.execution.backend import BackendError
 from cachefleet_operator.execution.kinds import Kind
 from cachefleet_operator.execution.kube import Kube
 from cachefleet_operator.execution.store import Store
@@ -50,7 +51,7 @@ class Auditor:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Never returns. Raises Stale, and BackendError where the API does not answer."""
+        """Never returns. Raises Stale, and BackendError where the API does not answer at the start."""
         await self._audit(self._scopes)
         self.ready.set()
         while True:
@@ -61,7 +62,12 @@ class Auditor:
                 self._asked.update(kind for kind, _ in self._scopes)
             kinds, self._asked = self._asked, set()
             self._wanted.clear()
-            await self._audit([scope for scope in self._scopes if scope[0] in kinds])
+            try:
+                await self._audit([scope for scope in self._scopes if scope[0] in kinds])
+            except BackendError as error:
+                log.warning("audit: %s", error)
+                self._asked |= kinds
+                self._wanted.set()
 
     async def _audit(self, scopes: list[tuple[str, str | None]]) -> None:
         for kind, namespace in scopes:

@@ -54,7 +54,7 @@ class KubeBackend:
         }
 
     def cache(self, key: CacheKey) -> Cache | None:
-        """The Cache of a key, as the reconciler asks for it."""
+        """The Cache of a key, as the reconciler asks for it. Whose body is none has no status: an event says so."""
         found = self._store.cache(key)
         if found is None:
             return None

@@ -12,6 +12,7 @@ from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution import audit as audit_module
 from cachefleet_operator.execution.audit import Auditor, Stale
 from cachefleet_operator.execution.kinds import KINDS
+from cachefleet_operator.execution.kube import ApiError
 from cachefleet_operator.execution.store import Store
 from fleettest.virtualtime import pass_time, run_virtual
 
@@ -29,6 +30,7 @@ class Api:
         self.objects: dict[str, dict[str, Any]] = {}
         self.version = 0
         self.listed: list[tuple[str, str | None]] = []
+        self.away = False
 
     def has(self, kind: str, name: str) -> dict[str, Any]:
         self.version += 1
@@ -36,6 +38,8 @@ class Api:
         return self.objects[name]
 
     async def list_metadata(self, kind: str, namespace: str | None) -> tuple[list[Object], str]:
+        if self.away:
+            raise ApiError("the API server does not answer")
         self.listed.append((kind, namespace))
         return [o for o in self.objects.values() if o["kind"] == kind], str(self.version)
 
@@ -116,6 +120,31 @@ def test_ghosts_go_when_a_watch_began_anew() -> None:
         await pass_time(2 * audit_module.SOON_S)
         assert not store.objects(("shop", "orders"))
         assert api.listed == [("Service", None)]
+        await end(task)
+
+    run_virtual(main())
+
+
+def test_an_api_that_is_away_ends_the_start_but_not_what_runs() -> None:
+    async def main() -> None:
+        api, store = Api(), Store()
+        api.away = True
+        _, task = auditor(api, store)
+        with pytest.raises(ApiError):
+            await task
+        api.away = False
+        store.put(api.has("Service", "a"))
+        found, task = auditor(api, store)
+        await pass_time(1)
+        api.away = True
+        del api.objects["a"]
+        found.ask("Service")
+        await pass_time(60)
+        assert not task.done()
+        assert store.objects(("shop", "orders"))
+        api.away = False
+        await pass_time(2 * audit_module.SOON_S)
+        assert not store.objects(("shop", "orders"))
         await end(task)
 
     run_virtual(main())

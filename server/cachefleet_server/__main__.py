@@ -32,10 +32,10 @@ Every parameter of the configuration file is an option. The file has redis.conf'
 Passwords may be kept out of both: --requirepass-file /path, or CACHEFLEET_REQUIREPASS in the environment.
 """
 
-# What an installation may lack, by the first module that is not found.
+# What an installation may lack, by the package of the first module that is not found.
 MISSING: Final = {
     "uvloop": 'This installation has no server: pip install "cachefleet[server]"',
-    "cachefleet_server.engine": "This installation has no engine: it was built with CACHEFLEET_NO_ENGINE, for the "
+    "cachefleet_server": "This installation has no engine: it was built with CACHEFLEET_NO_ENGINE, for the "
     "operator. It can check a configuration, but not serve",
 }
 
@@ -105,9 +105,10 @@ def _serve(config: Config, log: Log, read: Callable[[], Sequence[Line]]) -> int:
 
         from cachefleet_server.server import Server
     except ModuleNotFoundError as error:
-        if error.name not in MISSING:
+        package = (error.name or "").partition(".")[0]
+        if package not in MISSING:
             raise
-        log.warning(MISSING[error.name])
+        log.warning(MISSING[package])
         return 1
 
     server = Server(config, log, sources=read, executable=os.path.abspath(sys.argv[0]))

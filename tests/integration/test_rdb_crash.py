@@ -57,7 +57,8 @@ class Disk:
             fill(connection, "old")
             self.faults.forget()
             assert connection.call("SAVE") == "OK"
-            self.events = [e for e in self.faults.events() if e.file[0] not in "s."]  # the log and the lock of the folder
+            # Without those of the log and of the folder's lock.
+            self.events = [e for e in self.faults.events() if e.file[0] not in "s."]
         self.old = (self.folder / "dump.rdb").read_bytes()
 
     def start(self) -> Instance:

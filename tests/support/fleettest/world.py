@@ -78,7 +78,7 @@ class World:
         servers = {}
         for pod, state in self.servers.items():
             wish, have = self._wish(), self._have()
-            error = "" if state["password"] in (wish, have) else "WRONGPASS"
+            error = "" if state["password"] in (wish, have, b"") else "WRONGPASS"
             servers[pod] = Server(
                 pod, error, run_id=state["run"], role="master", version="1.0.0",
                 parameters=dict(state["parameters"]), password_is_current=state["password"] == wish,

@@ -95,6 +95,8 @@ def _owned(cache: Cache) -> dict[str, str]:
         # It would shut out everybody, the operator too, while there is no password: the NetworkPolicy decides, and
         # auth.mode none was asked for.
         "protected-mode": "no",
+        # A disk that takes no last snapshot must not keep a pod until it is killed: what is lost is the same.
+        "shutdown-on-sigterm": "force",
     }
 
 

@@ -13,44 +13,27 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api.crd import NAME as CRD
+from fleettest.crds import PODMONITORS, PROMETHEUSRULES
 from fleettest.helm import CHARTS, NAMESPACE, VALUES, Helm
 from fleettest.kube import Kube, KubeError
 
 pytestmark = pytest.mark.kube
 
 NAMESPACES = (NAMESPACE, "shop", "billing", "grafana")
-# Enough of the Prometheus Operator's CRDs for the API server to know the kinds.
-MONITORS = {"podmonitors": "PodMonitor", "prometheusrules": "PrometheusRule"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Object = dict[str, Any]
-
-
-def _foreign_crd(plural: str, kind: str) -> Object:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
-        "spec": {
-            "group": "monitoring.coreos.com",
-            "scope": "Namespaced",
-            "names": {"plural": plural, "kind": kind},
-            "versions": [version],
-        },
-    }
 
 
 @pytest.fixture(scope="module")
 def cluster(kube: Kube) -> Iterator[Kube]:
     """With the namespaces that the values name, and the kinds of the Prometheus Operator."""
     kube.apply([_namespace(name) for name in NAMESPACES])
-    kube.apply([_foreign_crd(*names) for names in MONITORS.items()])
-    for plural in MONITORS:
+    kube.apply([PODMONITORS, PROMETHEUSRULES])
+    for plural in ("podmonitors", "prometheusrules"):
         kube.wait_for(lambda plural=plural: kube.kubectl("explain", plural))  # type: ignore[misc]
     yield kube
-    kube.kubectl("delete", "crd", *(f"{plural}.monitoring.coreos.com" for plural in MONITORS))
+    kube.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in (PODMONITORS, PROMETHEUSRULES)))
     kube.kubectl("delete", "namespace", *NAMESPACES, "--wait=false")
 
 

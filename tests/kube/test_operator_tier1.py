@@ -14,6 +14,7 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.execution import lease
+from fleettest.crds import PODMONITORS
 from fleettest.kube import WRITES, Kube
 from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
 from fleettest.wait import assert_eventually
@@ -32,23 +33,6 @@ OBJECTS = (
     ("poddisruptionbudget", "orders"),
     ("statefulset", "orders"),
 )
-# What a PodMonitor's CRD must have for us; the real one is the Prometheus Operator's.
-MONITORS = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "podmonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com",
-        "names": {"kind": "PodMonitor", "plural": "podmonitors"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1", "served": True, "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -286,12 +270,12 @@ def test_a_cache_of_the_same_name_may_follow_at_once(kube: Kube, namespace: str,
 def test_podmonitors_may_come_later(kube: Kube, namespace: str, account: Kube) -> None:
     with Operator(account, namespace, faults={"FAULT_DISCOVER_S": "1"}) as operator:
         make(kube, namespace)
-        kube.apply(MONITORS)
+        kube.apply(PODMONITORS)
         try:
             kube.wait_for(lambda: kube.get("podmonitor", "orders", namespace))
             assert operator.ready()
         finally:
-            kube.delete("crd", MONITORS["metadata"]["name"])  # type: ignore[index]
+            kube.delete("crd", PODMONITORS["metadata"]["name"])  # type: ignore[index]
         kube.wait_for(lambda: "kinds changed: PodMonitor" in operator.log_text().rpartition("leading")[2])
         make(kube, namespace, memory={"limit": "300Mi"})  # It goes on without,
         looks, mark = operator.metric("reconcile_total"), kube.audit.mark()

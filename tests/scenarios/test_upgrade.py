@@ -9,28 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fleettest.crds import PODMONITORS
 from fleettest.kube import Kube
 from fleettest.stage import CHART, Deployed, Stage
 
 pytestmark = [pytest.mark.kube, pytest.mark.cluster]
-
-# What a PodMonitor's CRD must have for us; the real one is the Prometheus Operator's.
-PODMONITORS = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "podmonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com",
-        "names": {"kind": "PodMonitor", "plural": "podmonitors"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1", "served": True, "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}  # fmt: skip
 NEXT = "0.2.0"
 
 

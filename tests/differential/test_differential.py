@@ -3,6 +3,7 @@
 import importlib.util
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,20 +23,28 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+@pytest.fixture
+def fresh() -> Iterator[Pool]:
+    """Servers on which no other test has set anything: a parameter left behind would look like a difference."""
+    pool = Pool()
+    yield pool
+    pool.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("resp", [2, 3])
-def test_random_commands(servers: Pool, seed: int, resp: int, capsys: pytest.CaptureFixture[str]) -> None:
-    lockstep = load("lockstep").Lockstep(servers.get("cachefleet"), servers.get("valkey"), seed=seed, resp=resp)
+def test_random_commands(fresh: Pool, seed: int, resp: int, capsys: pytest.CaptureFixture[str]) -> None:
+    lockstep = load("lockstep").Lockstep(fresh.get("cachefleet"), fresh.get("valkey"), seed=seed, resp=resp)
     lockstep.run(COMMANDS_EACH)
     with capsys.disabled():
         print(f"\ndifferential: {lockstep.commands} commands in RESP{resp}, seed {seed}: every reply explained")
     assert lockstep.commands >= COMMANDS_EACH
 
 
-def test_it_finds_and_shrinks_a_difference(servers: Pool) -> None:
+def test_it_finds_and_shrinks_a_difference(fresh: Pool) -> None:
     """Redis 7.0 knows fewer commands than Valkey 9.1: the tool must say so in a few lines."""
-    lockstep = load("lockstep").Lockstep(servers.get("redis"), servers.get("valkey"), seed=1, resp=2)
+    lockstep = load("lockstep").Lockstep(fresh.get("redis"), fresh.get("valkey"), seed=1, resp=2)
     with pytest.raises(Mismatch, match="shortest sequence found") as caught:
         lockstep.run(50_000)
     assert len(str(caught.value).splitlines()) < 20

@@ -217,9 +217,9 @@ def test_fill_and_empty_gives_everything_back(n: int) -> None:
 def test_an_empty_table_owns_no_buckets() -> None:
     table = HashTable()
     assert table.slots == 0
-    # The allocator may round the header up by one more step than it had to.
-    assert 0 <= table.heap_used - table.memory <= 16
-    assert table.heap_used <= HEADER_BYTES_MAX + 16
+    # malloc rounds the header up to 8 (mod 16) bytes and hands out 16 more where the rest is too small to keep.
+    assert 0 <= table.heap_used - table.memory <= 24
+    assert table.heap_used <= HEADER_BYTES_MAX + 24
     assert table.scan(0) == (0, [])
     assert table.remove(b"x") is None
     table.insert(b"x", 1)

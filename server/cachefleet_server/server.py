@@ -132,7 +132,7 @@ class Server:
             started=self.identity.started,
             sources=[self.listeners.status, self._zone, self.rdb.status, self.aof.status, self.command_log.status],
             spikes=latency.latest_samples,
-            not_ready=self._not_ready,
+            failing_checks=self._failing_checks,
         )
         sample = self.metrics.sampler.sample
         info = Info(engine, sample, config.value)
@@ -158,16 +158,16 @@ class Server:
     def _identity_fields(self) -> dict[str, str]:
         return {"run_id": self.identity.run_id, "executable": self.identity.executable, "config_file": self.config.file}
 
-    def _not_ready(self) -> str:
-        """Why /readyz says no; empty = ready."""
+    def _failing_checks(self) -> dict[str, str]:
+        """Why /readyz says no: {check: reason}; empty = ready."""
         stats = self.engine.stats()
         if stats["loading"]:
-            return "loading the dataset"
+            return {"loading": "loading the dataset"}
         if stats["aof_write_failed"]:
-            return "the append-only file cannot be written"
+            return {"disk": "the append-only file cannot be written"}
         if stats["bgsave_failed"] and stats["save_points"] and self.config.flag("stop-writes-on-bgsave-error"):
-            return "the last snapshot failed"
-        return ""
+            return {"disk": "the last snapshot failed"}
+        return {}
 
     def _save(self) -> None:
         """The last snapshot before the exit. One at a time: a rewrite of the AOF gives way."""

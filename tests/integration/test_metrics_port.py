@@ -245,6 +245,10 @@ def test_not_ready_while_the_disk_fails(tmp_path: Path) -> None:
         assert_eventually(lambda: server.get("/readyz")[0] == 503)
         assert server.get("/readyz")[2] == b"the append-only file cannot be written\n"
         assert server.get("/healthz")[0] == 200
+        assert server.get("/readyz?exclude=disk")[::2] == (200, b"ok\n")
+        for query in ("exclude=loading", "exclude=", "exclude", "disk", "exclude=d%00isk&x=%ff", "&&=="):
+            assert server.get(f"/readyz?{query}")[0] == 503
+        assert server.get("/readyz?exclude=x&exclude=disk")[0] == 200
         assert server.value("cachefleet_disk_write_failed") == 1
         assert server.value("cachefleet_ready") == server.value("redis_aof_last_write_status") == 0
         faults.clear()

@@ -20,6 +20,7 @@ class Reason(NamedTuple):
 
 REASONS: tuple[Reason, ...] = (
     Reason(READY, "Serving", "True", "The primary answers and takes writes."),
+    Reason(READY, "ReadOnly", "False", "The primary answers reads and refuses writes, as its disk or a save fails."),
     Reason(READY, "NotServing", "False", "No primary answers; the message says what it waits for."),
     Reason(READY, "Loading", "False", "The primary is reading its data from disk."),
     Reason(READY, "SpecRefused", "False", "The spec asks for what cannot be or is not built; nothing was changed."),

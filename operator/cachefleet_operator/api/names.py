@@ -28,6 +28,8 @@ ROLE_PRIMARY, ROLE_REPLICA = "primary", "replica"
 
 CONTAINER = "server"
 PORT, METRICS_PORT = 6379, 9121
+# A server whose disk fails refuses writes and answers reads: out of the Services, it would do neither.
+READINESS_PATH = "/readyz?exclude=disk"
 PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
 CONFIG_FILE = "cachefleet.conf"
 PASSWORD_KEY, PREVIOUS_KEY = "password", "previous"

@@ -22,6 +22,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cachefleet_operator.api import names
+
 LOG_BYTES_MAX = 4 << 20  # and as much again in <log>.1
 LOG_TAIL_BYTES = 4096
 LOCK_POLL_S = 0.05
@@ -145,7 +147,7 @@ async def not_ready(host: str, port: int) -> str:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                writer.write(f"GET {names.READINESS_PATH} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
                 head, _, body = (await reader.read()).partition(b"\r\n\r\n")
             finally:
                 writer.close()

@@ -85,6 +85,9 @@ def _conditions(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...
 def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], now: float) -> tuple[str, str]:
     serving = next((p for p in pods if p.ready and p.role != names.ROLE_REPLICA), None)
     if serving is not None:
+        server = snapshot.servers.get(serving.name)
+        if server is not None and server.failing:
+            return "ReadOnly", f"{serving.name}: {server.failing}"
         return "Serving", f"{serving.name} takes writes"
     if verdict.problems and not pods:
         return "SpecRefused", verdict.problems[0]

@@ -145,7 +145,7 @@ def _probes(cache: Cache) -> Fields:
     return {
         "startupProbe": _probe("/healthz", 1, START_S + disk_seconds(cache)),
         "livenessProbe": _probe("/healthz", LIVENESS_PERIOD_S, LIVENESS_FAILURES),
-        "readinessProbe": _probe("/readyz", READINESS_PERIOD_S, READINESS_FAILURES),
+        "readinessProbe": _probe(names.READINESS_PATH, READINESS_PERIOD_S, READINESS_FAILURES),
     }
 
 

@@ -21,7 +21,8 @@ without it; what it lacks begins with `cachefleet_`. Many lines of INFO are show
 are the same number.
 
 `GET /healthz` answers 200 while the process serves its event loop. `GET /readyz` answers 200 when data is loaded and
-writes are possible, else 503 with the reason.
+writes are possible, else 503 with the reason. Its checks are `loading` and `disk`: `GET /readyz?exclude=disk` answers
+200 while the disk fails and only reads are possible. A name that is no check is ignored.
 
 Histograms have buckets at powers of two of 1.024 µs; buckets above the longest duration so far are left out.
 """

@@ -6,7 +6,8 @@ SLICE_SECONDS; the numbers of one family belong together, those of two may be so
 
     /metrics   Prometheus text format (or OpenMetrics when asked for), gzip when accepted
     /healthz   200 while the process serves its loop
-    /readyz    200 when data is loaded and writes are possible; else 503 and the reason
+    /readyz    200 when data is loaded and writes are possible; else 503 and the reason. As in Kubernetes' API server,
+               `?exclude=disk` leaves a check out
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import parse_qs
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -44,13 +46,16 @@ class _Families(Collector):
 
 
 class MetricsServer:
-    """`not_ready` returns "" when the server is ready, else the reason; `failed` hears of bugs."""
+    """`failing_checks` returns {check: reason}, empty when the server is ready; `failed` hears of bugs."""
 
     def __init__(
-        self, collector: Collector, not_ready: Callable[[], str], failed: Callable[[Exception], None]
+        self,
+        collector: Collector,
+        failing_checks: Callable[[], Mapping[str, str]],
+        failed: Callable[[Exception], None],
     ) -> None:
         self.collector = collector
-        self.not_ready = not_ready
+        self.failing_checks = failing_checks
         self.failed = failed
         self.server: asyncio.Server | None = None
         self.connections = 0
@@ -90,20 +95,22 @@ class MetricsServer:
             return _response(405, b"only GET and HEAD\n", {**TEXT, "Allow": "GET, HEAD"})
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         try:
-            response = await self._page(path.partition("?")[0], headers)
+            path, _, query = path.partition("?")
+            response = await self._page(path, parse_qs(query), headers)
         except Exception as error:
             self.failed(error)
             response = _response(500, b"internal error; see the log\n")
         return response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == "HEAD" else response
 
-    async def _page(self, path: str, headers: Mapping[str, str]) -> bytes:
+    async def _page(self, path: str, query: Mapping[str, list[str]], headers: Mapping[str, str]) -> bytes:
         if path == "/metrics":
             return await self._metrics(headers)
         if path == "/healthz":
             return _response(200, b"ok\n")
         if path == "/readyz":
-            reason = self.not_ready()
-            return _response(503, reason.encode() + b"\n") if reason else _response(200, b"ok\n")
+            excluded = query.get("exclude", [])
+            reasons = [reason for check, reason in self.failing_checks().items() if check not in excluded]
+            return _response(503, "\n".join(reasons).encode() + b"\n") if reasons else _response(200, b"ok\n")
         return _response(404, b"not found; try /metrics, /healthz or /readyz\n")
 
     async def _metrics(self, headers: Mapping[str, str]) -> bytes:

@@ -37,16 +37,16 @@ class Metrics:
         started: float,
         sources: list[Source],
         spikes: Callable[[], Mapping[str, tuple[int, int]]],
-        not_ready: Callable[[], str],
+        failing_checks: Callable[[], Mapping[str, str]],
     ) -> None:
         self._engine = engine
         self._config = config
         self._log = log
         self._identity = dict(identity)
-        self._not_ready = not_ready
+        self._failing_checks = failing_checks
         self.sampler = Sampler([engine.stats, self._facts, engine.allocator_stats, *sources], start_time=started)
         collector = EngineCollector(engine, self.sampler.sample, self._lag, spikes)
-        self._http = MetricsServer(collector, not_ready, self._scrape_failed)
+        self._http = MetricsServer(collector, failing_checks, self._scrape_failed)
         self._next_rate = 0.0
         self._last_cron = 0.0
         self._lag_counts = [0] * BUCKETS
@@ -70,7 +70,7 @@ class Metrics:
             "maxmemory_clients": self._engine.get_param("maxmemory_clients"),
             "repl_backlog_size": config.number("repl-backlog-size"),
             "clients_memory": self._engine.clients_memory(),
-            "ready": int(not self._not_ready()),
+            "ready": int(not self._failing_checks()),
         }
 
     def _lag(self) -> tuple[list[int], float]:

@@ -154,7 +154,8 @@ class _Pod:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{self.ip}:{names.METRICS_PORT}/readyz", timeout=2) as reply:
+            url = f"http://{self.ip}:{names.METRICS_PORT}{names.READINESS_PATH}"
+            with urllib.request.urlopen(url, timeout=2) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False

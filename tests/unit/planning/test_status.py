@@ -64,7 +64,7 @@ CRASHING = pod(
         ),
         pytest.param(
             [READY], [server(failing="MISCONF disk full")], {}, "orders-0: MISCONF disk full",
-            {"Degraded": "ServerFailing"}, id="disk full",
+            {"Ready": "ReadOnly", "Degraded": "ServerFailing"}, id="disk full",
         ),
         pytest.param(
             [READY], [server(error="timed out")], {}, "orders-0: timed out", {"Degraded": "Unreachable"}, id="silent",

@@ -24,8 +24,8 @@ GOLDEN = Path(__file__).with_name("golden")
 
 # Of the pod templates. Another value means that an upgrade of the operator restarts every pod of every Cache.
 TEMPLATES = {
-    "default": "d8981ad2d140f546",
-    "full": "080477e0c2e1814e",
+    "default": "421ba599e751a8d6",
+    "full": "3c0393423a2e2cde",
 }
 
 

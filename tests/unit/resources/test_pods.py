@@ -82,7 +82,7 @@ def test_times_follow_the_amount_of_data() -> None:
 def test_probes_ask_the_server_alone() -> None:
     own = server(cache())
     assert {own[kind]["httpGet"]["path"] for kind in ("startupProbe", "livenessProbe")} == {"/healthz"}
-    assert own["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert own["readinessProbe"]["httpGet"]["path"] == "/readyz?exclude=disk"
     assert own["livenessProbe"]["periodSeconds"] * own["livenessProbe"]["failureThreshold"] >= 60
 
 

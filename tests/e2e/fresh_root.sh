@@ -62,22 +62,41 @@ as_newcomer() {
   inside "$1"
 }
 
+# Starts `make run` and waits until its cache answers $1 with $2; leaves $server.
+run_and_ask() {
+  inside "exec make run PORT=$port METRICS_PORT=$((port + 1))" >"$root/tmp/run.log" 2>&1 &
+  server=$!
+  for _ in $(seq 1800); do
+    if inside "exec 3<>/dev/tcp/127.0.0.1/$port; printf 'AUTH %s\r\n$1\r\nQUIT\r\n' \
+      \$(cat data/default/orders/orders-0/auth/password) >&3; timeout 5 cat <&3" 2>/dev/null | grep -q "$2"; then
+      cat "$root/tmp/run.log"
+      return 0
+    fi
+    kill -0 "$server" 2>/dev/null || break
+    sleep 1
+  done
+  cat "$root/tmp/run.log"
+  say "make run did not answer $1 with $2"
+  exit 1
+}
+
+# As Ctrl-C in its terminal, which every process there gets.
+interrupt() {
+  pkill -INT -f "cachefleet local up .*--port $port" || true
+  wait "$server" || true
+  server=
+  grep -q 'Stopped' "$root/tmp/run.log" || { cat "$root/tmp/run.log"; exit 1; }
+}
+
 say "make run"
 as_newcomer "make check-build"
-inside "exec make run PORT=$port METRICS_PORT=$((port + 1))" >"$root/tmp/run.log" 2>&1 &
-server=$!
-for _ in $(seq 1800); do
-  if inside 'exec 3<>/dev/tcp/127.0.0.1/'"$port"' && printf "SET k v\r\nGET k\r\n" >&3 && head -c 12 <&3' 2>/dev/null |
-    grep -q v; then answered=yes; break; fi
-  kill -0 "$server" 2>/dev/null || break
-  sleep 1
-done
-cat "$root/tmp/run.log"
-[ "${answered:-}" = yes ] || { say "make run did not answer"; exit 1; }
+run_and_ask 'SET k value-1' OK
 inside "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:$((port + 1))/readyz\").status)'"
-inside 'exec 3<>/dev/tcp/127.0.0.1/'"$port"' && printf "SHUTDOWN\r\n" >&3'
-wait "$server"
-server=
+interrupt
+
+say "make run, again: the data is there"
+run_and_ask 'GET k' value-1
+interrupt
 
 say "make test"
 as_newcomer "make test"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import statistics
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +17,7 @@ import pytest
 from fleettest.client import Error
 from fleettest.faults import Faults
 from fleettest.instance import Instance, Pool
+from fleettest.process import rss_bytes
 from fleettest.rdbfile import Builder, parse, string
 from fleettest.wait import assert_eventually
 
@@ -291,6 +296,43 @@ def test_point_in_time_under_load(tmp_path: Path, rng: random.Random) -> None:
             stop.set()
             for writer in writers:
                 writer.join()
+
+
+@pytest.mark.parametrize("cores", ["all", "one"])
+def test_memory_under_full_load(cores: str) -> None:
+    """Resident memory while snapshots are taken under all the writes a client can send: 5 % more at most.
+
+    With one core for the engine, the writer thread and the load, the writer only gets what the engine leaves it. The
+    file is in memory, since a disk that other work keeps busy could be too slow for any writer.
+    """
+    keys = 1_000_000
+    set_random = ["-P", "16", "-r", str(keys), "SET", "key:__rand_int__", "y" * 100]
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as folder,
+        Instance(directory=Path(folder)) as server,
+        server.connect(timeout_s=120) as connection,
+    ):
+        if cores == "one":
+            for task in Path(f"/proc/{server.pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), {0})
+        run = [*(["taskset", "-c", "0"] if cores == "one" else []), "redis-benchmark", "-p", str(server.port), "-q"]
+        subprocess.run([*run, "-n", str(5 * keys), *set_random], check=True, stdout=subprocess.DEVNULL)
+        load = subprocess.Popen([*run, "-n", "1000000000", *set_random], stdout=subprocess.DEVNULL)
+        try:
+            done = int(server.info("stats")["total_commands_processed"])
+            growths = []
+            for _ in range(4):
+                before = peak = rss_bytes(server)
+                assert connection.call("BGSAVE") == "Background saving started"
+                while persistence(server)["rdb_bgsave_in_progress"] == "1":
+                    peak = max(peak, rss_bytes(server))
+                print(f"snapshot under load: RSS {before} -> {peak}, {peak / before - 1:+.1%}")
+                growths.append(peak / before - 1)
+            assert statistics.median(growths) < 0.05 and max(growths) < 0.1
+            assert int(server.info("stats")["total_commands_processed"]) - done > keys / 10, "there was no load"
+        finally:
+            load.kill()
+            load.wait()
 
 
 def test_point_in_time_of_a_pipeline(server: Instance) -> None:

@@ -17,7 +17,7 @@ eventfd) readable when the file is done, when it failed, and when a full queue h
 Errors: the first one is kept (an errno and what was being done); the temp file is removed.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.engine cimport rdb_out_t
 from cachefleet_server.ds.buf cimport buf_t
@@ -50,7 +50,7 @@ cdef struct rdb_writer_t:
     pthread_t thread
     pthread_mutex_t lock
     pthread_cond_t filled  # the thread waits: a chunk, the end, or an abort
-    pthread_cond_t changed  # writer_wait waits: room, or the thread's end
+    pthread_cond_t changed  # the engine waits: room, or the thread's end
     # under the lock
     rdb_chunk_t* head
     rdb_chunk_t* tail
@@ -87,3 +87,5 @@ cdef void writer_abort(rdb_writer_t* w) noexcept nogil  # stop soon and remove t
 cdef int writer_state(rdb_writer_t* w, size_t* queued) noexcept nogil
     # WRITER_*. When *queued is at least RDB_QUEUE_SOFT, a wake-up will follow.
 cdef void writer_wait(rdb_writer_t* w) noexcept nogil  # until there is room in the queue or the thread has ended
+cdef void writer_wait_below(rdb_writer_t* w, size_t bytes, int64_t us) noexcept nogil
+    # Until no more is queued, for at most us.

@@ -1,7 +1,7 @@
 """The writer thread of a snapshot; see rdb_writer.pxd."""
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport rename, snprintf
 from libc.stdlib cimport free
 from libc.string cimport memset, strrchr
@@ -14,8 +14,9 @@ from cachefleet_server.ds.blob cimport blob_release_remote
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_reserve
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.pthread cimport (
-    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
-    pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_start)
+    cond_init_timed, deadline_after, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
+    pthread_cond_signal, pthread_cond_timedwait, pthread_cond_wait, pthread_join, pthread_mutex_destroy,
+    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_start, timespec)
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, zfree, zfree_remote, zmalloc
 
 cdef extern from "<fcntl.h>" nogil:
@@ -42,7 +43,7 @@ cdef rdb_writer_t* writer_new(heap_t* heap, heap_t* blob_heap, rdb_target_t* tar
     buf_init(&w.packed, w.own_heap)
     pthread_mutex_init(&w.lock, NULL)
     pthread_cond_init(&w.filled, NULL)
-    pthread_cond_init(&w.changed, NULL)
+    cond_init_timed(&w.changed)
     cdef int error = thread_start(&w.thread, _run, w)
     if error:
         _release(w)
@@ -157,6 +158,16 @@ cdef void writer_wait(rdb_writer_t* w) noexcept nogil:
     pthread_mutex_lock(&w.lock)
     while w.state == WRITER_BUSY and (w.ended or w.abort or w.queued >= RDB_QUEUE_SOFT):
         pthread_cond_wait(&w.changed, &w.lock)
+    pthread_mutex_unlock(&w.lock)
+
+
+cdef void writer_wait_below(rdb_writer_t* w, size_t bytes, int64_t us) noexcept nogil:
+    cdef timespec deadline
+    deadline_after(&deadline, us)
+    pthread_mutex_lock(&w.lock)
+    while w.state == WRITER_BUSY and w.queued > bytes:
+        if pthread_cond_timedwait(&w.changed, &w.lock, &deadline) != 0:
+            break
     pthread_mutex_unlock(&w.lock)
 
 

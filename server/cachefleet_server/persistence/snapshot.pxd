@@ -14,9 +14,10 @@ size of a value. If the key is written meanwhile, that command makes a copy.
 - Records of several databases mix, so SELECTDB is written whenever the database changes from one record to the next.
 - SWAPDB changes which db holds a table; the snapshot goes on with the table and its number at the start.
 - A flush detaches a table; if it is still being read, the snapshot adopts it and frees it when it is done.
-- Slices pause while the queue is full; writes cannot wait, so their chains may exceed it, up to BEHIND_MIN or an
-  eighth of the memory in use, besides the largest lent value. Then the disk is too slow for this load: the snapshot is
-  given up.
+- Slices pause while the queue is full; a write cannot wait, so their chains may exceed it. From a 64th of the memory in
+  use on, each tick waits for the writer, behind its replies, for PRESSURE_US and longer the further it is behind: that
+  leaves it a core that the load would not, and slows down the load. Where that is not enough, at BEHIND_MIN or an
+  eighth of the memory, besides the largest lent value, the disk is too slow for this load: the snapshot is given up.
 - The file is of RDB records or, as the base of an AOF, of commands (aof_rewrite.pxd).
 - LRU and LFU bits are not part of the point in time: they are as found when a chain is delivered.
 
@@ -36,6 +37,9 @@ from cachefleet_server.persistence.rdb_writer cimport rdb_chunk_t, rdb_target_t,
 cdef enum:
     SLICE_US = 500  # how long a tick is held up
     LEND_MIN = 16384  # bytes; a step of STEP_CHAINS copies at most about 2 MB of smaller ones, which takes 0.3 ms
+    PRESSURE_US = 1000  # how long a tick waits for a writer that writes have put behind ...
+    PRESSURE_TIMES_MAX = 4  # ... at most so many times as long
+    PRESSURE_MIN = 2097152  # bytes queued from which it does, besides the memory's share
     BEHIND_MIN = 67108864  # bytes queued by writes before a snapshot may be given up
 
     SNAPSHOT_IDLE = 0
@@ -66,6 +70,7 @@ cdef struct snapshot_t:
     int64_t slice_us
     bint behind  # the queue reached its limit
     bint pushed  # a chunk was handed over since this was cleared
+    size_t pressure  # bytes queued from which a tick waits
     size_t behind_max
     size_t largest_lent  # bytes
     size_t copied  # bytes put into chunks so far

@@ -23,7 +23,7 @@ from cachefleet_server.keyspace.lazyfree cimport lazyfree_table
 from cachefleet_server.persistence.aof_rewrite cimport rewrite_entry, rewrite_select
 from cachefleet_server.persistence.rdb_writer cimport (
     RDB_CHUNK, RDB_QUEUE_SOFT, WRITER_ABORTED, WRITER_BUSY, WRITER_DONE, writer_abort, writer_chunk, writer_end,
-    writer_free, writer_new, writer_push, writer_state, writer_wait)
+    writer_free, writer_new, writer_push, writer_state, writer_wait, writer_wait_below)
 
 cdef enum:
     STEP_CHAINS = 16  # chains between two looks at the clock: about 10 us
@@ -105,9 +105,20 @@ cdef bint _slice(engine_t* e) noexcept nogil:
     cdef snapshot_t* s = <snapshot_t*>e.snapshot_ctx
     cdef size_t before = s.copied
     cdef bint more = _advance(s, s.slice_us)
+    if e.snapshot_ctx == NULL:  # it is over, and may be gone
+        return False
+    if s.state == SNAPSHOT_TABLES:
+        _yield_to_writer(s)
     if s.copied - before > s.slice_copied_max:
         s.slice_copied_max = s.copied - before
     return more
+
+
+cdef void _yield_to_writer(snapshot_t* s) noexcept nogil:
+    """Leaves the core to a writer that writes have put behind: the longer, the further it is."""
+    cdef size_t queued
+    if writer_state(s.writer, &queued) == WRITER_BUSY and queued > s.pressure:
+        writer_wait_below(s.writer, s.pressure, PRESSURE_US * min(queued // s.pressure, <size_t>PRESSURE_TIMES_MAX))
 
 
 cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
@@ -216,6 +227,7 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
         heap_free(s.heap)
         s.heap = NULL
         return
+    s.pressure = PRESSURE_MIN + heap_used(e.heap) // 64
     s.behind_max = heap_used(e.heap) // 8
     if s.behind_max < BEHIND_MIN:
         s.behind_max = BEHIND_MIN

@@ -31,6 +31,7 @@ cdef extern from *:
     #include <pthread.h>
     #include <signal.h>
     #include <stdint.h>
+    #include <sys/resource.h>
     #include <time.h>
     __attribute__((unused)) static int thread_start(pthread_t* thread, void* (*run)(void*), void* argument)
     {
@@ -41,6 +42,13 @@ cdef extern from *:
         error = pthread_create(thread, NULL, run, argument);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         return error;
+    }
+
+    __attribute__((unused)) static void thread_in_background(void)
+    {
+    #ifdef __linux__
+        setpriority(PRIO_PROCESS, 0, 10);
+    #endif
     }
 
     __attribute__((unused)) static int cond_init_timed(pthread_cond_t* cond)
@@ -67,6 +75,8 @@ cdef extern from *:
     """
     ctypedef struct timespec "struct timespec":
         pass
+    void thread_in_background() nogil
+        # The calling thread gets a tenth of a core that others want. Not for one others may wait for in the kernel.
     int cond_init_timed(pthread_cond_t* c) nogil
     void deadline_after(timespec* deadline, int64_t us) nogil
     int pthread_cond_timedwait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* deadline) nogil

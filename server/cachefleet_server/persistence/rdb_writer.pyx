@@ -16,7 +16,8 @@ from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.pthread cimport (
     cond_init_timed, deadline_after, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
     pthread_cond_signal, pthread_cond_timedwait, pthread_cond_wait, pthread_join, pthread_mutex_destroy,
-    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_start, timespec)
+    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_in_background,
+    thread_start, timespec)
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, zfree, zfree_remote, zmalloc
 
 cdef extern from "<fcntl.h>" nogil:
@@ -176,6 +177,7 @@ cdef void writer_wait_below(rdb_writer_t* w, size_t bytes, int64_t us) noexcept 
 cdef void* _run(void* argument) noexcept nogil:
     cdef rdb_writer_t* w = <rdb_writer_t*>argument
     cdef rdb_chunk_t* chunk
+    thread_in_background()
     if w.target.fd >= 0:
         w.fd = w.target.fd
     else:

@@ -418,11 +418,11 @@ cdef class Engine:
         cdef engine_t* e = self.ptr
         if ms == 0:
             e.paused_all = False
-            e.paused_until_ms = min(e.paused_until_ms, e.now_ms)  # cron lets the clients go
-            engine_wake(e)
-            return
-        e.paused_all = all or (e.paused_all and e.paused_until_ms > e.now_ms)
-        e.paused_until_ms = max(e.paused_until_ms, e.now_ms + ms)
+            e.paused_until_ms = min(e.paused_until_ms, e.now_ms)
+        else:
+            e.paused_all = all or (e.paused_all and e.paused_until_ms > e.now_ms)
+            e.paused_until_ms = max(e.paused_until_ms, e.now_ms + ms)
+        engine_wake(e)  # a tick lets the clients go, or sees to it that one does in time
 
     def unblock(self, uint64_t id, bint error):
         """CLIENT UNBLOCK: only clients that wait in a blocking command."""
@@ -465,7 +465,7 @@ cdef class Engine:
             reactor_cron(self.ptr)
 
     def wake(self):
-        """Makes a tick happen soon; callable from other threads too."""
+        """Makes a tick happen soon; for the thread of the event loop."""
         engine_wake(self.ptr)
 
 

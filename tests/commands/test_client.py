@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fleettest.client import Arg, Error, parse
+from fleettest.client import Arg, Error, encode, parse
 from fleettest.instance import Instance
 from fleettest.reference import EXPLAINED, Explained, Pair
 from fleettest.wait import assert_eventually
@@ -262,6 +262,39 @@ def test_a_pause_of_all_holds_everything_and_ends_by_itself(pair: Pair, new_pair
     ready, _, _ = select.select([worker.ours.sock, worker.theirs.sock], [], [], 0.1)
     assert not ready, "answered during the pause"
     assert worker.ours.read() == worker.theirs.read() == "PONG"
+
+
+def test_a_pause_within_a_transaction_holds_what_follows(pair: Pair, new_pair: Open) -> None:
+    """All of it is parsed at once, and answered in order when the pause is over."""
+    pair.run("DEL", "a", "b")
+    words = [
+        ("MULTI",), ("CLIENT", "PAUSE", "200", "ALL"), ("EXEC",), ("SET", "a", "1"), ("APPEND", "a", "2"), ("GET", "a"),
+        ("PING",),
+    ]  # fmt: skip
+    worker = new_pair()
+    for connection in (worker.ours, worker.theirs):
+        connection.send(b"".join(encode(*w) for w in words))
+        assert [connection.read() for _ in words] == ["OK", "QUEUED", ["OK"], "OK", 2, b"12", "PONG"]
+    assert b"blocked_clients:0\r\n" in pair.ours.call("INFO", "clients")
+    worker.run("GET", "a")
+
+
+def test_a_write_pause_keeps_expired_keys(pair: Pair) -> None:
+    """The data set stands still: nothing that only looks may delete."""
+    pair.run("FLUSHDB")
+    for number in range(5):
+        pair.run("SET", f"k{number}", "v", "PX", "1")
+    pair.run("CLIENT", "PAUSE", "60000", "WRITE")
+    try:
+        for connection in (pair.ours, pair.theirs):
+            assert_eventually(lambda c=connection: c.call("GET", "k4") is None)
+            size = connection.call("DBSIZE")
+            assert connection.call("SCAN", "0") == [b"0", []]
+            assert connection.call("RANDOMKEY") in [b"k%d" % n for n in range(5)] + [None]
+            assert connection.call("DBSIZE") == size
+    finally:
+        pair.run("CLIENT", "UNPAUSE")
+        pair.run("FLUSHDB")
 
 
 def test_pause_is_never_shortened(pair: Pair) -> None:

@@ -433,6 +433,27 @@ def copy_if_there(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def test_a_file_that_was_left_is_on_disk_before_the_next_one_gets_anything(disk: Disk) -> None:
+    """However long that takes: under `everysec` writes are refused after a second, and taken again when it is done."""
+    with disk.server(appendfsync="everysec") as server, server.connect() as connection:
+        assert connection.call("APPEND", "log", "1,") == 2
+        disk.faults.set("stall fsync 1- 3000 @*.1.incr.aof")
+        connection.call("BGREWRITEAOF")
+        assert_eventually(lambda: disk.files.incremental.name == "appendonly.aof.2.incr.aof")
+        sent, reply = 1, None
+        while not misconf(reply):
+            reply = connection.call("APPEND", "log", f"{sent + 1},")
+            sent += not isinstance(reply, Error)
+            assert disk.files.incremental.stat().st_size == 0 or misconf(reply)
+        assert_eventually(lambda: not misconf(connection.call("SET", "other", "1")), deadline_s=20)
+        disk.faults.clear()
+        assert numbers(connection) == list(range(1, sent + 1))
+        settled(server)
+        server.kill()
+    with disk.server() as server, server.connect() as connection:
+        assert numbers(connection) == list(range(1, len(numbers(connection)) + 1))
+
+
 @pytest.mark.parametrize(
     "rule",
     [

@@ -25,7 +25,7 @@ from cachefleet_server.keyspace.db cimport (
     db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags, lookup_read,
     lookup_write, notify, signal_modified)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms, entry_lfu_count
-from cachefleet_server.keyspace.expire cimport entry_is_expired, expire_now
+from cachefleet_server.keyspace.expire cimport entry_is_expired, expire_now, may_delete_expired
 from cachefleet_server.keyspace.journal cimport journal_rewrite
 
 cdef extern from *:
@@ -131,10 +131,10 @@ cdef void randomkey_command(client_t* c) noexcept nogil:
         if not entry_is_expired(e, entry) or tries == RANDOM_TRIES:
             reply_bulk(c, key, nk)
             return
-        if e.no_lazy_expire:
-            tries += 1
-        else:
+        if may_delete_expired(e):
             expire_now(c.db, entry, hash_bytes(key, nk, &e.seed))
+        else:
+            tries += 1
 
 
 # ---- moving and copying ---------------------------------------------------------------------------------

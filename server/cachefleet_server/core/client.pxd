@@ -6,6 +6,10 @@ from posix.unistd cimport write
 
 from cachefleet_server.core.engine cimport (
     CLIENT_CLOSE_ASAP, CLIENT_PENDING_READ, client_t, engine_t)
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
+
+cdef enum:
+    ALARM_MS = 10000
 
 cdef extern from "<sys/timerfd.h>" nogil:
     enum: TFD_TIMER_ABSTIME
@@ -30,6 +34,11 @@ cdef inline void engine_alarm(engine_t* e, int64_t at_us) noexcept nogil:
     when.it_value.tv_sec = at_us // 1000000
     when.it_value.tv_nsec = at_us % 1000000 * 1000
     timerfd_settime(e.timer_fd, TFD_TIMER_ABSTIME, &when, NULL)
+
+cdef inline void engine_alarm_ms(engine_t* e, int64_t at_ms) noexcept nogil:
+    """A tick right after that unix time; what is further away than ALARM_MS is left to cron."""
+    if at_ms - e.now_ms < ALARM_MS:
+        engine_alarm(e, cf_monotonic_us() + (at_ms - e.now_ms + 1) * 1000)
 
 cdef inline void client_resume(client_t* c) noexcept nogil:
     """The client is no longer blocked: the next tick parses what input it has."""

@@ -5,13 +5,9 @@ place (`deadline_index`, counted from 1), so blocking and unblocking cost O(log 
 O(1), however many clients wait.
 """
 
-from cachefleet_server.core.client cimport client_resume, engine_alarm
+from cachefleet_server.core.client cimport client_resume, engine_alarm_ms
 from cachefleet_server.core.engine cimport BLOCKED_NONE, CLIENT_BLOCKED
-from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
-
-cdef enum:
-    _ALARM_MS = 10000  # deadlines nearer than this get a tick of their own; cron sees the others
 
 
 # ---- the heap ------------------------------------------------------------------------------------------
@@ -67,12 +63,6 @@ cdef void _remove(engine_t* e, client_t* c) noexcept nogil:
             _sift_down(e, at, last)
 
 
-cdef inline void _set_alarm(engine_t* e, int64_t until_ms) noexcept nogil:
-    """A tick right after that time; what is further away is left to cron."""
-    if until_ms - e.now_ms < _ALARM_MS:
-        engine_alarm(e, cf_monotonic_us() + (until_ms - e.now_ms + 1) * 1000)
-
-
 # ---- blocking --------------------------------------------------------------------------------------------
 
 cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn unblock_fn) noexcept nogil:
@@ -84,7 +74,7 @@ cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn
     e.blocked_count += 1
     if until_ms:
         _push(e, c)
-        _set_alarm(e, until_ms)
+        engine_alarm_ms(e, until_ms)
 
 
 cdef void block_forget(client_t* c) noexcept nogil:
@@ -115,7 +105,7 @@ cdef void blocked_timeouts(engine_t* e) noexcept nogil:
     while e.deadline_count and e.deadlines[0].blocked_until_ms <= e.now_ms:
         unblock_client(e.deadlines[0], True)
     if e.deadline_count:
-        _set_alarm(e, e.deadlines[0].blocked_until_ms)
+        engine_alarm_ms(e, e.deadlines[0].blocked_until_ms)
 
 
 cdef void blocked_free(engine_t* e) noexcept nogil:

@@ -18,7 +18,7 @@ from cachefleet_server.ds.hashtable cimport (
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.evict cimport entry_initial_lru
-from cachefleet_server.keyspace.expire cimport expire_now
+from cachefleet_server.keyspace.expire cimport expire_now, may_delete_expired
 from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry, lazyfree_table, tables_free
 from cachefleet_server.keyspace.watch cimport watch_db_free, watch_touch_db
 
@@ -58,9 +58,7 @@ cdef bint _counts_as_present(client_t* c, db_t* db, entry_t* entry, uint64_t has
     cdef engine_t* e = db.engine
     if e.no_lazy_expire or (e.params.import_mode and c.flags & CLIENT_IMPORT_SOURCE):
         return True
-    if not flags & LOOKUP_NOEXPIRE and (
-        flags & LOOKUP_WRITE or not (e.params.import_mode or e.paused_until_ms > e.now_ms)
-    ):
+    if not flags & LOOKUP_NOEXPIRE and (flags & LOOKUP_WRITE or may_delete_expired(e)):
         expire_now(db, entry, hash)
     return False
 

@@ -176,9 +176,7 @@ cdef void _slice(engine_t* e) noexcept nogil:
 
 
 cdef inline bint _may_run(engine_t* e) noexcept nogil:
-    """Not while loading or paused (the data set must stand still), nor while another server decides about expiry."""
-    return e.params.active_expire_enabled and not e.persist.loading and not e.no_lazy_expire \
-        and not e.params.import_mode and e.paused_until_ms <= e.now_ms
+    return e.params.active_expire_enabled and not e.persist.loading and may_delete_expired(e)
 
 
 cdef void expire_slow_cycle(engine_t* e) noexcept nogil:

@@ -20,8 +20,9 @@ failed fsync is final for this file (the kernel may have dropped the pages, and 
 holds everything before it, and calls `heal`.
 
 A file that is left must be whole on disk before the next one gets anything: a power cut may tear the end of the last
-file only. Under `always` the switch fsyncs; otherwise the helper does, and what comes meanwhile waits in `pending` as
-for any fsync.
+file only. Under `always` the switch fsyncs; else the helper does, and what comes meanwhile waits in `pending`. When
+that takes longer than DELAY_MS_MAX, `everysec` refuses writes until it is done: it promises more than memory. `no`
+goes on writing: it leaves to the kernel what a power cut does.
 
 The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or
 unlink a path.
@@ -68,6 +69,7 @@ cdef struct aof_log_t:
     int64_t last_timestamp_s
     worker_t helper
     size_t fsyncs  # jobs that fsync, waiting or running; under the helper's lock, as what follows
+    size_t closes  # those of them that close a file which was left
     uint64_t fsynced_offset
     int error
     bint error_of_file  # the error is of JOB_FSYNC: perhaps of the current file

@@ -2,7 +2,7 @@
 
 import os
 
-from libc.errno cimport EINTR, EIO, errno
+from libc.errno cimport EAGAIN, EINTR, EIO, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
@@ -45,6 +45,7 @@ cdef void _run_job(void* ctx, work_t* work) noexcept nogil:
     elif job.offset > log.fsynced_offset:
         log.fsynced_offset = job.offset
     log.fsyncs -= 1
+    log.closes -= job.kind == JOB_FSYNC_CLOSE
     pthread_mutex_unlock(&log.helper.lock)
 
 
@@ -57,19 +58,20 @@ cdef bint _submit(aof_log_t* log, int kind, int fd, uint64_t offset, char* path)
     job.fd = fd
     job.offset = offset
     job.path = path
-    if kind != JOB_UNLINK:
-        _count_fsyncs(log, 1)
+    _count(log, kind, 1)
     if worker_submit(&log.helper, &job.work):
         return True
-    if kind != JOB_UNLINK:
-        _count_fsyncs(log, -1)
+    _count(log, kind, -1)
     free(job)
     return False
 
 
-cdef void _count_fsyncs(aof_log_t* log, int n) noexcept nogil:
+cdef void _count(aof_log_t* log, int kind, int n) noexcept nogil:
     pthread_mutex_lock(&log.helper.lock)
-    log.fsyncs += n
+    if kind != JOB_UNLINK:
+        log.fsyncs += n
+    if kind == JOB_FSYNC_CLOSE:
+        log.closes += n
     pthread_mutex_unlock(&log.helper.lock)
 
 
@@ -105,6 +107,15 @@ cdef bint _fsync_running(aof_log_t* log) noexcept nogil:
     cdef bint running
     pthread_mutex_lock(&log.helper.lock)
     running = log.fsyncs > 0
+    pthread_mutex_unlock(&log.helper.lock)
+    return running
+
+
+cdef bint _close_running(aof_log_t* log) noexcept nogil:
+    """Whether the file before this one may not be whole on disk yet."""
+    cdef bint running
+    pthread_mutex_lock(&log.helper.lock)
+    running = log.closes > 0
     pthread_mutex_unlock(&log.helper.lock)
     return running
 
@@ -158,6 +169,9 @@ cdef bint _must_wait(aof_log_t* log) noexcept nogil:
         log.postponed_since_ms = now
         return True
     if now - log.postponed_since_ms < DELAY_MS_MAX:
+        return True
+    if log.policy == FSYNC_EVERYSEC and _close_running(log):
+        _fail(log, EAGAIN)  # until the write, which cron tries
         return True
     log.delayed += 1
     return False
@@ -301,7 +315,9 @@ cdef class AofLog:
             return False
         offset = 0 if self.log.sync_failed else self.log.written_offset
         if not _submit(&self.log, JOB_FSYNC_CLOSE, old, offset, NULL):
-            fdatasync(old)
+            if fdatasync(old) != 0:
+                _fail(&self.log, errno)
+                self.log.sync_failed = True
             close(old)
         _use(&self.log, fd, 0)
         return True

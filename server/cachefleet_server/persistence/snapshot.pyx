@@ -105,7 +105,7 @@ cdef bint _slice(engine_t* e) noexcept nogil:
     cdef snapshot_t* s = <snapshot_t*>e.snapshot_ctx
     cdef size_t before = s.copied
     cdef bint more = _advance(s, s.slice_us)
-    if e.snapshot_ctx == NULL:  # it is over, and may be gone
+    if e.snapshot_ctx != <void*>s:  # it is over, and may be gone
         return False
     if s.state == SNAPSHOT_TABLES:
         _yield_to_writer(s)

@@ -6,7 +6,7 @@ from cachefleet_server.resp.input cimport request_t
 cdef const protocol_t* resp_protocol() noexcept nogil
 cdef command_t* resolve(engine_t* e, const request_t* r) noexcept nogil
     # The row of a request, a subcommand's where there is one; NULL if unknown.
-cdef bint is_barrier(const command_t* cmd) noexcept nogil
+cdef bint is_barrier(const engine_t* e, const command_t* cmd) noexcept nogil
     # What follows in the pipeline must not be parsed before this command has run.
 cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil  # checks, then queue or call
 cdef void call(client_t* c) noexcept nogil  # runs c.cmd; engine.call_fn

@@ -83,8 +83,9 @@ cdef command_t* resolve(engine_t* e, const request_t* r) noexcept nogil:
     return cmd
 
 
-cdef bint is_barrier(const command_t* cmd) noexcept nogil:
-    return cmd == NULL or cmd.fn == NULL or cmd.flags & CMD_BLOCKING != 0
+cdef bint is_barrier(const engine_t* e, const command_t* cmd) noexcept nogil:
+    """EXEC is one, since what it runs may be: CLIENT PAUSE in a transaction."""
+    return cmd == NULL or cmd.fn == NULL or cmd.flags & CMD_BLOCKING != 0 or cmd == e.exec_command
 
 
 cdef void _reply_unknown(client_t* c) noexcept nogil:
@@ -289,6 +290,7 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
     elif _identified(c) and _known_and_well_formed(c) and _allowed(c):
         if cf_unlikely(e.paused_until_ms != 0) and _paused(c):
             _park(c)
+            e.current = NULL
             return
         if c.flags & CLIENT_MULTI and not cmd.flags & CMD_TRANSACTION:
             multi_queue(c)

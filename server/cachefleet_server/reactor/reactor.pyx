@@ -21,7 +21,7 @@ left makes the next tick happen.
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.client cimport client_resume, engine_wake
+from cachefleet_server.core.client cimport client_resume, engine_alarm_ms, engine_wake
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_PENDING_READ,
@@ -211,7 +211,7 @@ cdef void _parse(client_t* c) noexcept nogil:
         p.client = c
         p.cmd = resolve(e, &p.request)
         e.batch_len += 1
-        barrier = is_barrier(p.cmd)
+        barrier = is_barrier(e, p.cmd)
         if not barrier and p.cmd.keys.step:
             _prefetch(p, 0)
         if barrier or e.batch_len == BATCH_MAX or e.paused_until_ms:
@@ -309,6 +309,19 @@ cdef inline void _finish(engine_t* e) noexcept nogil:
     clients_evict(e)  # whom it flags, the next tick closes
 
 
+cdef void _check_pause(engine_t* e) noexcept nogil:
+    """Ends CLIENT PAUSE when its time is over, or has a tick look again then."""
+    cdef client_t* c = e.clients
+    if e.now_ms < e.paused_until_ms:
+        engine_alarm_ms(e, e.paused_until_ms)
+        return
+    e.paused_until_ms = 0
+    while c != NULL:
+        if c.parked != NULL:
+            unblock_client(c, False)
+        c = c.next
+
+
 cdef void reactor_tick(engine_t* e) noexcept nogil:
     cdef epoll_event events[EVENTS_MAX]
     cdef uint64_t start = cf_cycles()
@@ -317,6 +330,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     cdef int i
     cdef int n = epoll_wait(e.epoll_fd, events, EVENTS_MAX, 0)
     clock_refresh(e)
+    if cf_unlikely(e.paused_until_ms != 0):
+        _check_pause(e)
     for i in range(n):
         c = <client_t*>events[i].data.ptr
         if c == NULL:
@@ -347,21 +362,12 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     e.tick_histogram[duration_bucket(duration_ns(e, start))] += 1
 
 
-cdef void _end_pause(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients
-    e.paused_until_ms = 0
-    while c != NULL:
-        if c.parked != NULL:
-            unblock_client(c, False)
-        c = c.next
-
-
 cdef void reactor_cron(engine_t* e) noexcept nogil:
     clock_refresh(e)
     heap_used(e.heap)  # keeps the peak
     blocked_timeouts(e)
-    if e.paused_until_ms and e.now_ms >= e.paused_until_ms:
-        _end_pause(e)
+    if e.paused_until_ms:
+        _check_pause(e)
     if e.monotonic_ms // CLIENTS_CRON_MS != e.clients_cron_ms // CLIENTS_CRON_MS:
         e.clients_cron_ms = e.monotonic_ms
         clients_cron(e)

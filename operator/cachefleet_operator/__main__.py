@@ -5,6 +5,8 @@ Exit codes: 0 stopped as asked, 1 lost its Lease (or a bug), 2 wrong settings or
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
 import json
 import logging
 import os
@@ -12,7 +14,6 @@ import sys
 import time
 from typing import Any
 
-import uvloop
 from kubernetes.aio.config import ConfigException
 from prometheus_client import disable_created_metrics
 
@@ -50,6 +51,7 @@ def set_up_logging(level: str) -> None:
 
 
 def main() -> int:
+    faulthandler.enable()
     sys.setrecursionlimit(RECURSION_MAX)
     try:
         settings = read(os.environ)
@@ -60,7 +62,7 @@ def main() -> int:
     disable_created_metrics()  # type: ignore[no-untyped-call]
     log = logging.getLogger(OURS)
     try:
-        uvloop.run(run(settings))
+        asyncio.run(run(settings))
     except Lost as error:
         log.error("%s", error)
         return 1

@@ -70,7 +70,11 @@ def test_steady_state_with_a_server_writes_nothing(orders: Orders, operator: Ope
             lambda: operator.metric("reconcile_total", result="unchanged") >= seen + times, deadline_s=3 * STEADY_S
         )
 
-    look(1)  # The last event is sent meanwhile.
+    def told() -> bool:
+        return any("takes writes" in event["message"] for event in orders.kube.list("events", orders.namespace))
+
+    orders.kube.wait_for(told)  # the last of the events
+    look(1)
     mark = orders.kube.audit.mark()
     look(2)
     assert not beyond_upkeep(orders.kube.audit.requests(mark, user=f":{orders.namespace}:"))

@@ -350,7 +350,7 @@ class Server:
     def _take_locale(self, name: str) -> None:
         try:
             locale.setlocale(locale.LC_COLLATE, name)
-        except locale.Error:
+        except (locale.Error, UnicodeEncodeError):
             raise ConfigError("Invalid locale name") from None
 
     def _take_crash_log(self, enabled: bool) -> None:

@@ -25,6 +25,15 @@ ODD_VALUES = (
     "", "zz!", "0", "1", "-1", "7", "yes", "NO", "100", "101", "1kb", "5%", "99999999999", "-99999999999",
     "9223372036854775807", "9223372036854775808", "1 2", "1 2 3", " 1", "01", "a.b", "KEA", "default",
 )  # fmt: skip
+HOSTILE_VALUES = (
+    "9" * 5000, "9" * 5000 + "mb", "9" * 5000 + "%", "x" * (1 << 20), "a\0b", "1\0", "\0", "yes\0", b"\xff\xfe",
+    b"1\xff", " ", "a\nb", "1\n", "\t", "\u0665", "\u0665%", "1_0", "1e1", "0x1p3", "inf", "4 ",
+)  # fmt: skip
+# The real server crashes or disconnects the client.
+NOT_PROBED_WITH_HOSTILE = {
+    "bind", "port", "tls-port", "tls-cluster", "tls-replication", "dir", "rdma-port", "rdma-bind",
+    "maxmemory-clients", "client-query-buffer-limit",
+}  # fmt: skip
 NOT_BUILT = {"activedefrag"}  # refused for a reason of our own
 
 
@@ -56,6 +65,21 @@ def test_every_parameter_takes_and_refuses_the_same(own_pair: Pair) -> None:
             shown = [side.call("CONFIG", "GET", name) for side in (own_pair.ours, own_pair.theirs)]
             if name not in NOT_BUILT and (replies, shown) != (replies[:1] * 2, shown[:1] * 2):
                 mismatches.append((name, value, replies, shown))
+    assert not mismatches
+
+
+def test_hostile_values_give_the_same(own_pair: Pair) -> None:
+    defaults = as_dict(own_pair.theirs.call("CONFIG", "GET", "*"))
+    mismatches = []
+    for name in sorted({*defaults} - NOT_PROBED_WITH_HOSTILE - NOT_BUILT):
+        for value in HOSTILE_VALUES:
+            replies = [side.call("CONFIG", "SET", name, value) for side in (own_pair.ours, own_pair.theirs)]
+            shown = [side.call("CONFIG", "GET", name) for side in (own_pair.ours, own_pair.theirs)]
+            if (replies, shown) != (replies[:1] * 2, shown[:1] * 2):
+                mismatches.append((name, value[:50], replies, shown))
+            if replies[0] == "OK":
+                for side in (own_pair.ours, own_pair.theirs):
+                    assert side.call("CONFIG", "SET", name, defaults[name]) == "OK"
     assert not mismatches
 
 

@@ -72,6 +72,8 @@ def test_check_config(tmp_path: Path) -> None:
         (["--port"], "wrong number of arguments"),
         (["--save", "60"], "Invalid save parameters"),
         (["--cluster-enabled", "yes"], "cluster mode is not supported"),
+        (["--maxmemory", "9" * 5000], "argument must be a memory value"),
+        (["--cluster-announce-client-ipv4", "1\udcff"], "Invalid IPv4 address"),
     ],
 )
 def test_wrong_options_stop_the_start(arguments: list[str], text: str) -> None:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 LONG_MAX, ULONG_MAX = 2**63 - 1, 2**64 - 1
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_MEMORY = re.compile(r"([0-9]*)([a-zA-Z]*)")
+_MEMORY = re.compile(r"([0-9]{0,127})([a-zA-Z]{0,2})")
+_C_INTEGER = re.compile(r"(?:[\t-\r ]*([-+]?)0*([0-9]*))?")
+_FLOAT = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|inf|infinity)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3, "gb": 1 << 30}
 
 
@@ -35,6 +37,8 @@ class Limits:
     pattern: str = ""
     complaint: str = ""
     empty: bool = True
+    bytes_max: int = 0  # 0 = any number
+    too_long: str = ""
     limit: int = 64
     version: int = 4
 
@@ -43,6 +47,8 @@ Show = Callable[[Limits, str, str], str]
 
 
 def _text(limits: Limits, value: str, default: str) -> str:
+    if limits.bytes_max and len(value.encode("utf-8", "surrogateescape")) > limits.bytes_max:
+        raise ValueError(limits.too_long)
     fine = limits.empty if not value else not limits.pattern or re.fullmatch(limits.pattern, value)
     if not fine:
         raise ValueError(limits.complaint)
@@ -92,6 +98,15 @@ def _number(text: str) -> int | None:
     return int(text)
 
 
+def _c_number(text: str) -> int | None:
+    """As strtoll reads it: blanks and a plus sign before it, leading zeros, nothing for 0; too large is the largest."""
+    match = _C_INTEGER.fullmatch(text)
+    if match is None or (match[1] and text.endswith(match[1])):
+        return None
+    value = _digits(match[2] or "0")
+    return max(-value, -LONG_MAX - 1) if match[1] == "-" else min(value, LONG_MAX)
+
+
 def _within(limits: Limits, value: int) -> int:
     if not limits.low <= value <= limits.high:
         raise ValueError(f"argument must be between {limits.low} and {limits.high} inclusive")
@@ -130,8 +145,8 @@ def _digits(text: str) -> int:
 
 
 def _memory(limits: Limits, value: str, default: str) -> str:
-    if limits.percent and value.endswith("%") and value[:-1].isdecimal():
-        share = _digits(value[:-1])
+    share = _number(value[:-1]) if limits.percent and value.endswith("%") else None
+    if share is not None and share >= 0:
         if share > 100:
             raise ValueError("percentage argument must be less or equal to 100")
         return f"{share}%" if share else "0"
@@ -164,7 +179,7 @@ def _flags(limits: Limits, value: str, default: str) -> str:
 def _save_points(limits: Limits, value: str, default: str) -> str:
     if not value:
         return ""
-    numbers = [_number(word) for word in value.split(" ")]
+    numbers = [_c_number(word) for word in value.split(" ")]
     lows = [1, 0] * (len(numbers) // 2)  # seconds, changes
     if len(numbers) % 2 or any(n is None or n < low for n, low in zip(numbers, lows, strict=True)):
         raise ValueError("Invalid save parameters")
@@ -181,7 +196,7 @@ def _output_limits(limits: Limits, value: str, default: str) -> str:
         name = name.lower().replace("replica", "slave")
         if name not in shown:
             raise ValueError("Invalid client class specified in buffer limit configuration.")
-        numbers = [_bytes(hard), _bytes(soft), _number(seconds)]
+        numbers = [_bytes(hard), _bytes(soft), _c_number(seconds)]
         if any(number is None or number < 0 for number in numbers):
             raise ValueError("Error in hard, soft or soft_seconds setting in buffer limit configuration.")
         shown[name] = [str(number) for number in numbers]
@@ -199,11 +214,8 @@ def _percentiles(limits: Limits, value: str, default: str) -> str:
 
 
 def _percentile(word: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
-    if math.isnan(number) or word != word.strip():
+    number = float(word) if _FLOAT.fullmatch(word) else math.nan
+    if math.isnan(number) or (math.isinf(number) and word[-1].isdigit()):  # out of the type's range
         raise ValueError("Invalid latency-tracking-info-percentiles parameters")
     if not 0.0 <= number <= 100.0:
         raise ValueError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
@@ -211,7 +223,7 @@ def _percentile(word: str) -> float:
 
 
 def _oom_scores(limits: Limits, value: str, default: str) -> str:
-    numbers = [_number(word) for word in value.split(" ")]
+    numbers = [_c_number(word) for word in value.split(" ")]
     if len(numbers) != 3:
         raise ValueError("wrong number of arguments")
     if any(number is None or not -2000 <= number <= 2000 for number in numbers):

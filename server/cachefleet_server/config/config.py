@@ -159,6 +159,8 @@ class Config:
         return row.name, elsewhere
 
     def _parse(self, row: Param, words: Sequence[str], old: Any) -> Any:
+        if not row.kind.keeps_nul:
+            words = [word.partition("\0")[0] for word in words]
         value = row.kind.parse(words, old)
         if row.needs and value != self._defaults[row.name]:
             raise ConfigError(f"{row.needs} is not supported by this version of the server")
@@ -254,7 +256,7 @@ def _default_words(row: Param) -> list[str]:
 def _read_secret(path: str) -> str:
     """A secret's file without the newline that editors put at its end."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path.partition("\0")[0], encoding="utf-8", errors="surrogateescape") as file:
             return file.read().removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise ConfigError(f"Can't read the secret file '{path}': {error.strerror}") from None

@@ -25,7 +25,9 @@ LONG_MAX = 2**63 - 1
 ULONG_MAX = 2**64 - 1
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_MEMORY = re.compile(r"(-?)([0-9]*)([a-zA-Z]*)")
+_MEMORY = re.compile(r"([0-9]{0,127})([a-zA-Z]{0,2})")  # as many digits as Valkey has room for
+_C_INTEGER = re.compile(r"(?:[\t-\r ]*([-+]?)0*([0-9]*))?")
+_FLOAT = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|inf|infinity)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3, "gb": 1 << 30}
 
 
@@ -37,15 +39,25 @@ def parse_integer(text: str) -> int | None:
     return value if -LONG_MAX - 1 <= value <= LONG_MAX else None
 
 
+def parse_c_integer(text: str) -> int | None:
+    """As strtoll reads it: blanks and a plus sign before it, leading zeros, nothing for 0; too large is the largest."""
+    match = _C_INTEGER.fullmatch(text)
+    if match is None or (match[1] and text.endswith(match[1])):
+        return None
+    digits = match[2] or "0"
+    value = int(digits) if len(digits) < 20 else LONG_MAX + 1
+    return max(-value, -LONG_MAX - 1) if match[1] == "-" else min(value, LONG_MAX)
+
+
 def parse_memory(text: str) -> int | None:
     """Bytes with an optional unit: b, k (1000), kb (1024), m, mb, g, gb in any case."""
     match = _MEMORY.fullmatch(text)
-    if match is None or match[1]:
+    if match is None:
         return None
-    unit = _UNITS.get(match[3].lower())
+    unit = _UNITS.get(match[2].lower())
     if unit is None:
         return None
-    value = int(match[2] or 0) * unit
+    value = int(match[1] or 0) * unit
     return value if value <= ULONG_MAX else None
 
 
@@ -69,6 +81,11 @@ class Kind:
     @property
     def accumulates(self) -> bool:
         """Several lines of one configuration file add up."""
+        return False
+
+    @property
+    def keeps_nul(self) -> bool:
+        """NUL is an ordinary character; values of the other kinds end there, as C's strings do."""
         return False
 
     def parse(self, words: Sequence[str], old: Any) -> Any:
@@ -98,8 +115,17 @@ class Text(Kind):
     pattern: str = ""
     complaint: str = ""
     empty: bool = True  # may be empty
+    binary: bool = False
+    bytes_max: int = 0  # 0 = any number
+    too_long: str = ""
+
+    @property
+    def keeps_nul(self) -> bool:
+        return self.binary
 
     def parse(self, words: Sequence[str], old: Any) -> str:
+        if self.bytes_max and len(words[0].encode("utf-8", "surrogateescape")) > self.bytes_max:
+            raise ConfigError(self.too_long)
         fine = self.empty if not words[0] else not self.pattern or re.fullmatch(self.pattern, words[0])
         if not fine:
             raise ConfigError(self.complaint)
@@ -124,7 +150,7 @@ class IpAddress(Kind):
         family = socket.AF_INET if self.version == 4 else socket.AF_INET6
         try:
             socket.inet_pton(family, words[0] or ("0.0.0.0" if self.version == 4 else "::"))
-        except OSError:
+        except (OSError, UnicodeEncodeError):
             raise ConfigError(f"Invalid IPv{self.version} address") from None
         return words[0]
 
@@ -188,6 +214,10 @@ class Integer(Kind):
     clamp_low: int = -LONG_MAX - 1  # silently moved into the limits, as hz is
     clamp_high: int = LONG_MAX
 
+    @property
+    def keeps_nul(self) -> bool:
+        return True  # and so refuses it
+
     def parse(self, words: Sequence[str], old: Any) -> int:
         value = parse_integer(words[0])
         if value is None:
@@ -232,8 +262,8 @@ class Memory(Kind):
 
     def parse(self, words: Sequence[str], old: Any) -> int:
         text = words[0]
-        if self.percent and text.endswith("%") and text[:-1].isdecimal():
-            share = int(text[:-1])
+        share = parse_integer(text[:-1]) if self.percent and text.endswith("%") else None
+        if share is not None and share >= 0:
             if share > 100:
                 raise ConfigError("percentage argument must be less or equal to 100")
             return -share
@@ -320,7 +350,7 @@ class SavePoints(Kind):
     def parse(self, words: Sequence[str], old: Any) -> tuple[tuple[int, int], ...]:
         if len(words) == 1 and not words[0]:
             return ()
-        numbers = [parse_integer(word) for word in words]
+        numbers = [parse_c_integer(word) for word in words]
         points = []
         for seconds, changes in zip(numbers[::2], numbers[1::2], strict=False):
             if seconds is None or changes is None or seconds < 1 or changes < 0:
@@ -349,6 +379,10 @@ class OutputLimits(Kind):
     """Hard limit, soft limit and soft seconds of each client class; a tuple of three triples."""
 
     @property
+    def keeps_nul(self) -> bool:
+        return True  # while the words are counted
+
+    @property
     def many(self) -> bool:
         return True
 
@@ -357,12 +391,13 @@ class OutputLimits(Kind):
             return tuple(old)
         if len(words) % 4:
             raise ConfigError("Wrong number of arguments in buffer limit configuration.")
+        words = [word.partition("\0")[0] for word in words]
         limits: list[tuple[int, int, int]] = list(old or ((0, 0, 0),) * 3)
         for name, *numbers in zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True):
             name = name.lower().replace("slave", "replica")
             if name not in OUTPUT_CLASSES:
                 raise ConfigError("Invalid client class specified in buffer limit configuration.")
-            hard, soft, seconds = parse_memory(numbers[0]), parse_memory(numbers[1]), parse_integer(numbers[2])
+            hard, soft, seconds = parse_memory(numbers[0]), parse_memory(numbers[1]), parse_c_integer(numbers[2])
             if hard is None or soft is None or seconds is None or seconds < 0:
                 raise ConfigError("Error in hard, soft or soft_seconds setting in buffer limit configuration.")
             limits[OUTPUT_CLASSES.index(name)] = (hard, soft, seconds)
@@ -391,6 +426,10 @@ class Percentiles(Kind):
     """Numbers from 0 to 100."""
 
     @property
+    def keeps_nul(self) -> bool:
+        return True  # and so refuses it
+
+    @property
     def many(self) -> bool:
         return True
 
@@ -399,11 +438,8 @@ class Percentiles(Kind):
             return ()
         values = []
         for word in words:
-            try:
-                value = float(word)
-            except ValueError:
-                value = math.nan
-            if math.isnan(value) or word != word.strip():
+            value = float(word) if _FLOAT.fullmatch(word) else math.nan
+            if math.isnan(value) or (math.isinf(value) and word[-1].isdigit()):  # out of the type's range
                 raise ConfigError("Invalid latency-tracking-info-percentiles parameters")
             if not 0.0 <= value <= 100.0:
                 raise ConfigError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
@@ -428,7 +464,7 @@ class OomScores(Kind):
             raise ConfigError("wrong number of arguments")
         values = []
         for word in words:
-            value = parse_integer(word)
+            value = parse_c_integer(word)
             if value is None or not -2000 <= value <= 2000:
                 raise ConfigError("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")
             values.append(value)

@@ -66,6 +66,7 @@ _LONG = Integer(0, LONG_MAX)
 _INT = Integer(0, INT_MAX)
 _PORT = Integer(0, 65535)
 _MEMORY = Memory()
+_BINARY = Text(binary=True)
 _PROTECTION = Enum(("no", "yes", "local"))
 _SHUTDOWN = Flags(
     ("save", "nosave", "now", "force", "safe", "failover"),
@@ -84,7 +85,8 @@ _POLICIES = {
     "allkeys-random": 8 | 4,
     "noeviction": 32,
 }
-_TITLE = r"([^{]|\{(title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})+"
+_NODE_NAME = r"[-A-Za-z0-9._:/\x80-\U0010ffff]+"
+_TITLE = r"(?! *$)([^{]|\{(title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})+"
 
 _GENERAL = (
     Param("always-show-logo", Bool(), "no", immutable=True),
@@ -100,7 +102,7 @@ _GENERAL = (
     Param("hash-seed", Text(), "", immutable=True, secret=True),
     Param("hz", Integer(0, INT_MAX, 1, 500), "10", engine="hz"),
     Param("ignore-warnings", Text(), ""),
-    Param("availability-zone", Text(), ""),
+    Param("availability-zone", _BINARY, ""),
     Param("locale-collate", Text(), ""),
     Param("pidfile", Text(), "", immutable=True),
     Param("proc-title-template", Text(_TITLE, "template format is invalid or contains unknown variables", empty=False),
@@ -172,7 +174,7 @@ _ACCESS = (
     Param("acl-pubsub-default", Enum(("allchannels", "resetchannels")), "resetchannels"),
     Param("aclfile", Text(), "", immutable=True, needs="ACL files"),
     Param("acllog-max-len", _LONG, "128"),
-    Param("requirepass", Text(), "", secret=True),
+    Param("requirepass", _BINARY, "", secret=True),
 )
 
 _MEMORY_USE = (
@@ -245,7 +247,7 @@ _PERSISTENCE = (
 
 _REPLICATION = (
     Param("replicaof", Words(2), "", alias="slaveof", immutable=True, needs="replication"),
-    Param("primaryauth", Text(), "", alias="masterauth", secret=True),
+    Param("primaryauth", _BINARY, "", alias="masterauth", secret=True),
     Param("primaryuser", Text(), "", alias="masteruser"),
     Param("min-replicas-max-lag", _INT, "10", alias="min-slaves-max-lag"),
     Param("min-replicas-to-write", _INT, "0", alias="min-slaves-to-write", engine="min_replicas_to_write"),
@@ -283,10 +285,13 @@ _CLUSTER = (
     Param("cluster-announce-client-port", _PORT, "0"),
     Param("cluster-announce-client-tls-port", _PORT, "0"),
     Param("cluster-announce-hostname",
-          Text(r"[-A-Za-z0-9.]+", "Hostnames may only contain alphanumeric characters, hyphens or dots"), ""),
+          Text(r"[-A-Za-z0-9.]+", "Hostnames may only contain alphanumeric characters, hyphens or dots",
+               bytes_max=255, too_long="Hostnames must be less than 256 characters"), ""),
     Param("cluster-announce-human-nodename",
-          Text(r"[-A-Za-z0-9._:/]+", "Announced human node name contained invalid character"), ""),
-    Param("cluster-announce-ip", Text(r"[-A-Za-z0-9._:/]+", "cluster-announce-ip contains invalid character"), ""),
+          Text(_NODE_NAME, "Announced human node name contained invalid character", binary=True), ""),
+    Param("cluster-announce-ip",
+          Text(_NODE_NAME, "cluster-announce-ip contains invalid character", binary=True,
+               bytes_max=45, too_long="cluster-announce-ip is too long"), ""),
     Param("cluster-announce-port", _PORT, "0"),
     Param("cluster-announce-tls-port", _PORT, "0"),
     Param("cluster-blacklist-ttl", Integer(-LONG_MAX - 1, LONG_MAX), "60"),

@@ -60,7 +60,7 @@ def text_lines(text: str, origin: str, *, depth: int = 0) -> Iterator[Line]:
         if words[0].lower() == "include" and len(words) == 2:
             if depth >= INCLUDE_DEPTH_MAX:
                 raise line.error(f"Includes are nested more than {INCLUDE_DEPTH_MAX} deep")
-            yield from _included(words[1], depth + 1)
+            yield from _included(words[1].partition("\0")[0], depth + 1)
         else:
             yield line
 

@@ -11,6 +11,7 @@ import re
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 _QUOTED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b"}
+_BLANKS = frozenset(" \t\n\v\f\r")  # C's; str.isspace knows more
 _HEX = re.compile("[0-9a-fA-F]{2}")
 
 
@@ -19,12 +20,12 @@ def split_words(line: str) -> list[str] | None:
     words: list[str] = []
     i, n = 0, len(line)
     while True:
-        while i < n and line[i].isspace():
+        while i < n and line[i] in _BLANKS:
             i += 1
         if i >= n or line[i] == "\0":
             return words
         word: list[str] = []
-        while i < n and not line[i].isspace() and line[i] != "\0":
+        while i < n and line[i] not in _BLANKS and line[i] != "\0":
             char = line[i]
             if char in "\"'":
                 end = _quoted(line, i, word)
@@ -53,7 +54,7 @@ def _quoted(line: str, start: int, word: list[str]) -> int:
             raw += b"'"
             i += 2
         elif char == quote:
-            if following and not following.isspace() and following != "\0":
+            if following and following not in _BLANKS and following != "\0":
                 return -1
             word.append(raw.decode("utf-8", "surrogateescape"))
             return i + 1

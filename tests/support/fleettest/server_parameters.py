@@ -16,7 +16,7 @@ from typing import Any
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.params import PARAMS, Param
 
-NOT_SHARED = frozenset(("codes",))  # the engine's numbers of an Enum
+NOT_SHARED = frozenset(("codes", "binary"))  # the engine's numbers of an Enum; NUL, which no manifest holds
 
 
 def limits(row: Param) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from cachefleet_server.config.config import Config, SetError
 from cachefleet_server.config.kinds import OutputLimits, memory_text, parse_integer, parse_memory
+from cachefleet_server.config.params import PARAMS, Param
+from cachefleet_server.config.parser import Line, option_lines
+from cachefleet_server.errors import ConfigError
 
 pytestmark = pytest.mark.unit
 
@@ -52,10 +56,14 @@ OOM = "!Invalid oom-score-adj-values, elements must be between -2000 and 2000."
         ("maxmemory", "1.5gb", NO_MEMORY),
         ("maxmemory", "-1", NO_MEMORY),
         ("maxmemory", "1 ", NO_MEMORY),
+        ("maxmemory", "0" * 126 + "5", "5"),
+        ("maxmemory", "0" * 127 + "5", NO_MEMORY),
+        ("maxmemory", "5mb\0x", "5242880"),
         ("proto-max-bulk-len", "1048575", "!argument must be between 1048576 and 9223372036854775807 inclusive"),
         ("hz", "+10", NO_INTEGER),
         ("hz", "010", NO_INTEGER),
         ("hz", " 10", NO_INTEGER),
+        ("hz", "10\0", NO_INTEGER),
         ("hz", "", NO_INTEGER),
         ("hz", "0", "1"),
         ("hz", "501", "500"),
@@ -78,6 +86,9 @@ OOM = "!Invalid oom-score-adj-values, elements must be between -2000 and 2000."
         ("save", "100 1 200", NO_SAVE),
         ("save", "100  1", NO_SAVE),
         ("save", "a 1", NO_SAVE),
+        ("save", "+4 ", "4 0"),
+        ("save", "4 0x5", NO_SAVE),
+        ("save", "4 +", NO_SAVE),
         ("client-output-buffer-limit", "foo 1 1 1", LIMIT_CLASS),
         ("client-output-buffer-limit", "normal 1 1", LIMIT_COUNT),
         ("client-output-buffer-limit", "normal a 1 1", LIMIT_VALUE),
@@ -99,6 +110,9 @@ OOM = "!Invalid oom-score-adj-values, elements must be between -2000 and 2000."
             "100.1",
             "!latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
         ),
+        ("latency-tracking-info-percentiles", "1_0", "!Invalid latency-tracking-info-percentiles parameters"),
+        ("latency-tracking-info-percentiles", "9" * 400, "!Invalid latency-tracking-info-percentiles parameters"),
+        ("latency-tracking-info-percentiles", "+1e1 .5 5.", "10 0.5 5"),
         ("latency-tracking-info-percentiles", "abc", "!Invalid latency-tracking-info-percentiles parameters"),
         ("oom-score-adj-values", "-2000 0 2000", "-2000 0 2000"),
         ("oom-score-adj-values", "1 2", "!wrong number of arguments"),
@@ -113,7 +127,15 @@ OOM = "!Invalid oom-score-adj-values, elements must be between -2000 and 2000."
         ("bind", "", ""),
         ("dbfilename", "a/b", "!dbfilename can't be a path, just a filename"),
         ("cluster-announce-client-ipv4", "256.1.1.1", "!Invalid IPv4 address"),
+        ("cluster-announce-client-ipv4", "1.2.3.4\0x", "1.2.3.4"),
+        ("cluster-announce-client-ipv4", "\udcff", "!Invalid IPv4 address"),
         ("cluster-announce-client-ipv6", "::1", "::1"),
+        ("cluster-announce-ip", "1" * 45, "1" * 45),
+        ("cluster-announce-ip", "%" * 46, "!cluster-announce-ip is too long"),
+        ("cluster-announce-ip", "a\0", "!cluster-announce-ip contains invalid character"),
+        ("cluster-announce-human-nodename", "\udcff\u00e9", "\udcff\u00e9"),
+        ("requirepass", "a\0b", "a\0b"),
+        ("dbfilename", "a\0/b", "a"),
         ("proc-title-template", "{x}", "!template format is invalid or contains unknown variables"),
         ("proc-title-template", "{title} {port}", "{title} {port}"),
         ("slot-migration-max-failover-repl-bytes", "-1", "-1"),
@@ -123,6 +145,32 @@ OOM = "!Invalid oom-score-adj-values, elements must be between -2000 and 2000."
 )
 def test_set_and_show(name: str, value: str, shown: str) -> None:
     assert set_and_show(name, value) == shown
+
+
+HOSTILE = (
+    "", " ", "\n", "a\nb", "a b", "\0", "1\0", "a\0b", "9" * 5000, "9" * 5000 + "mb", "9" * 5000 + "%",
+    "-" + "9" * 5000, "9" * (1 << 20), "x" * (1 << 20), " " * 5000, "\udcff\udcfe", "1\udcff", "\u0665",
+    "\u0665%", "\u00a01", "1_0",
+    "normal " + "9" * 5000 + " 0 0", "normal 0 0 " + "9" * 5000, "1 " + "9" * 5000, "1 2 " + "9" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", PARAMS, ids=lambda row: row.name)
+def test_hostile_values_are_taken_or_refused(row: Param) -> None:
+    """By each way that a value may come; never another exception."""
+    for value in HOSTILE:
+        for name in (row.name, row.name + "-file") if row.secret else (row.name,):
+            config = Config()
+            with contextlib.suppress(ConfigError):
+                config.load([Line("x.conf", 1, "", (name, value))], {})
+            with contextlib.suppress(ConfigError):
+                config.load([Line("x.conf", 1, "", (name, *value.split(" ")))], {})
+            with contextlib.suppress(ConfigError):
+                if len(value) < 128 << 10:  # what the system passes in one argument
+                    config.load(option_lines(["--" + name, value]), {})
+            if name == row.name and not row.immutable:
+                shown = set_and_show(name, value)
+                assert shown.startswith("!") or set_and_show(name, shown) == shown
 
 
 @given(st.integers(-(2**63), 2**63 - 1))

@@ -77,6 +77,7 @@ class Sampler:
             values.update(source())
         now = time.time()
         values["server_time_usec"] = int(now * 1_000_000)
+        values["start_time"] = int(self.start_time)  # not derived from the uptime, which is a rounded difference
         values["uptime_in_seconds"] = int(now - self.start_time)
         values["instantaneous_ops_per_sec"] = int(self.rates.per_second("commands"))
         values["instantaneous_input_kbps"] = self.rates.per_second("net_in") / 1024

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from cachefleet_server.metrics.document import page
+from cachefleet_server.metrics.sample import Sampler
 from cachefleet_server.metrics.table import FAMILIES, TABLE
 
 pytestmark = pytest.mark.unit
@@ -31,3 +33,14 @@ def test_names() -> None:
     assert not [name for name in ours if re.search(r"_(sec|ms|us|usec|kb|mb)(_|$)", name)], "base units only"
     counters = [row.series for row in TABLE if row.kind == "counter" and row.series.startswith("cachefleet_")]
     assert all(name.endswith("_total") for name in counters)
+
+
+def test_the_start_time_does_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever part of a second the start and a scrape fall into."""
+    (row,) = (row for row in TABLE if row.series == "redis_start_time_seconds")
+    sampler = Sampler([], start_time=1000.7)
+    seen = set()
+    for now in (1000.8, 1001.1, 1001.69, 1001.71, 1002.999, 90000.5):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        seen.add(row.number(sampler.sample()))
+    assert seen == {1000.0}

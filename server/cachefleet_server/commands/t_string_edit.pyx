@@ -5,20 +5,18 @@ is stored as text, so every server that follows, whatever its long double, is to
 """
 
 from libc.math cimport isinf, isnan
-from libc.stdint cimport INT64_MAX, INT64_MIN, uint64_t
+from libc.stdint cimport INT64_MIN, uint64_t
 from libc.string cimport memcpy
 
 from cachefleet_server.commands.t_string cimport (
     arg_t, client_t, engine_t, entry_t, int64_t, propagate_set, reply_string_part, string_changed, string_text)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport (
-    E_EXPIRE, ENC_INT, ENC_RAW, entry_encoding, entry_grow_raw, entry_int, entry_new_raw, entry_payload,
+    E_EXPIRE, ENC_INT, ENC_RAW, entry_encoding, entry_grow_raw, entry_new_raw, entry_payload,
     entry_set_bytes, entry_set_encoding, entry_string_label, entry_string_len)
-from cachefleet_server.core.errors cimport (
-    ERR_NOT_FLOAT, ERR_NOT_INTEGER, ERR_OVERFLOW, ERR_STRING_TOO_LONG)
+from cachefleet_server.core.errors cimport ERR_NOT_FLOAT, ERR_OVERFLOW, ERR_STRING_TOO_LONG
 from cachefleet_server.core.reply cimport arg_int64, reply_bulk, reply_error, reply_int
-from cachefleet_server.ds.number cimport (
-    NUMBER_CHARS_MAX, chars_to_int64, chars_to_longdouble, longdouble_to_chars)
+from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, longdouble_to_chars
 from cachefleet_server.keyspace.db cimport (
     SET_KEEP_TTL, db_insert, db_replace, db_set_int, db_set_string, lookup_read, lookup_write, string_or_reply)
 from cachefleet_server.keyspace.journal cimport journal_arg
@@ -146,25 +144,14 @@ cdef void _add(client_t* c, int64_t delta) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef entry_t* entry = lookup_write(c, key)
     cdef int64_t value = 0
-    cdef const char* p
-    cdef size_t n
-    cdef bint is_int = False
-    if entry != NULL:
-        if not string_or_reply(c, entry):
-            return
-        is_int = entry_encoding(entry) == ENC_INT
-        if is_int:
-            value = entry_int(entry)
-        else:
-            n = string_text(entry, NULL, &p)
-            if not chars_to_int64(p, n, &value):
-                reply_error(c, ERR_NOT_INTEGER)
-                return
-    if value > INT64_MAX - delta if delta > 0 else value < INT64_MIN - delta:
+    cdef int beyond
+    if not string_or_reply(c, entry) or not string_int(c, entry, &value):
+        return
+    value = sum_int(value, delta, &beyond)
+    if beyond:
         reply_error(c, ERR_OVERFLOW)
         return
-    value += delta
-    if is_int:
+    if entry != NULL and entry_encoding(entry) == ENC_INT:
         (<int64_t*>entry_payload(entry))[0] = value
     else:
         db_set_int(c.db, key, entry, value, -1, SET_KEEP_TTL)
@@ -196,13 +183,6 @@ cdef void decrby_command(client_t* c) noexcept nogil:
     _add(c, -delta)
 
 
-cdef bint _float_of(client_t* c, const char* p, size_t n, long double* out) noexcept nogil:
-    if chars_to_longdouble(p, n, out):
-        return True
-    reply_error(c, ERR_NOT_FLOAT)
-    return False
-
-
 cdef void store_text(client_t* c, arg_t* key, entry_t* old, const char* text, size_t n) noexcept nogil:
     cdef entry_t* entry
     if old == NULL:
@@ -220,19 +200,11 @@ cdef void incrbyfloat_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef entry_t* entry = lookup_write(c, key)
     cdef char text[NUMBER_CHARS_MAX]
-    cdef char tmp24[24]
-    cdef const char* p
     cdef long double value = 0
     cdef long double delta
-    cdef size_t n
     cdef arg_t result
-    if entry != NULL:
-        if not string_or_reply(c, entry):
-            return
-        n = string_text(entry, tmp24, &p)
-        if not _float_of(c, p, n, &value):
-            return
-    if not _float_of(c, c.argv[2].ptr, c.argv[2].len, &delta):
+    if not string_or_reply(c, entry) or not string_float(c, entry, &value) \
+            or not take_float(c, &c.argv[2], &delta, ERR_NOT_FLOAT):
         return
     value += delta
     if isnan(value) or isinf(value):

@@ -8,18 +8,17 @@ by how much it changed. Propagated as SET of the result.
 from libc.math cimport isinf
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 
-from cachefleet_server.commands.t_string cimport propagate_set, string_changed, string_text
-from cachefleet_server.commands.t_string_edit cimport store_text
+from cachefleet_server.commands.t_string cimport propagate_set, string_changed
+from cachefleet_server.commands.t_string_edit cimport (
+    store_text, string_float, string_int, sum_int, take_float, take_int)
 from cachefleet_server.commands.t_string_options cimport (
     TTL_KEEP, TTL_NONE, TTL_PERSIST, option_word, take_expiry, ttl_of)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_t
-from cachefleet_server.core.errors cimport ERR_NOT_FLOAT, ERR_NOT_INTEGER
 from cachefleet_server.core.reply cimport (
     reply_array, reply_begin, reply_bulk, reply_error, reply_int, reply_syntax_error)
-from cachefleet_server.ds.number cimport (
-    NUMBER_CHARS_MAX, chars_to_int64, chars_to_longdouble, int64_to_chars, longdouble_to_chars)
+from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, int64_to_chars, longdouble_to_chars
 from cachefleet_server.keyspace.db cimport (
     NOTIFY_GENERIC, SET_KEEP_TTL, db_find, db_set_expire, db_set_int, lookup_write, notify, string_or_reply)
 from cachefleet_server.keyspace.expire cimport expire_now
@@ -105,21 +104,6 @@ cdef bint _take_options(client_t* c, increx_t* o) noexcept nogil:
     return True
 
 
-cdef bint _take_int(client_t* c, const arg_t* a, int64_t* out, const char* error) noexcept nogil:
-    """An absent argument leaves the default."""
-    if a == NULL or chars_to_int64(a.ptr, a.len, out):
-        return True
-    reply_error(c, error)
-    return False
-
-
-cdef bint _take_float(client_t* c, const arg_t* a, long double* out, const char* error) noexcept nogil:
-    if a == NULL or chars_to_longdouble(a.ptr, a.len, out):
-        return True
-    reply_error(c, error)
-    return False
-
-
 cdef bint _refuse(client_t* c, const char* error) noexcept nogil:
     reply_error(c, error)
     return False
@@ -130,9 +114,9 @@ cdef bint _int_arguments(client_t* c, increx_t* o, int64_t* by, int64_t* lower, 
     by[0] = 1
     lower[0] = INT64_MIN
     upper[0] = INT64_MAX
-    if not _take_int(c, o.by, by, b"ERR Increment is not an integer or out of range") \
-            or not _take_int(c, o.lower, lower, b"ERR LBOUND is not an integer or out of range") \
-            or not _take_int(c, o.upper, upper, b"ERR UBOUND is not an integer or out of range"):
+    if not take_int(c, o.by, by, b"ERR Increment is not an integer or out of range") \
+            or not take_int(c, o.lower, lower, b"ERR LBOUND is not an integer or out of range") \
+            or not take_int(c, o.upper, upper, b"ERR UBOUND is not an integer or out of range"):
         return False
     if lower[0] > upper[0]:
         return _refuse(c, b"ERR LBOUND can't be greater than UBOUND")
@@ -144,28 +128,16 @@ cdef bint _float_arguments(
 ) noexcept nogil:
     lower[0] = -LDBL_MAX
     upper[0] = LDBL_MAX
-    if not _take_float(c, o.by, by, b"ERR Increment is not a valid float"):
+    if not take_float(c, o.by, by, b"ERR Increment is not a valid float"):
         return False
     if isinf(by[0]):
         return _refuse(c, b"ERR BYFLOAT increment cannot be Infinity")
-    if not _take_float(c, o.lower, lower, b"ERR LBOUND is not a valid float") \
-            or not _take_float(c, o.upper, upper, b"ERR UBOUND is not a valid float"):
+    if not take_float(c, o.lower, lower, b"ERR LBOUND is not a valid float") \
+            or not take_float(c, o.upper, upper, b"ERR UBOUND is not a valid float"):
         return False
     if lower[0] > upper[0]:
         return _refuse(c, b"ERR LBOUND can't be greater than UBOUND")
     return o.ttl_arg == NULL or take_expiry(c, o.ttl_arg, o.ttl, &o.expire_ms)
-
-
-cdef inline int64_t _sum(int64_t value, int64_t by, int* beyond) noexcept nogil:
-    """value + by; where it leaves the type's range, that limit, and -1 or 1 in `beyond`."""
-    beyond[0] = 0
-    if by > 0 and value > INT64_MAX - by:
-        beyond[0] = 1
-        return INT64_MAX
-    if by < 0 and value < INT64_MIN - by:
-        beyond[0] = -1
-        return INT64_MIN
-    return value + by
 
 # ---- storing -------------------------------------------------------------------------------------------
 
@@ -214,19 +186,12 @@ cdef void _reply_float(client_t* c, long double v) noexcept nogil:
 cdef void _increx_int(client_t* c, arg_t* key, entry_t* entry, increx_t* o) noexcept nogil:
     cdef int64_t by, lower, upper, old, value
     cdef int beyond
-    cdef const char* p
     cdef char text[24]
-    cdef size_t n
     cdef bint had_ttl = entry != NULL and entry.flags & E_EXPIRE
     old = 0
-    if not _int_arguments(c, o, &by, &lower, &upper):
+    if not _int_arguments(c, o, &by, &lower, &upper) or not string_int(c, entry, &old):
         return
-    if entry != NULL:
-        n = string_text(entry, text, &p)
-        if not chars_to_int64(p, n, &old):
-            reply_error(c, ERR_NOT_INTEGER)
-            return
-    value = _sum(old, by, &beyond)
+    value = sum_int(old, by, &beyond)
     if beyond or value < lower or value > upper:
         if not o.saturate:
             reply_array(c, 2)
@@ -249,21 +214,15 @@ cdef void _increx_int(client_t* c, arg_t* key, entry_t* entry, increx_t* o) noex
 
 cdef void _increx_float(client_t* c, arg_t* key, entry_t* entry, increx_t* o) noexcept nogil:
     cdef long double by, lower, upper, old, value
-    cdef const char* p
     cdef char text[NUMBER_CHARS_MAX]
     cdef size_t n
     cdef bint had_ttl = entry != NULL and entry.flags & E_EXPIRE
     old = 0
-    if not _float_arguments(c, o, &by, &lower, &upper):
+    if not _float_arguments(c, o, &by, &lower, &upper) or not string_float(c, entry, &old):
         return
-    if entry != NULL:
-        n = string_text(entry, text, &p)
-        if not chars_to_longdouble(p, n, &old):
-            reply_error(c, ERR_NOT_FLOAT)
-            return
-        if isinf(old):
-            reply_error(c, b"ERR value cannot be Infinity")
-            return
+    if isinf(old):
+        reply_error(c, b"ERR value cannot be Infinity")
+        return
     value = old + by
     if value < lower or value > upper or isinf(value):
         if not o.saturate:

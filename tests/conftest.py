@@ -27,6 +27,8 @@ from fleettest.reference import Pair
 
 pytest_plugins = ["fleettest.kube"]
 
+POOL: pytest.StashKey[Pool] = pytest.StashKey()
+
 settings.register_profile("fleet", deadline=None, print_blob=True)
 settings.load_profile("fleet")
 
@@ -72,10 +74,20 @@ def rng(request: pytest.FixtureRequest, seed: int) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Pool]:
-    pool = Pool()
+def servers(pytestconfig: pytest.Config) -> Iterator[Pool]:
+    pool = pytestconfig.stash[POOL] = Pool()
     yield pool
     pool.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that leaves a shared server with another parameter fails, and not one that runs after it."""
+    yield
+    pool = request.config.stash.get(POOL, None)
+    if pool is not None:
+        changed = pool.changed()
+        assert not changed, "left on a shared server (use Instance.configured): " + "; ".join(changed)
 
 
 @pytest.fixture

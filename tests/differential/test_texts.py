@@ -209,7 +209,7 @@ def test_strings_that_they_compressed(kind: str, request: pytest.FixtureRequest,
     assert crc(data[:-8]) == int.from_bytes(data[-8:], "little")
     file = RdbFile(data)
     assert dict(file.strings()) == stored
-    assert file.packed > len(stored) * 0.9
+    assert file.packed > len(stored) / 2  # the rest are short, or have no repetitions
 
 
 @pytest.mark.parametrize("kind", ["redis70", "valkey"])

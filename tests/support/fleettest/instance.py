@@ -38,6 +38,7 @@ STOP_S: Final = 20.0
 LOG_TAIL_BYTES: Final = 6000
 CRASH: Final = re.compile(r"ERROR: AddressSanitizer|runtime error:|REPORT START|Fatal Python error|Traceback")
 PORT_TRIES: Final = 5
+HIDDEN: Final = ("rdb-key-save-delay", "key-load-delay", "loading-process-events-interval-bytes")  # from CONFIG GET *
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
 
@@ -304,10 +305,15 @@ class Instance:
 
 
 class Pool:
-    """Servers that tests share: one per kind and option set, started on first use."""
+    """Servers that tests share: one per kind and option set, started on first use.
+
+    A test leaves their parameters as it found them: `changed` says which it did not. conftest.py asks after each test.
+    """
 
     def __init__(self) -> None:
         self._instances: dict[tuple[Any, ...], Instance] = {}
+        self._parameters: dict[Instance, Any] = {}  # at the start
+        self._lent: set[Instance] = set()  # since `changed` was asked
 
     def get(self, kind: Kind = "cachefleet", **options: Option) -> Instance:
         """A running server with these options, emptied. Underscores in names stand for dashes.
@@ -322,9 +328,30 @@ class Pool:
             named = {name.replace("_", "-"): value for name, value in options.items()}
             instance = Instance(kind, options={"enable-debug-command": "yes", **named}).start()
             self._instances[key] = instance
+            self._parameters[instance] = instance.call("CONFIG", "GET", "*", *HIDDEN)
         reply = instance.call("FLUSHALL")
         assert reply == "OK" or isinstance(reply, Error), reply
+        self._lent.add(instance)
         return instance
+
+    def changed(self) -> list[str]:
+        """What differs from the start on servers lent since the last time, a line each. Those servers are ended."""
+        found = []
+        for instance in self._lent:
+            if not instance.alive():
+                continue
+            before, now = self._parameters[instance], instance.call("CONFIG", "GET", "*", *HIDDEN)
+            if now == before:
+                continue
+            instance.kill()
+            if isinstance(now, Error):
+                found.append(f"{instance.kind}: CONFIG GET is answered by {now}")
+                continue
+            old = dict(zip(before[::2], before[1::2], strict=True))
+            pairs = zip(now[::2], now[1::2], strict=True)
+            found += [f"{instance.kind}: {n.decode()} {old[n]!r} -> {v!r}" for n, v in pairs if old[n] != v]
+        self._lent.clear()
+        return found
 
     def close(self) -> None:
         for instance in self._instances.values():

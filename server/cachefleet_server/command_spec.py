@@ -5,6 +5,7 @@ made from it. The compact texts of a row (`keys`, `about`, `syntax`) are parsed 
 
 `about` is "<group> <since> <complexity>", then clauses that each begin with "; " and a word:
 
+    ; doc_flags <flag> ...                           flags of COMMAND DOCS besides "deprecated"
     ; deprecated <since> <what to use instead>       once
     ; tips <tip> <tip> ...                           command tips, as request_policy:multi_shard
     ; history <since> <what changed>                 any number of times
@@ -34,6 +35,8 @@ unix-time.
               [item]                     optional
               [item]...                  optional, any number of times, its token repeated each time
     item@1.2  the version that added it; comes last, before "]"
+              item@-1.2                  the version that deprecated it
+              name<shown>:type           a value that is shown by another name
 
 A key argument belongs to the key spec of the same rank (the first key argument to the first spec ...), or to the last
 spec when there are fewer specs than key arguments. Names hold lower-case letters, digits, "-" and "_".
@@ -69,9 +72,10 @@ class CommandSpec:
     deprecated: tuple[str, str] | None = None  # since, replacement
     tips: tuple[str, ...] = ()
     history: tuple[tuple[str, str], ...] = ()  # since, change
+    doc_flags: tuple[str, ...] = ()
 
 
-_CLAUSE = re.compile("; (?=deprecated |tips |history )")
+_CLAUSE = re.compile("; (?=doc_flags |deprecated |tips |history )")
 
 
 def row(
@@ -83,18 +87,21 @@ def row(
     deprecated: tuple[str, str] | None = None
     tips: tuple[str, ...] = ()
     history: list[tuple[str, str]] = []
+    doc_flags: tuple[str, ...] = ()
     for clause in clauses:
         word, _, rest = clause.partition(" ")
         version, _, text = rest.partition(" ")
         if word == "deprecated":
             deprecated = version, text
+        elif word == "doc_flags":
+            doc_flags = tuple(rest.split())
         elif word == "tips":
             tips = tuple(rest.split())
         else:
             history.append((version, text))
     return CommandSpec(
         name, arity, frozenset(flags.split()), frozenset(acl.split()), keys, group, since, complexity, summary, syntax,
-        deprecated, tips, tuple(history),
+        deprecated, tips, tuple(history), doc_flags,
     )  # fmt: skip
 
 

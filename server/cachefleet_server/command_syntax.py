@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_SCAN = re.compile(r"\s*(\.\.\.|[\[\](){}|]|[^\s\[\](){}|.@]+(?:\.(?!\.\.)[^\s\[\](){}|.@]+)*|@[0-9.]*[0-9])")
+_SCAN = re.compile(r"\s*(\.\.\.|[\[\](){}|]|[^\s\[\](){}|.@]+(?:\.(?!\.\.)[^\s\[\](){}|.@]+)*|@-?[0-9.]*[0-9])")
 _TOKEN = re.compile(r"[A-Z][A-Z0-9_-]*|[=~*$]+")
+_SHOWN = re.compile("<(.*)>")
 _TYPES = frozenset(("key", "string", "integer", "double", "pattern", "unix-time"))
 
 Node = dict[str, Any]
@@ -55,8 +56,9 @@ class _Parser:
         if self.peek() == "...":
             self.take()
             node["flags"] = ["multiple"]
-        if self.peek().startswith("@"):
-            node["since"] = self.take()[1:]
+        while self.peek().startswith("@"):
+            version = self.take()[1:]
+            node["deprecated_since" if version.startswith("-") else "since"] = version.removeprefix("-")
         return node
 
     def primary(self) -> Node:
@@ -69,7 +71,8 @@ class _Parser:
         if "=" in word:
             name, _, token = word.partition("=")
             return {"name": name, "type": "pure-token", "token": token}
-        name, _, kind = word.partition(":")
+        shown = _SHOWN.search(word)
+        name, _, kind = _SHOWN.sub("", word).partition(":")
         if self.peek() == "(" and not kind:
             return self.choice(name)
         if self.peek() == "{" and not kind:
@@ -79,7 +82,7 @@ class _Parser:
             return node
         if kind not in _TYPES:
             raise ValueError(f"syntax text: {word!r} has no known type")
-        leaf: Node = {"name": name, "type": kind}
+        leaf: Node = {"name": name, "type": kind, "shown": shown[1] if shown else name}
         if kind in ("key", "pattern"):
             leaf["key_rank"] = self.keys
             self.keys += kind == "key"
@@ -99,10 +102,10 @@ def _shown(node: Node, specs: int) -> Node:
     """The node as COMMAND DOCS prints it."""
     shown: Node = {"name": node["name"], "type": node["type"]}
     if node["type"] not in ("oneof", "block"):
-        shown["display_text"] = node["name"]
+        shown["display_text"] = node.get("shown", node["name"])
     if node["type"] == "key" and specs:
         shown["key_spec_index"] = min(node["key_rank"], specs - 1)
-    for field in ("token", "since"):
+    for field in ("token", "since", "deprecated_since"):
         if field in node:
             shown[field] = node[field]
     if "flags" in node:

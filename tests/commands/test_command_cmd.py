@@ -17,6 +17,15 @@ FIELDS = ("name", "arity", "flags", "first", "last", "step", "categories", "tips
 EXPLAINED = {
     "flags": {"client|trackinginfo": "answers during a busy script like its neighbours"},
 }
+# The same of COMMAND DOCS; "" stands for the whole command.
+EXPLAINED_DOCS = {
+    ("set", "arguments"): "options of Redis 8.4: IFNE, IFDEQ, IFDNE",
+    ("set", "history"): "the same",
+    ("delex", ""): "of Redis 8.4",
+    ("digest", ""): "of Redis 8.4",
+    ("increx", ""): "of Redis 8.8",
+}
+PROSE = {b"summary", b"complexity"}  # in our own words
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,34 @@ def test_docs_have_every_command(pair: tuple[redis.Redis, redis.Redis]) -> None:
     assert set(docs) == set(ask(ours, "COMMAND", "LIST"))
     for name, doc in docs.items():
         assert doc[b"summary"] and doc[b"since"] and doc[b"group"] and doc[b"complexity"], name
+
+
+def documents(docs: dict[bytes, Any]) -> Iterator[tuple[str, dict[bytes, Any]]]:
+    """Commands and subcommands with their fields; flags in any order."""
+    for name, fields in docs.items():
+        yield name.decode(), without_prose({k: v for k, v in fields.items() if k != b"subcommands"})
+        yield from documents(fields.get(b"subcommands", {}))
+
+
+def without_prose(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_prose(item) for key, item in value.items() if key not in PROSE}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return [without_prose(item) for item in value] if isinstance(value, list) else value
+
+
+def test_docs_are_what_valkey_says(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    """Group, versions, flags, history and the argument tree of all that both have, field by field and in order."""
+    ours, theirs = (dict(documents(ask(side, "COMMAND", "DOCS"))) for side in pair)
+    differing = {(name, "") for name in ours.keys() - theirs.keys()}
+    for name in ours.keys() & theirs.keys():
+        mine, valkeys = ours[name], theirs[name]
+        fields = {field for field in {*mine, *valkeys} if mine.get(field) != valkeys.get(field)}
+        differing |= {(name, field.decode()) for field in fields}
+        if not fields:
+            assert repr(mine) == repr(valkeys), f"{name}: the order of the fields"
+    assert differing == set(EXPLAINED_DOCS)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ class ClientCommands:
         o1 = "connection {} O(1)"
         unsure = "; tips nondeterministic_output"
         everywhere = "; tips request_policy:all_nodes response_policy:all_succeeded"
+        mode = "; history 6.2.0 `CLIENT PAUSE WRITE` mode added along with the `mode` option."
         base = "noscript loading stale"
         busy = base + " allow_busy"
         admin = base + " admin"
@@ -107,15 +108,17 @@ class ClientCommands:
             ("client|import-source", 3, base, o1.format("8.1.0"), "Marks the client as an import's source.",
              "enabled(ON | OFF)", self.import_source),
             ("client|info", 2, base, o1.format("6.2.0") + unsure, "Describes this connection.", "", self.info),
-            ("client|kill", -3, admin, "connection 2.4.0 O(N) where N is the number of client connections",
-             "Closes connections.", "filter:string...", self.kill),
-            ("client|list", -2, admin, "connection 2.4.0 O(N) where N is the number of client connections" + unsure,
-             "Lists connections.", "[filter:string]...", self.list_),
+            ("client|kill", -3, admin, "connection 2.4.0 O(N) where N is the number of client connections"
+             + client_filter.KILL_HISTORY,
+             "Closes connections.", client_filter.KILL_SYNTAX, self.kill),
+            ("client|list", -2, admin, "connection 2.4.0 O(N) where N is the number of client connections" + unsure
+             + client_filter.LIST_HISTORY,
+             "Lists connections.", client_filter.LIST_SYNTAX, self.list_),
             ("client|no-evict", 3, admin + " allow_busy", o1.format("7.0.0"), "Exempts the client from eviction.",
              "enabled(ON | OFF)", self.no_evict),
             ("client|no-touch", 3, busy, o1.format("7.2.0"), "Leaves LRU and LFU of keys alone.",
              "enabled(ON | OFF)", self.no_touch),
-            ("client|pause", -3, admin, o1.format("3.0.0"), "Holds commands back for a while.",
+            ("client|pause", -3, admin, o1.format("3.0.0") + mode, "Holds commands back for a while.",
              "timeout:integer [mode(WRITE | ALL)@6.2.0]", self.pause),
             ("client|reply", 3, busy + " no_multi", o1.format("3.2.0"), "Turns replies on and off.",
              "action(ON | OFF | SKIP)", self.reply),

@@ -16,6 +16,50 @@ from cachefleet_server.errors import CommandError
 TYPES = {b"normal": 0, b"slave": 1, b"replica": 1, b"pubsub": 2, b"master": 3, b"primary": 3}
 FLAG_LETTERS = frozenset("bcdeirtuxABEIMNOPRSTU")  # those that Valkey knows; most say what does not exist here
 CAPA_LETTERS = frozenset("r")
+# The options in the syntax of COMMAND DOCS, as far as the two commands say the same of them.
+_SINCE_9 = (
+    "[NAME name:string@9.0.0]", "[IDLE idle:integer@9.0.0]", "[FLAGS flags:string@9.0.0]",
+    "[LIB-NAME lib-name:string@9.0.0]", "[LIB-VER lib-ver:string@9.0.0]", "[DB db:integer@9.0.0]",
+    "[CAPA capa:string@9.0.0]", "[IP ip:string@9.0.0]", "[NOT-TYPE not-client-type({})@9.0.0]",
+    "[NOT-ID not-client-id:integer...@9.0.0]", "[NOT-USER not-username:string@9.0.0]",
+    "[NOT-ADDR not-addr<ip:port>:string@9.0.0]", "[NOT-LADDR not-laddr<ip:port>:string@9.0.0]",
+    "[NOT-NAME not-name:string@9.0.0]", "[NOT-FLAGS not-flags:string@9.0.0]",
+    "[NOT-LIB-NAME not-lib-name:string@9.0.0]", "[NOT-LIB-VER not-lib-ver:string@9.0.0]",
+    "[NOT-DB not-db:integer@9.0.0]", "[NOT-CAPA not-capa:string@9.0.0]", "[NOT-IP not-ip:string@9.0.0]",
+)  # fmt: skip
+LIST_SYNTAX = " ".join((
+    "[TYPE client-type(NORMAL | MASTER | REPLICA | PUBSUB)@5.0.0]", "[ID client-id:integer...@6.2.0]",
+    "[USER username:string@8.1.0]", "[ADDR addr<ip:port>:string@8.1.0]", "[LADDR laddr<ip:port>:string@8.1.0]",
+    "[SKIPME skipme(YES | NO)@8.1.0]", "[MAXAGE maxage:integer@8.1.0]", *_SINCE_9,
+)).format("NORMAL | MASTER | REPLICA | PUBSUB")  # fmt: skip
+KILL_SYNTAX = "filter(old-format<ip:port>:string@-2.8.12 | new-format({})...)".format(" | ".join((
+    "[ID client-id:integer...@2.8.12]",
+    "[TYPE client-type(NORMAL | MASTER@3.2.0 | PRIMARY@8.0.0 | SLAVE | REPLICA@5.0.0 | PUBSUB)@2.8.12]",
+    "[USER username:string]", "[ADDR addr<ip:port>:string]", "[LADDR laddr<ip:port>:string@6.2.0]",
+    "[SKIPME skipme(YES | NO)]", "[MAXAGE maxage:integer@8.0.0]", *_SINCE_9,
+)).format("NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB"))  # fmt: skip
+_HISTORY_9 = (
+    "; history 9.0.0 Added filters NAME, IDLE, FLAGS, LIB-NAME, LIB-VER, DB, CAPA, and IP. And negative filters "
+    "NOT-ID, NOT-TYPE, NOT-ADDR, NOT-LADDR, NOT-USER, NOT-FLAGS, NOT-NAME, NOT-LIB-NAME, NOT-LIB-VER, NOT-DB, "
+    "NOT-CAPA, NOT-IP."
+)
+_PRIMARY = (
+    "; history 8.0.0 Replaced `master` `TYPE` with `primary`. `master` still supported for backward compatibility."
+)
+LIST_HISTORY = (
+    "; history 2.8.12 Added unique client `id` field.; history 5.0.0 Added optional `TYPE` filter."
+    "; history 6.0.0 Added `user` field."
+    "; history 6.2.0 Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."
+    "; history 7.0.0 Added `resp`, `multi-mem`, `rbs` and `rbp` fields.; history 7.0.3 Added `ssub` field."
+    f"{_PRIMARY}; history 8.1.0 Added filters USER, ADDR, LADDR, SKIPME, and MAXAGE.{_HISTORY_9}"
+)
+KILL_HISTORY = (
+    "; history 2.8.12 Added new filter format.; history 2.8.12 `ID` option."
+    "; history 3.2.0 Added `master` type in for `TYPE` option."
+    "; history 5.0.0 Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility."
+    f"; history 6.2.0 `LADDR` option.; history 8.0.0 `MAXAGE` option.{_PRIMARY}"
+    f"; history 8.1.0 `ID` option accepts multiple IDs.{_HISTORY_9}"
+)
 Test = Callable[[Client], bool]
 Maker = Callable[[bytes, str], Test]  # value, name of the option in capitals
 

@@ -41,6 +41,7 @@ class CommandCommands:
         on = "server {} O(N) where N is the number of commands to look up"
         all_on = "server {} O(N) where N is the total number of commands"
         base = "loading stale"
+        anything = "; history 7.0.0 Allowed to be called with no argument to get info on all commands."
         order = "; tips nondeterministic_output_order"
         rows = [
             ("command", -1, base + " container", all_on.format("2.8.13") + order, "Describes all commands.", "",
@@ -55,10 +56,11 @@ class CommandCommands:
              "Finds the keys in a command and how they are used.", "command:string [arg:string]...",
              self.getkeysandflags),
             ("command|help", 2, base, "server 5.0.0 O(1)", "Describes the subcommands.", "", self.show_help),
-            ("command|info", -2, base, on.format("2.8.13") + order, "Describes commands.", "[command-name:string]...",
-             self.info),
+            ("command|info", -2, base, on.format("2.8.13") + order + anything, "Describes commands.",
+             "[command-name:string]...", self.info),
             ("command|list", -2, base, all_on.format("7.0.0") + order, "Lists the names of commands.",
-             "[filterby(MODULE module-name:string | ACLCAT category:string | PATTERN pattern:pattern)]", self.names),
+             "[FILTERBY filterby(MODULE module-name:string | ACLCAT category:string | PATTERN pattern:pattern)]",
+             self.names),
         ]  # fmt: skip
         for name, arity, flags, about, summary, syntax, function in rows:
             self.engine.register(row(name, arity, flags, "connection", "", about, summary, syntax), function)
@@ -109,8 +111,10 @@ class CommandCommands:
             "group": spec.group,
             "complexity": spec.complexity,
         }
+        flags = [*spec.doc_flags, *(["deprecated"] if spec.deprecated else [])]
+        if flags:
+            shown["doc_flags"] = OrderedSet([Simple(flag) for flag in flags])
         if spec.deprecated is not None:
-            shown["doc_flags"] = OrderedSet([Simple("deprecated")])
             shown["deprecated_since"], shown["replaced_by"] = spec.deprecated
         if spec.history:
             shown["history"] = [[since, change] for since, change in spec.history]

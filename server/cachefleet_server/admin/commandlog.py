@@ -107,12 +107,13 @@ class CommandLog:
             "server {} O(N) where N is the number of entries in the {}"
             "; tips request_policy:all_nodes response_policy:all_succeeded"
         )
+        address = "; history 4.0.0 Added client IP address, port and name to the reply."
         kind = "type(SLOW | LARGE-REQUEST | LARGE-REPLY)"
         rows = [
             ("slowlog", -2, "container", "server 2.2.12 Depends on subcommand.", "Commands about the slow log.", "",
              self._bare),
-            ("slowlog|get", -2, admin, get.format("2.2.12"), "Returns the slow log.", "[count:integer]",
-             self.slowlog_get),
+            ("slowlog|get", -2, admin, get.format("2.2.12") + address, "Returns the slow log.",
+             "[count:integer]", self.slowlog_get),
             ("slowlog|help", 2, "loading stale", o1.format("6.2.0"), "Describes the subcommands.", "",
              self.slowlog_help),
             ("slowlog|len", 2, admin, length.format("2.2.12"), "Returns the slow log's length.", "",

@@ -109,7 +109,7 @@ class Debug:
     def register(self) -> None:
         self.engine.register(
             row("debug", -2, "admin noscript loading stale", "", "",
-                "server 1.0.0 Depends on subcommand.", "Helps to find bugs.", "subcommand:string [arg:string]..."),
+                "server 1.0.0 Depends on subcommand.; doc_flags syscmd", "Helps to find bugs.", ""),
             self.command,
         )  # fmt: skip
 

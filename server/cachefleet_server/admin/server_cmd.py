@@ -18,7 +18,8 @@ class ServerCommands:
     def register(self) -> None:
         rows = [
             ("info", -1, "loading stale", "dangerous", "server 1.0.0 O(1)"
-             "; tips nondeterministic_output request_policy:all_shards response_policy:special",
+             "; tips nondeterministic_output request_policy:all_shards response_policy:special"
+             "; history 7.0.0 Added support for taking multiple section arguments.",
              "Returns what the server knows of itself.", "[section:string]...", self.info.command),
             ("role", 1, "noscript loading stale fast", "admin dangerous", "server 2.8.12 O(1)",
              "Returns the replication role.", "", self.role),

@@ -243,6 +243,6 @@ cdef int register_dump(engine_t* e) except -1:
                 "generic 2.6.0 " + restore_cost,
                 "Creates a key from the serialized representation of a value.", syntax)
     command_row(e, restore_command, "restore-asking", -4, "write denyoom asking", "keyspace dangerous", "1 OW update",
-                "server 3.0.0 " + restore_cost,
+                "server 3.0.0 " + restore_cost + "; doc_flags syscmd",
                 "An internal command for migrating keys in a cluster.", syntax)
     return 0

@@ -396,9 +396,10 @@ cdef int register_string(engine_t* e) except -1:
         "string 1.0.0 O(1)", "Returns the string that a key holds.", "key:key")
     command_row(
         e, set_command, "set", -3, "write denyoom", "string", "1 RW access update variable_flags",
-        "string 1.0.0 O(1); history 2.6.12 Added `EX`, `PX`, `NX` and `XX`.; history 6.0.0 Added `KEEPTTL`."
-        "; history 6.2.0 Added `GET`, `EXAT` and `PXAT`.; history 7.0.0 `NX` and `GET` may be used together."
-        "; history 8.1.0 Added `IFEQ`.; history 8.4.0 Added `IFNE`, `IFDEQ` and `IFDNE`.",
+        "string 1.0.0 O(1); history 2.6.12 Added the `EX`, `PX`, `NX` and `XX` options."
+        "; history 6.0.0 Added the `KEEPTTL` option.; history 6.2.0 Added the `GET`, `EXAT` and `PXAT` option."
+        "; history 7.0.0 Allowed the `NX` and `GET` options to be used together."
+        "; history 8.1.0 Added the `IFEQ` option.; history 8.4.0 Added the `IFNE`, `IFDEQ` and `IFDNE` options.",
         "Stores a string under a key, whatever the key held before.",
         "key:key value:string"
         " [condition(NX@2.6.12 | XX@2.6.12 | IFEQ comparison-value:string@8.1.0 | IFNE ifne-value:string@8.4.0 |"

@@ -53,6 +53,8 @@ HELP = (
     "    Turn the removal of expired keys in the background off or on.",
     "SLEEP <seconds>",
     "    Hold the server up.",
+    "SLICES",
+    "    How many keys one slice of active expiry looked at, and one of eviction deleted, at most (CONFIG RESETSTAT).",
 )
 PROTOCOL: dict[bytes, Reply] = {
     b"string": b"Hello World",
@@ -101,6 +103,7 @@ class Debug:
             b"segfault": (self.segfault, 2, 2),
             b"set-active-expire": (self.set_active_expire, 3, 3),
             b"sleep": (self.sleep, 3, 3),
+            b"slices": (self.slices, 2, 2),
         }
         for name in (b"quicklist-packed-threshold", b"dict-resizing", b"hashtable-can-abort-shrink", b"pause-cron"):
             self.actions[name] = (lambda c, a: OK, 3, 3)
@@ -127,6 +130,10 @@ class Debug:
                 f"ERR unknown subcommand or wrong number of arguments for '{text(argv[1])}'. Try DEBUG HELP."
             )
         return action(client, argv)
+
+    def slices(self, client: Client, argv: list[bytes]) -> Reply:
+        stats = self.engine.stats()
+        return {"expire": stats["expire_slice_keys_max"], "evict": stats["evict_slice_keys_max"]}
 
     def sleep(self, client: Client, argv: list[bytes]) -> Reply:
         try:

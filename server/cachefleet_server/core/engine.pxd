@@ -260,7 +260,9 @@ cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
     uint64_t expired_stale_per_mille
     uint64_t expired_time_cap_reached
     uint64_t expire_cycles  # cycle-counter ticks spent in active expiry
+    uint64_t expire_slice_keys_max  # keys that one slice looked at, at most
     uint64_t evicted_keys
+    uint64_t evict_slice_keys_max  # keys that one slice deleted, at most
     uint64_t evicted_clients
     uint64_t eviction_exceeded_us
     uint64_t query_buffer_disconnections

@@ -319,9 +319,13 @@ cdef int _evict_until(engine_t* e, size_t target, int64_t deadline_us) noexcept 
 
 cdef int _evict_slice(engine_t* e, size_t target) noexcept nogil:
     """One time slice."""
+    cdef uint64_t evicted = e.stats.evicted_keys
     cdef int64_t limit_us = _time_limit_us(e)
     cdef int64_t start = latency_start(e)
     cdef int result = _evict_until(e, target, INT64_MAX if limit_us == INT64_MAX else cf_monotonic_us() + limit_us)
+    evicted = e.stats.evicted_keys - evicted
+    if evicted > e.stats.evict_slice_keys_max:
+        e.stats.evict_slice_keys_max = evicted
     latency_end(e, b"eviction-cycle", start)
     return result
 

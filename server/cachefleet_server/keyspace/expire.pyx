@@ -167,6 +167,8 @@ cdef void _slice(engine_t* e) noexcept nogil:
         e.expiry.next_slice_us = start + took_us * 100 // (23 + 2 * e.params.active_expire_effort)
         engine_alarm(e, e.expiry.next_slice_us)
     e.stats.expire_cycles += cf_cycles() - cycles
+    if tally.sampled > e.stats.expire_slice_keys_max:
+        e.stats.expire_slice_keys_max = tally.sampled
     if tally.sampled:
         e.expiry.stale = 0.95 * e.expiry.stale + 0.05 * (<double>tally.expired / <double>tally.sampled)
     else:

@@ -39,7 +39,8 @@ from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_len, ht_memory, ht_rehashing_memory
+from cachefleet_server.ds.hashtable cimport ht_len, ht_mapped, ht_memory, ht_rehashing_memory
+from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
 from cachefleet_server.keyspace.db cimport db_find, db_flush, dbs_free, dbs_new, entry_usage
@@ -299,11 +300,15 @@ cdef class Engine:
             for i in range(e.db_count) if ht_len(e.dbs[i].keys)]
 
     def allocator_stats(self):
-        """The allocator's own figures are the process's, not this engine's; used_memory is."""
+        """malloc's own figures are the process's, not this engine's; with the slabs and tables, which lie elsewhere."""
         cdef mallinfo2_t m = mallinfo2()
+        cdef size_t mapped = m.hblkhd
+        cdef int i
+        for i in range(self.ptr.db_count):
+            mapped += ht_mapped(self.ptr.dbs[i].keys) + ht_mapped(self.ptr.dbs[i].expires)
         return {
-            "allocator_allocated": m.uordblks + m.hblkhd,
-            "allocator_active": m.arena + m.hblkhd,
+            "allocator_allocated": m.uordblks + mapped + slab_bytes(self.ptr.heap.slab),
+            "allocator_active": m.arena + mapped + self.ptr.heap.slab.pages * SLAB_PAGE,
             "allocator_free": m.fordblks,
             "mem_allocator": "libc",
         }

@@ -98,6 +98,31 @@ def test_purge_gives_memory_back(client: Connection, server: Instance) -> None:
     assert int(server.info("memory")["used_memory_rss"]) <= before
 
 
+def test_slack_of_slabs_is_fragmentation() -> None:
+    """Objects count as used and as allocated; what their pages hold beyond them counts as active only."""
+    count, entry = 200_000, 96
+    data = count * entry
+    with Instance("cachefleet") as server, server.connect() as client:
+
+        def memory() -> tuple[int, int, int]:
+            info = server.info("memory")
+            return int(info["used_memory"]), int(info["allocator_allocated"]), int(info["allocator_frag_bytes"])
+
+        for start in range(0, count, 10_000):
+            client.pipeline([("SET", f"k{i:06}", "v" * 80) for i in range(start, start + 10_000)])
+        full_used, full_allocated, full_slack = memory()
+        assert full_allocated > full_used > data
+        assert full_slack < data / 10
+        for start in range(0, count, 10_000):
+            client.pipeline([("DEL", f"k{i:06}") for i in range(start, start + 10_000) if i % 4])
+        used, allocated, slack = memory()
+        assert full_used - used == pytest.approx(data * 3 / 4, rel=0.02)
+        assert full_allocated - allocated == pytest.approx(data * 3 / 4, rel=0.02)
+        assert slack - full_slack == pytest.approx(data * 3 / 4, rel=0.02)
+        client.call("FLUSHALL", "SYNC")
+        assert memory()[2] < data / 10
+
+
 def test_doctor_and_malloc_stats(client3: Connection, server: Instance) -> None:
     assert b"too little data" in client3.call("MEMORY", "DOCTOR")
     client3.call("SET", "big", "x" * 20_000_000)

@@ -18,7 +18,7 @@ from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_thread_ns
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport *
-from cachefleet_server.ds.slab cimport slab_check, slab_size
+from cachefleet_server.ds.slab cimport slab_bytes, slab_check, slab_size
 from cachefleet_server.ds.zmalloc cimport (
     heap_cron, heap_free, heap_new, heap_t, heap_used, zfree, zmalloc, zsmall_alloc, zsmall_free)
 
@@ -466,6 +466,10 @@ cdef class Slab:
         return (<char*>p)[:n]
 
     def size(self, size_t p): return slab_size(<void*>p)
+
+    @property
+    def bytes(self):
+        return slab_bytes(self.heap.slab)
 
     def free(self, size_t p): zsmall_free(self.heap, <void*>p)
 

@@ -170,6 +170,7 @@ cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil
     # Cron: begins a shrink when nearly empty (removals begin one themselves); else has the pages of a table that
     # reached its size merged. True while a resize is under way.
 cdef size_t ht_memory(const hashtable_t* t) noexcept nogil  # bytes of buckets and header
+cdef size_t ht_mapped(const hashtable_t* t) noexcept nogil  # of these, what is not in malloc's arenas
 cdef size_t ht_rehashing_memory(const hashtable_t* t) noexcept nogil  # of the array that is being left; 0 = none is
 cdef size_t ht_slots(const hashtable_t* t) noexcept nogil  # slots in both tables' head buckets
 

@@ -34,7 +34,8 @@ from cachefleet_server.ds.bucket cimport (
     chain_prefetch, pool_free, pool_put
 )
 from cachefleet_server.ds.intrin cimport cf_reverse64
-from cachefleet_server.ds.zmalloc cimport ARRAY_DROP, array_drop, array_free, array_new, array_settle, zcalloc, zfree
+from cachefleet_server.ds.zmalloc cimport (
+    ARRAY_DROP, ARRAY_MAP_MIN, array_drop, array_free, array_new, array_settle, zcalloc, zfree)
 
 cdef enum:
     HT_GROW_LOAD = 7  # elements a bucket
@@ -134,6 +135,10 @@ cdef void ht_clear(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept 
 cdef size_t ht_memory(const hashtable_t* t) noexcept nogil:
     # Overflow buckets in use; up to a fifth more may lie idle in slabs.
     return sizeof(hashtable_t) + t.array_bytes + (t.pools[0].used + t.pools[1].used) * sizeof(ht_bucket_t)
+
+
+cdef size_t ht_mapped(const hashtable_t* t) noexcept nogil:
+    return t.array_bytes if t.array_bytes >= ARRAY_MAP_MIN else 0
 
 
 cdef size_t ht_rehashing_memory(const hashtable_t* t) noexcept nogil:

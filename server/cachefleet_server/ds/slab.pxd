@@ -15,6 +15,11 @@ Threads: a `slab_t` belongs to one thread. Another one may free through `slab_fr
 page's `remote` list, and a page's first pushes the page to `remote_pages`; the owner takes them in by and by
 (`slab_cron`, or when a class has no room). Nothing is locked.
 
+What half-filled pages hold beyond their objects is not part of used_memory, although RSS holds it: maxmemory acts on
+used_memory, and evicting a key frees its object but hardly ever a page. Counted, the slack would stay while key after
+key is evicted for it. It is fragmentation, as in Valkey with jemalloc, and shown as such: INFO's allocator_active has
+the pages, allocator_allocated the objects.
+
 Cost: O(1); slab_new, slab_destroy O(arenas). Not accounted here: see zmalloc.pxd. Under ASAN what is not allocated
 is poisoned, with a gap behind each object.
 """
@@ -55,6 +60,7 @@ cdef struct slab_page_t:  # at the start of a page. Places in it are counted in 
     uint16_t used  # objects given out; remotely freed ones count until they are taken in
 
 cdef struct slab_t:
+    size_t given  # bytes of objects given out less those freed here; counted by zsmall_*, which know the size
     slab_page_t* with_room[SLAB_CLASSES]
     slab_arena_t* arenas[ARENA_LISTS]
     slab_page_t* remote_pages  # atomic
@@ -62,6 +68,7 @@ cdef struct slab_t:
     slab_arena_t* newest_full  # not merged yet; or NULL
     merger_t* merger  # borrowed
     size_t pages
+    size_t taken_in  # bytes ever freed by other threads, as far as they were taken in
 
 cdef slab_t* slab_new(merger_t* merger) noexcept nogil  # NULL without memory
 cdef void slab_destroy(slab_t* s) noexcept nogil  # with everything in it
@@ -74,6 +81,10 @@ cdef int slab_check(slab_t* s) noexcept nogil  # 0, or the number of the first b
 
 cdef inline slab_page_t* slab_page_of(const void* p) noexcept nogil:
     return <slab_page_t*>(<uintptr_t>p & ~<uintptr_t>(SLAB_PAGE - 1))
+
+cdef inline size_t slab_bytes(const slab_t* s) noexcept nogil:
+    """Bytes of all objects; those that other threads freed count until they are taken in."""
+    return s.given - s.taken_in
 
 cdef inline size_t slab_size(const void* p) noexcept nogil:
     """Bytes that may be used at p."""

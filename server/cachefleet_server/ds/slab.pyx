@@ -4,6 +4,7 @@ Invariants, by the number that slab_check returns for their violation:
      1 a listed page has room and the class of its list      2 every page with room, and no other, is listed
      3 free and fresh objects and `used` fill the page       4 an arena is in the list that its free pages ask for
      5 `pages` counts the pages in use                       6 a page knows its slab and arena
+     7 slab_bytes is the sum of the objects given out
 """
 
 from libc.stdlib cimport calloc, free
@@ -162,6 +163,7 @@ cdef void _take_in(slab_t* s, slab_page_t* p) noexcept nogil:
     cdef uint16_t first = word & 0xFFFF
     cdef uint16_t last = first
     p.used -= word >> 16
+    s.taken_in += <size_t>(word >> 16) * p.size
     if p.used:  # else the page goes as a whole
         while p.free and cf_load16(_at(p, last)):
             last = cf_load16(_at(p, last))
@@ -297,6 +299,7 @@ cdef int _check_page(slab_t* s, slab_arena_t* a, slab_page_t* p) noexcept nogil:
 
 cdef int slab_check(slab_t* s) noexcept nogil:
     cdef size_t pages = 0
+    cdef size_t bytes = 0
     cdef int list, i, wrong
     cdef slab_arena_t* a
     cdef slab_page_t* p
@@ -314,8 +317,12 @@ cdef int slab_check(slab_t* s) noexcept nogil:
             pages += SLAB_PAGES - cf_popcount64(a.free)
             for i in range(SLAB_PAGES):
                 if not a.free >> i & 1:
-                    wrong = _check_page(s, a, <slab_page_t*>(a.base + i * SLAB_PAGE))
+                    p = <slab_page_t*>(a.base + i * SLAB_PAGE)
+                    bytes += <size_t>p.used * p.size
+                    wrong = _check_page(s, a, p)
                     if wrong:
                         return wrong
             a = a.next
-    return 0 if pages == s.pages else 5
+    if pages != s.pages:
+        return 5
+    return 0 if bytes == slab_bytes(s) else 7

@@ -21,7 +21,7 @@ from cachefleet_server.ds.slab cimport (
     SLAB_MAX, slab_alloc, slab_free, slab_free_remote, slab_page_of, slab_size, slab_t)
 
 cdef struct heap_t:
-    size_t used  # bytes allocated less bytes freed on the engine's thread
+    size_t used  # bytes allocated less bytes freed on the engine's thread, but for what the slab has given
     size_t freed_remote  # atomic: bytes freed by helper threads
     size_t peak  # updated by heap_used()
     slab_t* slab  # small objects; NULL in a helper's heap, which only frees
@@ -47,7 +47,8 @@ cdef enum:
     ARRAY_DROP = 2 * 1024 * 1024  # bytes; HUGE_PAGE
 
 cdef inline size_t heap_used(heap_t* h) noexcept nogil:
-    cdef size_t n = h.used - cf_atomic_get(&h.freed_remote)
+    """Of an engine's heap."""
+    cdef size_t n = h.used + h.slab.given - cf_atomic_get(&h.freed_remote)
     if n > h.peak:
         h.peak = n
     return n
@@ -94,13 +95,14 @@ cdef inline void* zsmall_alloc(heap_t* h, size_t n) noexcept nogil:
     cdef void* p = slab_alloc(h.slab, n)
     if cf_unlikely(p == NULL):
         oom_abort(n)
-    h.used += slab_size(p)
+    h.slab.given += slab_size(p)
     return p
 
 cdef inline void zsmall_free(heap_t* h, void* p) noexcept nogil:
     """On any thread, with that thread's heap."""
-    h.used -= slab_size(p)
     if cf_likely(slab_page_of(p).slab == h.slab):
+        h.slab.given -= slab_size(p)
         slab_free(p)
     else:
+        h.used -= slab_size(p)
         slab_free_remote(p)

@@ -55,7 +55,7 @@ def test_objects_keep_their_bytes(rng: random.Random) -> None:
             slab.free(p)
         if step % 1000 == 0:
             slab.check()
-            assert slab.used == sum(slab.size(p) for p in live)
+            assert slab.used == slab.bytes == sum(slab.size(p) for p in live)
     for p, (n, fill) in live.items():
         assert slab.content(p, n) == bytes([fill]) * n
         slab.free(p)

@@ -269,7 +269,9 @@ class CacheStatus(Model):
         (), description="Ready, Progressing, Degraded, ConfigApplied.", json_schema_extra=_keyed("type")
     )
     primary: str = Field("", description="Pod that takes writes.")
-    ready: str = Field("", description="Ready pods of wanted pods, as 1/1.")
+    ready: str = Field(
+        "", description="Ready pods of wanted pods, as 1/1. What a refused spec asks for beyond them is not counted."
+    )
     replicas: int = Field(0, description="Replicas that exist, for the scale subresource.")
     selector: str = Field("", description="Label selector of the pods, for the scale subresource.")
     version: str = Field("", description="Version of the primary.")

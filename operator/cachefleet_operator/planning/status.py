@@ -53,7 +53,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         observed_generation=snapshot.cache.metadata.generation,
         conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in c.TYPES),
         primary=primary.name if primary else "",
-        ready=f"{sum(p.ready for p in pods)}/{snapshot.cache.pods_wanted}",
+        ready=f"{sum(p.ready for p in pods)}/{_pods_wanted(snapshot, verdict)}",
         replicas=sum(p.role == names.ROLE_REPLICA for p in pods),
         selector=",".join(f"{k}={v}" for k, v in names.selector_labels(snapshot.cache.metadata.name).items()),
         version=primary.version if primary else "",
@@ -68,6 +68,14 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         sampled_at=stamp(now),
     )
     return _calm(old, new, now, maxmemory_bytes(snapshot.cache.spec))
+
+
+def _pods_wanted(snapshot: Snapshot, verdict: Verdict) -> int:
+    """A refused spec wants in vain: what it would add is not coming, and what runs runs on."""
+    if not verdict.problems:
+        return snapshot.cache.pods_wanted
+    live = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
+    return int(live["spec"]["replicas"]) if live is not None else 0
 
 
 Facts = Mapping[str, tuple[str, str]]  # condition -> (reason, message)

@@ -295,6 +295,13 @@ def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) 
     assert conditions["Degraded"] == ("True", "SpecRefused")
     assert conditions["Ready"] == ("True", "Serving"), "what runs goes on"
     assert world.cache.status.phase.startswith("Spec refused: ")
+    assert world.cache.status.ready == "1/1", "pods that were refused are not wanted"
+
+
+def test_a_new_cache_that_is_refused_wants_no_pods() -> None:
+    world = World(cache(replicas=1))
+    world.settle()
+    assert world.cache.status.ready == "0/0"
 
 
 def test_each_refusal_of_a_spec_is_told_once() -> None:

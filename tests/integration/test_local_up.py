@@ -477,7 +477,17 @@ def test_files_that_are_not_there(local: Local) -> None:
         answer = local.run("up", "-f", source)
         assert answer.returncode == 3
         assert f"{source}: {words}" in answer.stderr
-    assert local.run("up").returncode == 2
+
+
+def test_up_without_f_takes_cache_yaml_or_says_how_to_make_one(local: Local) -> None:
+    local.file.unlink(missing_ok=True)
+    answer = local.run("up")
+    assert answer.returncode == 2
+    example = answer.stderr.split("A first Cache:")[1].strip().splitlines()[0]
+    subprocess.run(example, shell=True, cwd=local.home, check=True)
+    started = local.run("up", "-d", "--port", str(local.port), "--metrics-port", str(local.metrics_port))
+    assert started.returncode == 0, started.stderr
+    assert "orders is Ready" in started.stdout
 
 
 def test_a_port_that_is_taken(local: Local) -> None:
@@ -557,7 +567,7 @@ def test_names_that_mean_nothing_or_too_much(local: Local) -> None:
     for name in ("a", "b"):
         local.ready(name)
     for arguments, code, words in (
-        ((), 2, "say which Cache; there is: default/a, default/b, shop/b"),
+        ((), 2, "say which Cache; known: default/a, default/b, shop/b"),
         (("b",), 2, "say which Cache"),
         (("c",), 7, "no Cache c in cachefleet-data"),
     ):
@@ -570,4 +580,21 @@ def test_a_spec_that_the_plan_refuses_is_a_condition_as_in_a_cluster(local: Loca
     local.write(manifest(replicas=1))
     local.up()
     assert_eventually(lambda: local.cache()["status"].get("phase", "").startswith("Spec refused: "), deadline_s=READY_S)
-    assert local.run("status").returncode == 1
+    answer = local.run("status")
+    assert answer.returncode == 3
+    assert "orders is not as its spec says: spec.replicas: 1 is not built yet" in answer.stderr
+
+
+def test_a_spec_that_is_refused_while_the_cache_serves(local: Local) -> None:
+    """`status` must not say that all is well, nor `up -d`."""
+    local.up().ready()
+    local.write(manifest(replicas=1))
+    assert_eventually(lambda: local.cache()["status"].get("phase", "").startswith("Spec refused: "), deadline_s=READY_S)
+    assert local.ready()["status"]["ready"] == "1/1"
+    answer = local.run("status", "-o", "json")
+    assert answer.returncode == 3
+    assert json.loads(answer.stdout)["caches"][0]["ready"]
+    local.stop()
+    answer = local.run("up", "-d", "-f", "cache.yaml", "--port", str(local.port))
+    assert answer.returncode == 3
+    assert "orders is not as its spec says: spec.replicas: 1 is not built yet" in answer.stderr

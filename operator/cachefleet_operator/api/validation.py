@@ -15,8 +15,9 @@ from posixpath import normpath
 from typing import Any
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.parameters import OPERATOR, Parameter, canonical, find
+from cachefleet_operator.api.parameters import OPERATOR, PARAMETERS, Parameter, canonical, find
 from cachefleet_operator.api.quantity import parse
+from cachefleet_operator.api.spelling import did_you_mean
 from cachefleet_operator.api.v1alpha1 import GROUP, Cache, CacheSpec
 
 DEPTH_MAX = 32  # of a pod spec; real ones have about 12
@@ -84,7 +85,7 @@ def _parameters(config: Mapping[str, str]) -> Iterator[str]:
         parameter = find(given)
         where = f"spec.config.{given}"
         if parameter is None:
-            yield f"{where}: unknown parameter"
+            yield f"{where}: unknown parameter{did_you_mean(given, (p.name for p in PARAMETERS))}"
         elif parameter.name in seen:
             yield f"{where}: sets the same parameter as {seen[parameter.name]}"
         else:

@@ -7,9 +7,9 @@ from enum import IntEnum
 
 class Exit(IntEnum):
     OK = 0
-    FAILED = 1  # anything else; of `up -d`: not every Cache is Ready, of `status`: the same
+    FAILED = 1  # anything else; of `up -d` and `status`: not every Cache is Ready
     USAGE = 2  # the command line (typer's own)
-    MANIFEST = 3  # not YAML, an unknown kind, an invalid spec
+    MANIFEST = 3  # not YAML, an unknown kind, an invalid spec; of `up -d` and `status`: a spec that is refused
     BUSY = 4  # another `up` has the data folder, or a port is taken
     MISSING = 5  # a program is not installed
     STORAGE = 6  # the data folder cannot be written: full, not ours, damaged

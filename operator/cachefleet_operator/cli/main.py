@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
 from cachefleet_operator.cli import manifests, up, view
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.state import Folder
@@ -25,6 +26,12 @@ from cachefleet_operator.execution.admin import as_password
 from cachefleet_operator.execution.local_ports import HOST
 
 DATA = Path("cachefleet-data")
+MANIFEST = Path("cache.yaml")
+NO_MANIFEST = f"""\
+There is no {MANIFEST} here, and no -f says what to run. A first Cache:
+
+  printf '%s\\n' 'apiVersion: {API_VERSION}' 'kind: {KIND}' 'metadata: {{{{name: orders}}}}' > {MANIFEST}
+  {{command}} local up"""
 CLIENTS = ("redis-cli", "valkey-cli")
 FOLLOW_S = 0.2
 LOG_LINES = 200
@@ -76,9 +83,12 @@ def _root(
 @_command
 def _up(
     file: Annotated[
-        list[str],
-        typer.Option("-f", "--file", help="Manifests: a file, a folder, or - for standard input.", metavar="FILE"),
-    ],
+        list[str] | None,
+        typer.Option(
+            "-f", "--file", metavar="FILE",
+            help=f"Manifests: a file, a folder, or - for standard input; {MANIFEST} where it is not given.",
+        ),
+    ] = None,
     data: Data = DATA,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Return when every Cache is Ready.")] = False,
     port: Annotated[
@@ -90,8 +100,10 @@ def _up(
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> Exit:
     """Run what the manifests ask for. Changed files are taken up; Ctrl-C saves and stops."""
-    options = up.Options(tuple(file), data, port, metrics_port)
-    standard_input = manifests.read_standard_input(file)
+    if not file and not MANIFEST.exists():
+        raise Failure(Exit.USAGE, NO_MANIFEST.format(command=view.command()))
+    options = up.Options(tuple(file or (str(MANIFEST),)), data, port, metrics_port)
+    standard_input = manifests.read_standard_input(options.sources)
     option = _option(data)
     lines = view.Lines(option)
     if detach:
@@ -138,7 +150,8 @@ def _status(
     data: Data = DATA,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
 ) -> Exit:
-    """What runs, and how it is. Exit code 0 when every Cache is Ready, 1 when not, 7 when nothing runs."""
+    """What runs, and how it is. Exit code 0 when every Cache is Ready, 1 when not, 3 when a spec is refused (why is on
+    standard error; what runs runs on), 7 when nothing runs."""
     if output not in ("table", "json"):
         raise Failure(Exit.USAGE, f"-o is table or json, not {output}")
     state = Folder(data).state()
@@ -149,6 +162,8 @@ def _status(
         console.print(view.table(state["caches"]))
         for event in state["events"][-view.EVENTS_SHOWN :]:
             console.print(view.event_line(event["at"], event["cache"], event["type"], event["message"]))
+    if refused := list(filter(None, map(view.refusal, state["caches"]))):
+        raise Failure(Exit.MANIFEST, "\n".join(refused))
     ready = state["caches"] and all(view.is_ready(cache) for cache in state["caches"])
     return Exit.OK if ready else Exit.FAILED
 
@@ -238,9 +253,11 @@ def _choose(name: str, known: list[tuple[str, str]], data: Path) -> tuple[str, s
     found = [key for key in known if (not name or key[1] == short) and namespace in ("", key[0])]
     if len(found) == 1:
         return found[0]
-    names = ", ".join("/".join(key) for key in known) or "none"
+    if not known:
+        raise Failure(Exit.NOT_RUNNING, f"there is no Cache in {data}")
+    names = ", ".join("/".join(key) for key in known)
     problem = f"no Cache {name} in {data}" if name and not found else "say which Cache"
-    raise Failure(Exit.USAGE if found else Exit.NOT_RUNNING, f"{problem}; there is: {names}")
+    raise Failure(Exit.USAGE if found else Exit.NOT_RUNNING, f"{problem}; known: {names}")
 
 
 def _option(data: Path) -> str:

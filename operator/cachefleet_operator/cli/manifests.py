@@ -162,7 +162,7 @@ def _bounded(place: str, body: Any) -> None:
 
 def _unpacked(place: str, body: Any) -> Iterator[Document]:
     if not isinstance(body, dict):
-        raise Failure(Exit.MANIFEST, f"{place}: is no object with apiVersion, kind and metadata")
+        raise Failure(Exit.MANIFEST, f"{place}: is not an object with apiVersion, kind and metadata")
     if body.get("kind") == "List" and isinstance(body.get("items"), list):
         for index, item in enumerate(body["items"]):
             yield from _unpacked(f"{place} item {index}", item)

@@ -2,7 +2,7 @@
 
 In the foreground it shows what happens; Ctrl-C (or SIGTERM, or the terminal's end) has the servers save and stop, a
 second one kills them. Manifests that change are taken up live. With --detach the same runs in a process of its own, and
-this one waits until every Cache is Ready.
+this one waits until every Cache is Ready, or one is refused.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ def foreground(options: Options, view: View, standard_input: str) -> Exit:
 
 
 def detached(options: Options, standard_input: str) -> Mapping[str, Any]:
-    """Starts `up` in the background and waits until every Cache is Ready. Its report; raises Failure."""
+    """Starts `up` in the background and waits until every Cache is Ready. Its report; raises Failure.
+
+    What takes too long, or is refused, goes on in the background.
+    """
     files.load(options.sources, standard_input)  # for its words, here and now
     folder = Folder(options.data)
     folder.lock().release()  # likewise
@@ -86,6 +89,7 @@ def detached(options: Options, standard_input: str) -> Mapping[str, Any]:
         child.stdin.write(standard_input.encode())
         child.stdin.close()
     end = time.monotonic() + DETACH_S
+    rest = f"it goes on in the background; see `cachefleet local status --data {options.data}`"
     report: Mapping[str, Any] = {"caches": []}
     while not _all_ready(report):
         if child.poll() is not None:
@@ -93,11 +97,12 @@ def detached(options: Options, standard_input: str) -> Mapping[str, Any]:
             raise Failure(_exit_code(child.returncode), words or f"`up` ended with code {child.returncode}")
         if time.monotonic() > end:
             phases = [f"{shown.title(cache)}: {cache['status'].get('phase', 'Starting')}" for cache in report["caches"]]
-            rest = f"it goes on in the background; see `cachefleet local status --data {options.data}`"
             raise Failure(Exit.FAILED, "\n".join([*phases, f"not Ready after {DETACH_S:.0f} s; {rest}"]))
         time.sleep(TICK_S)
         if folder.running() == child.pid:
             report = folder.state()
+        if refused := list(filter(None, map(shown.refusal, report["caches"]))):
+            raise Failure(Exit.MANIFEST, "\n".join([*refused, rest]))
     return report
 
 

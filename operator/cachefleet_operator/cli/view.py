@@ -60,6 +60,16 @@ def is_ready(cache: Described) -> bool:
     return ready and status.get("observedGeneration") == cache["generation"]
 
 
+REFUSED = (("ConfigApplied", "Refused"), ("Degraded", "ApplyFailed"), ("Degraded", "StorageRefused"))
+
+
+def refusal(cache: Described) -> str:
+    """What of the spec was refused, and why; empty = nothing. The Cache may serve on all the same."""
+    conditions = cache["status"].get("conditions", ())
+    words = [c.get("message", "") for c in conditions if (c["type"], c.get("reason")) in REFUSED]
+    return f"{title(cache)} is not as its spec says: {'; '.join(words)}" if words else ""
+
+
 def ports(cache: Described) -> tuple[int, int] | None:
     """(redis, metrics) of the pod that takes writes, or of the first."""
     known = cache["ports"].get(cache["status"].get("primary")) or next(iter(cache["ports"].values()), None)

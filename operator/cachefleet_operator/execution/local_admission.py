@@ -16,6 +16,7 @@ from typing import Any, get_args
 from cachefleet_operator.api.parse import Malformed
 from cachefleet_operator.api.parse import parse as parse_body
 from cachefleet_operator.api.quantity import parse
+from cachefleet_operator.api.spelling import did_you_mean
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, CacheSpec, Metadata, Model, Rule
 
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -113,7 +114,7 @@ def _strangers(model: type[Model], value: Any, path: str) -> Iterator[str]:
     for name, inner in value.items():
         where = f"{path}.{name}".lstrip(".")
         if name not in known:
-            yield f"{where}: unknown field{_did_you_mean(str(name), known)}"
+            yield f"{where}: unknown field{did_you_mean(str(name), known)}"
             continue
         for part in _models_in(known[name]):
             if isinstance(inner, list):
@@ -121,13 +122,6 @@ def _strangers(model: type[Model], value: Any, path: str) -> Iterator[str]:
                     yield from _strangers(part, item, f"{where}[{index}]")
             else:
                 yield from _strangers(part, inner, where)
-
-
-def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    """The field that differs in case and separators only."""
-    plain = re.sub("[-_]", "", name).lower()
-    near = next((field for field in known if field.lower() == plain), None)
-    return f" (did you mean {near}?)" if near else ""
 
 
 def _broken(model: type[Model], value: Fields, old: Fields | None, path: str) -> list[str]:

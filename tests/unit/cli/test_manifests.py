@@ -63,7 +63,7 @@ def test_one_name_in_two_namespaces() -> None:
 FAULTS: list[tuple[str, str]] = [
     ("", "-: no Cache in it"),
     (secret(), "-: no Cache in it"),
-    ("- 1", "standard input:1: is no object with apiVersion, kind and metadata"),
+    ("- 1", "standard input:1: is not an object with apiVersion, kind and metadata"),
     ("a: 1\n  b: 2", "standard input:2:4: mapping values are not allowed here"),
     ("a: [1", "standard input:1:6: expected ',' or ']'"),
     ("\ta: 1", "standard input:1:1: found character '\\t' that cannot start any token"),

@@ -166,6 +166,26 @@ def test_what_somebody_changes_is_seen_and_put_back(kube: Kube, namespace: str) 
         assert drift(wanted[kind], live(kube, wanted[kind])) == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "patch", "words"),
+    [
+        ("Service", "orders-rw", {"spec": {"selector": {"theirs": "x"}}}, "spec.selector.theirs is x, want nothing"),
+        ("PodDisruptionBudget", "orders", {"spec": {"selector": {"matchLabels": {"theirs": "x"}}}},
+         "spec.selector.matchLabels.theirs is x, want nothing"),
+    ],
+)  # fmt: skip
+def test_a_foreign_key_in_a_selector_is_seen_and_put_back(
+    kube: Kube, namespace: str, kind: str, name: str, patch: dict[str, Any], words: str
+) -> None:
+    found = objects_of(in_namespace(namespace))
+    (wanted,) = (obj for obj in found if obj["kind"] == kind and obj["metadata"]["name"] == name)
+    kube.apply(wanted, *OURS)
+    kube.patch(kind.lower(), name, namespace, patch)
+    assert drift(wanted, live(kube, wanted)) == (words,)
+    kube.apply(wanted, *OURS)
+    assert drift(wanted, live(kube, wanted)) == ()
+
+
 def test_fields_of_others_are_left_alone(kube: Kube, namespace: str) -> None:
     service = next(obj for obj in objects_of(in_namespace(namespace)) if obj["metadata"]["name"] == "orders-rw")
     kube.apply(service, *OURS)

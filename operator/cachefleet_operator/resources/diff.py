@@ -5,12 +5,14 @@ ours; `drift` finds what somebody else changed since. It looks at the fields tha
 server filled in and what other managers own is theirs.
 
     scalars      equal; quantities by value ("1Gi" is "1024Mi", 0.5 is "500m")
-    maps         key by key
+    maps         key by key; those in ATOMIC have no other keys
     lists        those in LIST_KEYS are sets: elements are matched by their keys, foreign ones passed over; any other is
                  one value, of the same length and order
     empty        null, "", 0, false and empty maps and lists are as good as absent, for the API server stores them so;
                  but for the fields in KEPT, where absence means something else
 
+A foreign key in a selector would keep our pods out, and server-side apply takes one away: it is one value there. So is
+a nodeSelector, but policies of a cluster add to that, and would do so again.
 A NetworkPolicy's spec is compared exactly: there a foreign field (an endPort) opens what we closed, and nothing is
 filled in that we leave out.
 
@@ -28,6 +30,8 @@ from typing import Any, NamedTuple
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.quantity import parse
+
+Path = tuple[str, ...]  # names of fields; "[x]" is an element of a list
 
 SHOWN_CHARACTERS_MAX = 80  # of a value in a sentence
 REASONS_MAX = 3  # that `why` gives
@@ -59,6 +63,7 @@ KEPT = frozenset((
 ))  # fmt: skip
 QUANTITY_MAPS = frozenset(("requests", "limits", "overhead"))
 QUANTITIES = frozenset(("sizeLimit", "divisor"))
+ATOMIC = frozenset(("selector",))
 # The API server overwrites it with a copy of serviceAccountName.
 DERIVED = frozenset(("serviceAccount",))
 
@@ -68,7 +73,6 @@ class _Absent:
 
 
 _ABSENT = _Absent()
-Path = tuple[str, ...]  # names of fields; "[x]" is an element of a list
 
 
 class Difference(NamedTuple):
@@ -126,10 +130,22 @@ def _differences(want: Any, have: Any, path: Path) -> Iterator[Difference]:
         for name in want:
             if name not in DERIVED:
                 yield from _differences(want[name], have.get(name, _ABSENT), (*path, name))
+        if path[-1] in ATOMIC:
+            yield from _foreign(want, have, path)
     elif isinstance(want, list) and isinstance(have, list):
         yield from _list_differences(want, have, path)
     elif not _equal(path, want, have):
         yield Difference(path, want, have)
+
+
+def _foreign(want: Mapping[str, Any], have: Mapping[str, Any], path: Path) -> Iterator[Difference]:
+    """What a map has beyond what we want."""
+    for name, value in have.items():
+        ours = want.get(name, _ABSENT)
+        if isinstance(ours, Mapping) and isinstance(value, Mapping):
+            yield from _foreign(ours, value, (*path, name))
+        elif ours is _ABSENT and not _is_nothing(name, value):
+            yield Difference((*path, name), _ABSENT, value)
 
 
 def _list_differences(want: list[Any], have: list[Any], path: Path) -> Iterator[Difference]:

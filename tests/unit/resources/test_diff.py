@@ -15,6 +15,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.resources.diff import drift, outdated, stamp, why
 from cachefleet_operator.resources.networkpolicy import network_policy
+from cachefleet_operator.resources.pdb import pod_disruption_budget
 from cachefleet_operator.resources.podspec import pod_template
 from cachefleet_operator.resources.services import service_rw
 from cachefleet_operator.resources.statefulset import statefulset
@@ -112,6 +113,8 @@ def test_the_same_in_other_words(want: Any, have: Any) -> None:
     ({"nodeSelector": {}}, {}),
     ({"nodeSelector": {}}, {"nodeSelector": {"by": "others"}}),
     ({"tolerations": []}, {}),
+    ({"nodeSelector": {"pool": "caches"}}, {"nodeSelector": {"pool": "caches", "by": "policy"}}),
+    ({"selector": {"app": "x"}}, {"selector": {"app": "x", "empty": ""}}),
     ({"hostname": None}, {}),
     ({"hostname": None}, {"hostname": "x"}),
     ({"volumes": [{"name": "a", "emptyDir": {}}]}, {"volumes": [{"name": "a", "emptyDir": {}}]}),
@@ -176,6 +179,21 @@ def test_what_somebody_changed_is_said(edit: Edit, words: str) -> None:
     edit(live)
     (said,) = drift(wanted, live)
     assert said.startswith(words)
+
+
+def test_a_foreign_key_in_a_selector_is_said() -> None:
+    wanted = stamp(service_rw(cache()))
+    live = as_read(wanted)
+    live["spec"]["selector"]["theirs"] = "x"
+    assert drift(wanted, live) == ("spec.selector.theirs is x, want nothing",)
+    wanted = stamp(pod_disruption_budget(cache()))
+    live = as_read(wanted)
+    live["spec"]["selector"] |= {"matchExpressions": [{"key": "theirs", "operator": "Exists"}]}
+    live["spec"]["selector"]["matchLabels"]["theirs"] = "x"
+    assert drift(wanted, live) == (
+        "spec.selector.matchLabels.theirs is x, want nothing",
+        'spec.selector.matchExpressions is [{"key": "theirs", "operator": "Exists"}], want nothing',
+    )
 
 
 @pytest.mark.parametrize(("have", "said"), [

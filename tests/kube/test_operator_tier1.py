@@ -14,12 +14,15 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.execution import lease
+from cachefleet_operator.planning.plan import STEADY_S
 from fleettest.crds import PODMONITORS
 from fleettest.kube import WRITES, Kube
 from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.kube
+
+IDLE_S = 6.0
 
 OBJECTS = (
     ("serviceaccount", "orders"),
@@ -82,6 +85,20 @@ def versions(kube: Kube, namespace: str) -> dict[tuple[str, str], tuple[str, str
         for o in found
         if o["kind"] == "Cache" or names.LABEL_CACHE in o["metadata"].get("labels", {})
     }
+
+
+def is_idle(kube: Kube, namespace: str, operator: Operator) -> None:
+    """Nothing is written for some seconds but the Lease: what is refused is not asked for in a hot loop."""
+    kube.wait_for(lambda: operator.metric("queue_depth") == 0)
+    mark = kube.audit.mark()
+
+    def has_lived() -> bool:
+        renewals = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.resource == "leases"]
+        return len(renewals) > IDLE_S / lease.RETRY_S
+
+    kube.wait_for(has_lived)
+    found = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.verb in WRITES]
+    assert [r for r in found if r.resource not in ("leases", "events")] == []
 
 
 def user(namespace: str) -> str:
@@ -219,6 +236,56 @@ def test_an_object_of_somebody_else_is_refused_and_blocks_no_other_cache(
 
     kube.wait_for(refused)
     assert kube.get("service", "orders-rw", namespace)["spec"]["selector"] == {"app": "theirs"}
+
+
+@pytest.mark.parametrize("name", ["orders-auth", "orders-server-auth"])
+def test_a_secret_of_somebody_else_is_said_left_alone_and_its_end_noticed(
+    kube: Kube, namespace: str, operator: Operator, name: str
+) -> None:
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace},
+              "stringData": {"password": "theirs"}}  # fmt: skip
+    kube.apply(theirs)
+    before = kube.get("secret", name, namespace)
+    kube.apply(cache(namespace))
+
+    def refused() -> bool:
+        found = condition(kube, namespace, "Degraded")
+        assert found["reason"] == "ApplyFailed"
+        return f"Secret/{name} exists and does not belong to this Cache" in found["message"]
+
+    kube.wait_for(refused)
+    assert condition(kube, namespace, "Progressing")["reason"] == "Waiting"
+    assert kube.find("statefulset", "orders", namespace) is None, "its pod could not start"
+    assert kube.get("secret", name, namespace)["metadata"] == before["metadata"]
+    is_idle(kube, namespace, operator)
+    kube.delete("secret", name, namespace)
+    kube.wait_for(lambda: is_made(kube, namespace), deadline_s=STEADY_S + 15)
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        ({"nodeSelectr": {"pool": "caches"}}, "nodeSelectr"),
+        ({"containers": [{"name": "server", "imagePullPolic": "Always"}]}, "imagePullPolic"),
+        ({"priorityClassName": 7}, "priorityClassName"),
+        ({"dnsPolicy": "Sometimes"}, "Sometimes"),
+    ],
+    ids=["unknown", "unknown in the container", "type", "value"],
+)
+def test_a_pod_template_that_the_api_server_refuses_is_said_and_not_sent_in_each_cycle(
+    kube: Kube, namespace: str, operator: Operator, pod: dict[str, Any], said: str
+) -> None:
+    kube.apply(cache(namespace, podTemplate={"spec": pod}))
+
+    def refused() -> bool:
+        found = condition(kube, namespace, "Degraded")
+        assert found["reason"] == "ApplyFailed"
+        return str(found["message"]).startswith("StatefulSet/orders: ") and said in found["message"]
+
+    kube.wait_for(refused)
+    is_idle(kube, namespace, operator)
+    kube.apply(cache(namespace))
+    kube.wait_for(lambda: is_made(kube, namespace))
 
 
 def test_a_spec_that_is_not_built_changes_nothing(kube: Kube, namespace: str, operator: Operator) -> None:

@@ -2,7 +2,7 @@
 
 Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
 no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
-cycle, at most planning.plan.STEADY_S later.
+cycle, at most planning.plan.STEADY_S later. So is the end of a foreign Secret that has the name of one of ours.
 
 Every answer to a write goes into the store at once, so that the next plan knows what this one did even if the watch is
 late. An object is ours if this Cache is its controller, or nobody is and it carries our labels (left by a Cache that
@@ -78,7 +78,7 @@ class KubeBackend:
         asked = [obj for key, obj in objects.items() if key.kind == "Pod" and _address(obj)]
         answers = await asyncio.gather(*(_inspect(pod, known) for pod in asked))
         servers = {server.pod: server for server in answers}
-        return Snapshot(cache, self.site, objects, servers)
+        return Snapshot(cache, self.site, objects, servers, await self._foreign(cache))
 
     async def execute(self, cache: Cache, action: act.Action) -> None:
         await self._do[type(action)](cache, action)
@@ -135,6 +135,12 @@ class KubeBackend:
             self._store.put(await self._kube.merge(key.kind, cache.metadata.namespace, key.name, patch))
         except ApiError as error:
             raise _refused(error, key, STORAGE, action.size) from None
+
+    async def _foreign(self, cache: Cache) -> frozenset[str]:
+        """Who had to make way is told by no watch: an object of somebody else's carries no label of ours."""
+        namespace = cache.metadata.namespace
+        found = {name: await self._kube.get("Secret", namespace, name) for name in auth.refused_names(cache)}
+        return frozenset(name for name, secret in found.items() if secret is not None and not _is_ours(secret, cache))
 
     async def _own(self, cache: Cache, wanted: Object) -> Object | None:
         """The live object that `wanted` would replace. Raises Refused if it is somebody else's."""

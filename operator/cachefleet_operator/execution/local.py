@@ -80,7 +80,9 @@ class LocalBackend:
             ports = self._kubelet.ports.of(namespace, name, names.pod(name, 0))
             if key in found and ports is not None:
                 found[key] = _with_endpoint(found[key], f"{HOST}:{ports.redis}")
-        return Snapshot(cache, self._site, found, {})
+        refused = {secret: self._store.get(namespace, "Secret", secret) for secret in auth.refused_names(cache)}
+        foreign = frozenset(secret for secret, live in refused.items() if live is not None and owner(live) != name)
+        return Snapshot(cache, self._site, found, {}, foreign)
 
     def _address(self, cache: Cache, pod: Object) -> Ports | None:
         """Where a pod's server listens; None while it has no process: somebody else may be there."""

@@ -63,6 +63,12 @@ def made(cache: Cache) -> frozenset[str]:
     return frozenset(str(key_of(secret)) for secret in (*generated, server_auth_secret(cache)))
 
 
+def refused_names(cache: Cache) -> tuple[str, ...]:
+    """Names of those that could not be made at the last try."""
+    ours = made(cache)
+    return tuple(r.target.partition("/")[2] for r in cache.status.refusals if r.subject == OBJECT and r.target in ours)
+
+
 def refused(cache: Cache, refusals: Iterable[Refusal]) -> str:
     """Why one of them cannot be made; empty = nobody has said no."""
     ours = made(cache)
@@ -74,7 +80,7 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     wanted = source(snapshot)
     have = snapshot.get("Secret", names.secret_server_auth(name))
     if trouble := missing(snapshot) or refused(cache, refusals):
-        return Step(waiting=trouble)
+        return Step(waiting=trouble, patient=True)
     copy = CopySecret("the servers start with this password", server_auth_secret(cache), names.PASSWORD_KEY, wanted)
     if wanted is not None and is_blank(_value(snapshot, *wanted)):
         make = GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(cache), wanted[1])

@@ -26,6 +26,7 @@ from cachefleet_operator.api.validation import problems
 from cachefleet_operator.planning import auth, config, objects, rollout, storage
 from cachefleet_operator.planning.actions import Action, Delete, LabelPod, Notice
 from cachefleet_operator.planning.image import default_version, image
+from cachefleet_operator.planning.moments import seconds
 from cachefleet_operator.planning.refusals import OBJECT, RETRY_S, STORAGE, standing
 from cachefleet_operator.planning.snapshot import ROLES, Snapshot
 from cachefleet_operator.planning.status import Verdict, status
@@ -34,6 +35,7 @@ from cachefleet_operator.resources.desired import desired
 from cachefleet_operator.resources.diff import stamp
 
 CONVERGING_S, STEADY_S = 2.0, 30.0
+PATIENCE = 0.25  # share of how long somebody has been waited for, until we look again
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     steps = () if still else _steps(snapshot, aims)
     actions = tuple(action for step in steps for action in step.actions)
     new = status(snapshot, _verdict(snapshot, steps, wrong, aims), now)
-    return Plan((*actions, *_notices(snapshot.cache.status, new)), new, _wake_after(new, actions, steps))
+    return Plan((*actions, *_notices(snapshot.cache.status, new)), new, _wake_after(new, actions, steps, now))
 
 
 class _Aims(NamedTuple):
@@ -68,7 +70,8 @@ def _aims(snapshot: Snapshot, now: float) -> _Aims:
     cache = config.without_refused(snapshot.cache, asked)
     wanted = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot)))
     stamped = tuple(stamp(obj) for obj in wanted)
-    hashes, secrets = {objects.applied_hash(obj) for obj in stamped}, auth.made(cache)
+    hashes = {objects.applied_hash(obj) for obj in stamped}
+    secrets = auth.made(cache) & {f"Secret/{name}" for name in snapshot.foreign}
     held = (r for r in fresh if r.subject == OBJECT and (r.wish in hashes or r.target in secrets))
     return _Aims(cache, stamped, (*asked, *held))
 
@@ -82,7 +85,7 @@ def _is_wished(cache: Cache, refusal: Refusal) -> bool:
 def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
     waiting = auth.missing(snapshot) or auth.refused(aims.cache, aims.refusals)
     if waiting and not snapshot.pods():
-        return (Step((), "Waiting", waiting),)  # Pods that cannot mount their Secret would only hang.
+        return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
     growth = storage.step(snapshot, aims.refusals)
     replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
     kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
@@ -148,9 +151,13 @@ def _notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
     return tuple(found)
 
 
-def _wake_after(new: CacheStatus, actions: tuple[Action, ...], steps: tuple[Step, ...]) -> float:
-    ready = any(c.type == conditions.READY and c.status == "True" for c in new.conditions)
-    going = any(c.type == conditions.PROGRESSING and c.status == "True" for c in new.conditions)
-    if actions or going or any(step.waiting for step in steps):
+def _wake_after(new: CacheStatus, actions: tuple[Action, ...], steps: tuple[Step, ...], now: float) -> float:
+    found = {c.type: c for c in new.conditions}
+    ready, progressing = found[conditions.READY].status == "True", found[conditions.PROGRESSING]
+    going = progressing.status == "True" and progressing.reason != "Waiting"
+    if actions or going or any(step.waiting and not step.patient for step in steps):
         return CONVERGING_S
+    if any(step.patient for step in steps):
+        for_s = now - seconds(found[conditions.DEGRADED].last_transition_time)
+        return min(STEADY_S, max(CONVERGING_S, for_s * PATIENCE))
     return STEADY_S if ready else min(STEADY_S, RETRY_S, 5.0)

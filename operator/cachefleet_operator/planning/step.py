@@ -12,6 +12,7 @@ class Step:
     actions: tuple[Action, ...] = ()
     progress: str = ""  # reason of condition Progressing while this goes on, e.g. "Restarting"
     waiting: str = ""  # what it waits for, as a sentence; empty = nothing
+    patient: bool = False  # it waits for a person: looked at less and less often
 
 
 NOTHING = Step()

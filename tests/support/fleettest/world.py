@@ -37,6 +37,7 @@ class World:
         self.writes: list[str] = []
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
+        self.foreign: set[str] = set()  # Secrets of other people's
         self._serial = 0
 
     # -- what a test does
@@ -83,7 +84,7 @@ class World:
                 pod, error, run_id=state["run"], role="master", version="1.0.0",
                 parameters=dict(state["parameters"]), password_is_current=state["password"] == wish,
             )  # fmt: skip
-        return Snapshot(self.cache, self.site, deepcopy(self.objects), servers)
+        return Snapshot(self.cache, self.site, deepcopy(self.objects), servers, frozenset(self.foreign))
 
     # -- how the cluster answers
 

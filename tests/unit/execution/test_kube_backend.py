@@ -11,7 +11,7 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
-from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Metadata
+from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Metadata, Refusal
 from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.events import WORDS
@@ -384,6 +384,19 @@ async def test_a_secret_of_somebody_else_is_not_ours_to_fill() -> None:
     with pytest.raises(Refused, match="Secret/orders-auth exists and does not belong to this Cache"):
         await world.backend.execute(world.cache, act.GenerateSecret("r", auth_secret(world.cache), "password"))
     assert not world.api.writes
+
+
+async def test_the_planner_hears_when_a_foreign_secret_is_gone() -> None:
+    world = World()
+    refusal = Refusal(target="Secret/orders-auth", subject="object", wish="", message="", at="2026-01-01T00:00:00Z")
+    refused = world.cache.model_copy(update={"status": CacheStatus(refusals=(refusal,))})
+    world.api.has({"kind": "Secret", "metadata": {"name": "orders-auth"}})
+    assert (await world.backend.observe(refused)).foreign == {"orders-auth"}
+    assert (await world.backend.observe(world.cache)).foreign == frozenset(), "nobody asks without need"
+    world.api.has({"kind": "Secret", "metadata": {"name": "orders-auth", "labels": names.labels("orders")}})
+    assert (await world.backend.observe(refused)).foreign == frozenset(), "it was given to us"
+    del world.api.objects["Secret", "orders-auth"]
+    assert (await world.backend.observe(refused)).foreign == frozenset()
 
 
 async def test_copying_keeps_what_was_before() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Site
-from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.local import LocalBackend
 from cachefleet_operator.execution.local_kubelet import Kubelet
@@ -108,6 +108,11 @@ def test_what_belongs_to_somebody_else_is_not_touched(local: Local, action: act.
         local.do(action)
     assert (caught.value.target, caught.value.subject) == ("Secret/orders-auth", "object")
     assert local.data("orders-auth") == {"a": "theirs"}
+    refusal = Refusal(target=caught.value.target, subject="object", wish="", message="", at="2026-01-01T00:00:00Z")
+    refused = CACHE.model_copy(update={"status": CacheStatus(refusals=(refusal,))})
+    assert local.wait(local.backend.observe(refused)).foreign == {"orders-auth"}
+    local.store.delete(NS, Key("Secret", "orders-auth"))
+    assert local.wait(local.backend.observe(refused)).foreign == frozenset()
 
 
 def test_objects_are_deleted_by_uid(local: Local) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.planning import actions as act
+from cachefleet_operator.planning.plan import STEADY_S
 from cachefleet_operator.planning.refusals import RETRY_S
 from fleettest.snapshots import cache, secret
 from fleettest.world import World
@@ -217,7 +218,7 @@ def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name
             return f"Secret/{name}", "object", "", f"Secret/{name} is somebody else's"
         return None
 
-    world.refuse = refuse
+    world.refuse, world.foreign = refuse, {name}
     world.settle()
     assert Key("StatefulSet", "orders") not in world.objects, "its pods would only hang"
     degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
@@ -226,10 +227,33 @@ def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name
     while world.now < until:
         assert not [a for a in world.cycle().actions if not isinstance(a, act.Notice)]
     assert len(world.writes) == asked
-    world.refuse = lambda action: None
-    world.now += RETRY_S
+    world.refuse, world.foreign = (lambda action: None), set()
+    world.cycle()
+    assert not world.cache.status.refusals, "noticed before RETRY_S have passed"
     world.settle()
     assert world.cache.status.phase == "Running"
+
+
+def test_a_secret_that_is_missing_is_looked_for_less_and_less_often() -> None:
+    world = World(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}}))
+    pauses = [world.cycle().wake_after_s for _ in range(20)]
+    assert pauses[:4] == [2.0] * 4
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == STEADY_S
+    world.objects[Key("Secret", "mine")] = secret("mine", password="at last")
+    world.settle()
+    assert world.cache.status.phase == "Running"
+
+
+def test_a_secret_that_is_taken_away_from_a_running_cache_is_looked_for_less_and_less_often() -> None:
+    world = World(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}}))
+    world.objects[Key("Secret", "mine")] = secret("mine", password="first")
+    world.settle()
+    del world.objects[Key("Secret", "mine")]
+    pauses = [world.cycle().wake_after_s for _ in range(20)]
+    assert pauses[0] == 2.0
+    assert pauses[-1] == STEADY_S
+    assert world.cache.status.conditions[0].reason == "Serving"
 
 
 def test_storage_that_the_cluster_refuses_to_grow() -> None:

@@ -170,7 +170,11 @@ CASES: dict[str, Case] = {
     ),
     "CachesConfigNotApplied": Case(
         {condition("ConfigApplied", "False", "Refused"): "0+60x90"}, "1h 30m 0s",
-        quiet=({condition("ConfigApplied", "False", "Pending"): "600x90"},),
+        quiet=(
+            {condition("ConfigApplied", "False", "Refused"): "600x90"},
+            # A server that does not answer: other alerts are about it.
+            {condition("ConfigApplied", "False", "Pending"): "0+60x90"},
+        ),
         labels={**OPERATOR, "reason": "Refused"},
     ),
     "CachesStuck": Case(

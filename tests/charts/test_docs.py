@@ -47,6 +47,7 @@ def test_headings_are_unique(page: Path) -> None:
 def test_every_reason_has_a_section() -> None:
     here = anchors((ROOT / "docs" / "troubleshooting.md").read_text())
     assert [r.name for r in REASONS if (r.condition, r.name) not in GOOD and r.name.lower() not in here] == []
+    assert "unreadable" in here, "the event of a Cache that can have no status"
 
 
 @pytest.mark.parametrize("text", EXAMPLES)

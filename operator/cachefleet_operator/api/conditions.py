@@ -39,7 +39,10 @@ REASONS: tuple[Reason, ...] = (
     Reason(DEGRADED, "StorageRefused", "True", "The cluster refused to grow a volume."),
     Reason(DEGRADED, "SecretMissing", "True", "The Secret or key that auth.secretRef names does not exist."),
     Reason(DEGRADED, "SpecRefused", "True", "The spec asks for what cannot be or is not built."),
-    Reason(DEGRADED, "ApplyFailed", "True", "The API server refused an object; the message has its words."),
+    Reason(
+        DEGRADED, "ApplyFailed", "True", "An object cannot be had: the API server refused it or did not keep what was "
+        "written, or one of its name is somebody else's. The message says which, in the words of who refused it.",
+    ),
     Reason(CONFIG_APPLIED, "Applied", "True", "Every server runs with the parameters of the spec."),
     Reason(CONFIG_APPLIED, "Pending", "False", "Parameters are about to be set, or wait for a server to answer."),
     Reason(CONFIG_APPLIED, "RestartRequired", "False", "Some parameters need a restart, which is coming."),

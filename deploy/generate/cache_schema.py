@@ -1,7 +1,7 @@
 """values.schema.json of the chart `cache`: the schema of a Cache's spec in the words of JSON Schema.
 
-So helm refuses a misspelt field before the API server prunes it, and a wrong value before a release exists. What only
-CEL can say (rules between fields, changes that are refused) stays with the API server.
+So helm refuses a misspelt field before the API server prunes it, and a wrong value before a release exists. What CEL
+says about one Cache is said by the chart's templates/_rules.tpl; changes that are refused stay with the API server.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fleettest.helm import CHARTS, VALUES, Helm, Refused
+from cachefleet_operator.execution.local_admission import is_transition, models
+from fleettest.helm import CHARTS, KUBE_VERSION, VALUES, Helm, Refused
 
 # chart, --set arguments -> what helm says
 REFUSED = (
@@ -40,6 +41,28 @@ REFUSED = (
     ("cache", f"name={'a' * 41}", "at '/name': maxLength: got 41, want 40"),
     ("cache", "sepc.paused=true", "additional properties 'sepc' not allowed"),
 )  # fmt: skip
+# --set arguments -> what the chart says, in the words of the CRD's rules
+BROKEN = (
+    (("name=a23456789-b23456789-c23456789-d23456789-e",), "maxLength"),  # the schema is first
+    (("spec.memory.limit=95Mi",), "memory.limit must be at least 96Mi"),
+    (("spec.memory.limit=100663295",), "memory.limit must be at least 96Mi"),
+    (("spec.memory.limit=1e8",), "memory.limit must be at least 96Mi"),
+    (("spec.memory.limit=0.09G",), "memory.limit must be at least 96Mi"),
+    (("spec.memory.limit=1G", "spec.auth.mode=secret"), "auth.secretRef goes with auth.mode secret, and only there"),
+    (("spec.auth.secretRef.name=mine",), "auth.secretRef goes with auth.mode secret, and only there"),
+    (("spec.auth.mode=none", "spec.auth.secretRef.name=mine"), "auth.secretRef goes with auth.mode secret"),
+    (("spec.resources.limits.memory=1Gi",), "the memory limit is spec.memory.limit"),
+)
+BROKEN_NAMES = (
+    ("a23456789-b23456789-c23456789-d23456789-e", "metadata.name must be at most 40 characters: objects and pods add"),
+    ("9to5", "metadata.name must begin with a letter and have no dots: Services carry it"),
+    ("orders.v2", "metadata.name must begin with a letter and have no dots: Services carry it"),
+)
+# What is at the limit of a rule and within.
+WITHIN = (
+    *(f"spec.memory.limit={limit}" for limit in ("96Mi", "100663296", "0.101G", "98304Ki", "1.1e8", "1Ei", "1E")),
+    *("spec.auth.mode=none", "spec.auth.mode=secret,spec.auth.secretRef.name=mine", "spec.resources.limits.cpu=2"),
+)
 # Values that are as they come: whatever is in them belongs to Kubernetes or to the user.
 OPEN = ("global", "resources.requests", "resources.limits", "resources.claims", "affinity", "tolerations")
 
@@ -69,6 +92,32 @@ def test_refused_in_words(helm: Helm, chart: str, given: str, said: str) -> None
     words = str(refusal.value)
     assert "values don't meet the specifications of the schema" in words
     assert said in words, words
+
+
+@pytest.mark.parametrize(("given", "said"), BROKEN)
+def test_what_breaks_a_rule_is_refused(helm: Helm, given: tuple[str, ...], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        helm.template("cache", "default", *(word for value in given for word in ("--set", value)))
+
+
+@pytest.mark.parametrize(("release", "said"), BROKEN_NAMES)
+def test_the_name_of_a_release_that_no_cache_can_have_is_refused(helm: Helm, release: str, said: str) -> None:
+    words = ("template", release, str(CHARTS / "cache"), "--kube-version", KUBE_VERSION)
+    with pytest.raises(Refused, match=said):
+        helm.run(*words)
+    helm.run(*words, "--set", "name=orders")
+
+
+@pytest.mark.parametrize("given", WITHIN)
+def test_what_keeps_the_rules_is_taken(helm: Helm, given: str) -> None:
+    (found,) = helm.template("cache", "default", "--set", given)
+    assert found["kind"] == "Cache"
+
+
+def test_every_rule_about_one_cache_is_tried() -> None:
+    said = [words for _, words in (*BROKEN, *BROKEN_NAMES)]
+    rules = {rule.message for model in models() for rule in model.RULES if not is_transition(rule)}
+    assert [message for message in rules if not any(message.startswith(words) for words in said)] == []
 
 
 def test_every_value_has_a_default_and_a_description() -> None:

@@ -1,0 +1,36 @@
+{{/*
+The CEL rules of the CRD about one Cache (api/v1alpha1.py, RULES), in its words: what breaks one is refused before a
+release exists. Rules about changes need what is stored; they stay with the API server.
+*/}}
+{{- define "cache.rules" -}}
+{{- $name := .Values.name | default .Release.Name -}}
+{{- if gt (len $name) 40 -}}
+{{- fail (printf "metadata.name must be at most 40 characters: objects and pods add to it (%q; choose one with --set name=...)" $name) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "metadata.name must begin with a letter and have no dots: Services carry it (%q; choose one with --set name=...)" $name) -}}
+{{- end -}}
+{{- $spec := .Values.spec -}}
+{{- if lt (include "cache.amount" (dig "memory" "limit" "256Mi" $spec) | float64) 100663296.0 -}}
+{{- fail "spec.memory.limit must be at least 96Mi" -}}
+{{- end -}}
+{{- $auth := dig "auth" dict $spec -}}
+{{- if ne (eq (dig "mode" "generated" $auth) "secret") (hasKey $auth "secretRef") -}}
+{{- fail "spec.auth.secretRef goes with auth.mode secret, and only there" -}}
+{{- end -}}
+{{- if hasKey (dig "resources" "limits" dict $spec) "memory" -}}
+{{- fail "spec.resources.limits: the memory limit is spec.memory.limit" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A quantity ("1Gi", 134217728, "1e9") as a number; exact enough to be compared with a limit. */}}
+{{- define "cache.amount" -}}
+{{- $text := toString . -}}
+{{- $suffix := regexFind "([KMGTPE]i|[numkMGTPE])$" $text -}}
+{{- $factors := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 -}}
+{{- $factors = merge $factors (dict "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0) -}}
+{{- $factors = merge $factors (dict "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0) -}}
+{{- $number := trimSuffix $suffix $text | float64 -}}
+{{- if $suffix -}}{{- $number = mulf $number (get $factors $suffix) -}}{{- end -}}
+{{- printf "%f" $number -}}
+{{- end -}}

@@ -25,6 +25,12 @@ def key_of(obj: Object) -> Key:
     return Key(obj["kind"], obj["metadata"]["name"])
 
 
+def server_container(pod: Object) -> Mapping[str, Any]:
+    """The server's container in a pod or a pod template; {} where there is none."""
+    containers = pod.get("spec", {}).get("containers", ())
+    return next((dict(c) for c in containers if c.get("name") == names.CONTAINER), {})
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where this operator runs: what plan and builders must know of it, decided at its start."""

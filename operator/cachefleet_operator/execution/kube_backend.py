@@ -74,7 +74,7 @@ class KubeBackend:
             secret = await self._kube.get("Secret", cache.metadata.namespace, cache.spec.auth.secret_ref.name)
             if secret is not None:
                 objects[key_of(secret)] = secret
-        known = _known(cache, lambda name: objects.get(Key("Secret", name)))
+        known = passwords.known(cache, lambda name: objects.get(Key("Secret", name)))
         asked = [obj for key, obj in objects.items() if key.kind == "Pod" and _address(obj)]
         answers = await asyncio.gather(*(_inspect(pod, known) for pod in asked))
         servers = {server.pod: server for server in answers}
@@ -208,9 +208,10 @@ class KubeBackend:
         host = _address(self._store.get(cache.key, "Pod", pod) or {})
         if not host:
             raise BackendError(f"{pod} has no server now", conflict=True)
-        source = _source(cache)
+        source = auth.source(cache)
         wished = {source[0]: await self._secret(cache, source[0])} if source is not None else {}
-        return host, _known(cache, lambda name: wished.get(name) or self._store.get(cache.key, "Secret", name))
+        known = passwords.known(cache, lambda name: wished.get(name) or self._store.get(cache.key, "Secret", name))
+        return host, known
 
 
 async def _inspect(pod: Object, known: list[bytes]) -> Server:
@@ -220,20 +221,6 @@ async def _inspect(pod: Object, known: list[bytes]) -> Server:
     if server.error and is_ready(pod):
         server = await admin.inspect(name, ip, names.PORT, known)
     return server
-
-
-def _source(cache: Cache) -> tuple[str, str] | None:
-    """(Secret, key) of the wished password; None = no password."""
-    return auth.source(Snapshot(cache, Site("", ""), {}, {}))
-
-
-def _known(cache: Cache, secret: Callable[[str], Object | None]) -> list[bytes]:
-    """The passwords that a server may have: the wish, what it had, what it had before that."""
-    source = _source(cache)
-    wish = passwords.value(secret(source[0]), source[1]) if source is not None else b""
-    have = secret(names.secret_server_auth(cache.metadata.name))
-    older = [passwords.value(have, key) for key in (names.PASSWORD_KEY, names.PREVIOUS_KEY)]
-    return [admin.as_password(found) for found in (wish or b"", *older) if found is not None]
 
 
 def _address(pod: Object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cachefleet_operator.api import names
@@ -47,7 +48,7 @@ class LocalBackend:
 
     async def observe(self, cache: Cache) -> Snapshot:
         snapshot = self._objects(cache)
-        known = _passwords(snapshot)
+        known = passwords.known(cache, partial(snapshot.get, "Secret"))
         asked = [(pod["metadata"]["name"], ports) for pod in snapshot.pods() if (ports := self._address(cache, pod))]
         answers = await asyncio.gather(*(admin.inspect(pod, HOST, ports.redis, known) for pod, ports in asked))
         servers: dict[str, Server] = {server.pod: server for server in answers}
@@ -97,7 +98,7 @@ class LocalBackend:
         ports = self._address(cache, pod) if pod is not None else None
         if ports is None:
             raise BackendError(f"{name} has no server now", conflict=True)
-        return ports.redis, _passwords(self._objects(cache))
+        return ports.redis, passwords.known(cache, partial(self._objects(cache).get, "Secret"))
 
     # -- what is done
 
@@ -174,15 +175,6 @@ class LocalBackend:
         if value is None:
             raise BackendError(f"Secret {name} has no {key}", conflict=True)
         return value
-
-
-def _passwords(snapshot: Snapshot) -> list[bytes]:
-    """Those a server may have: the wish, what it had, what it had before that."""
-    wanted = auth.source(snapshot)
-    wish = passwords.value(snapshot.get("Secret", wanted[0]), wanted[1]) if wanted is not None else b""
-    have = snapshot.get("Secret", names.secret_server_auth(snapshot.cache.metadata.name))
-    known = [passwords.value(have, key) for key in (names.PASSWORD_KEY, names.PREVIOUS_KEY)]
-    return [admin.as_password(value) for value in (wish or b"", *known) if value is not None]
 
 
 def _with_endpoint(service: Object, endpoint: str) -> Object:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import Object, server_container
 from cachefleet_operator.planning.moments import stamp
 
 Lookup = Callable[[str, str], Object | None]  # (kind, name) of the pod's namespace
@@ -34,9 +34,8 @@ class ConfigError(Exception):
 
 
 def container(pod: Object) -> Mapping[str, Any]:
-    for found in pod["spec"].get("containers", ()):
-        if found["name"] == names.CONTAINER:
-            return dict(found)
+    if found := server_container(pod):
+        return found
     raise ConfigError(f"the pod has no container {names.CONTAINER}")
 
 

@@ -26,21 +26,21 @@ from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.secrets import auth_secret, server_auth_secret
 
 
-def source(snapshot: Snapshot) -> tuple[str, str] | None:
+def source(cache: Cache) -> tuple[str, str] | None:
     """(Secret, key) of the wish; None = no password."""
-    auth = snapshot.cache.spec.auth
+    auth = cache.spec.auth
     if auth.mode == "none":
         return None
     if auth.mode == "secret" and auth.secret_ref is not None:
         return auth.secret_ref.name, auth.secret_ref.key
-    return names.secret_auth(snapshot.cache.metadata.name), names.PASSWORD_KEY
+    return names.secret_auth(cache.metadata.name), names.PASSWORD_KEY
 
 
 def missing(snapshot: Snapshot) -> str:
     """What is wrong with the Secret that the user named; empty = nothing."""
     if snapshot.cache.spec.auth.mode != "secret":
         return ""
-    wanted = source(snapshot)
+    wanted = source(snapshot.cache)
     if wanted is None:
         return ""
     secret, key = wanted
@@ -77,7 +77,7 @@ def refused(cache: Cache, refusals: Iterable[Refusal]) -> str:
 
 def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     cache, name = snapshot.cache, snapshot.cache.metadata.name
-    wanted = source(snapshot)
+    wanted = source(cache)
     have = snapshot.get("Secret", names.secret_server_auth(name))
     if trouble := missing(snapshot) or refused(cache, refusals):
         return Step(waiting=trouble, patient=True)

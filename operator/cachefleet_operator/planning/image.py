@@ -7,7 +7,7 @@ a newer default restarts nothing.
 from __future__ import annotations
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import server_container
 from cachefleet_operator.planning.snapshot import Snapshot
 
 
@@ -26,13 +26,5 @@ def _version_that_lives(snapshot: Snapshot) -> str:
     live = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
     if live is None:
         return ""
-    repository, _, tag = container_image(live["spec"]["template"]).rpartition(":")
+    repository, _, tag = server_container(live["spec"]["template"]).get("image", "").rpartition(":")
     return tag if repository == snapshot.site.default_image else ""
-
-
-def container_image(pod: Object) -> str:
-    """Image of the server's container in a pod or a pod template."""
-    for container in pod["spec"].get("containers", ()):
-        if container["name"] == names.CONTAINER:
-            return str(container.get("image", ""))
-    return ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import Object, server_container
 from cachefleet_operator.planning.moments import seconds
 
 RECENT_S = 600.0  # how long a past death is worth a word
@@ -41,10 +41,7 @@ def restarts(pod: Object) -> int:
 
 def memory_limit(pod: Object) -> str:
     """Memory limit of the server's container, a quantity; empty = none is known."""
-    for container in pod.get("spec", {}).get("containers", ()):
-        if container["name"] == names.CONTAINER:
-            return str(container.get("resources", {}).get("limits", {}).get("memory", ""))
-    return ""
+    return str(server_container(pod).get("resources", {}).get("limits", {}).get("memory", ""))
 
 
 def trouble(pod: Object, now: float) -> str:

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import Object, server_container
 from cachefleet_operator.api.quantity import parse
 
 Path = tuple[str, ...]  # names of fields; "[x]" is an element of a list
@@ -233,7 +233,7 @@ def outdated(statefulset: Object, pod: Object) -> bool:
 
 def why(template: Object, pod: Object) -> str:
     """What makes the pod outdated, for people."""
-    ours, other = _server(template), _server(pod)
+    ours, other = server_container(template), server_container(pod)
     reasons = [*_image_changes(ours, other), *_resource_changes(ours, other), *_annotation_changes(template, pod)]
     if not reasons:
         wanted = {"spec": template.get("spec", {}), "metadata": template.get("metadata", {})}
@@ -241,11 +241,6 @@ def why(template: Object, pod: Object) -> str:
         reasons = [f"the pod template changed: {reason}" for reason in reasons[:1]] or ["the pod template changed"]
     more = f" and {len(reasons) - REASONS_MAX} more" if len(reasons) > REASONS_MAX else ""
     return "; ".join(reasons[:REASONS_MAX]) + more
-
-
-def _server(pod: Object) -> Mapping[str, Any]:
-    containers = pod.get("spec", {}).get("containers", ())
-    return next((c for c in containers if c.get("name") == names.CONTAINER), {})
 
 
 def _image_changes(want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from fleettest.aoffile import ANNOTATION, AofFolder, as_aof, commands, make_folder
 from fleettest.client import Connection, Error
+from fleettest.disk import wait_rewritten
 from fleettest.instance import Instance, Kind
 from fleettest.wait import assert_eventually
 
@@ -42,17 +43,8 @@ def rewrite(server: Instance) -> None:
     reply = server.call("BGREWRITEAOF")
     assert isinstance(reply, str), reply
     assert not isinstance(reply, Error), reply
-    settled(server)
+    wait_rewritten(server)
     assert int(server.info("persistence").get("aof_rewrites", before + 1)) == before + 1
-
-
-def settled(server: Instance) -> None:
-    def done() -> bool:
-        info = server.info("persistence")
-        return info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0"
-
-    assert_eventually(done, "the rewrite ends", deadline_s=30)
-    assert server.info("persistence")["aof_last_bgrewrite_status"] == "ok"
 
 
 def written(server: Instance) -> None:
@@ -220,7 +212,7 @@ def test_rewrites_under_load_lose_and_repeat_nothing(tmp_path: Path, rng: random
                 rewrites += not isinstance(reply, Error)
             replies = connection.pipeline(writer.commands(60))
             assert not any(isinstance(reply, Error) for reply in replies)
-        settled(server)
+        wait_rewritten(server)
         assert_eventually(files.is_clean, lambda: f"{list(files.path.iterdir())}")
         assert len(files.names("i")) == 1
         connection.pipeline(writer.commands(60))
@@ -245,7 +237,7 @@ def test_rewrite_inside_a_transaction_is_scheduled(tmp_path: Path) -> None:
     with start(tmp_path, appendfsync="always") as server, server.connect() as connection:
         replies = connection.pipeline([["MULTI"], ["INCR", "n"], ["BGREWRITEAOF"], ["INCR", "n"], ["EXEC"]])
         assert replies[-1] == [1, "Background append only file rewriting scheduled", 2]
-        settled(server)
+        wait_rewritten(server)
         connection.call("INCR", "n")
         server.restart(kill=True)
         assert server.call("GET", "n") == b"3"
@@ -258,7 +250,7 @@ def test_rewrites_by_themselves_when_it_has_grown(tmp_path: Path) -> None:
         for n in range(1, 4):
             connection.pipeline([["SET", "k", "v" * 1000]] * 100)
             assert_eventually(lambda n=n: int(server.info("persistence")["aof_rewrites"]) >= n)  # type: ignore[misc]
-            settled(server)
+            wait_rewritten(server)
         size = sum((files.path / name).stat().st_size for name in files.names())
         assert size < 5000
         info = server.info("persistence")
@@ -376,7 +368,7 @@ def travel(tmp_path: Path, rng: random.Random, source: Kind, target: Kind, *, re
         if rewritten:
             assert not isinstance(connection.call("BGREWRITEAOF"), Error)
             fill(connection, rng)
-            settled(server)
+            wait_rewritten(server)
             fill(connection, rng)
         before = state_of(connection)
         assert server.stop() == 0

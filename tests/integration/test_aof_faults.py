@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from fleettest.aoffile import AofFolder, commands
+from fleettest.aoffile import commands
 from fleettest.client import Connection, Error, encode
+from fleettest.disk import Disk, wait_rewritten
 from fleettest.faults import Event, Faults
 from fleettest.instance import Instance
 from fleettest.wait import assert_eventually
@@ -31,38 +32,15 @@ OPTIONS = {"appendonly": "yes", "appendfsync": "always", "auto-aof-rewrite-perce
 DIED = (OSError, EOFError)
 
 
-class Disk:
-    """A folder whose calls are counted and fail by rules, and the servers on it."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.folder = tmp_path / "data"
-        self.faults = Faults(self.folder, tmp_path)
-        self.files = AofFolder(self.folder)
-        self.log = tmp_path / "server.log"
-
-    def server(self, **options: str) -> Instance:
-        named = {name.replace("_", "-"): value for name, value in options.items()}
-        instance = Instance(directory=self.folder, options={**OPTIONS, **named}, env=self.faults.env)
-        instance.log = self.log
-        return instance
-
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
+    return Disk(tmp_path, OPTIONS)
 
 
 def numbers(connection: Connection, key: str = "log") -> list[int]:
     value = connection.call("GET", key) or b""
     return [int(word) for word in value.split(b",") if word]
-
-
-def settled(server: Instance) -> None:
-    def done() -> bool:
-        info = server.info("persistence")
-        return info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0"
-
-    assert_eventually(done, "the rewrite ends", deadline_s=30)
 
 
 def misconf(reply: object) -> bool:
@@ -479,7 +457,7 @@ def test_a_rewrite_that_fails(disk: Disk, rule: str) -> None:
         disk.faults.set(rule)
         connection.call("BGREWRITEAOF")
         connection.call("APPEND", "log", "2,")
-        settled(server)
+        wait_rewritten(server, well=False)
         assert connection.call("APPEND", "log", "3,") == 6
         folder = disk.folder.with_name("copy")
         shutil.copytree(disk.files.path, folder / "appendonlydir", copy_function=copy_if_there)
@@ -487,12 +465,12 @@ def test_a_rewrite_that_fails(disk: Disk, rule: str) -> None:
             assert numbers(there) == [1, 2, 3], "as after a crash at this moment"
         disk.faults.clear()
 
-        def rewritten() -> bool:
+        def succeeds() -> bool:
             reply = connection.call("BGREWRITEAOF")
-            settled(server)
+            wait_rewritten(server, well=False)
             return not isinstance(reply, Error) and server.info("persistence")["aof_last_bgrewrite_status"] == "ok"
 
-        assert_eventually(rewritten)
+        assert_eventually(succeeds)
         connection.call("APPEND", "log", "4,")
         server.kill()
     with disk.server() as server, server.connect() as connection:

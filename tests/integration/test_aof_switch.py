@@ -13,7 +13,7 @@ import pytest
 
 from fleettest.aoffile import AofFolder, commands
 from fleettest.client import Connection, Error, encode
-from fleettest.faults import Faults
+from fleettest.disk import Disk, wait_rewritten
 from fleettest.instance import Instance, Kind
 from fleettest.wait import assert_eventually
 
@@ -24,28 +24,10 @@ MOVED = "ERR CONFIG SET failed (possibly related to argument 'dir') - "
 NO_AOF = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
 
 
-class Disk:
-    """A folder whose calls can be slowed down or made to fail, and the server on it."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.folder = tmp_path / "data"
-        self.faults = Faults(self.folder, tmp_path)
-        self.files = AofFolder(self.folder)
-        self.log = tmp_path / "server.log"
-
-    def server(self, **options: Any) -> Instance:
-        named = {name.replace("_", "-"): value for name, value in options.items()}
-        instance = Instance(directory=self.folder, options={**OPTIONS, **named}, env=self.faults.env)
-        instance.log = self.log
-        return instance
-
-    def hold_snapshots(self) -> None:
-        self.faults.set("stall fsync 1- 700 @temp-*")
-
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
+    return Disk(tmp_path, OPTIONS)
 
 
 @pytest.fixture
@@ -59,15 +41,6 @@ def off(disk: Disk) -> Iterator[Instance]:
 def on(disk: Disk) -> Iterator[Instance]:
     with disk.server(appendonly="yes") as server:
         yield server
-
-
-def settled(server: Instance) -> None:
-    def done() -> bool:
-        info = server.info("persistence")
-        return info["aof_rewrite_in_progress"] == info["aof_rewrite_scheduled"] == "0"
-
-    assert_eventually(done, "the rewrite ends", deadline_s=30)
-    assert server.info("persistence")["aof_last_bgrewrite_status"] == "ok"
 
 
 def start_with_aof(server: Instance, folder: Path | None = None) -> None:
@@ -88,7 +61,7 @@ def test_rewritten_while_off_as_valkey(tmp_path: Path) -> None:
             for n in range(3):
                 assert connection.call("SET", f"k{n}", "v") == "OK"
                 assert connection.call("BGREWRITEAOF") == "Background append only file rewriting started"
-                settled(server)
+                wait_rewritten(server)
             files = AofFolder(server.directory)
             assert_eventually(files.is_clean)
             kept.append((files.names(), sorted(path.name for path in files.path.iterdir())))
@@ -104,7 +77,7 @@ def test_rewritten_while_off_is_what_a_start_with_it_on_loads(disk: Disk, off: I
     off.call("CONFIG", "SET", "appendonly", "no")
     off.call("SET", "new", "1")
     assert off.call("BGREWRITEAOF") == "Background append only file rewriting started"
-    settled(off)
+    wait_rewritten(off)
     assert_eventually(disk.files.is_clean)
     assert disk.files.names("i") == []
     off.kill()
@@ -199,7 +172,7 @@ def test_a_move_loses_nothing(disk: Disk, on: Instance, policy: str) -> None:
     start_with_aof(on, new)
     assert on.call("MGET", "before", "after") == [b"1", b"1"]
     assert on.call("BGREWRITEAOF") == "Background append only file rewriting started"
-    settled(on)
+    wait_rewritten(on)
     assert_eventually(AofFolder(new).is_clean)
 
 
@@ -273,7 +246,7 @@ def test_a_move_while_a_base_is_written_with_it_off(disk: Disk, off: Instance) -
     disk.hold_snapshots()
     assert off.call("BGREWRITEAOF") == "Background append only file rewriting started"
     assert moved(off, disk.folder / "new") == "OK"
-    settled(off)
+    wait_rewritten(off)
     assert AofFolder(disk.folder / "new").is_clean()
     assert disk.files.is_clean() if disk.files.manifest.exists() else not list(disk.files.path.iterdir())
 
@@ -324,7 +297,7 @@ def test_loadaof(disk: Disk, on: Instance) -> None:
             [["SET", "a", "1"], ["SELECT", "3"], ["SET", "b", "2", "PX", "1000000"], ["APPEND", "a", "x"]]
         )
         connection.call("BGREWRITEAOF")
-        settled(on)
+        wait_rewritten(on)
         digest = connection.call("DEBUG", "DIGEST")
         replies = connection.pipeline([["APPEND", "a", "y"], ["DEBUG", "LOADAOF"], ["GET", "a"]])
         assert replies == [2, "OK", b"xy"]
@@ -396,11 +369,11 @@ def test_through_all_of_it(disk: Disk, off: Instance) -> None:
             elif step == 2:
                 connection.call("BGREWRITEAOF")
                 connection.call("APPEND", "other", "x")
-                settled(off)
+                wait_rewritten(off)
             else:
                 assert connection.call("CONFIG", "SET", "appendonly", "no") == "OK"
                 assert connection.call("BGREWRITEAOF") == "Background append only file rewriting started"
-                settled(off)
+                wait_rewritten(off)
             assert numbers_of(connection) == list(range(n + 1))
         off.kill()
     start_with_aof(off, folder)

@@ -17,13 +17,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fleettest.aoffile import AofFolder
 from fleettest.client import Connection, Error
-from fleettest.faults import Faults, preload
+from fleettest.disk import Disk
+from fleettest.faults import preload
 from fleettest.instance import ROOT, Instance, free_port
 from fleettest.rdbfile import Builder, parse, string
 from fleettest.wait import assert_eventually
@@ -32,21 +31,6 @@ pytestmark = pytest.mark.server
 
 WRONG = Error("WRONGPASS invalid username-password pair or user is disabled.")
 
-
-class Disk:
-    """A folder whose calls can be slowed down or made to fail, and the server on it."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.folder = tmp_path / "data"
-        self.faults = Faults(self.folder, tmp_path)
-        self.files = AofFolder(self.folder)
-        self.log = tmp_path / "server.log"
-
-    def server(self, **options: Any) -> Instance:
-        named = {name.replace("_", "-"): value for name, value in options.items()}
-        instance = Instance(directory=self.folder, options=named, env=self.faults.env)
-        instance.log = self.log
-        return instance
 
 
 @pytest.fixture

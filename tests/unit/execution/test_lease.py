@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -115,6 +116,14 @@ class Process:
         return (await asyncio.gather(self.task, return_exceptions=True))[0]
 
 
+async def leader_and_follower(api: Api) -> tuple[Process, Process]:
+    first = Process(api, "a")
+    await pass_time(5)
+    second = Process(api, "b")
+    await pass_time(5)
+    return first, second
+
+
 def leaders(processes: list[Process]) -> list[str]:
     return [p.name for p in processes if p.elector.leads()]
 
@@ -134,10 +143,7 @@ def test_one_of_two_leads_and_renews() -> None:
 def test_a_clean_stop_hands_over_at_once() -> None:
     async def main() -> None:
         api = Api()
-        a = Process(api, "a")
-        await pass_time(5)
-        b = Process(api, "b")
-        await pass_time(5)
+        a, b = await leader_and_follower(api)
         assert leaders([a, b]) == ["a"]
         stopped_at = asyncio.get_running_loop().time()
         assert isinstance(await a.stop(), asyncio.CancelledError)
@@ -152,10 +158,7 @@ def test_a_clean_stop_hands_over_at_once() -> None:
 def test_a_killed_leader_is_followed_when_its_lease_has_expired() -> None:
     async def main() -> None:
         api = Api()
-        a = Process(api, "a")
-        await pass_time(5)
-        b = Process(api, "b")
-        await pass_time(5)
+        a, b = await leader_and_follower(api)
         api.cut.add("a")
         cut_at = asyncio.get_running_loop().time()
         a.task.cancel()  # Cut off, it cannot give the Lease back.
@@ -172,10 +175,7 @@ def test_a_killed_leader_is_followed_when_its_lease_has_expired() -> None:
 def test_a_leader_that_cannot_renew_stops_before_another_begins() -> None:
     async def main() -> None:
         api = Api()
-        a = Process(api, "a")
-        await pass_time(5)
-        b = Process(api, "b")
-        await pass_time(5)
+        a, b = await leader_and_follower(api)
         api.cut.add("a")
         while not b.began:
             assert len(leaders([a, b])) <= 1
@@ -189,61 +189,44 @@ def test_a_leader_that_cannot_renew_stops_before_another_begins() -> None:
     run_virtual(main())
 
 
-def test_a_short_outage_costs_nothing() -> None:
+def steal(api: Api) -> None:
+    assert api.lease is not None
+    api.client("thief")._store({**api.lease, "spec": {**api.lease["spec"], "holderIdentity": "thief"}})
+
+
+def delete(api: Api) -> None:
+    api.lease = None
+
+
+# What happens to a leader, for how long -> whether it still leads. If not, it has ended: as Lost, at that moment.
+@pytest.mark.parametrize(
+    ("trouble", "for_s", "leads"),
+    [
+        pytest.param(lambda api: api.cut.add("a"), RENEW_S - 2 * RETRY_S, True, id="a short outage"),
+        pytest.param(lambda api: api.cut.add("a"), RENEW_S + 0.2, False, id="a long outage"),
+        # An answer that comes after the time it was good for is not taken for a renewal that lasts.
+        pytest.param(lambda api: setattr(api, "delay_s", RENEW_S + 5), RENEW_S + 0.2, False, id="a slow API"),
+        pytest.param(steal, 2 * RETRY_S + 0.5, False, id="stolen"),
+        pytest.param(delete, 10, True, id="deleted"),
+    ],
+)
+def test_a_leader_in_trouble(trouble: Callable[[Api], None], for_s: float, leads: bool) -> None:
     async def main() -> None:
         api = Api()
         a = Process(api, "a")
         await pass_time(10)
-        api.cut.add("a")
-        await pass_time(RENEW_S - 2 * RETRY_S)
-        api.cut.clear()
-        await pass_time(100)
-        assert leaders([a]) == ["a"]
-        assert len(a.began) == 1
-        await a.stop()
-
-    run_virtual(main())
-
-
-def test_a_slow_api_does_not_make_a_leader_that_is_none() -> None:
-    """An answer that comes after the time it was good for is not taken for a renewal that lasts."""
-
-    async def main() -> None:
-        api = Api()
-        a = Process(api, "a")
-        await pass_time(10)
-        api.delay_s = RENEW_S + 5
-        await pass_time(RENEW_S + 0.2)
-        assert leaders([a]) == []
-        assert isinstance((await asyncio.gather(a.task, return_exceptions=True))[0], Lost)
-
-    run_virtual(main())
-
-
-def test_a_stolen_lease_ends_the_leader() -> None:
-    async def main() -> None:
-        api = Api()
-        a = Process(api, "a")
-        await pass_time(10)
-        assert api.lease is not None
-        api.client("thief")._store({**api.lease, "spec": {**api.lease["spec"], "holderIdentity": "thief"}})
-        await pass_time(2 * RETRY_S + 0.5)
-        assert leaders([a]) == []
-        assert isinstance((await asyncio.gather(a.task, return_exceptions=True))[0], Lost)
-
-    run_virtual(main())
-
-
-def test_a_lease_that_was_deleted_is_made_again() -> None:
-    async def main() -> None:
-        api = Api()
-        a = Process(api, "a")
-        await pass_time(10)
-        api.lease = None
-        await pass_time(10)
-        assert api.lease is not None
-        assert leaders([a]) == ["a"]
-        await a.stop()
+        trouble(api)
+        await pass_time(for_s)
+        assert leaders([a]) == (["a"] if leads else [])
+        if leads:
+            api.cut.clear()
+            await pass_time(100)
+            assert leaders([a]) == ["a"]
+            assert api.lease is not None
+            assert len(a.began) == 1
+            await a.stop()
+        else:
+            assert isinstance((await asyncio.gather(a.task, return_exceptions=True))[0], Lost)
 
     run_virtual(main())
 

@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kube scenarios kubernetes generated pins exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
+.PHONY: help run test kube scenarios cluster kubernetes generated pins exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,10 @@ kube: dev check-test kubernetes ## Operator and charts on a real API server, wit
 scenarios: dev check-test kubernetes ## The operator on a real Kubernetes with two nodes and real containers (needs root)
 	@if [ "$$(id -u)" = 0 ]; then exec $(PY) tests/scenarios/run.py $(if $(SEED),--seed $(SEED)); else \
 	  echo "NOT RUN: the scenarios on a Kubernetes with nodes need root: sudo make scenarios" >&2; [ -z "$$CI" ]; fi
+
+cluster: dev check-test kubernetes ## The test cluster's own tests, for changes in tests/cluster (needs root)
+	images=$$($(PY) tests/cluster/images.py base) && $(PY) tests/cluster/cluster.py --images "$$images" -- \
+	  $(PYTEST) tests/cluster/test_nodes.py
 
 kubernetes: $(VENV)/.dev $(VENV)/.go
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) tests/cluster/binaries.py >/dev/null

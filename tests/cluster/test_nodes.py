@@ -1,4 +1,9 @@
-"""Tier 2 does what scenarios rely on: pods, names, volumes, limits and each fault. Runs inside `cluster.py`."""
+"""Tier 2 does what scenarios rely on: pods, names, volumes, limits and each fault. Runs inside `cluster.py`.
+
+`make test` leaves it out: it takes more than two minutes, half of them until Kubernetes gives up a node, and tests the
+test cluster alone. Scenarios run on that cluster, so a part of it that they need and that is broken breaks them. Run
+`make cluster` after changes in tests/cluster.
+"""
 
 from __future__ import annotations
 

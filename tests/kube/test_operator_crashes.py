@@ -16,7 +16,7 @@ import pytest
 from cachefleet_operator.execution import lease
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import Kube
-from fleettest.operators import Operator, grants, install_crd
+from fleettest.operators import Ended, Operator, grants, install_crd
 from fleettest.orders import Orders
 
 pytestmark = pytest.mark.kube
@@ -54,7 +54,10 @@ class Story:
             if operator.process.poll() is not None:
                 return "died"
             assert self.orders.is_running()
-            assert operator.metric("queue_depth") == 0
+            try:
+                assert operator.metric("queue_depth") == 0
+            except Ended:
+                return "died"
             return "lived"
 
         if self.kube.wait_for(is_over) == "lived":

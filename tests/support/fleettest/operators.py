@@ -85,6 +85,10 @@ def beyond_upkeep(requests: Iterable[Request]) -> set[tuple[str, str]]:
     }
 
 
+class Ended(RuntimeError):
+    """The process is no more."""
+
+
 class Operator:
     """One operator process. `faults` are the variables of fleettest.operator_main."""
 
@@ -199,7 +203,7 @@ class Operator:
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series of that name with these labels. The end of the process ends a wait for it."""
         if self.process is not None and self.process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended with {self.process.returncode}")
+            raise Ended(f"{self.name} ended with {self.process.returncode}")
         text = self.get("/metrics")[1]
         return sum(
             sample.value

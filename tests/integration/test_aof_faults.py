@@ -426,7 +426,7 @@ def test_a_file_that_was_left_is_on_disk_before_the_next_one_gets_anything(disk:
         assert_eventually(lambda: not misconf(connection.call("SET", "other", "1")), deadline_s=20)
         disk.faults.clear()
         assert numbers(connection) == list(range(1, sent + 1))
-        settled(server)
+        wait_rewritten(server, well=False)
         server.kill()
     with disk.server() as server, server.connect() as connection:
         assert numbers(connection) == list(range(1, len(numbers(connection)) + 1))

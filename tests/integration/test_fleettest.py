@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettest.instance import Instance, Pool, StartError
+from fleettest.instance import Instance, Kind, Pool, StartError
 from fleettest.reference import Mismatch, Pair
 
 pytestmark = pytest.mark.differential
@@ -43,3 +43,21 @@ def test_configured_restores(valkey: Instance) -> None:
     with valkey.configured(maxmemory_samples=7):
         assert valkey.call("CONFIG", "GET", "maxmemory-samples") == [b"maxmemory-samples", b"7"]
     assert valkey.call("CONFIG", "GET", "maxmemory-samples") == [b"maxmemory-samples", b"5"]
+
+
+@pytest.mark.parametrize("kind", ["cachefleet", "valkey", "redis"])
+def test_the_pool_tells_what_was_left_and_ends_that_server(kind: Kind) -> None:
+    pool = Pool()
+    try:
+        server = pool.get(kind)
+        with server.configured(hz=33):
+            pass
+        assert pool.changed() == []
+        pool.get(kind).call("CONFIG", "SET", "hz", 33, "timeout", 9)
+        assert sorted(pool.changed()) == [f"{kind}: hz b'10' -> b'33'", f"{kind}: timeout b'0' -> b'9'"]
+        assert pool.changed() == [], "told once"
+        assert pool.get(kind).call("CONFIG", "GET", "hz") == [b"hz", b"10"]
+        pool.get(kind).call("CONFIG", "SET", "requirepass", "x")
+        assert len(pool.changed()) == 1
+    finally:
+        pool.close()

@@ -64,10 +64,11 @@ class KeySpec:
         at, first, step = self.numbers
         if at >= len(argv) or not argv[at].isdigit():
             raise CommandError(INVALID_ARGUMENTS)
-        found = [at + first + i * step for i in range(int(argv[at][:9]))]
-        if not found or found[-1] >= len(argv):
+        count = int(argv[at][:9])
+        # Compared before anything is built: the number is a client's word, and may name a billion keys.
+        if count < 1 or at + first + (count - 1) * step >= len(argv):
             raise CommandError(INVALID_ARGUMENTS)
-        return found
+        return [at + first + i * step for i in range(count)]
 
     def _find_token(self, argv: Sequence[bytes]) -> int:
         start, token = self.numbers[0], self.token.lower().encode()

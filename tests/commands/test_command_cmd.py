@@ -119,6 +119,10 @@ def test_docs_are_what_valkey_says(pair: tuple[redis.Redis, redis.Redis]) -> Non
         ("GETKEYS", "set", "a", "b"),
         ("GETKEYS", "mset", "a", "1", "b", "2"),
         ("GETKEYS", "msetex", "2", "a", "1", "b", "2"),
+        ("GETKEYS", "msetex", "0", "a", "1"),
+        ("GETKEYS", "msetex", "3", "a", "1", "b", "2"),
+        ("GETKEYS", "msetex", "99999999", "a", "1"),
+        ("GETKEYSANDFLAGS", "msetex", "99999999", "a", "1"),
         ("GETKEYS", "object", "encoding", "x"),
         ("GETKEYS", "get"),
         ("GETKEYS", "ping"),
@@ -130,6 +134,8 @@ def test_docs_are_what_valkey_says(pair: tuple[redis.Redis, redis.Redis]) -> Non
         ("LIST", "FILTERBY", "nosuch", "x"),
         ("LIST", "x"),
         ("LIST", "FILTERBY", "PATTERN", "mset*"),
+        ("LIST", "FILTERBY", "PATTERN", "MSET[^x]"),
+        ("LIST", "FILTERBY", "PATTERN", "*?*?*?*?*?*?*?*?*?*?*?*?Z"),
     ],
 )
 def test_replies_and_errors(pair: tuple[redis.Redis, redis.Redis], words: tuple[str, ...]) -> None:

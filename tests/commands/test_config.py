@@ -87,6 +87,7 @@ def test_hostile_values_give_the_same(own_pair: Pair) -> None:
     "arguments",
     [
         "", "FOO", "GET", "HELP x", "RESETSTAT x", "GET nope", "GET hz HZ", "GET HZ hz", "GET hz timeout",
+        "GET *?*?*?*?*?*?*?*?*?*?*?*?Z", "GET MAXM*Y", "GET max[a-M]em*[^y]", "GET h[z", "GET [z-g]z", "GET h\\z",
         "GET [h]z TimeOut", "GET slave-priority replica-priority", "GET key-load-delay dynamic-hz", "GET key-load*",
         "SET nope 1", "SET hz", "SET hz 1 timeout", "SET hz 20 nope 1", "SET NOPE 1", "SET hz 20 HZ 30",
         "SET hz 20 timeout x", "SET databases 4", "SET DATABASES 4 nope 1", "SET dir /tmp", "SET DIR /tmp",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from cachefleet_server import command_keys, command_syntax
 from cachefleet_server.admin.arguments import SYNTAX, help_lines, text
 from cachefleet_server.command_spec import CATEGORIES, CommandSpec, categories, row
-from cachefleet_server.config.text import glob_pattern
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, Engine, glob_matches
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NULL_ARRAY, OrderedSet, Reply, Simple
 
@@ -141,8 +140,7 @@ class CommandCommands:
         if kind == b"aclcat":
             return [spec.name for spec in table.values() if value.lower() in categories(spec)]
         if kind == b"pattern":
-            pattern = glob_pattern(value)
-            return [spec.name for spec in table.values() if pattern.fullmatch(spec.name)]
+            return [spec.name for spec in table.values() if glob_matches(argv[4], spec.name.encode(), True)]
         raise CommandError(SYNTAX)
 
     def _keys(self, argv: list[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config, SetError, UnknownParameter
 from cachefleet_server.config.rewrite import rewrite
-from cachefleet_server.config.text import glob_pattern
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, Engine, glob_matches
 from cachefleet_server.errors import CommandError, ConfigError
 from cachefleet_server.log import Log
 from cachefleet_server.replies import OK, Reply, Simple
@@ -68,8 +67,8 @@ class ConfigCommands:
             if row_ is not None:
                 matches = [(text, row_)]
             else:
-                pattern = glob_pattern(text)
-                matches = [(name, p) for name, p in self._config.names() if not p.hidden and pattern.fullmatch(name)]
+                names = self._config.names() if any(mark in text for mark in "*?[") else ()
+                matches = [(name, p) for name, p in names if not p.hidden and glob_matches(raw, name.encode(), True)]
             for name, param in matches:
                 if name.lower() not in seen:
                     seen.add(name.lower())

@@ -11,7 +11,6 @@ from libc.string cimport memcpy, memset
 from cachefleet_server.ds.checksum cimport (
     crc64, sha1_final, sha1_init, sha1_t, sha1_update, xxh3_64
 )
-from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
 from cachefleet_server.ds.hashtable cimport *
 from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t
@@ -396,10 +395,6 @@ def parse_uint64(bytes text):
 def parse_double(bytes text):
     cdef double v
     return v if chars_to_double(text, len(text), &v) else None
-
-
-def glob(bytes pattern, bytes text, bint nocase=False):
-    return bool(glob_match(pattern, len(pattern), text, len(text), nocase))
 
 
 def hash64(bytes data, uint64_t seed_a, uint64_t seed_b):

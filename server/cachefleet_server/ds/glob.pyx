@@ -79,3 +79,8 @@ cdef bint glob_match(const char* pattern, size_t np, const char* text, size_t nt
     while p < np and pattern[p] == c"*":
         p += 1
     return p == np
+
+
+def glob_matches(bytes pattern not None, bytes text not None, bint nocase=False):
+    """The same for Python; the engine offers it."""
+    return bool(glob_match(pattern, len(pattern), text, len(text), nocase))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachefleet_server.ds._testing import glob
+from cachefleet_server.ds.glob import glob_matches as glob
 
 pytestmark = pytest.mark.unit
 

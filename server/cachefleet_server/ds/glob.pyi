@@ -1,0 +1,3 @@
+"""Glob matching; see glob.pxd. Plain Python of the server finds it in the engine."""
+
+def glob_matches(pattern: bytes, text: bytes, nocase: bool = False) -> bool: ...

@@ -10,7 +10,7 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cachefleet_server.config.text import quote, split_words
+from cachefleet_server.config.text import MARGIN, line_words, quote, split_words
 from cachefleet_server.errors import ConfigError
 from cachefleet_server.version import __version__
 
@@ -48,11 +48,8 @@ def file_lines(path: str, *, depth: int = 0) -> Iterator[Line]:
 def text_lines(text: str, origin: str, *, depth: int = 0) -> Iterator[Line]:
     """The directives of a text; includes are followed."""
     for number, raw in enumerate(text.split("\n"), 1):
-        stripped = raw.strip(" \t\r")
-        if not stripped or stripped.startswith("#"):
-            continue
-        words = split_words(stripped)
-        line = Line(origin, number, stripped, tuple(words or ()))
+        words = line_words(raw)
+        line = Line(origin, number, raw.strip(MARGIN), tuple(words or ()))
         if words is None:
             raise line.error("Unbalanced quotes in configuration line")
         if not words:

@@ -1,8 +1,9 @@
 """Words and quoting of configuration lines.
 
-A line is split into words at blanks. A word may hold parts in double quotes, in which `\\n \\r \\t \\b \\a`, `\\xHH`
-and a backslash before any other character are escapes, or in single quotes, in which only `\\'` is one. A closing
-quote must be followed by a blank or the end. Bytes that are not UTF-8 travel as surrogates (PEP 383).
+A file is split into lines at "\\n" alone, a line into words at blanks. A word may hold parts in double quotes, in
+which `\\n \\r \\t \\b \\a`, `\\xHH` and a backslash before any other character are escapes, or in single quotes, in
+which only `\\'` is one. A closing quote must be followed by a blank or the end. Bytes that are not UTF-8 travel as
+surrogates (PEP 383).
 """
 
 from __future__ import annotations
@@ -11,8 +12,15 @@ import re
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 _QUOTED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b"}
-_BLANKS = frozenset(" \t\n\v\f\r")  # C's; str.isspace knows more
+_BLANKS = frozenset(" \t\n\v\f\r")  # C's, not Unicode's: a password may hold U+00A0 or U+2028
+MARGIN = " \t\r"  # what is taken off a line
 _HEX = re.compile("[0-9a-fA-F]{2}")
+
+
+def line_words(line: str) -> list[str] | None:
+    """The words of a line of a file: none of a blank one or a comment; None when quotes do not balance."""
+    stripped = line.strip(MARGIN)
+    return [] if stripped.startswith("#") else split_words(stripped)
 
 
 def split_words(line: str) -> list[str] | None:
@@ -84,29 +92,3 @@ def quote_if_needed(value: str) -> str:
     """`value` as it is when it is one plain word."""
     plain = value and all("!" <= c <= "~" and c not in "\"'\\" for c in value)
     return value if plain else quote(value)
-
-
-def glob_pattern(text: str) -> re.Pattern[str]:
-    """What CONFIG GET matches names with: `*`, `?`, `[a-z]`, `[^a]`, backslash; any case."""
-    out: list[str] = []
-    i = 0
-    while i < len(text):
-        char = text[i]
-        end = text.find("]", i + 1) if char == "[" else -1
-        if char == "*":
-            out.append(".*")
-        elif char == "?":
-            out.append(".")
-        elif end > 0:
-            body = text[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out.append(f"[{body}]" if body not in ("", "^") else "(?!)")
-            i = end
-        else:
-            if char == "\\" and i + 1 < len(text):
-                i += 1
-            out.append(re.escape(text[i]))
-        i += 1
-    try:
-        return re.compile("".join(out), re.IGNORECASE | re.DOTALL)
-    except re.error:  # a reversed range
-        return re.compile("(?!)")

@@ -119,3 +119,21 @@ def test_a_failure_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         rewrite(loaded("port 1\n"), str(file))
     assert file.read_text() == "port 1\n"
     assert [p.name for p in tmp_path.iterdir()] == ["x.conf"]
+
+
+@pytest.mark.parametrize("char", [*"\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\udc85"])
+def test_only_newlines_end_a_line(char: str) -> None:
+    """Python knows more line ends than the parser does."""
+    text = f'# A comment{char}maxmemory 1mb\nrequirepass "a{char}b"\nport 17911\nlogfile ""\n'
+    config = loaded(text)
+    assert config.text("requirepass") == f"a{char}b"
+    new = rewritten(config, text)
+    assert new.startswith(f"# A comment{char}maxmemory 1mb\nrequirepass ")
+    assert rewritten(loaded(new), new) == new
+    assert loaded(new).text("requirepass") == f"a{char}b"
+    assert loaded(new).number("maxmemory") == 0
+
+
+def test_carriage_returns_stay_where_nothing_changes() -> None:
+    text = "# A comment\r\nport 17911\r\n"
+    assert rewritten(loaded(text), text).startswith("# A comment\r\nport 17911\n")

@@ -73,6 +73,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def sources(arguments: Sequence[str], log: Log) -> tuple[str, Callable[[], Sequence[Line]]]:
     """The absolute path of the configuration file ("" without one), and what reads all sources' lines, repeatedly."""
+    folder = os.getcwd()
     words = list(arguments)
     path = ""
     if words and not words[0].startswith("-"):
@@ -87,9 +88,9 @@ def sources(arguments: Sequence[str], log: Log) -> tuple[str, Callable[[], Seque
     options = option_lines(words)
 
     def read() -> Sequence[Line]:
-        lines = list(file_lines(path)) if path else []
+        lines = list(file_lines(path, folder=folder)) if path else []
         for text in standard_input:
-            lines += text_lines(text, "standard input")
+            lines += text_lines(text, "standard input", folder=folder)
         return [*lines, *options]
 
     return path, read

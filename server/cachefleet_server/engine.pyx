@@ -54,7 +54,7 @@ from cachefleet_server.reactor.reactor cimport (
 from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.resp.writer cimport out_clear
 
-from cachefleet_server.ds.glob import glob_matches  # noqa: F401 - for those above
+from cachefleet_server.ds.glob import glob_matches  # no-cython-lint: for those above
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY, Error
 

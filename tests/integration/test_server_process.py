@@ -340,6 +340,32 @@ def test_sighup_reloads_file_and_secrets(own: Instance, tmp_path: Path) -> None:
         assert c.call("CONFIG", "GET", "hz") == [b"hz", b"30"]
 
 
+def test_sighup_finds_relative_paths_where_the_start_did(own: Instance, tmp_path: Path) -> None:
+    """The server works in `dir`; the paths of its sources begin where it was started."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "parts").mkdir()
+    own.config, own.options["dir"] = tmp_path / "x.conf", "data"
+    own.options["requirepass-file"] = "secret"
+    own.config.write_text("include extra.conf\ninclude parts/*.conf\n")
+    (tmp_path / "extra.conf").write_text("hz 20\n")
+    (tmp_path / "parts" / "a.conf").write_text("timeout 100\n")
+    (tmp_path / "secret").write_text("one\n")
+    own.start()
+    with own.connect() as c:
+        assert c.call("AUTH", "one") == "OK"
+        (tmp_path / "extra.conf").write_text("hz 30\n")
+        (tmp_path / "parts" / "a.conf").write_text("timeout 200\n")
+        (tmp_path / "secret").write_text("two\n")
+        os.kill(own.pid, signal.SIGHUP)
+        assert_eventually(lambda: "onfiguration" in own.log_text().partition("SIGHUP, reading the configuration again")[2], own.log_tail)
+        assert "Configuration reloaded, changed: " in own.log_text(), own.log_tail()
+        assert c.call("CONFIG", "GET", "hz") == [b"hz", b"30"]
+        assert c.call("CONFIG", "GET", "timeout") == [b"timeout", b"200"]
+        assert c.call("CONFIG", "GET", "dir") == [b"dir", bytes(tmp_path / "data")]
+        with own.connect() as other:
+            assert other.call("AUTH", "two") == "OK"
+
+
 def test_secret_from_the_environment(own: Instance) -> None:
     own.env = {"CACHEFLEET_REQUIREPASS": "hidden", "CACHEFLEET_PORT": "tcp://10.0.0.1:6379"}
     own.start()

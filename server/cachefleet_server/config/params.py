@@ -249,7 +249,7 @@ _REPLICATION = (
     Param("replicaof", Words(2), "", alias="slaveof", immutable=True, needs="replication"),
     Param("primaryauth", _BINARY, "", alias="masterauth", secret=True),
     Param("primaryuser", Text(), "", alias="masteruser"),
-    Param("min-replicas-max-lag", _INT, "10", alias="min-slaves-max-lag"),
+    Param("min-replicas-max-lag", _INT, "10", alias="min-slaves-max-lag", engine="min_replicas_max_lag"),
     Param("min-replicas-to-write", _INT, "0", alias="min-slaves-to-write", engine="min_replicas_to_write"),
     Param("propagation-error-behavior", Enum(("ignore", "panic", "panic-on-replicas")), "ignore"),
     Param("repl-backlog-size", Memory(1, clamp_low=16384), "10mb"),

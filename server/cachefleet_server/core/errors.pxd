@@ -16,6 +16,7 @@ cdef extern from *:
     #define ERR_DB_INDEX "ERR DB index is out of range"
     #define ERR_NOAUTH "NOAUTH Authentication required."
     #define ERR_LOADING "LOADING Valkey is loading the dataset in memory"
+    #define ERR_NOREPLICAS "NOREPLICAS Not enough good replicas to write."
     #define ERR_EXECABORT "EXECABORT Transaction discarded because of previous errors."
     """
     const char* ERR_WRONGTYPE
@@ -32,4 +33,5 @@ cdef extern from *:
     const char* ERR_DB_INDEX
     const char* ERR_NOAUTH
     const char* ERR_LOADING
+    const char* ERR_NOREPLICAS
     const char* ERR_EXECABORT

@@ -23,7 +23,7 @@ from cachefleet_server.core.engine cimport (
     CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH,
     CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
     COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, arg_t)
-from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_OOM
+from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns
 from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_unlikely
@@ -162,12 +162,15 @@ cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
     return True
 
 
+cdef inline bint _writes(const client_t* c) noexcept nogil:
+    return c.cmd.flags & CMD_WRITE != 0 or c.cmd == c.engine.exec_command and multi_cmd_flags(c) & CMD_WRITE != 0
+
+
 cdef bint _disk_allows(client_t* c) noexcept nogil:
     """Writes, and PING as the health check, are refused while the data cannot be made safe."""
     cdef engine_t* e = c.engine
     cdef char text[256]
-    if not (c.cmd.flags & CMD_WRITE or c.cmd == e.ping_command) \
-            and not (c.cmd == e.exec_command and multi_cmd_flags(c) & CMD_WRITE):
+    if c.cmd != e.ping_command and not _writes(c):
         return True
     if e.persist.bgsave_failed and e.persist.save_points and e.params.stop_writes_on_bgsave_error:
         _refuse(c, ERR_MISCONF_RDB)
@@ -201,6 +204,9 @@ cdef bint _allowed(client_t* c) noexcept nogil:
     if e.params.maxmemory and not e.persist.loading and not _memory_allows(c):
         return False
     if not _disk_allows(c):
+        return False
+    if cf_unlikely(e.params.min_replicas_to_write > 0) and e.params.min_replicas_max_lag > 0 and _writes(c):
+        _refuse(c, ERR_NOREPLICAS)  # there are none here, good or bad
         return False
     if e.persist.loading and not flags & CMD_LOADING:
         _refuse(c, ERR_LOADING)

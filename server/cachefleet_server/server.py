@@ -197,7 +197,8 @@ class Server:
         except CachefleetError as error:
             self.log.warning(str(error))
             code = 1
-        await self._stop()
+        finally:  # after an error of our own, too: socket and pid file do not stay
+            await self._stop()
         self.log.warning("Cachefleet is now ready to exit, bye bye...")
         return code
 

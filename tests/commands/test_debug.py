@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
+from fleettest.client import Error
 from fleettest.instance import Instance
 
 pytestmark = pytest.mark.server
@@ -47,6 +49,17 @@ def test_reload_keeps_the_data(pair: tuple[redis.Redis, redis.Redis]) -> None:
     before = client.execute_command("DEBUG", "DIGEST")
     assert client.execute_command("DEBUG", "RELOAD") in (b"OK", True)
     assert client.execute_command("DEBUG", "DIGEST") == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"NORDB0010", b"REDIS9999"])
+def test_reload_without_a_good_file_drops_nothing(tmp_path: Path, content: bytes | None) -> None:
+    with Instance(options={"enable-debug-command": "yes"}, directory=tmp_path) as server:
+        server.call("SET", "k", "v")
+        if content is not None:
+            (tmp_path / "dump.rdb").write_bytes(content)
+        error = Error("ERR Error trying to load the RDB dump, check server logs.")
+        assert server.call("DEBUG", "RELOAD", "NOSAVE") == error
+        assert server.call("GET", "k") == b"v"
 
 
 def test_populate(pair: tuple[redis.Redis, redis.Redis]) -> None:

@@ -238,6 +238,27 @@ def test_damaged_file_stops_the_start(tmp_path: Path) -> None:
     assert (tmp_path / "dump.rdb").read_bytes() == data[:60]
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "empty"])
+def test_a_file_that_is_none_stops_the_start(tmp_path: Path, kind: str) -> None:
+    """In words, and with socket and pid file removed."""
+    file, socket, pidfile = tmp_path / "dump.rdb", tmp_path / "x.sock", tmp_path / "x.pid"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "loop":
+        file.symlink_to(file)
+    else:
+        file.touch()
+    server = Instance(directory=tmp_path, options={"unixsocket": str(socket), "pidfile": str(pidfile)})
+    server.spawn()
+    assert server.wait_exit() == 1
+    assert str(file) in server.log_text()
+    assert "Traceback" not in server.log_text()
+    assert not socket.exists()
+    assert not pidfile.exists()
+
+
 class Writer(threading.Thread):
     """Writes n = 0, 1, 2 ... to key n % KEYS of its own, in pipelines, so that any prefix is known by its length."""
 

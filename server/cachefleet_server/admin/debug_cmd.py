@@ -170,9 +170,9 @@ class Debug:
         try:
             if b"nosave" not in options:
                 self.rdb.save()
-            if b"noflush" not in options:
-                self.engine.drop_all()  # not a write: the journal must not hear of it
-            at_once(self.rdb.load(self.rdb.path(), replace=b"merge" in options))
+            # Dropping is not a write: the journal must not hear of it.
+            make_way = (lambda: None) if b"noflush" in options else self.engine.drop_all
+            at_once(self.rdb.load(self.rdb.path(), replace=b"merge" in options, when_open=make_way))
         except (StartupError, DataError) as error:
             self.log.warning(f"DEBUG RELOAD failed: {error}")
             raise CommandError("ERR Error trying to load the RDB dump, check server logs.") from None

@@ -114,10 +114,13 @@ class Rdb:
         if self._config.flag("appendonly"):
             return
         path = self.path()
-        if not os.path.exists(path):
-            return
         began = time.monotonic()
-        self._engine.set_persist("load_total_bytes", os.path.getsize(path))
+        try:
+            self._engine.set_persist("load_total_bytes", os.path.getsize(path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from None
         await in_slices(self.load(path))
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from disk: {time.monotonic() - began:.3f} seconds")
@@ -269,16 +272,28 @@ class Rdb:
 
     # -- loading
 
-    def load(self, path: str, *, skip_expired: bool = True, replace: bool = False) -> Loading[RdbLoader]:
-        """Loads a file in slices. Raises DataError. While others are served, the caller has set persist.loading."""
+    def load(
+        self,
+        path: str,
+        *,
+        skip_expired: bool = True,
+        replace: bool = False,
+        when_open: Callable[[], None] = lambda: None,
+    ) -> Loading[RdbLoader]:
+        """Loads a file in slices. Raises DataError. While others are served, the caller has set persist.loading.
+
+        `when_open` is called when there is a file of a known format: before that, nothing needs to make way for it.
+        """
         self.loading_started = int(time.time())
         checksum = self._config.flag("rdbchecksum")
-        loader = RdbLoader(self._engine, path, skip_expired=skip_expired, checksum=checksum, replace=replace)
         try:
+            loader = RdbLoader(self._engine, path, skip_expired=skip_expired, checksum=checksum, replace=replace)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        try:
+            when_open()
             while loader.step(LOAD_SLICE_US):
                 yield
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror}") from None
         finally:
             loader.close()
         self._log_load(loader)

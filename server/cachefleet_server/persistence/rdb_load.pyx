@@ -13,10 +13,11 @@ loaded so far must not be used.
 """
 
 import os
+import stat
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, strcmp
-from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open
+from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
 from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
 from posix.unistd cimport close
 
@@ -295,14 +296,17 @@ cdef class RdbLoader:
             munmap(<void*>self.l.base, self.l.size)
 
     cdef int _map(self) except -1:
-        cdef int fd = open(os.fsencode(self.path), O_RDONLY | O_CLOEXEC)
+        cdef int fd = open(os.fsencode(self.path), O_RDONLY | O_CLOEXEC | O_NONBLOCK)  # a FIFO must not block
         cdef void* p
         if fd < 0:
             # Raises the right OSError.
             os.close(os.open(self.path, os.O_RDONLY))
             raise OSError(f"cannot open {self.path}")
         try:
-            self.l.size = os.fstat(fd).st_size
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{self.path} is no regular file")
+            self.l.size = status.st_size
             if self.l.size == 0:
                 raise DataError(f"{self.path} is empty. {self._advice()}")
             p = mmap(NULL, self.l.size, PROT_READ, MAP_PRIVATE, fd, 0)

@@ -477,6 +477,19 @@ def test_a_rewrite_that_fails(disk: Disk, rule: str) -> None:
         assert numbers(connection) == [1, 2, 3, 4]
 
 
+def test_automatic_rewrites_that_fail_are_announced_when_they_are_tried(disk: Disk) -> None:
+    """Not at each cron until the pause is over."""
+    with disk.server(auto_aof_rewrite_percentage="1", auto_aof_rewrite_min_size="1") as server:
+        disk.faults.set("fail write 1- ENOSPC @temp-rewriteaof*")
+        server.call("SET", "k", "v" * 10_000)
+        assert_eventually(
+            lambda: int(server.info("persistence")["aof_rewrites_consecutive_failures"]) >= 2, deadline_s=30
+        )
+        tries = int(server.info("persistence")["aof_rewrites"])
+        assert server.log_text().count("Starting automatic rewriting") <= tries + 1
+        disk.faults.clear()
+
+
 def test_a_full_disk_at_the_start(disk: Disk) -> None:
     disk.faults.set("fail write 1- ENOSPC @temp-*")
     server = disk.server()

@@ -126,10 +126,11 @@ class Aof:
         self._file.cron()
         if self._rewrite is not None or snapshot_running(self._engine):
             return
-        wanted = self._scheduled or (
+        if time.monotonic() < self._retry_at or self._engine.stats()["loading"]:
+            return
+        if self._scheduled or (
             self._config.flag("appendonly") and (self._file.sync_failed or not self._on or self._has_grown())
-        )
-        if wanted and time.monotonic() >= self._retry_at and not self._engine.stats()["loading"]:
+        ):
             self._begin_rewrite()
 
     async def stop(self) -> None:

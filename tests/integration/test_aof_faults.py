@@ -477,6 +477,20 @@ def test_a_rewrite_that_fails(disk: Disk, rule: str) -> None:
         assert numbers(connection) == [1, 2, 3, 4]
 
 
+def test_save_during_a_rewrite(disk: Disk) -> None:
+    """SAVE is a snapshot of its own: the rewrite that runs is finished first."""
+    with disk.server() as server:
+        server.call("MSET", *(word for i in range(2000) for word in (f"k{i}", "v" * 1000)))
+        disk.faults.set("stall write 1- 300 @temp-rewriteaof*")
+        assert server.call("BGREWRITEAOF") == "Background append only file rewriting started"
+        assert server.info("persistence")["aof_rewrite_in_progress"] == "1"
+        assert server.call("SAVE") == "OK"
+        info = server.info("persistence")
+        assert (info["aof_rewrite_in_progress"], info["aof_rewrites"]) == ("0", "1")
+        assert info["aof_last_bgrewrite_status"] == info["rdb_last_bgsave_status"] == "ok"
+    assert (disk.folder / "dump.rdb").exists()
+
+
 def test_automatic_rewrites_that_fail_are_announced_when_they_are_tried(disk: Disk) -> None:
     """Not at each cron until the pause is over."""
     with disk.server(auto_aof_rewrite_percentage="1", auto_aof_rewrite_min_size="1") as server:

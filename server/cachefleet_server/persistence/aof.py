@@ -88,6 +88,7 @@ class Aof:
         self._size_after_rewrite = 0
         self._old_size = 0  # bytes of the incremental files before the current one
         self._base_size = 0
+        rdb.make_way = self._finish_rewrite
 
     # ---- life
 
@@ -155,10 +156,14 @@ class Aof:
             self._give_up_rewrite()
             self._rdb.give_up()
             self._begin_rewrite()
-        if self._rewrite is not None:
-            self._rewrite.finish()
+        self._finish_rewrite()
         if self._starting:
             self._log.warning("The append only file was switched on, but its first base could not be written")
+
+    def _finish_rewrite(self) -> None:
+        """With the engine held up. Giving it up for each SAVE would let no rewrite end."""
+        if self._rewrite is not None:
+            self._rewrite.finish()
 
     def _give_up_rewrite(self) -> None:
         """It begins again from cron, if there is one to come."""

@@ -87,6 +87,7 @@ class Rdb:
         self._ok = True
         self._saves = 0
         self.loading_started = 0
+        self.make_way: Callable[[], None] = lambda: None  # ends a snapshot that is not ours; the AOF sets it
         config.subscribe("rdbcompression", lambda on: engine.set_persist("rdb_uncompressed", not on))
         config.subscribe("save", lambda points: engine.set_persist("save_points", bool(points)))
         engine.set_persist("rdb_uncompressed", not config.flag("rdbcompression"))
@@ -158,6 +159,7 @@ class Rdb:
     def save(self) -> SnapshotResult:
         """Writes the file now, with the engine held up. Raises StartupError when that fails."""
         self.give_up()  # at shutdown: what it would write is about to be written again
+        self.make_way()
         if snapshot_running(self._engine):
             raise StartupError("another snapshot is running")
         self._begin(quiet=True)

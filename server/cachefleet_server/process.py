@@ -41,9 +41,11 @@ def write_pidfile(path: str, log: Log) -> None:
 
 
 def remove_pidfile(path: str, log: Log) -> None:
-    log.notice("Removing the pid file.")
+    """Unless it names another process: that one's start has come before, or after, this one's."""
     with contextlib.suppress(OSError):
-        os.unlink(path)
+        if Path(path).read_text().strip() == str(os.getpid()):
+            log.notice("Removing the pid file.")
+            os.unlink(path)
 
 
 def ensure_descriptors(clients: int, log: Log) -> int:

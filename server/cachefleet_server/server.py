@@ -228,6 +228,9 @@ class Server:
         if config.flag("appendonly") or config.value("save"):
             self._claim_folder()
         self.listeners.open()
+        pidfile = self._pidfile()
+        if pidfile:  # only now is it certain that no other server is the one that the file names
+            process.write_pidfile(pidfile, log)
         log.notice(f"Running mode=standalone, port={config.number('port')}.")
         asyncio.get_running_loop().add_reader(self.engine.epoll_fd, self.engine.tick)
         self._run_cron()
@@ -301,9 +304,6 @@ class Server:
             config.set([("maxclients", str(possible))])
         if config.flag("disable-thp"):
             process.disable_huge_pages()
-        pidfile = self._pidfile()
-        if pidfile:
-            process.write_pidfile(pidfile, log)
 
     def _pidfile(self) -> str:
         path = self.config.text("pidfile")

@@ -419,6 +419,23 @@ def test_pidfile_and_daemon(own: Instance, tmp_path: Path) -> None:
     own.process = None
 
 
+@pytest.mark.parametrize("refused_by", ["port", "folder"])
+def test_a_refused_server_leaves_the_pid_file_of_the_first(own: Instance, tmp_path: Path, refused_by: str) -> None:
+    pidfile = tmp_path / "pid"
+    own.options |= {"pidfile": str(pidfile), "save": "60 1"}
+    own.start()
+    assert pidfile.read_text() == f"{own.pid}\n"
+    folder = tmp_path if refused_by == "folder" else tmp_path / "other"
+    port = own.port if refused_by == "port" else free_port()
+    second = Instance(directory=folder, options=own.options, port=port)
+    second.log = tmp_path / "second.log"
+    second.spawn()
+    assert second.wait_exit() == 1
+    assert pidfile.read_text() == f"{own.pid}\n"
+    own.stop()
+    assert not pidfile.exists()
+
+
 def _is_zombie(pid: int) -> bool:
     """Ended, and not yet collected by its adoptive parent."""
     return ") Z " in Path(f"/proc/{pid}/stat").read_text()

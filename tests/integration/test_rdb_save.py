@@ -238,6 +238,22 @@ def test_damaged_file_stops_the_start(tmp_path: Path) -> None:
     assert (tmp_path / "dump.rdb").read_bytes() == data[:60]
 
 
+def test_stale_temp_files_go_only_under_the_lock(tmp_path: Path) -> None:
+    """A server that writes no files may share the folder of one that does; pids say nothing across containers."""
+    stale = tmp_path / f"temp-{os.getpid()}.rdb"
+    stale.touch()
+    with Instance(directory=tmp_path) as server:
+        assert stale.exists(), "not this one's folder yet"
+        assert server.call("SAVE") == "OK"
+        assert not stale.exists()
+        stale.touch()
+    with Instance(directory=tmp_path, options={"save": "3600 1"}) as server:
+        assert not stale.exists()
+        stale.touch()
+        assert server.call("SAVE") == "OK"
+        assert stale.exists()
+
+
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "empty"])
 def test_a_file_that_is_none_stops_the_start(tmp_path: Path, kind: str) -> None:
     """In words, and with socket and pid file removed."""

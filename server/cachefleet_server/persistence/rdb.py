@@ -40,7 +40,7 @@ from cachefleet_server.version import REDIS_VERSION, __version__
 RETRY_S: Final = 5.0
 LOAD_SLICE_US: Final = 4000
 _EXECUTING: Final = 1 << 17  # CLIENT_EXECUTING
-_TEMP_NAME: Final = re.compile(r"temp-(\d+)\.rdb")
+_TEMP_NAME: Final = re.compile(r"temp-\d+\.rdb")
 
 _BUSY = "ERR Background save already in progress"
 _OTHER = (
@@ -79,6 +79,7 @@ class Rdb:
         self._running: Snapshot | None = None
         self._cancelled = False
         self._scheduled = False
+        self._tidied = ""  # folder without temp files of others
         self._changes_before = 0
         self._started = 0.0  # of the running save
         self._last_try = 0.0
@@ -111,7 +112,8 @@ class Rdb:
 
     async def start(self) -> None:
         """Loads the file, unless the AOF is on and is what counts."""
-        self._remove_stale_files()
+        if self._config.flag("appendonly") or self._config.value("save"):
+            self._take_folder()
         if self._config.flag("appendonly"):
             return
         path = self.path()
@@ -190,7 +192,7 @@ class Rdb:
         self._changes_before = changes(self._engine)
         self._saves += 1
         try:
-            self._claim()
+            self._take_folder()
             snapshot.start()
         except (OSError, StartupError) as error:
             self._log.warning(f"Can't save in background: {error}")
@@ -313,13 +315,20 @@ class Rdb:
             self._log.warning(f"Auxiliary data of module {module} in {loader.path} was left out")
         self._log.notice(f"Done loading RDB, keys loaded: {loader.keys}, keys expired: {loader.keys_expired}.")
 
-    def _remove_stale_files(self) -> None:
-        """Temp files of processes that were killed while they saved."""
+    def _take_folder(self) -> None:
+        """Takes the lock, and removes temp files of servers that were killed while they saved.
+
+        Without the lock they may be another's, whose number need not be one of a process here: it may be in another
+        container.
+        """
+        self._claim()
         folder = self._config.text("dir")
+        if folder == self._tidied:
+            return
+        self._tidied = folder
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
-                match = _TEMP_NAME.fullmatch(name)
-                if match and (int(match[1]) == os.getpid() or not os.path.exists(f"/proc/{match[1]}")):
+                if _TEMP_NAME.fullmatch(name):
                     os.unlink(os.path.join(folder, name))
                     self._log.notice(f"Removed {name}, left by a save that did not finish")
 

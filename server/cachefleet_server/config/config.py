@@ -4,8 +4,8 @@ Life of a value: defaults (`Config()`), then the lines of file, environment and 
 runs), then `attach(engine)` and `subscribe` by the subsystems, then CONFIG SET (`set`) and SIGHUP (`reload`).
 
 A change is all or nothing: every pair is parsed first, then values are stored and the subscribers of the changed
-parameters called; if one refuses (ConfigError), the old values are stored again and the subscribers that had run are
-called with these. A subscriber therefore either takes the value at once or raises without having done anything.
+parameters called; if one refuses (ConfigError, OSError), the old values are stored again and the subscribers that had
+run are called with these. A subscriber therefore either takes the value at once or raises without having done anything.
 
 Secrets (`secret` rows) may also come from a file, by the directive `<name>-file path`, or from the environment as
 CACHEFLEET_<NAME>. Other parameters are not read from the environment: Kubernetes sets CACHEFLEET_PORT and the like by
@@ -14,6 +14,7 @@ itself in pods beside a Service of that name.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -219,7 +220,7 @@ class Config:
         self._change(changes, names)
 
     def _change(self, changes: Mapping[str, Any], names: Mapping[str, str]) -> None:
-        old = {name: self._values[name] for name in changes}
+        old, external = {name: self._values[name] for name in changes}, set(self._external)
         self._values.update(changes)
         self._external -= {name for name in changes if changes[name] != old[name]}
         done: list[tuple[Apply, str]] = []
@@ -229,11 +230,14 @@ class Config:
             for apply in self._subscribers.get(name, ()):
                 try:
                     apply(value)
-                except ConfigError as error:
+                except (ConfigError, OSError) as error:
                     self._values.update(old)
+                    self._external = external
                     for again, other in reversed(done):
-                        again(old[other])
-                    raise SetError(names[name], str(error)) from None
+                        with contextlib.suppress(ConfigError, OSError):  # the others go back all the same
+                            again(old[other])
+                    reason = error.strerror if isinstance(error, OSError) else None
+                    raise SetError(names[name], reason or str(error)) from None
                 done.append((apply, name))
 
     def reload(self, lines: Iterable[Line], environment: Mapping[str, str]) -> tuple[list[str], list[str]]:

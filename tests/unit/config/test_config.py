@@ -117,14 +117,20 @@ def test_a_refused_pair_changes_nothing() -> None:
     assert (config.number("hz"), fields.values) == (10, before)
 
 
-def test_a_subscriber_that_refuses_undoes_the_others() -> None:
+@pytest.mark.parametrize("error", [ConfigError("no"), OSError(28, "no"), OSError("no")])
+def test_a_subscriber_that_refuses_undoes_the_others(error: Exception) -> None:
     config = Config()
     seen: list[tuple[str, int]] = []
     config.subscribe("hz", lambda value: seen.append(("hz", value)))
 
     def refuse(value: object) -> None:
-        raise ConfigError("no")
+        raise error
 
+    def refuse_the_way_back(value: int) -> None:
+        if value == 10:
+            raise error
+
+    config.subscribe("hz", refuse_the_way_back)
     config.subscribe("slave-priority", refuse)
     with pytest.raises(SetError) as caught:
         config.set([("hz", "20"), ("slave-priority", "5")])

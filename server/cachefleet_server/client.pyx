@@ -3,9 +3,6 @@
 A view is made for one call of a Python row. It must not be kept: the client may be gone when the event loop runs again.
 """
 
-import os
-import socket
-
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
@@ -18,6 +15,38 @@ from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 from cachefleet_server.keyspace.watch cimport watch_count
 from cachefleet_server.reactor.connection cimport client_memory
 from cachefleet_server.resp.input cimport input_pending
+
+cdef extern from "<arpa/inet.h>" nogil:
+    """
+    #include <sys/socket.h>
+    #include <sys/un.h>
+    """
+    ctypedef unsigned int socklen_t
+    cdef struct sockaddr:
+        unsigned short sa_family
+    cdef struct sockaddr_storage:
+        pass
+    cdef struct in_addr:
+        pass
+    cdef struct in6_addr:
+        pass
+    cdef struct sockaddr_in:
+        in_addr sin_addr
+        unsigned short sin_port
+    cdef struct sockaddr_in6:
+        in6_addr sin6_addr
+        unsigned short sin6_port
+    cdef struct sockaddr_un:
+        char sun_path[108]
+    enum:
+        AF_UNIX
+        AF_INET
+        AF_INET6
+        INET6_ADDRSTRLEN
+    int getpeername(int fd, sockaddr* address, socklen_t* size)
+    int getsockname(int fd, sockaddr* address, socklen_t* size)
+    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
+    unsigned short ntohs(unsigned short port)
 
 cdef enum:
     SHOWN_ARGUMENTS_MAX = 32
@@ -165,22 +194,34 @@ cdef class Client:
 
     def peer(self):
         """"ip:port", or "path:0" of a unix socket."""
-        return self._address("getpeername")
+        # A unix socket's peer has no name: the path is its own.
+        return _address(self.c.fd, not self.c.flags & CLIENT_UNIX_SOCKET)
 
     def local(self):
-        return self._address("getsockname")
+        return _address(self.c.fd, False)
 
-    def _address(self, str method):
-        if self.c.fd < 0:
-            return ""
-        with socket.socket(fileno=os.dup(self.c.fd)) as s:
-            try:
-                if self.c.flags & CLIENT_UNIX_SOCKET:
-                    return f"{s.getsockname()}:0"  # the peer of a unix socket has no name
-                host, port = getattr(s, method)()[:2]
-            except OSError:
-                return "?:0"
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+cdef str _address(int fd, bint of_peer):
+    """Asked of the kernel each time: 0.3 us, where a text kept per connection would cost each of them memory."""
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(address)
+    cdef char text[INET6_ADDRSTRLEN]
+    cdef sockaddr* a = <sockaddr*>&address
+    cdef sockaddr_in* v4 = <sockaddr_in*>&address
+    cdef sockaddr_in6* v6 = <sockaddr_in6*>&address
+    cdef bytes path
+    if fd < 0:
+        return ""
+    if (getpeername(fd, a, &size) if of_peer else getsockname(fd, a, &size)) != 0:
+        return "?:0"
+    if a.sa_family == AF_UNIX:
+        path = (<char*>(<sockaddr_un*>a).sun_path)[:max(0, <int>size - <int>sizeof(a.sa_family))]
+        return path.rstrip(b"\0").decode("utf-8", "surrogateescape") + ":0"
+    if a.sa_family == AF_INET and inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text)) != NULL:
+        return f"{text.decode('ascii')}:{ntohs(v4.sin_port)}"
+    if a.sa_family == AF_INET6 and inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text)) != NULL:
+        return f"[{text.decode('ascii')}]:{ntohs(v6.sin6_port)}"
+    return "?:0"
 
 
 cdef client_info_t* _info(client_t* c) noexcept:

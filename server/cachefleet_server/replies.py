@@ -37,7 +37,7 @@ class Verbatim:
 
     def __init__(self, format: str, text: str | bytes) -> None:
         self.format = format
-        self.text = text.encode() if isinstance(text, str) else text
+        self.text = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
 
 
 class Push(list[Any]):

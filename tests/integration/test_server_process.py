@@ -229,6 +229,30 @@ def test_unix_socket(own: Instance, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_unix_socket_whose_path_is_no_utf8(own: Instance, tmp_path: Path) -> None:
+    path = os.fsdecode(bytes(tmp_path) + b"/\xff.sock")
+    own.options |= {"unixsocket": path, "slowlog-log-slower-than": 0}
+    own.start()
+    shown = os.fsencode(path) + b":0"
+    with Connection(path) as c, Connection(path) as watching:
+        assert watching.call("MONITOR") == "OK"
+        for word in ("INFO", "LIST"):
+            assert b" addr=" + shown + b" laddr=" + shown in c.call("CLIENT", word)
+        assert c.call("SLOWLOG", "GET")[0][4] == shown
+        assert os.fsencode(path) in c.call("INFO", "server")
+        assert shown in watching.read().encode("latin-1")
+
+
+def test_addresses_need_no_descriptor(own: Instance) -> None:
+    own.options["enable-debug-command"] = "local"
+    own.start()
+    with own.connect() as c:
+        process = psutil.Process(own.pid)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[1]))
+        assert f"addr=127.0.0.1:{c.sock.getsockname()[1]} " in c.call("CLIENT", "LIST").decode()
+        assert c.call("DEBUG", "SLEEP", "0") == "OK"
+
+
 @pytest.mark.skipif(not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
 def test_ipv6_and_several_addresses(own: Instance) -> None:
     own.options["bind"] = ["127.0.0.1", "::1", "-192.0.2.99", "-2001:db8::1"]
@@ -236,6 +260,9 @@ def test_ipv6_and_several_addresses(own: Instance) -> None:
     for host in ("127.0.0.1", "::1"):
         with Connection((host, own.port)) as c:
             assert c.call("PING") == "PONG"
+            shown = f"[{host}]" if ":" in host else host
+            addresses = f"addr={shown}:{c.sock.getsockname()[1]} laddr={shown}:{own.port} "
+            assert addresses in c.call("CLIENT", "INFO").decode()
     assert "192.0.2.99" in own.log_text()
 
 

@@ -192,7 +192,7 @@ class ClientCommands:
     def list_(self, client: Client, argv: list[bytes]) -> Reply:
         wanted = client_filter.parse(argv[2:], self.databases)
         lines = [describe(c) + "\n" for c in self.engine.clients() if wanted.matches(c, client.id)]
-        return Verbatim("txt", "".join(lines).encode("utf-8", "surrogateescape"))
+        return Verbatim("txt", "".join(lines))
 
     def no_evict(self, client: Client, argv: list[bytes]) -> Reply:
         client.set_flag(NO_EVICT, switch(argv[2]))

@@ -77,9 +77,8 @@ class CommandLog:
             return
         log = self.logs[kind]
         shown = redact(argv, self.secret_parameters)
-        log.appendleft(
-            Entry(self.next_ids[kind], int(time.time()), value, shown, client.peer().encode(), client.name)
-        )
+        peer = client.peer().encode("utf-8", "surrogateescape")
+        log.appendleft(Entry(self.next_ids[kind], int(time.time()), value, shown, peer, client.name))
         self.next_ids[kind] += 1
         if kind == 0:
             self.last_slow_us = value

@@ -127,11 +127,12 @@ class Aof:
         self._file.cron()
         if self._rewrite is not None or snapshot_running(self._engine):
             return
-        if time.monotonic() < self._retry_at or self._engine.stats()["loading"]:
+        if time.monotonic() < self._retry_at:
             return
-        if self._scheduled or (
+        wanted = self._scheduled or (
             self._config.flag("appendonly") and (self._file.sync_failed or not self._on or self._has_grown())
-        ):
+        )
+        if wanted and not self._engine.stats()["loading"]:
             self._begin_rewrite()
 
     async def stop(self) -> None:
@@ -212,7 +213,10 @@ class Aof:
         self._engine.set_persist("load_total_bytes", sum(os.path.getsize(path) for path in paths))
         filled = [path for path in paths if os.path.getsize(path)]
         for part, path in zip(parts, paths, strict=True):
-            yield from self._load_part(part, path, is_last=path in filled[-1:])
+            # Files behind one that may be torn have nothing yet. A base was whole before it got its name, but for the
+            # single file of an older server, which stands alone.
+            is_last = path in filled[-1:] and (part.type != BASE or len(parts) == 1)
+            yield from self._load_part(part, path, is_last=is_last)
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from append only file: {time.monotonic() - began:.3f} seconds")
 
@@ -304,8 +308,9 @@ class Aof:
         with open(path, "r+b") as file:
             file.truncate(loader.valid_bytes)
             os.fsync(file.fileno())
+        end = "in zeros" if loader.zeros else "in the middle of a command"
         self._log.warning(
-            f"The append only file {path} ended in the middle of a command: {lost} bytes were cut off, it is now "
+            f"The append only file {path} ended {end}: {lost} bytes were cut off, it is now "
             f"{loader.valid_bytes} bytes long"
         )
 

@@ -7,6 +7,7 @@ class AofLoader:
 
     path: str
     torn: bool  # the file ends inside a command or a transaction, after `valid_bytes`
+    zeros: bool  # torn, and nothing but zeros follows what there is of a command
     valid_bytes: int
     commands: int
     done_bytes: int

@@ -2,7 +2,7 @@
 
 The format is strict RESP as servers write it: arrays of bulk strings, and annotation lines that begin with "#". Any
 other byte where a command should begin is damage, and the error says at which offset. An end in the middle of a
-command, or inside MULTI, is a torn tail: `valid_bytes` is where the last whole command (or the MULTI) began to be
+command, or inside MULTI, or in nothing but zeros, is a torn tail: `valid_bytes` is where the last whole command (or the MULTI) began to be
 incomplete, and the caller decides what to do.
 
 A file may begin with an RDB preamble ("REDIS" or "VALKEY"): `begin` says where the commands start after it.
@@ -33,6 +33,7 @@ cdef enum:
     DROP_EVERY = 33554432  # bytes after which pages behind the parser are dropped
     LINE_MAX = 32  # bytes of a length line
     ANNOTATION_MAX = 1024
+    NAME_SHOWN_MAX = 64  # bytes of an unknown command's name
 
     READ_OK = 0
     READ_SHORT = 1  # the file ends inside this command
@@ -43,6 +44,7 @@ cdef struct reader_t:
     uint64_t size
     uint64_t at  # parser's place
     uint64_t damage_at
+    uint64_t wrong_at  # the first byte that cannot be, at or behind damage_at
     arg_t* argv
     int argv_cap
 
@@ -52,7 +54,7 @@ cdef int _length(reader_t* r, char kind, int64_t* out) noexcept nogil:
     cdef uint64_t i = r.at
     cdef int64_t v = 0
     cdef int digits = 0
-    r.damage_at = i
+    r.damage_at = r.wrong_at = i
     if i >= r.size:
         return READ_SHORT
     if r.base[i] != kind:
@@ -62,8 +64,10 @@ cdef int _length(reader_t* r, char kind, int64_t* out) noexcept nogil:
         v = v * 10 + (r.base[i] - c"0")
         digits += 1
         i += 1
+    r.wrong_at = i
     if i + 2 > r.size:
         return READ_SHORT if i >= r.size or r.base[i] == c"\r" else READ_DAMAGED
+    r.wrong_at += r.base[i] == c"\r"
     if digits == 0 or r.base[i] != c"\r" or r.base[i + 1] != c"\n":
         return READ_DAMAGED
     r.at = i + 2
@@ -79,6 +83,8 @@ cdef int _skip_annotations(reader_t* r) noexcept nogil:
         end = <const char*>memchr(r.base + r.at, c"\n", left if left < ANNOTATION_MAX else ANNOTATION_MAX)
         if end == NULL:
             r.damage_at = r.at
+            end = <const char*>memchr(r.base + r.at, 0, left)
+            r.wrong_at = end - r.base if end != NULL else r.size
             return READ_SHORT if left < ANNOTATION_MAX else READ_DAMAGED
         r.at = end - r.base + 1
     return READ_OK
@@ -108,6 +114,7 @@ cdef int _command(reader_t* r, request_t* out) noexcept nogil:
             return READ_SHORT
         if r.base[r.at + n] != c"\r" or r.base[r.at + n + 1] != c"\n":
             r.damage_at = r.at + n
+            r.wrong_at = r.damage_at + (r.base[r.damage_at] == c"\r")
             return READ_DAMAGED
         if i >= r.argv_cap:
             grown = <arg_t*>realloc(r.argv, (2 * r.argv_cap + 16) * sizeof(arg_t))
@@ -127,6 +134,14 @@ cdef int _command(reader_t* r, request_t* out) noexcept nogil:
     return READ_OK
 
 
+cdef bint _zeros_follow(const reader_t* r) noexcept nogil:
+    """From the first wrong byte to the end: space that a file system gave and whose content a power failure lost."""
+    cdef uint64_t i = r.wrong_at
+    while i < r.size and r.base[i] == 0:
+        i += 1
+    return i == r.size and r.wrong_at < r.size
+
+
 cdef class AofLoader:
     """See aof_load.pyi."""
 
@@ -138,6 +153,7 @@ cdef class AofLoader:
     cdef int64_t multi_at  # where the open MULTI begins, -1 = none
     cdef readonly str path
     cdef readonly bint torn
+    cdef readonly bint zeros  # torn, and nothing but zeros follows what there is of a command
     cdef readonly uint64_t valid_bytes
     cdef readonly uint64_t commands
 
@@ -195,6 +211,9 @@ cdef class AofLoader:
         cdef uint64_t before = self.r.at
         with nogil:
             status = self._run(budget_us)
+            if status == READ_DAMAGED and _zeros_follow(&self.r):
+                status = READ_SHORT
+                self.zeros = True
         self.engine.ptr.persist.load_done_bytes += self.r.at - before
         if status == READ_DAMAGED:
             raise DataError(
@@ -209,9 +228,10 @@ cdef class AofLoader:
             multi_discard(self.client)
             return False
         if self.unknown:
+            name = self.r.argv[0].ptr[:min(self.r.argv[0].len, <size_t>NAME_SHOWN_MAX)].decode("utf-8", "backslashreplace")
             raise DataError(
-                f"Unknown command reading the append only file {self.path} before byte {self.r.at}: it was written by "
-                "a server with commands that this version does not have")
+                f"Unknown command '{name}' reading the append only file {self.path} before byte {self.r.at}: it was "
+                "written by a server with commands that this version does not have")
         return self.r.at < self.r.size
 
     cdef int _run(self, int64_t budget_us) noexcept nogil:

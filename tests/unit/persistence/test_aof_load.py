@@ -62,12 +62,33 @@ def test_torn_after_an_annotation(tmp_path: Path) -> None:
     assert commands(files.incremental.read_bytes()) == commands(WHOLE)
 
 
-def test_torn_and_not_to_be_cut(tmp_path: Path) -> None:
-    files = make_folder(tmp_path, WHOLE + LAST[:-1])
+@pytest.mark.parametrize("last", [LAST, TRANSACTION, b"#TS:1700000000\r\n"], ids=["command", "transaction", "note"])
+def test_zeros_after_each_byte(tmp_path: Path, last: bytes) -> None:
+    """After a power failure a file may have its length, but not the content of its last blocks."""
+    for cut in range(len(last)):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        files = make_folder(folder, WHOLE + last[:cut] + bytes(5000))
+        with Store(folder) as store:
+            assert store.keys() == {b"a": b"1", b"b": b"2"}, f"zeros after {cut} bytes"
+            assert f"ended in zeros: {cut + 5000} bytes were cut off" in store.log_text()
+        assert files.incremental.read_bytes() == WHOLE
+        shutil.rmtree(folder)
+
+
+def test_zeros_before_other_bytes_are_damage(tmp_path: Path) -> None:
+    files = make_folder(tmp_path, WHOLE + bytes(5000) + b"*")
+    assert "Bad file format" in refusal(tmp_path)
+    assert files.incremental.read_bytes() == WHOLE + bytes(5000) + b"*"
+
+
+@pytest.mark.parametrize("tail", [LAST[:-1], bytes(10)], ids=["command", "zeros"])
+def test_torn_and_not_to_be_cut(tmp_path: Path, tail: bytes) -> None:
+    files = make_folder(tmp_path, WHOLE + tail)
     text = refusal(tmp_path, aof_load_truncated="no")
     assert str(files.incremental) in text
     assert f"cut it at byte {len(WHOLE)} or set aof-load-truncated to yes" in text
-    assert files.incremental.read_bytes() == WHOLE + LAST[:-1], "nothing was touched"
+    assert files.incremental.read_bytes() == WHOLE + tail, "nothing was touched"
 
 
 def two_files(folder: Path, first: bytes, second: bytes) -> AofFolder:
@@ -86,6 +107,13 @@ def test_torn_but_not_the_last_file(tmp_path: Path, tail: bytes) -> None:
     assert f"appendonly.aof.1.incr.aof ends in the middle of a command at byte {len(WHOLE)}" in text
     assert "not the last one: restore it" in text
     assert {p.name: p.read_bytes() for p in files.path.iterdir()} == before
+
+
+def test_a_torn_base_before_empty_files(tmp_path: Path) -> None:
+    """It was whole before it was in the manifest: this is damage, whatever follows."""
+    files = make_folder(tmp_path, b"", base=WHOLE + LAST[:-1])
+    assert "ends in the middle of a command" in refusal(tmp_path)
+    assert files.base.read_bytes() == WHOLE + LAST[:-1]
 
 
 def test_torn_before_an_empty_file(tmp_path: Path) -> None:
@@ -153,7 +181,7 @@ def test_flipped_bytes_never_crash(tmp_path: Path, rng: random.Random) -> None:
 def test_an_unknown_command(tmp_path: Path) -> None:
     make_folder(tmp_path, as_aof("SELECT 0", "NOSUCH k v", "SET a 1"))
     text = refusal(tmp_path)
-    assert "Unknown command reading the append only file" in text
+    assert "Unknown command 'NOSUCH' reading the append only file" in text
     assert f"before byte {len(as_aof('SELECT 0', 'NOSUCH k v'))}" in text
 
 

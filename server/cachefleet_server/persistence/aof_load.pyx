@@ -2,8 +2,8 @@
 
 The format is strict RESP as servers write it: arrays of bulk strings, and annotation lines that begin with "#". Any
 other byte where a command should begin is damage, and the error says at which offset. An end in the middle of a
-command, or inside MULTI, or in nothing but zeros, is a torn tail: `valid_bytes` is where the last whole command (or the MULTI) began to be
-incomplete, and the caller decides what to do.
+command, or inside MULTI, or in nothing but zeros, is a torn tail: `valid_bytes` is where the last whole command (or the
+MULTI) began to be incomplete, and the caller decides what to do.
 
 A file may begin with an RDB preamble ("REDIS" or "VALKEY"): `begin` says where the commands start after it.
 Arguments are pointers into the mapping; argv grows to the largest command and is reused.
@@ -208,6 +208,7 @@ cdef class AofLoader:
 
     def step(self, int64_t budget_us):
         cdef int status
+        cdef size_t shown
         cdef uint64_t before = self.r.at
         with nogil:
             status = self._run(budget_us)
@@ -228,7 +229,8 @@ cdef class AofLoader:
             multi_discard(self.client)
             return False
         if self.unknown:
-            name = self.r.argv[0].ptr[:min(self.r.argv[0].len, <size_t>NAME_SHOWN_MAX)].decode("utf-8", "backslashreplace")
+            shown = min(self.r.argv[0].len, <size_t>NAME_SHOWN_MAX)
+            name = self.r.argv[0].ptr[:shown].decode("utf-8", "backslashreplace")
             raise DataError(
                 f"Unknown command '{name}' reading the append only file {self.path} before byte {self.r.at}: it was "
                 "written by a server with commands that this version does not have")

@@ -80,12 +80,12 @@ PARAMS = (
 ).split()
 
 STATS = (
-    "connections rejected_connections commands net_in net_out reads writes keyspace_hits keyspace_misses expired_keys "
-    "expired_stale_per_mille expired_time_cap_reached expire_cycles expire_slice_keys_max evicted_keys "
+    "connections rejected_connections browsers commands net_in net_out reads writes keyspace_hits keyspace_misses "
+    "expired_keys expired_stale_per_mille expired_time_cap_reached expire_cycles expire_slice_keys_max evicted_keys "
     "evict_slice_keys_max evicted_clients eviction_exceeded_us query_buffer_disconnections "
-    "output_buffer_disconnections error_replies unexpected_error_replies acl_denied_auth "
-    "acl_denied_cmd ticks tick_cycles command_cycles lazyfreed_objects batches batch_commands largest_input "
-    "largest_output used_memory_startup"
+    "output_buffer_disconnections error_replies unexpected_error_replies acl_denied_auth acl_denied_cmd ticks "
+    "tick_cycles command_cycles lazyfreed_objects batches batch_commands largest_input largest_output "
+    "used_memory_startup"
 ).split()
 
 if sizeof(params_t) != 8 * len(PARAMS) or sizeof(stats_t) != 8 * len(STATS):

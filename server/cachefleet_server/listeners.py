@@ -16,6 +16,7 @@ import errno
 import grp
 import os
 import socket
+import time
 from typing import Final, Protocol
 
 from cachefleet_server.config.config import Config
@@ -25,6 +26,7 @@ from cachefleet_server.log import Log
 
 _KEEPALIVE_S_MAX: Final = 32767  # the kernel's
 ACCEPT_PAUSE_S: Final = 0.1  # after running out of descriptors
+BROWSERS_LOG_S: Final = 60.0  # at least, between two lines about them
 _PROTECTED_ERROR: Final = (
     b"-DENIED Running in protected mode because protected mode is enabled and no password is set for the "
     b"default user. In this mode connections are only accepted from the loopback interface. If you want to "
@@ -63,6 +65,8 @@ class Listeners:
         self._tcp: dict[Address, socket.socket] = {}
         self._unix: socket.socket | None = None
         self._accepting = False
+        self._browsers_told = 0
+        self._browsers_next = 0.0
 
     # -- life
 
@@ -238,6 +242,20 @@ class Listeners:
 
     def _watch(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().add_reader(listener.fileno(), self._accept_some, listener)
+
+    def cron(self) -> None:
+        """Tells of connections that the dispatcher closed because they spoke HTTP."""
+        count = self._engine.counters()["browsers"]
+        if count < self._browsers_told:  # CONFIG RESETSTAT
+            self._browsers_told = 0
+        now = time.monotonic()
+        if count > self._browsers_told and now >= self._browsers_next:
+            self._log.warning(
+                "Possible SECURITY ATTACK detected: POST or Host: was sent here as if this were a web server. A page "
+                "may be making somebody's browser send commands (cross-protocol scripting). Connections closed for "
+                f"that since the last such line: {count - self._browsers_told}."
+            )
+            self._browsers_told, self._browsers_next = count, now + BROWSERS_LOG_S
 
     def _unwatch(self, listener: socket.socket) -> None:
         if self._accepting:

@@ -266,6 +266,7 @@ class Server:
 
     def _run_cron(self) -> None:
         self.engine.cron()
+        self.listeners.cron()
         for subsystem in self._subsystems:
             subsystem.cron()
         self._cron = asyncio.get_running_loop().call_later(1 / self.config.number("hz"), self._run_cron)

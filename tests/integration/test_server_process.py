@@ -243,6 +243,20 @@ def test_a_unix_socket_whose_path_is_no_utf8(own: Instance, tmp_path: Path) -> N
         assert shown in watching.read().encode("latin-1")
 
 
+def test_requests_of_browsers_are_logged(own: Instance) -> None:
+    """Once a minute at most, however many come."""
+    own.options["hz"] = 100
+    own.start()
+    for times in (1, 20):
+        for _ in range(times):
+            with own.connect() as c:
+                c.send(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert c.closed_by_server()
+        assert_eventually(lambda: "Possible SECURITY ATTACK detected" in own.log_text(), own.log_tail)
+    own.stop()
+    assert own.log_text().count("Possible SECURITY ATTACK detected") == 1
+
+
 def test_addresses_need_no_descriptor(own: Instance) -> None:
     own.options["enable-debug-command"] = "local"
     own.start()

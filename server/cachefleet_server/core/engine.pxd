@@ -250,6 +250,7 @@ cdef enum:  # maxmemory_policy: bit set of what to sample and how to rank
 cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
     uint64_t connections
     uint64_t rejected_connections
+    uint64_t browsers  # connections closed because they spoke HTTP
     uint64_t commands
     uint64_t net_in
     uint64_t net_out

@@ -292,6 +292,7 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
             else:
                 call(c)
     elif cf_unlikely(cmd == NULL) and _from_browser(r):
+        e.stats.browsers += 1  # the server's cron logs it
         client_close_asap(c)
     elif _identified(c) and _known_and_well_formed(c) and _allowed(c):
         if cf_unlikely(e.paused_until_ms != 0) and _paused(c):

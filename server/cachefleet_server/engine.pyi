@@ -77,7 +77,7 @@ class Engine:
     def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones
     def drop_all(self) -> None: ...  # empties all databases without a trace in the journal (DEBUG RELOAD)
     # -- commands
-    def register(self, spec: CommandSpec, row: PythonRow) -> None: ...
+    def register(self, spec: CommandSpec, row: PythonRow | None = None) -> None: ...  # None: a container, never run
     def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too
     def spec(self, name: str) -> CommandSpec | None: ...
     def execute(self, *args: bytes, db: int = 0, resp: int = 2) -> Any: ...  # in-process; errors as replies.Error

@@ -332,7 +332,7 @@ cdef class Engine:
 
     # -- commands
 
-    def register(self, spec, row):
+    def register(self, spec, row=None):
         command_python_row(self.ptr, row, spec)
 
     def specs(self):

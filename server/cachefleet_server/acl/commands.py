@@ -84,7 +84,7 @@ class AccessCommands:
         add = self._engine.register
         hidden, admin = "loading noscript stale", "admin loading noscript stale"
         add(row("acl", -2, "container", "", "", "server 6.0.0 Depends on subcommand.",
-                "A container for Access List Control commands.", ""), _container)
+                "A container for Access List Control commands.", ""))
         add(row("acl|cat", -2, hidden, "", "",
                 "server 6.0.0 O(1) since the categories and commands are a fixed set.",
                 "Lists the ACL categories, or the commands inside a category.", "[category:string]"), self._cat)
@@ -208,10 +208,6 @@ class AccessCommands:
     def _list(self, client: Client, argv: list[bytes]) -> Reply:
         digest = self._users.password_digest()
         return [f"user {DEFAULT_USER} on {'#' + digest if digest else 'nopass'} ~* &* +@all"]
-
-
-def _container(client: Client, argv: list[bytes]) -> Reply:
-    raise CommandError("ERR unknown subcommand")  # The dispatcher answers for containers.
 
 
 def _help(client: Client, argv: list[bytes]) -> Reply:

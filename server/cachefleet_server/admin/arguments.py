@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cachefleet_server.config.kinds import parse_integer
+from cachefleet_server.engine import Client
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import Reply, Simple
 
+_UNIX_SOCKET = 1 << 15  # CLIENT_UNIX_SOCKET
 INT64_MAX = (1 << 63) - 1
 SYNTAX = "ERR syntax error"
 NOT_INTEGER = "ERR value is not an integer or out of range"
@@ -19,11 +22,15 @@ def text(word: bytes) -> str:
 
 def integer(word: bytes, message: str = NOT_INTEGER, *, low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> int:
     """A strict decimal, as the protocol wants it: no blanks, no plus, no leading zeros."""
-    body = word[1:] if word[:1] == b"-" else word
-    well_formed = body.isdigit() and (body[:1] != b"0" or word == b"0")
-    if not well_formed or len(body) > 19 or not low <= int(word) <= high:
+    value = parse_integer(word.decode("latin-1"))
+    if value is None or not low <= value <= high:
         raise CommandError(message)
-    return int(word)
+    return value
+
+
+def is_local(client: Client) -> bool:
+    """In this process, or connected from this machine."""
+    return client.fd < 0 or bool(client.flags & _UNIX_SOCKET) or client.peer().startswith(("127.", "[::1]:"))
 
 
 def switch(word: bytes) -> bool:

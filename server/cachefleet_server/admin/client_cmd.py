@@ -98,7 +98,7 @@ class ClientCommands:
         admin = base + " admin"
         rows = [
             ("client", -2, "container", "connection 2.4.0 Depends on subcommand.", "Commands about connections.", "",
-             self._bare),
+             None),
             ("client|capa", -3, busy, o1.format("8.0.0"), "Declares what the client can handle.",
              "capability:string...", self.capa),
             ("client|getname", 2, busy, o1.format("2.6.9"), "Returns the connection's name.", "", self.getname),
@@ -136,9 +136,6 @@ class ClientCommands:
         for name, arity, flags, about, summary, syntax, function in rows:
             acl = "connection" if "|" in name else ""
             self.engine.register(row(name, arity, flags, acl, "", about, summary, syntax), function)
-
-    def _bare(self, client: Client, argv: list[bytes]) -> Reply:
-        raise CommandError("ERR wrong number of arguments for 'client' command")
 
     def capa(self, client: Client, argv: list[bytes]) -> Reply:
         """Unknown capabilities are ignored: a newer client may know more."""

@@ -110,7 +110,7 @@ class CommandLog:
         kind = "type(SLOW | LARGE-REQUEST | LARGE-REPLY)"
         rows = [
             ("slowlog", -2, "container", "server 2.2.12 Depends on subcommand.", "Commands about the slow log.", "",
-             self._bare),
+             None),
             ("slowlog|get", -2, admin, get.format("2.2.12") + address, "Returns the slow log.",
              "[count:integer]", self.slowlog_get),
             ("slowlog|help", 2, "loading stale", o1.format("6.2.0"), "Describes the subcommands.", "",
@@ -120,7 +120,7 @@ class CommandLog:
             ("slowlog|reset", 2, admin, reset.format("2.2.12", "slowlog"), "Empties the slow log.", "",
              self.slowlog_reset),
             ("commandlog", -2, "container", "server 8.1.0 Depends on subcommand.", "Commands about the command logs.",
-             "", self._bare),
+             "", None),
             ("commandlog|get", 4, admin, get.format("8.1.0"), "Returns one of the command logs.",
              "count:integer " + kind, self.get),
             ("commandlog|help", 2, "loading stale", o1.format("8.1.0"), "Describes the subcommands.", "", self.help),
@@ -131,9 +131,6 @@ class CommandLog:
         ]  # fmt: skip
         for name, arity, flags, about, summary, syntax, function in rows:
             self.engine.register(row(name, arity, flags, "", "", about, summary, syntax), function)
-
-    def _bare(self, client: Client, argv: list[bytes]) -> Reply:
-        raise CommandError(f"ERR wrong number of arguments for '{argv[0].decode().lower()}' command")
 
     def _newest(self, kind: int, count: int) -> Reply:
         log = self.logs[kind]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from cachefleet_server.admin.arguments import is_local
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config, SetError, UnknownParameter
 from cachefleet_server.config.rewrite import rewrite
@@ -27,19 +26,18 @@ HELP
 
 
 class ConfigCommands:
-    """Rows of CONFIG. `on_resetstat` are called by CONFIG RESETSTAT besides the engine's own counters."""
+    """Rows of CONFIG."""
 
     def __init__(self, engine: Engine, config: Config, log: Log) -> None:
         self._engine = engine
         self._config = config
         self._log = log
-        self.on_resetstat: list[Callable[[], None]] = []
 
     def register(self) -> None:
         add = self._engine.register
         admin = "admin loading noscript stale"
         add(row("config", -2, "container", "", "", "server 2.0.0 Depends on subcommand.",
-                "A container for server configuration commands.", ""), _container)
+                "A container for server configuration commands.", ""))
         add(row("config|get", -3, admin, "", "",
                 "server 2.0.0 O(N) when N is the number of configuration parameters provided"
                 "; history 7.0.0 Added the ability to pass multiple pattern parameters in one call",
@@ -92,7 +90,7 @@ class ConfigCommands:
     def _may_set_protected(self, client: Client) -> bool:
         """`enable-protected-configs`: yes, no, or local: for connections from this machine."""
         policy = self._config.text("enable-protected-configs")
-        return policy == "yes" or (policy == "local" and _is_local(client))
+        return policy == "yes" or (policy == "local" and is_local(client))
 
     def _rewrite(self, client: Client, argv: list[bytes]) -> Reply:
         if not self._config.file:
@@ -108,18 +106,7 @@ class ConfigCommands:
 
     def _resetstat(self, client: Client, argv: list[bytes]) -> Reply:
         self._engine.reset_stats()
-        for reset in self.on_resetstat:
-            reset()
         return OK
-
-
-def _is_local(client: Client) -> bool:
-    peer = client.peer()
-    return peer.startswith(("/", "127.", "[::1]:", "::1:"))
-
-
-def _container(client: Client, argv: list[bytes]) -> Reply:
-    raise CommandError("ERR unknown subcommand")  # The dispatcher answers for containers.
 
 
 def _help(client: Client, argv: list[bytes]) -> Reply:

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from cachefleet_server.admin.arguments import SYNTAX, help_lines, integer, text
+from cachefleet_server.admin.arguments import SYNTAX, help_lines, integer, is_local, text
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
@@ -118,8 +118,7 @@ class Debug:
 
     def _allowed(self, client: Client) -> bool:
         mode = self.config.text("enable-debug-command")
-        local = client.fd < 0 or client.peer().startswith(("127.", "[::1]", "/"))
-        return mode == "yes" or (mode == "local" and local)
+        return mode == "yes" or (mode == "local" and is_local(client))
 
     def command(self, client: Client, argv: list[bytes]) -> Reply:
         if not self._allowed(client):

@@ -84,7 +84,7 @@ class Latency:
         all_nodes = "; tips nondeterministic_output request_policy:all_nodes response_policy:special"
         rows = [
             ("latency", -2, "container", "server 2.8.13 Depends on subcommand.", "Commands about latency.", "",
-             self._bare),
+             None),
             ("latency|doctor", 2, admin, o1 + all_nodes, "Describes latency problems.", "", self.doctor),
             ("latency|graph", 3, admin, o1 + all_nodes, "Draws the samples of an event.", "event:string",
              self.graph),
@@ -102,9 +102,6 @@ class Latency:
         ]  # fmt: skip
         for name, arity, flags, about, summary, syntax, function in rows:
             self.engine.register(row(name, arity, flags, "", "", about, summary, syntax), function)
-
-    def _bare(self, client: Client, argv: list[bytes]) -> Reply:
-        raise CommandError("ERR wrong number of arguments for 'latency' command")
 
     def doctor(self, client: Client, argv: list[bytes]) -> Reply:
         if not self.threshold_ms():

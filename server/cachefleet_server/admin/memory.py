@@ -40,7 +40,7 @@ class Memory:
         o1 = "server 4.0.0 O(1)"
         rows = [
             ("memory", -2, "container", "", "server 4.0.0 Depends on subcommand.", "Commands about memory.", "",
-             self._bare),
+             None),
             ("memory|doctor", 2, "", "", o1 + _REPORT, "Describes memory problems.", "", self.doctor),
             ("memory|help", 2, "loading stale", "", o1, "Describes the subcommands.", "", self.help),
             ("memory|malloc-stats", 2, "loading", "", _SLOW + _REPORT, "Returns the allocator's statistics.", "",
@@ -53,9 +53,6 @@ class Memory:
         ]  # fmt: skip
         for name, arity, flags, keys, about, summary, syntax, function in rows:
             self.engine.register(row(name, arity, flags, "", keys, about, summary, syntax), function)
-
-    def _bare(self, client: Client, argv: list[bytes]) -> Reply:
-        raise CommandError("ERR wrong number of arguments for 'memory' command")
 
     def help(self, client: Client, argv: list[bytes]) -> Reply:
         return help_lines("MEMORY", HELP)

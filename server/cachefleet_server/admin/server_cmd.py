@@ -6,7 +6,6 @@ from cachefleet_server.admin.arguments import help_lines
 from cachefleet_server.admin.info import Info
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, Engine
-from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import Reply
 
 
@@ -24,7 +23,7 @@ class ServerCommands:
             ("role", 1, "noscript loading stale fast", "admin dangerous", "server 2.8.12 O(1)",
              "Returns the replication role.", "", self.role),
             ("module", -2, "container", "", "server 4.0.0 Depends on subcommand.", "Commands about modules.", "",
-             self._bare),
+             None),
             ("module|list", 2, "admin noscript", "", "server 4.0.0 O(N) where N is the number of loaded modules."
              "; tips nondeterministic_output_order",
              "Lists modules; there are none.", "", self.module_list),
@@ -35,9 +34,6 @@ class ServerCommands:
 
     def role(self, client: Client, argv: list[bytes]) -> Reply:
         return [b"master", 0, []]
-
-    def _bare(self, client: Client, argv: list[bytes]) -> Reply:
-        raise CommandError("ERR wrong number of arguments for 'module' command")
 
     def module_list(self, client: Client, argv: list[bytes]) -> Reply:
         return []

@@ -13,6 +13,7 @@ from cachefleet_server.core.engine cimport POLICY_LFU, arg_t, client_t, db_t, en
 from cachefleet_server.core.entry cimport (
     OBJ_STRING, entry_encoding_name, entry_expire, entry_key, entry_rename, entry_t, entry_type)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX, ERR_NO_KEY, ERR_SAME_OBJECT
+from cachefleet_server.core.lfu cimport entry_lfu_count
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_ok, reply_simple,
     reply_syntax_error, reply_text)
@@ -24,7 +25,7 @@ from cachefleet_server.keyspace.db cimport (
     LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC, arg_hash, db_delete,
     db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags, lookup_read,
     lookup_write, notify, signal_modified)
-from cachefleet_server.keyspace.evict cimport entry_idle_ms, entry_lfu_count
+from cachefleet_server.keyspace.evict cimport entry_idle_ms
 from cachefleet_server.keyspace.expire cimport entry_is_expired, expire_now, may_delete_expired
 from cachefleet_server.keyspace.journal cimport journal_rewrite
 

@@ -50,6 +50,10 @@ cdef inline void string_changed(client_t* c, const char* event, const arg_t* key
     notify(c.engine, NOTIFY_STRING, event, key.ptr, key.len, c.db.id)
     c.engine.persist.dirty += 1
 
+cdef inline bint expiry_is_past(const client_t* c, int64_t expire_ms) noexcept nogil:
+    """Not while a journal is executed: what was in the future then must not be deleted out of order now."""
+    return expire_ms != -1 and expire_ms <= c.engine.now_ms and not c.engine.no_lazy_expire
+
 cdef void propagate_set(
     client_t* c, const arg_t* key, const arg_t* value, int64_t expire_ms, bint keep_ttl) noexcept nogil
     # SET key value [PXAT expire_ms | KEEPTTL] instead of the running command; expire_ms -1 = none.

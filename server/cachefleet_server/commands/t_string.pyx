@@ -54,11 +54,6 @@ cdef inline void _stored(client_t* c, const arg_t* key, int64_t expire_ms) noexc
         notify(c.engine, NOTIFY_GENERIC, b"expire", key.ptr, key.len, c.db.id)
 
 
-cdef inline bint _is_past(const client_t* c, int64_t expire_ms) noexcept nogil:
-    """Not while a journal is executed: what was in the future then must not be deleted out of order now."""
-    return expire_ms != -1 and expire_ms <= c.engine.now_ms and not c.engine.no_lazy_expire
-
-
 cdef void _expire_at_once(client_t* c, arg_t* key, entry_t* entry) noexcept nogil:
     """Instead of giving the entry a time that has passed. The deletion propagates itself."""
     expire_now(c.db, entry, key.hash)
@@ -138,7 +133,7 @@ cdef void _set_with_options(client_t* c, arg_t* key, const arg_t* value, options
         reply_null(c)
     if outcome == COND_FAILS:
         return
-    if cf_unlikely(_is_past(c, o.expire_ms)):
+    if cf_unlikely(expiry_is_past(c, o.expire_ms)):
         if old != NULL:
             _expire_at_once(c, key, old)
     else:
@@ -248,7 +243,7 @@ cdef void getex_command(client_t* c) noexcept nogil:
         return
     reply_string(c, entry)
     if o.expire_ms != -1:
-        if _is_past(c, o.expire_ms):
+        if expiry_is_past(c, o.expire_ms):
             _expire_at_once(c, key, entry)
         else:
             _getex_change(c, key, entry, o.expire_ms)

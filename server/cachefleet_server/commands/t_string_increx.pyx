@@ -8,7 +8,7 @@ by how much it changed. Propagated as SET of the result.
 from libc.math cimport isinf
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 
-from cachefleet_server.commands.t_string cimport propagate_set, string_changed
+from cachefleet_server.commands.t_string cimport expiry_is_past, propagate_set, string_changed
 from cachefleet_server.commands.t_string_edit cimport (
     store_text, string_float, string_int, sum_int, take_float, take_int)
 from cachefleet_server.commands.t_string_options cimport (
@@ -160,8 +160,7 @@ cdef void _finish(client_t* c, arg_t* key, increx_t* o, bint had_ttl, const char
 
 
 cdef bint _is_past(client_t* c, const increx_t* o, bint had_ttl) noexcept nogil:
-    return o.expire_ms != -1 and o.expire_ms <= c.engine.now_ms and not c.engine.no_lazy_expire \
-        and not (o.only_without_ttl and had_ttl)
+    return expiry_is_past(c, o.expire_ms) and not (o.only_without_ttl and had_ttl)
 
 
 cdef void _expire(client_t* c, arg_t* key, entry_t* entry) noexcept nogil:

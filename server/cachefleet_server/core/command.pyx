@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 from cachefleet_server.core.engine cimport (
     CMD_ADMIN, CMD_ALLOW_BUSY, CMD_ASKING, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING,
     CMD_MAY_REPLICATE, CMD_MODULE, CMD_MOVABLEKEYS, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH, CMD_NO_MANDATORY_KEYS,
-    CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PROTECTED, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
+    CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_STALE, CMD_TRANSACTION, CMD_WRITE)
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_insert, ht_new
@@ -33,8 +33,7 @@ FLAG_BITS = {
     "stale": CMD_STALE, "skip_monitor": CMD_SKIP_MONITOR, "skip_commandlog": CMD_SKIP_SLOWLOG, "asking": CMD_ASKING,
     "fast": CMD_FAST, "no_auth": CMD_NO_AUTH, "may_replicate": CMD_MAY_REPLICATE,
     "no_async_loading": CMD_NO_ASYNC_LOADING, "no_multi": CMD_NO_MULTI, "movablekeys": CMD_MOVABLEKEYS,
-    "allow_busy": CMD_ALLOW_BUSY, "no_mandatory_keys": CMD_NO_MANDATORY_KEYS, "protected": CMD_PROTECTED,
-    "container": CMD_CONTAINER,
+    "allow_busy": CMD_ALLOW_BUSY, "no_mandatory_keys": CMD_NO_MANDATORY_KEYS, "container": CMD_CONTAINER,
 }
 
 RUN_INSIDE_MULTI = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))

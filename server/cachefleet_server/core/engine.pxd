@@ -49,7 +49,6 @@ cdef enum:
     CMD_MOVABLEKEYS = 1 << 18
     CMD_ALLOW_BUSY = 1 << 19
     CMD_NO_MANDATORY_KEYS = 1 << 20
-    CMD_PROTECTED = 1 << 21  # needs enable-debug-command or the like
     CMD_CONTAINER = 1 << 22  # has subcommands; the dispatcher looks at argv[1]
     CMD_TRANSACTION = 1 << 23  # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
 
@@ -117,7 +116,6 @@ cdef enum:
     CLIENT_UNIX_SOCKET = 1 << 15
     CLIENT_INTERNAL = 1 << 16  # no socket: AOF loading, in-process use
     CLIENT_EXECUTING = 1 << 17  # inside EXEC
-    CLIENT_PAUSED = 1 << 18  # stopped by CLIENT PAUSE; a request is parked
     CLIENT_PREVENT_PROPAGATE = 1 << 19  # this command did its own propagation, or wants none
     CLIENT_PROTOCOL_ERROR = 1 << 20
     CLIENT_PENDING_READ = 1 << 21  # unparsed input is left although the socket may be silent

@@ -8,7 +8,6 @@ Everything read is untrusted. A length is compared with what is left before anyt
 string may not claim to be longer than LZF can make it, so a payload of n bytes costs O(n) time and memory.
 """
 
-from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
 from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU, rdb_mark_t
@@ -16,6 +15,7 @@ from cachefleet_server.core.entry cimport (
     ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_blob, entry_bytes, entry_encoding,
     entry_expire, entry_int, entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string,
     entry_payload, entry_type)
+from cachefleet_server.core.lfu cimport entry_lfu_count
 from cachefleet_server.ds.blob cimport blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
@@ -193,19 +193,6 @@ cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nog
     return used + packed
 
 
-cdef uint8_t _lfu_counter(const engine_t* e, const entry_t* entry) noexcept nogil:
-    """The LFU counter after the decay that is due, as an access now would find it."""
-    cdef uint32_t bits = entry_lru(entry)
-    cdef uint32_t counter = bits & 255
-    cdef uint32_t minutes
-    cdef int64_t periods
-    if e.params.lfu_decay_time <= 0:
-        return <uint8_t>counter
-    minutes = (<uint32_t>(e.now_ms // 60000) - (bits >> 8)) & 0xFFFF
-    periods = minutes // e.params.lfu_decay_time
-    return 0 if periods > counter else <uint8_t>(counter - periods)
-
-
 cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
     cdef size_t nk
     cdef const char* key = entry_key(entry, &nk)
@@ -217,7 +204,7 @@ cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexc
         rdb_put_length(out, (e.lru_clock - entry_lru(entry)) & LRU_BITS_MASK)
     elif e.params.maxmemory_policy & POLICY_LFU:
         buf_putc(&out.buf, RDB_OPCODE_FREQ)
-        buf_putc(&out.buf, _lfu_counter(e, entry))
+        buf_putc(&out.buf, <uint8_t>entry_lfu_count(e, entry))
     _put_type(out, e, entry)
     rdb_put_string(out, key, nk)
     _put_body(out, e, entry)

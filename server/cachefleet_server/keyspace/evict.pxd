@@ -19,7 +19,6 @@ cdef void evict_continue(engine_t* e) noexcept nogil
 cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil
 cdef uint32_t entry_initial_lru(const engine_t* e) noexcept nogil  # bits of a new entry
 cdef uint64_t entry_idle_ms(const engine_t* e, const entry_t* entry) noexcept nogil
-cdef int entry_lfu_count(const engine_t* e, const entry_t* entry) noexcept nogil  # after decay
 cdef size_t memory_counted(engine_t* e) noexcept nogil  # used memory that counts against maxmemory
 cdef int64_t evict_exceeded_us(engine_t* e) noexcept nogil  # how long memory has been above the limit; 0 = it is not
 

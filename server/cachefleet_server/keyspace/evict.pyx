@@ -30,6 +30,7 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.entry cimport (
     LRU_BITS_MASK, entry_expire, entry_key, entry_lru, entry_set_lru, entry_t)
 from cachefleet_server.core.latency cimport latency_end, latency_start
+from cachefleet_server.core.lfu cimport entry_lfu_count, lfu_minutes
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_holds, ht_len, ht_random, ht_sample, rng_next)
@@ -48,29 +49,14 @@ cdef enum:
 
 # ---- LRU and LFU bits ------------------------------------------------------------------------------
 
-cdef inline uint32_t _lfu_minutes(const engine_t* e) noexcept nogil:
-    return <uint32_t>(e.now_ms // 60000) & 0xFFFF
-
-
 cdef uint32_t entry_initial_lru(const engine_t* e) noexcept nogil:
     if e.params.maxmemory_policy & POLICY_LFU:
-        return _lfu_minutes(e) << 8 | LFU_NEW
+        return lfu_minutes(e) << 8 | LFU_NEW
     return e.lru_clock
 
 
 cdef uint64_t entry_idle_ms(const engine_t* e, const entry_t* entry) noexcept nogil:
     return <uint64_t>((e.lru_clock - entry_lru(entry)) & LRU_BITS_MASK) * 1000
-
-
-cdef int entry_lfu_count(const engine_t* e, const entry_t* entry) noexcept nogil:
-    """The counter loses one a period of lfu-decay-time minutes; the field itself is not changed."""
-    cdef uint32_t bits = entry_lru(entry)
-    cdef int64_t count = bits & 255
-    cdef int64_t periods
-    if e.params.lfu_decay_time > 0:
-        periods = ((_lfu_minutes(e) - (bits >> 8)) & 0xFFFF) // e.params.lfu_decay_time
-        count = 0 if periods > count else count - periods
-    return <int>count
 
 
 cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil:
@@ -81,7 +67,7 @@ cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil:
         above = count - LFU_NEW if count > LFU_NEW else 0
         if <double>(rng_next(&e.rng) >> 11) * (1.0 / 9007199254740992.0) < 1.0 / (above * e.params.lfu_log_factor + 1):
             count += 1
-    entry_set_lru(entry, _lfu_minutes(e) << 8 | <uint32_t>count)
+    entry_set_lru(entry, lfu_minutes(e) << 8 | <uint32_t>count)
 
 
 # ---- how much ---------------------------------------------------------------------------------------

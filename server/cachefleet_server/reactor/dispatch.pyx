@@ -41,10 +41,6 @@ cdef extern from * nogil:
         "that may modify the data set are disabled, because this instance is configured to report errors during " \
         "writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Valkey logs for " \
         "details about the RDB error."
-    #define ERR_DEBUG_REFUSED \
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from " \
-        "a local connection, otherwise you need to set this option in the configuration file, and then restart the " \
-        "server."
     """
     const char* ERR_MISCONF_RDB
 
@@ -147,10 +143,6 @@ cdef inline bint _identified(client_t* c) noexcept nogil:
 
 cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
     cdef char text[160]
-    # Who has not authenticated is not told which commands exist.
-    if cf_unlikely(not c.flags & CLIENT_AUTHENTICATED) and (c.cmd == NULL or not c.cmd.flags & CMD_NO_AUTH):
-        _refuse(c, ERR_NOAUTH)
-        return False
     if cf_unlikely(c.cmd == NULL):
         multi_flag_error(c)
         _reply_unknown(c)

@@ -76,7 +76,8 @@ PARAMS = (
     "output_limit_hard.2 output_limit_soft.0 output_limit_soft.1 output_limit_soft.2 output_limit_soft_seconds.0 "
     "output_limit_soft_seconds.1 output_limit_soft_seconds.2 slowlog_log_slower_than commandlog_request_larger_than "
     "commandlog_reply_larger_than latency_monitor_threshold latency_tracking stop_writes_on_bgsave_error "
-    "min_replicas_to_write min_replicas_max_lag auth_required import_mode extended_redis_compatibility"
+    "min_replicas_to_write min_replicas_max_lag rdb_key_save_delay key_load_delay auth_required import_mode "
+    "extended_redis_compatibility"
 ).split()
 
 STATS = (

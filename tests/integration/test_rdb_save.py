@@ -238,6 +238,43 @@ def test_damaged_file_stops_the_start(tmp_path: Path) -> None:
     assert (tmp_path / "dump.rdb").read_bytes() == data[:60]
 
 
+def test_rdb_key_save_delay(server: Instance) -> None:
+    with server.connect() as c:
+        c.pipeline([["SET", f"k{i}", i] for i in range(100)])
+        try:
+            c.call("CONFIG", "SET", "rdb-key-save-delay", 600_000)  # a minute in all
+            assert c.call("BGSAVE") == "Background saving started"
+            assert server.info("persistence")["rdb_bgsave_in_progress"] == "1"
+            assert c.call("BGSAVE", "CANCEL") == "Background saving cancelled"
+            assert_eventually(lambda: server.info("persistence")["rdb_bgsave_in_progress"] == "0")
+            c.call("CONFIG", "SET", "rdb-key-save-delay", 2000)
+            began = time.monotonic()
+            assert c.call("SAVE") == "OK"
+            assert time.monotonic() - began >= 0.2
+        finally:
+            c.call("CONFIG", "SET", "rdb-key-save-delay", 0)
+
+
+@pytest.mark.parametrize("options", [{"save": "3600 1"}, {"appendonly": "yes"}], ids=["rdb", "aof"])
+def test_key_load_delay(tmp_path: Path, options: dict[str, str]) -> None:
+    with Instance(directory=tmp_path, options=options) as server:
+        with server.connect() as c:
+            c.pipeline([["SET", f"k{i}", i] for i in range(100)])
+        server.stop()
+        server.options["key-load-delay"] = 600_000
+        server.spawn()
+
+        def loading() -> bool:
+            try:
+                return isinstance(reply := server.call("PING"), Error) and reply.startswith("LOADING ")
+            except OSError:
+                return False
+
+        assert_eventually(loading)
+        assert server.call("CONFIG", "SET", "key-load-delay", -5) == "OK"
+        assert_eventually(lambda: server.call("DBSIZE") == 100)
+
+
 def test_stale_temp_files_go_only_under_the_lock(tmp_path: Path) -> None:
     """A server that writes no files may share the folder of one that does; pids say nothing across containers."""
     stale = tmp_path / f"temp-{os.getpid()}.rdb"

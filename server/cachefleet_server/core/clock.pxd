@@ -3,6 +3,9 @@
 Inside one command time stands still, so a transaction or a pipeline batch sees one `now`.
 """
 
+from libc.stdint cimport uint64_t
+from posix.unistd cimport usleep
+
 from cachefleet_server.core.engine cimport engine_t
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_realtime_us
 
@@ -11,3 +14,10 @@ cdef inline void clock_refresh(engine_t* e) noexcept nogil:
     e.now_ms = e.now_us // 1000
     e.monotonic_ms = cf_monotonic_us() // 1000
     e.lru_clock = <unsigned int>(e.now_ms // 1000) & 0xFFFFFF
+
+cdef inline void load_delay(const engine_t* e, uint64_t nth) noexcept nogil:
+    """key-load-delay, by which tests make a load last: us a key; below 0, one us in so many keys."""
+    if e.params.key_load_delay > 0:
+        usleep(<unsigned int>e.params.key_load_delay)
+    elif nth % <uint64_t>-e.params.key_load_delay == 0:
+        usleep(1)

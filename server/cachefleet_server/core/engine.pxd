@@ -233,6 +233,8 @@ cdef struct params_t:  # hot parameters, all int64 so that engine.set_param addr
     int64_t stop_writes_on_bgsave_error
     int64_t min_replicas_to_write
     int64_t min_replicas_max_lag
+    int64_t rdb_key_save_delay  # us
+    int64_t key_load_delay
     int64_t auth_required  # 1: a client that has not authenticated may only use CMD_NO_AUTH
     int64_t import_mode
     int64_t extended_redis_compatibility
@@ -300,6 +302,7 @@ cdef struct rdb_out_t:
     bint mark_strings  # false: compress in place if `compress`
     bint compress
     int dialect  # RDB_DIALECT_*
+    int64_t delay_us  # rdb-key-save-delay of what is in `buf`, for the writer thread to wait
 
 cdef struct rdb_in_t:  # what core/rdb.pyx reads from: a mapped file or a RESTORE payload
     const uint8_t* p

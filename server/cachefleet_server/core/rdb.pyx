@@ -63,6 +63,7 @@ cdef void rdb_out_init(rdb_out_t* out, heap_t* heap, int dialect) noexcept nogil
     out.mark_strings = False
     out.compress = False
     out.dialect = dialect
+    out.delay_us = 0
 
 
 cdef void rdb_out_free(rdb_out_t* out) noexcept nogil:
@@ -196,6 +197,7 @@ cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nog
 cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
     cdef size_t nk
     cdef const char* key = entry_key(entry, &nk)
+    out.delay_us += e.params.rdb_key_save_delay
     if entry.flags & E_EXPIRE:
         buf_putc(&out.buf, RDB_OPCODE_EXPIRE_MS)
         rdb_put_int64(out, entry_expire(entry))

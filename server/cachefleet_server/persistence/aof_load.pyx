@@ -20,10 +20,10 @@ from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE,
 from posix.unistd cimport close
 
 from cachefleet_server.commands.multi cimport multi_discard
-from cachefleet_server.core.clock cimport clock_refresh
+from cachefleet_server.core.clock cimport clock_refresh, load_delay
 from cachefleet_server.core.command cimport command_find
 from cachefleet_server.core.engine cimport CLIENT_MULTI, CLIENT_REPLY_OFF, client_t
-from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.errors import DataError
 from cachefleet_server.resp.input cimport arg_t, request_t
@@ -267,6 +267,9 @@ cdef class AofLoader:
             if not self.client.flags & CLIENT_MULTI:
                 self.multi_at = -1
                 self.valid_bytes = self.r.at
+            if cf_unlikely(self.engine.ptr.params.key_load_delay != 0):
+                load_delay(self.engine.ptr, self.commands)
+                left = 1  # the time may be up
             left -= 1
             if left == 0:
                 left = CLOCK_EVERY

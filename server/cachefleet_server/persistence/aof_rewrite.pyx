@@ -56,6 +56,7 @@ cdef void rewrite_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexc
     cdef size_t nk
     cdef const char* key = entry_key(entry, &nk)
     cdef int type = entry_type(entry)
+    out.delay_us += e.params.rdb_key_save_delay
     if type == OBJ_STRING:
         _put_header(&out.buf, c"*", 3)
         _put_bulk(&out.buf, b"SET", 3)

@@ -21,6 +21,7 @@ from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
 from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
 from posix.unistd cimport close
 
+from cachefleet_server.core.clock cimport load_delay
 from cachefleet_server.core.engine cimport POLICY_LFU, db_t, engine_t, rdb_in_t
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_key, entry_set_lru, entry_t
 from cachefleet_server.core.rdb cimport (
@@ -32,7 +33,7 @@ from cachefleet_server.core.rdb cimport (
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_reserve
-from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.errors import DataError
@@ -240,6 +241,9 @@ cdef int _run(loader_t* l, int64_t budget_us) noexcept nogil:
             return STOP_INPUT
         if stop != STOP_BUDGET:
             return stop
+        if cf_unlikely(l.engine.params.key_load_delay != 0) and rdb_is_type(byte):
+            load_delay(l.engine, l.keys + l.waiting_count)
+            left = 1  # the time may be up
         left -= 1
         if left == 0:
             left = CLOCK_EVERY

@@ -6,7 +6,7 @@ from libc.stdio cimport rename, snprintf
 from libc.stdlib cimport free
 from libc.string cimport memset, strrchr
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY, open
-from posix.unistd cimport close, fdatasync, fsync, unlink, write
+from posix.unistd cimport close, fdatasync, fsync, unlink, usleep, write
 
 from cachefleet_server.core.engine cimport rdb_mark_t
 from cachefleet_server.core.rdb cimport RDB_COMPRESS_ROOM, rdb_compress_string, rdb_out_free, rdb_out_init
@@ -28,6 +28,7 @@ cdef enum:
     CHUNK_KEEP_MAX = 2 * RDB_CHUNK  # bytes; a chunk that one large value made bigger is freed, not reused
     SPARE_MAX = 4  # chunks kept for reuse
     FILE_MODE = 0o644
+    DELAY_STEP_US = 10000  # between two looks at whether to go on
 
 
 # ---- the engine's thread ---------------------------------------------------------------------------
@@ -110,6 +111,7 @@ cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like) noexcept 
     chunk.next = NULL
     chunk.out.buf.len = 0
     chunk.out.lent = 0
+    chunk.out.delay_us = 0
     chunk.out.lend_min = like.lend_min
     chunk.out.mark_strings = like.mark_strings
     return chunk
@@ -190,9 +192,17 @@ cdef void* _run(void* argument) noexcept nogil:
             break
         if w.error == 0:
             _write_chunk(w, chunk)
+            _delay(w, chunk.out.delay_us)
         _give_back(w, chunk)
     _finish(w)
     return NULL
+
+
+cdef void _delay(rdb_writer_t* w, int64_t us) noexcept nogil:
+    """rdb-key-save-delay, by which tests make a snapshot last; it ends with an abort."""
+    while us > 0 and _wanted(w):
+        usleep(<unsigned int>min(us, DELAY_STEP_US))
+        us -= DELAY_STEP_US
 
 
 cdef rdb_chunk_t* _pop(rdb_writer_t* w) noexcept nogil:

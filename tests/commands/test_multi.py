@@ -285,6 +285,9 @@ def test_too_few_replicas(pair: Pair, server: Instance, valkey: Instance, replic
         side.call("CONFIG", "SET", "min-replicas-to-write", replicas)
     try:
         pair.run("EXEC")
+        fields = [[line.split(":")[0] for line in side.call("INFO", "replication").decode().split("\r\n")[:5]]
+                  for side in (server, valkey)]  # fmt: skip
+        assert fields[0] == fields[1]
         for words in (
             "SET k v", "GET old", "DEL old", "EXPIRE old 100", "PING", "EXEC", "MULTI", "SET k v", "EXEC", "MULTI",
             "GET old", "EXEC", "FLUSHALL", "PERSIST old", "GETEX old PERSIST", "TYPE old", "SAVE x", "DBSIZE", "SET k",

@@ -68,6 +68,7 @@ class Metrics:
             "maxmemory": config.number("maxmemory"),
             "maxmemory_policy": config.text("maxmemory-policy"),
             "maxmemory_clients": self._engine.get_param("maxmemory_clients"),
+            "min_replicas": min(config.number("min-replicas-to-write"), config.number("min-replicas-max-lag")),
             "repl_backlog_size": config.number("repl-backlog-size"),
             "clients_memory": self._engine.clients_memory(),
             "ready": int(not self._failing_checks()),

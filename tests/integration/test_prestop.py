@@ -107,20 +107,27 @@ def test_clients_have_their_time_and_no_more(tmp_path: Path, auth: Path) -> None
 
 def test_it_waits_for_the_snapshot(faults: Faults, auth: Path) -> None:
     with Instance(directory=faults.folder, env=faults.env, options=SNAPSHOTS) as server:
-        faults.set("stall fsync 1 1500 @temp*")
-        assert said(begin(server.port, auth)).startswith("prestop: save ok")
+        faults.set("hold fsync 1 @temp*")
+        hook = begin(server.port, auth, save_s=300)
+        assert_eventually(lambda: is_waiting(server, hook), deadline_s=30)
+        faults.clear()
+        assert said(hook).startswith("prestop: save ok")
 
 
 def test_it_waits_for_a_snapshot_that_runs_already(faults: Faults, auth: Path) -> None:
     with Instance(directory=faults.folder, env=faults.env, options=SNAPSHOTS) as server:
-        faults.set("stall fsync 1 1500 @temp*")
+        faults.set("hold fsync 1 @temp*")
         server.call("BGSAVE")
-        assert said(begin(server.port, auth)).startswith("prestop: save ok")
+        hook = begin(server.port, auth, save_s=300)
+        assert_eventually(lambda: is_waiting(server, hook), deadline_s=30)
+        assert server.info("persistence")["rdb_bgsave_in_progress"] == "1"
+        faults.clear()
+        assert said(hook).startswith("prestop: save ok")
 
 
 def test_a_snapshot_has_its_time_and_no_more(faults: Faults, auth: Path) -> None:
     with Instance(directory=faults.folder, env=faults.env, options=SNAPSHOTS) as server:
-        faults.set("stall fsync 1 60000 @temp*")
+        faults.set("hold fsync 1 @temp*")
         assert said(begin(server.port, auth, save_s=0.5)).startswith("prestop: save not finished")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -42,7 +43,10 @@ class Slow:
         self.server = Instance(directory=self.faults.folder, env=self.faults.env)
 
     def hold(self) -> None:
-        self.faults.set("stall fsync 1- 600 @temp*")
+        self.faults.set("hold fsync 1- @temp*")
+
+    def go(self) -> None:
+        self.faults.clear()
 
 
 @pytest.fixture
@@ -65,6 +69,7 @@ def test_replies_while_a_save_runs(slow: Slow) -> None:
         assert int(info["rdb_current_bgsave_time_sec"]) >= 0
         assert info["rdb_changes_since_last_save"] == "1"
         assert connection.call("SET", "k2", "v") == "OK"
+        slow.go()
         wait_saved(slow.server)
         info = persistence(slow.server)
         assert info["rdb_last_bgsave_status"] == "ok"
@@ -79,6 +84,7 @@ def test_cancel(slow: Slow) -> None:
         slow.hold()
         assert connection.call("BGSAVE") == "Background saving started"
         assert connection.call("BGSAVE", "CANCEL") == "Background saving cancelled"
+        slow.go()
         wait_saved(slow.server)
         info = persistence(slow.server)
         assert info["rdb_last_bgsave_status"] == "ok"
@@ -175,7 +181,11 @@ def test_shutdown_during_a_save(slow: Slow) -> None:
     slow.hold()
     assert slow.server.call("BGSAVE") == "Background saving started"
     slow.server.call("SET", "b", "2")
-    slow.server.stop()
+    slow.faults.wait_for("fsync", "temp*")
+    os.kill(slow.server.pid, signal.SIGTERM)
+    assert_eventually(lambda: "Saving the final RDB" in slow.server.log_text(), slow.server.log_tail)
+    slow.go()
+    assert slow.server.wait_exit() == 0
     assert len(parse((slow.faults.folder / "dump.rdb").read_bytes()).records) == 2
     assert not list(slow.faults.folder.glob("temp-*"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import struct
 import threading
@@ -14,13 +15,13 @@ import pytest
 
 from fleettest.client import Connection, Error, encode
 from fleettest.instance import Instance
-from fleettest.process import open_files, rss_bytes
+from fleettest.process import main_thread_cpu_seconds, open_files, rss_bytes
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
 
 MB = 1 << 20
-SERVED_WITHIN_S = 1.0  # two busy cores; a stall shows as seconds
+SERVED_WITHIN_S = 1.0  # a stall shows as seconds
 
 
 def used(server: Instance) -> int:
@@ -40,10 +41,15 @@ def victim() -> Iterator[Instance]:
 
 
 class Bystander:
-    """Another client that works all the time: its slowest request, and whether it failed."""
+    """Another client that works all the time: how it was served, and whether it failed.
+
+    A single request may wait for the machine as long as that pleases. What counts is how much the server's thread
+    worked on other things before it answered; where it slept or waited instead, many requests are slow.
+    """
 
     def __init__(self, server: Instance) -> None:
-        self.slowest_s = 0.0
+        self.times_s: list[float] = []
+        self.most_work_s = 0.0
         self.requests = 0
         self._failure: BaseException | None = None
         self._server = server
@@ -61,16 +67,18 @@ class Bystander:
             raise AssertionError(f"a bystander was not served: {self._failure!r}") from self._failure
         if error[0] is None:
             assert self.requests > 0
-            assert self.slowest_s < SERVED_WITHIN_S
+            assert self.most_work_s < SERVED_WITHIN_S
+            assert sorted(self.times_s)[len(self.times_s) * 9 // 10] < SERVED_WITHIN_S
 
     def _work(self) -> None:
         try:
             with self._server.connect() as connection:
                 while not self._stop.is_set():
-                    start = time.monotonic()
+                    start, worked = time.monotonic(), main_thread_cpu_seconds(self._server)
                     assert connection.call("SET", "bystander", self.requests) == "OK"
                     assert connection.call("GET", "bystander") == str(self.requests).encode()
-                    self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+                    self.times_s.append(time.monotonic() - start)
+                    self.most_work_s = max(self.most_work_s, main_thread_cpu_seconds(self._server) - worked)
                     self.requests += 1
         except BaseException as error:
             self._failure = error
@@ -119,10 +127,11 @@ def test_who_never_reads_is_closed(victim: Instance, limit: str) -> None:
     victim.call("SET", "big", "x" * MB)
     before, rss = used(victim), rss_bytes(victim)
     with Bystander(victim), victim.connect() as deaf:
-        for _ in range(30):  # the kernel's socket buffers take some
-            deaf.send_command("GET", "big")
-        if limit == "hard":
-            deaf.send(encode("GET", "big") * 2500)
+        with contextlib.suppress(OSError):  # it may be closed while still sending
+            for _ in range(30):  # the kernel's socket buffers take some
+                deaf.send_command("GET", "big")
+            if limit == "hard":
+                deaf.send(encode("GET", "big") * 2500)
         assert_eventually(lambda: stat(victim, "client_output_buffer_limit_disconnections") == 1, deadline_s=15)
         assert rss_bytes(victim) - rss < 100 * MB
         assert deaf.closed_by_server()
@@ -191,7 +200,7 @@ def test_half_open_connections_time_out(victim: Instance) -> None:
     connections = [victim.connect() for _ in range(50)]
     connections[0].send(b"*2\r\n$3\r\nGE")
     for connection in connections:
-        assert connection.closed_by_server(timeout_s=10)
+        assert connection.closed_by_server()
     assert victim.call("CONFIG", "SET", "timeout", 0) == "OK"
     with victim.connect() as patient:
         assert not patient.closed_by_server(timeout_s=2.5)
@@ -267,6 +276,8 @@ def test_too_many_connections(victim: Instance) -> None:
     connections = [Connection(victim.address) for _ in range(80)]
     replies = [connection.call("PING") if i < 40 else None for i, connection in enumerate(connections)]
     assert replies[:40] == ["PONG"] * 40
+    # Connections are accepted in the order in which they were made.
+    assert_eventually(lambda: len(select.select([c.sock for c in connections[40:]], [], [], 0)[0]) >= 30)
     refused = [c for c in connections[40:] if c.closed_by_server(timeout_s=0.2)]
     assert 30 <= len(refused) <= 32
     assert isinstance(refused[0].read(), Error)

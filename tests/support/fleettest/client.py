@@ -184,7 +184,7 @@ class Connection:
         """The next reply or push message, parsed."""
         return self._next()[0]
 
-    def closed_by_server(self, timeout_s: float = 5.0) -> bool:
+    def closed_by_server(self, timeout_s: float = 20.0) -> bool:
         """Whether the server closes within the time; what it still sends is kept."""
         before = self.sock.gettimeout()
         self.sock.settimeout(timeout_s)

@@ -192,7 +192,7 @@ def get(port: int, path: str) -> int:
 def test_a_server_that_reads_its_data_is_healthy_and_not_ready(tmp_path: Path) -> None:
     """So that no disk is slow enough to have it killed: the probes of the pod rely on this."""
     text = encode("SET", "key", "ab" * 2000)
-    (tmp_path / "appendonly.aof").write_bytes(text + encode("LCS", "key", "key", "LEN") * 2000)  # slow for its size
+    (tmp_path / "appendonly.aof").write_bytes(text + encode("LCS", "key", "key", "LEN") * 10_000)  # slow for its size
     metrics = free_port()
     options = {"appendonly": "yes", "metrics-port": metrics, "metrics-bind": "127.0.0.1"}
     server = Instance(directory=tmp_path, options=options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -19,7 +20,7 @@ from fleettest.client import Error
 from fleettest.faults import Faults
 from fleettest.instance import Instance, Pool
 from fleettest.process import rss_bytes
-from fleettest.rdbfile import Builder, parse, string
+from fleettest.rdbfile import Builder, parse
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
@@ -204,19 +205,19 @@ def test_dir_and_dbfilename(tmp_path: Path) -> None:
 
 def test_loading(tmp_path: Path) -> None:
     """-LOADING with progress while a file is loaded, other commands and PING refused, then all is there."""
-    parts = [b"\x00" + string(b"key:%d" % i) + string(b"value:%d" % i * 20) for i in range(400_000)]
-    data = Builder().sizes(400_000).raw(b"".join(parts)).end(checksum=0)
+    count = 3_000_000
+    parts = [b"\x00\x0bkey:%07d\x01v" % i for i in range(count)]
+    data = Builder().sizes(count).raw(b"".join(parts)).end(checksum=0)
     (tmp_path / "dump.rdb").write_bytes(data)
     server = Instance(directory=tmp_path)
-    server.spawn()
     seen: list[dict[str, str]] = []
 
     def look() -> bool:
         try:
             with server.connect(timeout_s=5) as connection:
                 while True:
-                    reply = connection.call("GET", "key:1")
-                    if reply == b"value:1" * 20:
+                    reply = connection.call("GET", "key:0000001")
+                    if reply == b"v":
                         return True
                     assert isinstance(reply, Error)
                     assert reply.startswith("LOADING "), reply
@@ -226,13 +227,18 @@ def test_loading(tmp_path: Path) -> None:
             return False
 
     try:
-        assert_eventually(look, deadline_s=60)
-        loading = [info for info in seen if info["loading"] == "1"]
-        assert loading
+        for _ in range(5):  # a busy machine may be late with the first look
+            server.spawn()
+            assert_eventually(look, deadline_s=60)
+            loading = [info for info in seen if info["loading"] == "1"]
+            if loading:
+                break
+            server.kill()
+        assert loading, "it was there at once each time"
         done = [int(info["loading_loaded_bytes"]) for info in loading]
         assert done == sorted(done)
         assert int(loading[0]["loading_total_bytes"]) == len(data)
-        assert server.call("DBSIZE") == 400_000
+        assert server.call("DBSIZE") == count
     finally:
         server.close()
 
@@ -387,19 +393,22 @@ def test_memory_under_full_load(cores: str) -> None:
     """Resident memory while snapshots are taken under all the writes a client can send: 5 % more at most.
 
     With one core for the engine, the writer thread and the load, the writer only gets what the engine leaves it. The
-    file is in memory, since a disk that other work keeps busy could be too slow for any writer.
+    file is in memory if there is room, since a disk that other work keeps busy could be too slow for any writer.
     """
     keys = 1_000_000
+    core = min(os.sched_getaffinity(0))
+    room = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 512 << 20  # containers often have 64 MB
     set_random = ["-P", "16", "-r", str(keys), "SET", "key:__rand_int__", "y" * 100]
     with (
-        tempfile.TemporaryDirectory(dir="/dev/shm") as folder,
+        tempfile.TemporaryDirectory(dir="/dev/shm" if room else None) as folder,
         Instance(directory=Path(folder)) as server,
         server.connect(timeout_s=120) as connection,
     ):
         if cores == "one":
             for task in Path(f"/proc/{server.pid}/task").iterdir():
-                os.sched_setaffinity(int(task.name), {0})
-        run = [*(["taskset", "-c", "0"] if cores == "one" else []), "redis-benchmark", "-p", str(server.port), "-q"]
+                os.sched_setaffinity(int(task.name), {core})
+        run = [*(["taskset", "-c", str(core)] if cores == "one" else [])]
+        run += ["redis-benchmark", "-p", str(server.port), "-q"]
         subprocess.run([*run, "-n", str(5 * keys), *set_random], check=True, stdout=subprocess.DEVNULL)
         load = subprocess.Popen([*run, "-n", "1000000000", *set_random], stdout=subprocess.DEVNULL)
         try:
@@ -410,6 +419,10 @@ def test_memory_under_full_load(cores: str) -> None:
                 assert connection.call("BGSAVE") == "Background saving started"
                 while persistence(server)["rdb_bgsave_in_progress"] == "1":
                     peak = max(peak, rss_bytes(server))
+                assert persistence(server)["rdb_last_bgsave_status"] == "ok", server.log_tail()
+                file = Path(folder) / "dump.rdb"
+                assert file.stat().st_size > 16 * keys * 9 // 10, "the keys' names alone are that long"
+                file.unlink()  # so that the next one is another
                 print(f"snapshot under load: RSS {before} -> {peak}, {peak / before - 1:+.1%}")
                 growths.append(peak / before - 1)
             assert statistics.median(growths) < 0.05 and max(growths) < 0.1

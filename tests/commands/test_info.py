@@ -253,13 +253,14 @@ def test_recent_buffers(client: Connection, server: Instance) -> None:
     assert int(fields(client.call("INFO"))["client_recent_max_output_buffer"]) >= 300_000
 
 
-def test_memory_follows_the_data(settled: Connection) -> None:
-    client = settled
+def test_memory_follows_the_data(client: Connection, server: Instance) -> None:
+    server.settled_memory()
     before = fields(client.call("INFO", "memory"))
     client.call("SET", "big", "x" * 10_000_000)
     after = fields(client.call("INFO", "memory"))
     for name in ("used_memory", "used_memory_dataset"):
-        assert 10_000_000 <= int(after[name]) - int(before[name]) < 11_000_000, name
+        # A chunk for replies more or less is in it.
+        assert 9_900_000 < int(after[name]) - int(before[name]) < 11_000_000, name
     assert int(after["used_memory_peak"]) >= int(after["used_memory"])
     assert after["used_memory_human"].endswith("M")
     overhead, dataset = int(after["used_memory_overhead"]), int(after["used_memory_dataset"])

@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any, Final, Literal
 
 from fleettest.client import Address, Connection, Error
+from fleettest.wait import assert_eventually
 
 Kind = Literal["cachefleet", "valkey", "redis"]
 Option = str | int | float | bytes | Sequence[str | int]
@@ -248,6 +249,24 @@ class Instance:
         assert not isinstance(text, Error), text
         lines = (line for line in text.decode().split("\r\n") if line and not line.startswith("#"))
         return dict(line.split(":", 1) for line in lines)
+
+    def settled_memory(self) -> int:
+        """used_memory when nothing is freed any more: neither by another thread nor of the replies' chunks.
+
+        The server keeps up to 8 MB of chunks for replies and gives half of them back once a second (and INFO takes
+        one again), so it has none left when the size was at its lowest and found nothing lower for longer than that.
+        """
+        lowest, found_at = sys.maxsize, time.monotonic()
+
+        def settled() -> bool:
+            nonlocal lowest, found_at
+            info = self.info("memory")
+            if int(info["used_memory"]) < lowest or info["lazyfree_pending_objects"] != "0":
+                lowest, found_at = min(lowest, int(info["used_memory"])), time.monotonic()
+            return time.monotonic() - found_at > 2.5
+
+        assert_eventually(settled, "used_memory settles", deadline_s=60, pause_s=0.05)
+        return lowest
 
     @contextlib.contextmanager
     def configured(self, **parameters: str | int) -> Iterator[None]:

@@ -149,22 +149,23 @@ def test_slowlog_get_shows_ten_by_default(logging: Pair) -> None:
 
 
 def test_only_slow_commands_are_logged(client: Connection, server: Instance) -> None:
-    client.call("SLOWLOG", "RESET")
     with server.configured(slowlog_log_slower_than=50_000):
+        client.call("SLOWLOG", "RESET")
         client.call("GET", "x")
         client.call("DEBUG", "SLEEP", "0.06")
-        logged = client.call("SLOWLOG", "GET")
-        assert [e[3] for e in logged] == [[b"DEBUG", b"SLEEP", b"0.06"]]
-        assert logged[0][2] >= 60_000
+        logged = client.call("SLOWLOG", "GET", -1)  # where the machine stops for a while, others, too
+        assert [e[3] for e in logged if e[3][0] == b"DEBUG"] == [[b"DEBUG", b"SLEEP", b"0.06"]]
+        assert all(e[2] >= 50_000 + 10_000 * (e[3][0] == b"DEBUG") for e in logged)
     with server.configured(slowlog_log_slower_than=-1):
+        before = client.call("SLOWLOG", "LEN")
         client.call("DEBUG", "SLEEP", "0.01")
-        assert client.call("SLOWLOG", "LEN") == 1
+        assert client.call("SLOWLOG", "LEN") == before
 
 
 def test_latency_monitoring_does_not_lower_the_threshold(client: Connection, server: Instance) -> None:
     """Both share one comparison on the hot path, with the lower threshold."""
-    client.call("SLOWLOG", "RESET")
     with server.configured(slowlog_log_slower_than=10_000_000, latency_monitor_threshold=1):
+        client.call("SLOWLOG", "RESET")
         client.call("DEBUG", "SLEEP", "0.01")
-    assert client.call("SLOWLOG", "LEN") == 0
+        assert client.call("SLOWLOG", "LEN") == 0
     client.call("LATENCY", "RESET")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from cachefleet_server.admin.latency import COLUMNS, Event, cumulative, draw
 from fleettest.client import Connection
+from fleettest.faults import Faults
 from fleettest.instance import Instance
 from fleettest.reference import Pair
 from fleettest.wait import assert_eventually
@@ -55,17 +57,18 @@ def test_commands_over_the_threshold_are_events(pair: Pair) -> None:
     """DEBUG is no fast command; nothing is recorded below the threshold or while monitoring is off."""
     for connection in (pair.ours, pair.theirs):
         assert connection.call("LATENCY", "RESET") >= 0
-        connection.call("DEBUG", "SLEEP", "0.02")
+        connection.call("DEBUG", "SLEEP", "0.15")
         assert events(connection) == {}, "monitoring is off"
-        connection.call("CONFIG", "SET", "latency-monitor-threshold", "10")
+        connection.call("CONFIG", "SET", "latency-monitor-threshold", "100")
         connection.call("PING")
-        assert events(connection) == {}
+        connection.call("DEBUG", "SLEEP", "0.001")
+        assert "command" not in events(connection)
         for _ in range(3):
-            connection.call("DEBUG", "SLEEP", "0.02")
-        found = events(connection)
-        assert list(found) == ["command"]
-        _, latest, worst, total, count = found["command"]
-        assert count == 3 and worst >= latest >= 20 and total >= 60
+            connection.call("DEBUG", "SLEEP", "0.15")
+        _, latest, worst, total, count = events(connection)["command"]
+        assert count == 3 and worst >= latest >= 150 and total >= 450
+        for name in events(connection).keys() - {"command"}:  # the machine may have stopped for a while
+            connection.call("LATENCY", "RESET", name)
         samples = connection.call("LATENCY", "HISTORY", "command")
         assert 1 <= len(samples) <= 3, "one sample a second: the worst"
         assert max(ms for _, ms in samples) == worst
@@ -73,7 +76,7 @@ def test_commands_over_the_threshold_are_events(pair: Pair) -> None:
     for connection in (pair.ours, pair.theirs):
         assert connection.call("LATENCY", "HISTORY", "COMMAND") == []
         assert connection.call("LATENCY", "RESET", "nosuch", "command", "command") == 1
-        assert events(connection) == {}
+        assert "command" not in events(connection)
         connection.call("CONFIG", "SET", "latency-monitor-threshold", "0")
 
 
@@ -206,22 +209,33 @@ def test_a_large_value_that_expires_or_is_evicted_is_an_event(watching: Connecti
 
 
 def test_the_disk_is_an_event(tmp_path: Path) -> None:
-    """Under `always` each write waits for the disk; a large one takes over a millisecond to write, too."""
-    options = {"appendonly": "yes", "appendfsync": "always", "latency-monitor-threshold": 1}
-    with Instance("cachefleet", directory=tmp_path, options=options) as server, server.connect() as c:
+    """Under `always` each write waits for a disk, here one that takes five milliseconds for everything."""
+    faults = Faults(tmp_path / "data", tmp_path)
+    options = {"appendonly": "yes", "appendfsync": "always", "latency-monitor-threshold": 4}
+    with Instance("cachefleet", directory=faults.folder, options=options, env=faults.env) as server:
+        with server.connect() as c:
+            c.call("SET", "k", "v")
+            c.call("LATENCY", "RESET")
+            faults.set("stall write 1- 5", "stall fsync 1- 5")
+            c.call("SET", "k", "w")
+            found = events(c)
+            for name in ("aof-write", "aof-fsync-always"):
+                assert found[name][2] >= 5, found
+            assert b"aof-write: " in c.call("LATENCY", "DOCTOR")
 
-        def both() -> bool:
-            c.call("SET", "big", b"x" * (64 << 20))
-            return {"aof-write", "aof-fsync-always"} <= set(events(c))
 
-        assert_eventually(both, lambda: str(events(c)))
-        assert b"aof-write: " in c.call("LATENCY", "DOCTOR")
-
-
-def test_doctor_tells_what_there_is(watching: Connection, server: Instance) -> None:
-    assert b"No event" in watching.call("LATENCY", "DOCTOR")
-    watching.call("DEBUG", "SLEEP", "0.01")
-    told = watching.call("LATENCY", "DOCTOR").decode()
-    assert told.startswith("command: 1 spikes, average 1") and "SLOWLOG" in told
+def test_doctor_tells_what_there_is(client: Connection, server: Instance) -> None:
+    """A machine may stop for a while at any moment, which makes events, too."""
+    with server.configured(latency_monitor_threshold=100):
+        assert_eventually(
+            lambda: client.call("LATENCY", "RESET") >= 0 and b"No event" in client.call("LATENCY", "DOCTOR")
+        )
+        client.call("DEBUG", "SLEEP", "0.3")
+        lines = client.call("LATENCY", "DOCTOR").decode().splitlines()
+        told = next(line for line in lines if line.startswith("command: "))
+        count, average = map(int, re.findall(r"^command: (\d+) spikes, average (\d+) ms", told)[0])
+        assert count >= 1 and count * average >= 300 - count, told
+        assert "SLOWLOG" in told
     with server.configured(latency_monitor_threshold=0):
-        assert b"is off" in watching.call("LATENCY", "DOCTOR")
+        assert b"is off" in client.call("LATENCY", "DOCTOR")
+    client.call("LATENCY", "RESET")

@@ -256,7 +256,7 @@ def test_a_write_pause_holds_writes(pair: Pair, new_pair: Open) -> None:
 
 def test_a_pause_of_all_holds_everything_and_ends_by_itself(pair: Pair, new_pair: Open) -> None:
     worker = new_pair()
-    pair.run("CLIENT", "PAUSE", "1000", "ALL")
+    pair.run("CLIENT", "PAUSE", "5000", "ALL")
     for connection in (worker.ours, worker.theirs):
         connection.send_command("PING")
     ready, _, _ = select.select([worker.ours.sock, worker.theirs.sock], [], [], 0.1)

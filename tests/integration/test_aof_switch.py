@@ -26,7 +26,6 @@ MOVED = "ERR CONFIG SET failed (possibly related to argument 'dir') - "
 NO_AOF = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
 
 
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path, OPTIONS)

@@ -5,8 +5,7 @@ the command table (a spec and perhaps a callable each, owned by the row) and a b
 which is valid as long as the engine_t is, since close() frees the latter first.
 
 The hooks at the end of the file are called by the engine on its own thread, inside a tick that has released the GIL;
-they take it back. None of them may raise: what a Python row raises becomes an error reply and is reported to
-`on_row_failed`.
+they take it back. None of them may raise: what a Python row raises becomes an error reply, told to `on_row_failed`.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ a row it grows by 0 or 1 a step, so a row is a bit vector V, where bit j is clea
 row i is clear, for then L(i - 1, j) > L(i, j - 1), else left.
 
 Memory: one vector for each distinct byte of a, and one for each row, or one in all when only the length is asked for:
-at most na * nb / 4 bytes. The limit replied to clients is that of Valkey, whose table has 4 bytes a cell.
+at most na * nb / 4 bytes, or 8 * na. The limit replied to clients is that of Valkey, whose table has 4 bytes a cell.
 Time O(na * nb / 64). It holds the loop, as it does there.
 """
 

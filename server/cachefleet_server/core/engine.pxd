@@ -117,7 +117,6 @@ cdef enum:
     CLIENT_INTERNAL = 1 << 16  # no socket: AOF loading, in-process use
     CLIENT_EXECUTING = 1 << 17  # inside EXEC
     CLIENT_PREVENT_PROPAGATE = 1 << 19  # this command did its own propagation, or wants none
-    CLIENT_PROTOCOL_ERROR = 1 << 20
     CLIENT_PENDING_READ = 1 << 21  # unparsed input is left although the socket may be silent
     CLIENT_IMPORT_SOURCE = 1 << 22
     CLIENT_CAPA_REDIRECT = 1 << 23

@@ -1,6 +1,6 @@
 """Clients that wait: WAIT, WAITAOF, CLIENT PAUSE, Python rows that return an awaitable. Later BLPOP and the like.
 
-A blocked client's input is neither read nor parsed. `unblock_client` ends the wait: it replies through the function
+A blocked client's input is read and not parsed. `unblock_client` ends the wait: it replies through the function
 that block_client was given, and the reactor goes on with the input that the client had sent meanwhile
 (client_resume). Deadlines are unix time in ms, checked by `blocked_timeouts` in O(1) while none is due.
 """

@@ -25,7 +25,7 @@ from cachefleet_server.core.client cimport client_resume, engine_alarm_ms, engin
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_PENDING_READ,
-    CLIENT_PENDING_WRITE, CLIENT_PROTOCOL_ERROR, EVENTS_MAX, READ_MAX, SHARED_INPUT, command_t, pending_t)
+    CLIENT_PENDING_WRITE, EVENTS_MAX, READ_MAX, SHARED_INPUT, command_t, pending_t)
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.ds.hashtable cimport (
@@ -191,7 +191,7 @@ cdef void _settle(engine_t* e) noexcept nogil:
 cdef void _parse(client_t* c) noexcept nogil:
     """All complete requests of a client into the batch, until it is blocked or goes away.
 
-    One whose replies have grown long waits for the next tick: they are written first, and others have their turn.
+    One whose replies have grown long waits until the others had their turn: at the end of this tick, then of the next.
     """
     cdef engine_t* e = c.engine
     cdef pending_t* p
@@ -203,7 +203,6 @@ cdef void _parse(client_t* c) noexcept nogil:
         if status != INPUT_OK:
             if cf_unlikely(status == INPUT_ERROR):
                 _execute_batch(e)  # the replies of what came before the error go first
-                c.flags |= CLIENT_PROTOCOL_ERROR
                 c.protocol.error_fn(c)
             return
         if p.request.argc == 0:

@@ -34,10 +34,10 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 def pytest_runtest_makereport() -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
-    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
-        if not _reason(report).startswith(MACHINE):
-            report.outcome = "failed"
-            report.longrepr = f"skipped under CI: {report.longrepr}"
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and os.environ.get("CI") and not _reason(report).startswith(MACHINE):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under CI: {report.longrepr}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -164,7 +164,7 @@ static void die(int cut) {
     for (;;) pause();
 }
 
-/* Until the rules are other ones than this thread read. Without the lock: the disk delays this thread, no other. */
+/* Until the rules are other ones than this thread read; without the lock, as the other threads are not held. */
 static void hold(void) {
     struct stat s;
     ino_t inode = control_inode;

@@ -229,7 +229,7 @@ def test_wait_times_out_and_goes_on_with_what_was_pipelined(client: Connection) 
     assert client.pipeline([("WAIT", 1, 150), ("GET", "k"), ("WAITAOF", 0, 1, 20), ("PING",)]) == [
         0, b"v", [0, 0], "PONG",
     ]  # fmt: skip
-    assert 0.16 <= time.monotonic() - start < 5
+    assert time.monotonic() - start >= 0.16
 
 
 def test_short_timeouts_do_not_wait_for_cron(servers: Pool) -> None:

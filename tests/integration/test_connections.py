@@ -76,7 +76,7 @@ def test_idle_connections_are_cheap(host: Instance) -> None:
     for sock in sockets:
         sock.close()
     assert_eventually(lambda: connected(host) == 1, deadline_s=30)
-    assert used(host) - memory < 500 * KB
+    assert_eventually(lambda: used(host) - memory < 500 * KB)
 
 
 def test_half_sent_requests_are_cheap(host: Instance) -> None:
@@ -107,7 +107,7 @@ def test_churn_leaves_nothing_behind(host: Instance) -> None:
     memory, rss, files = used(host), rss_bytes(host), open_files(host)
     churn(host, 10_000)
     assert_eventually(lambda: connected(host) == 1, deadline_s=30)
-    assert used(host) - memory < 64 * KB
+    assert_eventually(lambda: used(host) - memory < 64 * KB)  # chunks kept free for replies go within seconds
     assert rss_bytes(host) - rss < 4096 * KB
     assert open_files(host) <= files + 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import re
@@ -328,12 +329,11 @@ def test_slow_clients_are_few_and_short_lived(server: Scraped) -> None:
     idle = [socket.create_connection(("127.0.0.1", server.metrics_port), timeout=20) for _ in range(300)]
     try:
         for s in idle[:100]:
-            s.sendall(b"GET /metr")
-        closed = 0
+            with contextlib.suppress(ConnectionError):  # closed by now
+                s.sendall(b"GET /metr")
         for s in idle:
-            s.settimeout(20)
-            closed += s.recv(100) == b""
-        assert closed == 300
+            with contextlib.suppress(ConnectionError):  # closed before it read what was sent
+                assert s.recv(100) == b""
     finally:
         for s in idle:
             s.close()

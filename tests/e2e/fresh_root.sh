@@ -20,6 +20,7 @@ inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sb
 finish() {
   [ -z "$server" ] || kill "$server" 2>/dev/null || true
   for mount in dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
+  umount -l "$root" 2>/dev/null || true
   [ -n "$keep" ] || rm -rf "$root"
 }
 trap finish EXIT
@@ -29,6 +30,7 @@ if [ ! -e "$root/etc/debian_version" ]; then
   debootstrap --variant=minbase --include=python3,gcc,make,ca-certificates "$suite" "$root" >"$root.log" 2>&1 ||
     { tail -20 "$root.log"; exit 1; }
 fi
+mount --bind "$root" "$root"  # containers in it pivot their root, which must be a mount point
 for mount in proc sys dev dev/shm dev/pts; do mount --bind "/$mount" "$root/$mount"; done
 
 say "mirror settings of this machine"

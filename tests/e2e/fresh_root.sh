@@ -21,7 +21,7 @@ finish() {
   [ -z "$server" ] || kill "$server" 2>/dev/null || true
   for mount in dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
   umount -l "$root" 2>/dev/null || true
-  [ -n "$keep" ] || rm -rf "$root"
+  [ -n "$keep" ] || rm -rf --one-file-system "$root"
 }
 trap finish EXIT
 

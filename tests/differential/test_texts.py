@@ -18,12 +18,12 @@ from cachefleet_server.ds._testing import (
     crc,
     decompress,
     double_text,
-    glob,
     longdouble_sum_text,
     parse_double,
     parse_int64,
     parse_uint64,
 )
+from cachefleet_server.ds.glob import glob_matches as glob
 from fleettest.client import Arg, Error
 from fleettest.instance import Instance
 

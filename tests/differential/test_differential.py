@@ -12,7 +12,7 @@ import pytest
 from fleettest.instance import Pool
 from fleettest.reference import Mismatch
 
-COMMANDS_EACH = 60_000  # per protocol version
+COMMANDS_EACH = 100_000  # per protocol version
 
 
 def load(name: str) -> ModuleType:

@@ -136,6 +136,9 @@ CLIENT GETREDIR|CLIENT TRACKINGINFO|CLIENT GETREDIR x
 """.replace("\n", "|").strip("|").split("|")
 RAW: list[tuple[Arg, ...]] = [
     ("CLIENT", "SETNAME", "a b"), ("CLIENT", "SETNAME", "a\n"), ("CLIENT", "SETNAME", b"\xff"),
+    ("CLIENT", "SETNAME", b"a\0 b"), ("CLIENT", "GETNAME"), ("CLIENT", "SETNAME", b"\0"),
+    ("CLIENT", "GETNAME"), ("HELLO", "2", "SETNAME", b"q\0\n"), ("CLIENT", "GETNAME"),
+    ("CLIENT", "SETINFO", "lib-name", b"x\0 \n"),
     ("CLIENT", "SETNAME", "x" * 1000), ("CLIENT", "GETNAME"), ("CLIENT", "SETNAME", ""), ("CLIENT", "GETNAME"),
     ("CLIENT", "SETINFO", "lib-name", "a b"), ("CLIENT", "SETINFO", "LIB-VER", b"\x01"),
     ("CLIENT", "SETINFO", "lib-name", "my-lib"), ("CLIENT", "SETINFO", "LIB-VER", "1.2"), ("CLIENT", "INFO"),

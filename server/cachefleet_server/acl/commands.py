@@ -22,7 +22,7 @@ _HELLO_NOAUTH = (
     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
     "option can be used to authenticate the client and select the RESP protocol version at the same time"
 )
-_BAD_NAME = "ERR Client names cannot contain spaces, newlines or special characters."
+BAD_NAME = "ERR Client names cannot contain spaces, newlines or special characters."
 _NO_FILE = (
     "ERR This instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command "
     "and then issue a CONFIG REWRITE (assuming you have a configuration file set) in order to store users in the "
@@ -53,6 +53,11 @@ WHOAMI
     Return the current connection username.
 HELP
     Print this help."""
+
+
+def is_name(value: bytes) -> bool:
+    """Printable and without blanks, so that CLIENT LIST stays one field a word. A name ends at a NUL."""
+    return all(0x21 <= byte <= 0x7E for byte in value.partition(b"\0")[0])
 
 
 class AccessCommands:
@@ -150,8 +155,8 @@ class AccessCommands:
                 rest = rest[3:]
             elif option == b"SETNAME" and len(rest) >= 2:
                 name = rest[1]
-                if not all(0x21 <= byte <= 0x7E for byte in name):
-                    raise CommandError(_BAD_NAME)
+                if not is_name(name):
+                    raise CommandError(BAD_NAME)
                 rest = rest[2:]
             else:
                 shown = rest[0].decode("utf-8", "surrogateescape")

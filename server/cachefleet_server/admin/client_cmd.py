@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from cachefleet_server.acl.commands import BAD_NAME, is_name
 from cachefleet_server.admin import client_filter
 from cachefleet_server.admin.arguments import INT64_MAX, SYNTAX, help_lines, integer, switch, text
 from cachefleet_server.command_spec import row
@@ -19,7 +20,6 @@ from cachefleet_server.replies import NO_REPLY, OK, Reply, Verbatim
 REPLY_OFF, REPLY_SKIP_NEXT, NO_EVICT, NO_TOUCH, IMPORT_SOURCE, CAPA_REDIRECT = (
     1 << 8, 1 << 9, 1 << 13, 1 << 14, 1 << 22, 1 << 23,
 )  # fmt: skip
-PRINTABLE = frozenset(range(ord("!"), ord("~") + 1))
 HELP = (
     "CAPA <option> [options...]",
     "    Declare what this client can handle (REDIRECT).",
@@ -72,13 +72,6 @@ def describe(c: Client) -> str:
         f"resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} tot-net-in={c.net_in} "
         f"tot-net-out={c.net_out} tot-cmds={c.commands}"
     )
-
-
-def check_name(value: bytes, message: str) -> bytes:
-    """Names are printable and without blanks, so that CLIENT LIST stays one field a word."""
-    if not set(value) <= PRINTABLE:
-        raise CommandError(message)
-    return value
 
 
 class ClientCommands:
@@ -235,7 +228,9 @@ class ClientCommands:
             shown = text(argv[2].partition(b"\0")[0])  # Valkey prints it as a C string
             raise CommandError(f"ERR Unrecognized option '{shown}'")
         message = f"ERR {text(argv[2])} cannot contain spaces, newlines or special characters."
-        value = check_name(argv[3], message)
+        value = argv[3]
+        if not is_name(value):
+            raise CommandError(message)
         if option == b"lib-name":
             client.lib_name = value
         else:
@@ -243,8 +238,9 @@ class ClientCommands:
         return OK
 
     def setname(self, client: Client, argv: list[bytes]) -> Reply:
-        message = "ERR Client names cannot contain spaces, newlines or special characters."
-        client.name = check_name(argv[2], message)
+        if not is_name(argv[2]):
+            raise CommandError(BAD_NAME)
+        client.name = argv[2]
         return OK
 
     def trackinginfo(self, client: Client, argv: list[bytes]) -> Reply:

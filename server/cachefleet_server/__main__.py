@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -113,7 +114,14 @@ def _serve(config: Config, log: Log, read: Callable[[], Sequence[Line]]) -> int:
         return 1
 
     server = Server(config, log, sources=read, executable=os.path.abspath(sys.argv[0]))
-    return uvloop.run(server.run())
+
+    async def run() -> int:
+        code = await server.run()
+        # One more SIGTERM is not to change the exit code: the loop is about to drop its handlers.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP))
+        return code
+
+    return uvloop.run(run())
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ class Server:
         self._subsystems: list[Subsystem] = []
         self._commands: list[Rows] = []
         self._cron: asyncio.TimerHandle | None = None
+        self._ending = False
         self._background: set[asyncio.Future[None]] = set()
         self._oom_base = process.oom_score()
         self._folder_lock = FolderLock()
@@ -245,15 +246,13 @@ class Server:
         process.notify_supervisor(config.text("supervised"), log)
 
     async def _stop(self) -> None:
-        loop = asyncio.get_running_loop()
         if self._cron is not None:
             self._cron.cancel()
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(signum)
+        self._ending = True
         self.listeners.close()
         for subsystem in reversed(self._subsystems):
             await subsystem.stop()
-        loop.remove_reader(self.engine.epoll_fd)
+        asyncio.get_running_loop().remove_reader(self.engine.epoll_fd)
         self.engine.close()
         self._folder_lock.release()
         pidfile = self._pidfile()
@@ -386,6 +385,8 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
 
     def _on_stop_signal(self, signum: signal.Signals) -> None:
+        if self._ending:  # the exit is certain, and its code is its own
+            return
         self.log.notice(f"Received {signum.name} scheduling shutdown...")
         if self.engine.stats().get("loading"):
             self._leave(0)  # Nothing is in memory yet that is not on disk.
@@ -403,6 +404,8 @@ class Server:
             self._watch_signals()
 
     def _on_reload(self) -> None:
+        if self._ending:
+            return
         self.log.notice("Received SIGHUP, reading the configuration again")
         try:
             changed, fixed = self.config.reload(self._sources(), os.environ)

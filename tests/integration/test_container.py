@@ -4,6 +4,7 @@ file system that is read-only, kernels without IPv6, kill -9 of everything at on
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import random
@@ -415,3 +416,17 @@ def test_any_user_without_a_name(rng: random.Random) -> None:
             assert {path.stat().st_uid for path in data.rglob("*")} == {uid}
     finally:
         shutil.rmtree(base)
+
+
+def test_signals_during_the_exit_change_nothing(own: Instance) -> None:
+    """However many come, and when: it saves and ends with its own code."""
+    for round_ in range(10):
+        own.start()
+        assert own.call("SET", "round", round_) == "OK"
+        while own.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(own.pid, signal.SIGTERM if round_ % 2 else signal.SIGHUP)
+                os.kill(own.pid, signal.SIGTERM)
+            time.sleep(0.0005)
+        assert own.wait_exit() == 0
+        assert "crashed" not in own.log_text()

@@ -67,6 +67,9 @@ class Disk:
         return Instance(directory=self.folder, options=OPTIONS, env=self.faults.env)
 
     def reset(self) -> None:
+        """Without what a killed server left: to remove it would be one more call of the next save."""
+        for path in self.folder.glob("temp-*"):
+            path.unlink()
         (self.folder / "dump.rdb").write_bytes(self.old)
 
 

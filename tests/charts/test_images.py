@@ -26,7 +26,10 @@ def requirements() -> list[Requirement]:
 
 
 def needed(wanted: list[Requirement]) -> set[str]:
-    """All that they need on this machine, by the metadata of what is installed here."""
+    """All that they need in the images, by the metadata of what is installed here."""
+    base = re.search(r"^ARG BASE=\S+/python:(\d+\.\d+)-", (DEPLOY / "Dockerfile.operator").read_text(), re.MULTILINE)
+    assert base is not None
+    python = {"python_version": base[1], "python_full_version": f"{base[1]}.0"}
     found: set[str] = set()
     todo = [(canonicalize_name(r.name), frozenset(r.extras)) for r in wanted]
     seen = set(todo)
@@ -35,7 +38,7 @@ def needed(wanted: list[Requirement]) -> set[str]:
         found.add(name)
         for text in requires(name) or ():
             requirement = Requirement(text)
-            chosen = [{"extra": extra} for extra in extras or ("",)]
+            chosen = [{**python, "extra": extra} for extra in extras or ("",)]
             if requirement.marker is None or any(requirement.marker.evaluate(extra) for extra in chosen):
                 new = (canonicalize_name(requirement.name), frozenset(requirement.extras))
                 if new not in seen:

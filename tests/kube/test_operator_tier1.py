@@ -65,6 +65,12 @@ def condition(kube: Kube, namespace: str, kind: str, name: str = "orders") -> di
     return next((c for c in found if c["type"] == kind), {})
 
 
+def apply_failed(kube: Kube, namespace: str, *words: str) -> bool:
+    """Whether the Cache says that an object cannot be had, in these words."""
+    found = condition(kube, namespace, "Degraded")
+    return found.get("reason") == "ApplyFailed" and all(word in found["message"] for word in words)
+
+
 def is_made(kube: Kube, namespace: str, name: str = "orders") -> bool:
     """All is there, and the status says that nothing is to be done but to wait for the pod."""
     assert condition(kube, namespace, "Progressing", name).get("reason") == "UpToDate"
@@ -228,13 +234,7 @@ def test_an_object_of_somebody_else_is_refused_and_blocks_no_other_cache(
     kube.apply(taken)
     kube.apply([cache(namespace), cache(namespace, "carts")])
     kube.wait_for(lambda: is_made(kube, namespace, "carts"))
-
-    def refused() -> bool:
-        found = condition(kube, namespace, "Degraded")
-        assert found["reason"] == "ApplyFailed"
-        return "Service/orders-rw exists and does not belong to this Cache" in found["message"]
-
-    kube.wait_for(refused)
+    kube.wait_for(lambda: apply_failed(kube, namespace, "Service/orders-rw exists and does not belong to this Cache"))
     assert kube.get("service", "orders-rw", namespace)["spec"]["selector"] == {"app": "theirs"}
 
 
@@ -247,13 +247,7 @@ def test_a_secret_of_somebody_else_is_said_left_alone_and_its_end_noticed(
     kube.apply(theirs)
     before = kube.get("secret", name, namespace)
     kube.apply(cache(namespace))
-
-    def refused() -> bool:
-        found = condition(kube, namespace, "Degraded")
-        assert found["reason"] == "ApplyFailed"
-        return f"Secret/{name} exists and does not belong to this Cache" in found["message"]
-
-    kube.wait_for(refused)
+    kube.wait_for(lambda: apply_failed(kube, namespace, f"Secret/{name} exists and does not belong to this Cache"))
     assert condition(kube, namespace, "Progressing")["reason"] == "Waiting"
     assert kube.find("statefulset", "orders", namespace) is None, "its pod could not start"
     assert kube.get("secret", name, namespace)["metadata"] == before["metadata"]
@@ -276,13 +270,7 @@ def test_a_pod_template_that_the_api_server_refuses_is_said_and_not_sent_in_each
     kube: Kube, namespace: str, operator: Operator, pod: dict[str, Any], said: str
 ) -> None:
     kube.apply(cache(namespace, podTemplate={"spec": pod}))
-
-    def refused() -> bool:
-        found = condition(kube, namespace, "Degraded")
-        assert found["reason"] == "ApplyFailed"
-        return str(found["message"]).startswith("StatefulSet/orders: ") and said in found["message"]
-
-    kube.wait_for(refused)
+    kube.wait_for(lambda: apply_failed(kube, namespace, "StatefulSet/orders: ", said))
     is_idle(kube, namespace, operator)
     kube.apply(cache(namespace))
     kube.wait_for(lambda: is_made(kube, namespace))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 LEVELS = ("debug", "info", "warning", "error")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -33,12 +33,12 @@ class Settings:
 def read(environment: Mapping[str, str]) -> Settings:
     """Raises SettingsError."""
     found: dict[str, Any] = {}
-    for field, (variable, default, take) in _VARIABLES.items():
-        text = environment.get(variable, "").strip() or default
+    for field, variable in VARIABLES.items():
+        text = environment.get(variable.name, "").strip() or variable.default
         try:
-            found[field] = take(text)
+            found[field] = variable.take(text)
         except ValueError as error:
-            raise SettingsError(f"{variable}={text!r}: {error}") from None
+            raise SettingsError(f"{variable.name}={text!r}: {error}") from None
     return Settings(**found)
 
 
@@ -76,23 +76,30 @@ def _number(low: int, high: int) -> Callable[[str], int]:
     return take
 
 
-def _own_version() -> str:
+def own_version() -> str:
     try:
         return version("cachefleet")
     except PackageNotFoundError:  # a tree that was not installed
         return "0.0.0"
 
 
-# Field -> variable, default, parser.
-_VARIABLES: dict[str, tuple[str, str, Callable[[str], Any]]] = {
-    "namespaces": ("CACHEFLEET_NAMESPACES", "", _namespaces),
-    "pod_namespace": ("POD_NAMESPACE", "default", _namespace),
-    "pod_name": ("POD_NAME", "cachefleet-operator", _text),
-    "server_image": ("CACHEFLEET_SERVER_IMAGE", "cachefleet/server", _text),
-    "server_version": ("CACHEFLEET_SERVER_VERSION", _own_version(), _text),
-    "cluster_domain": ("CACHEFLEET_CLUSTER_DOMAIN", "cluster.local", _text),
-    "log_level": ("CACHEFLEET_LOG_LEVEL", "info", _level),
-    "concurrency": ("CACHEFLEET_CONCURRENCY", "16", _number(1, 256)),
-    "http_host": ("CACHEFLEET_HTTP_HOST", "0.0.0.0", _text),
-    "http_port": ("CACHEFLEET_HTTP_PORT", "8080", _number(0, 65535)),
+class Variable(NamedTuple):
+    name: str
+    default: str
+    take: Callable[[str], Any]
+    meaning: str
+
+
+# Field -> where it comes from.
+VARIABLES: dict[str, Variable] = {
+    "namespaces": Variable("CACHEFLEET_NAMESPACES", "", _namespaces, "whose Caches it takes, by commas; empty: all"),
+    "pod_namespace": Variable("POD_NAMESPACE", "default", _namespace, "its own namespace, where the Lease is"),
+    "pod_name": Variable("POD_NAME", "cachefleet-operator", _text, "its own pod, for the Lease"),
+    "server_image": Variable("CACHEFLEET_SERVER_IMAGE", "cachefleet/server", _text, "image of servers, without a tag"),
+    "server_version": Variable("CACHEFLEET_SERVER_VERSION", own_version(), _text, "tag of that image for new Caches"),
+    "cluster_domain": Variable("CACHEFLEET_CLUSTER_DOMAIN", "cluster.local", _text, "the end of its DNS names"),
+    "log_level": Variable("CACHEFLEET_LOG_LEVEL", "info", _level, ", ".join(LEVELS)),
+    "concurrency": Variable("CACHEFLEET_CONCURRENCY", "16", _number(1, 256), "Caches looked after at a time"),
+    "http_host": Variable("CACHEFLEET_HTTP_HOST", "0.0.0.0", _text, "address of /metrics, /healthz and /readyz"),
+    "http_port": Variable("CACHEFLEET_HTTP_PORT", "8080", _number(0, 65535), "their port; 0: any that is free"),
 }

@@ -90,7 +90,7 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Helm, value
     (deployment,) = of_kind(helm.template("cachefleet", values), "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     environment = {v["name"]: v.get("value", "from-the-pod") for v in container["env"]}
-    assert set(environment) == {variable for variable, _, _ in settings._VARIABLES.values()}
+    assert set(environment) == {variable.name for variable in settings.VARIABLES.values()}
     read = settings.read(environment)
     given = yaml.safe_load((VALUES / f"cachefleet-{values}.yaml").read_text())
     assert list(read.namespaces) == list(dict.fromkeys(given.get("namespaces", [])))

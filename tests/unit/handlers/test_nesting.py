@@ -35,7 +35,7 @@ def _as_the_operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(operator, "read", stop)
     before = sys.getrecursionlimit()
-    assert operator.main() == 2
+    assert operator.main([]) == 2
     yield
     sys.setrecursionlimit(before)
 

@@ -21,11 +21,10 @@ from rich.console import Console
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
 from cachefleet_operator.cli import manifests, up, view
 from cachefleet_operator.cli.failure import Exit, Failure
-from cachefleet_operator.cli.state import Folder
+from cachefleet_operator.cli.state import DATA, Folder, option
 from cachefleet_operator.execution.admin import as_password
 from cachefleet_operator.execution.local_ports import HOST
 
-DATA = Path("cachefleet-data")
 MANIFEST = Path("cache.yaml")
 NO_MANIFEST = f"""\
 There is no {MANIFEST} here, and no -f says what to run. A first Cache:
@@ -104,14 +103,13 @@ def _up(
         raise Failure(Exit.USAGE, NO_MANIFEST.format(command=view.command()))
     options = up.Options(tuple(file or (str(MANIFEST),)), data, port, metrics_port)
     standard_input = manifests.read_standard_input(options.sources)
-    option = _option(data)
-    lines = view.Lines(option)
+    lines = view.Lines(option(data))
     if detach:
         began = time.monotonic()
         lines.show(up.detached(options, standard_input), time.monotonic() - began)
-        lines.say(f"It runs in the background; stop it with: {view.command()} local down{option}")
+        lines.say(f"It runs in the background; stop it with: {view.command()} local down{option(data)}")
         return Exit.OK
-    shown: view.View = view.Silent() if background else view.Screen(option) if sys.stdout.isatty() else lines
+    shown: view.View = view.Silent() if background else view.Screen(option(data)) if sys.stdout.isatty() else lines
     try:
         return up.foreground(options, shown, standard_input)
     finally:
@@ -258,11 +256,6 @@ def _choose(name: str, known: list[tuple[str, str]], data: Path) -> tuple[str, s
     names = ", ".join("/".join(key) for key in known)
     problem = f"no Cache {name} in {data}" if name and not found else "say which Cache"
     raise Failure(Exit.USAGE if found else Exit.NOT_RUNNING, f"{problem}; known: {names}")
-
-
-def _option(data: Path) -> str:
-    """What has to be added to the commands that we name."""
-    return "" if data == DATA or "CACHEFLEET_DATA" in os.environ else f" --data {data}"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -23,6 +24,7 @@ from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.execution.local_process import Busy, Lock
 from cachefleet_operator.execution.local_store import caches_in, private_folder, replace_file
 
+DATA = Path("cachefleet-data")  # where no --data names another
 OWN = ".cachefleet"
 POLL_S = 0.05
 LOCK_S = 0.5  # `status` looks at a lock by taking it for a moment
@@ -46,7 +48,7 @@ class Folder:
             except Busy as busy:
                 if time.monotonic() > end:
                     who = f"`cachefleet local up` (pid {busy.pid})"
-                    words = f"{who} runs in {self.path} already; see `cachefleet local status --data {self.path}`"
+                    words = f"{who} runs in {self.path} already; see `cachefleet local status{option(self.path)}`"
                     raise Failure(Exit.BUSY, words) from None
                 time.sleep(POLL_S)
             except OSError as error:
@@ -74,7 +76,8 @@ class Folder:
         if pid:
             found = self._read_state()
             return found if found.get("pid") == pid else {"pid": pid, "caches": [], "events": []}
-        hint = "start it with `cachefleet local up -f cache.yaml`, or name another folder with --data"
+        start = f"cachefleet local up -f cache.yaml{option(self.path)}"
+        hint = f"start it with `{start}`, or name another folder with --data"
         raise Failure(Exit.NOT_RUNNING, f"nothing runs in {self.path}: {hint}")
 
     def _read_state(self) -> dict[str, Any]:
@@ -121,6 +124,12 @@ class Folder:
         finally:
             lock.release()
         return [f"{namespace}/{name}" for namespace, name in names]
+
+
+def option(data: Path) -> str:
+    """What has to be added to the commands that we name, wherever somebody types them."""
+    known = Path(os.environ.get("CACHEFLEET_DATA") or DATA)
+    return "" if data == known else f" --data {shlex.quote(str(data.absolute()))}"
 
 
 def unwritable(path: Path, error: OSError) -> Failure:

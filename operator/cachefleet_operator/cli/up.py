@@ -25,7 +25,7 @@ from cachefleet_operator.cli import manifests as files
 from cachefleet_operator.cli import view as shown
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.fleet import Fleet
-from cachefleet_operator.cli.state import Folder, unwritable
+from cachefleet_operator.cli.state import Folder, option, unwritable
 from cachefleet_operator.cli.view import View
 from cachefleet_operator.execution.backend import BackendError
 from cachefleet_operator.execution.local_pod import SERVER, ConfigError, executable
@@ -89,7 +89,7 @@ def detached(options: Options, standard_input: str) -> Mapping[str, Any]:
         child.stdin.write(standard_input.encode())
         child.stdin.close()
     end = time.monotonic() + DETACH_S
-    rest = f"it goes on in the background; see `cachefleet local status --data {options.data}`"
+    rest = f"it goes on in the background; see `cachefleet local status{option(options.data)}`"
     report: Mapping[str, Any] = {"caches": []}
     while not _all_ready(report):
         if child.poll() is not None:

@@ -6,6 +6,7 @@ through `plain`: a terminal obeys control characters, and rich its markup.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -92,7 +93,7 @@ def how_to_connect(cache: Described, option: str) -> list[tuple[str, str]]:
     if found is None:
         return []
     password = password_file(cache)
-    by_hand = f"REDISCLI_AUTH=$(cat {password}) " if password is not None else ""
+    by_hand = f"REDISCLI_AUTH=$(cat {shlex.quote(str(password))}) " if password is not None else ""
     return [
         ("connect", f"{command()} local connect {title(cache)}{option}"),
         ("or", f"{by_hand}redis-cli -p {found[0]}"),

@@ -45,7 +45,7 @@ class Store:
     """All objects of one data folder. `clock` gives unix seconds."""
 
     def __init__(self, data: Path, clock: Clock) -> None:
-        self.data = data
+        self.data = data.absolute()  # paths in it are shown to people and read by processes that run elsewhere
         self._clock = clock
         self._objects: dict[Where, dict[str, Any]] = {}
         self._version = 0

@@ -30,6 +30,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path, lambda: 1_800_000_000.0)
 
 
+def test_folders_mean_the_same_to_processes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store(Path("data"), lambda: 0.0).folder(NS, "orders") == tmp_path / "data" / NS / "orders"
+
+
 def test_a_new_object_gets_what_the_server_owns(store: Store) -> None:
     made = store.apply(NS, configmap(a="1"))
     assert made["metadata"]["namespace"] == NS

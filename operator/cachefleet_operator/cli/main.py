@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
 from cachefleet_operator.cli import manifests, up, view
@@ -222,10 +223,24 @@ def _print_lines(path: Path, content: bytes, several: bool) -> None:
         typer.echo(prefix + view.plain(line))
 
 
-@local.command("connect", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+class _WithRest(TyperCommand):
+    """What follows -- is not ours to read: without this, its first word would be the name of a Cache."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        super().parse_args(ctx, args[:end])
+        rest: list[str] = [*ctx.args, *args[end + 1 :]]
+        ctx.args = rest
+        return rest
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENT...]"]
+
+
+@local.command("connect", cls=_WithRest, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @_command
 def _connect(context: typer.Context, name: Name = "", data: Data = DATA) -> NoReturn:
-    """Open redis-cli on a Cache. What follows the name (after --) is given to it: connect orders -- SET a b"""
+    """Open redis-cli on a Cache. What follows -- is given to it: connect -- SET a b, connect orders -- SET a b"""
     caches = Folder(data).state()["caches"]
     by_key = {(cache["namespace"], cache["name"]): cache for cache in caches}
     cache = by_key[_choose(name, list(by_key), data)]

@@ -1,0 +1,67 @@
+"""The command line: which words are ours, and which are a client's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cachefleet_operator.cli import main
+from cachefleet_operator.cli.state import Folder
+
+
+def cache(name: str = "orders") -> dict[str, Any]:
+    return {
+        "namespace": "default", "name": name, "generation": 1, "auth": False, "folder": "/data/default/orders",
+        "ports": {f"{name}-0": {"redis": 7000, "metrics": 7001}}, "status": {},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def caches(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What runs in any folder; a test may change it."""
+    found = [cache()]
+    monkeypatch.setattr(Folder, "state", lambda self: {"caches": found, "events": []})
+    return found
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Arguments of the clients that were started, but for host and port."""
+    seen: list[list[str]] = []
+
+    def execve(path: str, arguments: list[str], environment: dict[str, str]) -> None:
+        assert arguments[:5] == [path, "-h", "127.0.0.1", "-p", "7000"]
+        seen.append(arguments[5:])
+
+    monkeypatch.setattr("os.execve", execve)
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("", []),
+        ("orders", []),
+        ("-- GET a", ["GET", "a"]),
+        ("--data data -- GET a", ["GET", "a"]),
+        ("orders --data data -- SET -- --help", ["SET", "--", "--help"]),
+        ("default/orders --raw -- GET a", ["--raw", "GET", "a"]),
+        ("orders GET a", ["GET", "a"]),
+    ],
+)
+def test_what_follows_the_dashes_is_the_clients(
+    words: str, given: list[str], caches: list[dict[str, Any]], started: list[list[str]]
+) -> None:
+    CliRunner().invoke(main.app, ["local", "connect", *words.split()])
+    assert started == [given]
+
+
+def test_the_name_is_needed_where_there_are_two(caches: list[dict[str, Any]], started: list[list[str]]) -> None:
+    caches.append(cache("sessions"))
+    answer = CliRunner().invoke(main.app, ["local", "connect", "--data", str(Path("data")), "--", "GET", "a"])
+    assert (answer.exit_code, started) == (2, [])
+    assert "say which Cache; known: default/orders, default/sessions" in answer.stderr

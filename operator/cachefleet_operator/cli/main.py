@@ -57,14 +57,14 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
         except Failure as failure:
             sys.stderr.write(f"{view.plain(failure)}\n")
             code = failure.code
+        except BrokenPipeError:  # `| head` has seen enough
+            view.hush(sys.stdout)
+            code = Exit.OK
         except OSError as error:
             sys.stderr.write(f"{view.plain(error.filename or '')}: {error.strerror}\n")
             code = Exit.FAILED
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
-        except BrokenPipeError:  # `| head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = Exit.OK
         raise typer.Exit(code or Exit.OK)
 
     return run

@@ -124,7 +124,7 @@ class _Up:
         watched = _Watch(self._options.sources)
         try:
             await self._start(found)
-            while not self._stop.is_set():
+            while not self._stop.is_set() and not self._view.gone:
                 self._refresh()
                 if watched.changed():
                     await self._reload()

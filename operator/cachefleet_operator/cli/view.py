@@ -6,6 +6,7 @@ through `plain`: a terminal obeys control characters, and rich its markup.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -29,6 +30,10 @@ Described = Mapping[str, Any]  # one Cache of the report
 
 
 class View(Protocol):
+    @property
+    def gone(self) -> bool:
+        """Whether nobody looks any more: `| head` has seen enough."""
+
     def heard(self, event: Event) -> None:
         """Something happened."""
 
@@ -43,6 +48,13 @@ class View(Protocol):
 
 def plain(text: object) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in str(text))
+
+
+def hush(out: TextIO) -> None:
+    """Sends what is still written to a pipe without a reader nowhere, what waits in its buffer included."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
 
 
 def command() -> str:
@@ -111,6 +123,7 @@ class Lines:
     def __init__(self, option: str, out: TextIO | None = None) -> None:
         self._option, self._out = option, out or sys.stdout
         self._told: dict[str, object] = {}
+        self.gone = False
 
     def heard(self, event: Event) -> None:
         mark = "!" if event.type == "Warning" else " "
@@ -127,8 +140,12 @@ class Lines:
                 self.say("")
 
     def say(self, words: str) -> None:
-        self._out.write(f"{plain(words)}\n")
-        self._out.flush()
+        try:
+            self._out.write(f"{plain(words)}\n")
+            self._out.flush()
+        except BrokenPipeError:  # not an error of whoever had something to say
+            self.gone = True
+            hush(self._out)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -136,6 +153,8 @@ class Lines:
 
 class Silent:
     """For the background: `status` and the logs say it all."""
+
+    gone = False
 
     def heard(self, event: Event) -> None: ...
 
@@ -151,6 +170,8 @@ class Silent:
 
 class Screen:
     """A table that is drawn anew in place, with the last events under it."""
+
+    gone = False  # a terminal that ends sends SIGHUP
 
     def __init__(self, option: str, console: Console | None = None) -> None:
         self._option = option

@@ -53,10 +53,14 @@ BROKEN = (
     (("spec.auth.mode=none", "spec.auth.secretRef.name=mine"), "auth.secretRef goes with auth.mode secret"),
     (("spec.resources.limits.memory=1Gi",), "the memory limit is spec.memory.limit"),
 )
+ODD_NAME = (
+    "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: "
+    "Services carry it"
+)
 BROKEN_NAMES = (
     ("a23456789-b23456789-c23456789-d23456789-e", "metadata.name must be at most 40 characters: objects and pods add"),
-    ("9to5", "metadata.name must begin with a letter and have no dots: Services carry it"),
-    ("orders.v2", "metadata.name must begin with a letter and have no dots: Services carry it"),
+    ("9to5", ODD_NAME),
+    ("orders.v2", ODD_NAME),
 )
 # What is at the limit of a rule and within.
 WITHIN = (

@@ -27,7 +27,10 @@ LIMIT = "memory.limit must be at least 96Mi"
 SECRET_REF = "auth.secretRef goes with auth.mode secret, and only there"
 LIMITS_MEMORY = "the memory limit is spec.memory.limit"
 LONG_NAME = "metadata.name must be at most 40 characters: objects and pods add to it"
-ODD_NAME = "metadata.name must begin with a letter and have no dots: Services carry it"
+ODD_NAME = (
+    "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: "
+    "Services carry it"
+)
 
 # name, spec -> what the API server says
 REFUSED_AT_BIRTH = (

@@ -8,7 +8,7 @@ release exists. Rules about changes need what is stored; they stay with the API 
 {{- fail (printf "metadata.name must be at most 40 characters: objects and pods add to it (%q; choose one with --set name=...)" $name) -}}
 {{- end -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
-{{- fail (printf "metadata.name must begin with a letter and have no dots: Services carry it (%q; choose one with --set name=...)" $name) -}}
+{{- fail (printf "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: Services carry it (%q; choose one with --set name=...)" $name) -}}
 {{- end -}}
 {{- $spec := .Values.spec -}}
 {{- if lt (include "cache.amount" (dig "memory" "limit" "256Mi" $spec) | float64) 100663296.0 -}}

@@ -313,7 +313,8 @@ class Cache(Model):
         Rule("size(self.metadata.name) <= 40",
              "metadata.name must be at most 40 characters: objects and pods add to it"),
         Rule("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-             "metadata.name must begin with a letter and have no dots: Services carry it"),
+             "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no "
+             "dots: Services carry it"),
     )  # fmt: skip
 
     @property

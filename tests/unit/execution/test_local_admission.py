@@ -22,6 +22,10 @@ def test_every_rule_of_the_models_has_a_twin_and_every_twin_a_rule() -> None:
     assert {rule.expression for rule in rules()} == set(TWINS)
 
 
+ODD_NAME = (
+    "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: "
+    "Services carry it"
+)
 # One manifest that breaks each rule, and for transition rules what was there before.
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "memory.limit must be at least 96Mi": (manifest(memory={"limit": "95Mi"}), None),
@@ -37,7 +41,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "auth.secretRef goes with auth.mode secret, and only there": (manifest(auth={"mode": "secret"}), None),
     "the memory limit is spec.memory.limit": (manifest(resources={"limits": {"memory": "1Gi"}}), None),
     "metadata.name must be at most 40 characters: objects and pods add to it": (manifest("a" * 41), None),
-    "metadata.name must begin with a letter and have no dots: Services carry it": (manifest("1st.cache"), None),
+    ODD_NAME: (manifest("1st.cache"), None),
 }  # fmt: skip
 
 
@@ -78,6 +82,13 @@ def test_faults_name_the_field(spec: dict[str, Any], fault: str) -> None:
     with pytest.raises(Invalid) as caught:
         admit(manifest(**spec), None)
     assert any(found.startswith(fault) for found in caught.value.faults), caught.value.faults
+
+
+@pytest.mark.parametrize("name", ["Bad", "a_b", "a-", "-a", "9to5", "shop.orders", "\u00e4"])
+def test_of_an_odd_name_the_whole_rule_is_said(name: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        admit(manifest(name), None)
+    assert caught.value.faults == [ODD_NAME]
 
 
 @pytest.mark.parametrize("metadata", [None, 5, {}, {"name": 7}, {"name": "a", "namespace": "../.."}, {"name": "a/b"}])

@@ -51,6 +51,7 @@ BROKEN = (
     (("spec.memory.limit=1G", "spec.auth.mode=secret"), "auth.secretRef goes with auth.mode secret, and only there"),
     (("spec.auth.secretRef.name=mine",), "auth.secretRef goes with auth.mode secret, and only there"),
     (("spec.auth.mode=none", "spec.auth.secretRef.name=mine"), "auth.secretRef goes with auth.mode secret"),
+    (("spec.image=mine:1", "spec.version=1.0"), "version is a tag of the default image: it cannot stand beside image"),
     (("spec.resources.limits.memory=1Gi",), "the memory limit is spec.memory.limit"),
 )
 ODD_NAME = (
@@ -66,6 +67,7 @@ BROKEN_NAMES = (
 WITHIN = (
     *(f"spec.memory.limit={limit}" for limit in ("96Mi", "100663296", "0.101G", "98304Ki", "1.1e8", "1Ei", "1E")),
     *("spec.auth.mode=none", "spec.auth.mode=secret,spec.auth.secretRef.name=mine", "spec.resources.limits.cpu=2"),
+    *("spec.version=1.0", "spec.image=mine:1", "spec.image=,spec.version=1.0"),
 )
 # Values that are as they come: whatever is in them belongs to Kubernetes or to the user.
 OPEN = ("global", "resources.requests", "resources.limits", "resources.claims", "affinity", "tolerations")

@@ -25,6 +25,7 @@ CLASS = "storage.className is immutable"
 TO_NONE = "persistence.mode cannot change to or from none: the volume would appear or vanish"
 LIMIT = "memory.limit must be at least 96Mi"
 SECRET_REF = "auth.secretRef goes with auth.mode secret, and only there"
+IMAGE_AND_VERSION = "version is a tag of the default image: it cannot stand beside image"
 LIMITS_MEMORY = "the memory limit is spec.memory.limit"
 LONG_NAME = "metadata.name must be at most 40 characters: objects and pods add to it"
 ODD_NAME = (
@@ -42,6 +43,7 @@ REFUSED_AT_BIRTH = (
     ("orders", {"auth": {"secretRef": {"name": "x"}}}, f"spec.auth: Invalid value: {SECRET_REF}"),
     ("orders", {"auth": {"mode": "secret", "secretRef": {}}}, "spec.auth.secretRef.name: Required value"),
     ("orders", {"resources": {"limits": {"memory": "1Gi"}}}, f"spec.resources: Invalid value: {LIMITS_MEMORY}"),
+    ("orders", {"image": "mine:1", "version": "1"}, f"spec: Invalid value: {IMAGE_AND_VERSION}"),
     ("orders", {"replicas": 10}, "spec.replicas in body should be less than or equal to 9"),
     ("orders", {"persistence": {"mode": "disk"}}, 'supported values: "none", "snapshot", "aof"'),
     ("orders", {"config": {"activerehashing": True}}, "must be of type integer,string"),
@@ -63,6 +65,7 @@ REFUSED_LATER = (
     ({}, {"memory": {"limit": "1Mi"}}, LIMIT),
 )
 TAKEN_LATER = (
+    ({"image": "mine:1"}, {"image": "", "version": "1"}),
     ({"persistence": {"mode": "snapshot"}}, {"persistence": {"mode": "aof"}}),
     ({"persistence": {"storage": {"size": "1Gi"}}}, {"persistence": {"storage": {"size": 2**31}}}),
     ({"persistence": {"storage": {"retain": "Retain"}}}, {"persistence": {"storage": {"retain": "Delete"}}}),

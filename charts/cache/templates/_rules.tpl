@@ -14,6 +14,9 @@ release exists. Rules about changes need what is stored; they stay with the API 
 {{- if lt (include "cache.amount" (dig "memory" "limit" "256Mi" $spec) | float64) 100663296.0 -}}
 {{- fail "spec.memory.limit must be at least 96Mi" -}}
 {{- end -}}
+{{- if and (dig "version" "" $spec) (dig "image" "" $spec) -}}
+{{- fail "spec.version is a tag of the default image: it cannot stand beside image" -}}
+{{- end -}}
 {{- $auth := dig "auth" dict $spec -}}
 {{- if ne (eq (dig "mode" "generated" $auth) "secret") (hasKey $auth "secretRef") -}}
 {{- fail "spec.auth.secretRef goes with auth.mode secret, and only there" -}}

@@ -224,6 +224,10 @@ class CacheSpec(Model):
     monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec, description="Prometheus Operator's objects.")
     network_policy: NetworkPolicySpec = Field(default_factory=NetworkPolicySpec, description="Who may connect.")
     paused: bool = Field(False, description="Stop reconciling this Cache. Its pods go on as they are.")
+    RULES = (
+        Rule("!has(self.version) || !has(self.image) || self.image == ''",
+             "version is a tag of the default image: it cannot stand beside image"),
+    )  # fmt: skip
 
 
 ConditionStatus = Literal["True", "False", "Unknown"]

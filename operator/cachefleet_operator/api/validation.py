@@ -70,9 +70,10 @@ def problems(cache: Cache) -> tuple[str, ...]:
 def _fields(spec: CacheSpec) -> Iterator[str]:
     if spec.replicas:
         yield f"spec.replicas: {spec.replicas} is not built yet, only 0 is"
+    # The rest is for a CRD without its rules.
     if spec.image and spec.version:
         yield "spec.version: is a tag of the default image, which spec.image replaces"
-    if (spec.auth.mode == "secret") != (spec.auth.secret_ref is not None):  # a CRD without its rules
+    if (spec.auth.mode == "secret") != (spec.auth.secret_ref is not None):
         yield "spec.auth.secretRef: goes with mode secret, and only there"
 
 

@@ -33,6 +33,7 @@ TWINS: dict[str, Twin] = {
         lambda s, o: s.get("className") == o.get("className"),
     "(self.mode == 'none') == (oldSelf.mode == 'none')": lambda s, o: (s["mode"] == "none") == (o["mode"] == "none"),
     "(self.mode == 'secret') == has(self.secretRef)": lambda s, o: (s["mode"] == "secret") == ("secretRef" in s),
+    "!has(self.version) || !has(self.image) || self.image == ''": lambda s, o: "version" not in s or not s.get("image"),
     "!('memory' in self.limits)": lambda s, o: "memory" not in s["limits"],
     "size(self.metadata.name) <= 40": lambda s, o: len(s["metadata"]["name"]) <= 40,
     "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')":

@@ -39,6 +39,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
         manifest(persistence={"mode": "none"}), manifest()
     ),
     "auth.secretRef goes with auth.mode secret, and only there": (manifest(auth={"mode": "secret"}), None),
+    "version is a tag of the default image: it cannot stand beside image": (manifest(image="a:1", version="1"), None),
     "the memory limit is spec.memory.limit": (manifest(resources={"limits": {"memory": "1Gi"}}), None),
     "metadata.name must be at most 40 characters: objects and pods add to it": (manifest("a" * 41), None),
     ODD_NAME: (manifest("1st.cache"), None),
@@ -59,6 +60,10 @@ def test_each_rule_refuses_what_breaks_it_and_nothing_else(rule: Rule) -> None:
 
 def test_a_transition_rule_does_not_speak_of_a_new_object() -> None:
     assert admit(manifest(persistence={"mode": "none"}), None).spec.persistence.mode == "none"
+
+
+def test_an_empty_image_is_none() -> None:
+    assert admit(manifest(image="", version="1.2.3"), None).spec.version == "1.2.3"
 
 
 def test_defaults_are_filled_in() -> None:

@@ -69,6 +69,8 @@ class Fleet:
     async def take(self, manifests: Manifests) -> None:
         """Raises Failure when one is invalid, BackendError when the folder cannot be written."""
         caches = self._admitted(manifests.caches)
+        for words in manifests.skipped:
+            self.tell("", "", "Normal", "Skipped", words)
         if not self._wanted:
             self._pin(caches[0])
         for secret in manifests.secrets:

@@ -107,7 +107,7 @@ def _up(
     lines = view.Lines(option(data))
     if detach:
         began = time.monotonic()
-        lines.show(up.detached(options, standard_input), time.monotonic() - began)
+        lines.show(up.detached(options, standard_input, lines.say), time.monotonic() - began)
         lines.say(f"It runs in the background; stop it with: {view.command()} local down{option(data)}")
         return Exit.OK
     shown: view.View = view.Silent() if background else view.Screen(option(data)) if sys.stdout.isatty() else lines

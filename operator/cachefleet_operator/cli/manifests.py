@@ -3,6 +3,7 @@
 Several documents a file, `kind: List`, JSON (which is YAML). A folder gives its *.yaml, *.yml and *.json files by
 name, not those of folders inside it, as `kubectl apply -f` does. Everything wrong is a Failure that begins with file
 and line. YAML's own traps are closed: a key that is there twice, and a small file that unfolds into a huge one.
+Objects of other kinds, which a folder for a cluster may well hold, are skipped, and said to be.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
+from cachefleet_operator.api.v1alpha1 import API_VERSION, GROUP, KIND
 from cachefleet_operator.cli.failure import Exit, Failure
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -36,6 +37,7 @@ class Document:
 class Manifests:
     caches: list[Document] = field(default_factory=list)
     secrets: list[Document] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)  # a sentence for each object of another kind
 
 
 def load(sources: Sequence[str], standard_input: str = "") -> Manifests:
@@ -46,7 +48,7 @@ def load(sources: Sequence[str], standard_input: str = "") -> Manifests:
             for document in _documents(name, text):
                 _sort(document, found)
     if not found.caches:
-        raise Failure(Exit.MANIFEST, f"{', '.join(sources)}: no {KIND} in it")
+        raise Failure(Exit.MANIFEST, "\n".join([f"{', '.join(sources)}: no {KIND} in it", *found.skipped]))
     _refuse_twins([*found.caches, *found.secrets])
     return found
 
@@ -182,11 +184,15 @@ def _sort(document: Document, into: Manifests) -> None:
         into.secrets.append(document)
     elif kind == KIND:
         raise Failure(Exit.MANIFEST, f"{document.place}: apiVersion of a {KIND} is {API_VERSION}, not {version}")
-    else:
+    elif not isinstance(kind, str) or not isinstance(version, str) or version.startswith(f"{GROUP}/"):
         raise Failure(
             Exit.MANIFEST, f"{document.place}: kind {kind} (apiVersion {version}) is unknown here; {KIND} and Secret "
             "are what runs without Kubernetes"
         )  # fmt: skip
+    else:
+        metadata = document.body.get("metadata")
+        name = f" {metadata['name']}" if isinstance(metadata, dict) and metadata.get("name") else ""
+        into.skipped.append(f"{document.place}: {kind}{name} is skipped: it means nothing without Kubernetes")
 
 
 def _check_secret(document: Document) -> None:

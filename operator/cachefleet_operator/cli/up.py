@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -69,14 +69,16 @@ def foreground(options: Options, view: View, standard_input: str) -> Exit:
         lock.release()
 
 
-def detached(options: Options, standard_input: str) -> Mapping[str, Any]:
+def detached(options: Options, standard_input: str, say: Callable[[str], None]) -> Mapping[str, Any]:
     """Starts `up` in the background and waits until every Cache is Ready. Its report; raises Failure.
 
     What takes too long, or is refused, goes on in the background.
     """
-    files.load(options.sources, standard_input)  # for its words, here and now
+    found = files.load(options.sources, standard_input)  # for its words, here and now
     folder = Folder(options.data)
     folder.lock().release()  # likewise
+    for words in found.skipped:
+        say(words)
     with open(folder.up_log, "ab") as log:
         command = [sys.executable, "-m", "cachefleet_operator.cli.main", "local", "up", "--background"]
         child = subprocess.Popen(

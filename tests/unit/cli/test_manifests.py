@@ -55,6 +55,13 @@ def test_folders_and_standard_input(tmp_path: Path) -> None:
     assert [path.name for path in files([str(tmp_path), "-", "none"])] == ["a.yaml", "b.yml", "c.json"]
 
 
+def test_objects_of_other_kinds_are_skipped_in_words() -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}}
+    found = load(["-"], f"{json.dumps(quota)}\n---\n{json.dumps(cache('a'))}\n---\n{secret()}")
+    assert (len(found.caches), len(found.secrets)) == (1, 1)
+    assert found.skipped == ["standard input:1: ResourceQuota team is skipped: it means nothing without Kubernetes"]
+
+
 def test_one_name_in_two_namespaces() -> None:
     text = f"{json.dumps(cache('a'))}\n---\n{json.dumps(cache('a', namespace='shop'))}"
     assert len(load(["-"], text).caches) == 2
@@ -79,7 +86,10 @@ FAULTS: list[tuple[str, str]] = [
     (BOMB, "standard input:1: unfolds into too much"),
     ("a: &a [*a]", "standard input:1: unfolds into too much"),
     ("[" * 5000, "standard input: is nested too deeply"),
-    ('{"apiVersion": "apps/v1", "kind": "Deployment"}', "kind Deployment (apiVersion apps/v1) is unknown here"),
+    ('{"apiVersion": "apps/v1", "kind": "Deployment"}', "no Cache in it\nstandard input:1: Deployment is skipped"),
+    ('{"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cahce"}', "kind Cahce (apiVersion cachefleet.io/v1alpha1) is"),
+    ('{"kind": "Pod"}', "kind Pod (apiVersion None) is unknown here"),
+    ("apiVersion: v1", "kind None (apiVersion v1) is unknown here"),
     ("kind: Cache\napiVersion: v1", "apiVersion of a Cache is cachefleet.io/v1alpha1, not v1"),
     (f"{json.dumps(cache('a'))}\n---\n{json.dumps(cache('a'))}", ":3: Cache a is also in standard input:1"),
     (json.dumps(SECRET), "the Secret has no metadata.name"),

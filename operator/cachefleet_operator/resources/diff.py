@@ -34,6 +34,7 @@ from cachefleet_operator.api.quantity import parse
 Path = tuple[str, ...]  # names of fields; "[x]" is an element of a list
 
 SHOWN_CHARACTERS_MAX = 80  # of a value in a sentence
+LINES_MAX = 4  # of a text in a sentence
 REASONS_MAX = 3  # that `why` gives
 ANNOTATION_RESTARTED = "kubectl.kubernetes.io/restartedAt"  # set by `kubectl rollout restart`
 
@@ -83,7 +84,7 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         where = ".".join(self.path).replace(".[", "[")
         if isinstance(self.want, str) and isinstance(self.have, str) and "\n" in self.want:
-            return f"{where} {_lines_apart(self.want, self.have)}"
+            return f"{where}: {_lines_apart(self.want, self.have)}"
         have = "is missing" if self.have is _ABSENT else f"is {_show(self.have)}"
         return f"{where} {have}, want {'nothing' if self.want is _ABSENT else _show(self.want)}"
 
@@ -201,11 +202,29 @@ def _amounts_equal(one: Any, other: Any) -> bool:
 
 
 def _lines_apart(want: str, have: str) -> str:
-    """What differs between two texts: a file's beginning would say nothing."""
+    """What differs between two texts: a file's beginning would say nothing. A parameter, the first word of one line,
+    changes; other lines come and go."""
     ours, theirs = want.splitlines(), have.splitlines()
-    lacking, foreign = [x for x in ours if x not in theirs], [x for x in theirs if x not in ours]
-    said = [f"{verb} {_show('; '.join(lines))}" for verb, lines in (("lacks", lacking), ("has", foreign)) if lines]
-    return ", ".join(said) or "has its lines in another order"
+    new, old = [x for x in ours if x not in theirs], [x for x in theirs if x not in ours]
+    after, before = _parameters_in(new), _parameters_in(old)
+    said = [f"{name} changes from {before[name]} to {after[name]}" for name in after if name in before]
+    changed = before.keys() & after.keys()
+    said += [f"gets {line}" for line in new if _parameter(line)[0] not in changed]
+    said += [f"loses {line}" for line in old if _parameter(line)[0] not in changed]
+    more = [f"and {len(said) - LINES_MAX} more"] if len(said) > LINES_MAX else []
+    return "; ".join([*map(_show, said[:LINES_MAX]), *more]) or "its lines are in another order"
+
+
+def _parameter(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(" ")
+    return name, value or '""'
+
+
+def _parameters_in(lines: list[str]) -> dict[str, str]:
+    """Name -> value of those that are there once."""
+    found = [_parameter(line) for line in lines]
+    every = [name for name, _ in found]
+    return {name: value for name, value in found if every.count(name) == 1}
 
 
 def _show(value: Any) -> str:

@@ -197,11 +197,15 @@ def test_a_foreign_key_in_a_selector_is_said() -> None:
 
 
 @pytest.mark.parametrize(("have", "said"), [
-    ("# Ours\ntimeout 0\nhz 10\n", "data.file lacks timeout 300, has timeout 0"),
-    ("# Ours\nhz 10\n", "data.file lacks timeout 300"),
-    ("# Ours\ntimeout 300\nhz 10\na 1\nb 2\n", "data.file has a 1; b 2"),
-    ("hz 10\ntimeout 300\n# Ours\n", "data.file has its lines in another order"),
-    ("one line", "data.file lacks # Ours; timeout 300; hz 10, has one line"),
+    ("# Ours\ntimeout 0\nhz 10\n", "data.file: timeout changes from 0 to 300"),
+    ("# Ours\ntimeout 0\nhz 100\na 1\n",
+     "data.file: timeout changes from 0 to 300; hz changes from 100 to 10; loses a 1"),
+    ("# Ours\nhz 10\n", "data.file: gets timeout 300"),
+    ("# Ours\ntimeout 300\nhz 10\na 1\nb 2\n", "data.file: loses a 1; loses b 2"),
+    ("# Ours\ntimeout 1\ntimeout 2\nhz 10\n", "data.file: gets timeout 300; loses timeout 1; loses timeout 2"),
+    ("hz 10\ntimeout 300\n# Ours\n", "data.file: its lines are in another order"),
+    ("one line", "data.file: gets # Ours; gets timeout 300; gets hz 10; loses one line"),
+    ("# Ours\nd\ne\nf\ntimeout 300\nhz 10\ng\nh\n", "data.file: loses d; loses e; loses f; loses g; and 1 more"),
 ])  # fmt: skip
 def test_of_a_text_the_lines_that_differ_are_said(have: str, said: str) -> None:
     wanted = {"kind": "ConfigMap", "data": {"file": "# Ours\ntimeout 300\nhz 10\n"}}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
@@ -157,8 +156,8 @@ def _status(
     if output == "json":
         typer.echo(json.dumps(public(state), indent=2))
     else:
-        console = Console()
-        console.print(view.table(state["caches"]))
+        console = view.console()
+        console.print(view.table(state["caches"], console.width))
         for event in state["events"][-view.EVENTS_SHOWN :]:
             console.print(view.event_line(event["at"], event["cache"], event["type"], event["message"]))
     if refused := list(filter(None, map(view.refusal, state["caches"]))):

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -25,7 +26,11 @@ from cachefleet_operator.execution.local_ports import HOST
 
 EVENTS_SHOWN = 8
 COMMAND = "cachefleet"
-MIN_WIDTHS = {"PHASE": 12, "ENDPOINT": len("127.0.0.1:65535")}  # on a narrow terminal the others are folded first
+COLUMNS = ("CACHE", "PHASE", "READY", "ENDPOINT", "METRICS", "MEMORY", "PODS")
+MOVABLE = ("PODS", "MEMORY", "METRICS")  # those that a narrow terminal may have below the row, the first one first
+PHASE_COLUMNS = 14  # what of a sentence stays in the row there
+GAP = 2
+PIPE_COLUMNS = 1 << 20
 Described = Mapping[str, Any]  # one Cache of the report
 
 
@@ -203,8 +208,9 @@ class Screen:
         self._live.stop()
 
     def _draw(self) -> None:
-        parts: list[RenderableType] = [table(self._report["caches"]), Text()] if self._report["caches"] else []
-        for cache in self._report["caches"]:
+        caches, width = self._report["caches"], self._live.console.width
+        parts: list[RenderableType] = [table(caches, width), Text()] if caches else []
+        for cache in caches:
             if is_ready(cache):
                 parts.append(self._connection(cache))
         parts += [event_line(event.at, event.cache, event.type, event.message) for event in self._events]
@@ -226,20 +232,63 @@ def event_line(at: str, cache: str, type: str, message: str) -> Text:
     return line
 
 
-def table(caches: Iterable[Described]) -> Table:
-    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("CACHE", "PHASE", "READY", "ENDPOINT", "METRICS", "MEMORY", "PODS"):
-        found.add_column(column, overflow="fold", min_width=MIN_WIDTHS.get(column))
-    for cache in caches:
-        status, where = cache["status"], ports(cache)
-        pods = [f"{pod['name']} {pod.get('role') or '-'}" for pod in status.get("pods", ())]
-        found.add_row(
-            Text(title(cache), style="bold"),
-            Text(plain(status.get("phase") or "Starting"), style="green" if is_ready(cache) else "yellow"),
-            Text(plain(status.get("ready", ""))),
-            Text(f"{HOST}:{where[0]}" if where else ""),
-            Text(str(where[1]) if where else ""),
-            Text(plain(status.get("memory", ""))),
-            Text(plain(", ".join(pods))),
-        )
-    return found
+def console() -> Console:
+    """Of standard output: a terminal has a width, a pipe has lines, which are whole for grep."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_COLUMNS)
+
+
+def table(caches: Iterable[Described], width: int) -> RenderableType:
+    """A row a Cache. What has no room in it stands below the row: sentences first, then columns from the right."""
+    rows = [_cells(cache) for cache in caches]
+    below: list[list[str]] = [[] for _ in rows]
+    columns = list(COLUMNS)
+    if _width(columns, rows) > width:
+        for cells, lines in zip(rows, below, strict=True):
+            if len(cells["PHASE"].plain) > PHASE_COLUMNS:
+                lines.append(cells["PHASE"].plain)
+                cells["PHASE"] = Text(_headline(cells["PHASE"].plain), style=cells["PHASE"].style)
+    for column in MOVABLE:
+        if _width(columns, rows) > width:
+            columns.remove(column)
+            for cells, lines in zip(rows, below, strict=True):
+                lines += [f"{column.lower()}: {cells[column].plain}"] if cells[column].plain else []
+    widths = _widths(columns, rows)
+    parts: list[RenderableType] = [_row({column: Text(column, style="bold") for column in columns}, widths)]
+    for cells, lines in zip(rows, below, strict=True):
+        parts += [_row(cells, widths), *(Padding(Text(line), (0, 0, 0, GAP)) for line in lines)]
+    return Group(*parts)
+
+
+def _cells(cache: Described) -> dict[str, Text]:
+    status, where = cache["status"], ports(cache)
+    pods = [f"{pod['name']} {pod.get('role') or '-'}" for pod in status.get("pods", ())]
+    phase = plain(status.get("phase") or "Starting").replace("\n", " ")
+    return {
+        "CACHE": Text(title(cache), style="bold"),
+        "PHASE": Text(phase, style="green" if is_ready(cache) else "yellow"),
+        "READY": Text(plain(status.get("ready", ""))),
+        "ENDPOINT": Text(f"{HOST}:{where[0]}" if where else ""),
+        "METRICS": Text(str(where[1]) if where else ""),
+        "MEMORY": Text(plain(status.get("memory", ""))),
+        "PODS": Text(plain(", ".join(pods))),
+    }
+
+
+def _headline(phase: str) -> str:
+    """What a sentence begins with, as "Spec refused: ..." does."""
+    head = phase.partition(":")[0]
+    return head if len(head) <= PHASE_COLUMNS else f"{head[: PHASE_COLUMNS - 3].rstrip()}..."
+
+
+def _widths(columns: Iterable[str], rows: Iterable[Mapping[str, Text]]) -> dict[str, int]:
+    return {column: max(len(column), *(cells[column].cell_len for cells in rows), 0) for column in columns}
+
+
+def _width(columns: Iterable[str], rows: Iterable[Mapping[str, Text]]) -> int:
+    widths = _widths(columns, rows)
+    return sum(widths.values()) + GAP * (len(widths) - 1)
+
+
+def _row(cells: Mapping[str, Text], widths: Mapping[str, int]) -> Text:
+    padded = [cells[column] + " " * (width - cells[column].cell_len) for column, width in widths.items()]
+    return Text(" " * GAP).join(padded)

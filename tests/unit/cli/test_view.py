@@ -86,17 +86,62 @@ def test_a_terminal_obeys_nobody_but_us() -> None:
     evil = "\x1b[2Jgone \x07[red]\u202e"
     out = io.StringIO()
     view.Lines("", out).heard(event(evil))
-    shown = [out.getvalue(), drawn(view.table([cache(phase=evil)])), drawn(view.event_line("", "a", "Warning", evil))]
+    table = view.table([cache(phase=evil)], 150)
+    shown = [out.getvalue(), drawn(table), drawn(view.event_line("", "a", "Warning", evil))]
     for text in shown:
         assert "?[2Jgone ?[red]?" in text
         assert "\x1b" not in text
 
 
-@pytest.mark.parametrize("width", [80, 60])
-def test_on_a_narrow_terminal_the_address_is_whole_and_the_phase_there(width: int) -> None:
+SENTENCE = "Spec refused: spec.config.maxmemry: unknown (did you mean maxmemory?)"
+
+
+def lines_of(width: int, *caches: Any) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(view.table([cache(phase="Spec refused: spec.config.x: unknown parameter")]))
-    assert all(words in out.getvalue() for words in ("127.0.0.1:7000", "refused:", "unknown"))
+    Console(file=out, width=width).print(view.table(caches, width))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_where_there_is_room_a_cache_is_one_line() -> None:
+    assert lines_of(150, cache(phase=SENTENCE), cache())[1:] == [
+        f"orders  {SENTENCE}  1/1    127.0.0.1:7000  7001     1Mi/170Mi  orders-0 primary",
+        f"orders  Running{' ' * (len(SENTENCE) - 7)}  1/1    127.0.0.1:7000  7001     1Mi/170Mi  orders-0 primary",
+    ]
+
+
+def test_on_a_narrow_terminal_what_has_no_room_is_below_the_row() -> None:
+    assert lines_of(80, cache(phase=SENTENCE), cache()) == [
+        "CACHE   PHASE         READY  ENDPOINT        METRICS  MEMORY",
+        "orders  Spec refused  1/1    127.0.0.1:7000  7001     1Mi/170Mi",
+        f"  {SENTENCE}",
+        "  pods: orders-0 primary",
+        "orders  Running       1/1    127.0.0.1:7000  7001     1Mi/170Mi",
+        "  pods: orders-0 primary",
+    ]
+    assert lines_of(40, cache()) == [
+        "CACHE   PHASE    READY  ENDPOINT",
+        "orders  Running  1/1    127.0.0.1:7000",
+        "  pods: orders-0 primary",
+        "  memory: 1Mi/170Mi",
+        "  metrics: 7001",
+    ]
+
+
+@pytest.mark.parametrize("width", range(30, 150, 7))
+def test_nothing_is_cut_at_any_width(width: int) -> None:
+    text = " ".join(" ".join(lines_of(width, cache(phase=SENTENCE))).split())
+    for words in (*SENTENCE.split(), "127.0.0.1:7000", "7001", "1Mi/170Mi", "primary"):
+        assert words in text
+
+
+def test_in_a_pipe_lines_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    console = view.console()
+    console.print(view.table([cache(phase=SENTENCE)], console.width))
+    console.print(view.event_line("2026-01-31T12:00:00Z", "orders", "Normal", "word " * 100 + "end"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert SENTENCE in lines[1] and lines[1].endswith("orders-0 primary")
+    assert lines[2].endswith("word end")
 
 
 def test_the_screen_draws_the_table_and_the_last_events() -> None:

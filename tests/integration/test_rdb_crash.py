@@ -143,7 +143,7 @@ def test_starts_after_a_kill(disk: Disk) -> None:
         server.wait_exit()
         assert any(p.name.startswith("temp-") for p in disk.folder.iterdir())
         disk.faults.clear()
-        server.options["save"] = "900 1000000"  # without save points it goes with the first save: nothing is ours before
+        server.options["save"] = "900 1000000"  # without any it goes with the first save
         server.start()
         with server.connect() as connection:
             assert generation(connection) == "old"

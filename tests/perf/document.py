@@ -1,0 +1,103 @@
+"""The tables of docs/performance.md, from the published run of `make bench`.
+
+    python tests/perf/document.py [run.json]    publishes that run (tests/perf/published.json) and writes the tables
+
+A test fails when the page does not hold what the published run gives.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cases
+
+HERE = Path(__file__).resolve().parent
+PUBLISHED = HERE / "published.json"
+PAGE = HERE.parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- made by tests/perf/document.py -->\n", "<!-- end of what is made -->\n"
+
+Run = dict[str, Any]
+
+
+def tables(run: Run) -> str:
+    return "\n".join([*_machine(run["machine"]), *_cpu(run), *_memory(run), *_steady(run), *_snapshots(run)])
+
+
+def _machine(machine: dict[str, str]) -> Iterator[str]:
+    yield f"## Results, {machine['time'][:10]}\n"
+    words = "One run on {cpu}, {cores} cores, Linux {kernel}, Python {python}.\n"
+    yield words.format(**machine)
+
+
+def _cpu(run: Run) -> Iterator[str]:
+    yield "CPU per operation, ours / Valkey 9.1; / Redis 7.0 at P=16; / floor where it was measured.\n"
+    columns = [f"P={p}" for p in cases.PIPELINES]
+    floors = ", ".join(str(p) for p in cases.PIPELINES)
+    yield _row(["data", "test", *columns, "/ Redis, P=16", f"/ floor, P={floors}"])
+    yield _row(["---"] * (4 + len(columns)))
+    rows: dict[tuple[str, str], dict[int, Any]] = {}
+    for case in run["cases"]:
+        rows.setdefault((case["data"], case["test"]), {})[case["pipeline"]] = case
+    for (data, test), by_depth in rows.items():
+        found = [by_depth.get(p) for p in cases.PIPELINES]
+        ratios = [_judged(c["ratio"], c["budget"]) if c else "-" for c in found]
+        redis = by_depth.get(16, {}).get("ratio_redis")
+        floor = [f"{c['ratio_floor']:.2f}" for c in found if c and c["ratio_floor"]]
+        yield _row([data, test, *ratios, f"{redis:.2f}" if redis else "-", " ".join(floor) or "-"])
+
+
+def _memory(run: Run) -> Iterator[str]:
+    yield "\nMemory, bytes per key of 16 bytes, `used_memory` and resident:\n"
+    yield _row(["value", "ours", "Valkey 9.1", "Redis 7.0", "ours / Valkey"])
+    yield _row(["---"] * 5)
+    names = (run["machine"]["subject"], "valkey", "redis")
+    for row in run["memory"]:
+        servers = ["{:.0f}, {:.0f}".format(*row["bytes"][name]) for name in names]
+        yield _row([f"{row['value_bytes']} B", *servers, f"{row['ratio_used']:.2f}, {row['ratio_rss']:.2f}"])
+
+
+def _steady(run: Run) -> Iterator[str]:
+    found = ", ".join(f"{row['test']} {_judged(row['ratio_p999'], 1.0)}" for row in run["steady"])
+    yield f"\np99.9 at a steady {run['steady'][0]['rate']} ops/s, ours / Valkey: {found}.\n"
+
+
+def _snapshots(run: Run) -> Iterator[str]:
+    yield "Snapshots one after the other under 20 000 SETs a second:\n"
+    yield _row(["server", "p99.9 before -> during, ms", "memory growth", "snapshots"])
+    yield _row(["---"] * 4)
+    for row in run["snapshot"]:
+        before, during = row["p999_before_us"] / 1000, row["p999_during_us"] / 1000
+        ours = row["server"] == run["machine"]["subject"]
+        missed = " (missed)" if ours and during - before > cases.BUDGET_SNAPSHOT_P999_MS else ""
+        yield _row(
+            [row["server"], f"{before:.1f} -> {during:.1f}{missed}", f"{row['rss_growth']:.1%}", str(row["snapshots"])]
+        )
+
+
+def _judged(ratio: float, budget: float | None) -> str:
+    return f"{ratio:.2f}" + (" (missed)" if budget is not None and ratio > budget else "")
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def page(text: str, run: Run) -> str:
+    """The page with its tables from that run."""
+    head, _, rest = text.partition(BEGIN)
+    return f"{head}{BEGIN}\n{tables(run)}\n\n{END}{rest.partition(END)[2]}"
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        shutil.copyfile(sys.argv[1], PUBLISHED)
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), json.loads(PUBLISHED.read_text())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

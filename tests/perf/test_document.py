@@ -1,0 +1,14 @@
+"""docs/performance.md shows the published run."""
+
+from __future__ import annotations
+
+import json
+
+import document
+
+
+def test_the_page_shows_the_published_run() -> None:
+    text = document.PAGE.read_text(encoding="utf-8")
+    run = json.loads(document.PUBLISHED.read_text())
+    assert text == document.page(text, run), "python tests/perf/document.py writes it"
+    assert len(run["cases"]) > 50, "a quick run is not published"

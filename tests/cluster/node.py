@@ -101,6 +101,7 @@ class Node:
             f"--root-dir={self.home}/kubelet",
             f"--hostname-override={self.name}",
             f"--node-ip={network.node_address(self.index)}",
+            f"--containerd={self.socket}",  # where its cAdvisor finds the names of containers
         )
 
     def start_proxy(self, programs: Path, kubeconfig: Path) -> None:
@@ -180,6 +181,7 @@ class Node:
             "imageGCHighThresholdPercent": 100,
             "nodeStatusUpdateFrequency": "5s",
             "syncFrequency": "10s",
+            "volumeStatsAggPeriod": "5s",
             "podLogsDir": f"{self.folder}/logs/pods-{self.name}",
             "volumePluginDir": f"{self.home}/plugins",
         }

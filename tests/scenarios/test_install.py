@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fleettest.grafana import filled, queries
+from fleettest.instance import free_port
 from fleettest.kube import Kube
 from fleettest.prometheus import Prometheus, Target
 from fleettest.stage import RELEASE, ROOT, SYSTEM, Deployed, Stage, restricted_pod
@@ -83,6 +88,39 @@ def test_a_prometheus_scrapes_operators_and_servers(stage: Stage, operator: Depl
         }
         for query, value in wanted.items():
             _gives(stage, prometheus, query, value)
+
+
+def test_what_the_kubelet_says_of_containers_and_volumes_is_shown(stage: Stage, tmp_path: Path) -> None:
+    """The queries of the dashboards that tests without nodes must excuse."""
+    stage.apply(resources={"limits": {"cpu": "200m"}})
+    stage.settled()
+    stage.fill()
+    pod = stage.pod()
+    labels = {"namespace": stage.namespace, "pod": "orders-0", "container": "server", "cache": "orders"}
+    about_containers = [query for query in queries() if re.search(r"\b(container_|kubelet_)\w+", query.expression)]
+    assert len(about_containers) >= 4
+    chosen = {"namespace": stage.namespace, "cache": "orders", "__rate_interval": "20s"}
+    with proxy(stage.kube) as port:
+        node = f"/api/v1/nodes/{pod['spec']['nodeName']}/proxy/metrics"
+        targets = [Target(9121, labels, host=pod["status"]["podIP"])]
+        targets += [Target(port, {"job": "kubelet"}, path) for path in (node, f"{node}/cadvisor")]
+        with Prometheus(tmp_path, targets) as prometheus:
+            for query in about_containers:
+                expression = filled(query.expression, chosen)
+                stage.kube.wait_for(lambda e=expression: prometheus.query(e), lambda q=query: f"no data: {q.name}")
+
+
+@contextlib.contextmanager
+def proxy(kube: Kube) -> Iterator[int]:
+    """A port of this machine on which the API server asks for no credentials."""
+    port = free_port()
+    command = ["kubectl", f"--kubeconfig={kube.kubeconfig}", "proxy", f"--port={port}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _gives(stage: Stage, prometheus: Prometheus, query: str, value: int) -> None:

@@ -65,6 +65,13 @@ def condition(kube: Kube, namespace: str, kind: str, name: str = "orders") -> di
     return next((c for c in found if c["type"] == kind), {})
 
 
+def is_told(kube: Kube, namespace: str) -> bool:
+    """Whether events say what was made; they follow it."""
+    events = [e for e in kube.list("events.events.k8s.io", namespace) if e["regarding"]["kind"] == "Cache"]
+    said = {e["reason"] for e in events} >= {"Applied", "PasswordGenerated"}
+    return said and any("created StatefulSet/orders" in e["note"] for e in events)
+
+
 def apply_failed(kube: Kube, namespace: str, *words: str) -> bool:
     """Whether the Cache says that an object cannot be had, in these words."""
     found = condition(kube, namespace, "Degraded")
@@ -125,9 +132,7 @@ def test_a_cache_becomes_objects(kube: Kube, namespace: str, operator: Operator)
     status = kube.get("cache", "orders", namespace)["status"]
     assert status["phase"] == "Waiting: pod orders-0 waits for a node"
     assert status["observedGeneration"] == 1
-    events = [e for e in kube.list("events.events.k8s.io", namespace) if e["regarding"]["kind"] == "Cache"]
-    assert {e["reason"] for e in events} >= {"Applied", "PasswordGenerated"}
-    assert any("created StatefulSet/orders" in e["note"] for e in events)
+    kube.wait_for(lambda: is_told(kube, namespace))
 
 
 def test_kopf_leaves_no_trace(kube: Kube, namespace: str, operator: Operator) -> None:
@@ -153,7 +158,7 @@ def test_passwords_are_in_no_log_event_or_status(kube: Kube, namespace: str, acc
 def test_steady_state_costs_nothing(kube: Kube, namespace: str, operator: Operator) -> None:
     """For more than the longest pause between two looks: no write, and no read but the watches."""
     make(kube, namespace)
-    kube.wait_for(lambda: operator.metric("queue_depth") == 0)
+    kube.wait_for(lambda: is_told(kube, namespace) and operator.metric("queue_depth") == 0)
     before, mark = versions(kube, namespace), kube.audit.mark()
     looks = operator.metric("reconcile_total")
     assert len(before) == len(OBJECTS) + 1

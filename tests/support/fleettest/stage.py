@@ -103,10 +103,14 @@ class Stage:
         return dict((self.kube.find("cache", name, self.namespace) or {}).get("status", {}))
 
     def notes(self, reason: str, name: str = "orders") -> list[str]:
-        """What the operator's events of that reason say of the Cache."""
-        events = self.kube.list("events.events.k8s.io", self.namespace)
-        mine = [e for e in events if e["reason"] == reason and e["regarding"]["kind"] == "Cache"]
-        return [e["note"] for e in mine if e["regarding"]["name"] == name]
+        """What the operator's events of that reason say of the Cache, once there is one; they follow what they tell."""
+
+        def told() -> list[str]:
+            events = self.kube.list("events.events.k8s.io", self.namespace)
+            mine = [e for e in events if e["reason"] == reason and e["regarding"]["kind"] == "Cache"]
+            return [e["note"] for e in mine if e["regarding"]["name"] == name]
+
+        return self.wait(told, f"no event {reason} of {name}", name)
 
     # -- pods
 

@@ -29,7 +29,8 @@ def test_parameters_change_live_by_restart_or_not_at_all(stage: Stage) -> None:
 
     stage.apply(config={**live, "slowlog-log-slower": "6"})
     refused = stage.told("ConfigApplied", "Refused")
-    assert refused["message"] == "spec.config.slowlog-log-slower: unknown parameter"
+    hint = "(did you mean slowlog-log-slower-than?)"
+    assert refused["message"] == f"spec.config.slowlog-log-slower: unknown parameter {hint}"
     stage.apply(config={**live, "dir": "/tmp"})
     stage.told("ConfigApplied", "Refused", words="spec.config.dir: belongs to the operator")
     assert stage.cache()["status"]["phase"].startswith("Spec refused: spec.config.dir")

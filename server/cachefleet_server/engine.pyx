@@ -140,8 +140,8 @@ cdef class Engine:
         e.monitor_fn = _monitor
         e.latency_fn = _latency
         e.slow_ns = <uint64_t>-1
-        e.journal_db = -1
-        buf_init(&e.journal, e.heap)
+        e.journal.db = -1
+        buf_init(&e.journal.buf, e.heap)
         error = reactor_open(e)
         if error:
             raise OSError(error, os.strerror(error))
@@ -176,7 +176,7 @@ cdef class Engine:
         blocked_free(e)
         lazyfree_stop(e)
         dbs_free(e)
-        buf_free(&e.journal)
+        buf_free(&e.journal.buf)
         commands_free(e)
         self.ptr = NULL
         heap_free(e.heap)
@@ -225,30 +225,32 @@ cdef class Engine:
         cdef int i
         values = self.counters()
         keys = expires = overhead = rehashing = 0
-        for i in range(e.db_count):
-            keys += ht_len(e.dbs[i].keys)
-            expires += ht_len(e.dbs[i].expires)
-            overhead += ht_memory(e.dbs[i].keys) + ht_memory(e.dbs[i].expires)
-            rehashing += ht_rehashing_memory(e.dbs[i].keys) + ht_rehashing_memory(e.dbs[i].expires)
+        for i in range(e.keyspace.count):
+            keys += ht_len(e.keyspace.dbs[i].keys)
+            expires += ht_len(e.keyspace.dbs[i].expires)
+            overhead += ht_memory(e.keyspace.dbs[i].keys) + ht_memory(e.keyspace.dbs[i].expires)
+            rehashing += ht_rehashing_memory(e.keyspace.dbs[i].keys) + ht_rehashing_memory(e.keyspace.dbs[i].expires)
         values.update(
             used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
             keyspace_overhead=overhead, rehashing_bytes=rehashing,
-            clients=e.client_count, blocked_clients=e.blocked_count, monitors=e.monitor_count,
-            watching_clients=e.watching_count, watched_keys=e.watched_keys, clients_normal=e.client_class_count[0],
-            clients_replica=e.client_class_count[1], clients_pubsub=e.client_class_count[2],
-            lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.len, now_ms=e.now_ms, lru_clock=e.lru_clock,
+            clients=e.clients.count, blocked_clients=e.clients.blocked, monitors=e.clients.monitors,
+            watching_clients=e.keyspace.watching, watched_keys=e.keyspace.watched_keys,
+            clients_normal=e.clients.class_count[0],
+            clients_replica=e.clients.class_count[1], clients_pubsub=e.clients.class_count[2],
+            lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.buf.len, now_ms=e.now_ms,
+            lru_clock=e.lru_clock,
             loading=e.persist.loading, dirty=e.persist.dirty, load_total_bytes=e.persist.load_total_bytes,
             load_done_bytes=e.persist.load_done_bytes, load_keys=e.persist.load_keys,
             load_keys_expired=e.persist.load_keys_expired, aof_write_failed=e.persist.aof_write_failed,
             bgsave_failed=e.persist.bgsave_failed,
             save_points=e.persist.save_points,
-            paused_until_ms=e.paused_until_ms, paused_all=e.paused_all, eviction_exceeded_now_us=evict_exceeded_us(e),
-            largest_input=max(e.stats.largest_input, e.earlier_largest_input),
-            largest_output=max(e.stats.largest_output, e.earlier_largest_output))
+            paused_until_ms=e.pause.until_ms, paused_all=e.pause.all, eviction_exceeded_now_us=evict_exceeded_us(e),
+            largest_input=max(e.stats.largest_input, e.clients.earlier_largest_input),
+            largest_output=max(e.stats.largest_output, e.clients.earlier_largest_output))
         return values
 
     def clients_memory(self):
-        cdef client_t* c = self.ptr.clients
+        cdef client_t* c = self.ptr.clients.head
         cdef size_t total = 0
         while c != NULL:
             total += client_memory(c)
@@ -267,15 +269,15 @@ cdef class Engine:
         memset(self.ptr.tick_histogram, 0, sizeof(self.ptr.tick_histogram))
         self.ptr.error_kinds = 0
         self.ptr.errors_overflow = 0
-        for i in range(self.ptr.command_count):
-            memset(&self.ptr.commands[i].stats, 0, sizeof(self.ptr.commands[i].stats))
+        for i in range(self.ptr.commands.count):
+            memset(&self.ptr.commands.rows[i].stats, 0, sizeof(self.ptr.commands.rows[i].stats))
 
     def command_stats(self):
         cdef int i, k
         cdef command_t* cmd
         rows = []
-        for i in range(self.ptr.command_count):
-            cmd = self.ptr.commands[i]
+        for i in range(self.ptr.commands.count):
+            cmd = self.ptr.commands.rows[i]
             if cmd.stats.calls or cmd.stats.rejected or cmd.stats.failed:
                 rows.append((
                     cmd.name.decode(), cmd.stats.calls, <uint64_t>(cmd.stats.cycles / self.ptr.cycles_per_us),
@@ -297,16 +299,16 @@ cdef class Engine:
         cdef engine_t* e = self.ptr
         cdef int i
         return [
-            (i, ht_len(e.dbs[i].keys), ht_len(e.dbs[i].expires), e.dbs[i].avg_ttl_ms)
-            for i in range(e.db_count) if ht_len(e.dbs[i].keys)]
+            (i, ht_len(e.keyspace.dbs[i].keys), ht_len(e.keyspace.dbs[i].expires), e.keyspace.dbs[i].avg_ttl_ms)
+            for i in range(e.keyspace.count) if ht_len(e.keyspace.dbs[i].keys)]
 
     def allocator_stats(self):
         """malloc's own figures are the process's, not this engine's; with the slabs and tables, which lie elsewhere."""
         cdef mallinfo2_t m = mallinfo2()
         cdef size_t mapped = m.hblkhd
         cdef int i
-        for i in range(self.ptr.db_count):
-            mapped += ht_mapped(self.ptr.dbs[i].keys) + ht_mapped(self.ptr.dbs[i].expires)
+        for i in range(self.ptr.keyspace.count):
+            mapped += ht_mapped(self.ptr.keyspace.dbs[i].keys) + ht_mapped(self.ptr.keyspace.dbs[i].expires)
         return {
             "allocator_allocated": m.uordblks + mapped + slab_bytes(self.ptr.heap.slab),
             "allocator_active": m.arena + mapped + self.ptr.heap.slab.pages * SLAB_PAGE,
@@ -315,16 +317,16 @@ cdef class Engine:
         }
 
     def memory_usage(self, int db, bytes key, size_t samples):
-        cdef db_t* d = &self.ptr.dbs[db]
+        cdef db_t* d = &self.ptr.keyspace.dbs[db]
         cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &self.ptr.seed))
         return entry_usage(self.ptr, entry, samples) if entry != NULL else None
 
     def table_memory(self):
         cdef int i
-        cdef db_t* dbs = self.ptr.dbs
+        cdef db_t* dbs = self.ptr.keyspace.dbs
         return [
             (i, ht_memory(dbs[i].keys), ht_memory(dbs[i].expires))
-            for i in range(self.ptr.db_count) if ht_len(dbs[i].keys)]
+            for i in range(self.ptr.keyspace.count) if ht_len(dbs[i].keys)]
 
     def drop_all(self):
         """Empties all databases without a trace in the journal; what comes next loads them again."""
@@ -337,7 +339,7 @@ cdef class Engine:
 
     def specs(self):
         cdef int i
-        return iter([<object><PyObject*>self.ptr.commands[i].spec for i in range(self.ptr.command_count)])
+        return iter([<object><PyObject*>self.ptr.commands.rows[i].spec for i in range(self.ptr.commands.count)])
 
     def spec(self, str name):
         for spec in self.specs():
@@ -354,7 +356,7 @@ cdef class Engine:
         if not args:
             raise ValueError("no command")
         if not c.flags & CLIENT_MULTI:
-            c.db = &self.ptr.dbs[db]
+            c.db = &self.ptr.keyspace.dbs[db]
         c.resp = <uint8_t>resp
         request.argc = len(args)
         request.raw = NULL
@@ -388,7 +390,7 @@ cdef class Engine:
 
     @property
     def client_count(self):
-        return self.ptr.client_count
+        return self.ptr.clients.count
 
     def add_client(self, int fd, *, bint unix=False):
         cdef client_t* c = client_new(self.ptr, fd, CLIENT_UNIX_SOCKET if unix else 0)
@@ -407,7 +409,7 @@ cdef class Engine:
         return error
 
     def clients(self):
-        cdef client_t* c = self.ptr.clients
+        cdef client_t* c = self.ptr.clients.head
         found = []
         while c != NULL:
             if not c.flags & CLIENT_CLOSE_ASAP:
@@ -424,11 +426,11 @@ cdef class Engine:
         """CLIENT PAUSE; 0 ends it. A pause under way is never shortened or weakened, except by ending it."""
         cdef engine_t* e = self.ptr
         if ms == 0:
-            e.paused_all = False
-            e.paused_until_ms = min(e.paused_until_ms, e.now_ms)
+            e.pause.all = False
+            e.pause.until_ms = min(e.pause.until_ms, e.now_ms)
         else:
-            e.paused_all = all or (e.paused_all and e.paused_until_ms > e.now_ms)
-            e.paused_until_ms = max(e.paused_until_ms, e.now_ms + ms)
+            e.pause.all = all or (e.pause.all and e.pause.until_ms > e.now_ms)
+            e.pause.until_ms = max(e.pause.until_ms, e.now_ms + ms)
         engine_wake(e)  # a tick lets the clients go, or sees to it that one does in time
 
     def unblock(self, uint64_t id, bint error):
@@ -444,8 +446,8 @@ cdef class Engine:
         return True
 
     def feed_monitors(self, value):
-        cdef client_t* c = self.ptr.clients
-        cdef size_t left = self.ptr.monitor_count
+        cdef client_t* c = self.ptr.clients.head
+        cdef size_t left = self.ptr.clients.monitors
         while c != NULL and left:
             if c.flags & CLIENT_MONITOR:
                 left -= 1
@@ -459,7 +461,7 @@ cdef class Engine:
         cdef client_t* c = _find(self.ptr, id)
         if c != NULL and not c.flags & CLIENT_MONITOR:
             c.flags |= CLIENT_MONITOR
-            self.ptr.monitor_count += 1
+            self.ptr.clients.monitors += 1
 
     # -- running
 
@@ -477,7 +479,7 @@ cdef class Engine:
 
 
 cdef client_t* _find(engine_t* e, uint64_t id) noexcept:
-    cdef client_t* c = e.clients
+    cdef client_t* c = e.clients.head
     while c != NULL and c.id != id:
         c = c.next
     return c

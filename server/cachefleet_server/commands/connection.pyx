@@ -33,10 +33,10 @@ cdef void select_command(client_t* c) noexcept nogil:
         return
     if index < INT32_MIN or index > INT32_MAX:
         reply_error(c, b"ERR value is out of range, value must between -2147483648 and 2147483647")
-    elif index < 0 or index >= c.engine.db_count:
+    elif index < 0 or index >= c.engine.keyspace.count:
         reply_error(c, ERR_DB_INDEX)
     else:
-        c.db = &c.engine.dbs[index]
+        c.db = &c.engine.keyspace.dbs[index]
         reply_ok(c)
 
 
@@ -51,11 +51,11 @@ cdef void reset_command(client_t* c) noexcept nogil:
         multi_discard(c)
     unwatch_all(c)
     if c.flags & CLIENT_MONITOR:
-        c.engine.monitor_count -= 1
+        c.engine.clients.monitors -= 1
     c.flags &= ~<uint64_t>(
         CLIENT_MONITOR | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP
         | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH)
-    c.db = c.engine.dbs
+    c.db = c.engine.keyspace.dbs
     c.resp = 2
     c.user = NULL
     if c.engine.params.auth_required:

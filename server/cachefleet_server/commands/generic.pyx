@@ -194,10 +194,10 @@ cdef db_t* _db_or_reply(client_t* c, const arg_t* a) noexcept nogil:
     if v < INT32_MIN or v > INT32_MAX:
         reply_error(c, ERR_INT_RANGE)
         return NULL
-    if v < 0 or v >= c.engine.db_count:
+    if v < 0 or v >= c.engine.keyspace.count:
         reply_error(c, ERR_DB_INDEX)
         return NULL
-    return &c.engine.dbs[v]
+    return &c.engine.keyspace.dbs[v]
 
 
 cdef bint _parse_copy(client_t* c, db_t** db, bint* replace) noexcept nogil:
@@ -340,9 +340,9 @@ cdef bint _flush(client_t* c, int dbid) noexcept nogil:
     elif c.argc > 1:
         reply_syntax_error(c)
         return False
-    for i in range(e.db_count):
+    for i in range(e.keyspace.count):
         if dbid < 0 or dbid == i:
-            e.persist.dirty += ht_len(e.dbs[i].keys)
+            e.persist.dirty += ht_len(e.keyspace.dbs[i].keys)
     db_flush(e, dbid, lazy)
     journal_rewrite(c, c.argc, c.argv)  # even when nothing was there: a replica may have something
     reply_ok(c)
@@ -370,7 +370,7 @@ cdef bint _swap_index(client_t* c, const arg_t* a, const char* error, int* out) 
 cdef void swapdb_command(client_t* c) noexcept nogil:
     cdef int a = 0
     cdef int b = 0
-    cdef int n = c.engine.db_count
+    cdef int n = c.engine.keyspace.count
     if not _swap_index(c, &c.argv[1], b"ERR invalid first DB index", &a) \
             or not _swap_index(c, &c.argv[2], b"ERR invalid second DB index", &b):
         return

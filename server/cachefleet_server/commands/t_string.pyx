@@ -83,13 +83,13 @@ cdef void propagate_set(
 ) noexcept nogil:
     cdef arg_t argv[5]
     cdef char digits24[24]
-    if c.engine.journal_enabled:
+    if c.engine.journal.enabled:
         journal_rewrite(c, _set_argv(argv, digits24, key, value, expire_ms, keep_ttl), argv)
 
 
 cdef void propagate_key(client_t* c, const char* name, const arg_t* key) noexcept nogil:
     cdef arg_t argv[2]
-    if c.engine.journal_enabled:
+    if c.engine.journal.enabled:
         argv[0] = journal_arg(name, strlen(name))
         argv[1] = key[0]
         journal_rewrite(c, 2, argv)
@@ -98,7 +98,7 @@ cdef void propagate_key(client_t* c, const char* name, const arg_t* key) noexcep
 cdef void _propagate_pexpireat(client_t* c, const arg_t* key, int64_t expire_ms) noexcept nogil:
     cdef arg_t argv[3]
     cdef char digits24[24]
-    if c.engine.journal_enabled:
+    if c.engine.journal.enabled:
         argv[0] = journal_arg(b"PEXPIREAT", 9)
         argv[1] = key[0]
         argv[2] = journal_arg(digits24, int64_to_chars(digits24, expire_ms))
@@ -343,7 +343,7 @@ cdef void _propagate_msetex(client_t* c, int end, int64_t expire_ms, bint keep_t
     cdef char digits24[24]
     cdef arg_t count = c.argv[1]
     cdef int i, argc
-    if not e.journal_enabled:
+    if not e.journal.enabled:
         return
     if expire_ms == -1 and not keep_ttl:
         c.argv[1] = journal_arg(b"MSET", 4)

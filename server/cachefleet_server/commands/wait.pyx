@@ -24,7 +24,7 @@ cdef extern from *:
 
 
 cdef inline uint64_t _written_offset(const engine_t* e) noexcept nogil:
-    return e.persist.aof_offset + e.journal.len
+    return e.persist.aof_offset + e.journal.buf.len
 
 
 cdef inline bint _has_no_aof(const engine_t* e) noexcept nogil:
@@ -106,9 +106,9 @@ cdef void waitaof_command(client_t* c) noexcept nogil:
 
 cdef void _fsynced(engine_t* e) noexcept nogil:
     """Answers whose wait is over. Linear in the clients, but only while somebody waits."""
-    cdef client_t* c = e.clients
+    cdef client_t* c = e.clients.head
     cdef client_t* following
-    if e.blocked_count == 0:
+    if e.clients.blocked == 0:
         return
     while c != NULL:
         following = c.next

@@ -88,7 +88,7 @@ cdef class ReplyClient:
     @property
     def pending(self):
         """Is the client to be written to?"""
-        listed = self.engine.pending_write == self.client
+        listed = self.engine.clients.pending_write == self.client
         assert listed == bool(self.client.flags & CLIENT_PENDING_WRITE)
         return listed
 

@@ -44,13 +44,13 @@ cdef inline void client_resume(client_t* c) noexcept nogil:
     """The client is no longer blocked: the next tick parses what input it has."""
     if not c.flags & CLIENT_PENDING_READ:
         c.flags |= CLIENT_PENDING_READ
-        c.next_resumed = c.engine.resumed
-        c.engine.resumed = c
+        c.next_resumed = c.engine.clients.resumed
+        c.engine.clients.resumed = c
         engine_wake(c.engine)
 
 cdef inline void client_close_asap(client_t* c) noexcept nogil:
     """Frees the client at the end of the tick; nothing more is executed or written for it."""
     if not c.flags & CLIENT_CLOSE_ASAP:
         c.flags |= CLIENT_CLOSE_ASAP
-        c.engine.close_count += 1
+        c.engine.clients.closing += 1
         engine_wake(c.engine)

@@ -85,23 +85,23 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
         Py_INCREF(callback)
         row.callback = <PyObject*>callback
     if name == b"exec":
-        e.exec_command = row
+        e.commands.exec = row
     elif name == b"discard":
-        e.discard_command = row
+        e.commands.discard = row
     elif name == b"ping":
-        e.ping_command = row
-    row.id = e.command_count
-    e.commands = <command_t**>realloc(e.commands, (e.command_count + 1) * sizeof(command_t*))
-    e.commands[e.command_count] = row
-    e.command_count += 1
+        e.commands.ping = row
+    row.id = e.commands.count
+    e.commands.rows = <command_t**>realloc(e.commands.rows, (e.commands.count + 1) * sizeof(command_t*))
+    e.commands.rows[e.commands.count] = row
+    e.commands.count += 1
     if parent != NULL:
         parent.subcommands = <command_t**>realloc(
             parent.subcommands, (parent.subcommand_count + 1) * sizeof(command_t*))
         parent.subcommands[parent.subcommand_count] = row
         parent.subcommand_count += 1
-    if e.command_names == NULL:
-        e.command_names = ht_new(e.heap, name_of, &e.seed)
-    ht_insert(e.command_names, row, hash_bytes(row.name, row.name_len, &e.seed))
+    if e.commands.names == NULL:
+        e.commands.names = ht_new(e.heap, name_of, &e.seed)
+    ht_insert(e.commands.names, row, hash_bytes(row.name, row.name_len, &e.seed))
     return row
 
 
@@ -115,9 +115,9 @@ cdef char* _copy_name(bytes name) except NULL:
 
 cdef command_t* _find_exact(engine_t* e, bytes name) noexcept:
     cdef void** slot
-    if e.command_names == NULL:
+    if e.commands.names == NULL:
         return NULL
-    slot = ht_find(e.command_names, name, len(name), hash_bytes(name, len(name), &e.seed))
+    slot = ht_find(e.commands.names, name, len(name), hash_bytes(name, len(name), &e.seed))
     return <command_t*>slot[0] if slot != NULL else NULL
 
 
@@ -154,8 +154,8 @@ cdef command_t* command_find(engine_t* e, const char* name, size_t n) noexcept n
     cdef command_t* row
     if cacheable:
         slot = <unsigned int>((key * <uint64_t>0x9E3779B97F4A7C15) >> 56)
-        row = e.command_cache[slot]
-        if row != NULL and e.command_cache_keys[slot] == key and row.name_len == n:
+        row = e.commands.cache[slot]
+        if row != NULL and e.commands.cache_keys[slot] == key and row.name_len == n:
             return row
     if n > NAME_MAX or n == 0:
         return NULL
@@ -163,13 +163,13 @@ cdef command_t* command_find(engine_t* e, const char* name, size_t n) noexcept n
         lower[i] = name[i] | 0x20 if b"A"[0] <= name[i] <= b"Z"[0] else name[i]
         if lower[i] == b"|"[0]:
             return NULL  # subcommands are found through their container
-    found = ht_find(e.command_names, lower, n, hash_bytes(lower, n, &e.seed))
+    found = ht_find(e.commands.names, lower, n, hash_bytes(lower, n, &e.seed))
     if found == NULL:
         return NULL
     row = <command_t*>found[0]
     if cacheable and _all_letters(name, n):
-        e.command_cache_keys[slot] = key
-        e.command_cache[slot] = row
+        e.commands.cache_keys[slot] = key
+        e.commands.cache[slot] = row
     return row
 
 
@@ -195,13 +195,13 @@ cdef command_t* command_find_sub(command_t* container, const char* name, size_t 
 cdef void commands_free(engine_t* e) noexcept:
     cdef int i
     cdef command_t* row
-    for i in range(e.command_count):
-        row = e.commands[i]
+    for i in range(e.commands.count):
+        row = e.commands.rows[i]
         Py_XDECREF(<PyObject*>row.spec)
         Py_XDECREF(<PyObject*>row.callback)
         free(<void*>row.name)
         free(row.subcommands)
         free(row)
-    free(e.commands)
-    e.commands = NULL
-    e.command_count = 0
+    free(e.commands.rows)
+    e.commands.rows = NULL
+    e.commands.count = 0

@@ -1,9 +1,11 @@
 """The engine's data: every struct that commands, keyspace and reactor share. No functions.
 
-    engine_t --- dbs[n] db_t ------- keys: hashtable of entry_t*;  expires: the same entries that expire
-       |-------- clients client_t -- input_t (requests), out_t (replies), transaction, watched keys
-       |-------- commands ---------- command_t rows, by name
-       '-------- journal buf_t ----- this tick's writes as RESP; AOF and replicas consume it
+    engine_t --- keyspace ------- dbs[n] db_t: keys, and those that expire; active expiry, eviction
+       |-------- clients -------- client_t: input_t (requests), out_t (replies), transaction, watched keys
+       |-------- commands ------- command_t rows, by name
+       |-------- input ---------- what all connections share while requests are read and parsed
+       |-------- journal -------- this tick's writes as RESP; AOF and replicas consume it
+       '-------- pause ---------- until when, and for which commands
 
 There are no module globals; whatever lives longer than a call hangs off an engine_t, and everything is
 touched by the engine's thread only, unless a comment says otherwise. The structs are plain data so that
@@ -408,13 +410,75 @@ cdef struct pending_t:  # one parsed command waiting in the batch
     command_t* cmd  # NULL: unknown; looked up while parsing
     request_t request
 
+cdef struct keyspace_t:  # the data set: an engine points to one, so that another can be loaded beside it
+    db_t* dbs
+    int count
+    expire_cycle_t expiry
+    eviction_t eviction
+    size_t watching  # clients that watch at least one key
+    size_t watched_keys
+
+cdef struct commands_t:
+    command_t** rows
+    int count
+    hashtable_t* names  # by lower-case name; containers hold their own subcommands
+    uint64_t cache_keys[256]  # direct-mapped by the name's bytes; see core/command.pyx
+    command_t* cache[256]
+    command_t* exec  # rows that the dispatcher treats apart
+    command_t* discard
+    command_t* ping
+
+cdef struct clients_t:
+    client_t* head  # all connections
+    size_t count
+    size_t class_count[3]
+    uint64_t last_id
+    size_t monitors
+    size_t closing  # clients flagged CLIENT_CLOSE_ASAP
+    client_t* pending_write
+    client_t* resumed  # unblocked clients whose leftover input must be parsed without waiting for their sockets
+    # blocked ones
+    size_t blocked
+    client_t** deadlines  # those with a deadline: binary heap by blocked_until_ms (keyspace/blocked.pyx)
+    size_t deadline_count
+    size_t deadline_cap
+    # what they hold
+    size_t evictable_memory  # bytes of the clients that maxmemory-clients may close; 0 while it is off
+    uint64_t earlier_largest_input  # maxima of the period before; INFO shows the larger ones
+    uint64_t earlier_largest_output
+    int64_t maxima_since_ms  # monotonic
+    int64_t cron_ms  # monotonic time of the last pass over all clients
+
+cdef struct input_room_t:  # input that all connections share during a tick (reactor/reactor.pyx)
+    char* shared
+    size_t used
+    arg_arena_t arena
+    client_t* holders[256]  # EVENTS_MAX: clients whose input lies in `shared`, until the batch is done
+    int holder_count
+
+cdef struct journal_t:  # commands of this tick as RESP, already rewritten for determinism (keyspace/journal.pyx)
+    buf_t buf
+    int db  # database of the last command, -1 = a SELECT must come first
+    bint enabled  # AOF on or replicas attached
+    int depth  # > 0 inside EXEC or a script: MULTI wraps what is propagated
+    bint multi_open
+    size_t multi_at  # where the open transaction's MULTI lies
+    size_t multi_commands  # commands since
+
+cdef struct pause_t:  # CLIENT PAUSE
+    int64_t until_ms  # unix time; 0 = not paused
+    bint all  # else writes only
+
 cdef struct engine_t:
     heap_t* heap
     hash_seed_t seed
     uint64_t rng
-    # data
-    db_t* dbs
-    int db_count
+    keyspace_t* keyspace
+    commands_t commands
+    clients_t clients
+    input_room_t input
+    journal_t journal
+    pause_t pause
     type_ops_t types[16]  # OBJ_*
     params_t params
     stats_t stats
@@ -430,42 +494,10 @@ cdef struct engine_t:
     double cycles_per_us
     uint64_t ns_multiplier  # nanoseconds = cycles * ns_multiplier >> 20
     uint64_t last_cycles  # end of the previous command
-    # commands
-    command_t** commands
-    int command_count
-    hashtable_t* command_names  # by lower-case name; containers hold their own subcommands
-    uint64_t command_cache_keys[256]  # direct-mapped by the name's bytes; see core/command.pyx
-    command_t* command_cache[256]
-    command_t* exec_command  # rows that the dispatcher treats apart
-    command_t* discard_command
-    command_t* ping_command
+    # time spent in commands
     uint64_t slow_ns  # commands that take as long are reported to commandlog_fn and latency_fn; ~0 = never
     uint64_t tick_histogram[32]  # DURATION_BUCKETS
-    # clients
-    client_t* clients
-    size_t client_count
-    size_t client_class_count[3]
-    size_t blocked_count
-    client_t** deadlines  # blocked clients with a deadline: binary heap by blocked_until_ms (keyspace/blocked.pyx)
-    size_t deadline_count
-    size_t deadline_cap
-    uint64_t next_client_id
-    client_t* pending_write
-    client_t* resumed  # unblocked clients whose leftover input must be parsed without waiting for their sockets
-    size_t close_count  # clients flagged CLIENT_CLOSE_ASAP
-    uint64_t earlier_largest_input  # maxima of the period before; INFO shows the larger ones
-    uint64_t earlier_largest_output
-    int64_t maxima_since_ms  # monotonic
-    size_t evictable_memory  # bytes of the clients that maxmemory-clients may close; 0 while it is off
     client_t* current  # whose command runs
-    size_t monitor_count
-    int64_t clients_cron_ms  # monotonic time of the last pass over all clients
-    size_t watching_count  # clients that watch at least one key
-    size_t watched_keys
-    # input and output shared by all connections
-    char* shared_input
-    size_t shared_used
-    arg_arena_t arena
     chunk_pool_t chunks
     pending_t batch[32]
     int batch_len
@@ -474,24 +506,10 @@ cdef struct engine_t:
     bint wake_pending
     int timer_fd  # timerfd in the epoll set: makes a tick happen at alarm_us
     int64_t alarm_us  # monotonic; 0 = not set
-    client_t* touched[256]  # clients whose input lies in shared_input; settled when the batch is done
-    int touched_count
-    # journal: commands of this tick as RESP, already rewritten for determinism
-    buf_t journal
-    int journal_db  # database of the journal's last command, -1 = a SELECT must come first
-    bint journal_enabled  # AOF on or replicas attached
-    int journal_depth  # > 0 inside EXEC or a script: MULTI wraps what is propagated
-    bint journal_multi_open
-    size_t journal_multi_at  # where the open transaction's MULTI lies
-    size_t journal_multi_commands  # commands since
-    # pausing (CLIENT PAUSE)
-    int64_t paused_until_ms
-    bint paused_all  # else writes only
+    # the rest
     int notify_flags  # notify-keyspace-events; 0 until pub/sub exists
     void* lazyfree  # the helper thread's queue (keyspace/lazyfree.pyx)
     bint no_lazy_expire  # loading, or executing the journal: keys are not expired on access
-    expire_cycle_t expiry
-    eviction_t eviction
     # hooks installed by higher layers
     void (*call_fn)(client_t* c) noexcept nogil  # reactor: runs c.cmd with statistics and propagation (EXEC uses it)
     void (*python_fn)(client_t* c) noexcept nogil  # facade: takes the GIL and runs a Python row

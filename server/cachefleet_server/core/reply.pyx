@@ -24,8 +24,8 @@ cdef void reply_client_ready(client_t* c) noexcept nogil:
     if c.flags & CLIENT_INTERNAL:  # whoever owns it takes its output
         return
     c.flags |= CLIENT_PENDING_WRITE
-    c.next_pending = e.pending_write
-    e.pending_write = c
+    c.next_pending = e.clients.pending_write
+    e.clients.pending_write = c
 
 
 cdef void count_error(engine_t* e, const char* text, size_t n) noexcept nogil:

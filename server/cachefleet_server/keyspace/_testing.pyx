@@ -139,10 +139,10 @@ cdef class Keyspace:
         e.rng = seed
         e.wake_fd = -1
         e.now_ms = 1
-        e.journal_db = -1
+        e.journal.db = -1
         e.params.lazyfree_lazy_expire = 1
         e.params.activerehashing = 1
-        buf_init(&e.journal, e.heap)
+        buf_init(&e.journal.buf, e.heap)
         e.types[OBJ_SET].name = b"set"
         e.types[OBJ_SET].free_fn = _block_free
         e.types[OBJ_SET].dup_fn = _block_dup
@@ -162,7 +162,7 @@ cdef class Keyspace:
         lazyfree_stop(e)
         dbs_free(e)
         blocked_free(e)
-        buf_free(&e.journal)
+        buf_free(&e.journal.buf)
         left = heap_used(e.heap)
         heap_free(e.heap)
         free(e)
@@ -177,7 +177,7 @@ cdef class Keyspace:
         """A new client in database 0; returns its number. Number 0 is there from the start."""
         cdef client_t* c = <client_t*>calloc(1, sizeof(client_t))
         c.engine = self.e
-        c.db = &self.e.dbs[0]
+        c.db = &self.e.keyspace.dbs[0]
         c.fd = -1
         self.clients[self.client_count] = c
         self.client_count += 1
@@ -191,10 +191,10 @@ cdef class Keyspace:
             self.clients[i] = NULL
 
     cdef db_t* db(self, int i) except NULL:
-        if not 0 <= i < self.e.db_count:
+        if not 0 <= i < self.e.keyspace.count:
             raise IndexError(i)
-        self.clients[0].db = &self.e.dbs[i]
-        return &self.e.dbs[i]
+        self.clients[0].db = &self.e.keyspace.dbs[i]
+        return &self.e.keyspace.dbs[i]
 
     # -- state
 
@@ -223,7 +223,7 @@ cdef class Keyspace:
         if name == "no_lazy_expire":
             self.e.no_lazy_expire = value
         elif name == "paused_until_ms":
-            self.e.paused_until_ms = value
+            self.e.pause.until_ms = value
         elif name == "lazyfree_lazy_server_del":
             self.e.params.lazyfree_lazy_server_del = value
         else:
@@ -246,8 +246,8 @@ cdef class Keyspace:
 
     def check(self):
         cdef int i, wrong
-        for i in range(self.e.db_count):
-            wrong = db_check(&self.e.dbs[i])
+        for i in range(self.e.keyspace.count):
+            wrong = db_check(&self.e.keyspace.dbs[i])
             assert wrong == 0, f"db {i}: {wrong}"
         wrong = blocked_check(self.e)
         assert wrong == 0, f"deadlines: {wrong}"
@@ -426,11 +426,11 @@ cdef class Keyspace:
     # -- journal
 
     def journal(self, bint on):
-        self.e.journal_enabled = on
+        self.e.journal.enabled = on
 
     def take_journal(self):
-        taken = self.e.journal.data[:self.e.journal.len] if self.e.journal.len else b""
-        self.e.journal.len = 0
+        taken = self.e.journal.buf.data[:self.e.journal.buf.len] if self.e.journal.buf.len else b""
+        self.e.journal.buf.len = 0
         return taken
 
     def journal_command(self, int db, *args):
@@ -472,7 +472,7 @@ cdef class Keyspace:
 
     def watch(self, int client, int db, bytes key):
         cdef arg_t a = journal_arg(key, len(key))
-        self.clients[client].db = &self.e.dbs[db]
+        self.clients[client].db = &self.e.keyspace.dbs[db]
         watch_key(self.clients[client], &a)
 
     def unwatch(self, int client):
@@ -487,7 +487,7 @@ cdef class Keyspace:
         """(clients, keys) as the engine counts them, and the keys of each client."""
         cdef int i
         each = [watch_count(self.clients[i]) if self.clients[i] != NULL else 0 for i in range(self.client_count)]
-        return self.e.watching_count, self.e.watched_keys, each
+        return self.e.keyspace.watching, self.e.keyspace.watched_keys, each
 
     # -- blocking
 
@@ -509,7 +509,7 @@ cdef class Keyspace:
         return c.commands, bool(c.flags & CLIENT_PENDING_READ)
 
     def blocked_count(self):
-        return self.e.blocked_count
+        return self.e.clients.blocked
 
     # -- measuring
 

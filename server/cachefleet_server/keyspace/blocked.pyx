@@ -13,14 +13,14 @@ from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
 # ---- the heap ------------------------------------------------------------------------------------------
 
 cdef inline void _place(engine_t* e, size_t at, client_t* c) noexcept nogil:
-    e.deadlines[at - 1] = c
+    e.clients.deadlines[at - 1] = c
     c.deadline_index = at
 
 
 cdef void _sift_up(engine_t* e, size_t at, client_t* c) noexcept nogil:
     """Puts c at `at` or further up."""
-    while at > 1 and e.deadlines[at // 2 - 1].blocked_until_ms > c.blocked_until_ms:
-        _place(e, at, e.deadlines[at // 2 - 1])
+    while at > 1 and e.clients.deadlines[at // 2 - 1].blocked_until_ms > c.blocked_until_ms:
+        _place(e, at, e.clients.deadlines[at // 2 - 1])
         at = at // 2
     _place(e, at, c)
 
@@ -30,34 +30,35 @@ cdef void _sift_down(engine_t* e, size_t at, client_t* c) noexcept nogil:
     cdef size_t child
     while True:
         child = 2 * at
-        if child > e.deadline_count:
+        if child > e.clients.deadline_count:
             break
-        if child < e.deadline_count and (
-            e.deadlines[child].blocked_until_ms < e.deadlines[child - 1].blocked_until_ms
+        if child < e.clients.deadline_count and (
+            e.clients.deadlines[child].blocked_until_ms < e.clients.deadlines[child - 1].blocked_until_ms
         ):
             child += 1
-        if e.deadlines[child - 1].blocked_until_ms >= c.blocked_until_ms:
+        if e.clients.deadlines[child - 1].blocked_until_ms >= c.blocked_until_ms:
             break
-        _place(e, at, e.deadlines[child - 1])
+        _place(e, at, e.clients.deadlines[child - 1])
         at = child
     _place(e, at, c)
 
 
 cdef void _push(engine_t* e, client_t* c) noexcept nogil:
-    if e.deadline_count == e.deadline_cap:
-        e.deadline_cap = max(<size_t>16, 2 * e.deadline_cap)
-        e.deadlines = <client_t**>zrealloc(e.heap, e.deadlines, e.deadline_cap * sizeof(client_t*))
-    e.deadline_count += 1
-    _sift_up(e, e.deadline_count, c)
+    if e.clients.deadline_count == e.clients.deadline_cap:
+        e.clients.deadline_cap = max(<size_t>16, 2 * e.clients.deadline_cap)
+        e.clients.deadlines = <client_t**>zrealloc(
+            e.heap, e.clients.deadlines, e.clients.deadline_cap * sizeof(client_t*))
+    e.clients.deadline_count += 1
+    _sift_up(e, e.clients.deadline_count, c)
 
 
 cdef void _remove(engine_t* e, client_t* c) noexcept nogil:
     cdef size_t at = c.deadline_index
-    cdef client_t* last = e.deadlines[e.deadline_count - 1]
+    cdef client_t* last = e.clients.deadlines[e.clients.deadline_count - 1]
     c.deadline_index = 0
-    e.deadline_count -= 1
+    e.clients.deadline_count -= 1
     if last != c:  # it fills the gap, and may belong above or below it
-        if at > 1 and e.deadlines[at // 2 - 1].blocked_until_ms > last.blocked_until_ms:
+        if at > 1 and e.clients.deadlines[at // 2 - 1].blocked_until_ms > last.blocked_until_ms:
             _sift_up(e, at, last)
         else:
             _sift_down(e, at, last)
@@ -71,7 +72,7 @@ cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn
     c.blocked = kind
     c.blocked_until_ms = until_ms
     c.unblock_fn = unblock_fn
-    e.blocked_count += 1
+    e.clients.blocked += 1
     if until_ms:
         _push(e, c)
         engine_alarm_ms(e, until_ms)
@@ -82,7 +83,7 @@ cdef void block_forget(client_t* c) noexcept nogil:
     if not c.flags & CLIENT_BLOCKED:
         return
     c.flags &= ~<unsigned long long>CLIENT_BLOCKED
-    e.blocked_count -= 1
+    e.clients.blocked -= 1
     if c.deadline_index:
         _remove(e, c)
     c.blocked_until_ms = 0
@@ -102,29 +103,29 @@ cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil:
 
 
 cdef void blocked_timeouts(engine_t* e) noexcept nogil:
-    while e.deadline_count and e.deadlines[0].blocked_until_ms <= e.now_ms:
-        unblock_client(e.deadlines[0], True)
-    if e.deadline_count:
-        engine_alarm_ms(e, e.deadlines[0].blocked_until_ms)
+    while e.clients.deadline_count and e.clients.deadlines[0].blocked_until_ms <= e.now_ms:
+        unblock_client(e.clients.deadlines[0], True)
+    if e.clients.deadline_count:
+        engine_alarm_ms(e, e.clients.deadlines[0].blocked_until_ms)
 
 
 cdef void blocked_free(engine_t* e) noexcept nogil:
-    zfree(e.heap, e.deadlines)
-    e.deadlines = NULL
-    e.deadline_count = 0
-    e.deadline_cap = 0
+    zfree(e.heap, e.clients.deadlines)
+    e.clients.deadlines = NULL
+    e.clients.deadline_count = 0
+    e.clients.deadline_cap = 0
 
 
 cdef int blocked_check(const engine_t* e) noexcept nogil:
     """1: a client does not know its place; 2: it is not blocked or has no deadline; 3: above its parent."""
     cdef size_t at
     cdef client_t* c
-    for at in range(1, e.deadline_count + 1):
-        c = e.deadlines[at - 1]
+    for at in range(1, e.clients.deadline_count + 1):
+        c = e.clients.deadlines[at - 1]
         if c.deadline_index != at:
             return 1
         if not c.flags & CLIENT_BLOCKED or not c.blocked_until_ms:
             return 2
-        if at > 1 and e.deadlines[at // 2 - 1].blocked_until_ms > c.blocked_until_ms:
+        if at > 1 and e.clients.deadlines[at // 2 - 1].blocked_until_ms > c.blocked_until_ms:
             return 3
     return 0

@@ -69,7 +69,7 @@ cdef enum:  # classes of notify-keyspace-events
 # After a change.
 cdef inline void signal_modified(client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     """Marks the watchers of a key; c may be NULL. Nearly free while nobody watches."""
-    if cf_unlikely(db.engine.watching_count != 0):
+    if cf_unlikely(db.engine.keyspace.watching != 0):
         watch_touch(db, key, nk, hash)
 
 cdef inline void notify(

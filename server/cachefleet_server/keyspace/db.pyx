@@ -7,7 +7,7 @@ because the old one may be freed by then. Entries are freed through keyspace/laz
 Empty databases cost two table headers each: a table has no buckets before its first insertion.
 """
 
-from cachefleet_server.core.engine cimport CLIENT_IMPORT_SOURCE
+from cachefleet_server.core.engine cimport CLIENT_IMPORT_SOURCE, keyspace_t
 from cachefleet_server.core.entry cimport (
     E_EXPIRE, ENC_EMBSTR, entry_check, entry_dup_string, entry_encoding, entry_expire, entry_key, entry_key_of,
     entry_memory, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob,
@@ -31,24 +31,25 @@ cdef enum:
 
 cdef void dbs_new(engine_t* e, int count) noexcept nogil:
     cdef int i
-    e.dbs = <db_t*>zcalloc(e.heap, count * sizeof(db_t))
-    e.db_count = count
+    e.keyspace = <keyspace_t*>zcalloc(e.heap, sizeof(keyspace_t))
+    e.keyspace.dbs = <db_t*>zcalloc(e.heap, count * sizeof(db_t))
+    e.keyspace.count = count
     for i in range(count):
-        e.dbs[i].engine = e
-        e.dbs[i].id = i
-        e.dbs[i].keys = ht_new(e.heap, entry_key_of, &e.seed)
-        e.dbs[i].expires = ht_new(e.heap, entry_key_of, &e.seed)
+        e.keyspace.dbs[i].engine = e
+        e.keyspace.dbs[i].id = i
+        e.keyspace.dbs[i].keys = ht_new(e.heap, entry_key_of, &e.seed)
+        e.keyspace.dbs[i].expires = ht_new(e.heap, entry_key_of, &e.seed)
 
 
 cdef void dbs_free(engine_t* e) noexcept nogil:
     """All clients are gone, and lazyfree_stop was called."""
     cdef int i
-    for i in range(e.db_count):
-        tables_free(e, e.dbs[i].keys, e.dbs[i].expires)
-        watch_db_free(&e.dbs[i])
-    zfree(e.heap, e.dbs)
-    e.dbs = NULL
-    e.db_count = 0
+    for i in range(e.keyspace.count):
+        tables_free(e, e.keyspace.dbs[i].keys, e.keyspace.dbs[i].expires)
+        watch_db_free(&e.keyspace.dbs[i])
+    zfree(e.heap, e.keyspace.dbs)
+    zfree(e.heap, e.keyspace)
+    e.keyspace = NULL
 
 
 # ---- lookup --------------------------------------------------------------------------------------------
@@ -290,14 +291,14 @@ cdef void _flush_one(engine_t* e, db_t* db, bint lazy) noexcept nogil:
 cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil:
     cdef int i
     watch_touch_db(e, dbid, -1)
-    for i in range(e.db_count):
+    for i in range(e.keyspace.count):
         if dbid == -1 or dbid == i:
-            _flush_one(e, &e.dbs[i], lazy)
+            _flush_one(e, &e.keyspace.dbs[i], lazy)
 
 
 cdef void db_swap(engine_t* e, int a, int b) noexcept nogil:
-    cdef db_t* x = &e.dbs[a]
-    cdef db_t* y = &e.dbs[b]
+    cdef db_t* x = &e.keyspace.dbs[a]
+    cdef db_t* y = &e.keyspace.dbs[b]
     cdef db_t kept = x[0]
     if a == b:
         return
@@ -326,8 +327,8 @@ cdef void dbs_cron(engine_t* e) noexcept nogil:
     cdef int i
     if not e.params.activerehashing:
         return
-    for i in range(e.db_count):
-        if not _rehash(e.dbs[i].keys, until_us) or not _rehash(e.dbs[i].expires, until_us):
+    for i in range(e.keyspace.count):
+        if not _rehash(e.keyspace.dbs[i].keys, until_us) or not _rehash(e.keyspace.dbs[i].expires, until_us):
             return
 
 

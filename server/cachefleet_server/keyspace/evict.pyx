@@ -75,12 +75,12 @@ cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil:
 cdef size_t memory_counted(engine_t* e) noexcept nogil:
     """Journal and replica buffers do not count: evicting grows them, which would feed itself."""
     cdef size_t used = heap_used(e.heap)
-    cdef size_t apart = e.journal.cap + e.eviction.uncounted_bytes
+    cdef size_t apart = e.journal.buf.cap + e.keyspace.eviction.uncounted_bytes
     return used - apart if used > apart else 0
 
 
 cdef int64_t evict_exceeded_us(engine_t* e) noexcept nogil:
-    return cf_monotonic_us() - e.eviction.exceeded_since_us if e.eviction.exceeded_since_us else 0
+    return cf_monotonic_us() - e.keyspace.eviction.exceeded_since_us if e.keyspace.eviction.exceeded_since_us else 0
 
 
 cdef int64_t _time_limit_us(const engine_t* e) noexcept nogil:
@@ -96,11 +96,11 @@ cdef int64_t _time_limit_us(const engine_t* e) noexcept nogil:
 cdef void _note_exceeded(engine_t* e, bint above) noexcept nogil:
     """Keeps total_eviction_exceeded_time: how long memory was above the limit."""
     if above:
-        if e.eviction.exceeded_since_us == 0:
-            e.eviction.exceeded_since_us = cf_monotonic_us()
-    elif e.eviction.exceeded_since_us:
-        e.stats.eviction_exceeded_us += cf_monotonic_us() - e.eviction.exceeded_since_us
-        e.eviction.exceeded_since_us = 0
+        if e.keyspace.eviction.exceeded_since_us == 0:
+            e.keyspace.eviction.exceeded_since_us = cf_monotonic_us()
+    elif e.keyspace.eviction.exceeded_since_us:
+        e.stats.eviction_exceeded_us += cf_monotonic_us() - e.keyspace.eviction.exceeded_since_us
+        e.keyspace.eviction.exceeded_since_us = 0
 
 
 # ---- what: the pool ---------------------------------------------------------------------------------
@@ -119,8 +119,8 @@ cdef uint64_t _rank(const engine_t* e, const entry_t* entry) noexcept nogil:
 
 cdef void _pool_insert(engine_t* e, entry_t* entry, uint64_t rank, int dbid) noexcept nogil:
     """Keeps the EVICTION_POOL best, each entry once. Hashes only those that get in."""
-    cdef eviction_candidate_t* pool = &e.eviction.pool[0]
-    cdef int n = e.eviction.pool_len
+    cdef eviction_candidate_t* pool = &e.keyspace.eviction.pool[0]
+    cdef int n = e.keyspace.eviction.pool_len
     cdef int i, at = 0
     cdef const char* key
     cdef size_t nk
@@ -138,7 +138,7 @@ cdef void _pool_insert(engine_t* e, entry_t* entry, uint64_t rank, int dbid) noe
     else:
         for i in range(n, at, -1):
             pool[i] = pool[i - 1]
-        e.eviction.pool_len = n + 1
+        e.keyspace.eviction.pool_len = n + 1
     key = entry_key(entry, &nk)
     pool[at].rank = rank
     pool[at].entry = entry
@@ -156,10 +156,11 @@ cdef bint _pool_fill(engine_t* e) noexcept nogil:
     cdef hashtable_t* table
     if want > SAMPLES_MAX:
         want = SAMPLES_MAX
-    e.eviction.next_db = (e.eviction.next_db + 1) % e.db_count
-    for i in range(e.db_count):
-        dbid = (e.eviction.next_db + i) % e.db_count  # each is the first in turn: equal ranks favour the first
-        table = _sampled_table(&e.dbs[dbid])
+    e.keyspace.eviction.next_db = (e.keyspace.eviction.next_db + 1) % e.keyspace.count
+    for i in range(e.keyspace.count):
+        # Each is the first in turn: equal ranks favour the first.
+        dbid = (e.keyspace.eviction.next_db + i) % e.keyspace.count
+        table = _sampled_table(&e.keyspace.dbs[dbid])
         if ht_len(table) == 0:
             continue
         any = True
@@ -173,16 +174,17 @@ cdef entry_t* _pool_take(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
     """The best candidate that still exists, removed from the pool; NULL when the pool ran empty."""
     cdef eviction_candidate_t best
     cdef uint64_t rank
-    while e.eviction.pool_len > 0:
-        e.eviction.pool_len -= 1
-        best = e.eviction.pool[e.eviction.pool_len]
-        if best.dbid >= e.db_count or not ht_holds(_sampled_table(&e.dbs[best.dbid]), best.entry, best.hash):
+    while e.keyspace.eviction.pool_len > 0:
+        e.keyspace.eviction.pool_len -= 1
+        best = e.keyspace.eviction.pool[e.keyspace.eviction.pool_len]
+        if best.dbid >= e.keyspace.count or not ht_holds(
+                _sampled_table(&e.keyspace.dbs[best.dbid]), best.entry, best.hash):
             continue  # deleted, moved or rewritten meanwhile
         rank = _rank(e, best.entry)
         if rank < best.rank:  # used since it was sampled: back to where it belongs; it may still be the best
             _pool_insert(e, best.entry, rank, best.dbid)
             continue
-        db[0] = &e.dbs[best.dbid]
+        db[0] = &e.keyspace.dbs[best.dbid]
         hash[0] = best.hash
         return best.entry
     return NULL
@@ -190,9 +192,9 @@ cdef entry_t* _pool_take(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
 
 cdef entry_t* _choose_ranked(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
     cdef entry_t* victim = NULL
-    if e.eviction.pool_policy != e.params.maxmemory_policy:
-        e.eviction.pool_len = 0
-        e.eviction.pool_policy = <int>e.params.maxmemory_policy
+    if e.keyspace.eviction.pool_policy != e.params.maxmemory_policy:
+        e.keyspace.eviction.pool_len = 0
+        e.keyspace.eviction.pool_policy = <int>e.params.maxmemory_policy
     while victim == NULL:
         if not _pool_fill(e):
             return NULL
@@ -207,14 +209,14 @@ cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept no
     cdef size_t nk
     cdef hashtable_t* table
     cdef entry_t* victim
-    for _tried in range(e.db_count):
-        e.eviction.next_db = (e.eviction.next_db + 1) % e.db_count
-        table = _sampled_table(&e.dbs[e.eviction.next_db])
+    for _tried in range(e.keyspace.count):
+        e.keyspace.eviction.next_db = (e.keyspace.eviction.next_db + 1) % e.keyspace.count
+        table = _sampled_table(&e.keyspace.dbs[e.keyspace.eviction.next_db])
         if ht_len(table) == 0:
             continue
         victim = <entry_t*>ht_random(table, &e.rng)
         key = entry_key(victim, &nk)
-        db[0] = &e.dbs[e.eviction.next_db]
+        db[0] = &e.keyspace.dbs[e.keyspace.eviction.next_db]
         hash[0] = hash_bytes(key, nk, &e.seed)
         return victim
     return NULL
@@ -225,13 +227,13 @@ cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept no
 cdef size_t _in_flight(engine_t* e) noexcept nogil:
     """Bytes of evicted values that the helper thread has not freed yet: they must not cost other keys their place."""
     cdef size_t freed
-    if e.eviction.handed_bytes == 0:
+    if e.keyspace.eviction.handed_bytes == 0:
         return 0
     if lazyfree_pending(e) == 0:
-        e.eviction.handed_bytes = 0
+        e.keyspace.eviction.handed_bytes = 0
         return 0
-    freed = cf_atomic_get(&e.heap.freed_remote) - e.eviction.handed_at
-    return e.eviction.handed_bytes - freed if e.eviction.handed_bytes > freed else 0
+    freed = cf_atomic_get(&e.heap.freed_remote) - e.keyspace.eviction.handed_at
+    return e.keyspace.eviction.handed_bytes - freed if e.keyspace.eviction.handed_bytes > freed else 0
 
 
 cdef inline bint _above(engine_t* e, size_t target) noexcept nogil:
@@ -244,9 +246,9 @@ cdef void _free_lazily(engine_t* e, entry_t* victim) noexcept nogil:
     cdef size_t freed = cf_atomic_get(&e.heap.freed_remote)
     lazyfree_entry(e, victim)
     if lazyfree_pending(e) > pending:  # it was handed over, not freed at once
-        if e.eviction.handed_bytes == 0:
-            e.eviction.handed_at = freed
-        e.eviction.handed_bytes += bytes
+        if e.keyspace.eviction.handed_bytes == 0:
+            e.keyspace.eviction.handed_at = freed
+        e.keyspace.eviction.handed_bytes += bytes
 
 
 cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
@@ -320,21 +322,21 @@ cdef int evict_perform(engine_t* e) noexcept nogil:
     cdef size_t limit = <size_t>e.params.maxmemory
     cdef int result = EVICT_OK
     if e.params.maxmemory <= 0 or not _above(e, limit):
-        if e.eviction.exceeded_since_us:
+        if e.keyspace.eviction.exceeded_since_us:
             _note_exceeded(e, False)
         return EVICT_OK
-    if e.persist.loading or e.paused_until_ms > e.now_ms:
+    if e.persist.loading or e.pause.until_ms > e.now_ms:
         return EVICT_OK  # a pause promises that the data set stands still
     if e.params.maxmemory_policy & POLICY_NOEVICTION:
         result = EVICT_FAIL
-    elif not e.eviction.spent:
+    elif not e.keyspace.eviction.spent:
         result = _evict_slice(e, limit)
         if result == EVICT_RUNNING:
-            e.eviction.spent = True
-            e.eviction.ceiling = memory_counted(e)
+            e.keyspace.eviction.spent = True
+            e.keyspace.eviction.ceiling = memory_counted(e)
             engine_wake(e)
     else:
-        result = _evict_slice(e, max(limit, e.eviction.ceiling))
+        result = _evict_slice(e, max(limit, e.keyspace.eviction.ceiling))
         if result == EVICT_OK:
             result = EVICT_RUNNING
     _note_exceeded(e, result != EVICT_OK)
@@ -343,8 +345,8 @@ cdef int evict_perform(engine_t* e) noexcept nogil:
 
 cdef void evict_continue(engine_t* e) noexcept nogil:
     """Also what makes a changed maxmemory act at once, without waiting for a command."""
-    if e.params.maxmemory <= 0 and e.eviction.exceeded_since_us == 0:
+    if e.params.maxmemory <= 0 and e.keyspace.eviction.exceeded_since_us == 0:
         return
-    if not e.eviction.spent:
+    if not e.keyspace.eviction.spent:
         evict_perform(e)
-    e.eviction.spent = False
+    e.keyspace.eviction.spent = False

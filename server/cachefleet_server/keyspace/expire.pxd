@@ -14,7 +14,7 @@ cdef inline bint entry_is_expired(const engine_t* e, const entry_t* entry) noexc
 
 cdef inline bint may_delete_expired(const engine_t* e) noexcept nogil:
     """Not while the data set must stand still (CLIENT PAUSE), nor while a file or another server decides."""
-    return not e.no_lazy_expire and not e.params.import_mode and e.paused_until_ms <= e.now_ms
+    return not e.no_lazy_expire and not e.params.import_mode and e.pause.until_ms <= e.now_ms
 
 cdef void expire_now(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil
     # Deletes an expired key: journal, notification, statistics.

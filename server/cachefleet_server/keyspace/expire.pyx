@@ -152,28 +152,29 @@ cdef void _slice(engine_t* e) noexcept nogil:
     cdef tally_t tally
     tally.sampled = 0
     tally.expired = 0
-    for _i in range(e.db_count):
-        if e.expiry.next_db >= e.db_count:
-            e.expiry.next_db = 0
-        if ht_len(e.dbs[e.expiry.next_db].expires):
-            done = _slice_db(&e.dbs[e.expiry.next_db], start + EXPIRE_SLICE_US, &tally)
+    for _i in range(e.keyspace.count):
+        if e.keyspace.expiry.next_db >= e.keyspace.count:
+            e.keyspace.expiry.next_db = 0
+        if ht_len(e.keyspace.dbs[e.keyspace.expiry.next_db].expires):
+            done = _slice_db(&e.keyspace.dbs[e.keyspace.expiry.next_db], start + EXPIRE_SLICE_US, &tally)
             if not done:
                 break  # the next slice goes on here
-        e.expiry.next_db += 1
+        e.keyspace.expiry.next_db += 1
     took_us = cf_monotonic_us() - start
-    e.expiry.behind = not done
+    e.keyspace.expiry.behind = not done
     if not done:  # the pause after this slice makes the share of the CPU what the effort allows
         e.stats.expired_time_cap_reached += 1
-        e.expiry.next_slice_us = start + took_us * 100 // (23 + 2 * e.params.active_expire_effort)
-        engine_alarm(e, e.expiry.next_slice_us)
+        e.keyspace.expiry.next_slice_us = start + took_us * 100 // (23 + 2 * e.params.active_expire_effort)
+        engine_alarm(e, e.keyspace.expiry.next_slice_us)
     e.stats.expire_cycles += cf_cycles() - cycles
     if tally.sampled > e.stats.expire_slice_keys_max:
         e.stats.expire_slice_keys_max = tally.sampled
     if tally.sampled:
-        e.expiry.stale = 0.95 * e.expiry.stale + 0.05 * (<double>tally.expired / <double>tally.sampled)
+        e.keyspace.expiry.stale *= 0.95
+        e.keyspace.expiry.stale += 0.05 * (<double>tally.expired / <double>tally.sampled)
     else:
-        e.expiry.stale = 0.95 * e.expiry.stale
-    e.stats.expired_stale_per_mille = <uint64_t>(e.expiry.stale * 1000 + 0.5)
+        e.keyspace.expiry.stale = 0.95 * e.keyspace.expiry.stale
+    e.stats.expired_stale_per_mille = <uint64_t>(e.keyspace.expiry.stale * 1000 + 0.5)
     latency_end(e, b"expire-cycle", latency_started)
 
 
@@ -187,8 +188,8 @@ cdef void expire_slow_cycle(engine_t* e) noexcept nogil:
 
 
 cdef void expire_fast_cycle(engine_t* e) noexcept nogil:
-    if e.expiry.behind and _may_run(e):
-        if cf_monotonic_us() >= e.expiry.next_slice_us:
+    if e.keyspace.expiry.behind and _may_run(e):
+        if cf_monotonic_us() >= e.keyspace.expiry.next_slice_us:
             _slice(e)
         else:
-            engine_alarm(e, e.expiry.next_slice_us)
+            engine_alarm(e, e.keyspace.expiry.next_slice_us)

@@ -8,7 +8,7 @@ SELECT is inserted when the database changes. A transaction that wrote two or mo
 EXEC; one that wrote a single command is journalled as that command alone, as Valkey does. Keys that expire
 while another command runs are separate commands: replaying one without the other changes nothing that is visible.
 
-While `engine.journal_enabled` is false nothing is done at all.
+While `engine.journal.enabled` is false nothing is done at all.
 """
 
 from libc.stdint cimport int64_t

@@ -42,7 +42,7 @@ cdef void _append(engine_t* e, int argc, const arg_t* argv) noexcept nogil:
     cdef int i
     for i in range(argc):
         room += _HEADER_MAX + argv[i].len + 2
-    start = buf_reserve(&e.journal, room)
+    start = buf_reserve(&e.journal.buf, room)
     at = _put_header(start, c"*", argc)
     for i in range(argc):
         at = _put_header(at, c"$", argv[i].len)
@@ -51,7 +51,7 @@ cdef void _append(engine_t* e, int argc, const arg_t* argv) noexcept nogil:
         at[0] = c"\r"
         at[1] = c"\n"
         at += 2
-    e.journal.len += at - start
+    e.journal.buf.len += at - start
 
 
 cdef void _select(engine_t* e, int dbid) noexcept nogil:
@@ -60,31 +60,31 @@ cdef void _select(engine_t* e, int dbid) noexcept nogil:
     argv[0] = journal_arg(b"SELECT", 6)
     argv[1] = journal_arg(digits, int64_to_chars(digits, dbid))
     _append(e, 2, argv)
-    e.journal_db = dbid
+    e.journal.db = dbid
 
 
 cdef inline void _before_command(engine_t* e, int dbid) noexcept nogil:
-    if e.journal_depth > 0:
-        if not e.journal_multi_open:
-            e.journal_multi_open = True
-            e.journal_multi_at = e.journal.len
-            e.journal_multi_commands = 0
-            buf_put(&e.journal, CF_MULTI, CF_MULTI_LEN)
-        e.journal_multi_commands += 1
-    if cf_unlikely(e.journal_db != dbid):  # inside MULTI, where Valkey writes it too
+    if e.journal.depth > 0:
+        if not e.journal.multi_open:
+            e.journal.multi_open = True
+            e.journal.multi_at = e.journal.buf.len
+            e.journal.multi_commands = 0
+            buf_put(&e.journal.buf, CF_MULTI, CF_MULTI_LEN)
+        e.journal.multi_commands += 1
+    if cf_unlikely(e.journal.db != dbid):  # inside MULTI, where Valkey writes it too
         _select(e, dbid)
 
 
 cdef void journal_command(engine_t* e, int dbid, int argc, const arg_t* argv) noexcept nogil:
-    if e.journal_enabled:
+    if e.journal.enabled:
         _before_command(e, dbid)
         _append(e, argc, argv)
 
 
 cdef void journal_raw(engine_t* e, int dbid, const char* raw, size_t n) noexcept nogil:
-    if e.journal_enabled:
+    if e.journal.enabled:
         _before_command(e, dbid)
-        buf_put(&e.journal, raw, n)
+        buf_put(&e.journal.buf, raw, n)
 
 
 cdef void journal_delete(engine_t* e, int dbid, const char* key, size_t nk) noexcept nogil:
@@ -100,20 +100,20 @@ cdef void journal_rewrite(client_t* c, int argc, const arg_t* argv) noexcept nog
 
 
 cdef void journal_transaction_begin(engine_t* e) noexcept nogil:
-    e.journal_depth += 1
+    e.journal.depth += 1
 
 
 cdef void journal_transaction_end(engine_t* e) noexcept nogil:
     cdef char* multi
-    e.journal_depth -= 1
-    if e.journal_depth > 0 or not e.journal_multi_open:
+    e.journal.depth -= 1
+    if e.journal.depth > 0 or not e.journal.multi_open:
         return
-    e.journal_multi_open = False
-    if e.journal.len < e.journal_multi_at + CF_MULTI_LEN:
+    e.journal.multi_open = False
+    if e.journal.buf.len < e.journal.multi_at + CF_MULTI_LEN:
         return  # the journal was switched off and emptied by a command of this transaction
-    if e.journal_multi_commands > 1:
-        buf_put(&e.journal, CF_EXEC, CF_EXEC_LEN)
+    if e.journal.multi_commands > 1:
+        buf_put(&e.journal.buf, CF_EXEC, CF_EXEC_LEN)
         return
-    multi = e.journal.data + e.journal_multi_at
-    e.journal.len -= CF_MULTI_LEN
-    memmove(multi, multi + CF_MULTI_LEN, e.journal.len - e.journal_multi_at)
+    multi = e.journal.buf.data + e.journal.multi_at
+    e.journal.buf.len -= CF_MULTI_LEN
+    memmove(multi, multi + CF_MULTI_LEN, e.journal.buf.len - e.journal.multi_at)

@@ -89,8 +89,8 @@ cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
         watched.first.prev = watch
     watched.first = watch
     if c.watches == NULL:
-        e.watching_count += 1
-    e.watched_keys += 1
+        e.keyspace.watching += 1
+    e.keyspace.watched_keys += 1
     watch.next_of_client = <watch_t*>c.watches
     c.watches = watch
 
@@ -108,7 +108,7 @@ cdef void _leave(engine_t* e, watch_t* watch) noexcept nogil:
         ht_remove(watch.db.watched, &key.key[0], key.nk, ht_hash(watch.db.watched, &key.key[0], key.nk))
         zfree(e.heap, key)
     zfree(e.heap, watch)
-    e.watched_keys -= 1
+    e.keyspace.watched_keys -= 1
 
 
 cdef void unwatch_all(client_t* c) noexcept nogil:
@@ -117,7 +117,7 @@ cdef void unwatch_all(client_t* c) noexcept nogil:
     if watch == NULL:
         return
     c.watches = NULL
-    c.engine.watching_count -= 1
+    c.engine.keyspace.watching -= 1
     while watch != NULL:
         following = watch.next_of_client
         _leave(c.engine, watch)
@@ -229,15 +229,15 @@ cdef void _touch_one(db_t* emptied, db_t* replacement) noexcept nogil:
 
 cdef void watch_touch_db(engine_t* e, int a, int b) noexcept nogil:
     cdef int i
-    if e.watching_count == 0:
+    if e.keyspace.watching == 0:
         return
     if b != -1:
-        _touch_one(&e.dbs[a], &e.dbs[b])
-        _touch_one(&e.dbs[b], &e.dbs[a])
+        _touch_one(&e.keyspace.dbs[a], &e.keyspace.dbs[b])
+        _touch_one(&e.keyspace.dbs[b], &e.keyspace.dbs[a])
         return
-    for i in range(e.db_count):
+    for i in range(e.keyspace.count):
         if a == -1 or a == i:
-            _touch_one(&e.dbs[i], NULL)
+            _touch_one(&e.keyspace.dbs[i], NULL)
 
 
 # ---- reading and end -----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The append side of the AOF: the journal of each tick to the current file, and its way to the disk.
 
-    engine.journal --(end of tick)--> pending --write(2)--> file --fdatasync(2)--> disk
+    engine.journal.buf --(end of tick)--> pending --write(2)--> file --fdatasync(2)--> disk
                                       [aof_offset]                [aof_fsynced_offset]
 
 `aof_log_hand_over` is engine.journal_fn: it runs between execution and replies. Everything in the journal counts as

@@ -205,7 +205,7 @@ cdef void _sync_later(aof_log_t* log) noexcept nogil:
 
 cdef void _drop_unsafe_replies(engine_t* e) noexcept nogil:
     """Under `always`: what was not made durable is not acknowledged. The clients learn by the closed connection."""
-    cdef client_t* c = e.pending_write
+    cdef client_t* c = e.clients.pending_write
     while c != NULL:
         if c.flags & CLIENT_WROTE and not c.flags & CLIENT_INTERNAL:
             out_clear(&c.out)
@@ -214,7 +214,7 @@ cdef void _drop_unsafe_replies(engine_t* e) noexcept nogil:
 
 
 cdef void _forget_writers(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.pending_write
+    cdef client_t* c = e.clients.pending_write
     while c != NULL:
         c.flags &= ~<uint64_t>CLIENT_WROTE
         c = c.next_pending
@@ -235,15 +235,15 @@ cdef bint aof_log_hand_over(engine_t* e) noexcept nogil:
     """engine.journal_fn; false when something is not as safe as the policy promises."""
     cdef aof_log_t* log = <aof_log_t*>e.journal_ctx
     cdef bint ok = True
-    if e.journal_multi_open:
+    if e.journal.multi_open:
         return True  # in the middle of a transaction: it is handed over as a whole
     if log.timestamps:
         _put_timestamp(log)
-    buf_put(&log.pending, e.journal.data, e.journal.len)
-    e.persist.aof_offset += e.journal.len
-    e.journal.len = 0
-    if e.journal.cap > PENDING_KEEP:
-        buf_free(&e.journal)
+    buf_put(&log.pending, e.journal.buf.data, e.journal.buf.len)
+    e.persist.aof_offset += e.journal.buf.len
+    e.journal.buf.len = 0
+    if e.journal.buf.cap > PENDING_KEEP:
+        buf_free(&e.journal.buf)
     if not _must_wait(log):
         ok = _write_pending(log)
         if log.policy == FSYNC_ALWAYS:
@@ -261,7 +261,7 @@ cdef void _use(aof_log_t* log, int fd, uint64_t size) noexcept nogil:
     log.size = size
     log.file_failed = False
     log.last_timestamp_s = 0
-    log.engine.journal_db = -1
+    log.engine.journal.db = -1
 
 # ---- for Python ---------------------------------------------------------------------------------------------
 
@@ -288,14 +288,14 @@ cdef class AofLog:
         _use(&self.log, fd, size)
         e.journal_ctx = &self.log
         e.journal_fn = aof_log_hand_over
-        e.journal_enabled = True
+        e.journal.enabled = True
         e.persist.aof_write_failed = False
 
     def flush(self, bint sync=False):
         """Writes what is pending now, and fsyncs if asked. False when it failed."""
         if self.log.fd < 0:
             return True
-        if self.log.engine.journal.len:
+        if self.log.engine.journal.buf.len:
             aof_log_hand_over(self.log.engine)
         if not _write_pending(&self.log):
             return False
@@ -344,8 +344,8 @@ cdef class AofLog:
         self.log.pending.len = 0
         e.journal_fn = NULL
         e.journal_ctx = NULL
-        e.journal_enabled = False
-        e.journal.len = 0
+        e.journal.enabled = False
+        e.journal.buf.len = 0
         e.persist.aof_write_failed = False
         self.announce(False)
         return ok
@@ -360,7 +360,7 @@ cdef class AofLog:
 
     def mute(self, bint on):
         """While on, what is executed leaves no trace: it comes from the files themselves."""
-        self.log.engine.journal_enabled = not on
+        self.log.engine.journal.enabled = not on
 
     def stop(self):
         """Ends the helper thread, after its jobs."""
@@ -414,7 +414,7 @@ cdef class AofLog:
     @property
     def in_transaction(self):
         """Whether the journal is in the middle of a transaction, where no file can begin."""
-        return self.log.engine.journal_depth > 0
+        return self.log.engine.journal.depth > 0
 
     @property
     def size(self):

@@ -165,10 +165,10 @@ cdef int _select(loader_t* l) noexcept nogil:
     cdef uint64_t n = rdb_get_length(&l.input, NULL)
     if not _insert_waiting(l):
         return STOP_DUPLICATE
-    if n >= <uint64_t>l.engine.db_count:
+    if n >= <uint64_t>l.engine.keyspace.count:
         l.stop_detail = <int>n if n < 0x7FFFFFFF else 0x7FFFFFFF
         return STOP_DATABASE
-    l.db = &l.engine.dbs[n]
+    l.db = &l.engine.keyspace.dbs[n]
     return STOP_BUDGET
 
 
@@ -285,7 +285,7 @@ cdef class RdbLoader:
         self.l.skip_expired = skip_expired
         self.l.replace = replace
         self.l.expire_ms = self.l.idle_s = self.l.frequency = -1
-        self.l.db = &e.dbs[0]
+        self.l.db = &e.keyspace.dbs[0]
         self._map()
         self.lazy_expire_before = e.no_lazy_expire
         e.no_lazy_expire = True
@@ -449,7 +449,8 @@ cdef class RdbLoader:
         cdef str why
         if stop == STOP_DATABASE:
             raise DataError(
-                f"{self.path} holds keys of database {self.l.stop_detail}, but only {self.l.engine.db_count} databases"
+                f"{self.path} holds keys of database {self.l.stop_detail}, but only "
+                f"{self.l.engine.keyspace.count} databases"
                 f" are configured. Start with --databases {self.l.stop_detail + 1} or more")
         if stop == STOP_FUNCTIONS:
             raise DataError(

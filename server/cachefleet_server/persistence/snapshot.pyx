@@ -232,15 +232,15 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
     if s.behind_max < BEHIND_MIN:
         s.behind_max = BEHIND_MIN
     s.chunk = writer_chunk(s.writer, &s.like)
-    s.tables = <frozen_t*>zmalloc(s.heap, (e.db_count + 1) * sizeof(frozen_t))
-    for i in range(e.db_count):
-        if ht_len(e.dbs[i].keys) == 0:
+    s.tables = <frozen_t*>zmalloc(s.heap, (e.keyspace.count + 1) * sizeof(frozen_t))
+    for i in range(e.keyspace.count):
+        if ht_len(e.keyspace.dbs[i].keys) == 0:
             continue
         f = &s.tables[s.count]
         s.count += 1
         memset(f, 0, sizeof(frozen_t))
         f.snapshot = s
-        f.keys = e.dbs[i].keys
+        f.keys = e.keyspace.dbs[i].keys
         f.dbid = i
         s.keys_total += ht_len(f.keys)
         ht_freeze_begin(f.keys, _deliver, f)
@@ -276,7 +276,7 @@ cdef void _put_head(snapshot_t* s, list aux):
         rdb_put_length(out, f.dbid)
         buf_putc(&out.buf, RDB_OPCODE_RESIZEDB)
         rdb_put_length(out, ht_len(f.keys))
-        rdb_put_length(out, ht_len(s.engine.dbs[f.dbid].expires))
+        rdb_put_length(out, ht_len(s.engine.keyspace.dbs[f.dbid].expires))
 
 
 # ---- the Python side -----------------------------------------------------------------------------

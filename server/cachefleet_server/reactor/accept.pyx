@@ -74,7 +74,7 @@ cdef int accept_clients(engine_t* e, int listener, int limit, bint unix_socket, 
                 continue  # it gave up while it waited
             return errno
         limit -= 1
-        if <long long>e.client_count >= e.params.maxclients:
+        if <long long>e.clients.count >= e.params.maxclients:
             _refuse(e, fd, MAXCLIENTS)
         elif denied != NULL and not unix_socket and not _is_loopback(&address):
             _refuse(e, fd, denied)

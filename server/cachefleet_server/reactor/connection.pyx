@@ -39,7 +39,7 @@ cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nog
     cdef epoll_event ev
     cdef client_t* c = <client_t*>zcalloc(e.heap, sizeof(client_t))
     c.engine = e
-    c.db = &e.dbs[0]
+    c.db = &e.keyspace.dbs[0]
     c.fd = fd
     c.flags = flags
     if not e.params.auth_required:
@@ -59,14 +59,14 @@ cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nog
             return NULL
     if flags & CLIENT_INTERNAL:
         return c  # not in the list: it is nobody's connection
-    e.next_client_id += 1
-    c.id = e.next_client_id
-    c.next = e.clients
+    e.clients.last_id += 1
+    c.id = e.clients.last_id
+    c.next = e.clients.head
     if c.next != NULL:
         c.next.prev = c
-    e.clients = c
-    e.client_count += 1
-    e.client_class_count[c.cls] += 1
+    e.clients.head = c
+    e.clients.count += 1
+    e.clients.class_count[c.cls] += 1
     e.stats.connections += 1
     return c
 
@@ -86,16 +86,16 @@ cdef void client_free(client_t* c) noexcept nogil:
     if e.client_closed_fn != NULL and not c.flags & CLIENT_INTERNAL:
         e.client_closed_fn(c)
     if c.flags & CLIENT_PENDING_WRITE:
-        _unlink_from(&e.pending_write, c, True)
+        _unlink_from(&e.clients.pending_write, c, True)
     if c.flags & CLIENT_PENDING_READ:
-        _unlink_from(&e.resumed, c, False)
+        _unlink_from(&e.clients.resumed, c, False)
     if c.flags & CLIENT_BLOCKED:
         block_forget(c)
     if c.flags & CLIENT_CLOSE_ASAP:
-        e.close_count -= 1
-    e.evictable_memory -= c.accounted
+        e.clients.closing -= 1
+    e.clients.evictable_memory -= c.accounted
     if c.flags & CLIENT_MONITOR:
-        e.monitor_count -= 1
+        e.clients.monitors -= 1
     multi_discard(c)
     unwatch_all(c)
     parked_free(c)
@@ -112,11 +112,11 @@ cdef void client_free(client_t* c) noexcept nogil:
         if c.prev != NULL:
             c.prev.next = c.next
         else:
-            e.clients = c.next
+            e.clients.head = c.next
         if c.next != NULL:
             c.next.prev = c.prev
-        e.client_count -= 1
-        e.client_class_count[c.cls] -= 1
+        e.clients.count -= 1
+        e.clients.class_count[c.cls] -= 1
     if e.current == c:
         e.current = NULL
     zfree(e.heap, c)
@@ -125,7 +125,7 @@ cdef void client_free(client_t* c) noexcept nogil:
 cdef void _read_and_forget(client_t* c) noexcept nogil:
     """For a client that is closed as soon as it has its last reply: what it still sends must not pile up."""
     cdef engine_t* e = c.engine
-    cdef ssize_t n = read(c.fd, e.shared_input + e.shared_used, SHARED_INPUT - e.shared_used)
+    cdef ssize_t n = read(c.fd, e.input.shared + e.input.used, SHARED_INPUT - e.input.used)
     if n == 0 or c.out.bytes == 0 or (n < 0 and errno != EAGAIN and errno != EINTR):
         client_close_asap(c)
 
@@ -138,8 +138,8 @@ cdef bint client_read(client_t* c) noexcept nogil:
     if cf_unlikely((c.flags & CLIENT_CLOSE_AFTER_REPLY) != 0):
         _read_and_forget(c)
         return False
-    where = input_read_space(&c.input, e.shared_input + e.shared_used, SHARED_INPUT - e.shared_used, &space)
-    if space > READ_MAX and e.shared_input <= where < e.shared_input + SHARED_INPUT:
+    where = input_read_space(&c.input, e.input.shared + e.input.used, SHARED_INPUT - e.input.used, &space)
+    if space > READ_MAX and e.input.shared <= where < e.input.shared + SHARED_INPUT:
         space = READ_MAX
     n = read(c.fd, where, space)
     if n <= 0:
@@ -147,7 +147,7 @@ cdef bint client_read(client_t* c) noexcept nogil:
             client_close_asap(c)
         return False
     # The next reader starts on a cache line of its own.
-    e.shared_used += (input_arrived(&c.input, where, n) + 63) & ~<size_t>63
+    e.input.used += (input_arrived(&c.input, where, n) + 63) & ~<size_t>63
     c.net_in += n
     e.stats.net_in += n
     e.stats.reads += 1
@@ -249,7 +249,7 @@ cdef size_t client_memory(client_t* c) noexcept nogil:
 
 # ---- maxmemory-clients -------------------------------------------------------------------------------------
 #
-# engine.evictable_memory is the sum of client.accounted. Whatever touches a client's buffers accounts it anew, so the
+# clients.evictable_memory is the sum of client.accounted. Whatever touches a client's buffers accounts it anew, so the
 # limit is known to hold or not without looking at all clients; they are walked only when it does not.
 
 cdef void client_account(client_t* c) noexcept nogil:
@@ -258,12 +258,12 @@ cdef void client_account(client_t* c) noexcept nogil:
     if e.params.maxmemory_clients and c.cls != CLASS_REPLICA:
         if not c.flags & (CLIENT_NO_EVICT | CLIENT_INTERNAL | CLIENT_CLOSE_ASAP):
             bytes = client_memory(c)
-    e.evictable_memory += bytes - c.accounted
+    e.clients.evictable_memory += bytes - c.accounted
     c.accounted = bytes
 
 
 cdef void clients_account(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients
+    cdef client_t* c = e.clients.head
     while c != NULL:
         client_account(c)
         c = c.next
@@ -279,9 +279,9 @@ cdef void clients_evict(engine_t* e) noexcept nogil:
     """Whole size classes from the largest down, and of the last one as many as are needed."""
     cdef size_t classes[19]  # SIZE_CLASSES: bytes accounted in each
     cdef size_t limit = e.params.maxmemory_clients
-    cdef size_t left = e.evictable_memory
+    cdef size_t left = e.clients.evictable_memory
     cdef int last = SIZE_CLASSES - 1
-    cdef client_t* c = e.clients
+    cdef client_t* c = e.clients.head
     if limit == 0 or left <= limit:
         return
     memset(classes, 0, sizeof(classes))
@@ -291,7 +291,7 @@ cdef void clients_evict(engine_t* e) noexcept nogil:
     while left - classes[last] > limit:
         left -= classes[last]
         last -= 1
-    c = e.clients
+    c = e.clients.head
     while c != NULL:
         if c.accounted and (_size_class(c.accounted) > last
                             or _size_class(c.accounted) == last and left > limit):
@@ -304,12 +304,12 @@ cdef void clients_evict(engine_t* e) noexcept nogil:
 
 
 cdef void clients_cron(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients
+    cdef client_t* c = e.clients.head
     cdef int64_t limit_ms = e.params.timeout * 1000
-    if e.monotonic_ms - e.maxima_since_ms >= MAXIMA_MS:
-        e.maxima_since_ms = e.monotonic_ms
-        e.earlier_largest_input = e.stats.largest_input
-        e.earlier_largest_output = e.stats.largest_output
+    if e.monotonic_ms - e.clients.maxima_since_ms >= MAXIMA_MS:
+        e.clients.maxima_since_ms = e.monotonic_ms
+        e.clients.earlier_largest_input = e.stats.largest_input
+        e.clients.earlier_largest_output = e.stats.largest_output
         e.stats.largest_input = e.stats.largest_output = 0
     while c != NULL:
         if c.out.bytes:

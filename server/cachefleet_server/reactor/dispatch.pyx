@@ -58,7 +58,7 @@ cdef int _resp_next(client_t* c, request_t* out) noexcept nogil:
     cdef input_limits_t limits
     limits.bulk_max = c.engine.params.proto_max_bulk_len
     limits.authenticated = (c.flags & CLIENT_AUTHENTICATED) != 0
-    return input_next(&c.input, &limits, &c.engine.arena, out)
+    return input_next(&c.input, &limits, &c.engine.input.arena, out)
 
 
 cdef protocol_t RESP  # constant after import: the two functions of this protocol
@@ -81,7 +81,7 @@ cdef command_t* resolve(engine_t* e, const request_t* r) noexcept nogil:
 
 cdef bint is_barrier(const engine_t* e, const command_t* cmd) noexcept nogil:
     """EXEC is one, since what it runs may be: CLIENT PAUSE in a transaction."""
-    return cmd == NULL or cmd.fn == NULL or cmd.flags & CMD_BLOCKING != 0 or cmd == e.exec_command
+    return cmd == NULL or cmd.fn == NULL or cmd.flags & CMD_BLOCKING != 0 or cmd == e.commands.exec
 
 
 cdef void _reply_unknown(client_t* c) noexcept nogil:
@@ -117,7 +117,7 @@ cdef void _reply_unknown(client_t* c) noexcept nogil:
 cdef void _refuse(client_t* c, const char* text) noexcept nogil:
     if c.cmd != NULL:
         c.cmd.stats.rejected += 1
-        if c.cmd == c.engine.exec_command:
+        if c.cmd == c.engine.commands.exec:
             exec_abort(c, text)
             return
     multi_flag_error(c)
@@ -155,14 +155,14 @@ cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
 
 
 cdef inline bint _writes(const client_t* c) noexcept nogil:
-    return c.cmd.flags & CMD_WRITE != 0 or c.cmd == c.engine.exec_command and multi_cmd_flags(c) & CMD_WRITE != 0
+    return c.cmd.flags & CMD_WRITE != 0 or c.cmd == c.engine.commands.exec and multi_cmd_flags(c) & CMD_WRITE != 0
 
 
 cdef bint _disk_allows(client_t* c) noexcept nogil:
     """Writes, and PING as the health check, are refused while the data cannot be made safe."""
     cdef engine_t* e = c.engine
     cdef char text[256]
-    if c.cmd != e.ping_command and not _writes(c):
+    if c.cmd != e.commands.ping and not _writes(c):
         return True
     if e.persist.bgsave_failed and e.persist.save_points and e.params.stop_writes_on_bgsave_error:
         _refuse(c, ERR_MISCONF_RDB)
@@ -177,7 +177,7 @@ cdef bint _disk_allows(client_t* c) noexcept nogil:
 cdef bint _memory_allows(client_t* c) noexcept nogil:
     cdef uint64_t flags = c.cmd.flags
     cdef bint full = evict_perform(c.engine) == EVICT_FAIL
-    if c.cmd == c.engine.exec_command:
+    if c.cmd == c.engine.commands.exec:
         flags |= multi_cmd_flags(c)
     if full and flags & CMD_DENYOOM:
         _refuse(c, ERR_OOM)
@@ -212,12 +212,12 @@ cdef bint _allowed(client_t* c) noexcept nogil:
 
 cdef bint _paused(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    if e.now_ms >= e.paused_until_ms or c.cls == CLASS_REPLICA:
+    if e.now_ms >= e.pause.until_ms or c.cls == CLASS_REPLICA:
         return False
-    if e.paused_all:
+    if e.pause.all:
         return True
     return (c.cmd.flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 or (
-        c.cmd == e.exec_command and (multi_cmd_flags(c) & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0)
+        c.cmd == e.commands.exec and (multi_cmd_flags(c) & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0)
 
 
 cdef void _pause_over(client_t* c, bint timed_out) noexcept nogil:
@@ -279,7 +279,7 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
     if cf_unlikely(e.persist.loading and c.flags & CLIENT_INTERNAL):
         # Commands of the journal being loaded: they were checked when they first ran.
         if _known_and_well_formed(c):
-            if c.flags & CLIENT_MULTI and cmd != e.exec_command and cmd != e.discard_command:
+            if c.flags & CLIENT_MULTI and cmd != e.commands.exec and cmd != e.commands.discard:
                 multi_queue(c)
             else:
                 call(c)
@@ -287,7 +287,7 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
         e.stats.browsers += 1  # the server's cron logs it
         client_close_asap(c)
     elif _identified(c) and _known_and_well_formed(c) and _allowed(c):
-        if cf_unlikely(e.paused_until_ms != 0) and _paused(c):
+        if cf_unlikely(e.pause.until_ms != 0) and _paused(c):
             _park(c)
             e.current = NULL
             return
@@ -383,15 +383,15 @@ cdef void call(client_t* c) noexcept nogil:
     c.commands += 1
     c.last_cmd = cmd
     e.stats.commands += 1
-    if cf_unlikely(e.monitor_count != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
+    if cf_unlikely(e.clients.monitors != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
         e.monitor_fn(c)
         e.last_cycles = cf_cycles()  # the next command does not pay for it
-    if e.persist.dirty == dirty or not e.journal_enabled:
+    if e.persist.dirty == dirty or not e.journal.enabled:
         return
     if cmd.flags & CMD_ADMIN:
         return  # SAVE counts changes down, DEBUG POPULATE runs commands that are in the journal already
     c.flags |= CLIENT_WROTE
-    if not c.flags & CLIENT_PREVENT_PROPAGATE and cmd != e.exec_command:
+    if not c.flags & CLIENT_PREVENT_PROPAGATE and cmd != e.commands.exec:
         if c.raw != NULL and not nested:
             journal_raw(e, c.db.id, c.raw, c.raw_len)
         else:

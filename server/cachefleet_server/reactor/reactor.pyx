@@ -67,11 +67,11 @@ cdef int reactor_open(engine_t* e) noexcept nogil:
     ev.data.ptr = &e.timer_fd
     if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, e.timer_fd, &ev) != 0:
         return errno
-    e.shared_input = <char*>zmalloc(e.heap, SHARED_INPUT + 64)
-    e.arena.heap = e.heap
-    e.arena.args = <arg_t*>zmalloc(e.heap, ARENA_ARGS * sizeof(arg_t))
-    e.arena.cap = ARENA_ARGS
-    e.arena.used = 0
+    e.input.shared = <char*>zmalloc(e.heap, SHARED_INPUT + 64)
+    e.input.arena.heap = e.heap
+    e.input.arena.args = <arg_t*>zmalloc(e.heap, ARENA_ARGS * sizeof(arg_t))
+    e.input.arena.cap = ARENA_ARGS
+    e.input.arena.used = 0
     chunk_pool_init(&e.chunks, e.heap)
     clock_refresh(e)
     _calibrate(e)
@@ -91,10 +91,10 @@ cdef void _calibrate(engine_t* e) noexcept nogil:
 
 
 cdef void reactor_close(engine_t* e) noexcept nogil:
-    while e.clients != NULL:
-        client_free(e.clients)
-    zfree(e.heap, e.shared_input)
-    zfree(e.heap, e.arena.args)
+    while e.clients.head != NULL:
+        client_free(e.clients.head)
+    zfree(e.heap, e.input.shared)
+    zfree(e.heap, e.input.arena.args)
     chunk_pool_free(&e.chunks)
     if e.epoll_fd >= 0:
         close(e.epoll_fd)
@@ -169,22 +169,22 @@ cdef void _execute_batch(engine_t* e) noexcept nogil:
                 client_check_output_limit(p.client)
                 _limit_clients(p.client)
     e.batch_len = 0
-    e.arena.used = 0
+    e.input.arena.used = 0
 
 
 cdef void _settle(engine_t* e) noexcept nogil:
     cdef int i
     cdef client_t* c
     _execute_batch(e)
-    for i in range(e.touched_count):
-        c = e.touched[i]
+    for i in range(e.input.holder_count):
+        c = e.input.holders[i]
         input_settle(&c.input)
         if cf_unlikely(c.input.own_cap != 0 or c.input.partial != NULL):
             e.stats.largest_input = max(e.stats.largest_input, input_memory(&c.input))
         if cf_unlikely(e.params.maxmemory_clients != 0):
             client_account(c)
-    e.touched_count = 0
-    e.shared_used = 0
+    e.input.holder_count = 0
+    e.input.used = 0
 
 # ---- read + parse -----------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ cdef void _parse(client_t* c) noexcept nogil:
         barrier = is_barrier(e, p.cmd)
         if not barrier and p.cmd.keys.step:
             _prefetch(p, 0)
-        if barrier or e.batch_len == BATCH_MAX or e.paused_until_ms:
+        if barrier or e.batch_len == BATCH_MAX or e.pause.until_ms:
             _execute_batch(e)
             if cf_unlikely(c.out.bytes > OUT_SLICE):
                 client_resume(c)
@@ -222,13 +222,13 @@ cdef void _parse(client_t* c) noexcept nogil:
 
 cdef inline void _touch(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    e.touched[e.touched_count] = c
-    e.touched_count += 1
+    e.input.holders[e.input.holder_count] = c
+    e.input.holder_count += 1
 
 
 cdef void _read_and_parse(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    if SHARED_INPUT - e.shared_used < READ_MAX or e.touched_count == EVENTS_MAX:
+    if SHARED_INPUT - e.input.used < READ_MAX or e.input.holder_count == EVENTS_MAX:
         _settle(e)
     if client_read(c):
         _touch(c)
@@ -238,9 +238,9 @@ cdef void _read_and_parse(client_t* c) noexcept nogil:
 
 cdef void _resume(engine_t* e) noexcept nogil:
     """Clients that were unblocked: their parked request first, then the input they had sent meanwhile."""
-    cdef client_t* c = e.resumed
+    cdef client_t* c = e.clients.resumed
     cdef client_t* following
-    e.resumed = NULL
+    e.clients.resumed = NULL
     while c != NULL:
         following = c.next_resumed
         c.flags &= ~<uint64_t>CLIENT_PENDING_READ
@@ -248,7 +248,7 @@ cdef void _resume(engine_t* e) noexcept nogil:
         if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_BLOCKED):
             if c.parked != NULL:
                 parked_run(c)
-            if e.touched_count == EVENTS_MAX:
+            if e.input.holder_count == EVENTS_MAX:
                 _settle(e)
             _touch(c)
             _parse(c)
@@ -259,7 +259,7 @@ cdef void _resume(engine_t* e) noexcept nogil:
 
 cdef void end_of_batch(engine_t* e) noexcept nogil:
     """What happens once a tick between execution and writing: replies leave only after the journal is safe."""
-    if e.journal.len and e.journal_fn != NULL:
+    if e.journal.buf.len and e.journal_fn != NULL:
         e.journal_fn(e)
 
 
@@ -275,9 +275,9 @@ cdef void run_slice(engine_t* e) noexcept nogil:
 
 
 cdef void _write_replies(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.pending_write
+    cdef client_t* c = e.clients.pending_write
     cdef client_t* following
-    e.pending_write = NULL
+    e.clients.pending_write = NULL
     while c != NULL:
         following = c.next_pending
         c.next_pending = NULL
@@ -290,9 +290,9 @@ cdef void _write_replies(engine_t* e) noexcept nogil:
 
 
 cdef void _close_flagged(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients
+    cdef client_t* c = e.clients.head
     cdef client_t* following
-    while c != NULL and e.close_count:
+    while c != NULL and e.clients.closing:
         following = c.next
         if c.flags & CLIENT_CLOSE_ASAP:
             client_free(c)
@@ -303,18 +303,18 @@ cdef inline void _finish(engine_t* e) noexcept nogil:
     end_of_batch(e)
     _write_replies(e)
     run_slice(e)
-    if e.close_count:
+    if e.clients.closing:
         _close_flagged(e)
     clients_evict(e)  # whom it flags, the next tick closes
 
 
 cdef void _check_pause(engine_t* e) noexcept nogil:
     """Ends CLIENT PAUSE when its time is over, or has a tick look again then."""
-    cdef client_t* c = e.clients
-    if e.now_ms < e.paused_until_ms:
-        engine_alarm_ms(e, e.paused_until_ms)
+    cdef client_t* c = e.clients.head
+    if e.now_ms < e.pause.until_ms:
+        engine_alarm_ms(e, e.pause.until_ms)
         return
-    e.paused_until_ms = 0
+    e.pause.until_ms = 0
     while c != NULL:
         if c.parked != NULL:
             unblock_client(c, False)
@@ -329,7 +329,7 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     cdef int i
     cdef int n = epoll_wait(e.epoll_fd, events, EVENTS_MAX, 0)
     clock_refresh(e)
-    if cf_unlikely(e.paused_until_ms != 0):
+    if cf_unlikely(e.pause.until_ms != 0):
         _check_pause(e)
     for i in range(n):
         c = <client_t*>events[i].data.ptr
@@ -347,7 +347,7 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
         if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)
                 and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_READ)):
             _read_and_parse(c)
-    if e.resumed != NULL:
+    if e.clients.resumed != NULL:
         _resume(e)
     _settle(e)
     if not e.persist.loading:
@@ -365,10 +365,10 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
     clock_refresh(e)
     heap_used(e.heap)  # keeps the peak
     blocked_timeouts(e)
-    if e.paused_until_ms:
+    if e.pause.until_ms:
         _check_pause(e)
-    if e.monotonic_ms // CLIENTS_CRON_MS != e.clients_cron_ms // CLIENTS_CRON_MS:
-        e.clients_cron_ms = e.monotonic_ms
+    if e.monotonic_ms // CLIENTS_CRON_MS != e.clients.cron_ms // CLIENTS_CRON_MS:
+        e.clients.cron_ms = e.monotonic_ms
         clients_cron(e)
         chunk_pool_trim(&e.chunks)
     if not e.persist.loading:

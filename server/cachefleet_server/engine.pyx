@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from cachefleet_server cimport facts
 from cachefleet_server.client cimport Client, shown_argv
 from cachefleet_server.commands.connection cimport register_connection
 from cachefleet_server.commands.dump cimport register_dump
@@ -31,22 +32,17 @@ from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL,
-    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, DURATION_BUCKETS, arg_t, command_t, db_t,
-    params_t, persist_t, stats_t)
-from cachefleet_server.core.entry cimport entry_t
+    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, stats_t)
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.ds.buf cimport buf_free, buf_init
-from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_len, ht_mapped, ht_memory, ht_rehashing_memory
-from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
+from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
-from cachefleet_server.keyspace.db cimport db_find, db_flush, dbs_free, dbs_new, entry_usage
-from cachefleet_server.keyspace.evict cimport evict_exceeded_us
-from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending, lazyfree_stop
+from cachefleet_server.keyspace.db cimport db_flush, dbs_free, dbs_new
+from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
-from cachefleet_server.reactor.connection cimport client_free, client_memory, client_new, clients_account
+from cachefleet_server.reactor.connection cimport client_free, client_new, clients_account
 from cachefleet_server.reactor.dispatch cimport call
 from cachefleet_server.reactor.reactor cimport (
     end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_request, run_slice)
@@ -57,54 +53,6 @@ from cachefleet_server.ds.glob import glob_matches  # no-cython-lint: for those 
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY, Error
 
-cdef extern from "<malloc.h>" nogil:
-    ctypedef struct mallinfo2_t "struct mallinfo2":
-        size_t arena  # bytes of the heap proper
-        size_t hblkhd  # bytes mapped apart
-        size_t uordblks  # in use
-        size_t fordblks  # free
-    mallinfo2_t mallinfo2()
-
-# ---- names of the plain-int64 structs, in the order of their fields (checked on import) -----------------
-
-PARAMS = (
-    "maxmemory maxmemory_policy maxmemory_samples maxmemory_eviction_tenacity maxmemory_clients lfu_log_factor "
-    "lfu_decay_time lazyfree_lazy_eviction lazyfree_lazy_expire lazyfree_lazy_server_del lazyfree_lazy_user_del "
-    "lazyfree_lazy_user_flush active_expire_effort active_expire_enabled activerehashing hz maxclients timeout "
-    "tcp_keepalive proto_max_bulk_len client_query_buffer_limit output_limit_hard.0 output_limit_hard.1 "
-    "output_limit_hard.2 output_limit_soft.0 output_limit_soft.1 output_limit_soft.2 output_limit_soft_seconds.0 "
-    "output_limit_soft_seconds.1 output_limit_soft_seconds.2 slowlog_log_slower_than commandlog_request_larger_than "
-    "commandlog_reply_larger_than latency_monitor_threshold latency_tracking stop_writes_on_bgsave_error "
-    "min_replicas_to_write min_replicas_max_lag rdb_key_save_delay key_load_delay auth_required import_mode "
-    "extended_redis_compatibility"
-).split()
-
-STATS = (
-    "connections rejected_connections browsers commands net_in net_out reads writes keyspace_hits keyspace_misses "
-    "expired_keys expired_stale_per_mille expired_time_cap_reached expire_cycles expire_slice_keys_max evicted_keys "
-    "evict_slice_keys_max evicted_clients eviction_exceeded_us query_buffer_disconnections "
-    "output_buffer_disconnections error_replies unexpected_error_replies acl_denied_auth acl_denied_cmd ticks "
-    "tick_cycles command_cycles lazyfreed_objects batches batch_commands largest_input largest_output "
-    "used_memory_startup"
-).split()
-
-if sizeof(params_t) != 8 * len(PARAMS) or sizeof(stats_t) != 8 * len(STATS):
-    raise ImportError("engine.pyx: PARAMS or STATS does not match core/engine.pxd")
-
-# Fields of persist_t: its flags and its counters, each in the order of the struct.
-PERSIST_FLAGS = (
-    "loading aof_enabled aof_starting bgsave_failed save_points aof_write_failed rdb_uncompressed flush_save".split())
-PERSIST_COUNTERS = "dirty load_total_bytes load_done_bytes load_keys load_keys_expired".split()
-
-DEFAULTS = {
-    "maxmemory_policy": 32, "maxmemory_samples": 5, "maxmemory_eviction_tenacity": 10, "lfu_log_factor": 10,
-    "lfu_decay_time": 1, "lazyfree_lazy_eviction": 1, "lazyfree_lazy_expire": 1, "lazyfree_lazy_server_del": 1,
-    "lazyfree_lazy_user_del": 1, "lazyfree_lazy_user_flush": 1, "active_expire_effort": 1, "active_expire_enabled": 1,
-    "activerehashing": 1, "hz": 10, "maxclients": 10000, "tcp_keepalive": 300, "proto_max_bulk_len": 512 << 20,
-    "client_query_buffer_limit": 1 << 30, "slowlog_log_slower_than": 10000,
-    "commandlog_request_larger_than": 1 << 20, "commandlog_reply_larger_than": 1 << 20, "latency_tracking": 1,
-    "stop_writes_on_bgsave_error": 1,
-}
 
 cdef Client _client(client_t* c):
     cdef Client view = Client.__new__(Client)
@@ -147,8 +95,7 @@ cdef class Engine:
             raise OSError(error, os.strerror(error))
         self.epoll_fd = e.epoll_fd
         dbs_new(e, databases)
-        for name, value in DEFAULTS.items():
-            self.set_param(name, value)
+        set_defaults(e)
         register_string(e)
         register_generic(e)
         register_expire(e)
@@ -185,14 +132,14 @@ cdef class Engine:
     # -- parameters and counters
 
     def set_param(self, str name, int64_t value):
-        (<int64_t*>&self.ptr.params)[PARAMS.index(name)] = value
+        param_at(self.ptr, name)[0] = value
         if name in ("slowlog_log_slower_than", "latency_monitor_threshold"):
             self._set_slow_ns()
         elif name == "maxmemory_clients":
             clients_account(self.ptr)
 
     def get_param(self, str name):
-        return (<int64_t*>&self.ptr.params)[PARAMS.index(name)]
+        return param_at(self.ptr, name)[0]
 
     def _set_slow_ns(self):
         slow_us = self.ptr.params.slowlog_log_slower_than
@@ -204,62 +151,11 @@ cdef class Engine:
         self.ptr.slow_ns = min(min(limits, default=never), never)
 
     def set_persist(self, str name, int64_t value):
-        cdef persist_t* p = &self.ptr.persist
-        if name in PERSIST_COUNTERS:
-            (<uint64_t*>&p.dirty)[PERSIST_COUNTERS.index(name)] = value
-        elif name in PERSIST_FLAGS:
-            (<bint*>&p.loading)[PERSIST_FLAGS.index(name)] = value != 0
-        else:
-            raise KeyError(name)
-
-    def counters(self):
-        cdef engine_t* e = self.ptr
-        cdef int i
-        values = {name: (<uint64_t*>&e.stats)[i] for i, name in enumerate(STATS)}
-        for name in ("tick", "command", "expire"):
-            values[name + "_us"] = int(values[name + "_cycles"] / e.cycles_per_us)
-        return values
-
-    def stats(self):
-        cdef engine_t* e = self.ptr
-        cdef int i
-        values = self.counters()
-        keys = expires = overhead = rehashing = 0
-        for i in range(e.keyspace.count):
-            keys += ht_len(e.keyspace.dbs[i].keys)
-            expires += ht_len(e.keyspace.dbs[i].expires)
-            overhead += ht_memory(e.keyspace.dbs[i].keys) + ht_memory(e.keyspace.dbs[i].expires)
-            rehashing += ht_rehashing_memory(e.keyspace.dbs[i].keys) + ht_rehashing_memory(e.keyspace.dbs[i].expires)
-        values.update(
-            used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
-            keyspace_overhead=overhead, rehashing_bytes=rehashing,
-            clients=e.clients.count, blocked_clients=e.clients.blocked, monitors=e.clients.monitors,
-            watching_clients=e.keyspace.watching, watched_keys=e.keyspace.watched_keys,
-            clients_normal=e.clients.class_count[0],
-            clients_replica=e.clients.class_count[1], clients_pubsub=e.clients.class_count[2],
-            lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.buf.len, now_ms=e.now_ms,
-            lru_clock=e.lru_clock,
-            loading=e.persist.loading, dirty=e.persist.dirty, load_total_bytes=e.persist.load_total_bytes,
-            load_done_bytes=e.persist.load_done_bytes, load_keys=e.persist.load_keys,
-            load_keys_expired=e.persist.load_keys_expired, aof_write_failed=e.persist.aof_write_failed,
-            bgsave_failed=e.persist.bgsave_failed,
-            save_points=e.persist.save_points,
-            paused_until_ms=e.pause.until_ms, paused_all=e.pause.all, eviction_exceeded_now_us=evict_exceeded_us(e),
-            largest_input=max(e.stats.largest_input, e.clients.earlier_largest_input),
-            largest_output=max(e.stats.largest_output, e.clients.earlier_largest_output))
-        return values
-
-    def clients_memory(self):
-        cdef client_t* c = self.ptr.clients.head
-        cdef size_t total = 0
-        while c != NULL:
-            total += client_memory(c)
-            c = c.next
-        return total
+        set_persist(self.ptr, name, value)
 
     def count(self, str name, uint64_t n=1):
         """Adds to a counter: for events that Python sees."""
-        (<uint64_t*>&self.ptr.stats)[STATS.index(name)] += n
+        stat_at(self.ptr, name)[0] += n
 
     def reset_stats(self):
         cdef int i
@@ -272,61 +168,29 @@ cdef class Engine:
         for i in range(self.ptr.commands.count):
             memset(&self.ptr.commands.rows[i].stats, 0, sizeof(self.ptr.commands.rows[i].stats))
 
-    def command_stats(self):
-        cdef int i, k
-        cdef command_t* cmd
-        rows = []
-        for i in range(self.ptr.commands.count):
-            cmd = self.ptr.commands.rows[i]
-            if cmd.stats.calls or cmd.stats.rejected or cmd.stats.failed:
-                rows.append((
-                    cmd.name.decode(), cmd.stats.calls, <uint64_t>(cmd.stats.cycles / self.ptr.cycles_per_us),
-                    cmd.stats.rejected, cmd.stats.failed, [cmd.stats.histogram[k] for k in range(DURATION_BUCKETS)]))
-        return rows
+    # -- what can be read off it
 
-    def tick_histogram(self):
-        cdef int i
-        return [self.ptr.tick_histogram[i] for i in range(DURATION_BUCKETS)]
+    def counters(self): return facts.counters(self.ptr)
 
-    def error_stats(self):
-        cdef int i
-        counts = {self.ptr.errors[i].prefix.decode(): self.ptr.errors[i].count for i in range(self.ptr.error_kinds)}
-        if self.ptr.errors_overflow:
-            counts["ERRORSTATS_OVERFLOW"] = self.ptr.errors_overflow
-        return counts
+    def stats(self): return facts.stats(self.ptr)
 
-    def keyspace(self):
-        cdef engine_t* e = self.ptr
-        cdef int i
-        return [
-            (i, ht_len(e.keyspace.dbs[i].keys), ht_len(e.keyspace.dbs[i].expires), e.keyspace.dbs[i].avg_ttl_ms)
-            for i in range(e.keyspace.count) if ht_len(e.keyspace.dbs[i].keys)]
+    def clients_memory(self): return facts.clients_memory(self.ptr)
 
-    def allocator_stats(self):
-        """malloc's own figures are the process's, not this engine's; with the slabs and tables, which lie elsewhere."""
-        cdef mallinfo2_t m = mallinfo2()
-        cdef size_t mapped = m.hblkhd
-        cdef int i
-        for i in range(self.ptr.keyspace.count):
-            mapped += ht_mapped(self.ptr.keyspace.dbs[i].keys) + ht_mapped(self.ptr.keyspace.dbs[i].expires)
-        return {
-            "allocator_allocated": m.uordblks + mapped + slab_bytes(self.ptr.heap.slab),
-            "allocator_active": m.arena + mapped + self.ptr.heap.slab.pages * SLAB_PAGE,
-            "allocator_free": m.fordblks,
-            "mem_allocator": "libc",
-        }
+    def command_stats(self): return facts.command_stats(self.ptr)
 
-    def memory_usage(self, int db, bytes key, size_t samples):
-        cdef db_t* d = &self.ptr.keyspace.dbs[db]
-        cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &self.ptr.seed))
-        return entry_usage(self.ptr, entry, samples) if entry != NULL else None
+    def tick_histogram(self): return facts.tick_histogram(self.ptr)
 
-    def table_memory(self):
-        cdef int i
-        cdef db_t* dbs = self.ptr.keyspace.dbs
-        return [
-            (i, ht_memory(dbs[i].keys), ht_memory(dbs[i].expires))
-            for i in range(self.ptr.keyspace.count) if ht_len(dbs[i].keys)]
+    def error_stats(self): return facts.error_stats(self.ptr)
+
+    def keyspace(self): return facts.keyspace(self.ptr)
+
+    def allocator_stats(self): return facts.allocator_stats(self.ptr)
+
+    def memory_usage(self, int db, bytes key, size_t samples): return facts.memory_usage(self.ptr, db, key, samples)
+
+    def table_memory(self): return facts.table_memory(self.ptr)
+
+    # -- data
 
     def drop_all(self):
         """Empties all databases without a trace in the journal; what comes next loads them again."""

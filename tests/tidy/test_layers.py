@@ -27,7 +27,9 @@ BELOW: dict[str, tuple[str, ...]] = {
     "commands": ("ds", "resp", "core", "keyspace"),
     "reactor": ("ds", "resp", "core", "keyspace", "commands"),
     "client": ("ds", "resp", "core", "keyspace", "commands", "reactor"),  # the engine's view of one, for Python
-    "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor", "client"),
+    "fields": ("core",),  # names of the engine's parameters and counters, for Python
+    "facts": ("ds", "core", "keyspace", "reactor", "fields"),  # what Python reads off an engine
+    "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor", "client", "fields", "facts"),
     # From here up, Python goes through the engine; only .pyx of their own may reach below it.
     "config": ("engine",),
     "acl": ("engine", "config"),

@@ -1,0 +1,14 @@
+"""What can be read off an engine, for the facade."""
+
+from cachefleet_server.core.engine cimport engine_t
+
+cdef object counters(engine_t* e)
+cdef object stats(engine_t* e)
+cdef object clients_memory(engine_t* e)
+cdef object command_stats(engine_t* e)
+cdef object tick_histogram(engine_t* e)
+cdef object error_stats(engine_t* e)
+cdef object keyspace(engine_t* e)
+cdef object allocator_stats(engine_t* e)
+cdef object memory_usage(engine_t* e, int db, bytes key, size_t samples)
+cdef object table_memory(engine_t* e)

@@ -1,0 +1,133 @@
+"""What can be read off an engine: counters, sizes, histograms, as Python values. See engine.pyi.
+
+Nothing here changes anything. `stats` is for INFO and metrics; `counters` alone is cheap enough to be sampled often.
+"""
+
+from libc.stdint cimport uint64_t
+
+from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t
+from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.ds.hash cimport hash_bytes
+from cachefleet_server.ds.hashtable cimport ht_len, ht_mapped, ht_memory, ht_rehashing_memory
+from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes
+from cachefleet_server.ds.zmalloc cimport heap_used
+from cachefleet_server.fields cimport STATS, stat_at
+from cachefleet_server.keyspace.db cimport db_find, entry_usage
+from cachefleet_server.keyspace.evict cimport evict_exceeded_us
+from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
+from cachefleet_server.reactor.connection cimport client_memory
+
+cdef extern from "<malloc.h>" nogil:
+    ctypedef struct mallinfo2_t "struct mallinfo2":
+        size_t arena  # bytes of the heap proper
+        size_t hblkhd  # bytes mapped apart
+        size_t uordblks  # in use
+        size_t fordblks  # free
+    mallinfo2_t mallinfo2()
+
+
+cdef object counters(engine_t* e):
+    values = {name: stat_at(e, name)[0] for name in STATS}
+    for name in ("tick", "command", "expire"):
+        values[name + "_us"] = int(values[name + "_cycles"] / e.cycles_per_us)
+    return values
+
+
+cdef object stats(engine_t* e):
+    cdef int i
+    values = counters(e)
+    keys = expires = overhead = rehashing = 0
+    for i in range(e.keyspace.count):
+        keys += ht_len(e.keyspace.dbs[i].keys)
+        expires += ht_len(e.keyspace.dbs[i].expires)
+        overhead += ht_memory(e.keyspace.dbs[i].keys) + ht_memory(e.keyspace.dbs[i].expires)
+        rehashing += ht_rehashing_memory(e.keyspace.dbs[i].keys) + ht_rehashing_memory(e.keyspace.dbs[i].expires)
+    values.update(
+        used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
+        keyspace_overhead=overhead, rehashing_bytes=rehashing,
+        clients=e.clients.count, blocked_clients=e.clients.blocked, monitors=e.clients.monitors,
+        watching_clients=e.keyspace.watching, watched_keys=e.keyspace.watched_keys,
+        clients_normal=e.clients.class_count[0],
+        clients_replica=e.clients.class_count[1], clients_pubsub=e.clients.class_count[2],
+        lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.buf.len, now_ms=e.now_ms,
+        lru_clock=e.lru_clock,
+        loading=e.persist.loading, dirty=e.persist.dirty, load_total_bytes=e.persist.load_total_bytes,
+        load_done_bytes=e.persist.load_done_bytes, load_keys=e.persist.load_keys,
+        load_keys_expired=e.persist.load_keys_expired, aof_write_failed=e.persist.aof_write_failed,
+        bgsave_failed=e.persist.bgsave_failed,
+        save_points=e.persist.save_points,
+        paused_until_ms=e.pause.until_ms, paused_all=e.pause.all, eviction_exceeded_now_us=evict_exceeded_us(e),
+        largest_input=max(e.stats.largest_input, e.clients.earlier_largest_input),
+        largest_output=max(e.stats.largest_output, e.clients.earlier_largest_output))
+    return values
+
+
+cdef object clients_memory(engine_t* e):
+    cdef client_t* c = e.clients.head
+    cdef size_t total = 0
+    while c != NULL:
+        total += client_memory(c)
+        c = c.next
+    return total
+
+
+cdef object command_stats(engine_t* e):
+    cdef int i, k
+    cdef command_t* cmd
+    rows = []
+    for i in range(e.commands.count):
+        cmd = e.commands.rows[i]
+        if cmd.stats.calls or cmd.stats.rejected or cmd.stats.failed:
+            rows.append((
+                cmd.name.decode(), cmd.stats.calls, <uint64_t>(cmd.stats.cycles / e.cycles_per_us),
+                cmd.stats.rejected, cmd.stats.failed, [cmd.stats.histogram[k] for k in range(DURATION_BUCKETS)]))
+    return rows
+
+
+cdef object tick_histogram(engine_t* e):
+    cdef int i
+    return [e.tick_histogram[i] for i in range(DURATION_BUCKETS)]
+
+
+cdef object error_stats(engine_t* e):
+    cdef int i
+    counts = {e.errors[i].prefix.decode(): e.errors[i].count for i in range(e.error_kinds)}
+    if e.errors_overflow:
+        counts["ERRORSTATS_OVERFLOW"] = e.errors_overflow
+    return counts
+
+
+cdef object keyspace(engine_t* e):
+    cdef int i
+    return [
+        (i, ht_len(e.keyspace.dbs[i].keys), ht_len(e.keyspace.dbs[i].expires), e.keyspace.dbs[i].avg_ttl_ms)
+        for i in range(e.keyspace.count) if ht_len(e.keyspace.dbs[i].keys)]
+
+
+cdef object allocator_stats(engine_t* e):
+    """malloc's own figures are the process's, not this engine's; with the slabs and tables, which lie elsewhere."""
+    cdef mallinfo2_t m = mallinfo2()
+    cdef size_t mapped = m.hblkhd
+    cdef int i
+    for i in range(e.keyspace.count):
+        mapped += ht_mapped(e.keyspace.dbs[i].keys) + ht_mapped(e.keyspace.dbs[i].expires)
+    return {
+        "allocator_allocated": m.uordblks + mapped + slab_bytes(e.heap.slab),
+        "allocator_active": m.arena + mapped + e.heap.slab.pages * SLAB_PAGE,
+        "allocator_free": m.fordblks,
+        "mem_allocator": "libc",
+    }
+
+
+cdef object memory_usage(engine_t* e, int db, bytes key, size_t samples):
+    cdef db_t* d = &e.keyspace.dbs[db]
+    cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &e.seed))
+    return entry_usage(e, entry, samples) if entry != NULL else None
+
+
+cdef object table_memory(engine_t* e):
+    cdef int i
+    cdef db_t* dbs = e.keyspace.dbs
+    return [
+        (i, ht_memory(dbs[i].keys), ht_memory(dbs[i].expires))
+        for i in range(e.keyspace.count) if ht_len(dbs[i].keys)]

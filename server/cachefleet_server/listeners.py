@@ -6,6 +6,10 @@ mode).
 
 `bind` and `port` can change at run time. The new set of sockets is opened first; the old ones are closed only when
 that succeeded, and an address that stays keeps its socket, so that no connection attempt is refused meanwhile.
+
+The unix socket has its group and mode before it listens, so nobody connects who may not. What lies at its path makes
+way when it is a dead server's; a live server's socket and a file with content stay, and stop the start. At the end
+the path is removed only if it still is ours.
 """
 
 from __future__ import annotations
@@ -64,6 +68,7 @@ class Listeners:
         self._default_user = default_user
         self._tcp: dict[Address, socket.socket] = {}
         self._unix: socket.socket | None = None
+        self._unix_file: tuple[str, os.stat_result] | None = None  # absolute path of our socket, and what we made there
         self._accepting = False
         self._browsers_told = 0
         self._browsers_next = 0.0
@@ -74,7 +79,7 @@ class Listeners:
         """Binds everything that is configured; raises StartupError when that cannot be done."""
         port = self._config.number("port")
         path = self._config.text("unixsocket")
-        if port == 0 and not path:
+        if not path and (port == 0 or not self._config.value("bind")):
             raise StartupError("Configured to not listen anywhere, exiting.")
         self._check_backlog()
         try:
@@ -85,7 +90,8 @@ class Listeners:
             try:
                 self._unix = self._bind_unix(path)
             except (OSError, KeyError) as error:
-                raise StartupError(f"Failed opening Unix socket: {error}") from None
+                reason = _reason(error) if isinstance(error, OSError) else str(error)
+                raise StartupError(f"Failed opening Unix socket {path}: {reason}") from None
         self._config.subscribe("tcp-keepalive", lambda _: self._take_keepalive())
         self._config.subscribe("bind", lambda _: self._rebind("Failed to bind to specified addresses."))
         self._config.subscribe("port", lambda _: self._rebind("Unable to listen on this port. Check server logs."))
@@ -100,9 +106,7 @@ class Listeners:
         for listener in self._all():
             self._unwatch(listener)
             listener.close()
-        if self._unix is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._config.text("unixsocket"))
+        self._remove_unix_file()
         self._tcp, self._unix, self._accepting = {}, None, False
 
     def kinds(self) -> list[str]:
@@ -208,22 +212,32 @@ class Listeners:
         return sock
 
     def _bind_unix(self, path: str) -> socket.socket:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # Left by a server that was killed; a live one has its own path.
+        _make_way(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             sock.bind(path)
-            sock.listen(self._config.number("tcp-backlog"))
-            permissions = self._config.number("unixsocketperm")
-            if permissions:
-                os.chmod(path, permissions)
+            self._unix_file = os.path.abspath(path), os.stat(path)
             group = self._config.text("unixsocketgroup")
             if group:
                 os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            permissions = self._config.number("unixsocketperm")
+            if permissions:
+                os.chmod(path, permissions)
+            sock.listen(self._config.number("tcp-backlog"))
         except (OSError, KeyError):
             sock.close()
+            self._remove_unix_file()
             raise
         return sock
+
+    def _remove_unix_file(self) -> None:
+        """Unless another server has put its own there."""
+        if self._unix_file is not None:
+            path, made = self._unix_file
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(path), made):
+                    os.unlink(path)
+            self._unix_file = None
 
     def _check_backlog(self) -> None:
         backlog = self._config.number("tcp-backlog")
@@ -279,6 +293,20 @@ class Listeners:
     def _resume(self, listener: socket.socket) -> None:
         if self._accepting and listener in self._all():
             self._watch(listener)
+
+
+def _make_way(path: str) -> None:
+    """Removes what a dead server has left at the path of a socket; raises OSError when it is something else."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        error = probe.connect_ex(path)
+    if error in (0, errno.EAGAIN):  # EAGAIN: its queue is full
+        raise OSError(errno.EADDRINUSE, "another server listens there")
+    if error not in (errno.ECONNREFUSED, errno.ENOENT):
+        raise OSError(error, f"cannot tell whether another server listens there: {os.strerror(error)}")
+    if os.path.isfile(path) and os.path.getsize(path):
+        raise OSError(errno.EEXIST, "there is a file that is no socket")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _reason(error: OSError) -> str:

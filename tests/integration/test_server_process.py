@@ -391,6 +391,14 @@ def test_sighup_reloads_file_and_secrets(own: Instance, tmp_path: Path) -> None:
         os.kill(own.pid, signal.SIGHUP)
         assert_eventually(lambda: "The configuration was not reloaded" in own.log_text(), own.log_tail)
         assert c.call("CONFIG", "GET", "hz") == [b"hz", b"30"]
+        secret.write_text("")  # as an editor that fails leaves it
+        own.config.write_text(f"hz 40\nrequirepass-file {secret}\n")
+        os.kill(own.pid, signal.SIGHUP)
+        assert_eventually(lambda: "The secret is empty" in own.log_text(), own.log_tail)
+        assert c.call("CONFIG", "GET", "hz") == [b"hz", b"30"]
+        with own.connect() as other:
+            assert other.call("PING") == Error("NOAUTH Authentication required.")
+            assert other.call("AUTH", "two") == "OK"
 
 
 def test_sighup_finds_relative_paths_where_the_start_did(own: Instance, tmp_path: Path) -> None:

@@ -61,8 +61,13 @@ def config_map(cache: Cache) -> Object:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(cache, names.configmap(cache.metadata.name)),
-        "data": {names.CONFIG_FILE: config_file(parameters(cache))},
+        "data": {names.CONFIG_FILE: config_file(parameters(cache)) + _no_password(cache)},
     }
+
+
+def _no_password(cache: Cache) -> str:
+    """Without this line a server takes the empty file of its password for a mistake and does not start."""
+    return 'requirepass ""\n' if cache.spec.auth.mode == "none" else ""
 
 
 def config_file(values: dict[str, str]) -> str:

@@ -8,8 +8,9 @@ parameters called; if one refuses (ConfigError, OSError), the old values are sto
 run are called with these. A subscriber therefore either takes the value at once or raises without having done anything.
 
 Secrets (`secret` rows) may also come from a file, by the directive `<name>-file path`, or from the environment as
-CACHEFLEET_<NAME>. Other parameters are not read from the environment: Kubernetes sets CACHEFLEET_PORT and the like by
-itself in pods beside a Service of that name.
+CACHEFLEET_<NAME>. A file or variable that is empty is refused: it is somebody's mistake, and an empty password lets
+everybody in. Where none is meant, the file says so before it: `requirepass ""`. Other parameters are not read from
+the environment: Kubernetes sets CACHEFLEET_PORT and the like by itself in pods beside a Service of that name.
 """
 
 from __future__ import annotations
@@ -158,6 +159,8 @@ class Config:
             words = (os.path.join(self._start, words[0]),)
         old = values[row.name]
         value = self._parse(row, words, old)
+        if elsewhere and not value and (old or row.name not in seen):
+            raise ConfigError(f"The secret is empty. If there is to be none, say so before it: {row.name} \"\"")
         values[row.name] = row.kind.join(old, value) if row.kind.accumulates and row.name in seen else value
         seen.add(row.name)
         return row.name, elsewhere

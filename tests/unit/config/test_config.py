@@ -175,6 +175,47 @@ def test_secrets_from_files_and_environment(tmp_path: Path) -> None:
     assert not config.is_external("requirepass")
 
 
+SECRETS = sorted(row.name for row in PARAMS if row.secret)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("content", ["", "\n", "\r\n"])
+def test_an_empty_secret_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    """It would open the server, or leave a key without its pass phrase, without a word."""
+    file = tmp_path / "secret"
+    file.write_text(content)
+    variable = "CACHEFLEET_" + name.upper().replace("-", "_")
+    sources: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
+        (f"{name}-file {file}\n", (), {}),
+        ("", (f"--{name}-file", str(file)), {}),
+        ("", (), {variable + "_FILE": str(file)}),
+        ("", (), {variable: ""}),
+    ]
+    for text, options, environment in sources:
+        for before in ("", f"{name} given\n"):
+            with pytest.raises(ConfigError, match="The secret is empty"):
+                loaded(before + text, *options, environment=environment)
+        assert loaded(f'{name} ""\n' + text, *options, environment=environment).text(name) == ""
+        assert loaded(f'{name} ""\n').text(name) == ""
+
+
+def test_a_secret_that_ends_before_it_begins_is_empty(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\0secret")
+    with pytest.raises(ConfigError, match="The secret is empty"):
+        loaded(f"tls-key-file-pass-file {file}\n")
+
+
+def test_a_reload_with_an_empty_secret_keeps_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("one\n")
+    config = loaded(f"requirepass-file {file}\nhz 20\n")
+    file.write_text("")
+    with pytest.raises(ConfigError, match="The secret is empty"):
+        config.reload(lines(f"requirepass-file {file}\nhz 30\n"), {})
+    assert (config.text("requirepass"), config.number("hz")) == ("one", 20)
+
+
 def test_only_secrets_have_a_file() -> None:
     with pytest.raises(ConfigError, match="Bad directive"):
         loaded("hz-file x\n")

@@ -173,6 +173,7 @@ def test_auth_turned_on_while_it_runs() -> None:
     world.settle()
     assert told(world) == [
         "made a password in Secret orders-auth",
+        'changed ConfigMap/orders-config: data.cachefleet.conf: loses requirepass ""',
         "changed the password of orders-0",
         "the servers have a new password",
     ]

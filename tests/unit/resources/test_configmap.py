@@ -21,7 +21,8 @@ from cachefleet_operator.resources.configmap import (
     restart_parameters,
 )
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.parser import text_lines
+from cachefleet_server.config.parser import option_lines, text_lines
+from cachefleet_server.errors import ConfigError
 from fleettest.snapshots import cache
 
 
@@ -126,3 +127,22 @@ def test_long_values_are_hashed_in_the_annotation() -> None:
     assert shown[0].startswith("sha256:")
     assert shown[0] != shown[1]
     assert len(shown[0]) < 40
+
+
+@pytest.mark.parametrize(("mode", "starts"), [("none", True), ("generated", False)])
+def test_an_empty_password_is_meant_only_where_there_is_no_auth(tmp_path: Path, mode: str, starts: bool) -> None:
+    """The pod's template is the same with auth and without: it always names the file of the password."""
+    text = config_map(cache(auth={"mode": mode}))["data"][names.CONFIG_FILE]
+    password = tmp_path / "password"
+    password.write_text("")
+    config = Config()
+    lines = [*text_lines(text, "cachefleet.conf"), *option_lines(["--requirepass-file", str(password)])]
+    if starts:
+        config.load(lines, {})
+        assert config.text("requirepass") == ""
+    else:
+        with pytest.raises(ConfigError, match="The secret is empty"):
+            config.load(lines, {})
+    password.write_text("secret")
+    config.load(lines, {})
+    assert config.text("requirepass") == "secret"

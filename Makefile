@@ -72,8 +72,8 @@ fuzz: $(VENV)/.dev ## Fuzz the parser, RESTORE and the RDB loader under sanitize
 differential: dev check-test ## The same random commands to our server and the real Valkey (SEED=n repeats a run)
 	$(PYTEST) tests/differential
 
-bench: dev check-test ## CPU per operation beside Valkey, Redis and the kernel's floor (about 15 minutes)
-	$(PY) tests/perf/bench.py
+bench: dev check-test ## CPU per operation beside Valkey, Redis and the kernel's floor (about 15 minutes; GROUP=strings,memory: a part)
+	$(PY) tests/perf/bench.py $(if $(GROUP),--group $(GROUP))
 
 bench-quick: dev check-test ## The same in under 3 minutes, with fewer cases
 	$(PY) tests/perf/bench.py --quick

@@ -4,7 +4,7 @@ Servers take turns in short rounds within one run, so what the machine does mean
 median of the rounds' paired ratios. A missed budget is marked and changes nothing: this never fails on time. It
 does fail when a peer cannot start, or when a server replies with an error.
 
-    python tests/perf/bench.py [--quick] [--compare build/bench/earlier.json]
+    python tests/perf/bench.py [--quick] [--group strings,memory] [--compare build/bench/earlier.json]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "tests" / "support")]
 
 import cases  # noqa: E402
 from cases import Case, DataSet  # noqa: E402
-from measure import Floor, Load, Result, compile_c, memory_bytes  # noqa: E402
+from measure import Floor, Load, Result, compile_c, memory_bytes, reply_to  # noqa: E402
 from report import Report  # noqa: E402
 from snapshot import measure_snapshot  # noqa: E402
 
@@ -54,8 +54,13 @@ QUICK = Plan(seconds=0.15, rounds=5, snapshot_keys=300_000, snapshot_seconds=2.0
 FULL = Plan(seconds=0.4, rounds=7, snapshot_keys=1_000_000, snapshot_seconds=5.0)
 
 
+# What --group may name: cases of CPU per operation, and the other parts.
+PARTS = ("memory", "steady", "snapshot")
+GROUPS = (*cases.GROUPS, *PARTS)
+
+
 class Bench:
-    def __init__(self, subject: Kind, plan: Plan, load: Load, floor: Floor, report: Report) -> None:
+    def __init__(self, subject: Kind, plan: Plan, load: Load, floor: Path, report: Report) -> None:
         self.subject, self.plan, self.load, self.floor, self.report = subject, plan, load, floor, report
         self.kinds: tuple[Kind, ...] = (subject, *(k for k in PEERS if k != subject))
 
@@ -78,9 +83,15 @@ class Bench:
         return server
 
     def rounds(self, case: Case, servers: dict[Kind, Instance]) -> dict[str, list[Result]]:
-        targets: dict[str, Instance | Floor] = {str(kind): server for kind, server in servers.items()}
-        if case.test in ("GET", "SET", "PING_MBULK") and case.data.value_bytes <= cases.VALUE_BYTES_BUDGETED:
-            targets["floor"] = self.floor
+        floor = Floor(self.floor, case.request_bytes, reply_to(servers["valkey"], case.first))
+        try:
+            pin(floor.pid, 0)
+            targets: dict[str, Instance | Floor] = {str(kind): server for kind, server in servers.items()}
+            return self.take_turns(case, targets | {"floor": floor})
+        finally:
+            floor.close()
+
+    def take_turns(self, case: Case, targets: dict[str, Instance | Floor]) -> dict[str, list[Result]]:
         results: dict[str, list[Result]] = {name: [] for name in targets}
         order = list(targets)
         for number in range(-1, self.plan.rounds):
@@ -100,7 +111,7 @@ class Bench:
             keys=case.data.keys,
             seconds=seconds,
             seed=seed,
-            inline=int(case.test == "PING_INLINE"),
+            inline=int(case.inline),
         )
 
     # -- memory
@@ -169,12 +180,15 @@ def describe_machine(subject: Kind) -> dict[str, str]:
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer cases and shorter rounds (under 3 minutes)")
+    parser.add_argument("--group", default="", help="only these, e.g. strings,memory: " + ", ".join(GROUPS))
     parser.add_argument("--subject", default="cachefleet", choices=["cachefleet", "redis"], help="who is compared")
     parser.add_argument("--only", default="", help="only tests with these names, e.g. GET,SET; skips the other parts")
-    parser.add_argument("--parts", default="cpu,memory,steady,snapshot", help="which parts to run")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "last.json")
+    parser.add_argument("--out", type=Path, help="where the JSON goes; build/bench/last.json or that of the groups")
     parser.add_argument("--compare", type=Path, help="an earlier JSON file")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if unknown := set(filter(None, options.group.split(","))) - set(GROUPS):
+        parser.error(f"no such group: {', '.join(sorted(unknown))}. There are {', '.join(GROUPS)}")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,31 +196,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = QUICK if options.quick else FULL
     build = ROOT / "build" / "bench"
     load = Load(build)
-    floor = Floor(compile_c(HERE / "floor.c", build))
-    pin(floor.pid, 0)
     report = Report(describe_machine(options.subject))
-    bench = Bench(options.subject, plan, load, floor, report)
-    todo = cases.quick() if options.quick else cases.full()
-    parts = options.parts.split(",")
+    bench = Bench(options.subject, plan, load, compile_c(HERE / "floor.c", build), report)
+    groups = options.group.split(",") if options.group else list(GROUPS)
+    chosen = [case for name, group in cases.GROUPS.items() if name in groups for case in group]
+    todo = cases.quick() if options.quick else chosen
     if options.only:
         todo = [case for case in todo if case.test in options.only.split(",")]
-        parts = ["cpu"]
-    try:
-        if "cpu" in parts:
-            bench.cpu(todo)
-        if "memory" in parts:
-            bench.memory(cases.memory(options.quick))
-        if "steady" in parts:
-            bench.steady()
-        if "snapshot" in parts:
-            bench.snapshots()
-    finally:
-        floor.close()
+        groups = [name for name in groups if name not in PARTS]
+    if set(groups) - set(PARTS):
+        bench.cpu(todo)
+    if "memory" in groups:
+        bench.memory(cases.memory(options.quick))
+    if "steady" in groups:
+        bench.steady()
+    if "snapshot" in groups:
+        bench.snapshots()
     earlier: dict[str, Any] | None = json.loads(options.compare.read_text()) if options.compare else None
     report.end(earlier)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report.data, indent=1) + "\n")
-    print(f"\nwritten: {options.out}")
+    out = options.out or build / f"{options.group.replace(',', '-') or 'last'}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report.data, indent=1) + "\n")
+    print(f"\nwritten: {out}")
     return 0
 
 

@@ -71,12 +71,16 @@ def memory_bytes(pid: int, field: str = "Pss") -> int:
 
 
 class Floor:
-    """The C epoll loop of floor.c."""
+    """The C epoll loop of floor.c, for requests of one size and one reply to each."""
 
-    def __init__(self, binary: Path) -> None:
+    def __init__(self, binary: Path, request_bytes: int, reply: bytes) -> None:
         self.port = free_port()
-        self.process = subprocess.Popen([str(binary), str(self.port)])
-        assert_eventually(lambda: _answers(self.port), "floor is up")
+        command = [str(binary), str(self.port), str(request_bytes)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        assert self.process.stdin is not None
+        self.process.stdin.write(reply)
+        self.process.stdin.close()
+        assert_eventually(lambda: _listens(self.port), "floor is up")
 
     @property
     def pid(self) -> int:
@@ -87,12 +91,18 @@ class Floor:
         self.process.wait()
 
 
-def _answers(port: int) -> bool:
+def _listens(port: int) -> bool:
     try:
-        with Connection(("127.0.0.1", port)) as connection:
-            return bool(connection.call("PING") == "OK")
+        with Connection(("127.0.0.1", port)):
+            return True
     except OSError:
         return False
+
+
+def reply_to(server: Instance, words: tuple[str, ...]) -> bytes:
+    """The bytes with which a server answers one request."""
+    with server.connect() as connection:
+        return connection.raw(*words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,10 @@
-"""The command line: `cachefleet-server [file] [--name value ...] [-]`."""
+"""The command line: `cachefleet-server [file] [--name value ...] [-]`.
+
+Signals come first, and imports, which take most of a start, where they are needed: a SIGHUP waits until there is
+a configuration to read again, and Ctrl-C ends the process without a trace.
+
+Standard output and error are written by their descriptors. They may be closed, full, or a pipe that nobody reads.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cachefleet_server import process
-from cachefleet_server.config.config import Config
-from cachefleet_server.config.parser import Line, file_lines, option_lines, text_lines
-from cachefleet_server.errors import ConfigError
-from cachefleet_server.log import Log
-from cachefleet_server.version import COMPATIBLE_VERSION, __version__
+if TYPE_CHECKING:
+    from cachefleet_server.config.config import Config
+    from cachefleet_server.config.parser import Line
+    from cachefleet_server.log import Log
 
 USAGE: Final = """\
 Usage: cachefleet-server [/path/to/cachefleet.conf] [options] [-]
@@ -43,37 +47,58 @@ MISSING: Final = {
 
 def main() -> None:
     """The console script."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))  # until the server has its handler
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs a server to its end; the exit code."""
+    from cachefleet_server import process
+    from cachefleet_server.config.config import Config
+    from cachefleet_server.errors import ConfigError
+    from cachefleet_server.log import Log
+    from cachefleet_server.version import COMPATIBLE_VERSION, __version__
+
+    process.open_standard_descriptors()
     if list(arguments) in (["-v"], ["--version"]):
-        sys.stdout.write(f"Cachefleet server v={__version__} (compatible with Valkey {COMPATIBLE_VERSION}) bits=64\n")
-        return 0
+        return _say(f"Cachefleet server v={__version__} (compatible with Valkey {COMPATIBLE_VERSION}) bits=64\n")
     if list(arguments) in (["-h"], ["--help"]):
-        sys.stdout.write(USAGE)
-        return 0
+        return _say(USAGE)
     log = Log()
     check = "--check-config" in arguments
-    config = Config()
     try:
+        config = Config()
         config.file, read = sources([word for word in arguments if word != "--check-config"], log)
         config.load(read(), os.environ)
     except ConfigError as error:
         if str(error).startswith("\n"):
-            sys.stderr.write(f"{error}\n")
+            _say(f"{error}\n", 2)
         else:
             log.warning(str(error))
         return 1
     if check:
-        sys.stdout.write("The configuration is valid\n")
-        return 0
+        return _say("The configuration is valid\n")
     return _serve(config, log, read)
+
+
+def _say(text: str, descriptor: int = 1) -> int:
+    """To the person at the terminal, if there is one; the exit code."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        if descriptor == 1 and not isinstance(error, BrokenPipeError):
+            _say(f"cachefleet-server: Can't write to standard output: {error.strerror}\n", 2)
+        return 1
+    return 0
 
 
 def sources(arguments: Sequence[str], log: Log) -> tuple[str, Callable[[], Sequence[Line]]]:
     """The absolute path of the configuration file ("" without one), and what reads all sources' lines, repeatedly."""
+    from cachefleet_server.config.parser import file_lines, option_lines, text_lines
+
     folder = os.getcwd()
     words = list(arguments)
     path = ""
@@ -85,7 +110,7 @@ def sources(arguments: Sequence[str], log: Log) -> tuple[str, Callable[[], Seque
     if words and words[-1] == "-":
         words.pop()
         log.notice("Reading config from stdin")
-        standard_input = [sys.stdin.read()]
+        standard_input = [_standard_input()]
     options = option_lines(words)
 
     def read() -> Sequence[Line]:
@@ -97,10 +122,27 @@ def sources(arguments: Sequence[str], log: Log) -> tuple[str, Callable[[], Seque
     return path, read
 
 
+def _standard_input() -> str:
+    from cachefleet_server.errors import ConfigError
+
+    try:
+        with open(0, encoding="utf-8", errors="surrogateescape", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"Can't read the configuration from standard input: {error.strerror}") from None
+
+
 def _serve(config: Config, log: Log, read: Callable[[], Sequence[Line]]) -> int:
-    os.chdir(config.text("dir"))
-    if config.flag("daemonize"):
-        process.daemonize()
+    from cachefleet_server import process
+
+    try:
+        os.chdir(config.text("dir"))
+    except OSError as error:
+        log.warning(f"Can't chdir to '{config.text('dir')}': {error.strerror}")
+        return 1
+    supervisor = process.Supervisor(config.text("supervised"))
+    # A supervisor wants to see the process that it has started.
+    started = process.daemonize() if config.flag("daemonize") and not supervisor.name else None
     # Imported after the fork, and only when a server runs: --help and --check-config need neither.
     try:
         import uvloop
@@ -113,7 +155,9 @@ def _serve(config: Config, log: Log, read: Callable[[], Sequence[Line]]) -> int:
         log.warning(MISSING[package])
         return 1
 
-    server = Server(config, log, sources=read, executable=os.path.abspath(sys.argv[0]))
+    server = Server(
+        config, log, sources=read, executable=os.path.abspath(sys.argv[0]), supervisor=supervisor, started=started
+    )
 
     async def run() -> int:
         code = await server.run()

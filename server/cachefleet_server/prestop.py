@@ -13,6 +13,7 @@ that the server has: SERVER_PORT, and SERVER_AUTH_DIR with the file `password` (
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import sys
@@ -150,7 +151,8 @@ def run(arguments: Sequence[str]) -> str:
 
 
 def main() -> None:
-    sys.stderr.write(f"prestop: {run(sys.argv[1:])}\n")
+    with contextlib.suppress(OSError):  # nobody may be reading
+        os.write(2, f"prestop: {run(sys.argv[1:])}\n".encode("utf-8", "surrogateescape"))
 
 
 if __name__ == "__main__":

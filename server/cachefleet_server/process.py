@@ -1,4 +1,4 @@
-"""What a server does to its own process: daemon, pid file, descriptor limit, supervisor, OOM score, huge pages."""
+"""What a server does to its own process: daemon, pid file, descriptors, supervisor, cores, OOM score, huge pages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,20 +17,61 @@ from cachefleet_server.log import Log
 
 RESERVED_DESCRIPTORS: Final = 32  # files, logs, epoll sets, listening sockets
 DEFAULT_PIDFILE: Final = "/var/run/cachefleet.pid"
+_STARTED: Final = b"\0"  # the last that a daemon says to its parent
+_SUPERVISORS: Final = {"upstart": "UPSTART_JOB", "systemd": "NOTIFY_SOCKET"}  # and the variable that each sets
 _PR_SET_THP_DISABLE: Final = 41
 _PR_THP_DISABLE_EXCEPT_ADVISED: Final = 2
 
 
-def daemonize() -> None:
-    """Goes on in a child that has no terminal; the parent exits. Must run before any thread or event loop exists."""
-    if os.fork() != 0:
-        os._exit(0)
+def open_standard_descriptors() -> None:
+    """Descriptors 0 to 2 are open from here on: of a data file or a socket in their place the log would be written into
+    it, and uvloop aborts when it closes one."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+
+
+def daemonize() -> Callable[[], None]:
+    """Goes on in a child that has no terminal. Must run before any thread or event loop exists.
+
+    The parent waits until the child calls what this returns, and exits with 0. If the child ends before, the parent
+    says what the child has said, and its exit code is not 0.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child != 0:
+        os.close(writer)
+        os._exit(_await_start(child, reader))
+    os.close(reader)
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    if null > 2:
+    os.dup2(null, 0)
+    for descriptor in (1, 2):
+        os.dup2(writer, descriptor)
+
+    def started() -> None:
+        with contextlib.suppress(OSError):  # somebody has killed the parent
+            os.write(writer, _STARTED)
+        for descriptor in (1, 2):
+            os.dup2(null, descriptor)
         os.close(null)
+        os.close(writer)
+
+    return started
+
+
+def _await_start(child: int, reader: int) -> int:
+    said = b""
+    while part := os.read(reader, 65536):
+        said += part
+    if said.endswith(_STARTED):
+        return 0
+    with contextlib.suppress(OSError):
+        os.write(2, said)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code if code > 0 else 1
 
 
 def write_pidfile(path: str, log: Log) -> None:
@@ -71,24 +113,42 @@ def ensure_descriptors(clients: int, log: Log) -> int:
     return possible
 
 
-def notify_supervisor(kind: str, log: Log, message: str = "Ready to accept connections") -> None:
-    """Tells systemd (by its socket) or upstart (by stopping) that the server is ready."""
-    if kind == "auto":
-        kind = "upstart" if os.environ.get("UPSTART_JOB") else "systemd" if os.environ.get("NOTIFY_SOCKET") else "no"
-    if kind == "upstart":
-        if not os.environ.get("UPSTART_JOB"):
-            log.warning("upstart supervision requested, but UPSTART_JOB not found!")
+class Supervisor:
+    """Who has started the server and is told how it goes: `name` is "systemd", "upstart", or "" for nobody.
+
+    What `supervised` asks for is believed if the supervisor's variable is in the environment.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        there = [name for name, variable in _SUPERVISORS.items() if kind in (name, "auto") and os.environ.get(variable)]
+        self.name = there[0] if there else ""
+
+    def loading(self, log: Log) -> None:
+        if self._kind in _SUPERVISORS and not self.name:
+            log.warning(f"{self._kind} supervision requested, but {_SUPERVISORS[self._kind]} not found!")
+        self.status("Cachefleet is loading...")
+
+    def ready(self, log: Log) -> None:
+        if self.name == "upstart":
+            log.notice("supervised by upstart, will stop to signal readiness.")
+            os.kill(os.getpid(), signal.SIGSTOP)
+        self._tell("READY=1\nSTATUS=Ready to accept connections\n")
+
+    def stopping(self) -> None:
+        self._tell("STOPPING=1\n")
+
+    def status(self, text: str) -> None:
+        """A line for `systemctl status`."""
+        self._tell(f"STATUS={text}\n")
+
+    def _tell(self, text: str) -> None:
+        if self.name != "systemd":
             return
-        log.notice("supervised by upstart, will stop to signal readiness.")
-        os.kill(os.getpid(), signal.SIGSTOP)
-    elif kind == "systemd":
-        address = os.environ.get("NOTIFY_SOCKET", "")
-        if not address:
-            log.warning("systemd supervision requested or auto-detected, but NOTIFY_SOCKET not found!")
-            return
+        address = os.environ[_SUPERVISORS[self.name]]
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.send(f"READY=1\nSTATUS={message}\n".encode())
+            notify.send(text.encode("utf-8", "surrogateescape"))
 
 
 def set_oom_score(mode: str, values: tuple[int, ...], base: int) -> bool:

@@ -93,15 +93,27 @@ class Identity:
 
 
 class Server:
-    """One server of this process. `sources` reads the configuration again, for SIGHUP."""
+    """One server of this process. `sources` reads the configuration again, for SIGHUP.
+
+    `started`, a daemon's, is called when everything is there but the data.
+    """
 
     def __init__(
-        self, config: Config, log: Log, *, sources: Callable[[], Sequence[Line]], executable: str = ""
+        self,
+        config: Config,
+        log: Log,
+        *,
+        sources: Callable[[], Sequence[Line]],
+        executable: str = "",
+        supervisor: process.Supervisor | None = None,
+        started: Callable[[], None] | None = None,
     ) -> None:
         self.config = config
         self.log = log
         self.identity = Identity(executable=executable)
         self._sources = sources
+        self._supervisor = supervisor or process.Supervisor("no")
+        self._started = started
         self._exit_code: asyncio.Future[int] | None = None
         self._subsystems: list[Subsystem] = []
         self._commands: list[Rows] = []
@@ -172,8 +184,13 @@ class Server:
 
     def _save(self) -> None:
         """The last snapshot before the exit. One at a time: a rewrite of the AOF gives way."""
-        self.aof.settle()
-        self.rdb.save()
+        self._supervisor.status("Saving the final RDB snapshot")
+        try:
+            self.aof.settle()
+            self.rdb.save()
+        except (CachefleetError, OSError):
+            self._supervisor.status("Error trying to save the DB, can't exit.")
+            raise
 
     # -- life
 
@@ -225,6 +242,8 @@ class Server:
 
     async def _start(self) -> None:
         config, log = self.config, self.log
+        self._watch_signals()
+        self._supervisor.loading(log)
         self.engine.set_persist("loading", 1)
         if config.flag("appendonly") or config.value("save"):
             self._claim_folder()
@@ -235,20 +254,22 @@ class Server:
         log.notice(f"Running mode=standalone, port={config.number('port')}.")
         asyncio.get_running_loop().add_reader(self.engine.epoll_fd, self.engine.tick)
         self._run_cron()
-        self._watch_signals()
         self.listeners.accept()
         log.notice("Server initialized")
         for subsystem in self._subsystems:
+            if subsystem is self.rdb and self._started is not None:
+                self._started()
             await subsystem.start()
         self.engine.set_persist("loading", 0)
         for kind in self.listeners.kinds():
             log.notice(f"Ready to accept connections {kind}")
-        process.notify_supervisor(config.text("supervised"), log)
+        self._supervisor.ready(log)
 
     async def _stop(self) -> None:
         if self._cron is not None:
             self._cron.cancel()
         self._ending = True
+        self._supervisor.stopping()
         self.listeners.close()
         for subsystem in reversed(self._subsystems):
             await subsystem.stop()
@@ -307,7 +328,7 @@ class Server:
 
     def _pidfile(self) -> str:
         path = self.config.text("pidfile")
-        return path or (process.DEFAULT_PIDFILE if self.config.flag("daemonize") else "")
+        return path or (process.DEFAULT_PIDFILE if self._started is not None else "")
 
     def _follow_config(self) -> None:
         """Subscribes to the parameters that belong to the server itself."""
@@ -383,6 +404,7 @@ class Server:
         loop.add_signal_handler(signal.SIGTERM, self._on_stop_signal, signal.SIGTERM)
         loop.add_signal_handler(signal.SIGINT, self._on_stop_signal, signal.SIGINT)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))  # one may have come since `main`
 
     def _on_stop_signal(self, signum: signal.Signals) -> None:
         if self._ending:  # the exit is certain, and its code is its own

@@ -502,16 +502,6 @@ def _is_zombie(pid: int) -> bool:
     return ") Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
-def test_systemd_is_told(own: Instance, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.bind(str(tmp_path / "notify"))
-        notify.settimeout(30)
-        own.env = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        own.options["supervised"] = "systemd"
-        own.start()
-        assert notify.recv(1000) == b"READY=1\nSTATUS=Ready to accept connections\n"
-
-
 @pytest.mark.parametrize("signum", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_crash_is_reported(own: Instance, signum: signal.Signals) -> None:
     own.start()

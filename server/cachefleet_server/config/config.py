@@ -54,9 +54,9 @@ class Config:
 
     def __init__(self) -> None:
         self.file = ""  # absolute path of the configuration file; "" without one
+        self._start = _present_folder()  # relative paths in the sources begin here; the server itself goes to `dir`
         self._rows: dict[str, Param] = {name: row for row in PARAMS for name in row.names}
         self._values: dict[str, Any] = {row.name: row.kind.parse(_default_words(row), None) for row in PARAMS}
-        self._start = os.getcwd()  # relative paths in the sources begin here; the server itself goes to `dir`
         self._values["dir"] = self._start
         self._defaults = dict(self._values)
         self._loaded = dict(self._values)  # what the sources said last, for reload
@@ -257,6 +257,13 @@ class Config:
         self._loaded.update(changes)
         self._external |= external & set(changes)
         return list(changes), fixed
+
+
+def _present_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"The folder that this was started in cannot be used: {error.strerror}") from None
 
 
 def _default_words(row: Param) -> list[str]:

@@ -62,7 +62,7 @@ from cachefleet_server.listeners import Listeners
 from cachefleet_server.log import Log
 from cachefleet_server.metrics.service import Metrics
 from cachefleet_server.persistence.aof import Aof
-from cachefleet_server.persistence.folder import FolderLock
+from cachefleet_server.persistence.folder import FolderLock, NotWritable
 from cachefleet_server.persistence.rdb import Rdb
 from cachefleet_server.version import __version__
 
@@ -121,7 +121,7 @@ class Server:
         self._ending = False
         self._background: set[asyncio.Future[None]] = set()
         self._oom_base = process.oom_score()
-        self._folder_lock = FolderLock()
+        self._folder_lock = FolderLock(log)
 
     # -- composition
 
@@ -245,8 +245,7 @@ class Server:
         self._watch_signals()
         self._supervisor.loading(log)
         self.engine.set_persist("loading", 1)
-        if config.flag("appendonly") or config.value("save"):
-            self._claim_folder()
+        self._claim_folder_at_start()
         self.listeners.open()
         pidfile = self._pidfile()
         if pidfile:  # only now is it certain that no other server is the one that the file names
@@ -358,6 +357,17 @@ class Server:
 
     def _claim_folder(self) -> None:
         self._folder_lock.take(self.config.text("dir"))
+
+    def _claim_folder_at_start(self) -> None:
+        """Snapshots alone need no folder that can be written until one is due: save points are on by default."""
+        if not self.config.flag("appendonly") and not self.config.value("save"):
+            return
+        try:
+            self._claim_folder()
+        except NotWritable as error:
+            if self.config.flag("appendonly"):
+                raise
+            self.log.warning(f"{error}. Snapshots will fail, and writes be refused after the first that does")
 
     def _take_folder(self) -> None:
         """Whoever begins to write data files at run time needs the lock, too."""

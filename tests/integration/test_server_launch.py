@@ -16,6 +16,7 @@ from cachefleet_server import __main__ as command_line
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.parser import option_lines
 from cachefleet_server.log import Log
+from fleettest.client import Error
 from fleettest.instance import ROOT, Instance, free_port
 from fleettest.wait import assert_eventually
 
@@ -294,3 +295,29 @@ def test_a_supervisor_that_is_not_there_is_nobody(own: Instance, tmp_path: Path)
     finally:
         os.kill(pid, signal.SIGTERM)
         assert_eventually(lambda: not (tmp_path / "pid").exists())
+
+
+# -- a data folder that takes no files
+
+
+def test_a_folder_that_cannot_be_written_serves_until_a_snapshot_fails(own: Instance) -> None:
+    """Save points are on by default, and nobody may have meant them."""
+    own.options |= {"dir": "/proc/sys", "save": "3600 1"}
+    own.start()
+    assert "Can't write to the data folder /proc/sys: " in own.log_text()
+    assert "Snapshots will fail, and writes be refused after the first that does" in own.log_text()
+    with own.connect() as connection:
+        assert connection.call("SET", "k", "v") == "OK"
+        assert connection.call("BGSAVE") == Error("ERR")
+        assert str(connection.call("SET", "k", "v")).startswith("MISCONF ")
+        assert connection.call("CONFIG", "SET", "save", "") == "OK"
+        assert connection.call("SET", "k", "v") == "OK"
+    assert own.stop() == 0
+
+
+def test_an_aof_needs_a_folder_that_can_be_written(own: Instance) -> None:
+    own.options |= {"dir": "/proc/sys", "appendonly": "yes"}
+    own.spawn()
+    assert own.wait_exit() == 1
+    assert "Can't write to the data folder /proc/sys: " in own.log_text()
+    assert 'switch persistence off: save "", appendonly no' in own.log_text()

@@ -25,6 +25,7 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log
+from cachefleet_server.persistence.folder import NotWritable
 from cachefleet_server.persistence.rdb_load import RdbLoader
 from cachefleet_server.persistence.snapshot import (
     Snapshot,
@@ -113,7 +114,8 @@ class Rdb:
     async def start(self) -> None:
         """Loads the file, unless the AOF is on and is what counts."""
         if self._config.flag("appendonly") or self._config.value("save"):
-            self._take_folder()
+            with contextlib.suppress(NotWritable):  # server.py has said so
+                self._take_folder()
         if self._config.flag("appendonly"):
             return
         path = self.path()

@@ -99,7 +99,7 @@ class ConfigCommands:
             rewrite(self._config, self._config.file)
         except (OSError, ConfigError) as error:
             self._log.warning(f"CONFIG REWRITE failed: {error}")
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = error.strerror if isinstance(error, OSError) else str(error).rpartition("\n")[2]
             raise CommandError(f"ERR Rewriting config file: {reason}") from None
         self._log.notice("CONFIG REWRITE executed with success.")
         return OK

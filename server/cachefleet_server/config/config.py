@@ -103,12 +103,21 @@ class Config:
         """All names and aliases with their rows."""
         return iter(self._rows.items())
 
+    @property
+    def folder(self) -> str:
+        """Where relative paths in the sources begin."""
+        return self._start
+
     # -- before the start
 
     def load(self, lines: Iterable[Line], environment: Mapping[str, str]) -> None:
         """Takes what the sources say over the defaults. `lines`: those of the file, then of the command line."""
         self._loaded, self._external = self._read(lines, environment)
         self._values = dict(self._loaded)
+
+    def read(self, lines: Iterable[Line]) -> dict[str, Any]:
+        """What these lines alone would give, by the names of rows."""
+        return self._read(lines, {})[0]
 
     def _read(self, lines: Iterable[Line], environment: Mapping[str, str]) -> tuple[dict[str, Any], set[str]]:
         """The values that the sources give, and the names of secrets kept elsewhere."""

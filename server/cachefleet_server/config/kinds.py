@@ -103,6 +103,10 @@ class Kind:
         """What CONFIG REWRITE writes after the name, one item a line."""
         return [quote(self.show(value))]
 
+    def whole(self, value: Any) -> list[str]:
+        """What gives this value whatever lines come before."""
+        return self.lines(value, None)
+
     def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
         """The engine fields that a parameter of this kind fills."""
         yield name, int(value)
@@ -369,6 +373,9 @@ class SavePoints(Kind):
     def lines(self, value: Any, default: Any) -> list[str]:
         return [f"{seconds} {changes}" for seconds, changes in value] or ['""']
 
+    def whole(self, value: Any) -> list[str]:
+        return ['""', *(self.lines(value, None) if value else ())]
+
 
 OUTPUT_CLASSES = ("normal", "replica", "pubsub")  # the engine's order: CLASS_*
 _SHOWN_CLASSES = ("normal", "slave", "pubsub")
@@ -413,6 +420,9 @@ class OutputLimits(Kind):
             for name, (hard, soft, seconds), usual in zip(OUTPUT_CLASSES, value, default, strict=True)
             if (hard, soft, seconds) != usual
         ]
+
+    def whole(self, value: Any) -> list[str]:
+        return self.lines(value, (None,) * len(value))
 
     def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
         for index, (hard, soft, seconds) in enumerate(value):

@@ -12,6 +12,7 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.config.params import PARAMS
 from cachefleet_server.config.parser import file_lines, text_lines
 from cachefleet_server.config.rewrite import MARK, rewrite, rewritten
+from cachefleet_server.errors import ConfigError
 
 pytestmark = pytest.mark.unit
 
@@ -137,3 +138,69 @@ def test_only_newlines_end_a_line(char: str) -> None:
 def test_carriage_returns_stay_where_nothing_changes() -> None:
     text = "# A comment\r\nport 17911\r\n"
     assert rewritten(loaded(text), text).startswith("# A comment\r\nport 17911\n")
+
+
+# Main file, included file, what is set at run time.
+INCLUDES: list[tuple[str, str, dict[str, str]]] = [
+    ("include inc\n", "save 60 1\n", {"save": "100 1 200 2"}),
+    ("include inc\n", "save 60 1\n", {"save": ""}),
+    ("include inc\n", "save 60 1\n", {"save": "60 1"}),
+    ("include inc\n", "save 60 1\nsave 30 2\n", {}),
+    ("save 60 1\ninclude inc\n", "save 30 2\n", {}),
+    ("save 60 1\ninclude inc\n", "save 30 2\n", {"save": "5 5"}),
+    ("save 60 1\ninclude inc\n", 'save ""\n', {"save": "60 1"}),
+    ("include inc\nsave 60 1\n", "save 30 2\n", {"save": "3600 1 300 100 60 10000"}),
+    ("hz 20\ninclude inc\n", "hz 30\n", {"hz": "40"}),
+    ("hz 20\ninclude inc\n", "hz 30\n", {}),
+    ("include inc\n", "hz 30\n", {"hz": "10"}),
+    ("include inc\n", "slave-priority 30\n", {"replica-priority": "100"}),
+    ("include inc\n", "client-output-buffer-limit replica 1mb 1mb 1\n",
+     {"client-output-buffer-limit": "replica 256mb 64mb 60"}),
+    ("include inc\n", "requirepass secret\n", {"requirepass": ""}),
+    ("include inc\n", "latency-tracking-info-percentiles 1 2\n", {"latency-tracking-info-percentiles": ""}),
+    ("include inc\n", "notify-keyspace-events KEA\n", {"notify-keyspace-events": ""}),
+    ("bind 127.0.0.1\ninclude inc\n", "bind ::1\n", {"bind": ""}),
+    ("include inc\n", "include inc2\n", {"maxmemory": "1mb"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("main", "included", "changes"), INCLUDES)
+def test_what_is_included_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, main: str, included: str, changes: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "x.conf"
+    file.write_text(main)
+    (tmp_path / "inc").write_text(included)
+    (tmp_path / "inc2").write_text("maxmemory 2mb\nsave 7 7\n")
+    config = Config()
+    config.load(file_lines(str(file)), {})
+    config.set(list(changes.items()))
+    for _ in range(3):
+        rewrite(config, str(file))
+        text = file.read_text()
+        again = Config()
+        again.load(file_lines(str(file)), {})
+        assert {r.name: again.value(r.name) for r in PARAMS} == {r.name: config.value(r.name) for r in PARAMS}
+    assert rewritten(again, text, str(file)) == text
+    assert (tmp_path / "inc").read_text() == included
+    assert text.count("include inc\n") == 1
+
+
+def test_a_secret_that_was_taken_away_stays_away(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    text = f"requirepass-file {secret}\n"
+    config = loaded(text)
+    config.set([("requirepass", "")])
+    assert loaded(rewritten(config, text)).text("requirepass") == ""
+
+
+def test_an_include_that_cannot_be_read_stops_it(tmp_path: Path) -> None:
+    file = tmp_path / "x.conf"
+    file.write_text("hz 20\n")
+    config = loaded("hz 20\n")
+    file.write_text("include /no/such\n")
+    with pytest.raises(ConfigError, match="/no/such"):
+        rewrite(config, str(file))
+    assert file.read_text() == "include /no/such\n"

@@ -15,7 +15,19 @@ from typing import Final
 from cachefleet_server.errors import StartupError
 from cachefleet_server.log import Log
 
-RESERVED_DESCRIPTORS: Final = 32  # files, logs, epoll sets, listening sockets
+# What the process has open at most beside the connections of clients and what it began with (standard streams, log,
+# event loop, what it inherited), all at the same time.
+DESCRIPTORS: Final = {
+    "the engine: epoll set, timer, wake-up": 3,
+    "listening sockets: CONFIG SET bind opens 16 before it closes 16; the unix socket": 33,
+    "a client that is told that there are too many": 1,
+    "the lock of the data folder": 1,
+    "append-only file: the one in use, the next, one that is read, the manifest, the folder": 5,
+    "a snapshot: its file, its folder": 2,
+    "CONFIG REWRITE: the file that is read, the new one, its folder": 3,
+    "the log, opened anew before it is closed": 1,
+    "for a moment: files of /proc, name servers, modules that are imported late": 6,
+}
 DEFAULT_PIDFILE: Final = "/var/run/cachefleet.pid"
 _STARTED: Final = b"\0"  # the last that a daemon says to its parent
 _SUPERVISORS: Final = {"upstart": "UPSTART_JOB", "systemd": "NOTIFY_SOCKET"}  # and the variable that each sets
@@ -90,10 +102,14 @@ def remove_pidfile(path: str, log: Log) -> None:
             os.unlink(path)
 
 
-def ensure_descriptors(clients: int, log: Log) -> int:
-    """Raises the limit of open files for so many clients; how many are possible, if fewer."""
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd")) - 1  # without the listing's own
+
+
+def ensure_descriptors(clients: int, reserved: int, log: Log) -> int:
+    """Raises the limit of open files for so many clients and what is reserved; how many are possible, if fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = clients + RESERVED_DESCRIPTORS
+    wanted = clients + reserved
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return clients
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -104,7 +120,7 @@ def ensure_descriptors(clients: int, log: Log) -> int:
     if limit >= wanted:
         log.notice(f"Increased maximum number of open files to {wanted} (it was originally set to {soft}).")
         return clients
-    possible = limit - RESERVED_DESCRIPTORS
+    possible = limit - reserved
     if possible < 1:
         raise StartupError(
             f"Your current 'ulimit -n' of {limit} is not enough for the server to start. "

@@ -60,6 +60,7 @@ from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
 from cachefleet_server.listeners import Listeners
 from cachefleet_server.log import Log
+from cachefleet_server.metrics.port import DESCRIPTORS as METRICS_DESCRIPTORS
 from cachefleet_server.metrics.service import Metrics
 from cachefleet_server.persistence.aof import Aof
 from cachefleet_server.persistence.folder import FolderLock, NotWritable
@@ -121,6 +122,7 @@ class Server:
         self._ending = False
         self._background: set[asyncio.Future[None]] = set()
         self._oom_base = process.oom_score()
+        self._reserved = 0  # descriptors that are not for clients
         self._folder_lock = FolderLock(log)
 
     # -- composition
@@ -314,10 +316,13 @@ class Server:
     def _prepare_process(self) -> None:
         config, log = self.config, self.log
         wanted = config.number("maxclients")
-        possible = process.ensure_descriptors(wanted, log)
+        self._reserved = process.open_descriptors() + sum(process.DESCRIPTORS.values())
+        if config.number("metrics-port"):
+            self._reserved += METRICS_DESCRIPTORS
+        possible = process.ensure_descriptors(wanted, self._reserved, log)
         if possible < wanted:
             log.warning(
-                f"You requested maxclients of {wanted} requiring at least {wanted + process.RESERVED_DESCRIPTORS} "
+                f"You requested maxclients of {wanted} requiring at least {wanted + self._reserved} "
                 "max file descriptors. Current maximum open files is too low. "
                 f"maxclients has been reduced to {possible}."
             )
@@ -349,7 +354,7 @@ class Server:
             self._take_oom_score()
 
     def _take_maxclients(self, wanted: int) -> None:
-        possible = process.ensure_descriptors(wanted, self.log)
+        possible = process.ensure_descriptors(wanted, self._reserved, self.log)
         if possible < wanted:
             raise ConfigError(
                 f"The operating system is not able to handle the specified number of clients, try with {possible}"

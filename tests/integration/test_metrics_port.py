@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import http.client
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from cachefleet_server.metrics.table import FAMILIES, TABLE
 from fleettest.client import encode
 from fleettest.faults import Faults
-from fleettest.instance import Instance, Option, free_port
+from fleettest.instance import Instance
+from fleettest.scraped import Scraped
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server]
@@ -46,35 +42,6 @@ NAMES_NOT_OURS = {
     "redis_expire_cycle_cpu_time_ms_total", "redis_instantaneous_ops_per_sec", "redis_migrate_cached_sockets_total",
     "redis_rdb_current_bgsave_duration_sec", "redis_rdb_last_bgsave_duration_sec",
 }  # fmt: skip
-
-
-class Scraped(Instance):
-    """A server with a metrics port."""
-
-    def __init__(self, options: Mapping[str, Option] | None = None, **arguments: Any) -> None:
-        self.metrics_port = free_port()
-        own = {"metrics-port": self.metrics_port, "metrics-bind": "127.0.0.1", "enable-debug-command": "yes"}
-        super().__init__("cachefleet", options={**own, **(options or {})}, **arguments)
-
-    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers in lower case, body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=20)
-        try:
-            connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-            response = connection.getresponse()
-            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
-        finally:
-            connection.close()
-
-    def samples(self) -> list[Sample]:
-        status, _, body = self.get("/metrics")
-        assert status == 200
-        return [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
-
-    def value(self, name: str, **labels: str) -> float:
-        found = [s.value for s in self.samples() if s.name == name and labels.items() <= s.labels.items()]
-        assert len(found) == 1, (name, labels, found)
-        return float(found[0])
 
 
 @pytest.fixture(scope="module")
@@ -284,71 +251,6 @@ def test_ages_and_times_of_the_disk(tmp_path: Path) -> None:
         assert 0 < server.value("cachefleet_aof_last_fsync_seconds") < 60
         assert server.call("SAVE") == "OK"
         assert 0 <= server.value("cachefleet_snapshot_age_seconds") < 3600
-
-
-# -- strangers
-
-
-@pytest.mark.parametrize(
-    ("request_line", "status"),
-    [
-        ("GET /nosuch HTTP/1.1", 404), ("GET / HTTP/1.1", 404), ("GET /metrics/ HTTP/1.1", 404),
-        ("POST /metrics HTTP/1.1", 405), ("DELETE /healthz HTTP/1.0", 405), ("GET /metrics", 400),
-        ("GET  /metrics HTTP/1.1", 400), ("GET", 400),
-        ("GET /metrics SMTP", 400), ("*1", 400), ("\x00\xff\xfe", 400), ("", 400), ("GET /metrics?x=1 HTTP/1.1", 200),
-        ("get /metrics HTTP/1.1", 405),
-    ],
-)  # fmt: skip
-def test_wrong_requests(server: Scraped, request_line: str, status: int) -> None:
-    with socket.create_connection(("127.0.0.1", server.metrics_port), timeout=20) as s:
-        s.sendall(request_line.encode("latin-1") + b"\r\nHost: x\r\n\r\n")
-        answer = b"".join(iter(lambda: s.recv(65536), b""))
-    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
-    assert b"\r\nConnection: close\r\n" in answer
-
-
-def test_head_has_the_headers_alone(server: Scraped) -> None:
-    for path in ("/metrics", "/healthz", "/readyz", "/nosuch"):
-        status, headers, body = server.get(path, "HEAD")
-        assert status == (404 if path == "/nosuch" else 200) and body == b"" and int(headers["content-length"]) > 0
-
-
-def test_a_header_without_end_is_cut_off(server: Scraped) -> None:
-    with socket.create_connection(("127.0.0.1", server.metrics_port), timeout=20) as s:
-        try:
-            for _ in range(1000):
-                s.sendall(b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 1000)
-            assert s.recv(100) == b""
-        except ConnectionError:
-            pass
-    assert server.get("/healthz")[0] == 200
-
-
-def test_slow_clients_are_few_and_short_lived(server: Scraped) -> None:
-    """Hundreds of connections that say nothing: most are closed at once, the rest after the deadline."""
-    idle = [socket.create_connection(("127.0.0.1", server.metrics_port), timeout=20) for _ in range(300)]
-    try:
-        for s in idle[:100]:
-            with contextlib.suppress(ConnectionError):  # closed by now
-                s.sendall(b"GET /metr")
-        for s in idle:
-            with contextlib.suppress(ConnectionError):  # closed before it read what was sent
-                assert s.recv(100) == b""
-    finally:
-        for s in idle:
-            s.close()
-    assert server.get("/healthz")[0] == 200
-    assert server.call("PING") == "PONG"
-
-
-def test_who_goes_away_in_the_middle_harms_nobody(server: Scraped) -> None:
-    for _ in range(50):
-        s = socket.create_connection(("127.0.0.1", server.metrics_port), timeout=20)
-        s.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        s.close()
-    assert server.get("/metrics")[0] == 200
-    assert "Internal error" not in server.log_text() and "Traceback" not in server.log_text()
 
 
 def test_a_taken_port_stops_the_start(server: Scraped, tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ are the same number.
 writes are possible, else 503 with the reason. Its checks are `loading` and `disk`: `GET /readyz?exclude=disk` answers
 200 while the disk fails and only reads are possible. A name that is no check is ignored.
 
+The port serves 32 connections at a time, each for 5 seconds at most. When more come, the oldest of the address that
+holds most is closed, so that probes get through whoever else is there. One scrape is worked out at a time; then it
+rests four times as long, so that the engine keeps its thread.
+
 Histograms have buckets at powers of two of 1.024 µs; buckets above the longest duration so far are left out.
 """
 

@@ -16,7 +16,8 @@ from cachefleet_server.engine import Engine
 from cachefleet_server.errors import StartupError
 from cachefleet_server.log import Log
 from cachefleet_server.metrics.collector import BUCKET_SECONDS, BUCKETS, EngineCollector
-from cachefleet_server.metrics.http import MetricsServer
+from cachefleet_server.metrics.http import Pages
+from cachefleet_server.metrics.port import Port
 from cachefleet_server.metrics.sample import Sampler, Source
 from cachefleet_server.version import COMPATIBLE_NAME, COMPATIBLE_VERSION, REDIS_VERSION, __version__
 
@@ -46,12 +47,11 @@ class Metrics:
         self._failing_checks = failing_checks
         self.sampler = Sampler([engine.stats, self._facts, engine.allocator_stats, *sources], start_time=started)
         collector = EngineCollector(engine, self.sampler.sample, self._lag, spikes)
-        self._http = MetricsServer(collector, failing_checks, self._scrape_failed)
+        self._port = Port(Pages(collector, failing_checks, self._scrape_failed))
         self._next_rate = 0.0
         self._last_cron = 0.0
         self._lag_counts = [0] * BUCKETS
         self._lag_seconds = 0.0
-        self.port = 0
 
     def _facts(self) -> dict[str, Any]:
         config = self._config
@@ -88,10 +88,10 @@ class Metrics:
             return
         host = self._config.text("metrics-bind")
         try:
-            self.port = await self._http.start(host or None, port)
+            self._port.open(host, port)
         except OSError as error:
             raise StartupError(f"Can't listen on metrics port {port}: {error.strerror or error}") from None
-        self._log.notice(f"Metrics on port {self.port}: /metrics, /healthz, /readyz")
+        self._log.notice(f"Metrics on port {port}: /metrics, /healthz, /readyz")
 
     def cron(self) -> None:
         now = time.monotonic()
@@ -106,4 +106,4 @@ class Metrics:
             self.sampler.rates.track(now, {name: counters[name] for name in RATE_COUNTERS})
 
     async def stop(self) -> None:
-        await self._http.stop()
+        self._port.close()

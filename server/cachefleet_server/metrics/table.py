@@ -459,4 +459,3 @@ FAMILIES = {
                "How late the periodic work ran, because the event loop was busy."),
     )
 }  # fmt: skip
-

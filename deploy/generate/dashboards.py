@@ -207,7 +207,7 @@ CACHE_BOARD = (
             Query("sum(redis_memory_used_dataset_bytes{*})", "data"),
             Query("sum(redis_memory_used_overhead_bytes{*})", "overhead"),
             Query("sum(redis_mem_clients_normal{*})", "connections"),
-            Query("sum(redis_mem_aof_buffer_bytes{*})", "log"),
+            Query("sum(cachefleet_aof_buffer_bytes{*})", "log"),
         )),
         Panel("Fragmentation", "Resident over used. Above 1.5 in a large cache, memory is scattered.", "short", (
             Query("max by (pod) (redis_mem_fragmentation_ratio{*})", "{{pod}}"),

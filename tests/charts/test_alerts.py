@@ -137,8 +137,8 @@ CASES: dict[str, Case] = {
         ),
     ),
     "CacheAofRewriteFailing": Case(
-        {"redis_aof_rewrites_consecutive_failures{*}": "3x90"}, "3",
-        quiet=({"redis_aof_rewrites_consecutive_failures{*}": "2x90"},),
+        {"cachefleet_aof_rewrites_consecutive_failures{*}": "3x90"}, "3",
+        quiet=({"cachefleet_aof_rewrites_consecutive_failures{*}": "2x90"},),
     ),
     "CacheVolumeNearlyFull": Case(
         {'kubelet_volume_stats_available_bytes{namespace="shop",persistentvolumeclaim="data-orders-0"}': "10x90",

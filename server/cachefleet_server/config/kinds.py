@@ -378,7 +378,7 @@ class SavePoints(Kind):
 
 
 OUTPUT_CLASSES = ("normal", "replica", "pubsub")  # the engine's order: CLASS_*
-_SHOWN_CLASSES = ("normal", "slave", "pubsub")
+OUTPUT_CLASSES_SHOWN = ("normal", "slave", "pubsub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +411,7 @@ class OutputLimits(Kind):
         return tuple(limits)
 
     def show(self, value: Any) -> str:
-        shown = zip(_SHOWN_CLASSES, value, strict=True)
+        shown = zip(OUTPUT_CLASSES_SHOWN, value, strict=True)
         return " ".join(f"{name} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in shown)
 
     def lines(self, value: Any, default: Any) -> list[str]:

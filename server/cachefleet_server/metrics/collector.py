@@ -15,10 +15,17 @@ from prometheus_client.registry import Collector
 
 from cachefleet_server.engine import Engine
 from cachefleet_server.metrics.table import FAMILIES, TABLE, C, H
+from cachefleet_server.metrics.table import Metric as Row
 
 BUCKET_SECONDS = 1024e-9  # upper bound of a histogram's first bucket; each further one doubles
 BUCKETS = 32
+LIMITS = ("hard", "soft")
 Series = tuple[Sequence[str], float]  # values of the labels, value
+
+
+class OldCounter(GaugeMetricFamily):
+    """A counter whose name does not end in _total, as redis_exporter has some; prometheus_client would append it.
+    The text format shows the type (http.py). OpenMetrics has no such counters: there it is a gauge."""
 
 
 def _family(name: str, series: Iterable[Series]) -> Metric:
@@ -33,6 +40,12 @@ def _family(name: str, series: Iterable[Series]) -> Metric:
 def _plain(name: str) -> str:
     """prometheus_client appends _total itself."""
     return name.removesuffix("_total")
+
+
+def _kind(row: Row) -> Callable[..., Metric]:
+    if not row.is_counter:
+        return GaugeMetricFamily
+    return CounterMetricFamily if row.series.endswith("_total") else OldCounter
 
 
 def _histogram(name: str, series: Iterable[tuple[Sequence[str], Sequence[int], float]]) -> Metric:
@@ -84,9 +97,9 @@ class EngineCollector(Collector):
         for row in TABLE:
             if row.series:
                 text = row.help or f"INFO field {row.field}."
-                kind = CounterMetricFamily if row.is_counter else GaugeMetricFamily
-                yield kind(_plain(row.series) if row.is_counter else row.series, text, value=row.number(sample))
+                yield _kind(row)(_plain(row.series) if row.is_counter else row.series, text, value=row.number(sample))
         yield from self._databases()
+        yield from self._output_limits(sample)
         yield from self._commands()
         yield _family("redis_errors_total", [((prefix,), n) for prefix, n in self.engine.error_stats().items()])
         yield from self._event_loop(sample)
@@ -103,6 +116,13 @@ class EngineCollector(Collector):
         yield _family("redis_db_keys", [((f"db{db}",), keys) for db, (keys, _, _) in rows])
         yield _family("redis_db_keys_expiring", [((f"db{db}",), expires) for db, (_, expires, _) in rows])
         yield _family("redis_db_avg_ttl_seconds", [((f"db{db}",), ttl_ms / 1000) for db, (_, _, ttl_ms) in rows])
+
+    def _output_limits(self, sample: Mapping[str, Any]) -> Iterable[Metric]:
+        classes = sample["output_limits"].items()
+        limits = [((name, limit), n) for name, numbers in classes for limit, n in zip(LIMITS, numbers[:2], strict=True)]
+        yield _family("redis_config_client_output_buffer_limit_bytes", limits)
+        seconds = [((name, "soft"), numbers[2]) for name, numbers in classes]
+        yield _family("redis_config_client_output_buffer_limit_overcome_seconds", seconds)
 
     def _commands(self) -> Iterable[Metric]:
         rows = self.engine.command_stats()

@@ -27,6 +27,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from cachefleet_server.metrics.collector import OldCounter
+
 SLICE_SECONDS = 0.0005
 REST = 4
 GZIP_LEVEL = 1  # the event loop pays for it
@@ -107,7 +109,7 @@ class Pages:
 
     async def _metrics(self, headers: Mapping[str, str]) -> bytes:
         is_open = accepts(headers.get("accept", ""), "application/openmetrics-text")
-        encode = openmetrics.generate_latest if is_open else exposition.generate_latest
+        encode = openmetrics.generate_latest if is_open else _text
         parts = []
         spent, began = 0.0, time.monotonic()
         for family in self.collector.collect():
@@ -124,6 +126,16 @@ class Pages:
         now = time.monotonic()
         self._rested = now + REST * (spent + now - began)
         return _response(200, body, fields)
+
+
+def _text(families: _Families) -> bytes:
+    text = exposition.generate_latest(families)
+    for family in families.families:
+        if isinstance(family, OldCounter):
+            text = text.replace(
+                b"# TYPE %b gauge\n" % family.name.encode(), b"# TYPE %b counter\n" % family.name.encode()
+            )
+    return text
 
 
 def accepts(header: str, wanted: str) -> bool:

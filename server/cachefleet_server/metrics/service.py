@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cachefleet_server.config.config import Config
+from cachefleet_server.config.kinds import OUTPUT_CLASSES_SHOWN
 from cachefleet_server.engine import Engine
 from cachefleet_server.errors import StartupError
 from cachefleet_server.log import Log
@@ -66,6 +67,8 @@ class Metrics:
             "hz": config.number("hz"),
             "maxclients": config.number("maxclients"),
             "maxmemory": config.number("maxmemory"),
+            "io_threads": config.number("io-threads"),
+            "output_limits": dict(zip(OUTPUT_CLASSES_SHOWN, config.value("client-output-buffer-limit"), strict=True)),
             "maxmemory_policy": config.text("maxmemory-policy"),
             "maxmemory_clients": self._engine.get_param("maxmemory_clients"),
             "min_replicas": min(config.number("min-replicas-to-write"), config.number("min-replicas-max-lag")),

@@ -5,7 +5,7 @@ from cachefleet_server.resp.input cimport request_t
 
 cdef class Engine:
     cdef engine_t* ptr  # NULL after close()
-    cdef client_t* internal  # the in-process client; no socket
+    cdef client_t* actors[4]  # ROLES: one for each role without a connection, NULL while it runs a request
     cdef readonly int epoll_fd
     cdef set tasks  # of rows that are awaited
     cdef object __weakref__
@@ -14,7 +14,8 @@ cdef class Engine:
     cdef public object on_latency
     cdef public object on_row_failed  # (client, argv, exception): a Python row raised something unexpected
     cdef public object auth_hook
-    cdef client_t* new_internal_client(self) noexcept  # freed with free_internal_client
-    cdef void free_internal_client(self, client_t* c) noexcept
-    cdef void run(self, client_t* c, request_t* request) noexcept nogil
-        # Executes one request as if c had sent it; replies collect in c.out.
+    cdef client_t* new_actor(self, int role) noexcept  # who makes requests of a role (core/role.pxd); free_actor
+    cdef void free_actor(self, client_t* actor) noexcept
+    cdef void run(self, client_t* actor, request_t* request) noexcept nogil  # one request; nothing of a tick's end
+    cdef bytes failure(self, client_t* actor)
+        # "name: text" of the first error, of a role for which errors are fatal (CLIENT_FAILED); it is taken

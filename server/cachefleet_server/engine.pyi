@@ -81,6 +81,7 @@ class Engine:
     def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too
     def spec(self, name: str) -> CommandSpec | None: ...
     def execute(self, *args: bytes, db: int = 0, resp: int = 2) -> Any: ...  # in-process; errors as replies.Error
+    def execute_own(self, *args: bytes, db: int = 0) -> Any: ...  # the server's own work: no gate applies (core/role)
     # -- connections
     epoll_fd: int
     client_count: int  # connected ones

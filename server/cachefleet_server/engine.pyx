@@ -31,10 +31,11 @@ from cachefleet_server.commands.wait cimport register_wait
 from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL,
-    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, stats_t)
+    BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_FAILED, CLIENT_MONITOR, CLIENT_MULTI,
+    CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, stats_t)
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
+from cachefleet_server.core.role cimport ROLE_IN_PROCESS, ROLE_SERVER, ROLES, role_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
@@ -42,10 +43,10 @@ from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unbl
 from cachefleet_server.keyspace.db cimport db_flush, dbs_free, dbs_new
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
-from cachefleet_server.reactor.connection cimport client_free, client_new, clients_account
-from cachefleet_server.reactor.dispatch cimport call
+from cachefleet_server.reactor.connection cimport actor_new, client_free, client_new, clients_account
+from cachefleet_server.reactor.dispatch cimport call, execute_as
 from cachefleet_server.reactor.reactor cimport (
-    end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_request, run_slice)
+    end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_slice)
 from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.resp.writer cimport out_clear
 
@@ -104,7 +105,6 @@ cdef class Engine:
         register_dump(e)
         register_multi(e)
         register_connection(e)
-        self.internal = self.new_internal_client()
         e.stats.used_memory_startup = heap_used(e.heap)
 
     def __dealloc__(self):
@@ -113,12 +113,16 @@ cdef class Engine:
     def close(self):
         """Frees everything. The engine must not be inside a tick."""
         cdef engine_t* e = self.ptr
+        cdef int i
         if e == NULL:
             return
         if e.closing_fn != NULL:
             e.closing_fn(e)
         e.client_closed_fn = NULL
-        self.free_internal_client(self.internal)
+        for i in range(ROLES):
+            if self.actors[i] != NULL:
+                client_free(self.actors[i])
+                self.actors[i] = NULL
         reactor_close(e)
         blocked_free(e)
         lazyfree_stop(e)
@@ -213,42 +217,49 @@ cdef class Engine:
 
     def execute(self, *args, int db=0, int resp=2):
         """Runs one command in-process and returns its reply as a Python value."""
-        cdef client_t* c = self.internal
-        cdef request_t request
-        cdef int i
-        cdef bytes word
-        if not args:
-            raise ValueError("no command")
-        if not c.flags & CLIENT_MULTI:
-            c.db = &self.ptr.keyspace.dbs[db]
-        c.resp = <uint8_t>resp
-        request.argc = len(args)
-        request.raw = NULL
-        request.raw_len = 0
-        request.bytes = 0
-        request.argv = <arg_t*>malloc(len(args) * sizeof(arg_t))
-        if request.argv == NULL:
-            raise MemoryError
-        for i in range(request.argc):
-            word = args[i]  # `args` keeps it alive
-            request.argv[i].ptr = word
-            request.argv[i].len = len(word)
-            request.argv[i].hash = 0
-            request.bytes += len(args[i])
-        self.run(c, &request)
-        end_of_batch(self.ptr)
-        run_slice(self.ptr)
-        free(request.argv)
-        return _take_reply(c)
+        return self._execute(ROLE_IN_PROCESS, args, db, resp)
 
-    cdef client_t* new_internal_client(self) noexcept:
-        return client_new(self.ptr, -1, CLIENT_INTERNAL | CLIENT_AUTHENTICATED)
+    def execute_own(self, *args, int db=0):
+        """The same for the server's own work: no gate applies, and nothing is counted."""
+        return self._execute(ROLE_SERVER, args, db, 2)
 
-    cdef void free_internal_client(self, client_t* c) noexcept:
-        client_free(c)
+    def _execute(self, int role, tuple args, int db, int resp):
+        cdef engine_t* e = self.ptr
+        cdef client_t* actor = self.actors[role]
+        cdef arg_t* argv
+        cdef bint outermost = e.current == NULL
+        if not args or not 0 <= db < e.keyspace.count:
+            raise ValueError("no command, or no such database")
+        argv = _arguments(args)
+        self.actors[role] = NULL
+        if actor == NULL:  # not made yet, or it is running the command that asks
+            actor = self.new_actor(role)
+        if not actor.flags & CLIENT_MULTI:
+            actor.db = &e.keyspace.dbs[db]
+        actor.resp = <uint8_t>resp
+        _run_as(actor, len(args), argv)
+        if outermost:  # else it belongs to a tick
+            end_of_batch(e)
+            run_slice(e)
+        raw = _take_output(actor)
+        if self.actors[role] == NULL:
+            self.actors[role] = actor
+        else:
+            client_free(actor)
+        return decode_reply(<const char*>raw, len(raw)) if raw else NO_REPLY
 
-    cdef void run(self, client_t* c, request_t* request) noexcept nogil:
-        run_request(c, request)
+    cdef client_t* new_actor(self, int role) noexcept:
+        return actor_new(self.ptr, role_row(role))
+
+    cdef void free_actor(self, client_t* actor) noexcept:
+        client_free(actor)
+
+    cdef void run(self, client_t* actor, request_t* request) noexcept nogil:
+        execute_as(actor, request)
+
+    cdef bytes failure(self, client_t* actor):
+        actor.flags &= ~<uint64_t>CLIENT_FAILED
+        return _take_output(actor)
 
     # -- connections
 
@@ -349,15 +360,48 @@ cdef client_t* _find(engine_t* e, uint64_t id) noexcept:
     return c
 
 
-cdef object _take_reply(client_t* c):
+cdef arg_t* _arguments(tuple args) except NULL:
+    """Points into `args`, which must outlive it. The caller frees it."""
+    cdef arg_t* argv = <arg_t*>malloc(len(args) * sizeof(arg_t))
+    cdef bytes word
+    cdef Py_ssize_t i
+    if argv == NULL:
+        raise MemoryError
+    try:
+        for i in range(len(args)):
+            word = args[i]
+            argv[i].ptr = word
+            argv[i].len = len(word)
+            argv[i].hash = 0
+    except TypeError:
+        free(argv)
+        raise
+    return argv
+
+
+cdef void _run_as(client_t* actor, int argc, arg_t* argv) noexcept:
+    """Frees argv."""
+    cdef request_t request
+    cdef int i
+    request.argc = argc
+    request.argv = argv
+    request.raw = NULL
+    request.raw_len = 0
+    request.bytes = 0
+    for i in range(argc):
+        request.bytes += argv[i].len
+    execute_as(actor, &request)
+    free(argv)
+
+
+cdef bytes _take_output(client_t* c):
     chunks = []
     chunk = c.out.head
     while chunk != NULL:
         chunks.append(PyBytes_FromStringAndSize(chunk.data, chunk.len))
         chunk = chunk.next
     out_clear(&c.out)
-    raw = b"".join(chunks)
-    return decode_reply(<const char*>raw, len(raw)) if raw else NO_REPLY
+    return b"".join(chunks)
 
 # ---- hooks ----------------------------------------------------------------------------------------------
 
@@ -416,7 +460,7 @@ cdef void _await(Engine engine, client_t* c, list argv, object awaitable) noexce
             value = _error_value(engine, None, argv, error)
         _finish_wait(engine, client_id, value)
 
-    if c.flags & CLIENT_INTERNAL:
+    if c.fd < 0:
         awaitable.close()
         _send(engine, c, Error("ERR this command cannot be used in-process"))
         return

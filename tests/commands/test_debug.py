@@ -71,6 +71,35 @@ def test_populate(pair: tuple[redis.Redis, redis.Redis]) -> None:
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.parametrize("mode", ["WRITE", "ALL"])
+def test_a_clients_pause_holds_no_work_of_the_servers_own(pair: tuple[redis.Redis, redis.Redis], mode: str) -> None:
+    """What is asked for before the pause, in one transaction with it, is done."""
+    sizes = []
+    for client in pair:
+        client.flushall()
+        transaction = client.pipeline(transaction=True)
+        transaction.execute_command("CLIENT", "PAUSE", 3_600_000, mode)
+        transaction.execute_command("DEBUG", "POPULATE", 20, "p", 10)
+        transaction.execute_command("DBSIZE")
+        transaction.execute_command("CLIENT", "UNPAUSE")
+        sizes.append(transaction.execute()[1:3])
+    assert sizes == [[b"OK", 20]] * 2
+
+
+def test_work_of_the_servers_own_is_not_counted() -> None:
+    """Neither in statistics nor for MONITOR."""
+    with Instance("cachefleet", options={"enable-debug-command": "yes"}) as server, server.connect() as monitor:
+        assert monitor.call("MONITOR") == "OK"
+        for words in (("POPULATE", "20", "p"), ("DIGEST",), ("OBJECT", "p:1")):
+            server.call("DEBUG", *words)
+        server.call("PING", "the end")
+        lines = [monitor.read()]
+        while "the end" not in lines[-1]:
+            lines.append(monitor.read())
+        assert len(lines) == 1
+        assert not {"cmdstat_set", "cmdstat_get", "cmdstat_dump", "cmdstat_keys"} & set(server.info("commandstats"))
+
+
 def test_refused_by_default() -> None:
     with Instance(kind="cachefleet") as server:
         client = redis.Redis(port=server.port)

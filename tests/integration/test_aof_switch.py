@@ -342,6 +342,18 @@ def test_loadaof(disk: Disk, on: Instance) -> None:
         assert connection.call("PTTL", "b") > 0
 
 
+def test_loadaof_in_a_clients_pause(on: Instance) -> None:
+    """The commands of the files are nobody's who could be held back."""
+    with on.connect() as connection:
+        connection.pipeline([["SET", "a", "1"], ["SET", "b", "2", "PXAT", "1000"], ["MULTI"], ["SET", "c", "3"],
+                             ["APPEND", "c", "x"], ["EXEC"]])  # fmt: skip
+        assert connection.call("CLIENT", "PAUSE", 3_600_000, "WRITE") == "OK"
+        assert connection.call("DEBUG", "LOADAOF") == "OK"
+        assert connection.call("MGET", "a", "b", "c") == [b"1", None, b"3x"]
+        connection.call("CLIENT", "UNPAUSE")
+        assert connection.call("APPEND", "a", "y") == 2
+
+
 def test_loadaof_without_one(off: Instance) -> None:
     """Where there are no files nothing is dropped; Valkey would empty the databases."""
     off.call("SET", "k", "v")
@@ -369,8 +381,10 @@ def test_what_servers_do_themselves_is_not_in_the_journal(disk: Disk, on: Instan
         assert connection.call("DEBUG", "POPULATE", 1, "p") == "OK"
         assert connection.call("DEBUG", "RELOAD") == "OK"
         assert connection.call("SET", "l", "w") == "OK"
+        connection.pipeline([["MULTI"], ["DEBUG", "POPULATE", 2, "q"], ["SET", "m", "x"], ["EXEC"]])
+        connection.pipeline([["MULTI"], ["DEBUG", "POPULATE", 1, "r"], ["EXEC"]])
     written = [words[0] for words in commands(disk.files.incremental.read_bytes())]
-    assert written == [b"SELECT", b"SET", b"SET", b"SET"]
+    assert written == [b"SELECT", *[b"SET"] * 3, b"MULTI", *[b"SET"] * 3, b"EXEC", b"SET"]
 
 
 def numbers_of(connection: Connection) -> list[int]:

@@ -197,15 +197,15 @@ class Debug:
             value = b"value:%d" % i
             if size:
                 value = value[:size].ljust(size, b"\0")
-            self.engine.execute(b"SET", b"%s:%d" % (prefix, i), value, b"NX", db=client.db)
+            self.engine.execute_own(b"SET", b"%s:%d" % (prefix, i), value, b"NX", db=client.db)
         return OK
 
     def object(self, client: Client, argv: list[bytes]) -> Reply:
-        encoding = self.engine.execute(b"OBJECT", b"ENCODING", argv[2], db=client.db)
+        encoding = self.engine.execute_own(b"OBJECT", b"ENCODING", argv[2], db=client.db)
         if encoding is None:
             raise CommandError("ERR no such key")
-        dump = self.engine.execute(b"DUMP", argv[2], db=client.db)
-        idle = self.engine.execute(b"OBJECT", b"IDLETIME", argv[2], db=client.db)
+        dump = self.engine.execute_own(b"DUMP", argv[2], db=client.db)
+        idle = self.engine.execute_own(b"OBJECT", b"IDLETIME", argv[2], db=client.db)
         seconds = idle if isinstance(idle, int) else 0
         return Simple(
             f"Value at:0x0 refcount:1 encoding:{text(encoding)} serializedlength:{len(dump) - 11} "
@@ -217,15 +217,15 @@ class Debug:
     def _value_digest(self, key: bytes, db: int, digest: bytes) -> bytes:
         """Mixes type, value and whether it expires into the digest."""
         digest = _mix(digest, STRING_TYPE)
-        digest = _mix(digest, self.engine.execute(b"GET", key, db=db))
-        if self.engine.execute(b"PTTL", key, db=db) >= 0:
+        digest = _mix(digest, self.engine.execute_own(b"GET", key, db=db))
+        if self.engine.execute_own(b"PTTL", key, db=db) >= 0:
             digest = _xor(digest, b"!!expire!!")
         return digest
 
     def digest_value(self, client: Client, argv: list[bytes]) -> Reply:
         found = []
         for key in argv[2:]:
-            missing = not self.engine.execute(b"EXISTS", key, db=client.db)
+            missing = not self.engine.execute_own(b"EXISTS", key, db=client.db)
             digest = bytes(20) if missing else self._value_digest(key, client.db, bytes(20))
             found.append(Simple(digest.hex()))
         return found
@@ -234,6 +234,6 @@ class Debug:
         final = bytes(20)
         for db, *_ in self.engine.keyspace():
             final = _mix(final, db.to_bytes(4, "big"))
-            for key in self.engine.execute(b"KEYS", b"*", db=db):
+            for key in self.engine.execute_own(b"KEYS", b"*", db=db):
                 final = _xor(final, self._value_digest(key, db, _mix(bytes(20), key)))
         return final

@@ -28,6 +28,7 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
     NOTIFY_GENERIC, arg_hash, db_delete, db_insert, lookup_read, lookup_write, notify, signal_modified)
+from cachefleet_server.keyspace.expire cimport deadline_is_past
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 from cachefleet_server.keyspace.lazyfree cimport entry_free
 
@@ -205,7 +206,7 @@ cdef void restore_command(client_t* c) noexcept nogil:
         return
     if old != NULL:
         db_delete(c.db, key.ptr, key.len, hash, e.params.lazyfree_lazy_server_del)
-    if o.ttl_ms and expire_ms <= e.now_ms and not e.no_lazy_expire and not e.params.import_mode:
+    if o.ttl_ms and deadline_is_past(c, expire_ms):
         # Also when the sum overflowed, as Valkey decides it.
         entry_free(e, entry)
         if old != NULL:

@@ -18,6 +18,7 @@ from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
     LOOKUP_NOTOUCH, NOTIFY_EXPIRED, NOTIFY_GENERIC, arg_hash, db_delete, db_set_expire, lookup_flags, lookup_write,
     notify, signal_modified)
+from cachefleet_server.keyspace.expire cimport deadline_is_past
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 
 cdef enum:
@@ -128,7 +129,7 @@ cdef void _expire(client_t* c, int64_t base_ms, int64_t unit_ms) noexcept nogil:
     if entry == NULL or not _condition_holds(entry, conditions, when):
         reply_int(c, 0)
         return
-    if when <= e.now_ms and not e.persist.loading and not e.no_lazy_expire and not e.params.import_mode:
+    if deadline_is_past(c, when):
         _delete_at_once(c)
     else:
         hash = arg_hash(e, key)

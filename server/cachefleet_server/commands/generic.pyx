@@ -22,11 +22,11 @@ from cachefleet_server.ds.hashtable cimport ht_len
 from cachefleet_server.ds.intrin cimport cf_realtime_us
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.keyspace.db cimport (
-    LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC, arg_hash, db_delete,
-    db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags, lookup_read,
-    lookup_write, notify, signal_modified)
+    LOOKUP_DELETE, LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC,
+    arg_hash, db_delete, db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags,
+    lookup_read, lookup_write, notify, signal_modified)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms
-from cachefleet_server.keyspace.expire cimport entry_is_expired, expire_now, may_delete_expired
+from cachefleet_server.keyspace.expire cimport expire_now, is_expired, may_delete_expired
 from cachefleet_server.keyspace.journal cimport journal_rewrite
 
 cdef extern from *:
@@ -73,7 +73,7 @@ cdef void _delete(client_t* c, bint lazy) noexcept nogil:
     cdef arg_t* key
     for i in range(1, c.argc):
         key = &c.argv[i]
-        if lookup_flags(c, c.db, key, LOOKUP_NOTOUCH | LOOKUP_NOSTATS | LOOKUP_WRITE) == NULL:
+        if lookup_flags(c, c.db, key, LOOKUP_NOTOUCH | LOOKUP_NOSTATS | LOOKUP_WRITE | LOOKUP_DELETE) == NULL:
             continue
         db_delete(c.db, key.ptr, key.len, arg_hash(e, key), lazy)
         signal_modified(c, c.db, key.ptr, key.len, key.hash)
@@ -129,10 +129,10 @@ cdef void randomkey_command(client_t* c) noexcept nogil:
             reply_null(c)
             return
         key = entry_key(entry, &nk)
-        if not entry_is_expired(e, entry) or tries == RANDOM_TRIES:
+        if not is_expired(c, entry) or tries == RANDOM_TRIES:
             reply_bulk(c, key, nk)
             return
-        if may_delete_expired(e):
+        if may_delete_expired(c):
             expire_now(c.db, entry, hash_bytes(key, nk, &e.seed))
         else:
             tries += 1

@@ -9,7 +9,8 @@ counted, timed and journalled as if it had come alone; the journal wraps what th
 When the command came as canonical RESP, its raw bytes are copied in one piece and the arguments point into them.
 
 An error while queueing (CLIENT_DIRTY_EXEC) makes EXEC abort; a watched key that changed (CLIENT_DIRTY_CAS)
-makes it reply null. While EXEC runs, CLIENT_EXECUTING is set: blocking commands look at it and do not block.
+makes it reply null. While EXEC runs, CLIENT_EXECUTING is set, and CLIENT_DENY_BLOCKING, at which blocking commands
+look.
 """
 
 from libc.stdint cimport uint64_t
@@ -18,8 +19,8 @@ from libc.string cimport memcpy, strncmp
 
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport (
-    CLIENT_DIRTY_CAS, CLIENT_DIRTY_EXEC, CLIENT_EXECUTING, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, arg_t, client_t,
-    command_t, engine_t)
+    CLIENT_DENY_BLOCKING, CLIENT_DIRTY_CAS, CLIENT_DIRTY_EXEC, CLIENT_EXECUTING, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE,
+    arg_t, client_t, command_t, engine_t)
 from cachefleet_server.core.errors cimport ERR_EXECABORT
 from cachefleet_server.core.reply cimport (
     reply_array, reply_error, reply_error_bytes, reply_null_array, reply_ok, reply_simple)
@@ -201,9 +202,11 @@ cdef void exec_command(client_t* c) noexcept nogil:
     else:
         unwatch_all(c)  # no more looking: what EXEC itself changes is no conflict
         reply_array(c, m.count)
-        c.flags |= CLIENT_EXECUTING
+        c.flags |= CLIENT_EXECUTING | CLIENT_DENY_BLOCKING
         _run(c, m)
         c.flags = (c.flags & ~<uint64_t>CLIENT_EXECUTING) | CLIENT_PREVENT_PROPAGATE
+        if c.role.may_block:
+            c.flags &= ~<uint64_t>CLIENT_DENY_BLOCKING
     unwatch_all(c)
     multi_discard(c)
 

@@ -22,7 +22,7 @@ from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_scan
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_uint64, uint64_to_chars
-from cachefleet_server.keyspace.expire cimport entry_is_expired, expire_now, may_delete_expired
+from cachefleet_server.keyspace.expire cimport expire_now, is_expired, may_delete_expired
 from cachefleet_server.resp.writer cimport mark_t
 
 cdef enum:
@@ -51,7 +51,7 @@ cdef void _visit(void* ctx, void* element) noexcept nogil:
         return
     if w.type >= 0 and entry_type(entry) != w.type:
         return
-    if entry_is_expired(w.db.engine, entry):
+    if is_expired(w.client, entry):
         if w.delete_expired:
             expire_now(w.db, entry, hash_bytes(key, nk, &w.db.engine.seed))
         return
@@ -194,7 +194,7 @@ cdef void scan_command(client_t* c) noexcept nogil:
         return
     buf_init(&found, c.engine.heap)
     _walk_init(&w, c, o.pattern, o.type)
-    w.delete_expired = may_delete_expired(c.engine)
+    w.delete_expired = may_delete_expired(c)
     w.found = &found
     while True:
         o.cursor = ht_scan(c.db.keys, o.cursor, _visit, &w)

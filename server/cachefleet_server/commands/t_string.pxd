@@ -17,6 +17,7 @@ from cachefleet_server.core.reply cimport reply_bulk, reply_shared
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport int64_to_chars
 from cachefleet_server.keyspace.db cimport NOTIFY_STRING, notify, signal_modified
+from cachefleet_server.keyspace.expire cimport deadline_is_past
 from cachefleet_server.resp.writer cimport OUT_SHARE_MIN
 from libc.stdint cimport int64_t
 
@@ -51,8 +52,7 @@ cdef inline void string_changed(client_t* c, const char* event, const arg_t* key
     c.engine.persist.dirty += 1
 
 cdef inline bint expiry_is_past(const client_t* c, int64_t expire_ms) noexcept nogil:
-    """Not while a journal is executed: what was in the future then must not be deleted out of order now."""
-    return expire_ms != -1 and expire_ms <= c.engine.now_ms and not c.engine.no_lazy_expire
+    return expire_ms != -1 and deadline_is_past(c, expire_ms)
 
 cdef void propagate_set(
     client_t* c, const arg_t* key, const arg_t* value, int64_t expire_ms, bint keep_ttl) noexcept nogil

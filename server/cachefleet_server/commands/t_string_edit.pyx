@@ -16,6 +16,7 @@ from cachefleet_server.core.entry cimport (
     entry_set_bytes, entry_set_encoding, entry_string_label, entry_string_len)
 from cachefleet_server.core.errors cimport ERR_NOT_FLOAT, ERR_OVERFLOW, ERR_STRING_TOO_LONG
 from cachefleet_server.core.reply cimport arg_int64, reply_bulk, reply_error, reply_int
+from cachefleet_server.core.role cimport GATE_LENGTH
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, longdouble_to_chars
 from cachefleet_server.keyspace.db cimport (
     SET_KEEP_TTL, db_insert, db_replace, db_set_int, db_set_string, lookup_read, lookup_write, string_or_reply)
@@ -26,7 +27,7 @@ from cachefleet_server.keyspace.journal cimport journal_arg
 cdef bint _length_allowed(client_t* c, size_t offset, size_t n) noexcept nogil:
     """False after replying that offset + n bytes are more than a string may have."""
     cdef uint64_t limit = c.engine.params.proto_max_bulk_len
-    if c.engine.persist.loading or (offset <= limit and n <= limit - offset):
+    if (offset <= limit and n <= limit - offset) or not c.role.gates & GATE_LENGTH:
         return True
     reply_error(c, ERR_STRING_TOO_LONG)
     return False

@@ -5,13 +5,13 @@ has added. The AOF reports what it has fsynced in persist.aof_fsynced_offset and
 the clients whose wait is over. Nothing counts as on disk before the first base of an AOF is. Without replicas nobody
 acknowledges, so waiting for them ends with the time-out.
 
-Inside EXEC nothing blocks: the reply is what is true at that moment.
+Where nothing may block, as inside EXEC: the reply is what is true at that moment.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.engine cimport BLOCKED_WAIT, CLIENT_EXECUTING, arg_t, client_t, engine_t
+from cachefleet_server.core.engine cimport BLOCKED_WAIT, CLIENT_DENY_BLOCKING, arg_t, client_t, engine_t
 from cachefleet_server.core.reply cimport arg_int64, reply_array, reply_error, reply_int
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.keyspace.blocked cimport block_client, unblock_client
@@ -78,7 +78,7 @@ cdef void wait_command(client_t* c) noexcept nogil:
         return
     c.wait_local = False
     c.wait_offset = _written_offset(c.engine)
-    if _is_over(c) or c.flags & CLIENT_EXECUTING:
+    if _is_over(c) or c.flags & CLIENT_DENY_BLOCKING:
         _wait_over(c, False)
     else:
         block_client(c, BLOCKED_WAIT, until_ms, _wait_over)
@@ -98,7 +98,7 @@ cdef void waitaof_command(client_t* c) noexcept nogil:
         return
     c.wait_local = local != 0
     c.wait_offset = _written_offset(c.engine)
-    if _is_over(c) or c.flags & CLIENT_EXECUTING or (c.wait_local and _has_no_aof(c.engine)):
+    if _is_over(c) or c.flags & CLIENT_DENY_BLOCKING or (c.wait_local and _has_no_aof(c.engine)):
         _waitaof_over(c, False)
     else:
         block_client(c, BLOCKED_WAIT, until_ms, _waitaof_over)

@@ -8,6 +8,7 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_error_bytes, reply_error_format, reply_int, reply_ok, reply_wrong_arity)
+from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new
 from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chunk_t, out_check, out_clear, out_init
 
@@ -22,6 +23,7 @@ cdef class ReplyClient:
     def __cinit__(self, int resp=2):
         self.engine = <engine_t*>calloc(1, sizeof(engine_t))
         self.client = <client_t*>calloc(1, sizeof(client_t))
+        self.client.role = role_row(ROLE_CONNECTION)
         self.engine.heap = heap_new()
         chunk_pool_init(&self.engine.chunks, self.engine.heap)
         self.client.engine = self.engine
@@ -34,6 +36,11 @@ cdef class ReplyClient:
         heap_free(self.engine.heap)
         free(self.client)
         free(self.engine)
+
+    def become_actor(self, int role):
+        """A client without a socket, in this role (core/role.pxd)."""
+        self.client.role = role_row(role)
+        self.client.fd = -1
 
     def take(self):
         cdef const chunk_t* c = self.client.out.head

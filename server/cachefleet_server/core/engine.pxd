@@ -15,6 +15,7 @@ one process may hold several engines. Fields named `*_fn` are hooks that a highe
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.role cimport role_t
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.hash cimport hash_seed_t
@@ -116,8 +117,9 @@ cdef enum:
     CLIENT_NO_EVICT = 1 << 13
     CLIENT_NO_TOUCH = 1 << 14
     CLIENT_UNIX_SOCKET = 1 << 15
-    CLIENT_INTERNAL = 1 << 16  # no socket: AOF loading, in-process use
+    CLIENT_DENY_BLOCKING = 1 << 16  # its role may not wait, or it is inside EXEC: what would block replies at once
     CLIENT_EXECUTING = 1 << 17  # inside EXEC
+    CLIENT_FAILED = 1 << 18  # an error replied to a role for which errors are fatal
     CLIENT_PREVENT_PROPAGATE = 1 << 19  # this command did its own propagation, or wants none
     CLIENT_PENDING_READ = 1 << 21  # unparsed input is left although the socket may be silent
     CLIENT_IMPORT_SOURCE = 1 << 22
@@ -158,7 +160,8 @@ cdef struct client_t:
     db_t* db
     uint64_t flags  # CLIENT_*
     uint64_t id
-    int fd  # -1 for CLIENT_INTERNAL
+    const role_t* role
+    int fd  # -1: no socket
     uint8_t resp  # 2 or 3
     uint8_t cls  # CLASS_*
     uint8_t blocked  # BLOCKED_*
@@ -509,7 +512,6 @@ cdef struct engine_t:
     # the rest
     int notify_flags  # notify-keyspace-events; 0 until pub/sub exists
     void* lazyfree  # the helper thread's queue (keyspace/lazyfree.pyx)
-    bint no_lazy_expire  # loading, or executing the journal: keys are not expired on access
     # hooks installed by higher layers
     void (*call_fn)(client_t* c) noexcept nogil  # reactor: runs c.cmd with statistics and propagation (EXEC uses it)
     void (*python_fn)(client_t* c) noexcept nogil  # facade: takes the GIL and runs a Python row

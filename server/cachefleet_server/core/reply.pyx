@@ -4,10 +4,11 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp, memcpy, strstr
 
 from cachefleet_server.core.engine cimport (
-    CLIENT_CLOSE_AFTER_REPLY, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_INTERNAL, ERROR_PREFIX_MAX, ERROR_PREFIXES_MAX,
+    CLIENT_CLOSE_AFTER_REPLY, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED, ERROR_PREFIX_MAX, ERROR_PREFIXES_MAX,
     engine_t, error_stat_t)
 from cachefleet_server.core.errors cimport ERR_NOT_INTEGER, ERR_SYNTAX
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
+from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.resp.writer cimport out_error
 
@@ -21,7 +22,7 @@ cdef enum:
 
 cdef void reply_client_ready(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    if c.flags & CLIENT_INTERNAL:  # whoever owns it takes its output
+    if c.fd < 0:  # whoever owns it takes its output
         return
     c.flags |= CLIENT_PENDING_WRITE
     c.next_pending = e.clients.pending_write
@@ -57,10 +58,25 @@ cdef void count_error(engine_t* e, const char* text, size_t n) noexcept nogil:
     e.error_kinds += 1
 
 
+cdef void _keep_failure(client_t* c, const char* text, size_t n) noexcept nogil:
+    """The first error of a role for which errors are fatal, after the name of the command that replied it."""
+    if c.flags & CLIENT_FAILED:
+        return
+    c.flags |= CLIENT_FAILED
+    if c.cmd != NULL:
+        out_raw(&c.out, c.cmd.name, c.cmd.name_len)
+        out_raw(&c.out, b": ", 2)
+    out_raw(&c.out, text, n)
+
+
 cdef void reply_error_bytes(client_t* c, const char* text, size_t n) noexcept nogil:
-    """Errors are counted even when the client wants no replies."""
-    count_error(c.engine, text, n)
+    """Errors of a role that counts are counted even when the client wants no replies."""
     c.flags |= CLIENT_DEFERRED_REPLY_ERROR
+    if cf_unlikely(c.role.errors_fatal):
+        _keep_failure(c, text, n)
+        return
+    if c.role.counts:
+        count_error(c.engine, text, n)
     if reply_begin(c):
         out_error(&c.out, text, n)
 

@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 from cachefleet_server.core.engine cimport (
     BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_PENDING_READ, arg_t, client_t, db_t, engine_t)
 from cachefleet_server.core.entry cimport *
+from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
 from cachefleet_server.ds.blob cimport blob_new, blob_release, blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hashtable cimport (
@@ -179,6 +180,7 @@ cdef class Keyspace:
         c.engine = self.e
         c.db = &self.e.keyspace.dbs[0]
         c.fd = -1
+        c.role = role_row(ROLE_CONNECTION)
         self.clients[self.client_count] = c
         self.client_count += 1
         return self.client_count - 1
@@ -220,8 +222,8 @@ cdef class Keyspace:
         return self.e.stats.keyspace_misses
 
     def set_param(self, str name, int64_t value):
-        if name == "no_lazy_expire":
-            self.e.no_lazy_expire = value
+        if name == "role":
+            self.clients[0].role = role_row(<int>value)
         elif name == "paused_until_ms":
             self.e.pause.until_ms = value
         elif name == "lazyfree_lazy_server_del":

@@ -9,9 +9,9 @@ Rules every caller keeps:
 
 Keys are arg_t; `hash` is computed on demand and cached in the argument (it was usually computed while parsing).
 
-Expired keys are invisible. A lookup that meets one deletes it (journal, notification, statistics: expire_now)
-and returns NULL; while CLIENT PAUSE stops expiry, reads leave it in place. With `engine.no_lazy_expire`
-(loading) expired keys count as present: the journal that is being replayed will delete them.
+Expired keys are invisible, unless the client's role says that they count as present (keyspace/expire.pxd). A lookup
+that meets one deletes it (journal, notification, statistics: expire_now) and returns NULL; while CLIENT PAUSE or
+import-mode stops expiry, reads leave it in place.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -25,13 +25,13 @@ from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_touch
 from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
 from cachefleet_server.keyspace.evict cimport entry_touch
-from cachefleet_server.keyspace.expire cimport entry_is_expired
+from cachefleet_server.keyspace.expire cimport is_expired
 from cachefleet_server.keyspace.watch cimport watch_touch
 
 cdef enum:
     LOOKUP_NOTOUCH = 1  # do not update LRU/LFU
     LOOKUP_NOSTATS = 2  # do not count a hit or miss
-    LOOKUP_NOEXPIRE = 4  # do not delete an expired key, but do not return it either
+    LOOKUP_DELETE = 4  # with LOOKUP_WRITE: to delete it, so an expired key that nobody may expire now is found
     LOOKUP_WRITE = 8  # the value may change: tells a snapshot; neither counts nor notifies a miss
     LOOKUP_NONOTIFY = 16  # no keymiss event
     LOOKUP_TOUCH = 32  # update LRU/LFU even for a CLIENT NO-TOUCH client (the TOUCH command)
@@ -92,7 +92,7 @@ cdef inline entry_t* lookup_read(client_t* c, arg_t* key) noexcept nogil:
         notify(e, NOTIFY_KEY_MISS, b"keymiss", key.ptr, key.len, c.db.id)
         return NULL
     entry = <entry_t*>slot[0]
-    if cf_unlikely(entry_is_expired(e, entry)):
+    if is_expired(c, entry):
         return lookup_flags(c, c.db, key, 0)
     e.stats.keyspace_hits += 1
     if cf_likely(not c.flags & CLIENT_NO_TOUCH):
@@ -108,7 +108,7 @@ cdef inline entry_t* lookup_write(client_t* c, arg_t* key) noexcept nogil:
     if slot == NULL:
         return NULL
     entry = <entry_t*>slot[0]
-    if cf_unlikely(entry_is_expired(e, entry)):
+    if is_expired(c, entry):
         return lookup_flags(c, c.db, key, LOOKUP_WRITE)
     db_will_change(c.db, hash)
     if cf_likely(not c.flags & CLIENT_NO_TOUCH):

@@ -7,7 +7,7 @@ because the old one may be freed by then. Entries are freed through keyspace/laz
 Empty databases cost two table headers each: a table has no buckets before its first insertion.
 """
 
-from cachefleet_server.core.engine cimport CLIENT_IMPORT_SOURCE, keyspace_t
+from cachefleet_server.core.engine cimport keyspace_t
 from cachefleet_server.core.entry cimport (
     E_EXPIRE, ENC_EMBSTR, entry_check, entry_dup_string, entry_encoding, entry_expire, entry_key, entry_key_of,
     entry_memory, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob,
@@ -54,21 +54,20 @@ cdef void dbs_free(engine_t* e) noexcept nogil:
 
 # ---- lookup --------------------------------------------------------------------------------------------
 
-cdef bint _counts_as_present(client_t* c, db_t* db, entry_t* entry, uint64_t hash, int flags) noexcept nogil:
-    """What becomes of an expired key that a client meets: present, left alone but invisible, or deleted."""
-    cdef engine_t* e = db.engine
-    if e.no_lazy_expire or (e.params.import_mode and c.flags & CLIENT_IMPORT_SOURCE):
-        return True
-    if not flags & LOOKUP_NOEXPIRE and (flags & LOOKUP_WRITE or may_delete_expired(e)):
+cdef bint _is_gone(client_t* c, db_t* db, entry_t* entry, uint64_t hash, int flags) noexcept nogil:
+    """An expired key that a client meets: deleted if the client may or is about to write it, else left alone."""
+    if flags & LOOKUP_DELETE and not may_delete_expired(c):
+        return False
+    if flags & LOOKUP_WRITE or may_delete_expired(c):
         expire_now(db, entry, hash)
-    return False
+    return True
 
 
 cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef uint64_t hash = arg_hash(e, key)
     cdef entry_t* entry = db_find(db, key.ptr, key.len, hash)
-    if entry != NULL and entry_is_expired(e, entry) and not _counts_as_present(c, db, entry, hash, flags):
+    if entry != NULL and is_expired(c, entry) and _is_gone(c, db, entry, hash, flags):
         entry = NULL
     if not flags & (LOOKUP_NOSTATS | LOOKUP_WRITE):
         if entry != NULL:

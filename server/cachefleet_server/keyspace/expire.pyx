@@ -179,7 +179,8 @@ cdef void _slice(engine_t* e) noexcept nogil:
 
 
 cdef inline bint _may_run(engine_t* e) noexcept nogil:
-    return e.params.active_expire_enabled and not e.persist.loading and may_delete_expired(e)
+    return (e.params.active_expire_enabled and not e.persist.loading and not e.params.import_mode
+            and e.pause.until_ms <= e.now_ms)
 
 
 cdef void expire_slow_cycle(engine_t* e) noexcept nogil:

@@ -12,7 +12,7 @@ from cachefleet_server.ds.hashtable cimport (
     ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_new, ht_remove, ht_scan)
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 from cachefleet_server.keyspace.db cimport arg_hash, db_find
-from cachefleet_server.keyspace.expire cimport entry_is_expired
+from cachefleet_server.keyspace.expire cimport is_expired
 
 cdef struct watched_t:
     watch_t* first
@@ -35,10 +35,10 @@ cdef const char* _key_of(const void* element, size_t* n) noexcept nogil:
     return &key.key[0]
 
 
-cdef inline bint _is_expired(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
-    """Past its time, though still there."""
+cdef inline bint _is_expired(const client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+    """Past its time for this client, though still there."""
     cdef entry_t* entry = db_find(db, key, nk, hash)
-    return entry != NULL and entry_is_expired(db.engine, entry)
+    return entry != NULL and is_expired(c, entry)
 
 
 cdef bint _watches_already(client_t* c, watched_t* key) noexcept nogil:
@@ -82,7 +82,7 @@ cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
     watch.client = c
     watch.db = c.db
     watch.key = watched
-    watch.expired = _is_expired(c.db, key.ptr, key.len, hash)
+    watch.expired = _is_expired(c, c.db, key.ptr, key.len, hash)
     watch.prev = NULL
     watch.next = watched.first
     if watched.first != NULL:
@@ -130,7 +130,7 @@ cdef bint watched_key_expired(client_t* c) noexcept nogil:
     while watch != NULL:
         key = watch.key
         if not watch.expired and _is_expired(
-            watch.db, &key.key[0], key.nk, ht_hash(watch.db.keys, &key.key[0], key.nk)
+            c, watch.db, &key.key[0], key.nk, ht_hash(watch.db.keys, &key.key[0], key.nk)
         ):
             return True
         watch = watch.next_of_client
@@ -191,11 +191,12 @@ cdef void _judge(void* ctx, void* element) noexcept nogil:
     cdef uint64_t hash = ht_hash(d.emptied.keys, &key.key[0], key.nk)
     cdef bint was = db_find(d.emptied, &key.key[0], key.nk, hash) != NULL
     cdef bint comes = d.replacement != NULL and db_find(d.replacement, &key.key[0], key.nk, hash) != NULL
-    cdef bint comes_expired = comes and _is_expired(d.replacement, &key.key[0], key.nk, hash)
+    cdef bint comes_expired
     cdef watch_t* watch = key.first
     if not was and not comes:
         return
     while watch != NULL:
+        comes_expired = comes and _is_expired(watch.client, d.replacement, &key.key[0], key.nk, hash)
         if watch.expired and not comes:
             watch.expired = False  # an expired key was deleted: no change
         elif watch.expired and comes_expired:

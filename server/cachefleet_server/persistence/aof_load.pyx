@@ -22,7 +22,8 @@ from posix.unistd cimport close
 from cachefleet_server.commands.multi cimport multi_discard
 from cachefleet_server.core.clock cimport clock_refresh, load_delay
 from cachefleet_server.core.command cimport command_find
-from cachefleet_server.core.engine cimport CLIENT_MULTI, CLIENT_REPLY_OFF, client_t
+from cachefleet_server.core.engine cimport CLIENT_MULTI, client_t
+from cachefleet_server.core.role cimport ROLE_AOF
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.errors import DataError
@@ -180,17 +181,14 @@ cdef class AofLoader:
             close(fd)
         self.r.at = min(begin, self.r.size)
         self.valid_bytes = self.r.at
-        self.client = engine.new_internal_client()
-        self.client.flags |= CLIENT_REPLY_OFF
-        engine.ptr.no_lazy_expire = True  # deletions come from the file
+        self.client = engine.new_actor(ROLE_AOF)
 
     def __dealloc__(self):
         self.close()
 
     def close(self):
         if self.client != NULL and self.engine.ptr != NULL:
-            self.engine.free_internal_client(self.client)
-            self.engine.ptr.no_lazy_expire = False
+            self.engine.free_actor(self.client)
         self.client = NULL
         if self.r.base != NULL:
             munmap(<void*>self.r.base, self.r.size)

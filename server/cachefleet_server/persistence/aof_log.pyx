@@ -11,7 +11,7 @@ from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
-    CLIENT_INTERNAL, CLIENT_WROTE, FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, client_t)
+    CLIENT_WROTE, FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, client_t)
 from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
@@ -207,7 +207,7 @@ cdef void _drop_unsafe_replies(engine_t* e) noexcept nogil:
     """Under `always`: what was not made durable is not acknowledged. The clients learn by the closed connection."""
     cdef client_t* c = e.clients.pending_write
     while c != NULL:
-        if c.flags & CLIENT_WROTE and not c.flags & CLIENT_INTERNAL:
+        if c.flags & CLIENT_WROTE:
             out_clear(&c.out)
             client_close_asap(c)
         c = c.next_pending

@@ -263,7 +263,6 @@ cdef class RdbLoader:
     cdef readonly list skipped_modules
     cdef bint verify
     cdef bint at_end
-    cdef bint lazy_expire_before
     cdef uint64_t crc
     cdef uint64_t crc_done  # bytes that crc covers
     cdef uint64_t dropped  # bytes whose pages were given back
@@ -287,8 +286,6 @@ cdef class RdbLoader:
         self.l.expire_ms = self.l.idle_s = self.l.frequency = -1
         self.l.db = &e.keyspace.dbs[0]
         self._map()
-        self.lazy_expire_before = e.no_lazy_expire
-        e.no_lazy_expire = True
         try:
             self._read_header()
         except BaseException:
@@ -483,7 +480,6 @@ cdef class RdbLoader:
             self.l.waiting_count = 0
             munmap(<void*>self.l.base, self.l.size)
             self.l.base = NULL
-            self.l.engine.no_lazy_expire = self.lazy_expire_before
 
     @property
     def total_bytes(self):

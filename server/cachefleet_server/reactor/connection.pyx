@@ -14,8 +14,9 @@ from cachefleet_server.commands.multi cimport multi_discard, multi_memory
 from cachefleet_server.core.client cimport client_close_asap, engine_wake
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
-    CLIENT_INTERNAL, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_WRITABLE_WAIT,
-    READ_MAX, SHARED_INPUT)
+    CLIENT_DENY_BLOCKING, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE,
+    CLIENT_REPLY_OFF, CLIENT_WRITABLE_WAIT, READ_MAX, SHARED_INPUT)
+from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
@@ -35,13 +36,15 @@ cdef enum:
     SIZE_CLASSES = 19
 
 
-cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nogil:
-    cdef epoll_event ev
+cdef client_t* _new(engine_t* e, const role_t* role, int fd, unsigned long flags) noexcept nogil:
     cdef client_t* c = <client_t*>zcalloc(e.heap, sizeof(client_t))
     c.engine = e
+    c.role = role
     c.db = &e.keyspace.dbs[0]
     c.fd = fd
     c.flags = flags
+    if not role.may_block:
+        c.flags |= CLIENT_DENY_BLOCKING
     if not e.params.auth_required:
         c.flags |= CLIENT_AUTHENTICATED
     c.resp = 2
@@ -51,14 +54,17 @@ cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nog
     c.last_interaction_ms = e.now_ms
     input_init(&c.input, e.heap)
     out_init(&c.out, &e.chunks)
-    if fd >= 0:
-        ev.events = EPOLLIN
-        ev.data.ptr = c
-        if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0:
-            zfree(e.heap, c)
-            return NULL
-    if flags & CLIENT_INTERNAL:
-        return c  # not in the list: it is nobody's connection
+    return c
+
+
+cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nogil:
+    cdef epoll_event ev
+    cdef client_t* c = _new(e, role_row(ROLE_CONNECTION), fd, flags)
+    ev.events = EPOLLIN
+    ev.data.ptr = c
+    if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0:
+        zfree(e.heap, c)
+        return NULL
     e.clients.last_id += 1
     c.id = e.clients.last_id
     c.next = e.clients.head
@@ -68,6 +74,17 @@ cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nog
     e.clients.count += 1
     e.clients.class_count[c.cls] += 1
     e.stats.connections += 1
+    return c
+
+
+cdef client_t* actor_new(engine_t* e, const role_t* role) noexcept nogil:
+    cdef client_t* c = _new(e, role, -1, 0)
+    if role.replies == REPLIES_DISCARDED:
+        c.flags |= CLIENT_REPLY_OFF
+    if not role.gates & GATE_AUTH:
+        c.flags |= CLIENT_AUTHENTICATED
+    if not role.counts:  # what it reads is no use of a key
+        c.flags |= CLIENT_NO_TOUCH
     return c
 
 
@@ -83,7 +100,7 @@ cdef void _unlink_from(client_t** head, client_t* c, bint pending_write) noexcep
 
 cdef void client_free(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    if e.client_closed_fn != NULL and not c.flags & CLIENT_INTERNAL:
+    if e.client_closed_fn != NULL and c.fd >= 0:
         e.client_closed_fn(c)
     if c.flags & CLIENT_PENDING_WRITE:
         _unlink_from(&e.clients.pending_write, c, True)
@@ -108,7 +125,6 @@ cdef void client_free(client_t* c) noexcept nogil:
         zfree(e.heap, c.info)
     if c.fd >= 0:
         close(c.fd)  # also leaves the epoll set
-    if not c.flags & CLIENT_INTERNAL:
         if c.prev != NULL:
             c.prev.next = c.next
         else:
@@ -237,7 +253,7 @@ cdef void client_check_output_limit(client_t* c) noexcept nogil:
             over = True
     else:
         c.soft_limit_on = False
-    if over and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_INTERNAL):
+    if over and not c.flags & CLIENT_CLOSE_ASAP:
         e.stats.output_buffer_disconnections += 1
         client_close_asap(c)
 
@@ -256,7 +272,7 @@ cdef void client_account(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef size_t bytes = 0
     if e.params.maxmemory_clients and c.cls != CLASS_REPLICA:
-        if not c.flags & (CLIENT_NO_EVICT | CLIENT_INTERNAL | CLIENT_CLOSE_ASAP):
+        if not c.flags & (CLIENT_NO_EVICT | CLIENT_CLOSE_ASAP):
             bytes = client_memory(c)
     e.clients.evictable_memory += bytes - c.accounted
     c.accounted = bytes

@@ -8,7 +8,10 @@ cdef command_t* resolve(engine_t* e, const request_t* r) noexcept nogil
     # The row of a request, a subcommand's where there is one; NULL if unknown.
 cdef bint is_barrier(const engine_t* e, const command_t* cmd) noexcept nogil
     # What follows in the pipeline must not be parsed before this command has run.
-cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil  # checks, then queue or call
+cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil  # admit, then queue or call
+cdef void execute_as(client_t* actor, request_t* r) noexcept nogil
+    # A request that came over no connection, in the actor's role (reactor/connection: actor_new). Re-entrant, but an
+    # actor runs one request at a time.
 cdef void call(client_t* c) noexcept nogil  # runs c.cmd; engine.call_fn
 cdef void parked_run(client_t* c) noexcept nogil  # CLIENT PAUSE is over
 cdef size_t parked_memory(const client_t* c) noexcept nogil

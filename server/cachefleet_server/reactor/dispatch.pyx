@@ -1,7 +1,13 @@
 """From a parsed request to an executed command.
 
-`dispatch` is the gate: each refusal below is one `_refuse` with its text, in the order in which Valkey checks, because
-clients see the first that applies. `call` runs what passed, counts it and appends it to the journal.
+    dispatch = admit + (queue into the transaction, or call)
+
+`admit` holds all gates: each refusal below is one `_refuse` with its text, in the order in which Valkey checks, because
+clients see the first that applies. Which gates there are for a request, its role says (core/role.pxd); a gate that is
+open costs a look at the engine and none at the role. `call` runs what passed, counts it and appends it to the journal.
+
+`execute_as` is for requests that nobody sent over a connection. It may be called while a command runs; whose command
+runs (`engine.current`) is as before when it returns. Nothing that belongs to the end of a tick happens inside.
 
 A refused command marks an open transaction as failed; a refused EXEC ends it.
 
@@ -18,13 +24,15 @@ from cachefleet_server.commands.multi cimport exec_abort, multi_cmd_flags, multi
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_INTERNAL,
-    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE,
+    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_MONITOR,
+    CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE,
     CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH,
     CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
     COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns
+from cachefleet_server.core.role cimport (
+    GATE_AUTH, GATE_DISK, GATE_LOADING, GATE_MEMORY, GATE_PAUSE, GATE_REPLICAS)
 from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, uint64_to_chars
@@ -43,6 +51,12 @@ cdef extern from * nogil:
         "details about the RDB error."
     """
     const char* ERR_MISCONF_RDB
+
+cdef extern from * nogil:
+    """
+    #define ERR_PAUSED "ERR The server is paused, and this request cannot wait"
+    """
+    const char* ERR_PAUSED
 
 cdef enum:
     SHOWN_MAX = 128  # bytes of a client's own words in an error
@@ -137,6 +151,8 @@ cdef inline bint _identified(client_t* c) noexcept nogil:
     """Before authentication nothing is said about commands, not even which ones there are."""
     if cf_likely((c.flags & CLIENT_AUTHENTICATED) != 0) or c.cmd != NULL and c.cmd.flags & CMD_NO_AUTH:
         return True
+    if not c.role.gates & GATE_AUTH:
+        return True
     _refuse(c, ERR_NOAUTH)
     return False
 
@@ -158,11 +174,15 @@ cdef inline bint _writes(const client_t* c) noexcept nogil:
     return c.cmd.flags & CMD_WRITE != 0 or c.cmd == c.engine.commands.exec and multi_cmd_flags(c) & CMD_WRITE != 0
 
 
+cdef inline bint _disk_troubled(const engine_t* e) noexcept nogil:
+    return e.persist.aof_write_failed or e.persist.bgsave_failed
+
+
 cdef bint _disk_allows(client_t* c) noexcept nogil:
     """Writes, and PING as the health check, are refused while the data cannot be made safe."""
     cdef engine_t* e = c.engine
     cdef char text[256]
-    if c.cmd != e.commands.ping and not _writes(c):
+    if not c.role.gates & GATE_DISK or c.cmd != e.commands.ping and not _writes(c):
         return True
     if e.persist.bgsave_failed and e.persist.save_points and e.params.stop_writes_on_bgsave_error:
         _refuse(c, ERR_MISCONF_RDB)
@@ -176,7 +196,10 @@ cdef bint _disk_allows(client_t* c) noexcept nogil:
 
 cdef bint _memory_allows(client_t* c) noexcept nogil:
     cdef uint64_t flags = c.cmd.flags
-    cdef bint full = evict_perform(c.engine) == EVICT_FAIL
+    cdef bint full
+    if c.engine.persist.loading or not c.role.gates & GATE_MEMORY:
+        return True
+    full = evict_perform(c.engine) == EVICT_FAIL
     if c.cmd == c.engine.commands.exec:
         flags |= multi_cmd_flags(c)
     if full and flags & CMD_DENYOOM:
@@ -185,7 +208,17 @@ cdef bint _memory_allows(client_t* c) noexcept nogil:
     return True
 
 
+cdef bint _replicas_allow(client_t* c) noexcept nogil:
+    """There are none here, good or bad."""
+    cdef engine_t* e = c.engine
+    if e.params.min_replicas_max_lag <= 0 or not c.role.gates & GATE_REPLICAS or not _writes(c):
+        return True
+    _refuse(c, ERR_NOREPLICAS)
+    return False
+
+
 cdef bint _allowed(client_t* c) noexcept nogil:
+    """What is closed decides whether a gate is looked at: mostly none is."""
     cdef char text[160]
     cdef engine_t* e = c.engine
     cdef uint64_t flags = c.cmd.flags
@@ -193,14 +226,13 @@ cdef bint _allowed(client_t* c) noexcept nogil:
         snprintf(text, sizeof(text), b"ERR Command '%s' not allowed inside a transaction", c.cmd.name)
         _refuse(c, text)
         return False
-    if e.params.maxmemory and not e.persist.loading and not _memory_allows(c):
+    if e.params.maxmemory and not _memory_allows(c):
         return False
-    if not _disk_allows(c):
+    if cf_unlikely(_disk_troubled(e)) and not _disk_allows(c):
         return False
-    if cf_unlikely(e.params.min_replicas_to_write > 0) and e.params.min_replicas_max_lag > 0 and _writes(c):
-        _refuse(c, ERR_NOREPLICAS)  # there are none here, good or bad
+    if cf_unlikely(e.params.min_replicas_to_write > 0) and not _replicas_allow(c):
         return False
-    if e.persist.loading and not flags & CMD_LOADING:
+    if cf_unlikely(e.persist.loading) and not flags & CMD_LOADING and c.role.gates & GATE_LOADING:
         _refuse(c, ERR_LOADING)
         return False
     if cf_unlikely((c.flags & CLIENT_MONITOR) != 0) and flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE):
@@ -212,7 +244,7 @@ cdef bint _allowed(client_t* c) noexcept nogil:
 
 cdef bint _paused(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    if e.now_ms >= e.pause.until_ms or c.cls == CLASS_REPLICA:
+    if e.now_ms >= e.pause.until_ms or c.cls == CLASS_REPLICA or not c.role.gates & GATE_PAUSE:
         return False
     if e.pause.all:
         return True
@@ -268,36 +300,54 @@ cdef void parked_free(client_t* c) noexcept nogil:
 
 # ---- execution ----------------------------------------------------------------------------------------
 
+cdef enum:  # what becomes of a request
+    ADMITTED = 0
+    REFUSED = 1  # it has its reply
+    PARKED = 2  # CLIENT PAUSE
+
+
+cdef inline int _admit(client_t* c, const request_t* r) noexcept nogil:
+    cdef engine_t* e = c.engine
+    if cf_unlikely(c.cmd == NULL) and c.fd >= 0 and _from_browser(r):
+        e.stats.browsers += 1  # the server's cron logs it
+        client_close_asap(c)
+        return REFUSED
+    if not (_identified(c) and _known_and_well_formed(c) and _allowed(c)):
+        return REFUSED
+    if cf_unlikely(e.pause.until_ms != 0) and _paused(c):
+        if c.role.may_block:
+            _park(c)
+            return PARKED
+        _refuse(c, ERR_PAUSED)
+        return REFUSED
+    return ADMITTED
+
+
 cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
     cdef engine_t* e = c.engine
+    cdef client_t* outer = e.current
+    cdef int outcome
     c.cmd = cmd
     c.argc = r.argc
     c.argv = r.argv
     c.raw = r.raw
     c.raw_len = r.raw_len
     e.current = c
-    if cf_unlikely(e.persist.loading and c.flags & CLIENT_INTERNAL):
-        # Commands of the journal being loaded: they were checked when they first ran.
-        if _known_and_well_formed(c):
-            if c.flags & CLIENT_MULTI and cmd != e.commands.exec and cmd != e.commands.discard:
-                multi_queue(c)
-            else:
-                call(c)
-    elif cf_unlikely(cmd == NULL) and _from_browser(r):
-        e.stats.browsers += 1  # the server's cron logs it
-        client_close_asap(c)
-    elif _identified(c) and _known_and_well_formed(c) and _allowed(c):
-        if cf_unlikely(e.pause.until_ms != 0) and _paused(c):
-            _park(c)
-            e.current = NULL
-            return
+    outcome = _admit(c, r)
+    if cf_likely(outcome == ADMITTED):
         if c.flags & CLIENT_MULTI and not cmd.flags & CMD_TRANSACTION:
             multi_queue(c)
         else:
             call(c)
-    if cf_unlikely(c.flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)):
+    if cf_unlikely(c.flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) and outcome != PARKED:
         _advance_reply_skip(c)
-    e.current = NULL
+    e.current = outer
+
+
+cdef void execute_as(client_t* actor, request_t* r) noexcept nogil:
+    if r.argc:
+        actor.engine.last_cycles = cf_cycles()
+        dispatch(actor, resolve(actor.engine, r), r)
 
 
 cdef void _advance_reply_skip(client_t* c) noexcept nogil:
@@ -321,13 +371,8 @@ cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept n
         _report_slow(c, cmd, ns)
 
 
-cdef inline bint _is_replay(const client_t* c) noexcept nogil:
-    """A command of the journal being loaded is no news."""
-    return c.flags & CLIENT_INTERNAL != 0 and c.engine.persist.loading
-
-
 cdef void _log_command(client_t* c, int kind, uint64_t value) noexcept nogil:
-    if c.engine.commandlog_fn != NULL and not _is_replay(c):
+    if c.engine.commandlog_fn != NULL:
         c.engine.commandlog_fn(c, kind, value)
 
 
@@ -338,7 +383,7 @@ cdef void _report_slow(client_t* c, command_t* cmd, uint64_t ns) noexcept nogil:
     if ns // 1000 >= <uint64_t>e.params.slowlog_log_slower_than and not cmd.flags & CMD_SKIP_SLOWLOG:
         _log_command(c, COMMANDLOG_SLOW, ns // 1000)
     if e.params.latency_monitor_threshold and ms >= e.params.latency_monitor_threshold:
-        if e.latency_fn != NULL and not _is_replay(c):
+        if e.latency_fn != NULL:
             e.latency_fn(e, b"fast-command" if cmd.flags & CMD_FAST else b"command", ms)
 
 
@@ -362,21 +407,11 @@ cdef inline void _check_size(client_t* c, size_t reply_bytes) noexcept nogil:
         _log_command(c, COMMANDLOG_LARGE_REPLY, reply_bytes)
 
 
-cdef void call(client_t* c) noexcept nogil:
+cdef inline void _record(client_t* c, command_t* cmd, uint64_t start, size_t pending) noexcept nogil:
+    """Statistics, command log and MONITOR, of what began at `start` with `pending` bytes of replies before its own."""
     cdef engine_t* e = c.engine
-    cdef command_t* cmd = c.cmd
-    cdef uint64_t dirty = e.persist.dirty
-    cdef uint64_t outer_start = e.last_cycles
-    cdef uint64_t now
-    cdef size_t pending = c.out.bytes
-    cdef bint nested = (c.flags & CLIENT_EXECUTING) != 0
-    c.flags &= ~<uint64_t>(CLIENT_DEFERRED_REPLY_ERROR | CLIENT_PREVENT_PROPAGATE)
-    if cf_likely(cmd.fn != NULL):
-        cmd.fn(c)
-    else:
-        e.python_fn(c)
-    now = cf_cycles()
-    _count(c, cmd, now - outer_start)
+    cdef uint64_t now = cf_cycles()
+    _count(c, cmd, now - start)
     e.last_cycles = now  # one time stamp a command: the end of this one starts the next
     if not cmd.flags & CMD_SKIP_SLOWLOG:
         _check_size(c, c.out.bytes - pending)
@@ -386,9 +421,25 @@ cdef void call(client_t* c) noexcept nogil:
     if cf_unlikely(e.clients.monitors != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
         e.monitor_fn(c)
         e.last_cycles = cf_cycles()  # the next command does not pay for it
+
+
+cdef void call(client_t* c) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef command_t* cmd = c.cmd
+    cdef uint64_t dirty = e.persist.dirty
+    cdef uint64_t start = e.last_cycles
+    cdef size_t pending = c.out.bytes
+    cdef bint nested = (c.flags & CLIENT_EXECUTING) != 0
+    c.flags &= ~<uint64_t>(CLIENT_DEFERRED_REPLY_ERROR | CLIENT_PREVENT_PROPAGATE)
+    if cf_likely(cmd.fn != NULL):
+        cmd.fn(c)
+    else:
+        e.python_fn(c)
+    if cf_likely(c.role.counts):
+        _record(c, cmd, start, pending)
     if e.persist.dirty == dirty or not e.journal.enabled:
         return
-    if cmd.flags & CMD_ADMIN:
+    if cmd.flags & CMD_ADMIN or not c.role.journals:
         return  # SAVE counts changes down, DEBUG POPULATE runs commands that are in the journal already
     c.flags |= CLIENT_WROTE
     if not c.flags & CLIENT_PREVENT_PROPAGATE and cmd != e.commands.exec:

@@ -24,8 +24,8 @@ from libc.stdint cimport int64_t, uint64_t
 from cachefleet_server.core.client cimport client_resume, engine_alarm_ms, engine_wake
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
-    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_INTERNAL, CLIENT_PENDING_READ,
-    CLIENT_PENDING_WRITE, EVENTS_MAX, READ_MAX, SHARED_INPUT, command_t, pending_t)
+    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE,
+    EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, pending_t)
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.ds.hashtable cimport (
@@ -282,7 +282,7 @@ cdef void _write_replies(engine_t* e) noexcept nogil:
         following = c.next_pending
         c.next_pending = NULL
         c.flags &= ~<uint64_t>CLIENT_PENDING_WRITE
-        if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_INTERNAL):
+        if not c.flags & CLIENT_CLOSE_ASAP:
             client_write(c)
             if cf_unlikely(e.params.maxmemory_clients != 0):
                 client_account(c)
@@ -377,10 +377,3 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
         dbs_cron(e)
         heap_cron(e.heap)
     _finish(e)
-
-
-cdef void run_request(client_t* c, request_t* r) noexcept nogil:
-    cdef engine_t* e = c.engine
-    if r.argc:
-        e.last_cycles = cf_cycles()
-        dispatch(c, resolve(e, r), r)

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.unit
 
 REPLY_OFF = 1 << 8
 REPLY_SKIP = 1 << 10
-INTERNAL = 1 << 16
+IN_PROCESS, SERVER, AOF = 1, 2, 3  # core/role.pxd
+FAILED = 1 << 18
 
 
 def test_a_reply_puts_the_client_on_the_list() -> None:
@@ -32,11 +33,30 @@ def test_a_silent_client_gets_nothing_but_its_errors_count(flag: int) -> None:
     assert client.failed and client.error_stats == (1, {b"ERR": 1}, 0)
 
 
-def test_an_internal_client_is_never_listed() -> None:
+def test_who_has_no_socket_is_never_listed() -> None:
     client = ReplyClient()
-    client.flags = INTERNAL
+    client.become_actor(IN_PROCESS)
     client.ok()
     assert not client.pending and client.take() == b"+OK\r\n"
+
+
+def test_the_first_of_fatal_errors_is_kept() -> None:
+    client = ReplyClient()
+    client.become_actor(AOF)
+    client.flags = REPLY_OFF
+    client.wrong_arity(b"get")
+    client.error(b"ERR something else")
+    assert client.flags & FAILED
+    assert client.take() == b"get: ERR wrong number of arguments for 'get' command"
+    assert client.error_stats == (0, {}, 0), "nobody asked, so nothing is counted"
+
+
+def test_errors_of_the_servers_own_work_do_not_count() -> None:
+    client = ReplyClient()
+    client.become_actor(SERVER)
+    client.error(b"ERR no")
+    assert client.take() == b"-ERR no\r\n" and not client.flags & FAILED
+    assert client.error_stats == (0, {}, 0)
 
 
 def test_errors_count_by_prefix() -> None:

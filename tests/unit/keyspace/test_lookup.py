@@ -9,7 +9,8 @@ from cachefleet_server.keyspace._testing import Keyspace
 
 pytestmark = pytest.mark.unit
 
-NOTOUCH, NOSTATS, NOEXPIRE, WRITE = 1, 2, 4, 8
+NOTOUCH, NOSTATS, DELETE, WRITE = 1, 2, 4, 8
+CONNECTION, AOF = 0, 3  # core/role.pxd
 
 
 @pytest.fixture
@@ -42,15 +43,16 @@ def test_reads_touch_unless_told_not_to(ks: Keyspace) -> None:
 def test_expired_keys_are_left_in_place_where_asked(ks: Keyspace) -> None:
     ks.set(0, b"k", b"v", 10)
     ks.now = 11
-    assert ks.lookup(0, b"k", NOEXPIRE) is None
     ks.set_param("paused_until_ms", 100)
     assert ks.get(0, b"k") is None
+    assert ks.lookup(0, b"k", WRITE | DELETE) == (b"k", b"v", 10), "it is there to be deleted"
     assert ks.rows(0) == {b"k": (b"v", 10)}
     ks.set_param("paused_until_ms", 0)
-    ks.set_param("no_lazy_expire", 1)
+    ks.set_param("role", AOF)
     assert ks.get(0, b"k") == b"v"
-    ks.set_param("no_lazy_expire", 0)
-    assert ks.get(0, b"k") is None
+    assert ks.lookup(0, b"k", WRITE) == (b"k", b"v", 10)
+    ks.set_param("role", CONNECTION)
+    assert ks.lookup(0, b"k", WRITE | DELETE) is None
     assert ks.rows(0) == {}
 
 

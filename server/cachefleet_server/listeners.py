@@ -186,7 +186,8 @@ class Listeners:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         node = {"*": "0.0.0.0", "::*": "::"}.get(host, host)
         try:
-            found = socket.getaddrinfo(node, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
+            name = node.encode("utf-8", "surrogateescape")  # a text would go through IDNA, which has errors of its own
+            found = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
                 if family == socket.AF_INET6:

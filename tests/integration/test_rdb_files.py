@@ -13,7 +13,7 @@ import pytest
 
 from fleettest.client import Connection
 from fleettest.instance import Instance, Kind
-from fleettest.rdbfile import parse
+from fleettest.rdbfile import Builder, parse
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
@@ -162,3 +162,15 @@ def test_other_types_stop_the_start(tmp_path: Path, kind: Kind) -> None:
     assert server.wait_exit() == 1
     assert "type list is not supported by this version" in server.log_text()
     assert (folder / "dump.rdb").read_bytes() == (tmp_path / "theirs" / "dump.rdb").read_bytes()
+
+
+@pytest.mark.parametrize("value", ["\N{SUPERSCRIPT TWO}".encode(), b"9" * 5000, b"\xff", b"", b"-1"])
+def test_strange_facts_about_a_file_are_no_obstacle(tmp_path: Path, value: bytes) -> None:
+    """When and by what it was written is only told; whoever wrote it may have written anything."""
+    file = Builder()
+    for name in (b"redis-ver", b"ctime", b"used-mem", b"redis-bits", b"aof-base"):
+        file.aux(name, value)
+    (tmp_path / "dump.rdb").write_bytes(file.key(b"k", b"v").end())
+    with Instance("cachefleet", directory=tmp_path) as server:
+        assert server.call("GET", "k") == b"v"
+        assert "Traceback" not in server.log_text()

@@ -7,6 +7,7 @@ unknown here, except the switches that test suites flip blindly, which are accep
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import signal
 import time
@@ -138,7 +139,9 @@ class Debug:
         try:
             seconds = float(argv[2])
         except ValueError:
-            raise CommandError("ERR value is not a valid float") from None
+            seconds = math.nan
+        if math.isnan(seconds):
+            raise CommandError("ERR value is not a valid float")
         time.sleep(min(max(seconds, 0.0), SLEEP_SECONDS_MAX))
         return OK
 

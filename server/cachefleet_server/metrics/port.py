@@ -116,7 +116,8 @@ class Port:
 
     def open(self, host: str, port: int) -> None:
         """Listens on every address of `host`, or of the machine without one."""
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        name = host.encode("utf-8", "surrogateescape")  # a text would go through IDNA, which has errors of its own
+        found = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         refusal = OSError(errno.EADDRNOTAVAIL, "no address to listen on")
         try:
             for family, address in dict.fromkeys((family, address) for family, *_, address in found[:LISTENERS_MAX]):

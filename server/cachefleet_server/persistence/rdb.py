@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
+from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log
@@ -311,8 +312,9 @@ class Rdb:
             if name in aux:
                 self._log.notice(f"Loaded {loader.path}, written by {name.removesuffix('-ver')} version {aux[name]}")
                 break
-        if aux.get("ctime", "").isdigit():
-            self._log.notice(f"RDB age {max(0, int(time.time()) - int(aux['ctime']))} seconds")
+        written = parse_integer(aux.get("ctime", ""))  # whoever wrote the file, wrote this, too
+        if written is not None:
+            self._log.notice(f"RDB age {max(0, int(time.time()) - written)} seconds")
         for module in loader.skipped_modules:
             self._log.warning(f"Auxiliary data of module {module} in {loader.path} was left out")
         self._log.notice(f"Done loading RDB, keys loaded: {loader.keys}, keys expired: {loader.keys_expired}.")

@@ -185,7 +185,7 @@ def test_a_name_that_leads_nowhere_and_a_port_that_is_taken() -> None:
             taken.listen()
             port = Port(Pages(CollectorRegistry(), dict, failed))
             before = descriptors()
-            for host in ("127.0.0.1", "no such host", ""):
+            for host in ("127.0.0.1", "no such host", "x" * 70_000, "../x", "\udcff", ""):
                 with pytest.raises(OSError):
                     port.open(host, taken.getsockname()[1])
             assert descriptors() == before

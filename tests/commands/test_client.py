@@ -352,3 +352,14 @@ def test_totals_count_what_went_over_the_wire(pair: Pair) -> None:
         told.append([int(after[name]) - int(before[name]) for name in ("tot-net-in", "tot-cmds")])
         assert int(after["tot-net-out"]) - int(before["tot-net-out"]) > 1000
     assert told[0] == told[1]
+
+
+def test_who_is_killed_is_not_found_again(pair: Pair, new_pair: Open) -> None:
+    """Not even by the commands of the same batch."""
+    victims = new_pair()
+    told = []
+    for connection, victim in ((pair.ours, victims.ours), (pair.theirs, victims.theirs)):
+        id = victim.call("CLIENT", "ID")
+        told.append(connection.pipeline([("CLIENT", "KILL", "ID", id), ("CLIENT", "KILL", "ID", id, "TYPE", "normal"),
+                                         ("CLIENT", "LIST", "ID", id)]))  # fmt: skip
+    assert told == [[1, 0, b""]] * 2

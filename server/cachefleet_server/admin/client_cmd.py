@@ -167,7 +167,7 @@ class ClientCommands:
         wanted = client_filter.parse(argv[2:], self.databases)
         if wanted.skip_me is None:
             wanted.skip_me = True
-        victims = [c for c in self.engine.clients() if wanted.matches(c, client.id)]
+        victims = wanted.among(self.engine, client.id)
         for victim in victims:
             self._close(victim, client)
         return len(victims)
@@ -181,8 +181,7 @@ class ClientCommands:
 
     def list_(self, client: Client, argv: list[bytes]) -> Reply:
         wanted = client_filter.parse(argv[2:], self.databases)
-        lines = [describe(c) + "\n" for c in self.engine.clients() if wanted.matches(c, client.id)]
-        return Verbatim("txt", "".join(lines))
+        return Verbatim("txt", "".join(describe(c) + "\n" for c in wanted.among(self.engine, client.id)))
 
     def no_evict(self, client: Client, argv: list[bytes]) -> Reply:
         client.set_flag(NO_EVICT, switch(argv[2]))

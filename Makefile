@@ -9,11 +9,12 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 PYTEST := $(PY) -m pytest $(if $(SEED),--seed $(SEED))
+GATE := PYTHONPATH=tests/support $(PYTHON) -m fleettest.gate $(if $(SEED),--seed $(SEED))
 FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kube scenarios cluster kubernetes generated pins exhaustive unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
+.PHONY: help run test kube scenarios cluster kubernetes generated pins exhaustive figures gate-table unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,11 +27,8 @@ run: $(VENV)/.server ## Install and run the cache of a manifest on this machine 
 
 # -- working on it
 
-test: dev check-test kubernetes ## Everything: sanitizers, fuzzing for a minute, all tests, a real Kubernetes
-	$(MAKE) asan
-	$(MAKE) fuzz FUZZ_SECONDS=60
-	$(PYTEST) tests -m "not exhaustive and not cluster"
-	$(MAKE) scenarios
+test: check-build check-test ## Everything that CI runs (SEED=n repeats its random tests; ONLY=stage, SKIP=stage)
+	$(GATE) $(if $(ONLY),--only "$(ONLY)") $(if $(SKIP),--skip "$(SKIP)")
 
 kube: dev check-test kubernetes ## Operator and charts on a real API server, without nodes (no root needed)
 	$(PYTEST) tests -m "kube and not cluster"
@@ -46,11 +44,14 @@ cluster: dev check-test kubernetes ## The test cluster's own tests, for changes 
 kubernetes: $(VENV)/.dev $(VENV)/.go
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) tests/cluster/binaries.py >/dev/null
 
-exhaustive: dev check-test ## Every variant of the crash tests that `test` samples (about 20 minutes)
-	$(PYTEST) tests -m exhaustive --timeout 3600
+exhaustive: dev check-test kubernetes ## Every variant of what `test` samples, before an issue is called resolved
+	$(PYTEST) tests -m exhaustive --timeout 3600 -n 3
+
+figures: dev check-test kubernetes ## More seeds for a row of docs/figures.md (KIND=kills SEEDS=1-9 MINUTES=40)
+	PYTHONPATH=tests/support $(PY) -m fleettest.figures $(KIND) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 unit: dev ## Laws of the tree and unit tests: the loop under a minute
-	$(PYTEST) -q tests/tidy tests/unit
+	$(PYTEST) -q -n 2 tests/tidy tests/unit
 
 build: $(VENV)/.server ## Compile what changed, in place
 	$(PY) setup.py -q build_ext --inplace
@@ -87,6 +88,9 @@ generated: dev ## Write anew what is generated: CRD, tables, schemas, reference 
 
 pins: dev ## Resolve the versions in the images anew (deploy/constraints.txt)
 	$(PY) deploy/pins.py
+
+gate-table: ## CONTRIBUTING.md's table from a run of the gate (RUN=build/gate/last.json)
+	PYTHONPATH=tests/support $(PYTHON) -m fleettest.gate --publish $(RUN)
 
 dist: $(VENV)/.dev ## Source archive and wheel in dist/
 	$(PIP) install build

@@ -9,7 +9,8 @@
     kube        a real Kubernetes API server            namespace          one of the test's own in it (fleettest.kube)
 
 A server of a test's own is `Instance(...)` from `fleettest.instance`, with `tmp_path` as its folder. What a
-skipped test means, under CI too, is in `fleettest.skips`.
+skipped test means, under CI too, is in `fleettest.skips`; what tests cost, in `fleettest.costing`; how they run side by
+side, in `fleettest.spread`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from fleettest.client import Connection
 from fleettest.instance import Instance, Pool
 from fleettest.reference import Pair
 
-pytest_plugins = ["fleettest.kube", "fleettest.skips"]
+pytest_plugins = ["fleettest.costing", "fleettest.kube", "fleettest.skips", "fleettest.spread"]
 
 POOL: pytest.StashKey[Pool] = pytest.StashKey()
 
@@ -37,9 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="write goldens anew; then read the diff")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(1 << 32)
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(config.option.seed)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The source archive and the wheel, built from a copy of what is committed or about to be (git ls-files), as a user gets
-# them: the wheel is small and has no sources and no test modules, a new environment with it serves, and the operator's
+# The source archive and the wheel, built from a copy of the project's files (fleettest.tree), as a user gets them: the
+# wheel is small and has no sources and no test modules, a new environment with it serves, and the operator's
 # installation needs no compiler.
 #
 #   tests/dist.sh           CYTHON_CACHE_DIR and CC="ccache gcc" make repetitions cheap
@@ -15,7 +15,7 @@ fail() { echo "dist: $*" >&2; exit 1; }
 bytes_max=$((16 * 1024 * 1024))
 
 mkdir "$work/copy"
-git ls-files -z --cached --others --exclude-standard | xargs -0 tar -c --ignore-failed-read | tar -x -C "$work/copy"
+"$python" tests/support/fleettest/tree.py files | tar -c --null -T - | tar -x -C "$work/copy"
 "$python" -m pip -q install build
 (cd "$work/copy" && "$python" -m build --no-isolation --outdir "$work/dist" >"$work/build.log" 2>&1) ||
   { tail -40 "$work/build.log" >&2; fail "the build failed"; }

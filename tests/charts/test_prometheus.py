@@ -32,7 +32,7 @@ from fleettest.instance import Instance, free_port
 from fleettest.prometheus import Prometheus, Target
 from fleettest.wait import assert_eventually
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow("scrapes and rules have their intervals")]
 
 CACHE = {"apiVersion": API_VERSION, "kind": "Cache", "metadata": {"name": "orders", "namespace": "shop"}}
 CHOSEN = {

@@ -155,7 +155,18 @@ def inside(folder: Path, nodes: int, archives: Sequence[Path], command: Sequence
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:
+            _end_all()
             return os.waitstatus_to_exitcode(status)
+
+
+def _end_all() -> None:
+    """And waits for each, so that what all in here cost is found in the costs of this process. Orphans become children
+    of process 1."""
+    while children := [pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]:
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        for _ in children:
+            os.wait()
 
 
 def outside(nodes: int, archives: Sequence[Path], command: Sequence[str]) -> int:

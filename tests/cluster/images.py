@@ -29,6 +29,8 @@ import machine
 import wheels
 from sandbox import run
 
+from fleettest import tree
+
 PAUSE: Final = "localhost/pause:1"
 KEPT: Final = 6  # archives
 PACKAGES: Final = ("python3", "python3-venv", "ca-certificates", "libjemalloc2")
@@ -70,7 +72,7 @@ def build(image: str, dockerfile: Path) -> Path:
     """Builds `dockerfile` (a path in the project) on the base image, from the project's sources and wheels."""
     base_image = base()
     wheelhouse = wheels.wheelhouse()
-    made_of = f"{image} {dockerfile} {_id(base_image)} {wheels.sources_hash(wheels.CONTEXT)}"
+    made_of = f"{image} {dockerfile} {_id(base_image)} {tree.digest(machine.ROOT, wheels.CONTEXT)}"
     archive = machine.cache("images") / f"built-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.tar"
     if not archive.exists():
         with _store_lock(), tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The project's sources as git sees them, and a wheelhouse: wheels of the project and of all that it needs.
+"""The project's sources, and a wheelhouse: wheels of the project and of all that it needs.
 
 With it an image is built without a compiler and without a package index. The Python that makes the wheels is Debian's:
 the same that the image has, since both are of one release. Wheels are cached by the sources they were made from, and
@@ -8,8 +8,6 @@ built in a copy of the sources that stays, so that only what changed is compiled
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,10 @@ from pathlib import Path
 from typing import Final
 
 import machine
+
+sys.path.append(str(machine.ROOT / "tests" / "support"))
+
+from fleettest import tree
 
 PINS: Final = "deploy/constraints.txt"  # the versions that users' images have
 PACKAGE: Final = ("server", "operator", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", PINS)
@@ -29,29 +31,9 @@ KEPT: Final = 3
 EXTRAS: Final = "server,operator"
 
 
-def sources(top: tuple[str, ...]) -> list[Path]:
-    """Files below `top` that git tracks or would; relative to the project."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *top],
-        cwd=machine.ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    names = sorted(set(listed.stdout.split("\0")) - {""})
-    return [Path(name) for name in names if (machine.ROOT / name).is_file()]
-
-
-def sources_hash(top: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
-    for path in sources(top):
-        digest.update(os.fsencode(path) + b"\0" + (machine.ROOT / path).read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
 def copy_sources(target: Path, top: tuple[str, ...]) -> None:
     """Files that are equal already keep their times."""
-    for path in sources(top):
+    for path in tree.files(machine.ROOT, top):
         copy = target / path
         content = (machine.ROOT / path).read_bytes()
         if not copy.is_file() or copy.read_bytes() != content:
@@ -64,7 +46,7 @@ def wheelhouse() -> Path:
     cache = machine.cache("wheels")
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        target = cache / f"made-{sources_hash(PACKAGE)}"
+        target = cache / f"made-{tree.digest(machine.ROOT, PACKAGE)}"
         if not target.exists():
             print("pip wheel: the project and what it needs", file=sys.stderr, flush=True)
             _make(cache / "source", target)
@@ -99,7 +81,7 @@ def _environment(folder: Path) -> str:
 
 def _forget_removed(source: Path) -> None:
     """Without what is no longer in the project, and without setuptools' copies, which it would pack for ever."""
-    kept = {source / path for path in sources(PACKAGE)}
+    kept = {source / path for path in tree.files(machine.ROOT, PACKAGE)}
     build = source / "build"
     for path in [path for path in source.rglob("*") if path.is_file()]:
         if build not in path.parents and path not in kept:

@@ -112,7 +112,7 @@ def test_length_limit(pair: Pair) -> None:
     pair.pipeline(commands)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("half a gigabyte of string")
 def test_largest_string(server: Instance, valkey: Instance) -> None:
     """512 MB exactly, and not a byte more."""
     with Pair(server, valkey) as pair:

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from fleettest import figures
 from fleettest.instance import Pool
 from fleettest.reference import Mismatch
 
@@ -31,7 +32,7 @@ def fresh() -> Iterator[Pool]:
     pool.close()
 
 
-@pytest.mark.slow
+@pytest.mark.slow("a hundred thousand commands to two servers")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("resp", [2, 3])
 def test_random_commands(fresh: Pool, seed: int, resp: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,6 +40,7 @@ def test_random_commands(fresh: Pool, seed: int, resp: int, capsys: pytest.Captu
     lockstep.run(COMMANDS_EACH)
     with capsys.disabled():
         print(f"\ndifferential: {lockstep.commands} commands in RESP{resp}, seed {seed}: every reply explained")
+    figures.count(lockstep.commands)
     assert lockstep.commands >= COMMANDS_EACH
 
 

@@ -2,14 +2,18 @@
 # The README's two commands on a new Debian: a root made by debootstrap that has Python, a C compiler and make, and
 # nothing of this machine but its settings for package mirrors (apt, pip, certificates).
 #
-#   tests/e2e/fresh_root.sh [folder]        needs root and debootstrap; the root is kept in the folder if one is given
+#   tests/e2e/fresh_root.sh [archive|clone|both] [folder]
 #
-# Each command is run as a newcomer would: when it names an apt-get line, that line is run, and the command again.
+# Needs root and debootstrap; the root is kept in the folder if one is given. The project comes first as the archive that
+# `git archive` makes, on a machine without git, and then as a clone on a machine with it (and with warm caches). Each
+# command is run as a newcomer would: when it names an apt-get line, that line is run, and the command again. STAGES=tests
+# runs those stages of `make test` alone; DOWNLOADS=yes lends the root this machine's Go modules and pip's cache.
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 port=${PORT:-16379}
-keep=${1:-}
+case ${1:-both} in both) ways="archive clone" ;; archive | clone) ways=$1 ;; *) sed -n 5,6p "$0" >&2; exit 2 ;; esac
+keep=${2:-}
 root=${keep:-$(mktemp -d /tmp/fresh-root.XXXXXX)}
 server=
 
@@ -19,7 +23,7 @@ inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sb
 
 finish() {
   [ -z "$server" ] || kill "$server" 2>/dev/null || true
-  for mount in dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
+  for mount in root/go/pkg/mod root/.cache/pip dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
   umount -l "$root" 2>/dev/null || true
   [ -n "$keep" ] || rm -rf --one-file-system "$root"
 }
@@ -32,6 +36,11 @@ if [ ! -e "$root/etc/debian_version" ]; then
 fi
 mount --bind "$root" "$root"  # containers in it pivot their root, which must be a mount point
 for mount in proc sys dev dev/shm dev/pts; do mount --bind "/$mount" "$root/$mount"; done
+if [ -n "${DOWNLOADS:-}" ]; then
+  for folder in go/pkg/mod .cache/pip; do
+    [ ! -d "$HOME/$folder" ] || { mkdir -p "$root/root/$folder" && mount --bind "$HOME/$folder" "$root/root/$folder"; }
+  done
+fi
 
 say "mirror settings of this machine"
 settings=()
@@ -49,9 +58,18 @@ for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/apt/apt.conf.d /etc/a
 done
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod +x "$root/usr/sbin/policy-rc.d"
 
-say "the project, as committed"
-rm -rf "$root/src" && mkdir -p "$root/src"
-git -C "$source" archive HEAD | tar -x -C "$root/src"
+# The project, as committed.
+bring() {
+  say "the project as a$([ "$1" = clone ] || echo n) $1"
+  rm -rf "$root/src" && mkdir -p "$root/src"
+  if [ "$1" = archive ]; then
+    if inside "command -v git" >/dev/null; then echo "the root has git already" >&2; exit 1; fi
+    git -C "$source" archive HEAD | tar -x -C "$root/src"
+  else
+    inside "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git >/dev/null"
+    git clone -q --no-hardlinks "$source" "$root/src"
+  fi
+}
 
 # Runs a command; if it ends by naming an apt-get line, runs that line (once) and the command again.
 as_newcomer() {
@@ -90,16 +108,19 @@ interrupt() {
   grep -q 'Stopped' "$root/tmp/run.log" || { cat "$root/tmp/run.log"; exit 1; }
 }
 
-say "make run"
-as_newcomer "make check-build"
-run_and_ask 'SET k value-1' OK
-inside "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:$((port + 1))/readyz\").status)'"
-interrupt
+for way in $ways; do
+  bring "$way"
+  say "make run"
+  as_newcomer "make check-build"
+  run_and_ask 'SET k value-1' OK
+  inside "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:$((port + 1))/readyz\").status)'"
+  interrupt
 
-say "make run, again: the data is there"
-run_and_ask 'GET k' value-1
-interrupt
+  say "make run, again: the data is there"
+  run_and_ask 'GET k' value-1
+  interrupt
 
-say "make test"
-as_newcomer "make test"
-say "both commands work on a new Debian ($suite)"
+  say "make test"
+  as_newcomer "make test${STAGES:+ ONLY=$STAGES}"
+  say "both commands work on a new Debian ($suite), from a$([ "$way" = clone ] || echo n) $way"
+done

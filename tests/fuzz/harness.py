@@ -20,6 +20,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from fleettest import figures
+
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).resolve().parent / "corpus"
 INPUT_BYTES_MAX = 1 << 20
@@ -107,6 +109,7 @@ def run(name: str, target: Target, *, mutations: list[Mutation], more_seeds: lis
                 print(f"{name}: FAILED on input {count}, seed {options.seed}; repeat with --input {failed}")
                 return 1
     print(f"{name}: {count} inputs, no failure")
+    figures.count(count)
     return 0
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from fleettest import figures
 from fleettest.aoffile import commands
 from fleettest.client import Connection, Error, encode
 from fleettest.disk import Disk, wait_rewritten
@@ -126,6 +127,7 @@ def killed_at(disk: Disk, rule: str, policy: str = "always") -> Run:
             if server._wait_ready(20):
                 run.go(server)
         server.wait_exit(10) if not server.alive() else server.kill()
+        figures.count()
     finally:
         server.kill()
     return run
@@ -244,6 +246,7 @@ def test_killed_at_random_times(tmp_path: Path, rng: random.Random, policy: str,
             time.sleep(pause - rewrite_at)
             killed = time.monotonic()
             server.kill()
+            figures.count()
             load.join()
             server.start()
             # Under everysec, writes wait for two seconds at most while an fsync runs, and for a core.

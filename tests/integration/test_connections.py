@@ -191,7 +191,7 @@ class Soak:
         return self.settle()
 
 
-@pytest.mark.slow
+@pytest.mark.slow("half a minute of work, and memory that settles after each part")
 @pytest.mark.timeout(int(SOAK_S) + 300)
 @pytest.mark.parametrize("host", ["no", "yes"], ids=["snapshots", "aof-and-snapshots"], indirect=True)
 def test_soak_without_growth(host: Instance, rng: random.Random) -> None:

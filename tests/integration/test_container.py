@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from fleettest import figures
 from fleettest.client import Connection, Error
 from fleettest.disk import Disk
 from fleettest.faults import preload
@@ -199,6 +200,7 @@ def test_killed_again_and_again(tmp_path: Path, rng: random.Random, rounds: int)
             pause = time.monotonic() + rng.uniform(0, 1.5)
             assert_eventually(lambda pause=pause: time.monotonic() > pause, pause_s=0.002)
             server.kill()
+            figures.count()
             acknowledged = load.join()
             server.start()
             assert int(server.call("GET", "n")) in (acknowledged, acknowledged + 1)

@@ -286,7 +286,6 @@ def test_a_spec_that_changed_while_nothing_ran(local: Local) -> None:
     local.up()
     with local.client() as client:
         assert client.config_get("databases") == {"databases": "5"}
-        assert client.info("server")["uptime_in_seconds"] >= 0
     assert "restarting" not in local.said()  # it started as wanted at once
 
 

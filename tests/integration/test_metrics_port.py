@@ -273,7 +273,7 @@ def cpu_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-@pytest.mark.slow
+@pytest.mark.alone("CPU time of a scrape, in units of a command's")
 def test_a_scrape_costs_next_to_nothing(server: Scraped) -> None:
     """In CPU of the engine's thread, both measured here: a scrape is worth less than 120 000 pipelined SETs, of which
     the thread does 100 million between two scrapes of Prometheus' usual 15 seconds."""

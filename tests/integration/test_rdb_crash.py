@@ -15,12 +15,13 @@ import pytest
 
 from cachefleet_server.engine import Engine
 from cachefleet_server.persistence.rdb_load import RdbLoader
+from fleettest import figures
 from fleettest.client import Connection, Error
 from fleettest.faults import Event, Faults
 from fleettest.instance import Instance
 from fleettest.wait import assert_eventually
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow("a server is started and killed for each call")]
 
 KEYS = 6000
 # Plain strings make more writes. One hash seed, because the order of the keys decides where a chunk of the file ends,
@@ -111,11 +112,12 @@ def generation_of(file: Path) -> str:
     return name
 
 
+@pytest.mark.parametrize("writes", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("action", ["kill", "cut"])
 @pytest.mark.parametrize("command", ["SAVE", "BGSAVE"])
-def test_killed_at_each_call(disk: Disk, rng: random.Random, action: str, command: str) -> None:
+def test_killed_at_each_call(disk: Disk, rng: random.Random, action: str, command: str, writes: int) -> None:
     outcomes = []
-    for nth in kill_points(disk.events, rng, writes=2):
+    for nth in kill_points(disk.events, rng, writes):
         for when in ("before", "after"):
             disk.reset()
             with disk.start() as server:
@@ -126,6 +128,7 @@ def test_killed_at_each_call(disk: Disk, rng: random.Random, action: str, comman
                         connection.call(command)
                 server.wait_exit()
             outcomes.append(generation_of(disk.folder / "dump.rdb"))
+            figures.count()
     renamed = outcomes.index("new")
     assert set(outcomes[:renamed]) == {"old"}
     assert set(outcomes[renamed:]) == {"new"}

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from cachefleet_operator.execution import lease
+from fleettest import figures
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import Kube
 from fleettest.operators import Ended, Operator, grants, install_crd
@@ -63,6 +64,7 @@ class Story:
         if self.kube.wait_for(is_over) == "lived":
             return True
         assert operator.wait() == -signal.SIGKILL, operator.log_text()
+        figures.count()
         return False
 
     def heal(self) -> None:
@@ -117,13 +119,13 @@ def change(story: Story, at: int, when: str) -> None:
     assert story.kube.get("service", "orders-rw", story.namespace)["spec"]["type"] == "NodePort"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("an operator is killed and another one started")
 @pytest.mark.parametrize("number", range(SAMPLES))
 def test_killed_while_it_makes(story: Story, number: int, rng: random.Random) -> None:
     make(story, rng.randint(1, MAKING), rng.choice(("before", "after")))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("an operator is killed and another one started")
 @pytest.mark.parametrize("number", range(SAMPLES))
 def test_killed_while_it_changes(story: Story, number: int, rng: random.Random) -> None:
     change(story, rng.randint(1, CHANGING), rng.choice(("before", "after")))

@@ -17,7 +17,7 @@ from fleettest.operators import Operator, grants, install_crd
 from fleettest.orders import Orders
 from fleettest.wait import assert_eventually
 
-pytestmark = [pytest.mark.kube, pytest.mark.slow]
+pytestmark = [pytest.mark.kube, pytest.mark.slow("a Lease runs out; an API server starts again")]
 
 NAMESPACE = "default"
 AWAY_S = 30.0

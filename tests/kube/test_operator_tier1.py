@@ -14,7 +14,6 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.execution import lease
-from cachefleet_operator.planning.plan import STEADY_S
 from fleettest.crds import PODMONITORS
 from fleettest.kube import WRITES, Kube
 from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
@@ -258,7 +257,7 @@ def test_a_secret_of_somebody_else_is_said_left_alone_and_its_end_noticed(
     assert kube.get("secret", name, namespace)["metadata"] == before["metadata"]
     is_idle(kube, namespace, operator)
     kube.delete("secret", name, namespace)
-    kube.wait_for(lambda: is_made(kube, namespace), deadline_s=STEADY_S + 15)
+    kube.wait_for(lambda: is_made(kube, namespace))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from measure import Floor, Load, Result, compile_c, memory_bytes, reply_to  # no
 from report import Report  # noqa: E402
 from snapshot import measure_snapshot  # noqa: E402
 
+from fleettest import tree  # noqa: E402
 from fleettest.instance import Instance, Kind, Option  # noqa: E402
 
 PEERS: tuple[Kind, ...] = ("valkey", "redis")
@@ -165,10 +165,9 @@ def pin(pid: int, cpu: int) -> None:
 
 def describe_machine(subject: Kind) -> dict[str, str]:
     model = next((li for li in Path("/proc/cpuinfo").read_text().splitlines() if li.startswith("model name")), "?:?")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     return {
         "subject": subject,
-        "commit": commit.strip(),
+        "tree": tree.digest(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": model.split(":", 1)[1].strip(),
         "cores": str(os.cpu_count()),

@@ -135,7 +135,7 @@ class Report:
         self.data["missed"] = self.missed
 
     def _compare(self, earlier: Mapping[str, Any]) -> None:
-        print(f"\nratios to Valkey that moved by more than {CHANGE_SHOWN:.0%} since {earlier['machine']['commit']}")
+        print(f"\nratios to Valkey that moved by more than {CHANGE_SHOWN:.0%} since {earlier['machine']['time']}")
         before = {(c["data"], c["test"], c["pipeline"]): c["ratio"] for c in earlier["cases"]}
         for c in self.data["cases"]:
             old = before.get((c["data"], c["test"], c["pipeline"]))

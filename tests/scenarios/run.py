@@ -1,6 +1,7 @@
 """Builds both images and runs the scenarios in a cluster of two nodes. As root, on Debian.
 
     python tests/scenarios/run.py [arguments of pytest]        -k rotation, -x ...
+    python tests/scenarios/run.py build                        the images alone
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> None:
         archive = images.build(f"docker.io/{image}", Path("deploy") / dockerfile)
         print(f"{image}: {archive.stat().st_size / (1 << 20):.0f} MiB, compressed", flush=True)
         archives.append(str(archive))
+    if arguments == ["build"]:
+        return
     cluster = [sys.executable, str(TESTS / "cluster" / "cluster.py"), "--nodes=2", f"--images={','.join(archives)}"]
     pytest = [sys.executable, "-m", "pytest", str(TESTS / "scenarios"), *arguments]
     os.execv(sys.executable, [*cluster, "--", *pytest])

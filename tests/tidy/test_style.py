@@ -135,6 +135,21 @@ def test_no_fixed_sleeps_in_tests() -> None:
     judge("sleep", found)
 
 
+def test_what_is_slow_or_alone_says_why() -> None:
+    """The gate prints the reasons."""
+    found = []
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        tree = ast.parse(path.read_text())
+        given = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args}
+        found += [
+            f"{name(path)}:{node.lineno}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and id(node) not in given
+            if ast.unparse(node) in ("pytest.mark.slow", "pytest.mark.alone")
+        ]
+    assert not found, "without a reason"
+
+
 def test_no_packages_where_they_break_imports() -> None:
     """`operator/` must never shadow the standard library's module; test folders are no packages (importlib mode)."""
     assert not (ROOT / "operator" / "__init__.py").exists()

@@ -52,7 +52,8 @@ class PortBook:
         """The ports of a pod that is about to start; nothing of ours listens there now. Raises BackendError."""
         known = self._known.get((namespace, cache, pod))
         wanted = known or self._first
-        ports = Ports(self._choose(wanted.redis, known), self._choose(wanted.metrics, known))
+        redis = self._choose(wanted.redis, known, but=wanted.metrics)
+        ports = Ports(redis, self._choose(wanted.metrics, known, but=redis))
         if known is not None and ports != known:
             moved(f"another program has taken a port of {pod}: it listens on {ports.redis} and {ports.metrics} now, "
                   f"not on {known.redis} and {known.metrics}")
@@ -72,12 +73,18 @@ class PortBook:
                 raise PortTaken(f"port {port} is kept for {'/'.join(keeper[:2])}")
             if port is not None and port not in (known or ()) and not is_free(port):
                 raise PortTaken(f"port {port} is taken by another program")
-        others = known or Ports(*(self._choose(port, None) for port in self._first))
-        self._known[namespace, cache, pod] = Ports(redis or others.redis, metrics or others.metrics)
+        wanted = known or self._first
+        redis = redis or self._other(wanted.redis, known, metrics)
+        self._known[namespace, cache, pod] = Ports(redis, metrics or self._other(wanted.metrics, known, redis))
         self._write(namespace, cache)
 
-    def _choose(self, wanted: int, own: Ports | None) -> int:
-        reserved = {port for ports in self._known.values() if ports != own for port in ports}
+    def _other(self, wanted: int, known: Ports | None, chosen: int | None) -> int:
+        """Beside the one that the user chose: that of last time, though an orphan may still be ending there."""
+        return wanted if known and wanted != chosen else self._choose(wanted, known, but=chosen)
+
+    def _choose(self, wanted: int, own: Ports | None, but: int | None) -> int:
+        """`but` is the pod's other port."""
+        reserved = {but, *(port for ports in self._known.values() if ports != own for port in ports)}
         for port in range(wanted, min(wanted + PORTS_MAX, 65536)):
             if port not in reserved and is_free(port):
                 return port

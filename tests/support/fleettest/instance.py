@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
+import itertools
 import os
+import random
 import re
 import shutil
 import signal
@@ -39,6 +42,8 @@ STOP_S: Final = 20.0
 LOG_TAIL_BYTES: Final = 6000
 CRASH: Final = re.compile(r"ERROR: AddressSanitizer|runtime error:|REPORT START|Fatal Python error|Traceback")
 PORT_TRIES: Final = 5
+PORTS: Final = range(10_000, 32_000)  # below those of outgoing connections (ip_local_port_range)
+PORT_SHARES: Final = 8  # workers of one run that cannot meet
 HIDDEN: Final = ("rdb-key-save-delay", "key-load-delay", "loading-process-events-interval-bytes")  # from CONFIG GET *
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
@@ -72,10 +77,22 @@ def redis_binary() -> str:
     return path
 
 
+@functools.cache
+def _ports() -> Iterator[int]:
+    """Ports, one after another, that no other worker of this run hands out and the kernel gives to no connection."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw-1")
+    share = len(PORTS) // PORT_SHARES
+    first = (int(worker.removeprefix("gw")) + 1) % PORT_SHARES * share
+    start = random.SystemRandom().randrange(share)
+    return itertools.cycle(PORTS[first + (start + i) % share] for i in range(share))
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    for port in itertools.islice(_ports(), len(PORTS)):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise StartError(f"no free port in {PORTS}")
 
 
 def option_arguments(options: Mapping[str, Option]) -> list[str]:

@@ -4,6 +4,7 @@
                            count), or a command that changes a server
     FAULT_KILL_WHEN        before or after the act is done (it does not hear the answer); before by default
     FAULT_DISCOVER_S       how often it looks for CRDs that came or went
+    FAULT_STEADY_S         how long it lets a Cache alone that is as it should be
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cachefleet_operator.__main__ import main
 from cachefleet_operator.execution import admin
 from cachefleet_operator.execution.kube import Kube
 from cachefleet_operator.handlers import supervisor
+from cachefleet_operator.planning import plan
 
 T = TypeVar("T")
 
@@ -67,6 +69,8 @@ def arm(environment: dict[str, str]) -> None:
             setattr(owner, name, killer.around(getattr(owner, name), counts))
     if seconds := environment.get("FAULT_DISCOVER_S"):
         supervisor.DISCOVER_S = float(seconds)
+    if seconds := environment.get("FAULT_STEADY_S"):
+        plan.STEADY_S = float(seconds)
 
 
 if __name__ == "__main__":

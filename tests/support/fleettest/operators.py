@@ -4,6 +4,7 @@
         with Operator(account, namespace) as operator:
             operator.metric("leader")
 
+It looks at a Cache that is as it should be every STEADY_S of here: shorter than its own, so that tests wait less.
 An operator looks after `namespaces` (by default its own alone; () = all, which needs `grants(..., everywhere=True)`).
 It logs JSON to `log`. It dies with the test process.
 """
@@ -36,6 +37,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 ACCOUNT: Final = "cachefleet-operator"
 PREFIX: Final = "cachefleet_operator_"
 START_S: Final = 60.0
+STEADY_S: Final = 5.0
 
 
 def install_crd(kube: Kube) -> None:
@@ -101,6 +103,7 @@ class Operator:
         name: str = "operator",
         faults: Mapping[str, str] | None = None,
         level: str = "info",
+        steady_s: float = STEADY_S,
     ) -> None:
         self.name, self.namespace = name, namespace
         self.port = free_port()
@@ -116,6 +119,7 @@ class Operator:
             "CACHEFLEET_HTTP_HOST": "127.0.0.1",
             "CACHEFLEET_HTTP_PORT": str(self.port),
             "CACHEFLEET_LOG_LEVEL": level,
+            "FAULT_STEADY_S": str(steady_s),
             **(faults or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -36,6 +36,16 @@ def test_the_first_pod_gets_the_first_ports_and_the_next_one_others(tmp_path: Pa
     assert ports.of("default", "c", "c-0") is None
 
 
+@pytest.mark.parametrize("chosen", ["redis", "metrics"])
+def test_the_two_ports_of_a_pod_differ(tmp_path: Path, first: Ports, chosen: str) -> None:
+    """Whichever the user chose, the other one is not it, though it would be the first choice."""
+    ports = book(tmp_path, first)
+    wanted = first.metrics if chosen == "redis" else first.redis
+    ports.pin("default", "a", "a-0", *((wanted, None) if chosen == "redis" else (None, wanted)))
+    own = ports.of("default", "a", "a-0")
+    assert own is not None and wanted in own and own.redis != own.metrics
+
+
 def test_a_pod_keeps_its_ports_over_runs_and_others_do_not_get_them(tmp_path: Path, first: Ports) -> None:
     kept = book(tmp_path, first).assign("default", "a", "a-0", said)
     again = book(tmp_path, first)

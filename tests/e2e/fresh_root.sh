@@ -7,7 +7,8 @@
 # Needs root and debootstrap; the root is kept in the folder if one is given. The project comes first as the archive that
 # `git archive` makes, on a machine without git, and then as a clone on a machine with it (and with warm caches). Each
 # command is run as a newcomer would: when it names an apt-get line, that line is run, and the command again. STAGES=tests
-# runs those stages of `make test` alone; DOWNLOADS=yes lends the root this machine's Go modules and pip's cache.
+# runs those stages of `make test` alone; LEND=yes lends the root what this machine has downloaded and built before (Go's
+# modules, pip's cache, Kubernetes).
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
@@ -15,16 +16,18 @@ port=${PORT:-16379}
 case ${1:-both} in both) ways="archive clone" ;; archive | clone) ways=$1 ;; *) sed -n 5,6p "$0" >&2; exit 2 ;; esac
 keep=${2:-}
 root=${keep:-$(mktemp -d /tmp/fresh-root.XXXXXX)}
-server=
+server='' lent=()
+[ -z "${LEND:-}" ] || lent=(go/pkg/mod .cache/pip .cache/cachefleet/kubernetes)
 
 say() { printf '\n--- %s\n' "$*"; }
 inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${settings[@]}" \
   bash -c "cd /src && $*"; }
 
 finish() {
-  [ -z "$server" ] || kill "$server" 2>/dev/null || true
-  for mount in root/go/pkg/mod root/.cache/pip dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
+  [ -z "$server" ] || kill -- "-$server" 2>/dev/null || true
+  for mount in "${lent[@]/#/root/}" dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
   umount -l "$root" 2>/dev/null || true
+  if grep -qF " $root" /proc/mounts; then echo "still mounted, and left there: $root" >&2; return; fi
   [ -n "$keep" ] || rm -rf --one-file-system "$root"
 }
 trap finish EXIT
@@ -36,11 +39,9 @@ if [ ! -e "$root/etc/debian_version" ]; then
 fi
 mount --bind "$root" "$root"  # containers in it pivot their root, which must be a mount point
 for mount in proc sys dev dev/shm dev/pts; do mount --bind "/$mount" "$root/$mount"; done
-if [ -n "${DOWNLOADS:-}" ]; then
-  for folder in go/pkg/mod .cache/pip; do
-    [ ! -d "$HOME/$folder" ] || { mkdir -p "$root/root/$folder" && mount --bind "$HOME/$folder" "$root/root/$folder"; }
-  done
-fi
+for folder in "${lent[@]}"; do
+  [ ! -d "$HOME/$folder" ] || { mkdir -p "$root/root/$folder" && mount --bind "$HOME/$folder" "$root/root/$folder"; }
+done
 
 say "mirror settings of this machine"
 settings=()
@@ -84,8 +85,10 @@ as_newcomer() {
 
 # Starts `make run` and waits until its cache answers $1 with $2; leaves $server.
 run_and_ask() {
+  set -m  # a process group of its own, as a terminal gives it
   inside "exec make run PORT=$port METRICS_PORT=$((port + 1))" >"$root/tmp/run.log" 2>&1 &
   server=$!
+  set +m
   for _ in $(seq 1800); do
     if inside "exec 3<>/dev/tcp/127.0.0.1/$port; printf 'AUTH %s\r\n$1\r\nQUIT\r\n' \
       \$(cat data/default/orders/orders-0/auth/password) >&3; timeout 5 cat <&3" 2>/dev/null | grep -q "$2"; then
@@ -102,7 +105,7 @@ run_and_ask() {
 
 # As Ctrl-C in its terminal, which every process there gets.
 interrupt() {
-  pkill -INT -f "cachefleet local up .*--port $port" || true
+  kill -INT -- "-$server"
   wait "$server" || true
   server=
   grep -q 'Stopped' "$root/tmp/run.log" || { cat "$root/tmp/run.log"; exit 1; }

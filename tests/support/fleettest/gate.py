@@ -3,9 +3,9 @@
     python -m fleettest.gate [--seed N] [--only tests,alone] [--skip lint]
     python -m fleettest.gate --publish [build/gate/last.json]          CONTRIBUTING.md's table from that run
 
-`make test` and CI run it. A stage that fails does not keep the others from running; the exit code is 1 in the end. The
-seed of the random tests is a hash of the tree (`fleettest.tree`): each change draws its own sample, and each run of it
-the same one.
+`make test` and CI run it. A stage that fails keeps the others from running only where they need what it makes; the exit
+code is 1 in the end. The seed of the random tests is a hash of the tree (`fleettest.tree`): each change draws its own
+sample, and each run of it the same one.
 
 CPU is that of a stage's processes, as far as they were waited for. The minutes of stages that run beside others do not
 add up.
@@ -50,6 +50,7 @@ class Stage(NamedTuple):
     beside: bool = False  # runs beside those that follow, one such stage at a time; its output comes when it ends
     alone: bool = False  # nothing runs beside it
     after: str = ""  # a stage that must have ended
+    needed: bool = False  # by all that follow
     root: bool = False
 
 
@@ -60,7 +61,7 @@ def _pytest(*words: str) -> list[str]:
 RUN: Final = [PYTHON, "tests/scenarios/run.py"]
 KUBERNETES: Final = "kubernetes"
 STAGES: Final = (
-    Stage("dev", "the environment, and the engine compiled", ["make", "dev"], alone=True),
+    Stage("dev", "the environment, and the engine compiled", ["make", "dev"], alone=True, needed=True),
     Stage(KUBERNETES, "the programs of Kubernetes, when go.mod is new", ["make", "kubernetes"], beside=True),
     Stage("images", "wheels and container images, when sources are new", [*RUN, "build"], beside=True, root=True),
     Stage("scenarios", "a Kubernetes with nodes", [*RUN, "-q", "--seed={seed}"], beside=True, root=True),
@@ -130,12 +131,15 @@ def run(stages: Sequence[Stage], seed: int) -> int:
     began = time.monotonic()
     results: dict[str, Future[tuple[Row, list[costs.Cost]]]] = {}
     with ThreadPoolExecutor(1) as front, ThreadPoolExecutor(1) as back:
-        for stage in stages:
-            running = [result for name, result in results.items() if stage.alone or name == stage.after]
-            wait(running)
-            results[stage.name] = (back if stage.beside else front).submit(run_stage, stage, seed)
-            if not stage.beside:
-                wait([results[stage.name]])
+        try:
+            for stage in stages:
+                wait([result for name, result in results.items() if stage.alone or name == stage.after])
+                result = results[stage.name] = (back if stage.beside else front).submit(run_stage, stage, seed)
+                if not stage.beside and result.result()[0].code and stage.needed:
+                    break
+        except KeyboardInterrupt:
+            back.shutdown(cancel_futures=True)
+            raise
     rows = [result.result()[0] for result in results.values()]
     tests = [cost for result in results.values() for cost in result.result()[1]]
     wall_s = round(time.monotonic() - began, 1)

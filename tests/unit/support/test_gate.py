@@ -52,6 +52,11 @@ def test_a_stage_that_fails_keeps_none_from_running(folder: Path, capfd: pytest.
     assert [(row["name"], row["code"], row["tests"]) for row in rows] == [("one", 1, 2), ("two", 3, 0), ("three", 0, 1)]
 
 
+def test_without_what_all_need_nothing_runs(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert gate.run([stage("one", 1)._replace(needed=True), stage("two", 0, "passed")], 7) == 1
+    assert " 0 passed, 1 errors in " in capfd.readouterr().out.splitlines()[-1]
+
+
 def test_nothing_ran(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     gate.run([stage("one", 0)], 7)
     assert " 0 passed in " in capfd.readouterr().out.splitlines()[-1]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "server" / "cachefleet_server"
 
 # No dependencies but each other; any layer may import them.
-PLAIN = ("errors", "replies", "command_spec", "command_keys", "command_syntax", "log", "version")
+PLAIN = ("errors", "files", "replies", "command_spec", "command_keys", "command_syntax", "log", "version")
 
 # Each layer and all that it may use, itself and PLAIN aside.
 BELOW: dict[str, tuple[str, ...]] = {

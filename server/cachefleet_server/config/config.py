@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from cachefleet_server.config.params import IGNORED, PARAMS, Param
 from cachefleet_server.config.parser import Line
 from cachefleet_server.errors import ConfigError
+from cachefleet_server.files import read_source
 
 Apply = Callable[[Any], None]
 
@@ -282,8 +283,7 @@ def _default_words(row: Param) -> list[str]:
 def _read_secret(path: str) -> str:
     """A secret's file without the newline that editors put at its end."""
     try:
-        with open(path.partition("\0")[0], encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().removesuffix("\n").removesuffix("\r")
+        return read_source(path.partition("\0")[0]).removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise ConfigError(f"Can't read the secret file '{path}': {error.strerror}") from None
 

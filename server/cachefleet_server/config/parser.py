@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cachefleet_server.config.text import MARGIN, line_words, quote, split_words
 from cachefleet_server.errors import ConfigError
+from cachefleet_server.files import read_source
 from cachefleet_server.version import __version__
 
 INCLUDE_DEPTH_MAX = 16
@@ -42,8 +43,7 @@ def file_lines(path: str, *, folder: str = "", depth: int = 0) -> Iterator[Line]
     Relative paths of includes begin in `folder`: that of the start, whatever the working directory is by now.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            text = file.read()
+        text = read_source(path)
     except OSError as error:
         raise ConfigError(f"Fatal error, can't open config file '{path}': {error.strerror}") from None
     yield from text_lines(text, path, folder=folder, depth=depth)

@@ -11,11 +11,9 @@ Arguments are pointers into the mapping; argv grows to the largest command and i
 
 import os
 
-from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr
-from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open
 from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
 from posix.unistd cimport close
 
@@ -27,6 +25,7 @@ from cachefleet_server.core.role cimport ROLE_AOF
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.errors import DataError
+from cachefleet_server.files import open_regular
 from cachefleet_server.resp.input cimport arg_t, request_t
 
 cdef enum:
@@ -159,15 +158,12 @@ cdef class AofLoader:
     cdef readonly uint64_t commands
 
     def __cinit__(self, Engine engine not None, str path, uint64_t begin=0):
-        cdef bytes name = os.fsencode(path)
         cdef int fd
         cdef void* base
         self.engine = engine
         self.path = path
         self.multi_at = -1
-        fd = open(name, O_RDONLY | O_CLOEXEC)
-        if fd < 0:
-            raise DataError(f"Can't open the append only file {path}: {os.strerror(errno)}")
+        fd = open_regular(path, os.O_RDONLY)
         self.r.size = os.fstat(fd).st_size
         if self.r.size:
             base = mmap(NULL, self.r.size, PROT_READ, MAP_PRIVATE, fd, 0)

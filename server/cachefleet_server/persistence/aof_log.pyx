@@ -2,7 +2,7 @@
 
 import os
 
-from libc.errno cimport EAGAIN, EINTR, EIO, errno
+from libc.errno cimport EAGAIN, EINTR, EIO, ENOENT, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
@@ -333,6 +333,12 @@ cdef class AofLog:
         if _write_pending(&self.log):
             _sync_now(&self.log)
 
+    def lose(self, bint current):
+        """A file is gone: this one, or one before it. As after a failed fsync, only a new base makes up for it."""
+        _fail(&self.log, ENOENT)
+        self.log.sync_failed = True
+        self.log.file_failed |= current
+
     def close(self):
         """The log is off: what is pending is written, fsynced, and the file closed. False when something was lost."""
         cdef engine_t* e = self.log.engine
@@ -410,6 +416,10 @@ cdef class AofLog:
     @property
     def is_open(self):
         return self.log.fd >= 0
+
+    @property
+    def fileno(self):
+        return self.log.fd
 
     @property
     def in_transaction(self):

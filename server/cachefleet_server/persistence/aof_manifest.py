@@ -19,6 +19,7 @@ from typing import Final
 
 from cachefleet_server.config.text import quote, split_words
 from cachefleet_server.errors import DataError
+from cachefleet_server.files import open_regular, read_regular
 
 BASE: Final = "b"
 INCREMENTAL: Final = "i"
@@ -126,8 +127,7 @@ def _parse_line(line: str, where: str) -> Part:
 def read(path: str) -> Manifest | None:
     """None when there is no manifest."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return parse(file.read(), path)
+        return parse(read_regular(path).decode("utf-8", "surrogateescape"), path)
     except FileNotFoundError:
         return None
 
@@ -142,7 +142,7 @@ def write(path: str, manifest: Manifest) -> None:
 
 
 def write_durably(path: str, chunks: Iterable[bytes]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    fd = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         for chunk in chunks:
             view = memoryview(chunk)

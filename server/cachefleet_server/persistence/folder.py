@@ -11,6 +11,7 @@ import fcntl
 import os
 
 from cachefleet_server.errors import StartupError
+from cachefleet_server.files import is_odd, open_regular
 from cachefleet_server.log import Log
 
 LOCK_NAME = ".cachefleet.lock"
@@ -67,8 +68,10 @@ class FolderLock:
 
 def _open(path: str, folder: str) -> int:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
+        if is_odd(error):
+            raise StartupError(f"Can't open the lock file {path}: {error.strerror}") from None
         return _open_anothers(path, folder, error)
     with contextlib.suppress(OSError):
         os.fchmod(fd, 0o644)  # whatever the umask: another user must be able to open it
@@ -78,7 +81,7 @@ def _open(path: str, folder: str) -> int:
 def _open_anothers(path: str, folder: str, error: OSError) -> int:
     """The file that could not be made or written for the reason of `error`."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         raise NotWritable(
             f"Can't write to the data folder {folder}: {error.strerror}. Set `dir` to a folder that the server's user "

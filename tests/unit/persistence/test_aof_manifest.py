@@ -153,5 +153,5 @@ def test_a_failed_write_keeps_the_old_one(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(OSError, match="it is a folder, not a regular file"):
         aof_manifest.read(str(tmp_path / "m"))

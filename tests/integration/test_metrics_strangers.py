@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,28 +109,6 @@ def test_a_probe_that_dawdles_gets_through(server: Scraped) -> None:
         assert server.get("/metrics")[0] == 200
         probe.sendall(b"\r\n")
         assert probe.recv(100).startswith(b"HTTP/1.1 200 ")
-
-
-def test_scrapes_without_end_leave_the_engine_its_thread(server: Scraped) -> None:
-    """Strangers who ask for nothing but scrapes, and read them."""
-    ends = threading.Event()
-
-    def scrape() -> None:
-        while not ends.is_set():
-            server.get("/metrics", Accept_Encoding="gzip")
-
-    threads = [threading.Thread(target=scrape) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    try:
-        with server.connect() as c:
-            for _ in range(100):
-                assert c.call("PING") == "PONG"
-        assert server.get("/healthz", timeout_s=PROBE_S)[0] == 200
-    finally:
-        ends.set()
-        for thread in threads:
-            thread.join()
 
 
 # -- descriptors

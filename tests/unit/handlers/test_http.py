@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,6 +38,27 @@ async def test_health() -> None:
     assert await ask(metrics, "/readyz", ready="not yet") == (503, "not yet\n")
     assert await ask(metrics, "/readyz") == (200, "ok\n")
     assert (await ask(metrics, "/"))[0] == 404
+
+
+async def test_probes_get_through() -> None:
+    """Whoever holds connections and says nothing, or half a request, loses the oldest to those that come."""
+    server = await http.serve(http.application(Metrics().registry, str, str), "127.0.0.1", 0)
+    port = server.addresses[0][1]
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * http.CONNECTIONS_MAX)]
+    for _, writer in silent[::2]:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost:")
+    try:
+        for reader, _ in silent[: http.CONNECTIONS_MAX]:
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        async with ClientSession() as session:
+            for path in ("healthz", "readyz", "metrics"):
+                async with session.get(f"http://127.0.0.1:{port}/{path}") as reply:
+                    assert reply.status == 200
+        assert not silent[-1][0].at_eof()
+    finally:
+        for _, writer in silent:
+            writer.close()
+        await server.cleanup()
 
 
 async def test_metrics() -> None:

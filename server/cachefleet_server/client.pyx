@@ -1,20 +1,25 @@
 """Clients as Python sees them: a view of a client_t; see engine.pyi.
 
-A view is made for one call of a Python row. It must not be kept: the client may be gone when the event loop runs again.
+A client has at most one view, which is made when Python first sees it and lives as long as somebody holds it. When the
+client goes first, the view is told, and from then on it raises ClientGone: no view is a dangling pointer. Both ends of
+the pair are changed with the GIL held.
 """
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from cachefleet_server.commands.multi cimport multi_count, multi_memory
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
-    CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_MULTI, CLIENT_UNIX_SOCKET, arg_t, client_info_t, client_t,
+    CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_COMMAND, CLIENT_MULTI, CLIENT_UNIX_SOCKET, arg_t, client_info_t, client_t,
     command_t)
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
+from cachefleet_server.keyspace.transaction cimport transaction_count, transaction_memory
 from cachefleet_server.keyspace.watch cimport watch_count
 from cachefleet_server.reactor.connection cimport client_memory
 from cachefleet_server.resp.input cimport input_pending
+
+from cachefleet_server.errors import ClientGone
 
 cdef extern from "<arpa/inet.h>" nogil:
     """
@@ -69,136 +74,161 @@ cdef list shown_argv(client_t* c):
     return shown
 
 
+cdef Client client_view(client_t* c):
+    cdef Client view
+    if c.view != NULL:
+        return <Client><PyObject*>c.view
+    view = Client.__new__(Client)
+    view.c = c
+    c.view = <void*>view
+    return view
+
+
+cdef void forget_view(client_t* c) noexcept:
+    if c.view != NULL:
+        (<Client><PyObject*>c.view).c = NULL
+        c.view = NULL
+
+
 cdef bytes _bytes(const char* p):
     return p if p != NULL else b""
 
 
 cdef class Client:
-    """A view of a client_t; see engine.pyi. Valid while the row runs or until the event loop is entered again."""
+    """A view of a client_t; see engine.pyi."""
+
+    def __dealloc__(self):
+        if self.c != NULL:
+            self.c.view = NULL
+
+    cdef client_t* live(self) except NULL:
+        if self.c == NULL:
+            raise ClientGone("the client has gone")
+        return self.c
 
     @property
-    def id(self): return self.c.id
+    def id(self): return self.live().id
 
     @property
-    def fd(self): return self.c.fd
+    def fd(self): return self.live().fd
 
     @property
-    def resp(self): return self.c.resp
+    def resp(self): return self.live().resp
 
     @resp.setter
-    def resp(self, int v): self.c.resp = <uint8_t>v
+    def resp(self, int v): self.live().resp = <uint8_t>v
     @property
-    def db(self): return self.c.db.id
+    def db(self): return self.live().db.id
 
     @property
-    def flags(self): return self.c.flags
+    def flags(self): return self.live().flags
 
     @property
-    def cls(self): return self.c.cls
+    def cls(self): return self.live().cls
 
     @property
-    def blocked(self): return self.c.blocked
+    def blocked(self): return self.live().blocked
 
     @property
-    def authenticated(self): return bool(self.c.flags & CLIENT_AUTHENTICATED)
+    def authenticated(self): return bool(self.live().flags & CLIENT_AUTHENTICATED)
 
     @property
     def user(self): return "default"
 
     @property
-    def in_multi(self): return bool(self.c.flags & CLIENT_MULTI)
+    def in_multi(self): return bool(self.live().flags & CLIENT_MULTI)
 
     @property
-    def created_ms(self): return self.c.created_ms
+    def created_ms(self): return self.live().created_ms
 
     @property
-    def last_interaction_ms(self): return self.c.last_interaction_ms
+    def last_interaction_ms(self): return self.live().last_interaction_ms
 
     @property
-    def query_buffer(self): return input_pending(&self.c.input)
+    def query_buffer(self): return input_pending(&self.live().input)
 
     @property
-    def output_bytes(self): return self.c.out.bytes
+    def output_bytes(self): return self.live().out.bytes
 
     @property
-    def memory(self): return client_memory(self.c)
+    def memory(self): return client_memory(self.live())
 
     @property
-    def net_in(self): return self.c.net_in
+    def net_in(self): return self.live().net_in
 
     @property
-    def net_out(self): return self.c.net_out
+    def net_out(self): return self.live().net_out
 
     @property
-    def commands(self): return self.c.commands
+    def commands(self): return self.live().commands
 
     @property
-    def multi_queued(self): return multi_count(self.c)
+    def multi_queued(self): return transaction_count(self.live())
 
     @property
-    def multi_memory(self): return multi_memory(self.c)
+    def multi_memory(self): return transaction_memory(self.live())
 
     @property
     def argument_bytes(self):
         cdef int i
         cdef size_t total = 0
-        if self.c.argv != NULL and self.c == self.c.engine.current:
-            for i in range(self.c.argc):
-                total += self.c.argv[i].len
+        if self.live().argv != NULL and self.live() == self.live().engine.current:
+            for i in range(self.live().argc):
+                total += self.live().argv[i].len
         return total
 
     @property
-    def watched(self): return watch_count(self.c)
+    def watched(self): return watch_count(self.live())
 
     @property
-    def age_ms(self): return self.c.engine.now_ms - self.c.created_ms
+    def age_ms(self): return self.live().engine.now_ms - self.live().created_ms
 
     @property
-    def idle_ms(self): return self.c.engine.now_ms - self.c.last_interaction_ms
+    def idle_ms(self): return self.live().engine.now_ms - self.live().last_interaction_ms
 
     @property
     def last_command(self):
-        cdef command_t* cmd = self.c.last_cmd if self.c.cmd == NULL else self.c.cmd
+        cdef command_t* cmd = self.live().last_cmd if self.live().cmd == NULL else self.live().cmd
         return cmd.name.decode() if cmd != NULL else "NULL"
 
     @property
-    def name(self): return _bytes(self.c.info.name) if self.c.info != NULL else b""
+    def name(self): return _bytes(self.live().info.name) if self.live().info != NULL else b""
 
     @name.setter
-    def name(self, bytes v): _replace(self.c, &_info(self.c).name, v)
+    def name(self, bytes v): _replace(self.live(), &_info(self.live()).name, v)
 
     @property
-    def lib_name(self): return _bytes(self.c.info.lib_name) if self.c.info != NULL else b""
+    def lib_name(self): return _bytes(self.live().info.lib_name) if self.live().info != NULL else b""
 
     @lib_name.setter
-    def lib_name(self, bytes v): _replace(self.c, &_info(self.c).lib_name, v)
+    def lib_name(self, bytes v): _replace(self.live(), &_info(self.live()).lib_name, v)
 
     @property
-    def lib_ver(self): return _bytes(self.c.info.lib_ver) if self.c.info != NULL else b""
+    def lib_ver(self): return _bytes(self.live().info.lib_ver) if self.live().info != NULL else b""
 
     @lib_ver.setter
-    def lib_ver(self, bytes v): _replace(self.c, &_info(self.c).lib_ver, v)
+    def lib_ver(self, bytes v): _replace(self.live(), &_info(self.live()).lib_ver, v)
 
     def set_flag(self, uint64_t flag, bint on):
         if on:
-            self.c.flags |= flag
+            self.live().flags |= flag
         else:
-            self.c.flags &= ~flag
+            self.live().flags &= ~flag
 
     def close(self):
-        client_close_asap(self.c)
+        client_close_asap(self.live())
 
     def close_after_reply(self):
         """After what has been replied so far, and the running command's reply, are sent."""
-        self.c.flags |= CLIENT_CLOSE_AFTER_REPLY
+        self.live().flags |= CLIENT_CLOSE_AFTER_COMMAND
 
     def peer(self):
         """"ip:port", or "path:0" of a unix socket."""
         # A unix socket's peer has no name: the path is its own.
-        return _address(self.c.fd, not self.c.flags & CLIENT_UNIX_SOCKET)
+        return _address(self.live().fd, not self.live().flags & CLIENT_UNIX_SOCKET)
 
     def local(self):
-        return _address(self.c.fd, False)
+        return _address(self.live().fd, False)
 
 
 cdef str _address(int fd, bint of_peer):

@@ -1,19 +1,13 @@
 """What compiled modules above the facade (persistence, later replication) may use of an Engine."""
 
-from cachefleet_server.core.engine cimport client_t, engine_t
+from cachefleet_server.core.engine cimport client_t
 from cachefleet_server.resp.input cimport request_t
+from cachefleet_server.rows cimport Rows
 
-cdef class Engine:
-    cdef engine_t* ptr  # NULL after close()
+cdef class Engine(Rows):
     cdef client_t* actors[4]  # ROLES: one for each role without a connection, NULL while it runs a request
     cdef readonly int epoll_fd
-    cdef set tasks  # of rows that are awaited
     cdef object __weakref__
-    cdef public object on_commandlog
-    cdef public object on_monitor
-    cdef public object on_latency
-    cdef public object on_row_failed  # (client, argv, exception): a Python row raised something unexpected
-    cdef public object auth_hook
     cdef client_t* new_actor(self, int role) noexcept  # who makes requests of a role (core/role.pxd); free_actor
     cdef void free_actor(self, client_t* actor) noexcept
     cdef void run(self, client_t* actor, request_t* request) noexcept nogil  # one request; nothing of a tick's end

@@ -6,13 +6,13 @@ in-process. Values of replies: see `cachefleet_server.replies`.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from cachefleet_server.command_spec import CommandSpec
 from cachefleet_server.replies import Reply
 
 class Client:
-    """A connected client, as Python rows see it. Valid while the row runs; keep `id`, not the object."""
+    """A connected client, as Python rows see it. Once the client has gone, everything raises `errors.ClientGone`."""
 
     id: int
     fd: int
@@ -48,6 +48,8 @@ class Client:
     def peer(self) -> str: ...  # "ip:port" or the unix path
     def local(self) -> str: ...
 
+PausePurpose = Literal["client", "shutdown", "failover"]
+
 PythonRow = Callable[[Client, list[bytes]], Reply | Awaitable[Reply]]
 """A command in Python: gets argv with the name first, returns a reply (exceptions of `errors.CommandError` become error
 replies). An awaitable blocks the client, not the engine, until it is done."""
@@ -77,7 +79,8 @@ class Engine:
     def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones
     def drop_all(self) -> None: ...  # empties all databases without a trace in the journal (DEBUG RELOAD)
     # -- commands
-    def register(self, spec: CommandSpec, row: PythonRow | None = None) -> None: ...  # None: a container, never run
+    def register(self, spec: CommandSpec, row: PythonRow | None = None, *, may_wait: bool = False) -> None: ...
+    # None: a container, never run. may_wait: the row may return an awaitable; it must be no_multi and noscript.
     def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too
     def spec(self, name: str) -> CommandSpec | None: ...
     def execute(self, *args: bytes, db: int = 0, resp: int = 2) -> Any: ...  # in-process; errors as replies.Error
@@ -91,7 +94,8 @@ class Engine:
     # from loopback get that text. Returns 0, or the errno of an accept that failed for want of resources.
     def clients(self) -> list[Client]: ...
     def client(self, id: int) -> Client | None: ...
-    def pause_for(self, ms: int, all: bool) -> None: ...  # CLIENT PAUSE; 0 ends it
+    def pause(self, purpose: PausePurpose, ms: int, *, everything: bool) -> None: ...  # else only what may write
+    def unpause(self, purpose: PausePurpose) -> None: ...  # the pauses of other purposes go on
     def set_monitor(self, id: int) -> None: ...
     def feed_monitors(self, reply: Reply) -> None: ...  # one more line for each
     def unblock(self, id: int, error: bool) -> bool: ...
@@ -105,4 +109,3 @@ class Engine:
     on_monitor: Callable[[Client, list[bytes]], None] | None
     on_latency: Callable[[str, int], None] | None  # event, ms
     on_row_failed: Callable[[Client | None, list[bytes], BaseException], None] | None  # a Python row raised
-    auth_hook: Callable[[Client, str, bytes], bool] | None  # AUTH/HELLO: user, password

@@ -3,14 +3,10 @@
 An Engine owns its engine_t and everything below it. Python objects enter the engine in two places only: the rows of
 the command table (a spec and perhaps a callable each, owned by the row) and a borrowed pointer back to the Engine,
 which is valid as long as the engine_t is, since close() frees the latter first.
-
-The hooks at the end of the file are called by the engine on its own thread, inside a tick that has released the GIL;
-they take it back. None of them may raise: what a Python row raises becomes an error reply, told to `on_row_failed`.
+How rows and hooks in Python are called is in rows.pyx.
 """
 
-import asyncio
 import os
-from inspect import isawaitable
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
@@ -19,7 +15,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from cachefleet_server cimport facts
-from cachefleet_server.client cimport Client, shown_argv
+from cachefleet_server.client cimport Client, client_view
 from cachefleet_server.commands.connection cimport register_connection
 from cachefleet_server.commands.dump cimport register_dump
 from cachefleet_server.commands.expire_cmds cimport register_expire
@@ -32,14 +28,15 @@ from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_FAILED, CLIENT_MONITOR, CLIENT_MULTI,
-    CLIENT_PYTHON_WAIT, CLIENT_UNIX_SOCKET, arg_t, stats_t)
+    CLIENT_UNIX_SOCKET, arg_t, engine_t, stats_t)
+from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.core.role cimport ROLE_IN_PROCESS, ROLE_SERVER, ROLES, role_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
-from cachefleet_server.keyspace.blocked cimport block_client, blocked_free, unblock_client
+from cachefleet_server.keyspace.blocked cimport blocked_free, unblock_client
 from cachefleet_server.keyspace.db cimport db_flush, dbs_free, dbs_new
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
@@ -49,24 +46,16 @@ from cachefleet_server.reactor.reactor cimport (
     end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_slice)
 from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.resp.writer cimport out_clear
+from cachefleet_server.rows cimport Rows
 
 from cachefleet_server.ds.glob import glob_matches  # no-cython-lint: for those above
-from cachefleet_server.errors import CommandError
-from cachefleet_server.replies import NO_REPLY, Error
+from cachefleet_server.replies import NO_REPLY
 
 
-cdef Client _client(client_t* c):
-    cdef Client view = Client.__new__(Client)
-    view.c = c
-    return view
+_PURPOSES = ("client", "shutdown", "failover")  # of pauses, in the order of core/pause.pxd
 
 
-cdef list _argv(client_t* c):
-    cdef int i
-    return [PyBytes_FromStringAndSize(c.argv[i].ptr, c.argv[i].len) for i in range(c.argc)]
-
-
-cdef class Engine:
+cdef class Engine(Rows):
     """One engine; see engine.pyi."""
 
     def __cinit__(self, *, int databases=16, hash_seed=None):
@@ -77,17 +66,12 @@ cdef class Engine:
         if len(seed) != 16:
             raise ValueError("hash_seed must be 16 bytes")
         self.ptr = e
-        self.tasks = set()
         e.epoll_fd = e.wake_fd = -1
         e.heap = heap_new()
         memcpy(&e.seed, <const char*>seed, 16)
         e.rng = int.from_bytes(os.urandom(8), "little")
-        e.facade = <void*>self
         e.call_fn = call
-        e.python_fn = _run_python_row
-        e.commandlog_fn = _commandlog
-        e.monitor_fn = _monitor
-        e.latency_fn = _latency
+        self.install()
         e.slow_ns = <uint64_t>-1
         e.journal.db = -1
         buf_init(&e.journal.buf, e.heap)
@@ -118,7 +102,6 @@ cdef class Engine:
             return
         if e.closing_fn != NULL:
             e.closing_fn(e)
-        e.client_closed_fn = NULL
         for i in range(ROLES):
             if self.actors[i] != NULL:
                 client_free(self.actors[i])
@@ -202,8 +185,8 @@ cdef class Engine:
 
     # -- commands
 
-    def register(self, spec, row=None):
-        command_python_row(self.ptr, row, spec)
+    def register(self, spec, row=None, *, bint may_wait=False):
+        command_python_row(self.ptr, row, spec, may_wait)
 
     def specs(self):
         cdef int i
@@ -242,10 +225,9 @@ cdef class Engine:
             end_of_batch(e)
             run_slice(e)
         raw = _take_output(actor)
-        if self.actors[role] == NULL:
-            self.actors[role] = actor
-        else:
-            client_free(actor)
+        if self.actors[role] != NULL:  # of a request inside this one
+            client_free(self.actors[role])
+        self.actors[role] = actor
         return decode_reply(<const char*>raw, len(raw)) if raw else NO_REPLY
 
     cdef client_t* new_actor(self, int role) noexcept:
@@ -288,25 +270,20 @@ cdef class Engine:
         found = []
         while c != NULL:
             if not c.flags & CLIENT_CLOSE_ASAP:
-                found.append(_client(c))
+                found.append(client_view(c))
             c = c.next
         found.reverse()  # oldest first
         return found
 
     def client(self, uint64_t id):
         cdef client_t* c = _find(self.ptr, id)
-        return _client(c) if c != NULL else None
+        return client_view(c) if c != NULL else None
 
-    def pause_for(self, int64_t ms, bint all):
-        """CLIENT PAUSE; 0 ends it. A pause under way is never shortened or weakened, except by ending it."""
-        cdef engine_t* e = self.ptr
-        if ms == 0:
-            e.pause.all = False
-            e.pause.until_ms = min(e.pause.until_ms, e.now_ms)
-        else:
-            e.pause.all = all or (e.pause.all and e.pause.until_ms > e.now_ms)
-            e.pause.until_ms = max(e.pause.until_ms, e.now_ms + ms)
-        engine_wake(e)  # a tick lets the clients go, or sees to it that one does in time
+    def pause(self, str purpose, int64_t ms, *, bint everything):
+        pause_begin(self.ptr, _PURPOSES.index(purpose), self.ptr.now_ms + ms, PAUSE_ALL if everything else PAUSE_WRITES)
+
+    def unpause(self, str purpose):
+        pause_end(self.ptr, _PURPOSES.index(purpose))
 
     def unblock(self, uint64_t id, bint error):
         """CLIENT UNBLOCK: only clients that wait in a blocking command."""
@@ -402,109 +379,6 @@ cdef bytes _take_output(client_t* c):
         chunk = chunk.next
     out_clear(&c.out)
     return b"".join(chunks)
-
-# ---- hooks ----------------------------------------------------------------------------------------------
-
-cdef void _run_python_row(client_t* c) noexcept with gil:
-    cdef Engine engine = <Engine><PyObject*>c.engine.facade
-    view = _client(c)
-    argv = _argv(c)
-    try:
-        value = (<object><PyObject*>c.cmd.callback)(view, argv)
-    except Exception as error:
-        value = _error_value(engine, view, argv, error)
-    if isawaitable(value):
-        _await(engine, c, argv, value)
-    else:
-        _send(engine, c, value)
-
-
-cdef object _error_value(Engine engine, object view, list argv, object error):
-    if isinstance(error, CommandError):
-        return Error(str(error))
-    if engine.on_row_failed is not None:
-        engine.on_row_failed(view, argv, error)
-    return Error("ERR internal error: " + type(error).__name__)
-
-
-cdef void _send(Engine engine, client_t* c, object value) noexcept:
-    if value is NO_REPLY or c.flags & CLIENT_CLOSE_ASAP:
-        return
-    if isinstance(value, Error):
-        text = value.strip("\r\n").encode("utf-8", "surrogateescape")  # it may quote any bytes
-        reply_error_bytes(c, text, len(text))
-        return
-    if not reply_begin(c):
-        return
-    try:
-        encode_reply(&c.out, c.resp, value)
-    except Exception as error:
-        text = b"ERR internal error: reply cannot be encoded"
-        reply_error_bytes(c, text, len(text))
-        if engine.on_row_failed is not None:
-            engine.on_row_failed(_client(c), [], error)
-
-
-cdef void _python_wait_over(client_t* c, bint timed_out) noexcept nogil:
-    pass  # the row's own task has replied
-
-
-cdef void _await(Engine engine, client_t* c, list argv, object awaitable) noexcept:
-    """The client waits; the loop runs the row's coroutine; its result is the reply."""
-    client_id = c.id
-
-    async def finish():
-        try:
-            value = await awaitable
-        except Exception as error:
-            value = _error_value(engine, None, argv, error)
-        _finish_wait(engine, client_id, value)
-
-    if c.fd < 0:
-        awaitable.close()
-        _send(engine, c, Error("ERR this command cannot be used in-process"))
-        return
-    block_client(c, BLOCKED_PYTHON, 0, _python_wait_over)
-    c.flags |= CLIENT_PYTHON_WAIT
-    task = asyncio.get_running_loop().create_task(finish())
-    engine.tasks.add(task)
-    task.add_done_callback(engine.tasks.discard)
-
-
-cdef void _tell(Engine engine, object observer, tuple what) noexcept:
-    if observer is not None:
-        try:
-            observer(*what)
-        except Exception as error:
-            _error_value(engine, None, [], error)
-
-
-cdef void _commandlog(client_t* c, int kind, uint64_t value) noexcept with gil:
-    cdef Engine engine = <Engine><PyObject*>c.engine.facade
-    _tell(engine, engine.on_commandlog, (kind, _client(c), shown_argv(c), value))
-
-
-cdef void _monitor(client_t* c) noexcept with gil:
-    cdef Engine engine = <Engine><PyObject*>c.engine.facade
-    _tell(engine, engine.on_monitor, (_client(c), _argv(c)))
-
-
-cdef void _latency(engine_t* e, const char* event, int64_t ms) noexcept with gil:
-    cdef Engine engine = <Engine><PyObject*>e.facade
-    _tell(engine, engine.on_latency, (event.decode(), ms))
-
-
-def _finish_wait(Engine engine not None, uint64_t client_id, value):
-    cdef client_t* c
-    if engine.ptr == NULL:
-        return
-    c = _find(engine.ptr, client_id)
-    if c == NULL:
-        return
-    c.flags &= ~<uint64_t>CLIENT_PYTHON_WAIT
-    _send(engine, c, value)
-    unblock_client(c, False)
-    engine_wake(engine.ptr)
 
 
 globals()["Client"] = Client  # cimported names are not in the module by themselves; engine.pyi offers it

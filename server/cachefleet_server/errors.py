@@ -1,6 +1,7 @@
 """The server's exceptions.
 
     CachefleetError
+    +-- ClientGone        a view of a client was used after the client had gone
     +-- CommandError      becomes an error reply; its text starts with a prefix ("ERR ...")
     +-- ConfigError       a parameter is wrong: file, line, text
     +-- DataError         a data file is damaged or foreign; the text says what to do
@@ -10,6 +11,10 @@
 
 class CachefleetError(Exception):
     """Base of all errors that this server raises on purpose."""
+
+
+class ClientGone(CachefleetError):
+    """The connection that a view showed is closed and freed."""
 
 
 class CommandError(CachefleetError):

@@ -7,6 +7,7 @@ from libc.stdint cimport uint64_t
 
 from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t
 from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.pause cimport pause_purpose, paused
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_mapped, ht_memory, ht_rehashing_memory
 from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes
@@ -56,7 +57,8 @@ cdef object stats(engine_t* e):
         load_keys_expired=e.persist.load_keys_expired, aof_write_failed=e.persist.aof_write_failed,
         bgsave_failed=e.persist.bgsave_failed,
         save_points=e.persist.save_points,
-        paused_until_ms=e.pause.until_ms, paused_all=e.pause.all, eviction_exceeded_now_us=evict_exceeded_us(e),
+        pause_strength=paused(e), pause_purpose=pause_purpose(e), paused_until_ms=e.pause.until_ms[pause_purpose(e)],
+        eviction_exceeded_now_us=evict_exceeded_us(e),
         largest_input=max(e.stats.largest_input, e.clients.earlier_largest_input),
         largest_output=max(e.stats.largest_output, e.clients.earlier_largest_output))
     return values

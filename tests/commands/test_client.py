@@ -5,6 +5,7 @@ The servers are this module's own and have no other clients, so that CLIENT LIST
 
 from __future__ import annotations
 
+import random
 import re
 import select
 from collections.abc import Callable, Iterator
@@ -310,6 +311,37 @@ def test_pause_is_never_shortened(pair: Pair) -> None:
         assert left is not None and int(left[1]) > 10_000
     pair.run("CLIENT", "UNPAUSE")
     assert b"paused_reason:none" in pair.ours.call("INFO", "clients")
+
+
+def test_a_pause_of_no_time_ends_none_and_may_strengthen_one(pair: Pair, new_pair: Open) -> None:
+    worker = new_pair()
+    pair.run("CLIENT", "PAUSE", "1500", "WRITE")
+    pair.run("CLIENT", "PAUSE", "0", "WRITE")
+    worker.run("GET", "k")
+    pair.run("CLIENT", "PAUSE", "0", "ALL")
+    for connection in (worker.ours, worker.theirs):
+        connection.send_command("PING")
+    ready, _, _ = select.select([worker.ours.sock, worker.theirs.sock], [], [], 0.1)
+    assert not ready, "answered during the pause"
+    assert worker.ours.read() == worker.theirs.read() == "PONG"
+
+
+def test_what_a_pause_held_is_done_as_it_was_sent(pair: Pair, new_pair: Open, rng: random.Random) -> None:
+    """Requests of every form are kept: arguments of many sizes, inline ones, transactions."""
+    worker = new_pair()
+    values = [rng.randbytes(size) for size in (0, 1, 100, 70_000)]
+    pair.run("CLIENT", "PAUSE", "60000", "WRITE")
+    sent = encode("MSET", "a", values[0], "b", values[1], "c", values[2], "d", values[3])
+    sent += b"APPEND b x\r\n" + encode("MULTI") + encode("APPEND", "a", values[3]) + encode("GET", "b") + encode("EXEC")
+    for connection in (worker.ours, worker.theirs):
+        connection.send(sent)
+    for connection in (pair.ours, pair.theirs):
+        assert_eventually(lambda c=connection: c.call("CLIENT", "LIST", "FLAGS", "b"))
+    pair.run("CLIENT", "UNPAUSE")
+    expected = ["OK", 2, "OK", "QUEUED", "QUEUED", [70_000, values[1] + b"x"]]
+    for connection in (worker.ours, worker.theirs):
+        assert [connection.read() for _ in expected] == expected
+    worker.run("MGET", "a", "b", "c", "d")
 
 
 @pytest.mark.parametrize(("how", "reply"), [((), 0), (("TIMEOUT",), 0), (("ERROR",), None)])

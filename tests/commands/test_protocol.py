@@ -55,6 +55,31 @@ INLINE = [
     b"x" * 65536, b"x" * 65537, b"x" * 70000, b"ECHO " + b"y" * 60000 + b"\r\n", b"$4\r\nPING\r\n", b"+PING\r\n",
     b":1\r\n", b"%1\r\n", b"ECHO \x01\x02\x1f\x7f\x80\x85\xa0\r\n", b"nosuch a b c\r\n", b"PING", b"",
 ]  # fmt: skip
+QUIT, MULTI, EXEC, PING = encode("QUIT"), encode("MULTI"), encode("EXEC"), encode("PING")
+REPLY_ON, REPLY_OFF, REPLY_SKIP = (encode("CLIENT", "REPLY", mode) for mode in ("ON", "OFF", "SKIP"))
+ENDS = [  # nothing comes after the last reply
+    QUIT + b"*abc\r\n", QUIT + b'ECHO "a\r\n', QUIT + b"*1\r\n$x\r\n", MULTI + QUIT + b"*abc\r\n" + EXEC,
+    b"QUIT\r\n*x\r\n", ECHO + QUIT + ECHO, QUIT + QUIT, MULTI + PING + QUIT + EXEC, REPLY_OFF + QUIT + ECHO,
+    REPLY_SKIP + QUIT + b"*x\r\n",
+    b"*abc\r\n" + QUIT,
+]  # fmt: skip
+SILENCE = [
+    REPLY_SKIP + REPLY_ON + ECHO, REPLY_SKIP + REPLY_SKIP + ECHO + PING, REPLY_SKIP + REPLY_OFF + REPLY_ON + ECHO,
+    REPLY_OFF + REPLY_SKIP + REPLY_ON + ECHO, REPLY_OFF + REPLY_SKIP + ECHO + REPLY_ON + PING,
+    REPLY_ON + REPLY_ON + ECHO, REPLY_SKIP + REPLY_ON + REPLY_ON + ECHO,
+    REPLY_SKIP + encode("CLIENT", "REPLY", "x") + ECHO + PING,
+    REPLY_OFF + encode("CLIENT", "REPLY", "x") + REPLY_ON + ECHO, REPLY_SKIP + MULTI + PING + EXEC,
+    REPLY_SKIP + encode("nosuch") + ECHO, REPLY_SKIP + encode("GET") + ECHO, REPLY_SKIP + encode("RESET") + ECHO,
+    REPLY_OFF + encode("RESET") + ECHO, REPLY_OFF + b"*x\r\n", REPLY_SKIP + b"*x\r\n",
+    MULTI + REPLY_SKIP + PING + EXEC + ECHO,
+]  # fmt: skip
+ME = encode("CLIENT", "SETNAME", "me")
+KILL_ME = encode("CLIENT", "KILL", "NAME", "me", "SKIPME", "no")
+KILLED = [  # by itself
+    ME + KILL_ME + PING, ME + MULTI + KILL_ME + PING + encode("SET", "k", "v") + EXEC + PING,
+    ME + MULTI + PING + KILL_ME + encode("GET", "k") + KILL_ME + EXEC + PING, ME + MULTI + KILL_ME + EXEC + b"*x\r\n",
+    ME + MULTI + KILL_ME + encode("INFO", "nosuch") + encode("CLIENT", "GETNAME") + EXEC,
+]  # fmt: skip
 MIXED = [
     ECHO * 3, ECHO + b"PING\r\n" + ECHO, ECHO + b"*x\r\n", ECHO + b"*x\r\n" + ECHO, ECHO + b"*1\r\n$9\r\nabc",
     ECHO + b'"\r\n' + ECHO, encode("ECHO", b"a\x00b"), encode(b"\xff"), encode(b"a\r\n"), encode(b"a\x00b"),
@@ -90,7 +115,7 @@ def short(data: bytes) -> str:
     return repr(data[:32]) + (f"..{len(data)}" if len(data) > 32 else "")
 
 
-@pytest.mark.parametrize("data", [*COUNTS, *BULKS, *INLINE, *MIXED], ids=short)
+@pytest.mark.parametrize("data", [*COUNTS, *BULKS, *INLINE, *MIXED, *ENDS, *SILENCE, *KILLED], ids=short)
 def test_same_bytes_come_back(server: Instance, valkey: Instance, data: bytes) -> None:
     assert exchange(server, data) == exchange(valkey, data)
 

@@ -179,6 +179,23 @@ def test_a_save_that_fails_keeps_it_running(own: Instance, tmp_path: Path) -> No
     assert own.wait_exit() == 0
 
 
+def test_a_shutdown_that_fails_ends_nobody_elses_pause(own: Instance, tmp_path: Path) -> None:
+    own.options |= {"save": ("3600", "1"), "stop-writes-on-bgsave-error": "no"}
+    own.start()
+    (tmp_path / "dump.rdb").mkdir()
+    with own.connect() as c, own.connect() as writer:
+        assert c.call("SET", "k", "v") == "OK"
+        assert c.call("CLIENT", "PAUSE", 60_000, "WRITE") == "OK"
+        assert c.call("SHUTDOWN") == Error("ERR Errors trying to SHUTDOWN. Check logs.")
+        writer.send_command("SET", "k", "w")
+        assert_eventually(lambda: c.call("CLIENT", "LIST", "FLAGS", "b"))
+        info = own.info("clients")
+        assert (info["paused_reason"], info["paused_actions"]) == ("client_pause", "write")
+        assert c.call("GET", "k") == b"v", "reads are not held any more"
+        assert c.call("CLIENT", "UNPAUSE") == "OK"
+        assert writer.read() == "OK"
+
+
 def test_nothing_is_executed_after_shutdown(own: Instance) -> None:
     own.start()
     with own.connect() as c:

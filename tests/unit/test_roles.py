@@ -32,11 +32,11 @@ def register(engine: Engine, name: str, function: Callable[[Client, list[bytes]]
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_a_pause_refuses_whom_it_cannot_hold(engine: Engine, everything: bool) -> None:
-    engine.pause_for(FOREVER_MS, everything)
+    engine.pause("client", FOREVER_MS, everything=everything)
     assert engine.execute(b"SET", b"k", b"v") == Error("ERR The server is paused, and this request cannot wait")
     assert engine.stats()["blocked_clients"] == 0
     assert engine.execute_own(b"SET", b"k", b"own") == "OK"
-    engine.pause_for(0, False)
+    engine.unpause("client")
     assert engine.execute(b"GET", b"k") == b"own"
 
 

@@ -17,8 +17,8 @@ from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY, OK, Reply, Verbatim
 
 # Bits of client_t.flags (core/engine.pxd).
-REPLY_OFF, REPLY_SKIP_NEXT, NO_EVICT, NO_TOUCH, IMPORT_SOURCE, CAPA_REDIRECT = (
-    1 << 8, 1 << 9, 1 << 13, 1 << 14, 1 << 22, 1 << 23,
+REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP, NO_EVICT, NO_TOUCH, IMPORT_SOURCE, CAPA_REDIRECT = (
+    1 << 8, 1 << 9, 1 << 10, 1 << 13, 1 << 14, 1 << 22, 1 << 23,
 )  # fmt: skip
 HELP = (
     "CAPA <option> [options...]",
@@ -204,13 +204,13 @@ class ClientCommands:
             raise CommandError("ERR timeout is negative")
         if timeout > INT64_MAX - int(time.time() * 1000):
             raise CommandError("ERR timeout is out of range")
-        self.engine.pause_for(timeout, everything)
+        self.engine.pause("client", timeout, everything=everything)
         return OK
 
     def reply(self, client: Client, argv: list[bytes]) -> Reply:
         mode = argv[2].lower()
         if mode == b"on":
-            client.set_flag(REPLY_OFF, False)
+            client.set_flag(REPLY_OFF | REPLY_SKIP, False)
             return OK
         if mode == b"off":
             client.set_flag(REPLY_OFF, True)
@@ -255,5 +255,5 @@ class ClientCommands:
         return int(target > 0 and self.engine.unblock(target, error))
 
     def unpause(self, client: Client, argv: list[bytes]) -> Reply:
-        self.engine.pause_for(0, False)
+        self.engine.unpause("client")
         return OK

@@ -46,12 +46,12 @@ class Shutdown:
                 "; history 9.0.0 Added the `SAFE` and `FAILOVER` modifiers.",
                 "Synchronously saves the database(s) to disk and shuts down the server.",
                 "[abort-selector(save-selector-block{[save-selector(NOSAVE | SAVE)] [NOW@7.0.0] [FORCE@7.0.0] "
-                "[SAFE@9.0.0] [FAILOVER@9.0.0]} | ABORT@7.0.0)]"), self._command)
+                "[SAFE@9.0.0] [FAILOVER@9.0.0]} | ABORT@7.0.0)]"), self._command, may_wait=True)
 
     def request(self, options: Iterable[str]) -> Awaitable[None]:
         """Begins a shutdown: from now on clients wait. The awaitable raises CommandError when it failed."""
         self.running = True
-        self._engine.pause_for(_FOREVER_MS, True)
+        self._engine.pause("shutdown", _FOREVER_MS, everything=True)
         return self._finish(frozenset(options))
 
     async def _finish(self, options: frozenset[str]) -> None:
@@ -66,7 +66,7 @@ class Shutdown:
                 if "force" not in options:
                     self._log.warning(f"Error trying to save the DB, can't exit: {error}")
                     self.running = False
-                    self._engine.pause_for(0, False)
+                    self._engine.unpause("shutdown")
                     raise CommandError(_FAILED) from None
                 self._log.warning(f"Error trying to save the DB, but the exit is forced: {error}")
         self._leave(0)

@@ -2,15 +2,15 @@
 
 from libc.stdint cimport INT32_MAX, INT32_MIN, int64_t, uint64_t
 
-from cachefleet_server.commands.multi cimport multi_discard
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport (
     CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_DIRTY_CAS, CLIENT_DIRTY_EXEC, CLIENT_MONITOR, CLIENT_MULTI,
-    CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, client_t, engine_t)
+    CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP_NEXT, client_t, engine_t)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX
 from cachefleet_server.core.reply cimport (
     arg_int64, reply_bulk, reply_error, reply_ok, reply_simple, reply_wrong_arity)
 from cachefleet_server.ds.zmalloc cimport zfree
+from cachefleet_server.keyspace.transaction cimport transaction_discard
 from cachefleet_server.keyspace.watch cimport unwatch_all
 
 
@@ -48,13 +48,13 @@ cdef void quit_command(client_t* c) noexcept nogil:
 cdef void reset_command(client_t* c) noexcept nogil:
     """Everything that a client can change about its connection becomes what it was when it connected."""
     if c.flags & CLIENT_MULTI:
-        multi_discard(c)
+        transaction_discard(c)
     unwatch_all(c)
     if c.flags & CLIENT_MONITOR:
         c.engine.clients.monitors -= 1
     c.flags &= ~<uint64_t>(
-        CLIENT_MONITOR | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP
-        | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH)
+        CLIENT_MONITOR | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT
+        | CLIENT_NO_EVICT | CLIENT_NO_TOUCH)
     c.db = c.engine.keyspace.dbs
     c.resp = 2
     c.user = NULL

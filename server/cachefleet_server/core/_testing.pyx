@@ -5,12 +5,48 @@ from libc.stdlib cimport calloc, free
 
 from cachefleet_server.core.engine cimport (
     CLIENT_DEFERRED_REPLY_ERROR, CLIENT_PENDING_WRITE, arg_t, client_t, command_t, engine_t)
+from cachefleet_server.core.pause cimport pause_begin, pause_end, pause_purpose, paused
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_error_bytes, reply_error_format, reply_int, reply_ok, reply_wrong_arity)
 from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new
 from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chunk_t, out_check, out_clear, out_init
+
+
+cdef class Pauses:
+    """The pauses of an engine that is nothing else."""
+
+    cdef engine_t* e
+
+    def __cinit__(self):
+        self.e = <engine_t*>calloc(1, sizeof(engine_t))
+        self.e.wake_fd = -1
+        self.e.now_ms = 1
+
+    def __dealloc__(self):
+        free(self.e)
+
+    @property
+    def now(self): return self.e.now_ms
+
+    @now.setter
+    def now(self, int64_t ms): self.e.now_ms = ms
+
+    def begin(self, int purpose, int64_t until_ms, int strength): pause_begin(self.e, purpose, until_ms, strength)
+
+    def end(self, int purpose): pause_end(self.e, purpose)
+
+    @property
+    def strength(self): return paused(self.e)
+
+    @property
+    def purpose(self): return pause_purpose(self.e)
+
+    def take_eased(self):
+        eased = bool(self.e.pause.eased)
+        self.e.pause.eased = False
+        return eased
 
 
 cdef class ReplyClient:

@@ -23,7 +23,8 @@ from cachefleet_server.core.engine cimport command_fn, command_t, engine_t
 cdef command_t* command_row(
     engine_t* e, command_fn fn, str name, int arity, str flags, str acl, str keys, str about, str summary, str syntax,
 ) except NULL
-cdef command_t* command_python_row(engine_t* e, object callback, object spec) except NULL
+cdef command_t* command_python_row(engine_t* e, object callback, object spec, bint may_wait) except NULL
+    # may_wait: it may return an awaitable. Such a row can be neither in a transaction nor in a script.
 cdef command_t* command_find(engine_t* e, const char* name, size_t n) noexcept nogil  # any case; NULL if unknown
 cdef command_t* command_find_sub(command_t* container, const char* name, size_t n) noexcept nogil
 cdef void commands_free(engine_t* e) noexcept

@@ -15,8 +15,8 @@ from libc.string cimport memcpy
 
 from cachefleet_server.core.engine cimport (
     CMD_ADMIN, CMD_ALLOW_BUSY, CMD_ASKING, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING,
-    CMD_MAY_REPLICATE, CMD_MODULE, CMD_MOVABLEKEYS, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH, CMD_NO_MANDATORY_KEYS,
-    CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
+    CMD_MAY_REPLICATE, CMD_MAY_WAIT, CMD_MODULE, CMD_MOVABLEKEYS, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH,
+    CMD_NO_MANDATORY_KEYS, CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_STALE, CMD_TRANSACTION, CMD_WRITE)
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_insert, ht_new
@@ -50,8 +50,14 @@ cdef command_t* command_row(
     return _add(e, fn, None, spec)
 
 
-cdef command_t* command_python_row(engine_t* e, object callback, object spec) except NULL:
-    return _add(e, NULL, callback, spec)
+cdef command_t* command_python_row(engine_t* e, object callback, object spec, bint may_wait) except NULL:
+    cdef command_t* row
+    if may_wait and not spec.flags >= {"no_multi", "noscript"}:
+        raise ValueError(f"command {spec.name!r} may wait, so it must be no_multi and noscript")
+    row = _add(e, NULL, callback, spec)
+    if may_wait:
+        row.flags |= CMD_MAY_WAIT
+    return row
 
 
 cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) except NULL:

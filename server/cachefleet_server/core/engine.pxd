@@ -5,7 +5,7 @@
        |-------- commands ------- command_t rows, by name
        |-------- input ---------- what all connections share while requests are read and parsed
        |-------- journal -------- this tick's writes as RESP; AOF and replicas consume it
-       '-------- pause ---------- until when, and for which commands
+       '-------- pause ---------- by purpose: until when, and for which commands
 
 There are no module globals; whatever lives longer than a call hangs off an engine_t, and everything is
 touched by the engine's thread only, unless a comment says otherwise. The structs are plain data so that
@@ -52,6 +52,7 @@ cdef enum:
     CMD_MOVABLEKEYS = 1 << 18
     CMD_ALLOW_BUSY = 1 << 19
     CMD_NO_MANDATORY_KEYS = 1 << 20
+    CMD_MAY_WAIT = 1 << 21  # a Python row that may return an awaitable
     CMD_CONTAINER = 1 << 22  # has subcommands; the dispatcher looks at argv[1]
     CMD_TRANSACTION = 1 << 23  # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
 
@@ -104,7 +105,7 @@ cdef enum:
     CLIENT_MULTI = 1 << 0  # queueing commands
     CLIENT_DIRTY_CAS = 1 << 1  # a watched key changed: EXEC fails
     CLIENT_DIRTY_EXEC = 1 << 2  # an error while queueing: EXEC aborts
-    CLIENT_CLOSE_AFTER_REPLY = 1 << 3
+    CLIENT_CLOSE_AFTER_REPLY = 1 << 3  # once its replies so far are sent; it gets no more
     CLIENT_CLOSE_ASAP = 1 << 4  # freed at the end of the tick
     CLIENT_BLOCKED = 1 << 5  # input is not read until unblocked
     CLIENT_PENDING_WRITE = 1 << 6  # is on engine.pending_write
@@ -121,6 +122,7 @@ cdef enum:
     CLIENT_EXECUTING = 1 << 17  # inside EXEC
     CLIENT_FAILED = 1 << 18  # an error replied to a role for which errors are fatal
     CLIENT_PREVENT_PROPAGATE = 1 << 19  # this command did its own propagation, or wants none
+    CLIENT_CLOSE_AFTER_COMMAND = 1 << 20  # the reply of the command that runs is its last
     CLIENT_PENDING_READ = 1 << 21  # unparsed input is left although the socket may be silent
     CLIENT_IMPORT_SOURCE = 1 << 22
     CLIENT_CAPA_REDIRECT = 1 << 23
@@ -177,7 +179,7 @@ cdef struct client_t:
     out_t out
     const protocol_t* protocol
     void* user  # user_t of acl; NULL = the default user
-    void* multi  # multi_t: the queued transaction (commands/multi.pyx)
+    void* transaction  # transaction_t: what was queued since MULTI (keyspace/transaction.pyx)
     void* watches  # watch_t: watched keys (keyspace/watch.pyx)
     client_info_t* info
     # lists: all clients; clients with output
@@ -185,7 +187,8 @@ cdef struct client_t:
     client_t* next
     client_t* next_pending  # engine.pending_write
     client_t* next_resumed  # engine.resumed
-    void* parked  # the request that CLIENT PAUSE stopped (reactor/dispatch.pyx)
+    void* view  # borrowed PyObject*: its view (client.pyx), NULL while nobody holds one
+    void* parked  # kept_request_t: what CLIENT PAUSE stopped (reactor/dispatch.pyx)
     # times and totals
     int64_t created_ms
     int64_t last_interaction_ms
@@ -468,9 +471,15 @@ cdef struct journal_t:  # commands of this tick as RESP, already rewritten for d
     size_t multi_at  # where the open transaction's MULTI lies
     size_t multi_commands  # commands since
 
-cdef struct pause_t:  # CLIENT PAUSE
-    int64_t until_ms  # unix time; 0 = not paused
-    bint all  # else writes only
+cdef enum:
+    PAUSE_PURPOSES = 3
+
+cdef struct pause_t:  # core/pause.pxd
+    int strength  # PAUSE_*: the strongest now; ask `paused`, which notices ends
+    bint eased  # weaker than it was: a tick lets clients go
+    int64_t next_end_ms  # unix time
+    int64_t until_ms[3]  # PAUSE_PURPOSES; unix time, 0 = none
+    int strengths[3]
 
 cdef struct engine_t:
     heap_t* heap
@@ -526,7 +535,7 @@ cdef struct engine_t:
         # kind: COMMANDLOG_*; value: microseconds or bytes, over the kind's threshold
     void (*monitor_fn)(client_t* c) noexcept nogil
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil
-    void (*client_closed_fn)(client_t* c) noexcept nogil  # facade: drops Python state of a client
+    void (*view_fn)(client_t* c) noexcept nogil  # facade: a client that Python has a view of goes away
     bint (*table_flushed_fn)(engine_t* e, int dbid, hashtable_t* keys) noexcept nogil
     # Snapshot, NULL without one. A flush detached `keys` (its db has a new, empty table) and would free it now. True:
     # the snapshot still reads it and frees it, entries included; the flush frees only the `expires` table, not its

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport strlen
 
 from cachefleet_server.core.engine cimport (
-    CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, arg_t, client_t)
+    CLIENT_CLOSE_AFTER_REPLY, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, arg_t, client_t)
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.resp.writer cimport (
     mark_t, out_array, out_bool, out_bulk, out_bulk_shared, out_double, out_insert, out_int, out_map, out_mark,
@@ -27,8 +27,8 @@ cdef void reply_protocol_error(client_t* c) noexcept nogil  # c.input.error; the
 cdef void reply_client_ready(client_t* c) noexcept nogil  # puts c on the list of clients to write to
 
 cdef inline bint reply_begin(client_t* c) noexcept nogil:
-    """False when the client wants no reply. Otherwise the client will be written to."""
-    if c.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP):
+    """False when the client wants no reply, or had its last one. Otherwise the client will be written to."""
+    if c.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_AFTER_REPLY):
         return False
     if not c.flags & CLIENT_PENDING_WRITE:
         reply_client_ready(c)
@@ -94,7 +94,7 @@ cdef inline mark_t reply_mark(client_t* c) noexcept nogil:
     return out_mark(&c.out)
 
 cdef inline void reply_insert(client_t* c, mark_t m, char type_byte, int64_t n) noexcept nogil:
-    if not c.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP):
+    if not c.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_AFTER_REPLY):
         out_insert(&c.out, m, type_byte, n)
 
 # Arguments.

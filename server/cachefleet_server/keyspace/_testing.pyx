@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 from cachefleet_server.core.engine cimport (
     BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_PENDING_READ, arg_t, client_t, db_t, engine_t)
 from cachefleet_server.core.entry cimport *
+from cachefleet_server.core.pause cimport PAUSE_CLIENT, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
 from cachefleet_server.ds.blob cimport blob_new, blob_release, blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init
@@ -225,7 +226,8 @@ cdef class Keyspace:
         if name == "role":
             self.clients[0].role = role_row(<int>value)
         elif name == "paused_until_ms":
-            self.e.pause.until_ms = value
+            pause_end(self.e, PAUSE_CLIENT)
+            pause_begin(self.e, PAUSE_CLIENT, value, PAUSE_WRITES)
         elif name == "lazyfree_lazy_server_del":
             self.e.params.lazyfree_lazy_server_del = value
         else:

@@ -30,6 +30,7 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.entry cimport (
     LRU_BITS_MASK, entry_expire, entry_key, entry_lru, entry_set_lru, entry_t)
 from cachefleet_server.core.latency cimport latency_end, latency_start
+from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.lfu cimport entry_lfu_count, lfu_minutes
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
@@ -325,7 +326,7 @@ cdef int evict_perform(engine_t* e) noexcept nogil:
         if e.keyspace.eviction.exceeded_since_us:
             _note_exceeded(e, False)
         return EVICT_OK
-    if e.persist.loading or e.pause.until_ms > e.now_ms:
+    if e.persist.loading or paused(e):
         return EVICT_OK  # a pause promises that the data set stands still
     if e.params.maxmemory_policy & POLICY_NOEVICTION:
         result = EVICT_FAIL

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.engine cimport CLIENT_IMPORT_SOURCE, client_t, db_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_expire, entry_t
+from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.role cimport EXPIRY_HIDE, EXPIRY_OWN, EXPIRY_PRESENT
 from cachefleet_server.ds.intrin cimport cf_unlikely
 
@@ -30,7 +31,7 @@ cdef inline bint is_expired(const client_t* c, const entry_t* entry) noexcept no
 
 cdef inline bint may_delete_expired(const client_t* c) noexcept nogil:
     """Not while the data set must stand still (CLIENT PAUSE), nor while somebody else decides."""
-    return expiry_rule(c) == EXPIRY_OWN and c.engine.pause.until_ms <= c.engine.now_ms
+    return expiry_rule(c) == EXPIRY_OWN and not paused(c.engine)
 
 cdef inline bint deadline_is_past(const client_t* c, int64_t when_ms) noexcept nogil:
     """A key that is given this expiry now would be gone at once. Else it is stored, however early that is."""

@@ -23,6 +23,7 @@ from cachefleet_server.core.client cimport engine_alarm
 from cachefleet_server.core.engine cimport arg_t, db_t, engine_t
 from cachefleet_server.core.entry cimport entry_expire, entry_key, entry_t
 from cachefleet_server.core.latency cimport latency_end, latency_start
+from cachefleet_server.core.pause cimport paused
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_prefetch_bucket, ht_scan
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us, cf_prefetch
@@ -180,7 +181,7 @@ cdef void _slice(engine_t* e) noexcept nogil:
 
 cdef inline bint _may_run(engine_t* e) noexcept nogil:
     return (e.params.active_expire_enabled and not e.persist.loading and not e.params.import_mode
-            and e.pause.until_ms <= e.now_ms)
+            and not paused(e))
 
 
 cdef void expire_slow_cycle(engine_t* e) noexcept nogil:

@@ -95,8 +95,11 @@ def _fragmentation_bytes(s: Sample) -> int:
     return int(s["used_memory_rss"] - s["used_memory"])
 
 
+PAUSE_REASONS = ("client_pause", "shutdown_in_progress", "failover_in_progress")  # by purpose (core/pause.pxd)
+
+
 def _paused(s: Sample) -> bool:
-    return bool(s["paused_until_ms"] > s["now_ms"])
+    return bool(s["pause_strength"])
 
 
 def _aof_on(s: Sample) -> bool:
@@ -174,9 +177,9 @@ TABLE: tuple[Metric, ...] = (
     Metric("Clients", "total_watched_keys", "watched_keys", "redis_total_watched_keys"),
     Metric("Clients", "total_blocking_keys", _const(0), "redis_total_blocking_keys"),
     Metric("Clients", "total_blocking_keys_on_nokey", _const(0), "redis_total_blocking_keys_on_nokey"),
-    Metric("Clients", "paused_reason", lambda s: "client_pause" if _paused(s) else "none"),
+    Metric("Clients", "paused_reason", lambda s: PAUSE_REASONS[s["pause_purpose"]] if _paused(s) else "none"),
     Metric("Clients", "paused_actions",
-           lambda s: ("all" if s["paused_all"] else "write") if _paused(s) else "none"),
+           lambda s: ("none", "write", "all")[s["pause_strength"]]),
     Metric("Clients", "paused_timeout_milliseconds",
            lambda s: s["paused_until_ms"] - s["now_ms"] if _paused(s) else 0),
     Metric("Memory", "used_memory", "used_memory", "redis_memory_used_bytes", help="Allocated by the engine."),

@@ -17,7 +17,6 @@ from libc.string cimport memchr
 from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
 from posix.unistd cimport close
 
-from cachefleet_server.commands.multi cimport multi_discard
 from cachefleet_server.core.clock cimport clock_refresh, load_delay
 from cachefleet_server.core.command cimport command_find
 from cachefleet_server.core.engine cimport CLIENT_MULTI, client_t
@@ -26,6 +25,7 @@ from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.errors import DataError
 from cachefleet_server.files import open_regular
+from cachefleet_server.keyspace.transaction cimport transaction_discard
 from cachefleet_server.resp.input cimport arg_t, request_t
 
 cdef enum:
@@ -220,7 +220,7 @@ cdef class AofLoader:
             self.torn = True
             if self.multi_at >= 0:
                 self.valid_bytes = self.multi_at
-            multi_discard(self.client)
+            transaction_discard(self.client)
             return False
         if self.unknown:
             shown = min(self.r.argv[0].len, <size_t>NAME_SHOWN_MAX)

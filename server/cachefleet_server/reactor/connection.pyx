@@ -10,7 +10,6 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cachefleet_server.commands.multi cimport multi_discard, multi_memory
 from cachefleet_server.core.client cimport client_close_asap, engine_wake
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
@@ -20,6 +19,7 @@ from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONN
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
+from cachefleet_server.keyspace.transaction cimport transaction_discard, transaction_memory
 from cachefleet_server.keyspace.watch cimport unwatch_all
 from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp_protocol
 from cachefleet_server.reactor.epoll cimport (
@@ -100,8 +100,8 @@ cdef void _unlink_from(client_t** head, client_t* c, bint pending_write) noexcep
 
 cdef void client_free(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    if e.client_closed_fn != NULL and c.fd >= 0:
-        e.client_closed_fn(c)
+    if c.view != NULL:
+        e.view_fn(c)
     if c.flags & CLIENT_PENDING_WRITE:
         _unlink_from(&e.clients.pending_write, c, True)
     if c.flags & CLIENT_PENDING_READ:
@@ -113,7 +113,7 @@ cdef void client_free(client_t* c) noexcept nogil:
     e.clients.evictable_memory -= c.accounted
     if c.flags & CLIENT_MONITOR:
         e.clients.monitors -= 1
-    multi_discard(c)
+    transaction_discard(c)
     unwatch_all(c)
     parked_free(c)
     input_free(&c.input)
@@ -169,7 +169,7 @@ cdef bint client_read(client_t* c) noexcept nogil:
     e.stats.reads += 1
     c.last_interaction_ms = e.now_ms
     # A transaction's queue counts too: it is input that waits.
-    if input_pending(&c.input) + multi_memory(c) > <size_t>e.params.client_query_buffer_limit:
+    if input_pending(&c.input) + transaction_memory(c) > <size_t>e.params.client_query_buffer_limit:
         e.stats.query_buffer_disconnections += 1
         client_close_asap(c)
         return False
@@ -259,7 +259,7 @@ cdef void client_check_output_limit(client_t* c) noexcept nogil:
 
 
 cdef size_t client_memory(client_t* c) noexcept nogil:
-    return (sizeof(client_t) + input_memory(&c.input) + multi_memory(c) + parked_memory(c)
+    return (sizeof(client_t) + input_memory(&c.input) + transaction_memory(c) + parked_memory(c)
             + out_memory(&c.out))
 
 

@@ -11,16 +11,15 @@ runs (`engine.current`) is as before when it returns. Nothing that belongs to th
 
 A refused command marks an open transaction as failed; a refused EXEC ends it.
 
-CLIENT PAUSE parks a request: its arguments are copied, the client is blocked, and when the pause ends the request is
+A pause parks a request: it is kept (core/request.pxd), the client is blocked, and when the pause ends the request is
 dispatched again before any further input is parsed. While a pause is on, batches hold one request, so nothing
 behind a parked request has been parsed.
 """
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, strerror
+from libc.string cimport strerror
 
-from cachefleet_server.commands.multi cimport exec_abort, multi_cmd_flags, multi_flag_error, multi_queue
 from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
@@ -31,15 +30,19 @@ from cachefleet_server.core.engine cimport (
     COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns
+from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_NOTHING, paused
 from cachefleet_server.core.role cimport (
     GATE_AUTH, GATE_DISK, GATE_LOADING, GATE_MEMORY, GATE_PAUSE, GATE_REPLICAS)
 from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
+from cachefleet_server.core.request cimport kept_request_t, request_keep
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, uint64_to_chars
-from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
+from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.keyspace.blocked cimport block_client
 from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
+from cachefleet_server.keyspace.transaction cimport (
+    transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
 from cachefleet_server.resp.input cimport input_limits_t, input_next
 
 cdef extern from * nogil:
@@ -60,11 +63,6 @@ cdef extern from * nogil:
 
 cdef enum:
     SHOWN_MAX = 128  # bytes of a client's own words in an error
-
-cdef struct parked_t:  # one request, copied: the struct, argv and bytes in one allocation
-    command_t* cmd
-    request_t request
-    size_t memory  # of the allocation
 
 # ---- the RESP protocol -------------------------------------------------------------------------
 
@@ -132,9 +130,9 @@ cdef void _refuse(client_t* c, const char* text) noexcept nogil:
     if c.cmd != NULL:
         c.cmd.stats.rejected += 1
         if c.cmd == c.engine.commands.exec:
-            exec_abort(c, text)
+            transaction_refuse(c, text)
             return
-    multi_flag_error(c)
+    transaction_mark_failed(c)
     reply_error(c, text)
 
 
@@ -160,7 +158,7 @@ cdef inline bint _identified(client_t* c) noexcept nogil:
 cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
     cdef char text[160]
     if cf_unlikely(c.cmd == NULL):
-        multi_flag_error(c)
+        transaction_mark_failed(c)
         _reply_unknown(c)
         return False
     if cf_unlikely(not _arity_fits(c.cmd, c.argc)):
@@ -171,7 +169,7 @@ cdef bint _known_and_well_formed(client_t* c) noexcept nogil:
 
 
 cdef inline bint _writes(const client_t* c) noexcept nogil:
-    return c.cmd.flags & CMD_WRITE != 0 or c.cmd == c.engine.commands.exec and multi_cmd_flags(c) & CMD_WRITE != 0
+    return c.cmd.flags & CMD_WRITE != 0 or c.cmd == c.engine.commands.exec and transaction_flags(c) & CMD_WRITE != 0
 
 
 cdef inline bint _disk_troubled(const engine_t* e) noexcept nogil:
@@ -201,7 +199,7 @@ cdef bint _memory_allows(client_t* c) noexcept nogil:
         return True
     full = evict_perform(c.engine) == EVICT_FAIL
     if c.cmd == c.engine.commands.exec:
-        flags |= multi_cmd_flags(c)
+        flags |= transaction_flags(c)
     if full and flags & CMD_DENYOOM:
         _refuse(c, ERR_OOM)
         return False
@@ -242,14 +240,16 @@ cdef bint _allowed(client_t* c) noexcept nogil:
 
 # ---- pausing ----------------------------------------------------------------------------------------
 
-cdef bint _paused(client_t* c) noexcept nogil:
+cdef bint _held(client_t* c) noexcept nogil:
+    """By a pause."""
     cdef engine_t* e = c.engine
-    if e.now_ms >= e.pause.until_ms or c.cls == CLASS_REPLICA or not c.role.gates & GATE_PAUSE:
+    cdef int strength = paused(e)
+    if strength == PAUSE_NOTHING or c.cls == CLASS_REPLICA or not c.role.gates & GATE_PAUSE:
         return False
-    if e.pause.all:
+    if strength == PAUSE_ALL:
         return True
     return (c.cmd.flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 or (
-        c.cmd == e.commands.exec and (multi_cmd_flags(c) & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0)
+        c.cmd == e.commands.exec and (transaction_flags(c) & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0)
 
 
 cdef void _pause_over(client_t* c, bint timed_out) noexcept nogil:
@@ -257,41 +257,19 @@ cdef void _pause_over(client_t* c, bint timed_out) noexcept nogil:
 
 
 cdef void _park(client_t* c) noexcept nogil:
-    cdef size_t bytes = sizeof(parked_t) + c.argc * sizeof(arg_t)
-    cdef int i
-    cdef char* at
-    cdef parked_t* p
-    for i in range(c.argc):
-        bytes += c.argv[i].len
-    p = <parked_t*>zmalloc(c.engine.heap, bytes)
-    p.cmd = c.cmd
-    p.memory = bytes
-    p.request.argc = c.argc
-    p.request.argv = <arg_t*>(<char*>p + sizeof(parked_t))
-    p.request.raw = NULL
-    p.request.raw_len = 0
-    p.request.bytes = 0
-    at = <char*>(p.request.argv + c.argc)
-    for i in range(c.argc):
-        memcpy(at, c.argv[i].ptr, c.argv[i].len)
-        p.request.argv[i].ptr = at
-        p.request.argv[i].len = c.argv[i].len
-        p.request.argv[i].hash = c.argv[i].hash
-        p.request.bytes += c.argv[i].len
-        at += c.argv[i].len
-    c.parked = p
+    c.parked = request_keep(c)
     block_client(c, BLOCKED_PAUSE, 0, _pause_over)
 
 
 cdef void parked_run(client_t* c) noexcept nogil:
-    cdef parked_t* p = <parked_t*>c.parked
+    cdef kept_request_t* kept = <kept_request_t*>c.parked
     c.parked = NULL
-    dispatch(c, p.cmd, &p.request)
-    zfree(c.engine.heap, p)
+    dispatch(c, kept.cmd, &kept.request)
+    zfree(c.engine.heap, kept)
 
 
 cdef size_t parked_memory(const client_t* c) noexcept nogil:
-    return (<parked_t*>c.parked).memory if c.parked != NULL else 0
+    return (<kept_request_t*>c.parked).memory if c.parked != NULL else 0
 
 
 cdef void parked_free(client_t* c) noexcept nogil:
@@ -303,7 +281,7 @@ cdef void parked_free(client_t* c) noexcept nogil:
 cdef enum:  # what becomes of a request
     ADMITTED = 0
     REFUSED = 1  # it has its reply
-    PARKED = 2  # CLIENT PAUSE
+    PARKED = 2  # until a pause is over
 
 
 cdef inline int _admit(client_t* c, const request_t* r) noexcept nogil:
@@ -314,7 +292,7 @@ cdef inline int _admit(client_t* c, const request_t* r) noexcept nogil:
         return REFUSED
     if not (_identified(c) and _known_and_well_formed(c) and _allowed(c)):
         return REFUSED
-    if cf_unlikely(e.pause.until_ms != 0) and _paused(c):
+    if cf_unlikely(e.pause.strength != 0) and _held(c):
         if c.role.may_block:
             _park(c)
             return PARKED
@@ -336,7 +314,7 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
     outcome = _admit(c, r)
     if cf_likely(outcome == ADMITTED):
         if c.flags & CLIENT_MULTI and not cmd.flags & CMD_TRANSACTION:
-            multi_queue(c)
+            transaction_queue(c)
         else:
             call(c)
     if cf_unlikely(c.flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) and outcome != PARKED:

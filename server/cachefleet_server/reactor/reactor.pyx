@@ -27,6 +27,7 @@ from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE,
     EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, pending_t)
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
+from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow)
@@ -203,7 +204,8 @@ cdef void _parse(client_t* c) noexcept nogil:
         if status != INPUT_OK:
             if cf_unlikely(status == INPUT_ERROR):
                 _execute_batch(e)  # the replies of what came before the error go first
-                c.protocol.error_fn(c)
+                if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY):  # else nobody reads on: QUIT
+                    c.protocol.error_fn(c)
             return
         if p.request.argc == 0:
             continue
@@ -213,7 +215,7 @@ cdef void _parse(client_t* c) noexcept nogil:
         barrier = is_barrier(e, p.cmd)
         if not barrier and p.cmd.keys.step:
             _prefetch(p, 0)
-        if barrier or e.batch_len == BATCH_MAX or e.pause.until_ms:
+        if barrier or e.batch_len == BATCH_MAX or e.pause.strength:
             _execute_batch(e)
             if cf_unlikely(c.out.bytes > OUT_SLICE):
                 client_resume(c)
@@ -309,12 +311,13 @@ cdef inline void _finish(engine_t* e) noexcept nogil:
 
 
 cdef void _check_pause(engine_t* e) noexcept nogil:
-    """Ends CLIENT PAUSE when its time is over, or has a tick look again then."""
+    """Lets clients go when a pause has ended; what another one holds is parked again. A tick comes at each end."""
     cdef client_t* c = e.clients.head
-    if e.now_ms < e.pause.until_ms:
-        engine_alarm_ms(e, e.pause.until_ms)
+    if paused(e):
+        engine_alarm_ms(e, e.pause.next_end_ms)
+    if not e.pause.eased:
         return
-    e.pause.until_ms = 0
+    e.pause.eased = False
     while c != NULL:
         if c.parked != NULL:
             unblock_client(c, False)
@@ -329,7 +332,7 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     cdef int i
     cdef int n = epoll_wait(e.epoll_fd, events, EVENTS_MAX, 0)
     clock_refresh(e)
-    if cf_unlikely(e.pause.until_ms != 0):
+    if cf_unlikely(e.pause.strength or e.pause.eased):
         _check_pause(e)
     for i in range(n):
         c = <client_t*>events[i].data.ptr
@@ -365,7 +368,7 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
     clock_refresh(e)
     heap_used(e.heap)  # keeps the peak
     blocked_timeouts(e)
-    if e.pause.until_ms:
+    if e.pause.strength or e.pause.eased:
         _check_pause(e)
     if e.monotonic_ms // CLIENTS_CRON_MS != e.clients.cron_ms // CLIENTS_CRON_MS:
         e.clients.cron_ms = e.monotonic_ms

@@ -8,6 +8,8 @@ PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
 
 from __future__ import annotations
 
+import re
+
 from cachefleet_operator.api.v1alpha1 import GROUP
 
 APP = "cachefleet"
@@ -41,6 +43,13 @@ MOUNTS = {VOLUME_DATA: "/data", VOLUME_CONFIG: "/etc/cachefleet/config", VOLUME_
 ENV_PORT, ENV_METRICS_PORT = "SERVER_PORT", "SERVER_METRICS_PORT"
 ENV_BIND, ENV_METRICS_BIND = "SERVER_BIND", "SERVER_METRICS_BIND"  # the latter is one address, or empty for all
 ENV_CONFIG, ENV_DATA, ENV_AUTH = "SERVER_CONFIG_DIR", "SERVER_DATA_DIR", "SERVER_AUTH_DIR"
+
+LABEL_WORDS = "must be lower case letters, digits and inner dashes, at most 63"
+
+
+def is_label(name: str) -> bool:
+    """Whether it is a DNS label, as namespaces, containers and volumes are called."""
+    return re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) is not None
 
 
 def statefulset(cache: str) -> str:

@@ -176,6 +176,9 @@ def _pod_spec(pod: Mapping[str, Any]) -> Iterator[str]:
             yield f"{path}.{name}: {words}"
     for field in ("containers", "initContainers", "volumes"):
         yield from _malformed(pod, field, "name", path)
+        for place, item in _items(pod, field, "name", path):
+            if not names.is_label(item["name"]):
+                yield f"{place}.name: {names.LABEL_WORDS}"
     for place, container in _items(pod, "containers", "name", path):
         if container["name"] == names.CONTAINER:
             yield from _server(container, place)

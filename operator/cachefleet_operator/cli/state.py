@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from cachefleet_operator.cli.failure import Exit, Failure
+from cachefleet_operator.execution.local_paths import Outside, below, private_folder, replace_file
 from cachefleet_operator.execution.local_process import Busy, Lock
-from cachefleet_operator.execution.local_store import caches_in, private_folder, replace_file
+from cachefleet_operator.execution.local_store import caches_in
 
 DATA = Path("cachefleet-data")  # where no --data names another
 OWN = ".cachefleet"
@@ -115,10 +116,12 @@ class Folder:
         names = self.caches()
         try:
             for namespace, name in names:
-                shutil.rmtree(self.path / namespace / name)
+                shutil.rmtree(below(self.path, namespace, name))
                 _remove_if_empty(self.path / namespace)
             shutil.rmtree(self._own)
             _remove_if_empty(self.path)
+        except Outside as error:
+            raise Failure(Exit.STORAGE, str(error)) from None
         except OSError as error:
             raise unwritable(self.path, error) from None
         finally:

@@ -28,7 +28,8 @@ from cachefleet_operator.cli.fleet import Fleet
 from cachefleet_operator.cli.state import Folder, option, unwritable
 from cachefleet_operator.cli.view import View
 from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.local_pod import SERVER, ConfigError, executable
+from cachefleet_operator.execution.local_pod import SERVER, executable
+from cachefleet_operator.execution.local_podspec import ConfigError
 from cachefleet_operator.execution.local_ports import PortBook
 
 TICK_S = 0.1

@@ -18,10 +18,12 @@ from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus
 from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.local_kubelet import Kubelet
+from cachefleet_operator.execution.local_podspec import ConfigError, read
 from cachefleet_operator.execution.local_ports import HOST, Ports
 from cachefleet_operator.execution.local_store import Store, owner
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning import auth
+from cachefleet_operator.planning.objects import applied_hash
 from cachefleet_operator.planning.refusals import OBJECT
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
@@ -104,6 +106,8 @@ class LocalBackend:
 
     async def _apply(self, cache: Cache, action: act.Apply) -> None:
         self._own(cache, action.object)
+        if action.key.kind == "StatefulSet":
+            _admit(action.object)
         self._store.apply(cache.metadata.namespace, action.object)
 
     async def _delete(self, cache: Cache, action: act.Delete) -> None:
@@ -161,9 +165,7 @@ class LocalBackend:
         key = key_of(wanted)
         live = self._store.get(cache.metadata.namespace, *key)
         if live is not None and owner(live) != cache.metadata.name:
-            wish = wanted["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED, "")
-            words = f"{key} exists and does not belong to this Cache"
-            raise Refused(words, target=str(key), subject=OBJECT, wish=wish)
+            raise _refused(wanted, f"{key} exists and does not belong to this Cache")
         return live
 
     def _wish(self, cache: Cache, source: tuple[str, str] | None) -> bytes:
@@ -175,6 +177,18 @@ class LocalBackend:
         if value is None:
             raise BackendError(f"Secret {name} has no {key}", conflict=True)
         return value
+
+
+def _admit(statefulset: Object) -> None:
+    """Refuses pods that cannot be read, as the API server does: what runs goes on as it is."""
+    try:
+        read(statefulset["spec"]["template"]["spec"])
+    except ConfigError as error:
+        raise _refused(statefulset, f"spec.template.{error}") from None
+
+
+def _refused(wanted: Object, words: str) -> Refused:
+    return Refused(words, target=str(key_of(wanted)), subject=OBJECT, wish=applied_hash(wanted))
 
 
 def _with_endpoint(service: Object, endpoint: str) -> Object:

@@ -13,13 +13,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
+from cachefleet_operator.api import names
 from cachefleet_operator.api.parse import Malformed
 from cachefleet_operator.api.parse import parse as parse_body
 from cachefleet_operator.api.quantity import parse
 from cachefleet_operator.api.spelling import did_you_mean
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, CacheSpec, Metadata, Model, Rule
-
-NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 Fields = Mapping[str, Any]
 Twin = Callable[[Fields, Fields], bool]
@@ -57,8 +56,8 @@ def admit(manifest: Fields, old: Cache | None) -> Cache:
         cache = parse_body({**manifest, "metadata": _ours(manifest), "status": {}})
     except Malformed as error:
         raise Invalid(what, faults + error.faults) from None
-    if not re.fullmatch(NAMESPACE, cache.metadata.namespace):
-        faults.append("metadata.namespace: must be lower case letters, digits and dashes, at most 63")
+    if not names.is_label(cache.metadata.namespace):
+        faults.append(f"metadata.namespace: {names.LABEL_WORDS}")
     faults += _broken(Cache, cache.wire(), old.wire() if old is not None else None, "")
     if faults:
         raise Invalid(what, faults)

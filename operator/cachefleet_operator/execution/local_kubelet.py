@@ -6,12 +6,13 @@ on the pod's folder, writes ConfigMaps and Secrets as files, starts the server, 
 again (at once, then with growing pauses), and writes the pod's status. A deleted pod gets SIGTERM and, after the
 template's grace, SIGKILL. preStop hooks are not run: the server saves on SIGTERM by itself.
 
-    <cache>/<pod>/<volume>/       files of a ConfigMap or Secret; the folder `data` where there is no claim
+    <cache>/<pod>/                see local_volumes.py
     <cache>/<claim>/              a PersistentVolumeClaim; its size is noted, not enforced
     <cache>/<pod>/server.log      with server.log.1
     <cache>/<pod>/lock            see local_process.py
 
-Everything runs in one event loop. A pod's object is in the store from its creation until its process is gone.
+Everything runs in one event loop. A pod's object is in the store from its creation until its process is gone, and so
+is its task, whatever its spec says: what cannot be run is told in its status, and looked at again until it is deleted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,17 +31,19 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.execution import local_pod
 from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.local_pod import ConfigError, Life
+from cachefleet_operator.execution.local_paths import below, private_folder
+from cachefleet_operator.execution.local_pod import Life
+from cachefleet_operator.execution.local_podspec import ConfigError, PodSpec, read
 from cachefleet_operator.execution.local_ports import HOST, PortBook, Ports
 from cachefleet_operator.execution.local_process import Lock, Process, last_line, not_ready, rotate, start, take_over
-from cachefleet_operator.execution.local_store import Clock, Store, Where, owner, private_folder, replace_file
+from cachefleet_operator.execution.local_store import Clock, Store, Where, owner
+from cachefleet_operator.execution.local_volumes import empty_data, mount
 from cachefleet_operator.planning.moments import stamp
 
 PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before the first restart, the second ...
 STABLE_S = 60.0  # a process that lived so long begins the row anew
 RETRY_S = 1.0  # when a container cannot be made
 PROBE_S, FIRST_PROBE_S = 1.0, 0.05  # once ready, and until then
-GRACE_S = 30.0  # Kubernetes' default
 LOG, LOCK = "server.log", "lock"
 REVISION = "controller-revision-hash"
 
@@ -138,7 +140,7 @@ class Kubelet:
         }  # fmt: skip
         parent = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": metadata["name"], "uid": metadata["uid"],
                   "controller": True}  # fmt: skip
-        pod = self.store.apply(metadata["namespace"], {
+        self.store.apply(metadata["namespace"], {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": name, "labels": labels, "annotations": template["metadata"].get("annotations", {}),
@@ -146,9 +148,6 @@ class Kubelet:
             },
             "spec": {**template["spec"], "hostname": name},
         })  # fmt: skip
-        for part in local_pod.left_out(pod):
-            words = f"pod {name} has no {part} on this machine"
-            self.tell(metadata["namespace"], owner(statefulset), "Warning", "NotRunHere", words)
         claims = [t["metadata"]["name"] for t in statefulset["spec"].get("volumeClaimTemplates", ())]
         id = PodId(metadata["namespace"], name)
         self._pods[id] = _Pod(self, id, owner(statefulset), metadata["name"], names.VOLUME_DATA in claims)
@@ -171,15 +170,22 @@ class Kubelet:
         self.store.delete(pod.id.namespace, Key("Pod", pod.id.name))
 
 
+class _Place(NamedTuple):
+    """Where a pod is, once nobody else is there."""
+
+    lock: Lock
+    folder: Path
+    data: Path
+    log: Path
+
+
 class _Pod:
     """One pod and the task that looks after it."""
 
     def __init__(self, kubelet: Kubelet, id: PodId, cache: str, statefulset: str, has_claim: bool) -> None:
         self._kubelet, self.id, self.cache, self.statefulset = kubelet, id, cache, statefulset
-        home = kubelet.store.folder(id.namespace, cache).absolute()
-        self._folder = home / id.name
-        self._data = home / f"{names.VOLUME_DATA}-{id.name}" if has_claim else self._folder / names.VOLUME_DATA
         self._has_claim = has_claim
+        self._image = ""
         self._life = Life()
         self._failures = 0  # in a row
         self._poke = asyncio.Event()  # something happened: deletion, the end of the process, a change of a volume
@@ -214,56 +220,64 @@ class _Pod:
         assert found is not None  # the store has it until `gone`
         return found
 
-    @property
-    def _log(self) -> Path:
-        return self._folder / LOG
-
     async def _run(self) -> None:
-        lock: Lock | None = None
+        place: _Place | None = None
         while not self._deleted:
+            self._stale = False
             try:
-                lock = lock or await self._enter()
-                await self._one_process(lock)
-            except ConfigError as error:
-                await self._cannot("CreateContainerConfigError", str(error))
-            except OSError as error:
-                await self._cannot("CreateContainerError", f"{error.strerror}: {error.filename or self._folder}")
-            except BackendError as error:
-                await self._cannot("CreateContainerError", str(error))
-        if lock is not None:
-            lock.release()
+                spec = read(self._object["spec"])
+                self._image = spec.server.image
+                place = place or await self._enter(spec)
+                await self._one_process(spec, place)
+            except Exception as error:  # whatever it is: a pod ends by its deletion alone
+                await self._cannot(error)
+        if place is not None:
+            place.lock.release()
         self._kubelet.gone(self)
 
-    async def _enter(self) -> Lock:
+    async def _enter(self, spec: PodSpec) -> _Place:
         """The pod's folder, with nobody else in it."""
-        private_folder(self._folder)
-        lock = await take_over(self._folder / LOCK, self._grace_s())
-        if not self._has_claim:
-            shutil.rmtree(self._data, ignore_errors=True)  # an emptyDir is as old as its pod
-        private_folder(self._data)
-        return lock
+        home = self._kubelet.store.folder(self.id.namespace, self.cache)
+        folder = below(home, self.id.name)
+        private_folder(folder)
+        lock = await take_over(below(folder, LOCK), spec.termination_grace_period_seconds)
+        try:
+            if self._has_claim:
+                data = below(home, f"{names.VOLUME_DATA}-{self.id.name}")
+                private_folder(data)
+            else:
+                data = empty_data(folder)
+            log = below(folder, LOG)
+        except BaseException:
+            lock.release()
+            raise
+        for part in local_pod.left_out(spec):
+            words = f"pod {self.id.name} has no {part} on this machine"
+            self._kubelet.tell(self.id.namespace, self.cache, "Warning", "NotRunHere", words)
+        return _Place(lock, folder, data, log)
 
-    async def _one_process(self, lock: Lock) -> None:
+    async def _one_process(self, spec: PodSpec, place: _Place) -> None:
         """From start to end, and the pause after an end that nobody asked for."""
-        pod = self._object
         ports = self._kubelet.ports.assign(self.id.namespace, self.cache, self.id.name, self._warn)
-        environment = local_pod.environment(pod, self._variables(ports), self._lookup)
-        self._stale = False
-        self._mount()
-        arguments = local_pod.arguments(pod, environment)
-        process = self._process = await start(arguments, environment, self._folder, self._log, lock)
+        variables = _variables(ports, place)
+        environment = local_pod.environment(self._object, spec.server, variables, self._lookup)
+        arguments = local_pod.arguments(spec.server, environment)
+        mount(place.folder, local_pod.files(spec, self._lookup))
+        process = self._process = await start(arguments, environment, place.folder, place.log, place.lock)
         born = self._kubelet.clock()
         self._now(started_at=born, pid=process.pid, unready="the server has just been started")
         ended = asyncio.create_task(process.wait())
         ended.add_done_callback(lambda _: self._poke.set())
-        while not ended.done() and not self._deleted:
-            await self._look(ports)
-        if not ended.done():
-            await process.stop(self._grace_s())
-        code = await ended
-        self._process = None
+        try:
+            while not ended.done() and not self._deleted:
+                await self._look(spec, place, ports)
+        finally:
+            if not ended.done():
+                await process.stop(spec.termination_grace_period_seconds)
+            code = await ended
+            self._process = None
         now = self._kubelet.clock()
-        last = local_pod.terminated(code, born, now, last_line(self._log))
+        last = local_pod.terminated(code, born, now, last_line(place.log))
         if self._deleted:
             return
         past = 0 if now - born >= STABLE_S else self._failures
@@ -276,22 +290,26 @@ class _Pod:
                   waiting=("CrashLoopBackOff", why))  # fmt: skip
         await self._pause(pause_s)
 
-    async def _look(self, ports: Ports) -> None:
+    async def _look(self, spec: PodSpec, place: _Place, ports: Ports) -> None:
         """One look at a server that runs, then a pause."""
         if self._stale:
             self._stale = False
             try:
-                self._mount()
-            except (ConfigError, OSError) as error:
+                mount(place.folder, local_pod.files(spec, self._lookup))
+            except (BackendError, OSError) as error:
                 self._warn(f"the files of {self.id.name} stay as they are: {error}")
-        rotate(self._log)
+        rotate(place.log)
         unready = await not_ready(HOST, ports.metrics)
         self._now(unready=unready)
         await self._wait(FIRST_PROBE_S if unready else PROBE_S)
 
-    async def _cannot(self, reason: str, message: str) -> None:
+    async def _cannot(self, error: Exception) -> None:
+        reason = "CreateContainerConfigError" if isinstance(error, ConfigError) else "CreateContainerError"
+        message = _words(error)
         if self._life.waiting != (reason, message):
             self._warn(f"{self.id.name} cannot be started: {message}")
+            if not isinstance(error, BackendError | OSError):
+                _hear(self.task, error)
         self._now(started_at=0, pid=0, unready=message, waiting=(reason, message))
         await self._pause(RETRY_S)
 
@@ -311,7 +329,7 @@ class _Pod:
     def _now(self, **facts: Any) -> None:
         """Notes what has become of the container."""
         self._life = replace(self._life, **facts)
-        status = local_pod.status(self._object, self._life, self._kubelet.clock())
+        status = local_pod.status(self._object, self._image, self._life, self._kubelet.clock())
         self._kubelet.store.change(self.id.namespace, "Pod", self.id.name, {"status": status})
 
     def _warn(self, message: str) -> None:
@@ -320,41 +338,33 @@ class _Pod:
     def _lookup(self, kind: str, name: str) -> Object | None:
         return self._kubelet.store.get(self.id.namespace, kind, name)
 
-    def _variables(self, ports: Ports) -> dict[str, str]:
-        return {
-            names.ENV_PORT: str(ports.redis),
-            names.ENV_METRICS_PORT: str(ports.metrics),
-            names.ENV_BIND: HOST,
-            names.ENV_METRICS_BIND: HOST,
-            names.ENV_CONFIG: str(self._folder / names.VOLUME_CONFIG),
-            names.ENV_AUTH: str(self._folder / names.VOLUME_AUTH),
-            names.ENV_DATA: str(self._data),
-        }
 
-    def _mount(self) -> None:
-        """Writes the files of ConfigMaps and Secrets, and removes those that are in neither any more."""
-        for volume, content in local_pod.files(self._object, self._lookup).items():
-            folder = self._folder / volume
-            private_folder(folder)
-            for path, data in content.items():
-                target = folder / path
-                if not target.resolve().is_relative_to(folder.resolve()):
-                    raise ConfigError(f"volume {volume}: the path {path!r} leaves its folder")
-                if not target.is_file() or target.read_bytes() != data:
-                    private_folder(target.parent)
-                    replace_file(target, data)
-            for file in folder.rglob("*"):
-                if file.is_file() and str(file.relative_to(folder)) not in content:
-                    file.unlink()
+def _variables(ports: Ports, place: _Place) -> dict[str, str]:
+    return {
+        names.ENV_PORT: str(ports.redis),
+        names.ENV_METRICS_PORT: str(ports.metrics),
+        names.ENV_BIND: HOST,
+        names.ENV_METRICS_BIND: HOST,
+        names.ENV_CONFIG: str(place.folder / names.VOLUME_CONFIG),
+        names.ENV_AUTH: str(place.folder / names.VOLUME_AUTH),
+        names.ENV_DATA: str(place.data),
+    }
 
-    def _grace_s(self) -> float:
-        return float(self._object["spec"].get("terminationGracePeriodSeconds", GRACE_S))
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) if isinstance(error, BackendError | OSError) else f"{type(error).__name__}: {error}"
 
 
 def _report(task: asyncio.Task[None]) -> None:
     """A pod's task that failed is a bug: it is heard of at once, and the pod not made anew in a hot loop."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        asyncio.get_running_loop().call_exception_handler({"message": task.get_name(), "exception": error})
+        _hear(task, error)
+
+
+def _hear(task: asyncio.Task[None], error: BaseException) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": task.get_name(), "exception": error})
 
 
 def revision(statefulset: Object) -> str:

@@ -1,8 +1,8 @@
 """A pod's specification as a local process: its command line, its environment, its files, and its status in words.
 
-Everything here is a pure reading of a Pod object (and of the Secrets and ConfigMaps that it names); local_kubelet.py
-does what it says. Where Kubernetes would mount a volume, the container finds it in a folder of the pod, by the
-variables of api/names.py: these get local values, all others keep the template's.
+Everything here is a pure reading of a Pod (and of the Secrets and ConfigMaps that it names); local_kubelet.py does what
+it says. Where Kubernetes would mount a volume, the container finds it in a folder of the pod, by the variables of
+api/names.py: these get local values, all others keep the template's.
 """
 
 from __future__ import annotations
@@ -19,51 +19,58 @@ from pathlib import Path
 from typing import Any
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object, server_container
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.execution.local_podspec import (
+    ConfigError,
+    Container,
+    NamedSource,
+    PodSpec,
+    Projection,
+    SecretSource,
+    ValueFrom,
+    Volume,
+)
 from cachefleet_operator.planning.moments import stamp
 
+Source = NamedSource | SecretSource
 Lookup = Callable[[str, str], Object | None]  # (kind, name) of the pod's namespace
 SERVER = "cachefleet-server"
 # What a process gets of our own environment. Not all of it: CACHEFLEET_REQUIREPASS would be a password of its own.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_CONF")
+WORD_MAX, WORD_SHOWN = 128 << 10, 40  # the kernel's MAX_ARG_STRLEN; what of it is in words of ours
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
 
-class ConfigError(Exception):
-    """The container cannot be made: something that the pod names is missing, or does not exist on one machine."""
-
-
-def container(pod: Object) -> Mapping[str, Any]:
-    if found := server_container(pod):
-        return found
-    raise ConfigError(f"the pod has no container {names.CONTAINER}")
-
-
-def left_out(pod: Object) -> list[str]:
+def left_out(spec: PodSpec) -> list[str]:
     """Parts of the pod that a local process cannot have."""
-    others = [c["name"] for c in pod["spec"].get("containers", ()) if c["name"] != names.CONTAINER]
-    others += [c["name"] for c in pod["spec"].get("initContainers", ())]
-    known = (names.VOLUME_DATA, names.VOLUME_CONFIG, names.VOLUME_AUTH)
-    volumes = [v["name"] for v in pod["spec"].get("volumes", ()) if v["name"] not in known]
+    others = [c.name for c in (*spec.containers, *spec.init_containers) if c.name != names.CONTAINER]
+    volumes = [volume.name for volume in spec.volumes if volume.name not in names.MOUNTS]
     return [*(f"container {name}" for name in others), *(f"volume {name}" for name in volumes)]
 
 
 # -- the command line
 
 
-def arguments(pod: Object, environment: Mapping[str, str]) -> list[str]:
+def arguments(server: Container, environment: Mapping[str, str]) -> list[str]:
     """Command and arguments with $(NAME) expanded, as the kubelet does: $$ is a dollar, unknown names stay."""
-    own = container(pod)
-    words = [*(own.get("command") or [SERVER]), *own.get("args", ())]
-    expanded = [expand(str(word), environment) for word in words]
+    expanded = [expand(word, environment) for word in (*(server.command or (SERVER,)), *server.args)]
     return [executable(expanded[0]), *expanded[1:]]
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        return "$" if match[1] is None else environment.get(match[1], match[0])
+    """Raises ConfigError before it becomes longer than a process may be given: each variable may double the last."""
+    left = WORD_MAX - len(text)
 
-    return _REFERENCE.sub(value, text)
+    def value(match: re.Match[str]) -> str:
+        nonlocal left
+        found = "$" if match[1] is None else environment.get(match[1], match[0])
+        left -= len(found)
+        return found if left >= 0 else ""
+
+    expanded = _REFERENCE.sub(value, text)
+    if left < 0:
+        raise ConfigError(f"{text[:WORD_SHOWN]!r} expands to more than {WORD_MAX} characters")
+    return expanded
 
 
 def executable(name: str) -> str:
@@ -78,35 +85,38 @@ def executable(name: str) -> str:
 # -- the environment
 
 
-def environment(pod: Object, local: Mapping[str, str], lookup: Lookup) -> dict[str, str]:
+def environment(pod: Object, server: Container, local: Mapping[str, str], lookup: Lookup) -> dict[str, str]:
     """Variables of the server's container. `local` wins over the template's values."""
     values = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    for entry in container(pod).get("env", ()):
-        name = entry["name"]
-        if name in local:
-            values[name] = local[name]
-        elif "valueFrom" in entry:
-            value = _value_from(pod, name, entry["valueFrom"], lookup)
-            if value is not None:
-                values[name] = value
-        else:
-            values[name] = expand(str(entry.get("value", "")), values)
+    for variable in server.env:
+        if variable.name in local:
+            values[variable.name] = local[variable.name]
+        elif variable.value_from is None:
+            values[variable.name] = expand(variable.value, values)
+        elif (value := _value_from(pod, variable.name, variable.value_from, lookup)) is not None:
+            values[variable.name] = value
     return {**values, **local}
 
 
-def _value_from(pod: Object, name: str, source: Mapping[str, Any], lookup: Lookup) -> str | None:
-    if "fieldRef" in source:
-        return _pod_field(pod, source["fieldRef"]["fieldPath"])
-    for word, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
-        if word in source:
-            reference = source[word]
-            content = contents(lookup(kind, reference["name"]))
-            if content is not None and reference["key"] in content:
-                return content[reference["key"]].decode("utf-8", "surrogateescape")
-            if reference.get("optional"):
+def _value_from(pod: Object, name: str, source: ValueFrom, lookup: Lookup) -> str | None:
+    if source.field_ref is not None:
+        return _plain(name, _pod_field(pod, source.field_ref.field_path))
+    for reference, kind in ((source.secret_key_ref, "Secret"), (source.config_map_key_ref, "ConfigMap")):
+        if reference is not None:
+            content = contents(lookup(kind, reference.name))
+            if content is not None and reference.key in content:
+                return _plain(name, content[reference.key].decode("utf-8", "surrogateescape"))
+            if reference.optional:
                 return None
-            raise ConfigError(f"couldn't find key {reference['key']} in {kind} {reference['name']}")
-    raise ConfigError(f"env {name}: {', '.join(source)} does not exist without Kubernetes")
+            raise ConfigError(f"couldn't find key {reference.key} in {kind} {reference.name}")
+    others = ", ".join(source.model_extra or ()) or "valueFrom without a source"
+    raise ConfigError(f"env {name}: {others} does not exist without Kubernetes")
+
+
+def _plain(name: str, value: str) -> str:
+    if "\0" in value:
+        raise ConfigError(f"env {name}: its value has a NUL, which no process can be given")
+    return value
 
 
 def _pod_field(pod: Object, path: str) -> str:
@@ -121,39 +131,39 @@ def _pod_field(pod: Object, path: str) -> str:
 # -- volumes
 
 
-def files(pod: Object, lookup: Lookup) -> dict[str, dict[str, bytes]]:
+def files(spec: PodSpec, lookup: Lookup) -> dict[str, dict[str, bytes]]:
     """Content of the volumes that are made of ConfigMaps and Secrets: volume -> relative path -> bytes."""
     found = {}
-    for volume in pod["spec"].get("volumes", ()):
-        sources = list(_sources(volume))
+    for volume in spec.volumes:
+        content: dict[str, bytes] = {}
+        for kind, source in (sources := list(_sources(volume))):
+            content |= _projected(kind, source, lookup)
         if sources:
-            content: dict[str, bytes] = {}
-            for kind, name, source in sources:
-                content |= _projected(kind, name, source, lookup)
-            found[volume["name"]] = content
+            found[volume.name] = content
     return found
 
 
-def _sources(volume: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for part in (volume, *volume.get("projected", {}).get("sources", ())):
-        if "configMap" in part:
-            yield "ConfigMap", part["configMap"]["name"], part["configMap"]
-        if "secret" in part:  # a projected source says `name`, a volume of its own `secretName`
-            yield "Secret", part["secret"].get("secretName") or part["secret"]["name"], part["secret"]
+def _sources(volume: Volume) -> Iterator[tuple[str, Source]]:
+    parts: list[Volume | Projection] = [volume, *(volume.projected.sources if volume.projected is not None else ())]
+    for part in parts:
+        if part.config_map is not None:
+            yield "ConfigMap", part.config_map
+        if part.secret is not None:
+            yield "Secret", part.secret
 
 
-def _projected(kind: str, name: str, source: Mapping[str, Any], lookup: Lookup) -> dict[str, bytes]:
-    content = contents(lookup(kind, name))
+def _projected(kind: str, source: Source, lookup: Lookup) -> dict[str, bytes]:
+    content = contents(lookup(kind, source.name))
     if content is None:
-        if source.get("optional"):
+        if source.optional:
             return {}
-        raise ConfigError(f"{kind.lower()} {name!r} not found")
-    if "items" not in source:
+        raise ConfigError(f"{kind.lower()} {source.name!r} not found")
+    if not source.items:
         return content
-    missing = [i["key"] for i in source["items"] if i["key"] not in content]
-    if missing and not source.get("optional"):
-        raise ConfigError(f"{kind.lower()} {name!r} has no key {missing[0]!r}")
-    return {i["path"]: content[i["key"]] for i in source["items"] if i["key"] in content}
+    missing = [item.key for item in source.items if item.key not in content]
+    if missing and not source.optional:
+        raise ConfigError(f"{kind.lower()} {source.name!r} has no key {missing[0]!r}")
+    return {item.path: content[item.key] for item in source.items if item.key in content}
 
 
 def contents(found: Object | None) -> dict[str, bytes] | None:
@@ -191,7 +201,7 @@ def terminated(code: int, started_at: float, now: float, words: str) -> dict[str
     }  # fmt: skip
 
 
-def status(pod: Object, life: Life, now: float) -> dict[str, Any]:
+def status(pod: Object, image: str, life: Life, now: float) -> dict[str, Any]:
     """The status of the pod; times of conditions that did not change are kept."""
     before = {c["type"]: c for c in pod.get("status", {}).get("conditions", ())}
     running = life.started_at > 0
@@ -209,7 +219,7 @@ def status(pod: Object, life: Life, now: float) -> dict[str, Any]:
         state = {"waiting": {"reason": life.waiting[0], "message": life.waiting[1]}}
     own = {
         "name": names.CONTAINER, "ready": ready, "started": running, "restartCount": life.restarts, "state": state,
-        "lastState": {"terminated": life.last} if life.last else {}, "image": container(pod).get("image", ""),
+        "lastState": {"terminated": life.last} if life.last else {}, "image": image,
         "imageID": "", **({"containerID": f"process://{life.pid}"} if running else {}),
     }  # fmt: skip
     return {

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cachefleet_operator.api import names
 from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.local_store import private_folder, replace_file
+from cachefleet_operator.execution.local_paths import below, private_folder, replace_file
 
 HOST = "127.0.0.1"
 FILE = "ports.json"
@@ -92,7 +92,7 @@ class PortBook:
 
     def _write(self, namespace: str, cache: str) -> None:
         mine = {pod: ports for (n, c, pod), ports in self._known.items() if (n, c) == (namespace, cache)}
-        path = self._data / namespace / cache / FILE
+        path = below(self._data, namespace, cache, FILE)
         try:
             private_folder(path.parent)
             replace_file(path, json.dumps(mine).encode())

@@ -17,12 +17,12 @@ import ctypes
 import fcntl
 import json
 import os
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cachefleet_operator.api import names
+from cachefleet_operator.execution.local_paths import replace_file
 
 LOG_BYTES_MAX = 4 << 20  # and as much again in <log>.1
 LOG_TAIL_BYTES = 4096
@@ -45,7 +45,7 @@ class Lock:
 
     def __init__(self, path: Path, *, sign: bool = True) -> None:
         """Takes it or raises Busy. Without `sign`, only to see whether it can be had."""
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -80,7 +80,7 @@ async def take_over(path: Path, grace_s: float) -> Lock:
         try:
             return Lock(path)
         except Busy as busy:
-            if word is not None and busy.pid:
+            if word is not None and busy.pid not in (0, os.getpid()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(busy.pid, word)
                 word = None
@@ -130,7 +130,7 @@ async def start(
             os._exit(1)
         write_pid(lock.fd)
 
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         child = await asyncio.create_subprocess_exec(
             *arguments, env=dict(environment), cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=output,
@@ -165,7 +165,7 @@ def rotate(log: Path) -> None:
     with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_BYTES_MAX:
             with contextlib.suppress(OSError):
-                shutil.copyfile(log, log.with_name(log.name + ".1"))
+                replace_file(log.with_name(log.name + ".1"), log.read_bytes())
             os.truncate(log, 0)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -26,8 +25,10 @@ from typing import Any, NamedTuple
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, key_of
+from cachefleet_operator.api.parse import parse
 from cachefleet_operator.api.v1alpha1 import KIND, Cache
 from cachefleet_operator.execution.backend import BackendError
+from cachefleet_operator.execution.local_paths import below, private_folder, replace_file
 from cachefleet_operator.planning.moments import stamp
 
 TRANSIENT = ("Pod", "StatefulSet")  # not on disk
@@ -73,11 +74,11 @@ class Store:
 
     def cache(self, namespace: str, name: str) -> Cache | None:
         found = self.get(namespace, KIND, name)
-        return Cache.model_validate(found) if found is not None else None
+        return parse(found) if found is not None else None
 
     def folder(self, namespace: str, cache: str) -> Path:
         """Everything of one Cache."""
-        return self.data / namespace / cache
+        return below(self.data, namespace, cache)
 
     # -- writing
 
@@ -152,6 +153,8 @@ class Store:
         for path in sorted((self.folder(namespace, cache) / OBJECTS).glob("*.json")):
             found = _read(path)
             where = Where(namespace, key_of(found))
+            if self._path(where, found) != path:
+                raise _damaged(path, f"it holds {where.key}")
             self._objects[where] = found
             self._version = max(self._version, int(found["metadata"]["resourceVersion"]))
 
@@ -166,7 +169,7 @@ class Store:
         cache = where.key.name if where.key.kind == KIND else owner(found)
         if not cache or where.key.kind in TRANSIENT:
             return None
-        return self.folder(where.namespace, cache) / OBJECTS / f"{where.key.kind}.{where.key.name}.json"
+        return below(self.folder(where.namespace, cache), OBJECTS, f"{where.key.kind}.{where.key.name}.json")
 
     def _write(self, where: Where, found: Object) -> None:
         path = self._path(where, found)
@@ -192,24 +195,6 @@ def owner(found: Object) -> str:
     return str(found["metadata"].get("labels", {}).get(names.LABEL_CACHE, ""))
 
 
-def private_folder(path: Path) -> None:
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-        temporary.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
 def _essence(found: Object) -> Object:
     return {name: part for name, part in found.items() if name not in ("metadata", "status")}
 
@@ -217,8 +202,14 @@ def _essence(found: Object) -> Object:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
-        key_of(found), int(found["metadata"]["resourceVersion"]), found["metadata"]["generation"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BackendError(f"{path} is damaged ({error}); remove it, and `up` makes it anew") from error
+        int(found["metadata"]["resourceVersion"]), found["metadata"]["generation"] + 0, owner(found)
+        if key_of(found).kind == KIND:
+            parse(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
     assert isinstance(found, dict)
     return found
+
+
+def _damaged(path: Path, words: str) -> BackendError:
+    return BackendError(f"{path} is damaged ({words}); remove it, and `up` makes it anew")

@@ -19,6 +19,7 @@ from fleettest.snapshots import cache
 pytestmark = pytest.mark.unit
 
 POD = "spec.podTemplate.spec"
+LABEL = "must be lower case letters, digits and inner dashes, at most 63"
 OURS = "belongs to the operator"
 PATCH = "would remove what is the operator's"
 NODE = "is refused: a cache shares no namespace with its node"
@@ -85,6 +86,10 @@ def server(**fields: Any) -> dict[str, Any]:
         (pod(volumes={"name": "x"}), f"{POD}.volumes: must be a list"),
         (pod(volumes=[{"name": "x"}, {"name": "data"}]), f"{POD}.volumes[1]: the name data {OURS}"),
         (pod(initContainers=[{"name": "server"}]), f"{POD}.initContainers[0]: the name server {OURS}"),
+        (pod(volumes=[{"name": "/home/someone"}]), f"{POD}.volumes[0].name: {LABEL}"),
+        (pod(volumes=[{"name": "x"}, {"name": "../data-orders-0"}]), f"{POD}.volumes[1].name: {LABEL}"),
+        (pod(containers=[{"name": "a.b"}]), f"{POD}.containers[0].name: {LABEL}"),
+        (pod(initContainers=[{"name": "a" * 64}]), f"{POD}.initContainers[0].name: {LABEL}"),
         (server(image="x"), f"{POD}.containers[0].image: is set by spec.image or spec.version"),
         (server(resources={}), f"{POD}.containers[0].resources: is set by spec.memory.limit and spec.resources"),
         (server(args=[]), f"{POD}.containers[0].args: {OURS}; parameters of the server are in spec.config"),

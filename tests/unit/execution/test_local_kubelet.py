@@ -1,142 +1,27 @@
-"""StatefulSets come true as processes. The server is a small script that answers /readyz as its folder says."""
+"""StatefulSets come true as processes (fleettest.localpods)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Key, Object
+from cachefleet_operator.api.objects import Key
 from cachefleet_operator.execution import local_process
-from cachefleet_operator.execution.local_kubelet import Kubelet, revision
-from cachefleet_operator.execution.local_ports import HOST, PortBook, Ports
+from cachefleet_operator.execution.local_kubelet import revision
+from cachefleet_operator.execution.local_ports import HOST
 from cachefleet_operator.execution.local_process import Busy, Lock, last_line, rotate, take_over
-from cachefleet_operator.execution.local_store import Store
 from cachefleet_operator.planning.pods import is_ready, restarts, trouble
 from fleettest.instance import free_port
-
-NS, CACHE, POD = "default", "orders", "orders-0"
-DEADLINE_S = 20.0
-
-# Ready unless the file `unready` exists; `stubborn` in the environment makes it ignore SIGTERM, `broken` end at once.
-SERVER = textwrap.dedent("""
-    import os, signal, socket, sys
-    if "broken" in os.environ:
-        sys.exit("Fatal: no such parameter")
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in os.environ else lambda *_: os._exit(0))
-    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-    while True:
-        peer, _ = listener.accept()
-        peer.recv(4096)
-        unready = os.path.exists("unready")
-        peer.sendall(b"HTTP/1.0 503 X\\r\\n\\r\\nbusy\\n" if unready else b"HTTP/1.0 200 OK\\r\\n\\r\\nok\\n")
-        peer.close()
-""")
-
-
-def statefulset(*, replicas: int = 1, grace_s: int = 10, env: tuple[str, ...] = (), label: str = "") -> dict[str, Any]:
-    container = {
-        "name": "server", "image": "i:1", "command": [sys.executable, "-c", SERVER],
-        "args": ["$(SERVER_METRICS_PORT)", "$(SERVER_DATA_DIR)"],
-        "env": [{"name": name, "value": "1"} for name in env],
-    }  # fmt: skip
-    template = {
-        "metadata": {"labels": {**names.labels(CACHE), **({"label": label} if label else {})}},
-        "spec": {
-            "containers": [container], "terminationGracePeriodSeconds": grace_s,
-            "volumes": [{"name": "config", "configMap": {"name": "orders-config"}}],
-        },
-    }  # fmt: skip
-    claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
-    return {
-        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": CACHE, "labels": names.labels(CACHE)},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": names.selector_labels(CACHE)},
-                 "template": template, "volumeClaimTemplates": [claim]},
-    }  # fmt: skip
-
-
-def configmap(**data: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "data": data,
-            "metadata": {"name": "orders-config", "labels": names.labels(CACHE)}}  # fmt: skip
-
-
-class World:
-    """A store, a kubelet on it, and short questions."""
-
-    def __init__(self, data: Path) -> None:
-        self.heard: list[str] = []
-        self.store = Store(data, time.time)
-        self.kubelet = Kubelet(
-            self.store, PortBook(data, Ports(free_port(), free_port())), lambda *event: self.heard.append(event[-1]),
-            time.time,
-        )  # fmt: skip
-        self.home = data / NS / CACHE
-
-    def pod(self, name: str = POD) -> Object:
-        return self.store.get(NS, "Pod", name) or {"metadata": {}, "status": {}}
-
-    def pid(self) -> int:
-        states = self.pod()["status"].get("containerStatuses", [{}])
-        return int(states[0].get("containerID", "process://0").removeprefix("process://"))
-
-    def statefulset(self, field: str) -> Any:
-        """A field of the StatefulSet's status."""
-        return (self.store.get(NS, "StatefulSet", CACHE) or {}).get("status", {}).get(field)
-
-    async def ready(self) -> Object:
-        await eventually(lambda: is_ready(self.pod()))
-        return self.pod()
-
-    def start(self, **how: Any) -> None:
-        self.store.apply(NS, configmap(**{"cachefleet.conf": "a\n"}))
-        self.store.apply(NS, statefulset(**how))
-
-
-async def eventually(condition: Callable[[], Any]) -> None:
-    """As fleettest.wait, in the event loop."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-Body = Callable[[World], Coroutine[Any, Any, None]]
-
-
-def in_world(test: Body) -> Callable[[Path], None]:
-    """Runs a test with a World of its own, and ends its processes."""
-
-    @wraps(test)
-    def run(tmp_path: Path) -> None:
-        async def body() -> None:
-            async with world(tmp_path) as made:
-                await test(made)
-
-        asyncio.run(body())
-
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would see the argument of `test`
-    return run
-
-
-@contextlib.asynccontextmanager
-async def world(data: Path) -> AsyncIterator[World]:
-    made = World(data)
-    try:
-        yield made
-    finally:
-        await made.kubelet.stop()
+from fleettest.localpods import CACHE, DEADLINE_S, NS, POD, World, configmap, eventually, in_world, statefulset, world
 
 
 @in_world

@@ -10,7 +10,8 @@ import pytest
 
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution import local_pod
-from cachefleet_operator.execution.local_pod import ConfigError, Life
+from cachefleet_operator.execution.local_pod import Life
+from cachefleet_operator.execution.local_podspec import ConfigError, PodSpec, read
 from cachefleet_operator.planning.pods import is_ready, restarts, trouble, waits_for
 
 NOW = 1_800_000_000.0
@@ -29,8 +30,13 @@ def pod(*, volumes: tuple[dict[str, Any], ...] = (), **container: Any) -> dict[s
     }
 
 
+def spec(**how: Any) -> PodSpec:
+    return read(pod(**how)["spec"])
+
+
 def environment(*env: dict[str, Any], **local: str) -> dict[str, str]:
-    return local_pod.environment(pod(env=list(env)), local, lookup)
+    made = pod(env=list(env))
+    return local_pod.environment(made, read(made["spec"]).server, local, lookup)
 
 
 @pytest.mark.parametrize(
@@ -47,14 +53,14 @@ def test_references_expand_as_the_kubelet_does_it(text: str, expanded: str) -> N
 
 
 def test_arguments_begin_with_the_path_of_the_program() -> None:
-    found = local_pod.arguments(pod(command=[sys.executable], args=["$(A)"]), {"A": "1"})
+    found = local_pod.arguments(spec(command=[sys.executable], args=["$(A)"]).server, {"A": "1"})
     assert found == [sys.executable, "1"]
-    assert local_pod.arguments(pod(), {})[0].endswith("/cachefleet-server")
+    assert local_pod.arguments(spec().server, {})[0].endswith("/cachefleet-server")
 
 
 def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match="there is no no-such-server"):
-        local_pod.arguments(pod(command=["no-such-server"]), {})
+        local_pod.arguments(spec(command=["no-such-server"]).server, {})
 
 
 def test_local_values_win_and_later_variables_refer_to_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +110,7 @@ def test_volumes_become_files() -> None:
         {"name": "later", "secret": {"secretName": "none", "optional": True}},
         {"name": "tmp", "emptyDir": {}},
     )
-    assert local_pod.files(pod(volumes=volumes), lookup) == {
+    assert local_pod.files(spec(volumes=volumes), lookup) == {
         "config": {"a.conf": b"port 1\n", "b": b"\0"},
         "auth": {"p/word": b"pa\xffss"},
         "both": {"password": b"pa\xffss", "other": b"", "a.conf": b"port 1\n", "b": b"\0"},
@@ -121,22 +127,22 @@ def test_volumes_become_files() -> None:
 )
 def test_volumes_that_cannot_be_mounted(volume: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        local_pod.files(pod(volumes=({"name": "v", **volume},)), lookup)
+        local_pod.files(spec(volumes=({"name": "v", **volume},)), lookup)
 
 
 def test_what_a_process_cannot_have_is_left_out_by_name() -> None:
     found = pod(volumes=({"name": "config"}, {"name": "scratch"}))
     found["spec"]["containers"].append({"name": "agent"})
     found["spec"]["initContainers"] = [{"name": "prepare"}]
-    assert local_pod.left_out(found) == ["container agent", "container prepare", "volume scratch"]
+    assert local_pod.left_out(read(found["spec"])) == ["container agent", "container prepare", "volume scratch"]
 
 
 # -- the status, as the planner reads it
 
 
 def reported(life: Life, before: dict[str, Any] | None = None, now: float = NOW) -> dict[str, Any]:
-    found = {**pod(image="i:1"), **({"status": before} if before else {})}
-    return {**found, "status": local_pod.status(found, life, now)}
+    found = {**pod(), **({"status": before} if before else {})}
+    return {**found, "status": local_pod.status(found, "i:1", life, now)}
 
 
 def test_a_pod_that_is_being_made() -> None:

@@ -1,5 +1,5 @@
-"""The command `cachefleet`: `cachefleet local up|down|status|logs|connect`. Here are words and options; the work is in
-up.py, state.py and view.py."""
+"""The command line: `cachefleet local up|down|status|logs|connect`. Here are words and options; the work is in up.py,
+state.py and view.py. `run` is called by __main__.py."""
 
 from __future__ import annotations
 
@@ -54,19 +54,47 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             code = function(*arguments, **options)
         except Failure as failure:
-            sys.stderr.write(f"{view.plain(failure)}\n")
+            _complain(str(failure))
             code = failure.code
-        except BrokenPipeError:  # `| head` has seen enough
-            view.hush(sys.stdout)
-            code = Exit.OK
         except OSError as error:
-            sys.stderr.write(f"{view.plain(error.filename or '')}: {error.strerror}\n")
-            code = Exit.FAILED
+            code = _failed(error)
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         raise typer.Exit(code or Exit.OK)
 
     return run
+
+
+def run() -> int:
+    """The command that sys.argv asks for, to its end; its exit code. What cannot be written is said, once."""
+    try:
+        app()
+    except SystemExit as end:
+        code = int(end.code or Exit.OK)
+    except OSError as error:  # of what typer writes by itself: --help
+        code = _failed(error)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or _failed(error)
+        view.hush(sys.stdout)
+    return code
+
+
+def _failed(error: OSError) -> Exit:
+    if isinstance(error, BrokenPipeError):  # `| head` has seen enough
+        view.hush(sys.stdout)
+        return Exit.OK
+    _complain(f"{error.filename or view.COMMAND}: {error.strerror}")
+    return Exit.FAILED
+
+
+def _complain(words: str) -> None:
+    try:
+        sys.stderr.write(f"{view.plain(words)}\n")
+        sys.stderr.flush()
+    except OSError:  # nobody hears it; the exit code says it
+        view.hush(sys.stderr)
 
 
 @app.callback(invoke_without_command=True)
@@ -111,7 +139,7 @@ def _up(
         return Exit.OK
     shown: view.View = view.Silent() if background else view.Screen(option(data)) if sys.stdout.isatty() else lines
     try:
-        return up.foreground(options, shown, standard_input)
+        return up.foreground(options, shown, standard_input, background=background)
     finally:
         shown.close()
 
@@ -270,7 +298,3 @@ def _choose(name: str, known: list[tuple[str, str]], data: Path) -> tuple[str, s
     names = ", ".join("/".join(key) for key in known)
     problem = f"no Cache {name} in {data}" if name and not found else "say which Cache"
     raise Failure(Exit.USAGE if found else Exit.NOT_RUNNING, f"{problem}; known: {names}")
-
-
-if __name__ == "__main__":
-    app()

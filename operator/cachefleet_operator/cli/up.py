@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import logging.handlers
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cachefleet_operator.cli import manifests as files
 from cachefleet_operator.cli import view as shown
@@ -53,8 +54,8 @@ class Options:
         return words + (["--metrics-port", str(self.metrics_port)] if self.metrics_port is not None else [])
 
 
-def foreground(options: Options, view: View, standard_input: str) -> Exit:
-    """Runs to the end."""
+def foreground(options: Options, view: View, standard_input: str, *, background: bool = False) -> Exit:
+    """Runs to the end. In the background whoever started it hears it until it has started; then it writes up.log."""
     began = time.monotonic()
     try:
         executable(SERVER)
@@ -64,8 +65,12 @@ def foreground(options: Options, view: View, standard_input: str) -> Exit:
     folder = Folder(options.data)
     lock = folder.lock()
     try:
-        _log_to(folder.operator_log)
-        return asyncio.run(_Up(options, folder, view, standard_input, began).run(found))
+        try:
+            _log_to(folder.operator_log)
+        except OSError as error:
+            raise unwritable(options.data, error) from None
+        started = (lambda: _speak_to(folder.up_log)) if background else lambda: None
+        return asyncio.run(_Up(options, folder, view, standard_input, began).run(found, started))
     finally:
         lock.release()
 
@@ -80,24 +85,36 @@ def detached(options: Options, standard_input: str, say: Callable[[str], None]) 
     folder.lock().release()  # likewise
     for words in found.skipped:
         say(words)
-    with open(folder.up_log, "ab") as log:
-        command = [sys.executable, "-m", "cachefleet_operator.cli.main", "local", "up", "--background"]
-        child = subprocess.Popen(
-            [*command, *options.arguments()], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-        before = log.tell()
+    with open(os.memfd_create("up"), "rb") as told:  # no disk is too full for it
+        child = _start_background(options, standard_input, told.fileno())
+        return _wait_until_ready(options, folder, child, told)
+
+
+def _start_background(options: Options, standard_input: str, told: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cachefleet_operator.cli", "local", "up", "--background"]
+    child = subprocess.Popen(
+        [*command, *options.arguments()], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told,
+        start_new_session=True,
+    )  # fmt: skip
     assert child.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended already, and said why
         child.stdin.write(standard_input.encode())
         child.stdin.close()
+    return child
+
+
+def _wait_until_ready(
+    options: Options, folder: Folder, child: subprocess.Popen[bytes], told: BinaryIO
+) -> Mapping[str, Any]:
     end = time.monotonic() + DETACH_S
     rest = f"it goes on in the background; see `cachefleet local status{option(options.data)}`"
     report: Mapping[str, Any] = {"caches": []}
     while not _all_ready(report):
         if child.poll() is not None:
-            words = folder.up_log.read_bytes()[before:].decode("utf-8", "replace").strip()
-            raise Failure(_exit_code(child.returncode), words or f"`up` ended with code {child.returncode}")
+            told.seek(0)
+            words = told.read().decode("utf-8", "replace").strip()
+            more = words or f"`up` ended with code {child.returncode}; see {folder.up_log}"
+            raise Failure(_exit_code(child.returncode), more)
         if time.monotonic() > end:
             phases = [f"{shown.title(cache)}: {cache['status'].get('phase', 'Starting')}" for cache in report["caches"]]
             raise Failure(Exit.FAILED, "\n".join([*phases, f"not Ready after {DETACH_S:.0f} s; {rest}"]))
@@ -119,7 +136,7 @@ class _Up:
         self._fleet = Fleet(options.data, PortBook(options.data), version("cachefleet"), view.heard,
                             (options.port, options.metrics_port))  # fmt: skip
 
-    async def run(self, found: files.Manifests) -> Exit:
+    async def run(self, found: files.Manifests, started: Callable[[], None]) -> Exit:
         loop = asyncio.get_running_loop()
         for word in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(word, self._told_to_stop)
@@ -127,6 +144,7 @@ class _Up:
         watched = _Watch(self._options.sources)
         try:
             await self._start(found)
+            started()
             while not self._stop.is_set() and not self._view.gone:
                 self._refresh()
                 if watched.changed():
@@ -225,6 +243,12 @@ class _WithCache(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.__dict__.setdefault("cache", "-")
         return super().format(record)
+
+
+def _speak_to(log: Path) -> None:
+    """Standard error goes to a file, if there is room for one."""
+    with contextlib.suppress(OSError), open(log, "ab") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
 
 
 def _log_to(path: Path) -> None:

@@ -6,6 +6,7 @@ through `plain`: a terminal obeys control characters, and rich its markup.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -151,6 +152,8 @@ class Lines:
         except BrokenPipeError:  # not an error of whoever had something to say
             self.gone = True
             hush(self._out)
+        except OSError:  # a full disk loses lines, and what runs runs on
+            pass
 
     def close(self) -> None:
         """Nothing is open."""
@@ -205,7 +208,8 @@ class Screen:
     def close(self) -> None:
         self._report = {"caches": []}  # a table of what has ended would mislead
         self._draw()
-        self._live.stop()
+        with contextlib.suppress(OSError):
+            self._live.stop()
 
     def _draw(self) -> None:
         caches, width = self._report["caches"], self._live.console.width
@@ -215,7 +219,8 @@ class Screen:
                 parts.append(self._connection(cache))
         parts += [event_line(event.at, event.cache, event.type, event.message) for event in self._events]
         parts.append(Text(self._note, style="bold"))
-        self._live.update(Group(*parts), refresh=True)
+        with contextlib.suppress(OSError):  # the terminal has gone, and SIGHUP is on its way
+            self._live.update(Group(*parts), refresh=True)
 
     def _connection(self, cache: Described) -> RenderableType:
         grid = Table.grid(padding=(0, 1))

@@ -115,6 +115,18 @@ def test_what_belongs_to_somebody_else_is_not_touched(local: Local, action: act.
     assert local.wait(local.backend.observe(refused)).foreign == frozenset()
 
 
+def test_pods_that_cannot_be_read_are_refused(local: Local) -> None:
+    """As the API server would, so that a wrong edit costs nobody a restart."""
+    spec = {"containers": [{"name": "server"}], "volumes": [{"name": "extra", "secret": {}}]}
+    metadata = {**MINE, "name": "orders", "annotations": {names.ANNOTATION_APPLIED: "hash"}}
+    made = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": {"template": {"spec": spec}}}
+    with pytest.raises(Refused) as caught:
+        local.do(act.Apply("", made))
+    assert str(caught.value) == "spec.template.spec.volumes[0].secret.secretName: is required"
+    assert (caught.value.target, caught.value.subject, caught.value.wish) == ("StatefulSet/orders", "object", "hash")
+    assert local.store.get(NS, "StatefulSet", "orders") is None
+
+
 def test_objects_are_deleted_by_uid(local: Local) -> None:
     local.do(act.Apply("", SECRET, create=True))
     found = local.store.get(NS, "Secret", "orders-auth")

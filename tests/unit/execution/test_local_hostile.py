@@ -3,6 +3,7 @@ words, and the corrected spec, or the folder put right, heals them."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from base64 import b64encode
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api import names
-from cachefleet_operator.execution import local_pod
+from cachefleet_operator.execution import local_kubelet, local_pod
 from cachefleet_operator.planning.pods import trouble
 from fleettest.localpods import CACHE, NS, POD, World, configmap, eventually, in_world, statefulset
 
@@ -53,7 +54,10 @@ def intact(folder: Path) -> bool:
 
 
 async def told(world: World, words: str) -> None:
-    await eventually(lambda: words in trouble(world.pod(), time.time()))
+    try:
+        await eventually(lambda: words in trouble(world.pod(), time.time()))
+    except TimeoutError:
+        raise AssertionError(f"not told: {words}; but: {trouble(world.pod(), time.time())}") from None
 
 
 async def mended(world: World) -> None:
@@ -252,3 +256,82 @@ async def test_a_data_folder_that_cannot_be_is_told_and_mended(world: World) -> 
     place.unlink()
     await mended(world)
     assert len(world.heard) == warned
+
+
+def server(**fields: Any) -> dict[str, Any]:
+    own = statefulset()["spec"]["template"]["spec"]["containers"][0]
+    return {"containers": [{**own, **fields}]}
+
+
+def variable(**fields: Any) -> dict[str, Any]:
+    return server(env=[{"name": "A", **fields}])
+
+
+TWICE = [{"key": "password", "path": "a"}, {"key": "password", "path": "a/b"}]
+# What is in the way -> what is said of it. tests/unit/execution/test_local_podspec.py has all that cannot be read.
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"volumes": [auth(secret={})]}, "spec.volumes[0].secret.secretName: is required"),
+    ({"volumes": [auth(secret={"secretName": "orders-auth", "items": [{"key": "a"}]})]}, "items[0].path: is required"),
+    ({"volumes": [auth(secret={"secretName": "orders-auth", "items": [{"key": "a", "path": "a"}]})]}, "has no key 'a'"),
+    ({"volumes": [auth(secret={"secretName": "none"})]}, "secret 'none' not found"),
+    ({"volumes": [auth(secret={"secretName": "orders-auth", "items": TWICE})]}, "auth/a"),
+    ({"volumes": 5}, "spec.volumes: must be a list, not 5"),
+    ({"terminationGracePeriodSeconds": "abc"}, "spec.terminationGracePeriodSeconds: must be an integer, not 'abc'"),
+    ({"terminationGracePeriodSeconds": 10**400}, "spec.terminationGracePeriodSeconds: must be less than"),
+    ({"containers": []}, "there is no container server"),
+    ({"containers": None}, "spec.containers: is required"),
+    (variable(value="\0"), "env[0].value: must not contain NUL"),
+    (variable(valueFrom={"secretKeyRef": {"name": "orders-auth", "key": "nul"}}), "env A: its value has a NUL"),
+    (variable(value="x" * 200_000), "expands to more than 131072 characters"),
+    (server(args=["x" * 200_000]), "expands to more than 131072 characters"),
+    (server(args=["x" * 100_000] * 100), "Argument list too long"),
+    (server(command=["/nonexistent/server"]), "there is no /nonexistent/server"),
+    (server(command=[str(Path(__file__).parent)]), "there is no "),
+]  # fmt: skip
+
+
+@in_world
+async def test_a_pod_that_cannot_be_made_lives_says_why_and_is_healed(world: World) -> None:
+    world.store.apply(NS, SECRET)
+    world.store.apply(NS, configmap())
+    for spec, words in BROKEN:
+        world.store.apply(NS, hostile(**spec))
+        world.kubelet.delete_pod(NS, POD)
+        await told(world, words)
+    await heals(world)
+    assert not [words for words in world.heard if "Error" in words]
+
+
+@in_world
+async def test_a_bug_of_ours_ends_no_pod(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: heard.append(context))
+
+    def broken(*arguments: Any) -> dict[str, str]:
+        raise ZeroDivisionError("who divides here?")
+
+    world.store.apply(NS, SECRET)
+    with monkeypatch.context() as patch:
+        patch.setattr(local_pod, "environment", broken)
+        world.start()
+        await told(world, "ZeroDivisionError: who divides here?")
+    assert [type(context["exception"]) for context in heard] == [ZeroDivisionError]
+    await mended(world)
+
+
+@in_world
+async def test_a_bug_while_the_server_runs_leaves_no_second_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    world.start()
+    await world.ready()
+    first = world.pid()
+
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError("who divides here?")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local_kubelet, "rotate", broken)
+        await told(world, "ZeroDivisionError: who divides here?")
+        assert not Path(f"/proc/{first}").exists()
+    await mended(world)
+    assert world.pid() not in (0, first)

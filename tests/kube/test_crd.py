@@ -48,6 +48,8 @@ REFUSED_AT_BIRTH = (
     ("orders", {"persistence": {"mode": "disk"}}, 'supported values: "none", "snapshot", "aof"'),
     ("orders", {"config": {"activerehashing": True}}, "must be of type integer,string"),
     ("orders", {"networkPolicy": {"clients": [{}] * 65}}, "must have at most 64 items"),
+    ("orders", {"config": {f"x-{n}": "1" for n in range(513)}}, "spec.config: Too many: 513: must have at most 512"),
+    ("orders", {"config": {"hz": "1" * 16385}}, "spec.config.hz: Too long: may not be more than 16384"),
     ("a" * 41, {}, LONG_NAME),
     ("9to5", {}, ODD_NAME),
     ("shop.orders", {}, ODD_NAME),

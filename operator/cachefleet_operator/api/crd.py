@@ -53,7 +53,7 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
 )
 KEPT = (
     "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
-    "maxItems", "required",
+    "maxItems", "maxProperties", "required",
 )  # fmt: skip
 NULL = {"type": "null"}
 

@@ -17,8 +17,9 @@ LONG_MAX, ULONG_MAX = 2**63 - 1, 2**64 - 1
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _MEMORY = re.compile(r"([0-9]{0,127})([a-zA-Z]{0,2})")
-_C_INTEGER = re.compile(r"(?:[\t-\r ]*([-+]?)0*([0-9]*))?")
-_FLOAT = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|inf|infinity)", re.IGNORECASE)
+# No two neighbours may match the same character: a long value would be tried at each of its characters as their border.
+_C_INTEGER = re.compile(r"(?:[\t-\r ]*([-+]?)0*([1-9][0-9]*)?)?")
+_FLOAT = re.compile(r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?|inf|infinity)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3, "gb": 1 << 30}
 
 

@@ -19,6 +19,7 @@ from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
 
 FAULTS_MAX = 10  # as many are said
 INPUT_CHARACTERS_MAX = 80
+PATH_CHARACTERS_MAX = 200  # a key of somebody's may be part of it
 
 # pydantic's types of errors in our words, where its own speak of Python.
 WORDS = {
@@ -33,6 +34,8 @@ WORDS = {
     "int_type": "must be an integer",
     "int_parsing": "must be an integer",
     "int_from_float": "must be an integer",
+    "too_long": "must have at most {max_length} items",
+    "string_too_long": "must have at most {max_length} characters",
 }
 
 
@@ -74,8 +77,9 @@ def _with_readable_status(body: Mapping[str, Any], details: list[ErrorDetails]) 
 def sentence(detail: ErrorDetails) -> str:
     """A complaint of pydantic's as `spec.memory.limit: ...`."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
-    words = WORDS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    text = f"{path}: {words}{_shown(detail['input'])}"
+    known = WORDS.get(detail["type"], "").format(**detail.get("ctx", {}))
+    words = known or detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    text = f"{path[:PATH_CHARACTERS_MAX]}: {words}{_shown(detail['input'])}"
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, WithJsonSchema
+from typing import Any
 
 
 def as_text(value: Any) -> str:
@@ -21,6 +19,3 @@ def as_text(value: Any) -> str:
 def int_or_string(**limits: Any) -> dict[str, Any]:
     """The schema of such a field."""
     return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True, **limits}
-
-
-IntOrString = Annotated[str, BeforeValidator(as_text), WithJsonSchema(int_or_string())]

@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
 from cachefleet_operator.api.quantity import Quantity
-from cachefleet_operator.api.scalars import IntOrString
+from cachefleet_operator.api.scalars import as_text, int_or_string
 
 GROUP, VERSION, KIND, PLURAL = "cachefleet.io", "v1alpha1", "Cache", "caches"
 API_VERSION = f"{GROUP}/{VERSION}"
 INT_MAX = 2**31 - 1
+CONFIG_KEYS_MAX, CONFIG_VALUE_MAX = 512, 16384  # twice the parameters that there are; characters of a value
 
 
 class Rule(NamedTuple):
@@ -60,6 +61,10 @@ class Model(BaseModel):
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
+ConfigValue = Annotated[
+    str, Field(max_length=CONFIG_VALUE_MAX), BeforeValidator(as_text),
+    WithJsonSchema(int_or_string(maxLength=CONFIG_VALUE_MAX)),
+]  # fmt: skip
 FreeForm = dict[str, Any]  # kept as it is: x-kubernetes-preserve-unknown-fields in the schema
 EvictionPolicy = Literal[
     "noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random",
@@ -206,8 +211,8 @@ class CacheSpec(Model):
     memory: MemorySpec = Field(default_factory=MemorySpec, description="Memory of each pod.")
     persistence: PersistenceSpec = Field(default_factory=PersistenceSpec, description="What survives a restart.")
     auth: AuthSpec = Field(default_factory=AuthSpec, description="The password of the default user.")
-    config: dict[str, IntOrString] = Field(
-        default_factory=dict,
+    config: dict[str, ConfigValue] = Field(
+        default_factory=dict, max_length=CONFIG_KEYS_MAX,
         description="Parameters of the server (redis.conf names), applied live where the server allows it and by a "
         "restart where not. Those that other fields or the operator own are refused.",
     )

@@ -4,6 +4,9 @@ A Cache with problems is left alone and its conditions say them; nothing that a 
 is one sentence that begins with its field. The API server has checked types, limits and the CEL rules before; the rest
 is here: parameters of the server, overrides of the pod, sums of resources, and what is not built.
 
+A spec may be wrong in as many ways as fit into an object, and there is one thread for all Caches: after PROBLEMS_MAX it
+has been read far enough, sentences are short, and nothing here costs more than the spec is long.
+
 The tables name what a patch of the pods must not touch; whatever they do not name is the user's to decide, and the API
 server's to refuse.
 """
@@ -11,6 +14,7 @@ server's to refuse.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from posixpath import normpath
 from typing import Any
 
@@ -20,7 +24,10 @@ from cachefleet_operator.api.quantity import parse
 from cachefleet_operator.api.spelling import did_you_mean
 from cachefleet_operator.api.v1alpha1 import GROUP, Cache, CacheSpec
 
+PROBLEMS_MAX, GUESSES_MAX = 20, 5
+SENTENCE_CHARACTERS_MAX, PATH_CHARACTERS_MAX, NAME_CHARACTERS_MAX = 300, 200, 100
 DEPTH_MAX = 32  # of a pod spec; real ones have about 12
+VALUES_MAX = 20_000  # in all that is free-form; real ones have some hundred
 QUANTITY_MAX = 2**63 - 1
 
 _OURS = "belongs to the operator"
@@ -55,16 +62,25 @@ ENVIRONMENT_OURS = ("SERVER_", "CACHEFLEET_")  # the pod's contract with its arg
 
 
 def problems(cache: Cache) -> tuple[str, ...]:
-    """One sentence for everything in the spec that cannot be done."""
+    """One sentence for what in the spec cannot be done, for at most PROBLEMS_MAX such things."""
+    found = [_cut(words, SENTENCE_CHARACTERS_MAX) for words in islice(_problems(cache), PROBLEMS_MAX + 1)]
+    if len(found) > PROBLEMS_MAX:
+        found[-1] = f"spec: has more problems than these {PROBLEMS_MAX}"
+    return tuple(found)
+
+
+def _problems(cache: Cache) -> Iterator[str]:
     spec = cache.spec
-    return (
-        *_fields(spec),
-        *_parameters(spec.config),
-        *_quantities(spec),
-        *_metadata(cache),
-        *_free_form(spec),
-        *_pod_spec(spec.pod_template.spec),
-    )
+    yield from _fields(spec)
+    yield from _parameters(spec.config)
+    yield from _quantities(spec)
+    yield from _metadata(cache)
+    yield from _free_form(spec)
+    yield from _pod_spec(spec.pod_template.spec)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
 
 
 def _fields(spec: CacheSpec) -> Iterator[str]:
@@ -82,11 +98,14 @@ def _fields(spec: CacheSpec) -> Iterator[str]:
 
 def _parameters(config: Mapping[str, str]) -> Iterator[str]:
     seen: dict[str, str] = {}  # parameter -> the name that set it
+    guesses = 0
     for given, value in config.items():
         parameter = find(given)
-        where = f"spec.config.{given}"
+        where = f"spec.config.{_cut(given, NAME_CHARACTERS_MAX)}"
         if parameter is None:
-            yield f"{where}: unknown parameter{did_you_mean(given, (p.name for p in PARAMETERS))}"
+            guesses += 1
+            guess = did_you_mean(given, (p.name for p in PARAMETERS)) if guesses <= GUESSES_MAX else ""
+            yield f"{where}: unknown parameter{guess}"
         elif parameter.name in seen:
             yield f"{where}: sets the same parameter as {seen[parameter.name]}"
         else:
@@ -152,21 +171,27 @@ def _metadata(cache: Cache) -> Iterator[str]:
 
 
 def _free_form(spec: CacheSpec) -> Iterator[str]:
-    """What must hold at any depth, and the depth itself: whoever recurses into it has an end."""
+    """What must hold at any depth, the depth itself, and how much it is: whoever walks through it has an end."""
     todo: list[tuple[str, Any, int]] = [("spec.podTemplate.spec", spec.pod_template.spec, 0)]
     todo += [(f"spec.networkPolicy.clients[{i}]", peer, 0) for i, peer in enumerate(spec.network_policy.clients)]
+    left = VALUES_MAX
     while todo:
         path, value, depth = todo.pop()
+        left -= 1
         if depth > DEPTH_MAX:
-            yield f"{path[:200]}: is nested more than {DEPTH_MAX} deep"
+            yield f"{path}: is nested more than {DEPTH_MAX} deep"
+            return
+        if left < 0:
+            yield f"spec: podTemplate.spec and networkPolicy.clients have more than {VALUES_MAX} values"
             return
         if isinstance(value, list):
             todo += [(f"{path}[{index}]", item, depth + 1) for index, item in enumerate(value)]
         elif isinstance(value, Mapping):
             for key, item in value.items():
+                place = _cut(f"{path}.{_cut(str(key), NAME_CHARACTERS_MAX)}", PATH_CHARACTERS_MAX)
                 if str(key).startswith("$") and key != "$patch":
-                    yield f"{path}.{key}: of the directives of strategic merge only $patch is supported"
-                todo.append((f"{path}.{key}", item, depth + 1))
+                    yield f"{place}: of the directives of strategic merge only $patch is supported"
+                todo.append((place, item, depth + 1))
 
 
 def _pod_spec(pod: Mapping[str, Any]) -> Iterator[str]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, get_args
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.parse import Malformed
+from cachefleet_operator.api.parse import FAULTS_MAX, PATH_CHARACTERS_MAX, Malformed
 from cachefleet_operator.api.parse import parse as parse_body
 from cachefleet_operator.api.quantity import parse
 from cachefleet_operator.api.spelling import did_you_mean
@@ -41,17 +42,20 @@ TWINS: dict[str, Twin] = {
 
 
 class Invalid(Exception):
-    """A manifest that the API server would refuse; `faults` has one sentence each, beginning with the field."""
+    """A manifest that the API server would refuse; `faults` has one sentence each, beginning with the field, for the
+    first FAULTS_MAX."""
 
     def __init__(self, what: str, faults: list[str]) -> None:
-        super().__init__(f"{what} is invalid: " + "; ".join(faults))
-        self.what, self.faults = what, faults
+        more = [f"and {len(faults) - FAULTS_MAX} more"] if len(faults) > FAULTS_MAX else []
+        self.what, self.faults = what, [*faults[:FAULTS_MAX], *more]
+        super().__init__(f"{what} is invalid: " + "; ".join(self.faults))
 
 
 def admit(manifest: Fields, old: Cache | None) -> Cache:
     """The Cache that `manifest` asks for. `old` is the one that is stored, for the rules of what may change."""
     what = f"{KIND} {_name_of(manifest)}"
-    faults = list(_strangers(_Manifest, manifest, ""))
+    # Each comes with a guess at what was meant: not for ten thousand of them.
+    faults = list(islice(_strangers(_Manifest, manifest, ""), FAULTS_MAX))
     try:
         cache = parse_body({**manifest, "metadata": _ours(manifest), "status": {}})
     except Malformed as error:
@@ -112,7 +116,7 @@ def _strangers(model: type[Model], value: Any, path: str) -> Iterator[str]:
         return  # the model's own complaint is better
     known = {(f.alias or name): f.annotation for name, f in model.model_fields.items()}
     for name, inner in value.items():
-        where = f"{path}.{name}".lstrip(".")
+        where = f"{path}.{str(name)[:PATH_CHARACTERS_MAX]}".lstrip(".")
         if name not in known:
             yield f"{where}: unknown field{did_you_mean(str(name), known)}"
             continue

@@ -298,5 +298,6 @@ def _without_admission(pod: Object, wanted: Mapping[str, Any]) -> Object:
     """The pod without the tolerations that admission adds to each."""
     spec = dict(pod.get("spec", {}))
     if "tolerations" in wanted:
-        spec["tolerations"] = [t for t in spec.get("tolerations", ()) if t in wanted["tolerations"]]
+        ours = {json.dumps(toleration, sort_keys=True) for toleration in wanted["tolerations"]}
+        spec["tolerations"] = [t for t in spec.get("tolerations", ()) if json.dumps(t, sort_keys=True) in ours]
     return {**pod, "spec": spec}

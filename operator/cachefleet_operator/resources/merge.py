@@ -15,10 +15,12 @@ both.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 DIRECTIVE = "$patch"
+_GONE = object()  # in the place of what was deleted
 
 # Field of PodSpec or Container -> patchMergeKey of the Kubernetes API's types. Lists that are not here are atomic.
 MERGE_KEYS = {
@@ -63,31 +65,39 @@ def _merge_value(name: str, base: Any, patch: Any) -> Any:
 
 
 def _merge_list(key: str, base: list[Any], patch: list[Any]) -> list[Any]:
+    merged: list[Any] = []
+    places: dict[tuple[bool, Any], list[int]] = {}  # of what is the same; a spec may have ten thousand elements
+
+    def add(element: Any) -> None:
+        places.setdefault(_identity(key, element), []).append(len(merged))
+        merged.append(element)
+
     replaces = any(_directive(element) == "replace" for element in patch)
-    merged = [] if replaces else list(base)
+    for element in () if replaces else base:
+        add(element)
     for element in patch:
-        directive = _directive(element)
+        directive, identity = _directive(element), _identity(key, element)
+        keyed, known = identity[0], places.get(identity)
         if directive == "replace":
             continue
-        at = _position(merged, key, element)
         if directive == "delete":
-            merged = [old for old in merged if not _same(old, key, element)]
-        elif at is not None:
-            merged[at] = strategic_merge(merged[at], element)
+            for at in places.pop(identity, ()) if keyed else ():
+                merged[at] = _GONE
+        elif keyed and known:
+            merged[known[0]] = strategic_merge(merged[known[0]], element)
         else:
             new = strategic_merge({}, element) if isinstance(element, Mapping) else element
-            merged += [new] if new not in merged else []
-    return merged
+            if _identity(key, new) not in places:
+                add(new)
+    return [element for element in merged if element is not _GONE]
 
 
 def _directive(element: Any) -> Any:
     return element.get(DIRECTIVE) if isinstance(element, Mapping) else None
 
 
-def _position(elements: list[Any], key: str, like: Any) -> int | None:
-    return next((i for i, element in enumerate(elements) if _same(element, key, like)), None)
-
-
-def _same(one: Any, key: str, other: Any) -> bool:
-    both = isinstance(one, Mapping) and isinstance(other, Mapping) and key in one and key in other
-    return both and bool(one[key] == other[key])
+def _identity(key: str, element: Any) -> tuple[bool, Any]:
+    """What makes two elements the same: their merge key; all that they are, for those without it."""
+    keyed = isinstance(element, Mapping) and element.get(key) is not None
+    value = element[key] if keyed else element
+    return keyed, value if isinstance(value, str | int) else json.dumps(value, sort_keys=True)

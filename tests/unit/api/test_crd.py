@@ -21,7 +21,7 @@ TEMPLATE = ROOT / "charts" / "cachefleet" / "templates" / "crd-caches.yaml"
 # What the API server knows in a structural schema, of what we use. Unknown keys are dropped there without a word.
 KNOWN = {
     "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "maxItems",
-    "required", "properties", "items", "additionalProperties", "anyOf", "x-kubernetes-int-or-string",
+    "maxProperties", "required", "properties", "items", "additionalProperties", "anyOf", "x-kubernetes-int-or-string",
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
 }  # fmt: skip

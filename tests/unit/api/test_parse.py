@@ -59,6 +59,12 @@ def test_null_is_unset_as_it_is_to_the_api_server() -> None:
          "spec.config.activerehashing: must be an integer or a string; yes, no, on and off need quotes in YAML, "
          "not True"),
         ({"config": {"hz": []}}, "spec.config.hz: must be an integer or a string; write other numbers in quotes"),
+        ({"config": {f"no-such-{n}": "" for n in range(513)}}, "spec.config: must have at most 512 items"),
+        ({"config": {"hz": "1" * 16385}}, "spec.config.hz: must have at most 16384 characters"),
+        ({"config": {"x" * 1000: []}},
+         f"spec.config.{'x' * 188}: must be an integer or a string; write other numbers in quotes"),
+        ({"persistence": {"schedule": [{"seconds": 1, "changes": 1}] * 17}},
+         "spec.persistence.schedule: must have at most 16 items"),
         ({"networkPolicy": {"clients": {}}}, "spec.networkPolicy.clients: must be a list"),
         ({"podTemplate": {"spec": 1}}, "spec.podTemplate.spec: must be an object, not 1"),
         ({"image": "\ud800"}, "spec.image: must be Unicode, not '\\ud800'"),

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachefleet_operator.api import names
+from cachefleet_operator.api import names, validation
 from cachefleet_operator.api.parameters import PARAMETERS
-from cachefleet_operator.api.v1alpha1 import AuthSpec
-from cachefleet_operator.api.validation import DEPTH_MAX, problems
+from cachefleet_operator.api.v1alpha1 import AuthSpec, Cache
+from cachefleet_operator.api.validation import (
+    DEPTH_MAX,
+    GUESSES_MAX,
+    PROBLEMS_MAX,
+    VALUES_MAX,
+    problems,
+)
 from cachefleet_operator.resources.podspec import pod_template
 from fleettest.snapshots import cache
 
@@ -31,6 +38,13 @@ def pod(**spec: Any) -> dict[str, Any]:
 
 def server(**fields: Any) -> dict[str, Any]:
     return pod(containers=[{"name": "server", **fields}])
+
+
+def unchecked(**spec: Any) -> Cache:
+    """What the models would refuse, from a CRD that is older than them."""
+    config = spec.pop("config", {})
+    made = cache(**spec)
+    return made.model_copy(update={"spec": made.spec.model_copy(update={"config": config})})
 
 
 @pytest.mark.parametrize(
@@ -175,6 +189,48 @@ def test_depth_has_an_end() -> None:
         assert problem.endswith(f": is nested more than {DEPTH_MAX} deep") and len(problem) < 300
 
 
+def test_a_spec_may_be_wrong_in_ten_thousand_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one thread for all Caches, and a status of limited size."""
+    guessed = []
+    monkeypatch.setattr(validation, "did_you_mean", lambda name, known: guessed.append(name) or "")
+    pods = {"containers": [{"name": f"Bad{n}"} for n in range(10_000)], "hostIPC": True}
+    for spec in (pod(**pods), {"podTemplate": {"labels": {f"cachefleet.io/{n}": "" for n in range(10_000)}}}):
+        found = problems(cache(**spec))
+        assert len(found) == PROBLEMS_MAX + 1
+        assert found[-1] == f"spec: has more problems than these {PROBLEMS_MAX}"
+    found = problems(unchecked(config={f"no-such-{n}": "1" for n in range(10_000)}))
+    assert len(found) == PROBLEMS_MAX + 1 and len(guessed) == GUESSES_MAX
+
+
+LONG = "x" * 500_000
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"config": {LONG: "1"}},
+        {"config": {LONG: "1", "maxclients": "1" * 500_000 + "x"}},
+        {"config": {"client-output-buffer-limit": f"normal 0 0 {'0' * 500_000}x"}},
+        {"config": {"latency-tracking-info-percentiles": "1" * 500_000 + "x"}},
+        {"config": {"notify-keyspace-events": "A" * 500_000 + "?"}},
+        {"service": {"annotations": {f"cachefleet.io/{LONG}": ""}}},
+        pod(volumes=[{"name": LONG}]),
+        server(env=[{"name": f"SERVER_{LONG}"}]),
+        server(volumeMounts=[{"mountPath": "/data/" + "a/" * 250_000}]),
+        pod(**{LONG: {f"${n}": n for n in range(10_000)}}),
+        pod(affinity={LONG: {LONG: [{"$x": 1} for n in range(10_000)]}}),
+        pod(affinity=[[n] for n in range(VALUES_MAX)]),
+    ],
+    ids=lambda spec: str(next(iter(spec))),
+)
+def test_what_is_long_is_cut_and_costs_no_more_than_it_is_long(spec: dict[str, Any]) -> None:
+    checked = unchecked(**spec)
+    began = time.process_time()
+    found = problems(checked)
+    assert time.process_time() - began < 2.0  # hours, where the cost is its square
+    assert found and all(len(problem) <= 300 for problem in found)
+
+
 def test_every_parameter_has_a_verdict() -> None:
     """A default is fine where spec.config decides, and refused with a reason where it does not."""
     for parameter in PARAMETERS:
@@ -208,5 +264,6 @@ JSON = st.recursive(
 )
 def test_nothing_makes_it_fail(pod_spec: dict[str, Any], config: dict[str, str]) -> None:
     found = problems(cache(podTemplate={"spec": pod_spec}, config=config))
-    assert all(problem.startswith("spec.") and ": " in problem for problem in found)
+    assert all(problem.startswith(("spec.", "spec: ")) and ": " in problem for problem in found)
+    assert len(found) <= PROBLEMS_MAX + 1
     json.dumps(found).encode()

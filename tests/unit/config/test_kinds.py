@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -145,6 +146,21 @@ OOM = "!Invalid oom-score-adj-values, elements must be between -2000 and 2000."
 )
 def test_set_and_show(name: str, value: str, shown: str) -> None:
     assert set_and_show(name, value) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("oom-score-adj-values", "0 0 " + "0" * 500_000 + "x"),
+        ("client-output-buffer-limit", "normal 0 0 " + "0" * 500_000 + "x"),
+        ("latency-tracking-info-percentiles", "1" * 500_000 + "x"),
+    ],
+)
+def test_the_cost_of_a_long_value_is_not_its_square(name: str, value: str) -> None:
+    """CONFIG SET takes one of any length, and there is one thread."""
+    began = time.process_time()
+    assert set_and_show(name, value).startswith("!")
+    assert time.process_time() - began < 2.0
 
 
 HOSTILE = (

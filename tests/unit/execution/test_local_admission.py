@@ -121,3 +121,18 @@ def test_everything_wrong_is_said_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         admit(manifest(memory={"limit": "1Mi"}, auth={"mode": "secret"}, unknown=1), None)
     assert len(caught.value.faults) == 3
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {f"field{n}": 1 for n in range(10_000)},
+        {"config": {f"no-such-{n}": 1.5 for n in range(400)}},
+        {"persistence": {"schedule": [{"secs": n} for n in range(1000)]}},
+        {"x" * 100_000: 1, "config": {"y" * 100_000: 1.5}},
+    ],
+)
+def test_words_are_few_however_much_is_wrong(spec: dict[str, Any]) -> None:
+    with pytest.raises(Invalid) as caught:
+        admit(manifest(**spec), None)
+    assert len(caught.value.faults) <= 11 and len(str(caught.value)) < 5000

@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +264,13 @@ def random_patch(rng: random.Random) -> dict[str, Any]:
         "imagePullSecrets": lambda: [{"name": word()}],
         "hostAliases": lambda: elements("ip", dict.fromkeys("12", alias)),
     })  # fmt: skip
+
+
+@pytest.mark.parametrize("element", [lambda n: {"name": f"A{n}"}, lambda n: {"name": {"n": n}}, lambda n: {"value": n}])
+def test_the_cost_of_a_list_is_not_its_square(element: Any) -> None:
+    """The operator has one thread; ten thousand elements fit into an object."""
+    elements = [element(n) for n in range(10_000)]
+    began = time.process_time()
+    merged = strategic_merge({"env": elements}, {"env": [{**e, "more": 1} for e in elements]})
+    assert time.process_time() - began < 2.0
+    assert len(merged["env"]) == (20_000 if "value" in elements[0] else 10_000)

@@ -80,12 +80,7 @@ def test_its_pods_are_restricted(cluster: Kube, helm: Helm) -> None:
 
 
 def may(kube: Kube, account: str, request: str, namespace: str) -> bool:
-    """`request` is as people would say it to `kubectl auth can-i`."""
-    try:
-        kube.kubectl("auth", "can-i", *request.split(), "-n", namespace, "--as", account, "--quiet")
-    except KubeError:
-        return False
-    return True
+    return kube.may(request, namespace, "--as", account)
 
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:fleet-cachefleet"

@@ -114,6 +114,17 @@ def test_an_account_has_its_rights_and_no_more(kube: Kube, namespace: str) -> No
             reader.list("configmap", namespace)
 
 
+def test_who_cannot_ask_is_not_forbidden(kube: Kube, namespace: str, tmp_path: Path) -> None:
+    assert kube.may("delete pods", namespace)
+    assert not kube.may("delete pods", namespace, "--as=nobody")
+    with pytest.raises(KubeError, match="doesn't have a resource type"):
+        kube.may("delete misspelt", namespace, "--as=nobody")
+    config = tmp_path / "config"
+    config.write_text(kube.kubeconfig.read_text().replace("https://127.0.0.1:", "https://127.0.0.1:1"))
+    with pytest.raises(KubeError, match=r"port|refused"):
+        Kube(config).may("delete pods", namespace)
+
+
 def test_requests_are_counted_by_user_agent_and_verb(kube: Kube, namespace: str) -> None:
     mark = kube.audit.mark()
     assert kube.audit.requests(mark, agent="kubectl") == []

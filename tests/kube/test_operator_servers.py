@@ -199,8 +199,9 @@ def _quietly(condition: Any) -> Any:
 
 
 def _refused(orders: Orders, password: str) -> bool:
+    """By the password: a server that loads, or is busy, refuses too."""
     try:
         orders.call(password, "PING")
-    except ServerError:
-        return True
+    except ServerError as error:
+        return str(error).startswith("WRONGPASS" if password else "NOAUTH")
     return False

@@ -66,6 +66,8 @@ class PortBook:
         """Gives a pod ports by the user's own choice (None: any), before it starts. Raises PortTaken."""
         if redis is None and metrics is None:
             return
+        if redis == metrics:
+            raise PortTaken(f"port {redis} cannot be both")
         known = self._known.get((namespace, cache, pod))
         for port in (redis, metrics):
             keeper = next((key for key, ports in self._known.items() if ports != known and port in ports), None)
@@ -114,6 +116,7 @@ def _read(path: Path) -> dict[str, Ports]:
     """What an earlier run noted; a damaged file is as none."""
     try:
         noted = json.loads(path.read_bytes()).items()
-        return {str(pod): Ports(int(redis), int(metrics)) for pod, (redis, metrics) in noted}
-    except (OSError, ValueError, TypeError, AttributeError):
+        found = {str(pod): Ports(int(redis), int(metrics)) for pod, (redis, metrics) in noted}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return {}
+    return {pod: ports for pod, ports in found.items() if all(0 < port < 65536 for port in ports)}

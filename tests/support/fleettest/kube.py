@@ -44,7 +44,12 @@ __all__ = ["WRITES", "Kube", "KubeError", "Request", "connect", "kube", "namespa
 
 
 class KubeError(AssertionError):
-    """kubectl or helm said no; the text is what it said. Inside `wait_for` this means "not yet"."""
+    """kubectl or helm said no; the text is what it said, and `said` its standard output. Inside `wait_for` this means
+    "not yet"."""
+
+    def __init__(self, words: str, said: str = "") -> None:
+        super().__init__(words)
+        self.said = said
 
 
 class Kube:
@@ -92,7 +97,8 @@ class Kube:
             timeout=COMMAND_S,
         )
         if done.returncode:
-            raise KubeError(f"{program} {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+            words = done.stderr.strip() or done.stdout.strip()
+            raise KubeError(f"{program} {' '.join(arguments)}: {words}", done.stdout)
         return done.stdout
 
     # -- objects
@@ -108,6 +114,17 @@ class Kube:
         except KubeError as error:
             return str(error)
         raise AssertionError(f"not refused: {taken}")
+
+    def may(self, request: str, namespace: str, *flags: str) -> bool:
+        """Whether the user may; `request` is as one says it to `kubectl auth can-i`. That nobody answers, or that there
+        is no such resource, does not mean no: it is a KubeError."""
+        try:
+            self.kubectl("auth", "can-i", *request.split(), "-n", namespace, *flags)
+        except KubeError as error:
+            if error.said.strip() != "no" or "resource type" in str(error):
+                raise
+            return False
+        return True
 
     def get(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any]:
         return self._json("get", kind, name, "-n", namespace)

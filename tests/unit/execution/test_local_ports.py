@@ -69,7 +69,11 @@ def test_a_port_that_somebody_took_meanwhile_is_given_up_aloud(tmp_path: Path, f
     ]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a-0": 5}', '{"a-0": [1, "x"]}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"a-0": 5}', '{"a-0": [1, "x"]}', '{"a-0": [0, 9]}', '{"a-0": [9, 65536]}', '{"a-0": [-5, 9]}',
+     '{"a-0": [1e999, 9]}', "[" * 5000],
+)  # fmt: skip
 def test_a_damaged_note_is_as_none(tmp_path: Path, first: Ports, content: str) -> None:
     (tmp_path / "default" / "a").mkdir(parents=True)
     (tmp_path / "default" / "a" / "ports.json").write_text(content)
@@ -102,3 +106,8 @@ def test_the_user_may_choose(tmp_path: Path, first: Ports) -> None:
 def test_no_port_at_all(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="no free port at or above 65536"):
         book(tmp_path, Ports(65536, 65536)).assign("default", "a", "a-0", said)
+
+
+def test_no_port_is_for_both(tmp_path: Path, first: Ports) -> None:
+    with pytest.raises(PortTaken, match=f"port {first.redis} cannot be both"):
+        book(tmp_path, first).pin("default", "a", "a-0", first.redis, first.redis)

@@ -190,6 +190,7 @@ class _Pod:
         self._failures = 0  # in a row
         self._poke = asyncio.Event()  # something happened: deletion, the end of the process, a change of a volume
         self._deleted = False
+        self._hurry = False  # no more grace, for nobody
         self._stale = False  # a volume's content may have changed
         self._process: Process | None = None
         self.task = asyncio.create_task(self._run(), name=f"pod {id.name}")
@@ -205,6 +206,7 @@ class _Pod:
         self._poke.set()
 
     def kill(self) -> None:
+        self._hurry = True
         if self._process is not None:
             self._process.send(signal.SIGKILL)
 
@@ -228,7 +230,8 @@ class _Pod:
                 spec = read(self._object["spec"])
                 self._image = spec.server.image
                 place = place or await self._enter(spec)
-                await self._one_process(spec, place)
+                if not self._deleted:  # it may have waited for long
+                    await self._one_process(spec, place)
             except Exception as error:  # whatever it is: a pod ends by its deletion alone
                 await self._cannot(error)
         if place is not None:
@@ -240,7 +243,8 @@ class _Pod:
         home = self._kubelet.store.folder(self.id.namespace, self.cache)
         folder = below(home, self.id.name)
         private_folder(folder)
-        lock = await take_over(below(folder, LOCK), spec.termination_grace_period_seconds)
+        grace_s = spec.termination_grace_period_seconds
+        lock = await take_over(below(folder, LOCK), grace_s, lambda: self._hurry)
         try:
             if self._has_claim:
                 data = below(home, f"{names.VOLUME_DATA}-{self.id.name}")

@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cachefleet_operator.api import names
@@ -52,6 +52,9 @@ class Lock:
             pid = _pid_in(self.fd)
             os.close(self.fd)
             raise Busy(path, pid) from None
+        except OSError as error:  # a file system without locks
+            os.close(self.fd)
+            raise OSError(error.errno, error.strerror, str(path)) from None
         if sign:
             write_pid(self.fd)
 
@@ -71,8 +74,9 @@ def _pid_in(fd: int) -> int:
     return int(text) if text.isdigit() else 0
 
 
-async def take_over(path: Path, grace_s: float) -> Lock:
-    """The lock of a pod. A server that an earlier `up` left behind is stopped first: SIGTERM, then SIGKILL."""
+async def take_over(path: Path, grace_s: float, hurry: Callable[[], bool] = lambda: False) -> Lock:
+    """The lock of a pod. A server that an earlier `up` left behind is stopped first: SIGTERM, then SIGKILL, which does
+    not wait for the end of the grace when there is a `hurry`."""
     loop = asyncio.get_running_loop()
     kill_at = loop.time() + grace_s
     word: signal.Signals | None = signal.SIGTERM
@@ -84,7 +88,7 @@ async def take_over(path: Path, grace_s: float) -> Lock:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(busy.pid, word)
                 word = None
-        if loop.time() >= kill_at:
+        if loop.time() >= kill_at or hurry():
             word, kill_at = signal.SIGKILL, loop.time() + grace_s
         await asyncio.sleep(LOCK_POLL_S)
 
@@ -180,5 +184,5 @@ def last_line(log: Path) -> str:
     line = next((line.strip() for line in reversed(lines) if line.strip()), "")
     try:
         return str(json.loads(line)["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return line

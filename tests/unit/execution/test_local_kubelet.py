@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -167,6 +169,39 @@ def test_a_server_that_an_earlier_run_left_is_stopped_first(tmp_path: Path) -> N
         orphan.stdout.close()
 
 
+STUBBORN = (
+    "import sys, fcntl, os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT); fcntl.flock(f, fcntl.LOCK_EX);"
+    "os.write(f, b'%d\\n' % os.getpid()); print(flush=True); time.sleep(600)"
+)
+
+
+def test_a_second_interrupt_ends_a_server_of_an_earlier_run_too(tmp_path: Path) -> None:
+    """The pod waits for its folder, and for the grace of who is there; nobody starts a server meanwhile."""
+    folder = tmp_path / NS / CACHE / POD
+    folder.mkdir(parents=True)
+    orphan = subprocess.Popen([sys.executable, "-c", STUBBORN, str(folder / "lock")], stdout=subprocess.PIPE)
+    assert orphan.stdout is not None
+    orphan.stdout.readline()
+
+    async def body() -> None:
+        async with world(tmp_path) as made:
+            made.start(grace_s=600)
+            await eventually(lambda: (made.store.get(NS, "Pod", POD)))
+            made.kubelet.kill()
+            await made.kubelet.stop()
+            assert made.pid() == 0
+
+    try:
+        asyncio.run(body())
+        assert orphan.wait(DEADLINE_S) == -signal.SIGKILL
+        assert not (folder / "server.log").exists()
+    finally:
+        orphan.kill()
+        orphan.wait()
+        orphan.stdout.close()
+
+
 def test_servers_stop_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys; from pathlib import Path; from cachefleet_operator.execution.local_process import *\n"
@@ -199,6 +234,20 @@ def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
     assert caught.value.pid == os.getpid()
     lock.release()
     Lock(tmp_path / "lock").release()
+
+
+def test_a_file_system_without_locks_is_named_and_costs_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="No locks available") as caught:
+        Lock(tmp_path / "lock")
+    assert caught.value.filename == str(tmp_path / "lock")
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_what_readyz_says(tmp_path: Path) -> None:
@@ -242,5 +291,7 @@ def test_last_words(tmp_path: Path) -> None:
     assert last_line(log) == ""
     log.write_bytes(b"x" * 10000 + b"\nfirst\nlast \xff\n\n  \n")
     assert last_line(log) == "last \ufffd"
+    log.write_text("[" * 4000)
+    assert last_line(log) == "[" * 4000
     log.write_text('{"level": "warning", "message": "no such parameter"}\n')
     assert last_line(log) == "no such parameter"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -121,8 +122,8 @@ def test_who_cannot_ask_is_not_forbidden(kube: Kube, namespace: str, tmp_path: P
         kube.may("delete misspelt", namespace, "--as=nobody")
     config = tmp_path / "config"
     config.write_text(kube.kubeconfig.read_text().replace("https://127.0.0.1:", "https://127.0.0.1:1"))
-    with pytest.raises(KubeError, match=r"port|refused"):
-        Kube(config).may("delete pods", namespace)
+    with contextlib.closing(Kube(config)) as lost, pytest.raises(KubeError, match=r"port|refused"):
+        lost.may("delete pods", namespace)
 
 
 def test_requests_are_counted_by_user_agent_and_verb(kube: Kube, namespace: str) -> None:

@@ -283,7 +283,11 @@ def _connect(context: typer.Context, name: Name = "", data: Data = DATA) -> NoRe
         )  # fmt: skip
     environment = dict(os.environ)
     if password is not None:
-        environment["REDISCLI_AUTH"] = os.fsdecode(as_password(password.read_bytes()))
+        word = as_password(password.read_bytes())
+        if b"\0" in word:
+            whose = f"the password in {password} has a NUL"
+            raise Failure(Exit.FAILED, f"{whose}, which {Path(client).name} cannot be given")
+        environment["REDISCLI_AUTH"] = os.fsdecode(word)
     os.execve(client, [client, "-h", HOST, "-p", str(ports[0]), *context.args], environment)
 
 

@@ -59,7 +59,7 @@ def read_standard_input(sources: Iterable[str]) -> str:
 
 
 def files(sources: Iterable[str]) -> list[Path]:
-    """The files that the sources mean now; a source that is not there means none."""
+    """The files that the sources mean now; a source that is not there means none. Raises OSError."""
     found: list[Path] = []
     for source in sources:
         path = Path(source)
@@ -77,7 +77,10 @@ def _texts(source: str, standard_input: str) -> Iterator[tuple[str, str]]:
     if source == STDIN:
         yield "standard input", standard_input
         return
-    found = files([source])
+    try:
+        found = files([source])
+    except OSError as error:
+        raise Failure(Exit.MANIFEST, f"{source}: {error.strerror}") from None
     if not found:
         what = f"no {', '.join('*' + s for s in SUFFIXES)} in it" if Path(source).is_dir() else "No such file or folder"
         raise Failure(Exit.MANIFEST, f"{source}: {what}")

@@ -141,7 +141,7 @@ class _Up:
         for word in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(word, self._told_to_stop)
         loop.set_exception_handler(self._bug)
-        watched = _Watch(self._options.sources)
+        watched = Watch(self._options.sources)
         try:
             await self._start(found)
             started()
@@ -206,7 +206,7 @@ class _Up:
                        f"see {self._folder.operator_log}")  # fmt: skip
 
 
-class _Watch:
+class Watch:
     """Tells when the files of the manifests are others than before, once they have been the same for two looks: an
     editor may write a file in several steps."""
 
@@ -224,8 +224,8 @@ class _Watch:
 
     def _look(self) -> list[tuple[object, ...]]:
         found: list[tuple[object, ...]] = []
-        for path in files.files(self._sources):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a folder that cannot be read, or goes: `load` says so
+            for path in files.files(self._sources):
                 stat = path.stat()
                 found.append((path, stat.st_mtime_ns, stat.st_size, stat.st_ino))
         return found

@@ -65,3 +65,15 @@ def test_the_name_is_needed_where_there_are_two(caches: list[dict[str, Any]], st
     answer = CliRunner().invoke(main.app, ["local", "connect", "--data", str(Path("data")), "--", "GET", "a"])
     assert (answer.exit_code, started) == (2, [])
     assert "say which Cache; known: default/orders, default/sessions" in answer.stderr
+
+
+def test_a_password_that_no_client_can_be_given(
+    caches: list[dict[str, Any]], started: list[list[str]], tmp_path: Path
+) -> None:
+    caches[0] |= {"auth": True, "folder": str(tmp_path)}
+    word = tmp_path / "orders-0" / "auth" / "password"
+    word.parent.mkdir(parents=True)
+    word.write_bytes(b"a\0b\n")
+    done = CliRunner().invoke(main.app, ["local", "connect"])
+    assert (done.exit_code, started) == (1, [])
+    assert done.stderr == f"the password in {word} has a NUL, which redis-cli cannot be given\n"

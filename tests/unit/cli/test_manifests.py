@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.manifests import Manifests, files, load
+from cachefleet_operator.cli.up import Watch
 
 CACHE = {"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache"}
 SECRET = {"apiVersion": "v1", "kind": "Secret"}
@@ -118,6 +120,21 @@ def test_files_that_are_no_manifests(tmp_path: Path, content: bytes, words: str)
     (tmp_path / "x.yaml").write_bytes(content)
     with pytest.raises(Failure, match=words):
         load([str(tmp_path / "x.yaml")])
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while `up` runs: it looks at the folder ten times a second, and what runs runs on."""
+    (tmp_path / "x.yaml").write_text(json.dumps(CACHE))
+    watch = Watch([str(tmp_path)])
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert [watch.changed() for _ in range(3)] == [False, True, False]
+    with pytest.raises(Failure, match=f"{tmp_path}: Permission denied") as caught:
+        load([str(tmp_path)])
+    assert caught.value.code == Exit.MANIFEST
 
 
 def test_a_date_is_the_string_that_it_is_in_json() -> None:

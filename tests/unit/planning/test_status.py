@@ -8,8 +8,8 @@ import pytest
 
 from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
-from cachefleet_operator.planning.moments import stamp
+from cachefleet_operator.api.v1alpha1 import CONFIG_KEYS_MAX, Cache, CacheStatus, Refusal
+from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.plan import plan
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
@@ -167,9 +167,9 @@ def test_deletion_and_pause_come_first() -> None:
     assert told(cache(paused=True), CRASHING).phase == "Paused"
 
 
-def test_a_spec_that_is_wrong_in_ten_thousand_ways_has_a_small_status() -> None:
+def test_a_spec_that_is_wrong_in_many_ways_has_a_small_status() -> None:
     """One that etcd does not take would never be written."""
-    wrong = cache(config={f"no-such-parameter-{i}": "1" for i in range(10_000)})
+    wrong = cache(config={f"no-such-parameter-{i}": "1" for i in range(CONFIG_KEYS_MAX)})
     made = plan(snapshot(wrong, READY, servers=[server(failing="x" * 100_000)]), NOW)
     assert len(str(made.status.wire())) < 10_000
     assert made.status.phase.startswith("Spec refused: spec.config.no-such-parameter-0: unknown parameter; ")
@@ -192,3 +192,17 @@ def test_a_parameter_is_not_applied_where_nobody_can_be_asked(servers: list[Serv
     made = plan(snapshot(cache(config={"timeout": "5"}), READY, servers=servers), NOW)
     found = next(c for c in made.status.conditions if c.type == "ConfigApplied")
     assert (found.status, found.message) == (("True", "") if words is None else ("False", words))
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [(0, "1970-01-01T00:00:00Z"), (1_800_000_000.9, "2027-01-15T08:00:00Z"), (1e17, "9999-12-31T23:59:59Z"),
+     (260_000_000_000, "9999-12-31T23:59:59Z"), (-5, "1970-01-01T00:00:00Z")],
+)  # fmt: skip
+def test_any_moment_can_be_written(moment: float, text: str) -> None:
+    assert stamp(moment) == text
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0001-01-01T00:00:00", "9999-12-31T23:59:59", "2026-13-01T00:00:00Z"])
+def test_what_is_no_moment_is_none(text: str) -> None:
+    assert seconds(text) >= 0.0

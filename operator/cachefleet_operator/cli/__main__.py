@@ -6,6 +6,7 @@ that installs it. Nothing but the standard library is imported before.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -48,6 +49,8 @@ def _open_standard_streams() -> None:
             if nowhere != fd:
                 os.close(nowhere)
             setattr(sys, name, os.fdopen(fd, "w" if fd else "r", encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a name may have what a terminal has not
 
 
 if __name__ == "__main__":

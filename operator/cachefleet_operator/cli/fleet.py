@@ -122,7 +122,7 @@ class Fleet:
         known = {pod.name: self._ports.of(namespace, name, pod.name) for pod in cache.status.pods}
         return {
             "namespace": namespace, "name": name, "generation": cache.metadata.generation,
-            "auth": cache.spec.auth.mode != "none", "folder": str(self.store.folder(namespace, name)),
+            "auth": cache.spec.auth.mode != "none", "folder": str(self.store.data / namespace / name),
             "ports": {pod: ports._asdict() for pod, ports in known.items() if ports is not None},
             "status": cache.status.wire(),
         }  # fmt: skip

@@ -208,7 +208,7 @@ def _check_secret(document: Document) -> None:
             raise Failure(Exit.MANIFEST, f"{document.place}: Secret {metadata['name']}: {field_name} must be strings")
     for key, encoded in data.items():
         try:
-            b64decode(encoded, validate=True)
+            b64decode(encoded.replace("\n", "").replace("\r", ""), validate=True)
         except ValueError:
             words = f"Secret {metadata['name']}: data.{key} is not base64 (plain text belongs into stringData)"
             raise Failure(Exit.MANIFEST, f"{document.place}: {words}") from None

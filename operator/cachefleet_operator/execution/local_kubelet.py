@@ -233,6 +233,9 @@ class _Pod:
                 if not self._deleted:  # it may have waited for long
                     await self._one_process(spec, place)
             except Exception as error:  # whatever it is: a pod ends by its deletion alone
+                if place is not None and not place.folder.is_dir():  # somebody removed it, and the lock in it
+                    place.lock.release()
+                    place = None
                 await self._cannot(error)
         if place is not None:
             place.lock.release()

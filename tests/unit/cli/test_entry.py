@@ -88,3 +88,15 @@ def test_who_ignores_interrupts_goes_on_so(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout == "alive"
+
+
+def test_what_the_terminal_cannot_show_is_written_in_another_way(tmp_path: Path) -> None:
+    home = tmp_path / "data" / "default" / "orders"
+    for path, content in (("objects/Cache.orders.json", "{}"), ("orders-0/server.log", "caf\u00e9 \u2192 bar\n")):
+        (home / path).parent.mkdir(parents=True)
+        (home / path).write_text(content)
+    done = subprocess.run(
+        [*COMMAND, "local", "logs", "--data", str(tmp_path / "data")],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\xe9 \\u2192 bar\n", b"")

@@ -64,6 +64,11 @@ def test_objects_of_other_kinds_are_skipped_in_words() -> None:
     assert found.skipped == ["standard input:1: ResourceQuota team is skipped: it means nothing without Kubernetes"]
 
 
+def test_base64_may_have_several_lines() -> None:
+    text = f"{secret(data={'a': 'c2Vz' + chr(10) + 'YW1l' + chr(10)})}\n---\n{json.dumps(cache('a'))}"
+    assert len(load(["-"], text).secrets) == 1
+
+
 def test_one_name_in_two_namespaces() -> None:
     text = f"{json.dumps(cache('a'))}\n---\n{json.dumps(cache('a', namespace='shop'))}"
     assert len(load(["-"], text).caches) == 2

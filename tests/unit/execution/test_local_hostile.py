@@ -4,7 +4,9 @@ words, and the corrected spec, or the folder put right, heals them."""
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import time
 from base64 import b64encode
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.execution import local_kubelet, local_pod
-from cachefleet_operator.planning.pods import trouble
+from cachefleet_operator.planning.pods import is_ready, trouble
 from fleettest.localpods import CACHE, NS, POD, World, configmap, eventually, in_world, statefulset
 
 SECRET = {
@@ -335,3 +337,15 @@ async def test_a_bug_while_the_server_runs_leaves_no_second_one(world: World, mo
         assert not Path(f"/proc/{first}").exists()
     await mended(world)
     assert world.pid() not in (0, first)
+
+
+@in_world
+async def test_a_folder_that_somebody_removed_is_made_anew(world: World) -> None:
+    world.start()
+    await world.ready()
+    first = world.pid()
+    shutil.rmtree(world.home)
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: world.pid() not in (0, first) and is_ready(world.pod()))
+    assert (world.home / POD / "config" / "cachefleet.conf").exists()
+    assert (world.home / POD / "lock").read_text().strip() == str(world.pid())

@@ -501,6 +501,7 @@ cdef struct engine_t:
     # time; refreshed once a tick and, inside commands, only by blocking ones
     int64_t now_ms  # unix time
     int64_t now_us
+    int64_t clock_offset_us  # 0; tests move the unix time by it
     int64_t monotonic_ms
     uint32_t lru_clock  # seconds, 24 bits
     double cycles_per_us

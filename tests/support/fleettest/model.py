@@ -1,0 +1,21 @@
+"""The data model in plain Python: what each command replies and leaves behind, written from its documentation.
+
+    model = Model(databases=3)
+    model.run(0, b"SET", b"k", b"v")        the reply as Engine.execute gives it
+
+    model_base      values, databases, time, commands that are of no type
+    model_strings   strings and numbers
+    A type is a file model_<type>.py with a class whose methods are commands, and one base class more of Model.
+
+It shares nothing with the server's code. Replies: bytes, int, None, list, `OK`; an error is `Error(text)`, of which
+only the first word is compared, since texts are compared with the real server elsewhere (tests/differential).
+"""
+
+from fleettest.model_base import Base, Failure, Value
+from fleettest.model_strings import Strings
+
+__all__ = ["Failure", "Model", "Value"]
+
+
+class Model(Strings, Base):
+    """All types together."""

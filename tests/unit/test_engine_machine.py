@@ -1,0 +1,324 @@
+"""The whole engine against the data model: random commands, expiry, transactions, eviction, snapshots, whole databases.
+
+Every command's reply equals the model's (fleettest.model). From time to time and at the end
+each database equals its model, key by key. Keys that eviction took are taken from the model, too, and
+their number must be the engine's counter. A snapshot, whenever it was begun and however its steps mix with changes,
+is the model at its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from cachefleet_server._testing import advance, now_ms, seed_random
+from cachefleet_server.engine import Engine
+from cachefleet_server.persistence.snapshot import Snapshot
+from cachefleet_server.replies import Error
+from fleettest.model import Failure, Model, Value
+from fleettest.rdbfile import parse
+
+pytestmark = pytest.mark.unit
+
+DATABASES = 3
+POLICIES = {"allkeys-lru": 5, "allkeys-lfu": 6, "allkeys-random": 12, "volatile-ttl": 16, "volatile-lru": 1}
+ROOM = 60_000  # bytes below maxmemory, so that a few dozen values fill it
+
+KEYS = st.one_of(
+    st.sampled_from([b"", b"a", b"b", b"c", b"k" * 31, b"k" * 32, b"k" * 108, b"K" * 255, b"K" * 256]),
+    st.integers(0, 40).map(lambda i: b"key:%d" % i),
+)
+DATA = st.one_of(
+    st.binary(max_size=140),
+    st.integers(-(2**63), 2**63 - 1).map(lambda i: b"%d" % i),
+    st.sampled_from([b"", b"007", b"-0"]),
+    st.sampled_from([768, 1008, 1025, 5000, 40000]).map(lambda n: b"x" * n),
+)
+DB = st.integers(0, DATABASES - 1)
+MS = st.integers(1, 3000)
+NUMBERS = st.one_of(st.integers(-20, 20), st.sampled_from([2**63 - 1, -(2**63)]))
+
+
+def text(n: int) -> bytes:
+    return b"%d" % n
+
+
+EXPIRY = st.one_of(
+    st.just(()),
+    st.just((b"KEEPTTL",)),
+    MS.map(lambda ms: (b"PX", text(ms))),
+    st.just((b"EX", b"2")),
+    st.just((b"PXAT", b"1000")),  # long ago
+)
+SET_IF = st.sampled_from([(), (), (b"NX",), (b"XX",), (b"GET",), (b"XX", b"GET")])
+MODE = st.sampled_from([(), (b"SYNC",), (b"ASYNC",)])
+EXPIRE_IF = st.sampled_from([(), (), (b"NX",), (b"XX",), (b"GT",), (b"LT",)])
+
+
+def several(part: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[bytes, ...]]:
+    return st.lists(part, min_size=1, max_size=5).map(tuple)
+
+
+PAIRS = st.lists(st.tuples(KEYS, DATA), min_size=1, max_size=4).map(lambda pairs: tuple(w for p in pairs for w in p))
+
+# What is drawn: a command's name, then strategies of its words; a type adds its rows.
+Row = tuple[bytes | st.SearchStrategy[Any], ...]
+STRINGS: list[Row] = [
+    (b"SET", KEYS, DATA, EXPIRY, SET_IF),
+    (b"SET", KEYS, DATA),
+    (b"SETNX", KEYS, DATA),
+    (b"GET", KEYS),
+    (b"GETSET", KEYS, DATA),
+    (b"GETDEL", KEYS),
+    (b"GETEX", KEYS, st.one_of(MS.map(lambda ms: (b"PX", text(ms))), st.just((b"PERSIST",)), st.just(()))),
+    (b"MGET", several(KEYS)),
+    (b"MSET", PAIRS),
+    (b"MSETNX", PAIRS),
+    (b"STRLEN", KEYS),
+    (b"APPEND", KEYS, DATA),
+    (b"SETRANGE", KEYS, st.sampled_from([0, 1, 5, 200, 2000, -1, 2**40]), st.binary(max_size=40)),
+    (b"GETRANGE", KEYS, st.integers(-30, 30), st.integers(-30, 30)),
+    (b"INCRBY", KEYS, NUMBERS),
+    (b"DECRBY", KEYS, NUMBERS),
+    (b"INCR", KEYS),
+    (b"DECR", KEYS),
+]
+GENERIC: list[Row] = [
+    (b"DEL", several(KEYS)),
+    (b"UNLINK", several(KEYS)),
+    (b"EXISTS", several(KEYS)),
+    (b"TOUCH", several(KEYS)),
+    (b"TYPE", KEYS),
+    (b"RENAME", KEYS, KEYS),
+    (b"RENAMENX", KEYS, KEYS),
+    (b"COPY", KEYS, KEYS, st.just(b"DB"), st.integers(0, DATABASES), st.sampled_from([(), (b"REPLACE",)])),
+    (b"MOVE", KEYS, st.integers(0, DATABASES)),
+    (b"PEXPIRE", KEYS, st.one_of(MS, st.just(-1), st.just(0)), EXPIRE_IF),
+    (b"EXPIRE", KEYS, st.integers(0, 3), EXPIRE_IF),
+    (b"PERSIST", KEYS),
+    (b"PEXPIRETIME", KEYS),
+    (b"PTTL", KEYS),
+]
+WHOLE: list[Row] = [(b"FLUSHDB", MODE), (b"FLUSHALL", MODE), (b"SWAPDB", DB, st.integers(0, DATABASES))]
+
+
+@st.composite
+def command(draw: st.DrawFn, rows: Sequence[Row]) -> tuple[bytes, ...]:
+    """One of the rows: tuples are spread, numbers become text."""
+    words: list[bytes] = []
+    for part in draw(st.integers(0, len(rows) - 1).map(lambda i: rows[i])):
+        drawn = part if isinstance(part, bytes) else draw(part)
+        words += [text(word) if isinstance(word, int) else word for word in _spread(drawn)]
+    return tuple(words)
+
+
+def _spread(drawn: Any) -> tuple[Any, ...]:
+    return drawn if isinstance(drawn, tuple) else (drawn,)
+
+
+COMMAND = st.deferred(lambda: command([*STRINGS, *GENERIC]))  # deferred: its description would be huge
+RARE = st.deferred(lambda: command(WHOLE))
+
+
+def same(reply: Any, expected: Any) -> bool:
+    if isinstance(expected, Failure):
+        return isinstance(reply, Error) and reply.split(" ")[0] == str(expected)
+    if isinstance(expected, list):
+        return isinstance(reply, list) and len(reply) == len(expected) and all(map(same, reply, expected))
+    return not isinstance(reply, Error) and bool(reply == expected)
+
+
+class EngineMachine(RuleBasedStateMachine):
+    @initialize(policy=st.sampled_from([None, None, *POLICIES]), seed=st.binary(min_size=16, max_size=16))
+    def start(self, policy: str | None, seed: bytes) -> None:
+        self.engine = Engine(databases=DATABASES, hash_seed=seed)
+        seed_random(self.engine, int.from_bytes(seed[:8], "little") | 1)
+        self.model = Model(DATABASES)
+        self.policy = policy
+        self.evicted = 0
+        self.snapshot: Snapshot | None = None
+        self.frozen: list[dict[bytes, Value]] = []
+        self.folder = TemporaryDirectory(prefix="cachefleet-machine-")
+        self.path = Path(self.folder.name) / "dump.rdb"
+        if policy is not None:
+            self.engine.set_param("maxmemory_policy", POLICIES[policy])
+            self.engine.set_param("maxmemory", self.engine.stats()["used_memory"] + ROOM)
+        self.tick()
+
+    # -- one command
+
+    def evict(self) -> None:
+        """Before a command, which then need not, so that the model knows what is there when it runs."""
+        if self.policy is not None:
+            self.tick()
+
+    def run(self, db: int, words: tuple[bytes, ...]) -> None:
+        self.evict()
+        reply = self.engine.execute(*words, db=db)
+        if isinstance(reply, Error) and reply.startswith("OOM"):
+            assert self.policy is not None, words
+            return
+        expected = self.model.run(db, *words)
+        assert same(reply, expected), f"{words!r}: {reply!r}, not {expected!r}"
+
+    @rule()
+    def tick(self) -> None:
+        """Time goes on, keys are evicted and expired. The model loses just the keys that eviction counts."""
+        while True:
+            self.engine.tick()
+            count = self.engine.counters()["evicted_keys"] - self.evicted
+            self.evicted += count
+            self.model.now = now_ms(self.engine)
+            lost = 0
+            for db in range(DATABASES):
+                there = set(self.engine.execute(b"KEYS", b"*", db=db))
+                for key in set(self.model.live(db)) - there:
+                    del self.model.dbs[db][key]
+                    lost += 1
+                assert there <= set(self.model.live(db))
+            # An evicted key that was past its time is no loss for the model.
+            assert lost <= count, f"{lost} keys are gone, {count} were evicted"
+            if not count:
+                return
+
+    # -- commands
+
+    @rule(db=DB, words=COMMAND)
+    def command(self, db: int, words: tuple[bytes, ...]) -> None:
+        self.run(db, words)
+
+    @rule(db=DB, words=RARE)
+    def whole(self, db: int, words: tuple[bytes, ...]) -> None:
+        self.run(db, words)
+
+    @precondition(lambda self: self.policy is None)
+    @rule(db=DB, queued=st.lists(COMMAND, max_size=6), discard=st.sampled_from([False, False, False, True]))
+    def transaction(self, db: int, queued: list[tuple[bytes, ...]], discard: bool) -> None:
+        execute = self.engine.execute
+        assert execute(b"MULTI", db=db) == "OK"
+        for words in queued:
+            assert execute(*words, db=db) == "QUEUED", words
+        if discard:
+            assert execute(b"DISCARD") == "OK"
+            return
+        replies = execute(b"EXEC")
+        expected = [self.model.run(db, *words) for words in queued]
+        assert same(replies, expected), f"{queued!r}: {replies!r}, not {expected!r}"
+
+    @precondition(lambda self: self.policy is None)
+    @rule(db=DB, key=KEYS, changes=st.booleans(), data=DATA)
+    def watched(self, db: int, key: bytes, changes: bool, data: bytes) -> None:
+        execute = self.engine.execute
+        assert execute(b"WATCH", key, b"another", db=db) == "OK"
+        self.run(db, (b"SET", key, data) if changes else (b"EXISTS", key))
+        assert execute(b"MULTI", db=db) == "OK"
+        assert execute(b"EXISTS", key) == "QUEUED"
+        expected = [self.model.run(db, b"EXISTS", key)]
+        assert execute(b"EXEC") == (None if changes else expected)
+
+    @precondition(lambda self: self.policy is None)
+    @rule(db=DB, count=st.integers(1, 300), prefix=st.sampled_from([b"many:", b"more:"]))
+    def grow(self, db: int, count: int, prefix: bytes) -> None:
+        for i in range(count):
+            self.run(db, (b"SET", b"%b%d" % (prefix, i), b"v%d" % i))
+
+    @rule(ms=st.integers(1, 2000))
+    def advance(self, ms: int) -> None:
+        advance(self.engine, ms)
+        self.model.now = now_ms(self.engine)
+
+    @rule()
+    def cron(self) -> None:
+        self.engine.cron()
+        self.tick()
+
+    @rule(db=DB)
+    def random_key(self, db: int) -> None:
+        self.evict()
+        key = self.engine.execute(b"RANDOMKEY", db=db)
+        assert key is None if not self.model.live(db) else key in self.model.live(db)
+
+    @rule(db=DB, count=st.integers(1, 50))
+    def scan(self, db: int, count: int) -> None:
+        self.evict()
+        cursor, found = b"0", set()
+        while True:
+            cursor, keys = self.engine.execute(b"SCAN", cursor, b"COUNT", text(count), db=db)
+            found |= set(keys)
+            if cursor == b"0":
+                break
+        assert found == set(self.model.live(db))
+
+    # -- snapshots. No preconditions: how many steps one takes depends on chance, and what is drawn must not.
+
+    @rule()
+    def snapshot_begin(self) -> None:
+        if self.snapshot is not None:
+            return
+        self.snapshot = Snapshot(self.engine, temp_path=f"{self.path}.temp", final_path=str(self.path), slice_us=0)
+        self.snapshot.start()
+        self.frozen = [self.model.live(db) for db in range(DATABASES)]
+        self.frozen_ms = self.model.now
+
+    @rule(chains=st.integers(1, 20))
+    def snapshot_step(self, chains: int) -> None:
+        if self.snapshot is not None and not self.snapshot.step(chains):
+            result = self.snapshot.finish()
+            self.snapshot = None
+            assert result.ok, result.error
+            found = parse(self.path.read_bytes()).databases()
+            for db in range(DATABASES):
+                there = {
+                    key: (data, -1 if expire is None else expire)
+                    for key, (data, expire) in found.get(db, {}).items()
+                    if expire is None or expire >= self.frozen_ms
+                }
+                assert there == {key: (value.data, value.expire) for key, value in self.frozen[db].items()}
+
+    @rule()
+    def snapshot_abort(self) -> None:
+        self.end_snapshot()
+
+    def end_snapshot(self) -> None:
+        if self.snapshot is not None:
+            self.snapshot.abort()
+            self.snapshot.finish()
+            self.snapshot = None
+
+    # -- checks
+
+    @rule()
+    def equals_the_model(self) -> None:
+        self.evict()
+        for db in range(DATABASES):
+            assert set(self.engine.execute(b"KEYS", b"*", db=db)) == set(self.model.live(db))
+            for key, value in self.model.live(db).items():
+                self.equals(db, key, value)
+
+    def equals(self, db: int, key: bytes, value: Value) -> None:
+        """By commands that neither change the value nor count as its use."""
+        execute = self.engine.execute
+        found = execute(b"GET", key, db=db), execute(b"PEXPIRETIME", key, db=db)
+        assert found == (value.data, value.expire), key
+        encoding = execute(b"OBJECT", b"ENCODING", key, db=db).decode()
+        assert encoding == value.encoding, (key, value)
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            try:
+                self.end_snapshot()
+                self.equals_the_model()
+            finally:
+                self.engine.close()
+                self.folder.cleanup()
+
+
+TestEngine = EngineMachine.TestCase
+TestEngine.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)

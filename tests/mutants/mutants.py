@@ -1,0 +1,219 @@
+"""`make mutants`: breaks the code in one place at a time and lists what no test notices.
+
+    python tests/mutants/mutants.py keyspace [--seeds 1-40] [--minutes 40]
+
+A mutant is one changed operator, number, condition or call in one line of a .pyx or .py file of the area; the seed
+chooses it, so a range of seeds is a sample that can be repeated and added to. For each the module is built, and the
+area's tests run until the first failure. A mutant that no test notices is a survivor: a test is missing, or the line
+is not needed, or (say so in EQUIVALENT) nobody could tell. What was tried is appended to build/mutants/<area>.jsonl;
+the figures of docs/figures.md are made from it.
+
+It works in a copy of the tree (build/mutants/tree), so the working tree stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FOLDER: Final = ROOT / "build" / "mutants"
+TREE: Final = FOLDER / "tree"
+TEST_S_MAX: Final = 300.0
+COPIED: Final = ("server", "operator", "tests", "charts", "deploy", "docs")
+SERVER, OPERATOR = "server/cachefleet_server", "operator/cachefleet_operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Files that are broken, and the tests that must notice."""
+
+    files: str  # glob below the root
+    tests: tuple[str, ...]
+
+
+_ENGINE = ("tests/unit/keyspace", "tests/unit/test_engine_machine.py", "tests/unit/core")
+AREAS: Final = {
+    "ds": Area(f"{SERVER}/ds/*.pyx", ("tests/unit/ds", *_ENGINE)),
+    "keyspace": Area(f"{SERVER}/keyspace/*.pyx", (*_ENGINE, "tests/unit/persistence")),
+    "persistence": Area(f"{SERVER}/persistence/*.py*", ("tests/unit/persistence",)),
+    "planning": Area(f"{OPERATOR}/planning/*.py", ("tests/unit/planning",)),
+    "resources": Area(f"{OPERATOR}/resources/*.py", ("tests/unit/resources", "tests/unit/planning")),
+}
+
+# (pattern in a line, what takes its place). The first group is what changes.
+CHANGES: Final = (
+    (r"( < )", " <= "),
+    (r"( <= )", " < "),
+    (r"( > )", " >= "),
+    (r"( >= )", " > "),
+    (r"( == )", " != "),
+    (r"( != )", " == "),
+    (r"( \+ )", " - "),
+    (r"( - )", " + "),
+    (r"( \+= )", " -= "),
+    (r"( -= )", " += "),
+    (r"( and )", " or "),
+    (r"( or )", " and "),
+    (r"\bif (not )", ""),
+    (r"\b(True)\b", "False"),
+    (r"\b(False)\b", "True"),
+    (r"(?<![\w.])(1)(?![\w.])", "2"),
+    (r"(?<![\w.])(0)(?![\w.])", "1"),
+    (r"^\s+(break)$", "pass"),
+    (r"^\s+(continue)$", "pass"),
+    (r"^\s+((?:[a-z_]+\.)*[a-z_]+\(.*\))$", "pass"),  # a call for its effect
+    (r"^\s+((?:[a-z_]+\.)+[a-z_]+(?:\[.*\])? = .*[^(\\,])$", "pass"),  # a field that is set
+)
+NOT_CODE: Final = re.compile(
+    r"^\s*(#|cdef enum|cdef extern|cimport|from|import|@|class |cdef class|cdef struct)|\"\"\""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    file: str
+    line: int
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    seed: int
+    mutant: Mutant
+    noticed: str  # "test", "build", "time", or "" for a survivor
+
+
+# -- finding them
+
+
+def code_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines of code: no comments, docstrings or declarations without a value."""
+    inside = False
+    for number, line in enumerate(text.split("\n"), 1):
+        quotes = line.count('"""')
+        if not inside and not quotes and line.strip() and not NOT_CODE.search(line):
+            yield number, line
+        if quotes % 2:
+            inside = not inside
+
+
+def mutants_of(file: Path) -> list[Mutant]:
+    found = []
+    name = file.relative_to(ROOT).as_posix()
+    for number, line in code_lines(file.read_text()):
+        code = line.split("  # ")[0].rstrip()
+        for pattern, replacement in CHANGES:
+            for match in re.finditer(pattern, code):
+                after = code[: match.start(1)] + replacement + code[match.end(1) :]
+                found.append(Mutant(name, number, line, after))
+    return found
+
+
+def all_mutants(area: Area) -> list[Mutant]:
+    files = (p for p in sorted(ROOT.glob(area.files)) if p.suffix in (".py", ".pyx") and not p.stem.startswith("_"))
+    return [mutant for file in files for mutant in mutants_of(file)]
+
+
+# -- trying one
+
+
+def copy_tree() -> None:
+    """The working tree with what is built in it; the environment is shared."""
+    shutil.rmtree(TREE, ignore_errors=True)
+    TREE.mkdir(parents=True)
+    for name in COPIED:
+        shutil.copytree(ROOT / name, TREE / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+        shutil.copy2(ROOT / name, TREE / name)
+    if (ROOT / "build" / "cython").exists():
+        shutil.copytree(ROOT / "build" / "cython", TREE / "build" / "cython")
+
+
+def run(command: Sequence[str], seconds: float) -> int | None:
+    """The exit code; None when it took too long."""
+    environment = {**os.environ, "PYTHONPATH": f"{TREE / 'server'}:{TREE / 'operator'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    return done.returncode
+
+
+def build() -> bool:
+    return run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], 600) == 0
+
+
+def notice(mutant: Mutant, tests: Sequence[str]) -> str:
+    """How it is noticed; the tree is as before afterwards."""
+    file = TREE / mutant.file
+    whole = file.read_text()
+    lines = whole.split("\n")
+    lines[mutant.line - 1] = mutant.after
+    file.write_text("\n".join(lines))
+    try:
+        if file.suffix == ".pyx" and not build():
+            return "build"
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--seed", "1", *tests]
+        return {0: "", None: "time"}.get(run(words, TEST_S_MAX), "test")
+    finally:
+        file.write_text(whole)
+
+
+def session(name: str, seeds: Sequence[int], minutes: float) -> list[Outcome]:
+    area = AREAS[name]
+    candidates = all_mutants(area)
+    end = time.monotonic() + minutes * 60
+    outcomes: list[Outcome] = []
+    copy_tree()
+    first = (ROOT / candidates[0].file).read_text().split("\n")[0]
+    if not build() or notice(Mutant(candidates[0].file, 1, first, first), area.tests):
+        raise SystemExit("the tests fail on the tree as it is")
+    with (FOLDER / f"{name}.jsonl").open("a") as out:
+        for seed in seeds:
+            if time.monotonic() > end:
+                break
+            mutant = random.Random(f"{name}:{seed}").choice(candidates)
+            outcome = Outcome(seed, mutant, notice(mutant, area.tests))
+            outcomes.append(outcome)
+            print(
+                f"{seed} {mutant.file}:{mutant.line} {outcome.noticed or 'SURVIVED'}: {mutant.after.strip()}",
+                flush=True,
+            )
+            out.write(json.dumps(asdict(outcome)) + "\n")
+            out.flush()
+    return outcomes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("area", choices=AREAS)
+    parser.add_argument("--seeds", default="1-20")
+    parser.add_argument("--minutes", type=float, default=40)
+    options = parser.parse_args(arguments)
+    first, _, last = options.seeds.partition("-")
+    outcomes = session(options.area, range(int(first), int(last or first) + 1), options.minutes)
+    survivors = [outcome for outcome in outcomes if not outcome.noticed]
+    print(f"\n{len(outcomes)} mutants, {len(survivors)} survivors")
+    for outcome in survivors:
+        print(f"  {outcome.mutant}\n    - {outcome.mutant.before}\n    + {outcome.mutant.after}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -77,6 +77,8 @@ class Engine:
     def allocator_stats(self) -> dict[str, Any]: ...  # allocator_allocated, allocator_active (bytes), mem_allocator
     def memory_usage(self, db: int, key: bytes, samples: int) -> int | None: ...  # bytes; None: no such key
     def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones
+    def digest(self) -> bytes: ...  # DEBUG DIGEST: 20 bytes, equal to Valkey's for equal data
+    def value_digest(self, db: int, key: bytes) -> bytes: ...  # of one value; zeros for a key that is not there
     def drop_all(self) -> None: ...  # empties all databases without a trace in the journal (DEBUG RELOAD)
     # -- commands
     def register(self, spec: CommandSpec, row: PythonRow | None = None, *, may_wait: bool = False) -> None: ...

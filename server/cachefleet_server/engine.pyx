@@ -33,6 +33,7 @@ from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, 
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.core.role cimport ROLE_IN_PROCESS, ROLE_SERVER, ROLES, role_row
+from cachefleet_server.core.types cimport types_init
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
@@ -81,6 +82,7 @@ cdef class Engine(Rows):
         self.epoll_fd = e.epoll_fd
         dbs_new(e, databases)
         set_defaults(e)
+        types_init(e)
         register_string(e)
         register_generic(e)
         register_expire(e)
@@ -176,6 +178,10 @@ cdef class Engine(Rows):
     def memory_usage(self, int db, bytes key, size_t samples): return facts.memory_usage(self.ptr, db, key, samples)
 
     def table_memory(self): return facts.table_memory(self.ptr)
+
+    def digest(self): return facts.digest(self.ptr)
+
+    def value_digest(self, int db, bytes key): return facts.value_digest(self.ptr, db, key)
 
     # -- data
 

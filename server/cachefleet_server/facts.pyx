@@ -3,13 +3,16 @@
 Nothing here changes anything. `stats` is for INFO and metrics; `counters` alone is cheap enough to be sampled often.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memset
 
+from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix, digest_mix_number, entry_digest
 from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t
-from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.entry cimport entry_key, entry_t
 from cachefleet_server.core.pause cimport pause_purpose, paused
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_len, ht_mapped, ht_memory, ht_rehashing_memory
+from cachefleet_server.ds.hashtable cimport (
+    hashtable_t, ht_len, ht_mapped, ht_memory, ht_rehashing_memory, ht_scan)
 from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.fields cimport STATS, stat_at
@@ -25,6 +28,10 @@ cdef extern from "<malloc.h>" nogil:
         size_t uordblks  # in use
         size_t fordblks  # free
     mallinfo2_t mallinfo2()
+
+cdef struct digest_t:
+    engine_t* engine
+    uint8_t sum[20]  # DIGEST_BYTES
 
 
 cdef object counters(engine_t* e):
@@ -133,3 +140,45 @@ cdef object table_memory(engine_t* e):
     return [
         (i, ht_memory(dbs[i].keys), ht_memory(dbs[i].expires))
         for i in range(e.keyspace.count) if ht_len(dbs[i].keys)]
+
+
+# ---- signatures, equal to Valkey's for equal data ------------------------------------------------------
+
+cdef void _digest_key(void* ctx, void* element) noexcept nogil:
+    cdef digest_t* all = <digest_t*>ctx
+    cdef uint8_t digest[DIGEST_BYTES]
+    cdef entry_t* entry = <entry_t*>element
+    cdef size_t nk
+    cdef const char* key = entry_key(entry, &nk)
+    memset(digest, 0, sizeof(digest))
+    digest_mix(digest, key, nk)
+    entry_digest(all.engine, entry, digest)
+    digest_add(all.sum, digest, DIGEST_BYTES)
+
+
+cdef object digest(engine_t* e):
+    """Of all keys of all databases."""
+    cdef digest_t all
+    cdef hashtable_t* keys
+    cdef uint64_t cursor
+    cdef int i
+    memset(&all, 0, sizeof(all))
+    all.engine = e
+    for i in range(e.keyspace.count):
+        keys = e.keyspace.dbs[i].keys
+        if ht_len(keys) == 0:
+            continue
+        digest_mix_number(all.sum, i)
+        cursor = ht_scan(keys, 0, _digest_key, &all)
+        while cursor:
+            cursor = ht_scan(keys, cursor, _digest_key, &all)
+    return all.sum[:DIGEST_BYTES]
+
+
+cdef object value_digest(engine_t* e, int db, bytes key):
+    cdef uint8_t digest[DIGEST_BYTES]
+    cdef entry_t* entry = db_find(&e.keyspace.dbs[db], key, len(key), hash_bytes(key, len(key), &e.seed))
+    memset(digest, 0, sizeof(digest))
+    if entry != NULL:
+        entry_digest(e, entry, digest)
+    return digest[:DIGEST_BYTES]

@@ -28,6 +28,8 @@ def fill(client: redis.Redis) -> None:
     client.set("a", "1")
     client.set("b", b"\x00\xff" * 40)
     client.set("c", "x", px=1_000_000)
+    for size in (0, 53, 54, 55, 56, 63, 64, 65, 118, 119, 120, 128):  # where SHA-1's blocks end
+        client.set(f"size:{size}", "y" * size)
     client.execute_command("SELECT", 3)
     client.set("d", "x" * 5000)
     client.execute_command("SELECT", 0)

@@ -6,7 +6,6 @@ unknown here, except the switches that test suites flip blindly, which are accep
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import signal
@@ -28,7 +27,6 @@ REFUSED = (
     "connection, otherwise you need to set this option in the configuration file, and then restart the server."
 )
 SLEEP_SECONDS_MAX = 3600.0
-STRING_TYPE = (0).to_bytes(4, "big")
 HELP = (
     "DIGEST",
     "    A signature of all data.",
@@ -73,16 +71,6 @@ PROTOCOL: dict[bytes, Reply] = {
 }
 
 
-def _mix(digest: bytes, data: bytes) -> bytes:
-    """Depends on the order of what is mixed in."""
-    return hashlib.sha1(_xor(digest, data)).digest()
-
-
-def _xor(digest: bytes, data: bytes) -> bytes:
-    """Does not depend on the order."""
-    return bytes(a ^ b for a, b in zip(digest, hashlib.sha1(data).digest(), strict=True))
-
-
 class Debug:
     def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb, aof: Aof) -> None:
         self.engine = engine
@@ -92,7 +80,7 @@ class Debug:
         self.aof = aof
         self.actions: dict[bytes, tuple[Callable[[Client, list[bytes]], Reply], int, int]] = {
             b"help": (lambda c, a: help_lines("DEBUG", HELP), 2, 2),
-            b"digest": (lambda c, a: Simple(self.digest().hex()), 2, 2),
+            b"digest": (lambda c, a: Simple(self.engine.digest().hex()), 2, 2),
             b"digest-value": (self.digest_value, 2, 1 << 20),
             b"error": (lambda c, a: Error(text(a[2])), 3, 3),
             b"loadaof": (self.load_aof, 2, 1 << 20),
@@ -215,28 +203,5 @@ class Debug:
             f"lru:{self.engine.stats()['lru_clock']} lru_seconds_idle:{seconds}"
         )
 
-    # ---- signatures: equal to Valkey's for equal data
-
-    def _value_digest(self, key: bytes, db: int, digest: bytes) -> bytes:
-        """Mixes type, value and whether it expires into the digest."""
-        digest = _mix(digest, STRING_TYPE)
-        digest = _mix(digest, self.engine.execute_own(b"GET", key, db=db))
-        if self.engine.execute_own(b"PTTL", key, db=db) >= 0:
-            digest = _xor(digest, b"!!expire!!")
-        return digest
-
     def digest_value(self, client: Client, argv: list[bytes]) -> Reply:
-        found = []
-        for key in argv[2:]:
-            missing = not self.engine.execute_own(b"EXISTS", key, db=client.db)
-            digest = bytes(20) if missing else self._value_digest(key, client.db, bytes(20))
-            found.append(Simple(digest.hex()))
-        return found
-
-    def digest(self) -> bytes:
-        final = bytes(20)
-        for db, *_ in self.engine.keyspace():
-            final = _mix(final, db.to_bytes(4, "big"))
-            for key in self.engine.execute_own(b"KEYS", b"*", db=db):
-                final = _xor(final, self._value_digest(key, db, _mix(bytes(20), key)))
-        return final
+        return [Simple(self.engine.value_digest(client.db, key).hex()) for key in argv[2:]]

@@ -2,8 +2,8 @@
 
     payload:  type byte, value | RDB version (2 bytes, little-endian) | CRC-64 of all before (8 bytes, little-endian)
 
-DUMP writes version 10, the oldest that has every form used here: Redis 7.0 and later and every Valkey accept it,
-whereas the versions that newer servers write are refused by all others. A type that needs a newer form raises it.
+DUMP writes version 10 wherever that can hold the value: Redis 7.0 and later and every Valkey accept it, whereas the
+versions that newer servers write are refused by all others. A value that needs a newer form gets one.
 
 RESTORE accepts Redis' versions 1 to 15 and Valkey's 80. Valkey itself refuses Redis 8's (12 and above); here they
 are read as long as the value's type is known, so that data can move between the two. The bytes are untrusted.
@@ -18,7 +18,7 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_set_lru, entry_t
 from cachefleet_server.core.errors cimport ERR_BUSYKEY
 from cachefleet_server.core.rdb cimport (
-    RDB_DIALECT_REDIS70, RDB_VERSION_REDIS_MAX, RDB_VERSION_VALKEY, rdb_dialect_version, rdb_get_byte, rdb_get_entry,
+    RDB_VERSION_REDIS_MAX, RDB_VERSION_VALKEY, rdb_dialect_of, rdb_dialect_version, rdb_get_byte, rdb_get_entry,
     rdb_in_init, rdb_out_free, rdb_out_init, rdb_put_value, rdb_type_name)
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_bulk, reply_error, reply_error_format, reply_null, reply_ok, reply_syntax_error)
@@ -71,7 +71,7 @@ cdef void dump_command(client_t* c) noexcept nogil:
     if entry == NULL:
         reply_null(c)
         return
-    rdb_out_init(&out, c.engine.heap, RDB_DIALECT_REDIS70)
+    rdb_out_init(&out, c.engine.heap, rdb_dialect_of(c.engine, entry))
     out.compress = not c.engine.persist.rdb_uncompressed
     rdb_put_value(&out, c.engine, entry)
     _put_footer(&out)

@@ -11,12 +11,13 @@ from libc.string cimport memcmp
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport POLICY_LFU, arg_t, client_t, db_t, engine_t
 from cachefleet_server.core.entry cimport (
-    OBJ_STRING, entry_encoding_name, entry_expire, entry_key, entry_rename, entry_t, entry_type)
+    entry_expire, entry_key, entry_rename, entry_t, entry_type)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX, ERR_NO_KEY, ERR_SAME_OBJECT
 from cachefleet_server.core.lfu cimport entry_lfu_count
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_ok, reply_simple,
     reply_syntax_error, reply_text)
+from cachefleet_server.core.types cimport entry_encoding_name
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len
 from cachefleet_server.ds.intrin cimport cf_realtime_us
@@ -287,7 +288,7 @@ cdef entry_t* _object_or_reply(client_t* c) noexcept nogil:
 cdef void object_encoding_command(client_t* c) noexcept nogil:
     cdef entry_t* entry = _object_or_reply(c)
     if entry != NULL:
-        reply_text(c, entry_encoding_name(entry))
+        reply_text(c, entry_encoding_name(c.engine, entry))
 
 
 cdef void object_freq_command(client_t* c) noexcept nogil:
@@ -476,7 +477,6 @@ cdef int _register_databases(engine_t* e) except -1:
 
 cdef int register_generic(engine_t* e) except -1:
     """Adds this family's rows to the engine's command table."""
-    e.types[OBJ_STRING].name = b"string"  # all that a string needs of type_ops_t; collections plug in the rest
     _register_keys(e)
     _register_object(e)
     return _register_databases(e)

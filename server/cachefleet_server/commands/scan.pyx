@@ -12,11 +12,11 @@ from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t, db_t, engine_t
-from cachefleet_server.core.entry cimport (
-    OBJ_HASH, OBJ_LIST, OBJ_SET, OBJ_STREAM, OBJ_STRING, OBJ_ZSET, entry_key, entry_t, entry_type)
+from cachefleet_server.core.entry cimport entry_key, entry_t, entry_type
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_error_quote, reply_insert, reply_mark,
     reply_syntax_error)
+from cachefleet_server.core.types cimport type_named
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes
@@ -107,22 +107,6 @@ cdef bint _parse_cursor(const arg_t* a, uint64_t* out) noexcept nogil:
     return chars_to_uint64(p, n, out)
 
 
-cdef int _type_named(const arg_t* a) noexcept nogil:
-    if arg_is(a, b"string"):
-        return OBJ_STRING
-    if arg_is(a, b"list"):
-        return OBJ_LIST
-    if arg_is(a, b"set"):
-        return OBJ_SET
-    if arg_is(a, b"zset"):
-        return OBJ_ZSET
-    if arg_is(a, b"hash"):
-        return OBJ_HASH
-    if arg_is(a, b"stream"):
-        return OBJ_STREAM
-    return -1
-
-
 cdef bint scan_parse(client_t* c, int cursor_at, int kind, scan_options_t* out) noexcept nogil:
     cdef int i = cursor_at + 1
     cdef arg_t* a
@@ -149,7 +133,7 @@ cdef bint scan_parse(client_t* c, int cursor_at, int kind, scan_options_t* out) 
             out.pattern = a + 1
             i += 2
         elif more and kind == SCAN_KEYS and arg_is(a, b"type"):
-            out.type = _type_named(a + 1)
+            out.type = type_named(c.engine, a[1].ptr, a[1].len)
             if out.type < 0:
                 reply_error_quote(c, b"ERR unknown type name '%s'", a[1].ptr, a[1].len)
                 return False

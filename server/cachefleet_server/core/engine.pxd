@@ -322,19 +322,35 @@ cdef struct rdb_in_t:  # what core/rdb.pyx reads from: a mapped file or a RESTOR
     bint valkey  # VALKEY magic, or footer 80: bytes 22 and 243 mean Valkey's
     int unsupported  # with RDB_ERROR_TYPE: the type byte that no registered type reads
 
-cdef struct type_ops_t:  # what a data type plugs in; registered in engine.types[OBJ_*]
+cdef struct save_t:  # the saving of one value, as RDB bytes or as commands; contract in core/types.pxd
+    engine_t* engine
+    const entry_t* entry
+    rdb_out_t* out  # asked for by save_out
+    rdb_out_t* (*out_fn)(save_t* s) noexcept nogil  # NULL: always `out`
+    bint commands
+    bint held  # the value may change, or be deleted, between the steps
+    uint64_t place  # the type's own, 0 at the beginning
+    void* state  # likewise, NULL
+
+cdef struct type_ops_t:  # what a data type plugs in: one row of engine.types; contracts in core/types.pxd
     const char* name  # as TYPE says
-    void (*free_fn)(heap_t* h, int encoding, void* p, bint remote) noexcept nogil  # remote: on a helper thread
-    void* (*dup_fn)(heap_t* h, int encoding, void* p) noexcept nogil
-    size_t (*memory_fn)(int encoding, void* p, size_t samples) noexcept nogil
-    size_t (*free_effort_fn)(int encoding, void* p) noexcept nogil  # allocations to free
-    int (*rdb_type_fn)(int encoding, void* p, int dialect) noexcept nogil  # RDB type byte
-    void (*save_fn)(rdb_out_t* out, int encoding, void* p) noexcept nogil
-    void* (*load_fn)(rdb_in_t* in_, int type_byte, int* encoding) noexcept nogil
-    # Reads a value of one of this type's RDB type bytes from an untrusted source: the payload and its encoding,
-    # or NULL with in_.error set. A type byte whose type has no load_fn is refused by name.
-    void (*rewrite_fn)(buf_t* out, const char* key, size_t nk, int encoding, void* p) noexcept nogil  # AOF commands
-    void (*digest_fn)(uint8_t* digest20, int encoding, void* p) noexcept nogil
+    const char* encodings[16]  # as OBJECT ENCODING says, by ENC_*; NULL: this type has none of that number
+    uint64_t rdb_bytes  # bit n: load_fn reads RDB type byte n, n < 64
+    size_t newer  # atomic: values alive that only RDB_DIALECT_VALKEY can hold; the type's functions count them
+    void (*free_fn)(type_ops_t* ops, heap_t* h, entry_t* entry) noexcept nogil
+    size_t (*effort_fn)(const entry_t* entry) noexcept nogil
+    entry_t* (*dup_fn)(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil
+    size_t (*memory_fn)(engine_t* e, const entry_t* entry, size_t samples) noexcept nogil
+    void (*digest_fn)(engine_t* e, const entry_t* entry, uint8_t* digest20) noexcept nogil
+    int (*check_fn)(engine_t* e, const entry_t* entry) noexcept nogil
+    entry_t* (*load_fn)(
+        engine_t* e, rdb_in_t* in_, int type_byte, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
+    bint (*needs_newer_fn)(const entry_t* entry) noexcept nogil
+    int (*rdb_type_fn)(const entry_t* entry, int dialect) noexcept nogil
+    size_t (*save_size_fn)(const entry_t* entry) noexcept nogil
+    void (*save_begin_fn)(save_t* s) noexcept nogil
+    bint (*save_step_fn)(save_t* s) noexcept nogil
+    void (*save_end_fn)(save_t* s) noexcept nogil
 
 # ---- persistence state read on the hot path ---------------------------------------------------------
 
@@ -491,7 +507,8 @@ cdef struct engine_t:
     input_room_t input
     journal_t journal
     pause_t pause
-    type_ops_t types[16]  # OBJ_*
+    type_ops_t types[16]  # OBJ_*; filled by type_register
+    type_ops_t* rdb_readers[64]  # by RDB type byte; NULL: no type here reads it
     params_t params
     stats_t stats
     error_stat_t errors[128]  # ERROR_PREFIXES_MAX; filled by core/reply.pyx, cleared by setting error_kinds to 0

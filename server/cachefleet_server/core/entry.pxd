@@ -166,6 +166,5 @@ cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil  # 
 cdef size_t entry_string_len(const entry_t* e) noexcept nogil  # any string encoding
 cdef size_t entry_string_copy(const entry_t* e, char* tmp24, const char** p) noexcept nogil
     # Bytes of any string: *p points into the entry, or into tmp24 for ENC_INT. Returns the length.
-cdef const char* entry_encoding_name(const entry_t* e) noexcept nogil
 cdef int entry_check(const entry_t* e) noexcept nogil  # 0, or the number of the first broken invariant (see .pyx)
-cdef size_t entry_memory(const entry_t* e) noexcept nogil  # bytes of entry and blob, as the allocator rounds them
+cdef size_t entry_memory(const entry_t* e) noexcept nogil  # bytes of the entry itself, as the allocator rounds them

@@ -368,36 +368,12 @@ cdef size_t entry_string_copy(const entry_t* e, char* tmp24, const char** p) noe
     return n
 
 
-cdef const char* entry_encoding_name(const entry_t* e) noexcept nogil:
-    cdef int encoding = entry_encoding(e)
-    if encoding == ENC_INT:
-        return b"int"
-    if encoding == ENC_EMBSTR:
-        return b"embstr"
-    if encoding == ENC_RAW:
-        return b"raw"
-    if encoding == ENC_HASHTABLE:
-        return b"hashtable"
-    if encoding == ENC_INTSET:
-        return b"intset"
-    if encoding == ENC_SKIPLIST:
-        return b"skiplist"
-    if encoding == ENC_QUICKLIST:
-        return b"quicklist"
-    if encoding == ENC_STREAM:
-        return b"stream"
-    if encoding == ENC_LISTPACK:
-        return b"listpack"
-    return b"unknown"
-
-
 cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil:
     return entry_key(<const entry_t*>element, n)
 
 
 cdef size_t entry_memory(const entry_t* e) noexcept nogil:
-    cdef blob_t* blob = entry_blob(e)
-    return _room(e) + (cf_usable_size(blob) if blob != NULL else 0)
+    return _room(e)
 
 
 cdef int entry_check(const entry_t* e) noexcept nogil:

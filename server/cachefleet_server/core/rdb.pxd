@@ -73,8 +73,9 @@ cdef blob_t* rdb_lendable(const rdb_out_t* out, const entry_t* entry) noexcept n
 cdef void rdb_put_lent(rdb_out_t* out, blob_t* blob, size_t head, bint compress) noexcept nogil
     # Shares the blob instead of copying it. Its length code is the last `head` bytes of buf.
 cdef void rdb_put_int_string(rdb_out_t* out, int64_t v) noexcept nogil
-cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil
-    # [expire] [idle|freq] type key value
+cdef void rdb_put_head(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil
+    # [expire] [idle|freq] type key
+cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil  # head and value
 cdef void rdb_put_value(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil  # type byte and value: DUMP
 cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nogil
     # Writes a compressed string with its header to dst, which has n + RDB_COMPRESS_ROOM bytes; the bytes written, or 0
@@ -92,7 +93,11 @@ cdef const char* rdb_view_string(rdb_in_t* in_, size_t* n, char** owned) noexcep
 cdef void rdb_skip_string(rdb_in_t* in_) noexcept nogil
 cdef const char* rdb_type_name(int type_byte, bint valkey) noexcept nogil
     # For "not supported" messages; NULL = unknown.
-cdef bint rdb_is_type(int type_byte) noexcept nogil  # a known value type rather than an opcode or garbage
+cdef int rdb_dialect_of(engine_t* e, const entry_t* entry) noexcept nogil  # the oldest one that can hold the value
+cdef int rdb_dialect_of_all(engine_t* e) noexcept nogil  # ... everything that is in memory
+cdef bint rdb_is_type(engine_t* e, int type_byte) noexcept nogil  # a known value type rather than an opcode or garbage
 cdef entry_t* rdb_get_entry(
     rdb_in_t* in_, engine_t* e, int type_byte, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
     # Reads a value of this type and makes the entry; NULL after an error.
+cdef entry_t* rdb_get_string_entry(rdb_in_t* in_, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
+    # The same, of a string's value.

@@ -10,14 +10,15 @@ string may not claim to be longer than LZF can make it, so a payload of n bytes 
 
 from libc.string cimport memcpy, memmove
 
-from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU, rdb_mark_t
+from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU, rdb_mark_t, type_ops_t
 from cachefleet_server.core.entry cimport (
-    ENC_INT, ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STRING, entry_blob, entry_bytes, entry_encoding,
-    entry_expire, entry_int, entry_key, entry_lru, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string,
-    entry_payload, entry_type)
+    ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_TYPES, entry_blob, entry_expire, entry_key, entry_lru, entry_new_blob,
+    entry_new_int, entry_new_string)
 from cachefleet_server.core.lfu cimport entry_lfu_count
+from cachefleet_server.core.types cimport entry_ops, save_whole
 from cachefleet_server.ds.blob cimport blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
+from cachefleet_server.ds.intrin cimport cf_atomic_get
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, ztry_malloc
@@ -31,25 +32,19 @@ cdef enum:
     STRING_INT32 = 0xC2
     STRING_LZF = 0xC3
 
-# Value types by their byte. The names are those that messages use; `object` says whose load_fn reads the type.
+# Value types by their byte, as messages name them; which of them can be read is in engine_t.rdb_readers.
 # Bytes 22 and 23 mean different things to Valkey 9 and to the release candidates of Redis 7.4; the loader says which.
 cdef extern from *:
     """
-    typedef struct { const char* name; int object; } rdb_type_row_t;
-    static const rdb_type_row_t RDB_TYPES[] = {
-        {"string", 0}, {"list", 1}, {"set", 2}, {"zset", 3}, {"hash", 4}, {"zset", 3},
-        {"module", 5}, {"module", 5}, {NULL, -1}, {"hash", 4}, {"list", 1}, {"set", 2}, {"zset", 3}, {"hash", 4},
-        {"list", 1}, {"stream", 6}, {"hash", 4}, {"zset", 3}, {"list", 1}, {"stream", 6}, {"set", 2}, {"stream", 6},
-        {"hash with field expiry", 4}, {"hash with field expiry", 4}, {"hash with field expiry", 4},
-        {"hash with field expiry", 4}, {"stream", 6}, {"stream", 6}, {"array", -1},
-        {"hash template", -1}, {"hash template", -1}, {"hash template", -1}, {"hash template", -1},
+    static const char *const RDB_TYPES[] = {
+        "string", "list", "set", "zset", "hash", "zset", "module", "module", NULL, "hash", "list", "set", "zset",
+        "hash", "list", "stream", "hash", "zset", "list", "stream", "set", "stream", "hash with field expiry",
+        "hash with field expiry", "hash with field expiry", "hash with field expiry", "stream", "stream", "array",
+        "hash template", "hash template", "hash template", "hash template",
     };
     #define RDB_TYPE_COUNT ((int)(sizeof(RDB_TYPES) / sizeof(RDB_TYPES[0])))
     """
-    ctypedef struct rdb_type_row_t:
-        const char* name
-        int object
-    const rdb_type_row_t* RDB_TYPES
+    const char** RDB_TYPES
     const int RDB_TYPE_COUNT
 
 
@@ -194,10 +189,9 @@ cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nog
     return used + packed
 
 
-cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
+cdef void rdb_put_head(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
     cdef size_t nk
     cdef const char* key = entry_key(entry, &nk)
-    out.delay_us += e.params.rdb_key_save_delay
     if entry.flags & E_EXPIRE:
         buf_putc(&out.buf, RDB_OPCODE_EXPIRE_MS)
         rdb_put_int64(out, entry_expire(entry))
@@ -207,42 +201,32 @@ cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexc
     elif e.params.maxmemory_policy & POLICY_LFU:
         buf_putc(&out.buf, RDB_OPCODE_FREQ)
         buf_putc(&out.buf, <uint8_t>entry_lfu_count(e, entry))
-    _put_type(out, e, entry)
+    buf_putc(&out.buf, <unsigned char>entry_ops(e, entry).rdb_type_fn(entry, out.dialect))
     rdb_put_string(out, key, nk)
-    _put_body(out, e, entry)
+
+
+cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
+    out.delay_us += e.params.rdb_key_save_delay
+    rdb_put_head(out, e, entry)
+    save_whole(e, entry, out, False)
 
 
 cdef void rdb_put_value(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
-    _put_type(out, e, entry)
-    _put_body(out, e, entry)
+    buf_putc(&out.buf, <unsigned char>entry_ops(e, entry).rdb_type_fn(entry, out.dialect))
+    save_whole(e, entry, out, False)
 
 
-cdef void _put_type(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
-    cdef int type = entry_type(entry)
-    cdef int byte = RDB_TYPE_STRING
-    if type != OBJ_STRING:
-        byte = e.types[type].rdb_type_fn(entry_encoding(entry), entry_payload(entry)[0], out.dialect)
-    buf_putc(&out.buf, <unsigned char>byte)
+cdef int rdb_dialect_of(engine_t* e, const entry_t* entry) noexcept nogil:
+    cdef type_ops_t* ops = entry_ops(e, entry)
+    return RDB_DIALECT_VALKEY if ops.needs_newer_fn != NULL and ops.needs_newer_fn(entry) else RDB_DIALECT_REDIS70
 
 
-cdef void _put_body(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
-    cdef int type = entry_type(entry)
-    cdef int encoding = entry_encoding(entry)
-    cdef blob_t* blob
-    cdef const char* p
-    cdef size_t n
-    if type != OBJ_STRING:
-        e.types[type].save_fn(out, encoding, entry_payload(entry)[0])
-    elif encoding == ENC_INT:
-        rdb_put_int_string(out, entry_int(entry))
-    else:
-        blob = rdb_lendable(out, entry)
-        if blob != NULL:
-            rdb_put_length(out, blob.len)
-            rdb_put_lent(out, blob, rdb_length_size(blob.len), out.mark_strings)
-        else:
-            p = entry_bytes(entry, &n)
-            rdb_put_string(out, p, n)
+cdef int rdb_dialect_of_all(engine_t* e) noexcept nogil:
+    cdef int type
+    for type in range(OBJ_TYPES):
+        if cf_atomic_get(&e.types[type].newer):
+            return RDB_DIALECT_VALKEY
+    return RDB_DIALECT_REDIS70
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -418,36 +402,40 @@ cdef void rdb_skip_string(rdb_in_t* in_) noexcept nogil:
     _get_form(in_, &f)
 
 
-cdef bint rdb_is_type(int type_byte) noexcept nogil:
-    return 0 <= type_byte < RDB_TYPE_COUNT and RDB_TYPES[type_byte].name != NULL
+cdef inline bint _is_known(int type_byte) noexcept nogil:
+    return 0 <= type_byte < RDB_TYPE_COUNT and RDB_TYPES[type_byte] != NULL
+
+
+cdef inline type_ops_t* _reader(engine_t* e, int type_byte) noexcept nogil:
+    return e.rdb_readers[type_byte] if 0 <= type_byte < 64 else NULL
+
+
+cdef bint rdb_is_type(engine_t* e, int type_byte) noexcept nogil:
+    return _is_known(type_byte) or _reader(e, type_byte) != NULL
 
 
 cdef const char* rdb_type_name(int type_byte, bint valkey) noexcept nogil:
-    if not rdb_is_type(type_byte) or (valkey and type_byte > 22):
+    if not _is_known(type_byte) or (valkey and type_byte > 22):
         return NULL
-    return RDB_TYPES[type_byte].name
+    return RDB_TYPES[type_byte]
 
 
 cdef entry_t* rdb_get_entry(
     rdb_in_t* in_, engine_t* e, int type_byte, const char* key, size_t nk, int64_t expire_ms
 ) noexcept nogil:
-    cdef int object = RDB_TYPES[type_byte].object if rdb_is_type(type_byte) else -1
-    cdef int encoding = 0
-    cdef void* p
-    if type_byte == RDB_TYPE_STRING:
-        return _get_string_entry(in_, key, nk, expire_ms)
-    if object < 0 or e.types[object].load_fn == NULL:
+    cdef type_ops_t* ops = _reader(e, type_byte)
+    cdef entry_t* entry
+    if ops == NULL:
         in_.unsupported = type_byte
         _fail(in_, RDB_ERROR_TYPE)
         return NULL
-    p = e.types[object].load_fn(in_, type_byte, &encoding)
-    if p == NULL:
+    entry = ops.load_fn(e, in_, type_byte, key, nk, expire_ms)
+    if entry == NULL:
         _fail(in_, RDB_ERROR_SHORT)
-        return NULL
-    return entry_new_pointer(in_.heap, key, nk, object, encoding, p, expire_ms)
+    return entry
 
 
-cdef entry_t* _get_string_entry(rdb_in_t* in_, const char* key, size_t nk, int64_t expire_ms) noexcept nogil:
+cdef entry_t* rdb_get_string_entry(rdb_in_t* in_, const char* key, size_t nk, int64_t expire_ms) noexcept nogil:
     """A string value. A long compressed one is unpacked straight into the blob that the entry keeps."""
     cdef char small[ENTRY_EMBED_MAX]
     cdef blob_t* blob

@@ -12,8 +12,8 @@ from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.zmalloc cimport heap_t, zfree, zfree_remote, zmalloc
 
 cdef struct blob_t:
+    size_t refs  # owners; only the functions below change it. The first word, as in every payload (core/types.pxd)
     size_t len
-    size_t refs  # owners; only the functions below change it
     char data[0]
 
 cdef inline blob_t* blob_new(heap_t* h, size_t capacity) noexcept nogil:

@@ -11,17 +11,19 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from cachefleet_server.core.engine cimport (
-    BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_PENDING_READ, arg_t, client_t, db_t, engine_t)
+    BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_PENDING_READ, arg_t, client_t, db_t, engine_t,
+    type_ops_t)
 from cachefleet_server.core.entry cimport *
 from cachefleet_server.core.pause cimport PAUSE_CLIENT, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
+from cachefleet_server.core.types cimport entry_encoding_name, types_init
 from cachefleet_server.ds.blob cimport blob_new, blob_release, blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_bucket_each, ht_bucket_t, ht_freeze_begin, ht_freeze_end, ht_freeze_step, ht_len, ht_scan)
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.number cimport int64_to_chars
-from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zfree_remote, zmalloc
+from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport (
     block_client, block_forget, blocked_check, blocked_free, blocked_timeouts, unblock_client)
 from cachefleet_server.keyspace.db cimport *
@@ -39,24 +41,32 @@ cdef enum:
 # ---- a collection type: a block that says how many allocations it stands for ----------------------------
 
 cdef struct _block_t:
+    size_t owners
     size_t effort
 
 
-cdef void _block_free(heap_t* h, int encoding, void* p, bint remote) noexcept nogil:
-    if remote:
-        zfree_remote(h, p)
-    else:
-        zfree(h, p)
-
-
-cdef size_t _block_effort(int encoding, void* p) noexcept nogil:
-    return (<_block_t*>p).effort
-
-
-cdef void* _block_dup(heap_t* h, int encoding, void* p) noexcept nogil:
+cdef _block_t* _block_new(heap_t* h, size_t effort) noexcept nogil:
     cdef _block_t* block = <_block_t*>zmalloc(h, sizeof(_block_t))
-    block.effort = (<_block_t*>p).effort
+    block.owners = 1
+    block.effort = effort
     return block
+
+
+cdef inline _block_t* _block(const entry_t* entry) noexcept nogil:
+    return <_block_t*>entry_payload(entry)[0]
+
+
+cdef void _block_free(type_ops_t* ops, heap_t* h, entry_t* entry) noexcept nogil:
+    zfree(h, _block(entry))
+
+
+cdef size_t _block_effort(const entry_t* entry) noexcept nogil:
+    return _block(entry).effort
+
+
+cdef entry_t* _block_dup(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil:
+    return entry_new_pointer(
+        e.heap, key, nk, OBJ_SET, ENC_HASHTABLE, _block_new(e.heap, _block(entry).effort), -1)
 
 
 # ---- snapshots --------------------------------------------------------------------------------------------
@@ -68,7 +78,7 @@ cdef tuple _row(const entry_t* entry):
     cdef const char* v
     cdef const char* key = entry_key(entry, &nk)
     if entry_type(entry) != OBJ_STRING:
-        return key[:nk], (<_block_t*>entry_payload(entry)[0]).effort, entry_expire(entry)
+        return key[:nk], _block(entry).effort, entry_expire(entry)
     nv = entry_string_copy(entry, digits, &v)
     return key[:nk], v[:nv], entry_expire(entry)
 
@@ -145,10 +155,11 @@ cdef class Keyspace:
         e.params.lazyfree_lazy_expire = 1
         e.params.activerehashing = 1
         buf_init(&e.journal.buf, e.heap)
-        e.types[OBJ_SET].name = b"set"
+        types_init(e)
+        e.types[OBJ_SET].encodings[ENC_HASHTABLE] = b"hashtable"
         e.types[OBJ_SET].free_fn = _block_free
         e.types[OBJ_SET].dup_fn = _block_dup
-        e.types[OBJ_SET].free_effort_fn = _block_effort
+        e.types[OBJ_SET].effort_fn = _block_effort
         dbs_new(e, databases)
         self.client()
 
@@ -299,7 +310,7 @@ cdef class Keyspace:
     def encoding(self, int db, bytes key):
         cdef arg_t a = journal_arg(key, len(key))
         cdef entry_t* entry = db_find(self.db(db), a.ptr, a.len, arg_hash(self.e, &a))
-        return entry_encoding_name(entry).decode() if entry != NULL else None
+        return entry_encoding_name(self.e, entry).decode() if entry != NULL else None
 
     def address(self, int db, bytes key):
         cdef arg_t a = journal_arg(key, len(key))
@@ -353,8 +364,7 @@ cdef class Keyspace:
     def add_block(self, int db, bytes key, size_t effort, int64_t expire_ms=-1):
         """A collection under an absent key."""
         cdef arg_t a = journal_arg(key, len(key))
-        cdef _block_t* block = <_block_t*>zmalloc(self.e.heap, sizeof(_block_t))
-        block.effort = effort
+        cdef _block_t* block = _block_new(self.e.heap, effort)
         db_insert(
             self.db(db),
             entry_new_pointer(self.e.heap, a.ptr, a.len, OBJ_SET, ENC_HASHTABLE, block, expire_ms),

@@ -161,7 +161,7 @@ cdef void db_swap(engine_t* e, int a, int b) noexcept nogil
 cdef void dbs_cron(engine_t* e) noexcept nogil  # <= 1 ms: rehash steps and shrinking of tables when activerehashing
 cdef entry_t* db_random(db_t* db) noexcept nogil  # fair; may be expired
 
-cdef size_t entry_usage(const engine_t* e, const entry_t* entry, size_t samples) noexcept nogil
+cdef size_t entry_usage(engine_t* e, const entry_t* entry, size_t samples) noexcept nogil
     # MEMORY USAGE: bytes of the entry and its value, as the allocator rounds them; collections are estimated from
     # `samples` elements (0 = all). The share of the tables is not counted, as in Valkey.
 

@@ -7,11 +7,12 @@ because the old one may be freed by then. Entries are freed through keyspace/laz
 Empty databases cost two table headers each: a table has no buckets before its first insertion.
 """
 
-from cachefleet_server.core.engine cimport keyspace_t
+from cachefleet_server.core.engine cimport keyspace_t, type_ops_t
 from cachefleet_server.core.entry cimport (
-    E_EXPIRE, ENC_EMBSTR, entry_check, entry_dup_string, entry_encoding, entry_expire, entry_key, entry_key_of,
-    entry_memory, entry_new_blob, entry_new_int, entry_new_pointer, entry_new_string, entry_payload, entry_set_blob,
-    entry_set_bytes, entry_set_encoding, entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
+    E_EXPIRE, ENC_EMBSTR, entry_check, entry_encoding, entry_expire, entry_key, entry_key_of, entry_memory,
+    entry_new_blob, entry_new_int, entry_new_string, entry_set_blob, entry_set_bytes, entry_set_encoding,
+    entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
+from cachefleet_server.core.types cimport entry_ops
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_check, ht_find_pointer, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
     ht_remove, ht_resize_if_needed, ht_scan)
@@ -260,12 +261,7 @@ cdef entry_t* db_set_blob(
 
 
 cdef entry_t* entry_copy(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil:
-    cdef int type = entry_type(entry)
-    cdef int encoding = entry_encoding(entry)
-    if type == OBJ_STRING:
-        return entry_dup_string(e.heap, entry, key, nk, -1)
-    return entry_new_pointer(
-        e.heap, key, nk, type, encoding, e.types[type].dup_fn(e.heap, encoding, entry_payload(entry)[0]), -1)
+    return entry_ops(e, entry).dup_fn(e, entry, key, nk)
 
 
 # ---- whole databases -----------------------------------------------------------------------------------------
@@ -331,12 +327,8 @@ cdef void dbs_cron(engine_t* e) noexcept nogil:
             return
 
 
-cdef size_t entry_usage(const engine_t* e, const entry_t* entry, size_t samples) noexcept nogil:
-    cdef int type = entry_type(entry)
-    cdef size_t n = entry_memory(entry)
-    if type != OBJ_STRING:
-        n += e.types[type].memory_fn(entry_encoding(entry), entry_payload(entry)[0], samples)
-    return n
+cdef size_t entry_usage(engine_t* e, const entry_t* entry, size_t samples) noexcept nogil:
+    return entry_memory(entry) + entry_ops(e, entry).memory_fn(e, entry, samples)
 
 
 # ---- check -----------------------------------------------------------------------------------------------------
@@ -354,8 +346,13 @@ cdef void _check_entry(void* ctx, void* element) noexcept nogil:
     cdef const char* key = entry_key(entry, &nk)
     cdef int wrong = entry_check(entry)
     cdef void** slot
+    cdef type_ops_t* ops = entry_ops(check.db.engine, entry)
     if wrong:
         check.error = 300 + wrong
+    elif ops.check_fn != NULL:
+        wrong = ops.check_fn(check.db.engine, entry)
+        if wrong:
+            check.error = 500 + wrong
     if entry.flags & E_EXPIRE:
         check.expiring += 1
         slot = ht_find(check.db.expires, key, nk, ht_hash(check.db.expires, key, nk))
@@ -364,7 +361,8 @@ cdef void _check_entry(void* ctx, void* element) noexcept nogil:
 
 
 cdef int db_check(db_t* db) noexcept nogil:
-    """0; 100 + n, 200 + n: table keys, expires; 300 + n: an entry; 401: missing in expires; 402: too many there."""
+    """0; 100 + n, 200 + n: table keys, expires; 300 + n: an entry; 401: missing in expires; 402: too
+    many there; 500 + n: a value."""
     cdef _check_t check
     cdef uint64_t cursor = 0
     cdef int wrong = ht_check(db.keys)

@@ -10,9 +10,7 @@ from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
 from cachefleet_server.ds.buf cimport buf_put, buf_reserve
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
-
-cdef enum:
-    _HEADER_MAX = INT64_CHARS_MAX + 3  # type byte, number, CR LF
+from cachefleet_server.resp.command cimport HEADER_MAX, header_write
 
 cdef extern from * nogil:
     """
@@ -27,25 +25,17 @@ cdef extern from * nogil:
     const size_t CF_EXEC_LEN
 
 
-cdef inline char* _put_header(char* at, char type_byte, int64_t n) noexcept nogil:
-    at[0] = type_byte
-    at += 1 + int64_to_chars(at + 1, n)
-    at[0] = c"\r"
-    at[1] = c"\n"
-    return at + 2
-
-
 cdef void _append(engine_t* e, int argc, const arg_t* argv) noexcept nogil:
-    cdef size_t room = _HEADER_MAX
+    cdef size_t room = HEADER_MAX
     cdef char* start
     cdef char* at
     cdef int i
     for i in range(argc):
-        room += _HEADER_MAX + argv[i].len + 2
+        room += HEADER_MAX + argv[i].len + 2
     start = buf_reserve(&e.journal.buf, room)
-    at = _put_header(start, c"*", argc)
+    at = header_write(start, c"*", argc)
     for i in range(argc):
-        at = _put_header(at, c"$", argv[i].len)
+        at = header_write(at, c"$", argv[i].len)
         memcpy(at, argv[i].ptr, argv[i].len)
         at += argv[i].len
         at[0] = c"\r"

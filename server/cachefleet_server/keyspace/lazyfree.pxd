@@ -10,7 +10,6 @@ from cachefleet_server.ds.hashtable cimport hashtable_t
 
 cdef enum:
     LAZYFREE_EFFORT = 64  # allocations; below, freeing at once is cheaper than handing over
-    LAZYFREE_BLOB = 4194304  # bytes of a string from which the kernel's work of unmapping it is worth a hand-over
     LAZYFREE_QUEUE_MAX = 65536  # jobs waiting; beyond, the engine frees by itself, so a burst cannot outrun the helper
 
 cdef void lazyfree_stop(engine_t* e) noexcept nogil  # drains the queue and joins; the next use starts a thread again

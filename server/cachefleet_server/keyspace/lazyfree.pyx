@@ -1,17 +1,15 @@
 """What is freed by a helper thread (ds/worker.pxd), and freeing at once.
 
 What is handed over is no longer reachable from the engine, so the helper needs no lock while it frees. It never
-touches the engine's heap counter: values report to `freed_remote` by their `remote` flag, and a table is freed
-on an accounting heap of the job's own, whose balance is added to `freed_remote` at the end.
+touches the engine's heap counter: everything is freed on an accounting heap of the job's own, whose balance is added to
+`freed_remote` at the end.
 """
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from cachefleet_server.core.entry cimport (
-    E_EMBED, ENC_INT, OBJ_STRING, entry_encoding, entry_free_shell, entry_free_string, entry_payload, entry_type)
-from cachefleet_server.core.engine cimport type_ops_t
-from cachefleet_server.ds.blob cimport blob_t
+from cachefleet_server.core.entry cimport OBJ_STRING, entry_free_shell, entry_free_string, entry_type
+from cachefleet_server.core.types cimport entry_ops, value_effort, value_release
 from cachefleet_server.ds.hashtable cimport ht_free, ht_len
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_atomic_get, cf_unlikely
 from cachefleet_server.ds.worker cimport (
@@ -33,36 +31,33 @@ cdef struct lazyfree_t:
 
 # ---- freeing -------------------------------------------------------------------------------------------
 
-cdef inline void _free_on(engine_t* e, heap_t* heap, entry_t* entry, bint remote) noexcept nogil:
-    """Frees an entry whose memory `heap` accounts for. Collections of the helper report to e.heap by `remote`."""
-    cdef int type = entry_type(entry)
-    if type != OBJ_STRING:
-        e.types[type].free_fn(e.heap, entry_encoding(entry), entry_payload(entry)[0], remote)
-        entry_free_shell(heap, entry)
-    else:
+cdef inline void _free_on(engine_t* e, heap_t* heap, entry_t* entry) noexcept nogil:
+    """Frees an entry on a heap of this thread's. Fast path. If: a string. Then: no call through its row."""
+    if entry_type(entry) == OBJ_STRING:
         entry_free_string(heap, entry)
+    else:
+        value_release(entry_ops(e, entry), heap, entry)
+        entry_free_shell(heap, entry)
 
 
 cdef void entry_free(engine_t* e, entry_t* entry) noexcept nogil:
-    _free_on(e, e.heap, entry, False)
+    _free_on(e, e.heap, entry)
 
 
 cdef struct _sweep_t:
     engine_t* engine
     heap_t* heap
-    bint remote
 
 
 cdef void _sweep(void* ctx, void* element) noexcept nogil:
     cdef _sweep_t* s = <_sweep_t*>ctx
-    _free_on(s.engine, s.heap, <entry_t*>element, s.remote)
+    _free_on(s.engine, s.heap, <entry_t*>element)
 
 
-cdef void _free_tables(engine_t* e, heap_t* heap, hashtable_t* keys, hashtable_t* expires, bint remote) noexcept nogil:
+cdef void _free_tables(engine_t* e, heap_t* heap, hashtable_t* keys, hashtable_t* expires) noexcept nogil:
     cdef _sweep_t s
     s.engine = e
     s.heap = heap
-    s.remote = remote
     if expires != NULL:
         expires.heap = heap
         ht_free(expires, NULL, NULL)
@@ -72,7 +67,7 @@ cdef void _free_tables(engine_t* e, heap_t* heap, hashtable_t* keys, hashtable_t
 
 
 cdef void tables_free(engine_t* e, hashtable_t* keys, hashtable_t* expires) noexcept nogil:
-    _free_tables(e, e.heap, keys, expires, False)
+    _free_tables(e, e.heap, keys, expires)
 
 
 # ---- the thread ------------------------------------------------------------------------------------------
@@ -84,9 +79,9 @@ cdef void _run(void* ctx, work_t* work) noexcept nogil:
     cdef heap_t own
     memset(&own, 0, sizeof(own))  # without slabs: objects go back to those of their owner
     if job.entry != NULL:
-        _free_on(e, &own, job.entry, True)
+        _free_on(e, &own, job.entry)
     else:
-        _free_tables(e, &own, job.keys, job.expires, True)
+        _free_tables(e, &own, job.keys, job.expires)
     cf_atomic_add(&e.heap.freed_remote, 0 - own.used)  # `own` only gave back: its balance is below zero
     cf_atomic_add(<size_t*>&e.stats.lazyfreed_objects, job.objects)
     cf_atomic_add(&q.pending, 0 - job.objects)
@@ -148,19 +143,8 @@ cdef size_t lazyfree_pending(engine_t* e) noexcept nogil:
 
 # ---- what is worth a hand-over ---------------------------------------------------------------------------
 
-cdef bint _is_expensive(engine_t* e, entry_t* entry) noexcept nogil:
-    cdef int type = entry_type(entry)
-    cdef type_ops_t* ops
-    if type == OBJ_STRING:
-        if entry.flags & E_EMBED or entry_encoding(entry) == ENC_INT:
-            return False
-        return (<blob_t*>entry_payload(entry)[0]).len >= LAZYFREE_BLOB
-    ops = &e.types[type]
-    return ops.free_effort_fn(entry_encoding(entry), entry_payload(entry)[0]) > LAZYFREE_EFFORT
-
-
 cdef void lazyfree_entry(engine_t* e, entry_t* entry) noexcept nogil:
-    if not _is_expensive(e, entry) or not _hand_over(e, entry, NULL, NULL, 1):
+    if value_effort(entry_ops(e, entry), entry) <= LAZYFREE_EFFORT or not _hand_over(e, entry, NULL, NULL, 1):
         entry_free(e, entry)
 
 

@@ -236,12 +236,12 @@ cdef int _run(loader_t* l, int64_t budget_us) noexcept nogil:
         byte = rdb_get_byte(&l.input)
         if l.input.error != NULL:
             return STOP_INPUT
-        stop = _key(l, byte) if rdb_is_type(byte) else _opcode(l, byte)
+        stop = _key(l, byte) if rdb_is_type(l.engine, byte) else _opcode(l, byte)
         if stop == STOP_BUDGET and l.input.error != NULL:
             return STOP_INPUT
         if stop != STOP_BUDGET:
             return stop
-        if cf_unlikely(l.engine.params.key_load_delay != 0) and rdb_is_type(byte):
+        if cf_unlikely(l.engine.params.key_load_delay != 0) and rdb_is_type(l.engine, byte):
             load_delay(l.engine, l.keys + l.waiting_count)
             left = 1  # the time may be up
         left -= 1

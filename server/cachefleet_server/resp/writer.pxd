@@ -30,7 +30,6 @@ cdef enum:
     CHUNK_SIZE = 16384  # bytes of a pooled chunk, header included
     CHUNK_POOL_MAX = 512  # chunks kept free
     ZERO = 48  # the digit
-    OUT_HEADER_MAX = 24  # bytes of a type byte, an int64 and CRLF, rounded up
     OUT_BULK_INLINE_MAX = 999  # bytes; longer bulk strings go through out_bulk_long
     OUT_SHARE_MIN = 8192  # bytes of a value from which sharing costs less than copying (docs/performance.md)
 

@@ -10,6 +10,7 @@ from libc.string cimport memmove, strlen
 from cachefleet_server.ds.blob cimport blob_release, blob_share
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, double_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
+from cachefleet_server.resp.command cimport HEADER_MAX, header_write
 
 cdef enum:
     POOLED_CAP = CHUNK_SIZE - sizeof(chunk_t)
@@ -168,40 +169,9 @@ cdef size_t out_memory(const out_t* o) noexcept nogil:
 
 # ---- RESP ----------------------------------------------------------------------------------------
 
-cdef inline int number_length(uint64_t v) noexcept nogil:
-    cdef int n = 1
-    while v >= 10000:
-        v //= 10000
-        n += 4
-    return n + (v >= 10) + (v >= 100) + (v >= 1000)
-
-
-cdef inline char* put_header(char* q, char type_byte, int64_t n) noexcept nogil:
-    """Writes at most OUT_HEADER_MAX bytes; returns their end."""
-    cdef uint64_t v = <uint64_t>n
-    cdef char* end
-    q[0] = type_byte
-    q += 1
-    if n < 0:
-        q[0] = b'-'
-        q += 1
-        v = 0 - v
-    q += number_length(v)
-    end = q
-    while True:
-        q -= 1
-        q[0] = <char>(ZERO + v % 10)
-        v //= 10
-        if v == 0:
-            break
-    end[0] = b'\r'
-    end[1] = b'\n'
-    return end + 2
-
-
 cdef void out_header(out_t* o, char type_byte, int64_t n) noexcept nogil:
-    cdef char* q = out_reserve(o, OUT_HEADER_MAX)
-    out_added(o, put_header(q, type_byte, n) - q)
+    cdef char* q = out_reserve(o, HEADER_MAX)
+    out_added(o, header_write(q, type_byte, n) - q)
 
 
 cdef void out_bulk_long(out_t* o, const void* p, size_t n) noexcept nogil:
@@ -324,8 +294,8 @@ cdef mark_t out_mark(out_t* o) noexcept nogil:
 
 cdef void out_insert(out_t* o, mark_t m, char type_byte, int64_t n) noexcept nogil:
     """Moves what follows the mark in its chunk, at most one chunk's content, behind the header."""
-    cdef char header[OUT_HEADER_MAX]
-    cdef size_t size = put_header(header, type_byte, n) - header
+    cdef char header[HEADER_MAX]
+    cdef size_t size = header_write(header, type_byte, n) - header
     cdef size_t moved
     cdef chunk_t* c = m.chunk
     cdef chunk_t* added

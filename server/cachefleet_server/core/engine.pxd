@@ -72,6 +72,13 @@ cdef struct key_range_t:  # one key spec of the simple form; movable ones are re
     int last  # negative counts from the end: -1 = last argument
     int step
 
+cdef struct option_t:  # an optional token of a row's syntax text (core/options.pxd)
+    uint64_t head  # of the word: its first eight letters, in lower case ...
+    uint64_t tail  # ... and, from eight letters on, its last
+    size_t len
+    uint8_t values  # arguments that belong to it
+    uint8_t id  # OPT_*
+
 cdef struct command_t:
     const char* name  # lower case; subcommands "config|get"
     uint16_t name_len
@@ -84,6 +91,8 @@ cdef struct command_t:
     command_t* parent  # container, for a subcommand
     command_t** subcommands
     int subcommand_count
+    option_t* options
+    int option_count
     void* spec  # borrowed PyObject*: the Python CommandSpec (documentation, key specs), kept by the facade
     void* callback  # borrowed PyObject*: the Python function of a Python row
     command_stats_t stats
@@ -329,8 +338,12 @@ cdef struct save_t:  # the saving of one value, as RDB bytes or as commands; con
     rdb_out_t* (*out_fn)(save_t* s) noexcept nogil  # NULL: always `out`
     bint commands
     bint held  # the value may change, or be deleted, between the steps
-    uint64_t place  # the type's own, 0 at the beginning
-    void* state  # likewise, NULL
+    size_t written  # bytes since the step began; the type adds what it puts into save_out
+    # the type's own; zeros at the beginning
+    bint counted  # the record's count is written
+    uint64_t count
+    uint64_t place
+    void* state
 
 cdef struct type_ops_t:  # what a data type plugs in: one row of engine.types; contracts in core/types.pxd
     const char* name  # as TYPE says
@@ -560,4 +573,5 @@ cdef struct engine_t:
     # entries.
     void* journal_ctx
     void* snapshot_ctx
+    size_t snapshot_alone  # bytes of deleted values that a snapshot still has to save: not counted against maxmemory
     void* facade  # borrowed PyObject*: the Engine object

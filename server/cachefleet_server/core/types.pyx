@@ -73,6 +73,9 @@ cdef void save_init(save_t* s, engine_t* e, const entry_t* entry, rdb_out_t* out
     s.out_fn = NULL
     s.commands = commands
     s.held = False
+    s.written = 0
+    s.counted = False
+    s.count = 0
     s.place = 0
     s.state = NULL
 
@@ -84,6 +87,7 @@ cdef void save_begin(save_t* s) noexcept nogil:
 
 
 cdef bint save_step(save_t* s) noexcept nogil:
+    s.written = 0
     return entry_ops(s.engine, s.entry).save_step_fn(s)
 
 

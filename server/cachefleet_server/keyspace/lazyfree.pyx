@@ -8,13 +8,16 @@ touches the engine's heap counter: everything is freed on an accounting heap of 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from cachefleet_server.core.entry cimport OBJ_STRING, entry_free_shell, entry_free_string, entry_type
-from cachefleet_server.core.types cimport entry_ops, value_effort, value_release
+from cachefleet_server.core.entry cimport OBJ_STRING, entry_free_shell, entry_free_string, entry_memory, entry_type
+from cachefleet_server.core.types cimport entry_ops, value_effort, value_is_shared, value_release
 from cachefleet_server.ds.hashtable cimport ht_free, ht_len
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_atomic_get, cf_unlikely
 from cachefleet_server.ds.worker cimport (
     work_t, worker_drain, worker_free, worker_init, worker_stop, worker_submit, worker_t)
 from cachefleet_server.ds.zmalloc cimport heap_t, zcalloc, zfree
+
+cdef enum:
+    USAGE_SAMPLES = 5  # elements by which the size of a value is estimated
 
 cdef struct job_t:  # not accounted: it exists only on its way to the helper
     work_t work
@@ -40,7 +43,14 @@ cdef inline void _free_on(engine_t* e, heap_t* heap, entry_t* entry) noexcept no
         entry_free_shell(heap, entry)
 
 
+cdef inline void _before_free(engine_t* e, entry_t* entry) noexcept nogil:
+    """A value that a snapshot holds stays until that is done; other keys must not be evicted for it."""
+    if cf_unlikely(e.snapshot_ctx != NULL) and value_is_shared(entry):
+        e.snapshot_alone += entry_memory(entry) + entry_ops(e, entry).memory_fn(e, entry, USAGE_SAMPLES)
+
+
 cdef void entry_free(engine_t* e, entry_t* entry) noexcept nogil:
+    _before_free(e, entry)
     _free_on(e, e.heap, entry)
 
 

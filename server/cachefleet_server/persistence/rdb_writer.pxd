@@ -79,8 +79,8 @@ cdef struct rdb_writer_t:
 cdef rdb_writer_t* writer_new(heap_t* heap, heap_t* blob_heap, rdb_target_t* target, int wake_fd) noexcept nogil
     # Takes over the target's strings and starts the thread; NULL when no thread could be started (errno says why).
 cdef void writer_free(rdb_writer_t* w) noexcept nogil  # joins the thread, so wait for it to leave WRITER_BUSY first
-cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like) noexcept nogil
-    # An empty chunk, the caller's, with the settings of `like`.
+cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like, bint small) noexcept nogil
+    # An empty chunk, the caller's, with the settings of `like`. Small: it grows from nothing.
 cdef size_t writer_push(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil  # takes the chunk; bytes queued now
 cdef void writer_end(rdb_writer_t* w) noexcept nogil  # all chunks were pushed
 cdef void writer_abort(rdb_writer_t* w) noexcept nogil  # stop soon and remove the file; no-op once done

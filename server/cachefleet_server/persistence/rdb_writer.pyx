@@ -96,7 +96,7 @@ cdef void _free_chunks(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
         chunk = following
 
 
-cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like) noexcept nogil:
+cdef rdb_chunk_t* _spare(rdb_writer_t* w) noexcept nogil:
     cdef rdb_chunk_t* chunk
     pthread_mutex_lock(&w.lock)
     chunk = w.spare
@@ -104,16 +104,22 @@ cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like) noexcept 
         w.spare = chunk.next
         w.spare_count -= 1
     pthread_mutex_unlock(&w.lock)
+    return chunk
+
+
+cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like, bint small) noexcept nogil:
+    cdef rdb_chunk_t* chunk = NULL if small else _spare(w)
     if chunk == NULL:
         chunk = <rdb_chunk_t*>zmalloc(w.heap, sizeof(rdb_chunk_t))
         rdb_out_init(&chunk.out, w.heap, like.dialect)
-        buf_reserve(&chunk.out.buf, RDB_CHUNK + RDB_CHUNK // 8)
     chunk.next = NULL
     chunk.out.buf.len = 0
     chunk.out.lent = 0
     chunk.out.delay_us = 0
     chunk.out.lend_min = like.lend_min
     chunk.out.mark_strings = like.mark_strings
+    if not small:
+        buf_reserve(&chunk.out.buf, RDB_CHUNK + RDB_CHUNK // 8)
     return chunk
 
 

@@ -9,11 +9,12 @@ size of a value. If the key is written meanwhile, that command makes a copy.
 
     write to a chain not reached ---.
                                     v
-    slices, 0.5 ms a tick ----> _deliver --> chunk --> queue --> writer thread --> file
+    slices, 0.5 ms a tick ----> deliver --> chunk  --> queue --> writer thread --> file
 
 - Records of several databases mix, so SELECTDB is written whenever the database changes from one record to the next.
 - SWAPDB changes which db holds a table; the snapshot goes on with the table and its number at the start.
 - A flush detaches a table; if it is still being read, the snapshot adopts it and frees it when it is done.
+- Large collections are saved after the tables, element by element, and may change meanwhile: persistence/deliver.pxd.
 - Slices pause while the queue is full; a write cannot wait, so their chains may exceed it. From a 64th of the memory in
   use on, each tick waits for the writer, behind its replies, for PRESSURE_US and longer the further it is behind: that
   leaves it a core that the load would not, and slows down the load. Where that is not enough, at BEHIND_MIN or an
@@ -28,11 +29,9 @@ reactor and cron; `finish` drives it to its end at once (SAVE, shutdown).
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport engine_t, rdb_out_t
-from cachefleet_server.ds.hashtable cimport hashtable_t
-from cachefleet_server.ds.zmalloc cimport heap_t
 from cachefleet_server.engine cimport Engine
-from cachefleet_server.persistence.rdb_writer cimport rdb_chunk_t, rdb_target_t, rdb_writer_t
+from cachefleet_server.persistence.deliver cimport snapshot_t
+from cachefleet_server.persistence.rdb_writer cimport rdb_target_t
 
 cdef enum:
     SLICE_US = 500  # how long a tick is held up
@@ -41,43 +40,6 @@ cdef enum:
     PRESSURE_TIMES_MAX = 4  # ... at most so many times as long
     PRESSURE_MIN = 2097152  # bytes queued from which it does, besides the memory's share
     BEHIND_MIN = 67108864  # bytes queued by writes before a snapshot may be given up
-
-    SNAPSHOT_IDLE = 0
-    SNAPSHOT_TABLES = 1  # tables are frozen and being delivered
-    SNAPSHOT_WRITER = 2  # everything was delivered or it was given up; the writer thread works on
-    SNAPSHOT_OVER = 3
-
-cdef struct frozen_t:  # one database's table
-    snapshot_t* snapshot
-    hashtable_t* keys
-    int dbid  # at the start
-    bint adopted  # flushed meanwhile: ours to free
-    bint done
-    uint64_t position
-
-cdef struct snapshot_t:
-    engine_t* engine
-    heap_t* heap  # of chunks; apart from the engine's, so that a snapshot causes no eviction
-    rdb_writer_t* writer
-    rdb_chunk_t* chunk  # being filled; NULL after the end
-    frozen_t* tables
-    int count
-    int at  # table whose turn it is
-    rdb_out_t like  # the settings of chunks
-    bint commands  # instead of RDB records
-    int selected  # database of the last record; -1 = none yet
-    int state  # SNAPSHOT_*
-    int64_t slice_us
-    bint behind  # the queue reached its limit
-    bint pushed  # a chunk was handed over since this was cleared
-    size_t pressure  # bytes queued from which a tick waits
-    size_t behind_max
-    size_t largest_lent  # bytes
-    size_t copied  # bytes put into chunks so far
-    size_t slice_copied_max  # the most that one slice did
-    uint64_t keys_done
-    uint64_t keys_total
-    void* owner  # the Snapshot object, which holds a reference to itself while this runs
 
 
 @cython.final

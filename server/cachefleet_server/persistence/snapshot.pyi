@@ -32,7 +32,7 @@ class Snapshot:
         temp_path: str = "",
         final_path: str = "",  # "": the file keeps its temporary name and the caller renames it
         fd: int = -1,  # instead of a file: written to and closed, neither fsynced nor renamed
-        dialect: int = ...,
+        dialect: int = ...,  # -1: the oldest that holds all values there are
         commands: bool = False,  # instead of RDB records: dialect, compress, checksum and aux mean nothing then
         compress: bool = True,
         checksum: bool = True,
@@ -50,7 +50,9 @@ class Snapshot:
     def finish(self) -> SnapshotResult:
         """Drives it to its end, with the engine held up meanwhile. `on_done` is called too."""
     def step(self, chains: int) -> bool:
-        """Delivers up to so many chains; true while more are to come. For tests: slices go by time."""
+        """Delivers up to so many chains, or takes a step in a large value; true while more are to come.
+
+        For tests: slices go by time."""
     def abort(self) -> None:
         """Gives it up: the point in time is dropped at once, the temp file is removed by the writer thread soon."""
     @property
@@ -61,6 +63,12 @@ class Snapshot:
     @property
     def slice_copied_max(self) -> int:
         """The most bytes that one slice copied."""
+    @property
+    def step_copied_max(self) -> int:
+        """The most bytes that were copied between two looks at the clock."""
+    @property
+    def copied(self) -> int:
+        """Bytes copied so far."""
     @property
     def memory(self) -> int:
         """Bytes of chunks."""

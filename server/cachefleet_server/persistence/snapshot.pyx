@@ -9,21 +9,21 @@ from libc.stdlib cimport free
 from libc.string cimport memset, strdup, strlen
 
 from cachefleet_server.core.client cimport engine_wake
-from cachefleet_server.core.engine cimport rdb_out_t
-from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.engine cimport engine_t, rdb_out_t
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_RESIZEDB,
-    RDB_OPCODE_SELECTDB, rdb_dialect_version, rdb_put_entry, rdb_put_length, rdb_put_string)
+    RDB_OPCODE_SELECTDB, rdb_dialect_of_all, rdb_dialect_version, rdb_put_length, rdb_put_string)
 from cachefleet_server.ds.buf cimport buf_put, buf_putc
-from cachefleet_server.ds.hashtable cimport (
-    ht_bucket_each, ht_bucket_t, ht_freeze_begin, ht_freeze_end, ht_freeze_step, ht_len)
-from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us, cf_unlikely
+from cachefleet_server.ds.hashtable cimport hashtable_t, ht_freeze_begin, ht_freeze_end, ht_freeze_step, ht_len
+from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_table
-from cachefleet_server.persistence.aof_rewrite cimport rewrite_entry, rewrite_select
+from cachefleet_server.persistence.deliver cimport (
+    SNAPSHOT_GIVEN_UP, SNAPSHOT_IDLE, SNAPSHOT_OVER, SNAPSHOT_RUNNING, SNAPSHOT_WRITER, bytes_copied, deliver_chain,
+    deliver_value, drop_held, frozen_t)
 from cachefleet_server.persistence.rdb_writer cimport (
-    RDB_CHUNK, RDB_QUEUE_SOFT, WRITER_ABORTED, WRITER_BUSY, WRITER_DONE, writer_abort, writer_chunk, writer_end,
-    writer_free, writer_new, writer_push, writer_state, writer_wait, writer_wait_below)
+    RDB_QUEUE_SOFT, WRITER_ABORTED, WRITER_BUSY, WRITER_DONE, writer_abort, writer_chunk, writer_end, writer_free,
+    writer_new, writer_push, writer_state, writer_wait, writer_wait_below)
 
 cdef enum:
     STEP_CHAINS = 16  # chains between two looks at the clock: about 10 us
@@ -36,46 +36,7 @@ DIALECT_VALKEY = RDB_DIALECT_VALKEY
 SnapshotResult = namedtuple("SnapshotResult", "ok aborted error errno bytes keys seconds")
 
 
-# ---- delivering ----------------------------------------------------------------------------------
-
-cdef void _put_element(void* ctx, void* element) noexcept nogil:
-    cdef snapshot_t* s = <snapshot_t*>ctx
-    if s.commands:
-        rewrite_entry(&s.chunk.out, s.engine, <entry_t*>element)
-    else:
-        rdb_put_entry(&s.chunk.out, s.engine, <entry_t*>element)
-    s.keys_done += 1
-
-
-cdef void _deliver(void* ctx, hashtable_t* t, ht_bucket_t* head) noexcept nogil:
-    """ht_freeze_fn: serialises one chain. Runs inside the write that is about to change it, so it must not wait."""
-    cdef frozen_t* f = <frozen_t*>ctx
-    cdef snapshot_t* s = f.snapshot
-    cdef rdb_out_t* out = &s.chunk.out
-    cdef size_t before = out.buf.len
-    cdef size_t lent = out.lent
-    if cf_unlikely(s.behind):
-        return
-    if s.selected != f.dbid:
-        s.selected = f.dbid
-        _put_select(s, f.dbid)
-    ht_bucket_each(head, _put_element, s)
-    s.copied += out.buf.len - before
-    if out.lent - lent > s.largest_lent:
-        s.largest_lent = out.lent - lent
-    if out.buf.len + out.lent >= RDB_CHUNK:
-        s.behind = writer_push(s.writer, s.chunk) > s.behind_max + s.largest_lent
-        s.chunk = writer_chunk(s.writer, &s.like)
-        s.pushed = True
-
-
-cdef void _put_select(snapshot_t* s, int dbid) noexcept nogil:
-    if s.commands:
-        rewrite_select(&s.chunk.out, dbid)
-    else:
-        buf_putc(&s.chunk.out.buf, RDB_OPCODE_SELECTDB)
-        rdb_put_length(&s.chunk.out, dbid)
-
+# ---- tables --------------------------------------------------------------------------------------
 
 cdef void _table_done(frozen_t* f) noexcept nogil:
     """The table was delivered or is not wanted any more."""
@@ -103,14 +64,13 @@ cdef bint _table_flushed(engine_t* e, int dbid, hashtable_t* keys) noexcept nogi
 cdef bint _slice(engine_t* e) noexcept nogil:
     """engine_t.slice_fn."""
     cdef snapshot_t* s = <snapshot_t*>e.snapshot_ctx
-    cdef size_t before = s.copied
+    cdef size_t before = bytes_copied(s)
     cdef bint more = _advance(s, s.slice_us)
     if e.snapshot_ctx != <void*>s:  # it is over, and may be gone
         return False
-    if s.state == SNAPSHOT_TABLES:
+    if s.state == SNAPSHOT_RUNNING:
         _yield_to_writer(s)
-    if s.copied - before > s.slice_copied_max:
-        s.slice_copied_max = s.copied - before
+    s.slice_copied_max = max(s.slice_copied_max, bytes_copied(s) - before)
     return more
 
 
@@ -121,33 +81,44 @@ cdef void _yield_to_writer(snapshot_t* s) noexcept nogil:
         writer_wait_below(s.writer, s.pressure, PRESSURE_US * min(queued // s.pressure, <size_t>PRESSURE_TIMES_MAX))
 
 
+cdef bint _step(snapshot_t* s, size_t chains) noexcept nogil:
+    """Chains of the tables, then steps of held values; false when everything is delivered."""
+    cdef frozen_t* f
+    if s.at == s.count:
+        return deliver_value(s)
+    f = &s.tables[s.at]
+    if not ht_freeze_step(f.keys, &f.position, chains):
+        _table_done(f)
+        s.at += 1
+    return s.at < s.count or s.held != NULL
+
+
 cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
     """Works for at most budget_us; true when there is more to do at once. The writer wakes the engine otherwise."""
-    cdef size_t queued
+    cdef size_t queued, before, chains
     cdef int state = writer_state(s.writer, &queued)
     cdef uint64_t start = cf_cycles()
-    cdef size_t chains
     cdef uint64_t budget = <uint64_t>(budget_us * s.engine.cycles_per_us)
-    cdef frozen_t* f
+    cdef bint more = s.at < s.count or s.held != NULL or s.current != NULL
+    if s.state == SNAPSHOT_RUNNING and (s.behind or state != WRITER_BUSY):
+        _give_up(s)
+    if s.state == SNAPSHOT_GIVEN_UP and not drop_held(s, start, budget):
+        return True
     if state != WRITER_BUSY:
         _complete(s, state)
         return False
-    if s.state != SNAPSHOT_TABLES:
+    if s.state != SNAPSHOT_RUNNING:
         return False
-    if s.behind:
-        _give_up(s)
-        return False
-    while s.at < s.count:
-        f = &s.tables[s.at]
+    while more:
         if queued >= RDB_QUEUE_SOFT:
             return False
         if cf_cycles() - start >= budget:
             return True
         chains = 1 if s.pushed else STEP_CHAINS  # where values are large, one chain may be as much
         s.pushed = False
-        if not ht_freeze_step(f.keys, &f.position, chains):
-            _table_done(f)
-            s.at += 1
+        before = bytes_copied(s)
+        more = _step(s, chains)
+        s.step_copied_max = max(s.step_copied_max, bytes_copied(s) - before)
         if s.pushed:
             writer_state(s.writer, &queued)
     _put_end(s)
@@ -158,6 +129,7 @@ cdef void _put_end(snapshot_t* s) noexcept nogil:
     """All records are there: the last chunk goes to the writer, which completes the file."""
     if not s.commands:
         buf_putc(&s.chunk.out.buf, RDB_OPCODE_EOF)
+    s.copied += s.chunk.out.buf.len
     writer_push(s.writer, s.chunk)
     s.chunk = NULL
     writer_end(s.writer)
@@ -165,12 +137,13 @@ cdef void _put_end(snapshot_t* s) noexcept nogil:
 
 
 cdef void _give_up(snapshot_t* s) noexcept nogil:
-    """Thaws the tables at once and tells the writer to stop; what it wrote is removed."""
+    """Thaws the tables at once, held values in the slices that follow; tells the writer to stop and to remove what it
+    wrote."""
     cdef int i
-    if s.state == SNAPSHOT_TABLES:
+    if s.state == SNAPSHOT_RUNNING:
+        s.state = SNAPSHOT_GIVEN_UP
         for i in range(s.count):
             _table_done(&s.tables[i])
-        s.state = SNAPSHOT_WRITER
     writer_abort(s.writer)
 
 
@@ -180,8 +153,6 @@ cdef void _complete(snapshot_t* s, int state) noexcept nogil:
     cdef int error = s.writer.error
     cdef const char* what = s.writer.error_what
     cdef uint64_t written = s.writer.written
-    if s.state == SNAPSHOT_TABLES:
-        _give_up(s)
     if s.chunk != NULL:
         writer_push(s.writer, s.chunk)  # freed with the writer
         s.chunk = NULL
@@ -196,6 +167,7 @@ cdef void _complete(snapshot_t* s, int state) noexcept nogil:
     e.table_flushed_fn = NULL
     e.closing_fn = NULL
     e.snapshot_ctx = NULL
+    e.snapshot_alone = 0
     with gil:
         (<Snapshot>s.owner)._over(state, error, what, written)
     engine_wake(e)  # replies that the owner may have made are written by the next tick
@@ -231,7 +203,7 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
     s.behind_max = heap_used(e.heap) // 8
     if s.behind_max < BEHIND_MIN:
         s.behind_max = BEHIND_MIN
-    s.chunk = writer_chunk(s.writer, &s.like)
+    s.chunk = writer_chunk(s.writer, &s.like, False)
     s.tables = <frozen_t*>zmalloc(s.heap, (e.keyspace.count + 1) * sizeof(frozen_t))
     for i in range(e.keyspace.count):
         if ht_len(e.keyspace.dbs[i].keys) == 0:
@@ -243,8 +215,8 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
         f.keys = e.keyspace.dbs[i].keys
         f.dbid = i
         s.keys_total += ht_len(f.keys)
-        ht_freeze_begin(f.keys, _deliver, f)
-    s.state = SNAPSHOT_TABLES
+        ht_freeze_begin(f.keys, deliver_chain, f)
+    s.state = SNAPSHOT_RUNNING
     e.snapshot_ctx = s
     e.slice_fn = _slice
     e.table_flushed_fn = _table_flushed
@@ -288,7 +260,7 @@ cdef class Snapshot:
         self.target.fd = -1
 
     def __init__(
-        self, Engine engine, *, str temp_path="", str final_path="", int fd=-1, int dialect=RDB_DIALECT_REDIS70,
+        self, Engine engine, *, str temp_path="", str final_path="", int fd=-1, int dialect=-1,
         bint commands=False, bint compress=True, bint checksum=True, bint sync_often=True, aux=(), on_done=None,
         int slice_us=SLICE_US,
     ):
@@ -328,6 +300,8 @@ cdef class Snapshot:
         if e.snapshot_ctx != NULL:
             raise RuntimeError("another snapshot of this engine is running")
         self.started_us = cf_monotonic_us()
+        if self.s.like.dialect < 0:
+            self.s.like.dialect = rdb_dialect_of_all(e)
         _begin(&self.s, &self.target)
         if self.s.writer == NULL:
             raise OSError("cannot start the snapshot's writer thread")
@@ -345,13 +319,9 @@ cdef class Snapshot:
         return self.result
 
     def step(self, size_t chains):
-        if self.s.state != SNAPSHOT_TABLES or self.s.at == self.s.count:
+        if self.s.state != SNAPSHOT_RUNNING:
             return False
-        cdef frozen_t* f = &self.s.tables[self.s.at]
-        if not ht_freeze_step(f.keys, &f.position, chains):
-            _table_done(f)
-            self.s.at += 1
-        return self.s.at < self.s.count
+        return _step(&self.s, chains)
 
     def abort(self):
         if self.running:
@@ -377,7 +347,7 @@ cdef class Snapshot:
 
     @property
     def running(self):
-        return self.s.state == SNAPSHOT_TABLES or self.s.state == SNAPSHOT_WRITER
+        return SNAPSHOT_IDLE < self.s.state < SNAPSHOT_OVER
 
     @property
     def progress(self):
@@ -386,6 +356,14 @@ cdef class Snapshot:
     @property
     def slice_copied_max(self):
         return self.s.slice_copied_max
+
+    @property
+    def step_copied_max(self):
+        return self.s.step_copied_max
+
+    @property
+    def copied(self):
+        return bytes_copied(&self.s)
 
     @property
     def memory(self):

@@ -1,0 +1,6 @@
+"""Types of the compiled test module; see _testing.pyx."""
+
+from cachefleet_server.engine import Engine
+
+def plug_bag(engine: Engine) -> None: ...
+def newer(engine: Engine) -> int: ...

@@ -17,11 +17,13 @@ from cachefleet_server.core.engine cimport (
     POLICY_LFU, arg_t, client_t, engine_t, rdb_in_t, rdb_out_t)
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_set_lru, entry_t
 from cachefleet_server.core.errors cimport ERR_BUSYKEY
+from cachefleet_server.core.options cimport (
+    OPT_ABSTTL, OPT_FREQ, OPT_IDLETIME, OPT_REPLACE, option_walk_t, options_begin, options_next)
 from cachefleet_server.core.rdb cimport (
     RDB_VERSION_REDIS_MAX, RDB_VERSION_VALKEY, rdb_dialect_of, rdb_dialect_version, rdb_get_byte, rdb_get_entry,
     rdb_in_init, rdb_out_free, rdb_out_init, rdb_put_value, rdb_type_name)
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_bulk, reply_error, reply_error_format, reply_null, reply_ok, reply_syntax_error)
+    arg_int64, reply_bulk, reply_error, reply_error_format, reply_null, reply_ok, reply_syntax_error)
 from cachefleet_server.ds.buf cimport buf_put
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
@@ -89,37 +91,33 @@ cdef struct restore_t:  # RESTORE's options
 
 cdef bint _parse_options(client_t* c, restore_t* o) noexcept nogil:
     """False after replying an error. IDLETIME and FREQ exclude each other."""
-    cdef int i = 4
-    cdef arg_t* a
-    cdef bint more
+    cdef option_walk_t w
     o.replace = o.absolute = False
     o.idle_s = o.frequency = -1
-    while i < c.argc:
-        a = &c.argv[i]
-        more = i + 1 < c.argc
-        if arg_is(a, b"REPLACE"):
+    options_begin(&w, c, 4)
+    while options_next(&w):
+        if w.option == OPT_REPLACE:
             o.replace = True
-        elif arg_is(a, b"ABSTTL"):
+        elif w.option == OPT_ABSTTL:
             o.absolute = True
-        elif more and o.frequency < 0 and arg_is(a, b"IDLETIME"):
-            i += 1
-            if not arg_int64(c, &c.argv[i], &o.idle_s):
+        elif w.option == OPT_IDLETIME and o.frequency < 0:
+            if not arg_int64(c, w.value, &o.idle_s):
                 return False
             if o.idle_s < 0:
                 reply_error(c, b"ERR Invalid IDLETIME value, must be >= 0")
                 return False
-        elif more and o.idle_s < 0 and arg_is(a, b"FREQ"):
-            i += 1
-            if not arg_int64(c, &c.argv[i], &o.frequency):
+        elif w.option == OPT_FREQ and o.idle_s < 0:
+            if not arg_int64(c, w.value, &o.frequency):
                 return False
             if o.frequency < 0 or o.frequency > 255:
                 reply_error(c, b"ERR Invalid FREQ value, must be >= 0 and <= 255")
                 return False
         else:
-            reply_syntax_error(c)
-            return False
-        i += 1
-    return True
+            w.failed = True
+            break
+    if w.failed:
+        reply_syntax_error(c)
+    return not w.failed
 
 
 cdef entry_t* _read_payload(client_t* c, int64_t expire_ms) noexcept nogil:

@@ -11,8 +11,10 @@ from libc.stdio cimport snprintf
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_expire, entry_t
+from cachefleet_server.core.options cimport (
+    OPT_GT, OPT_NX, OPT_XX, option_walk_t, options_begin, options_next)
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_error, reply_error_bytes, reply_error_quote, reply_int)
+    arg_int64, reply_error, reply_error_bytes, reply_error_quote, reply_int)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
@@ -31,20 +33,19 @@ cdef enum:
 
 
 cdef bint _parse_conditions(client_t* c, int* out) noexcept nogil:
-    cdef int i
+    cdef option_walk_t w
     cdef int found = 0
-    for i in range(3, c.argc):
-        if arg_is(&c.argv[i], b"nx"):
+    options_begin(&w, c, 3)
+    while options_next(&w):
+        if w.option == OPT_NX:
             found |= IF_NX
-        elif arg_is(&c.argv[i], b"xx"):
+        elif w.option == OPT_XX:
             found |= IF_XX
-        elif arg_is(&c.argv[i], b"gt"):
-            found |= IF_GT
-        elif arg_is(&c.argv[i], b"lt"):
-            found |= IF_LT
         else:
-            reply_error_quote(c, b"ERR Unsupported option %s", c.argv[i].ptr, c.argv[i].len)
-            return False
+            found |= IF_GT if w.option == OPT_GT else IF_LT
+    if w.failed:
+        reply_error_quote(c, b"ERR Unsupported option %s", w.word.ptr, w.word.len)
+        return False
     if found & IF_NX and found & (IF_XX | IF_GT | IF_LT):
         reply_error(c, b"ERR NX and XX, GT or LT options at the same time are not compatible")
         return False

@@ -14,6 +14,7 @@ from cachefleet_server.core.entry cimport (
     entry_expire, entry_key, entry_rename, entry_t, entry_type)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX, ERR_NO_KEY, ERR_SAME_OBJECT
 from cachefleet_server.core.lfu cimport entry_lfu_count
+from cachefleet_server.core.options cimport OPT_REPLACE, option_walk_t, options_begin, options_next
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_ok, reply_simple,
     reply_syntax_error, reply_text)
@@ -202,22 +203,20 @@ cdef db_t* _db_or_reply(client_t* c, const arg_t* a) noexcept nogil:
 
 
 cdef bint _parse_copy(client_t* c, db_t** db, bint* replace) noexcept nogil:
-    cdef int i = 3
+    cdef option_walk_t w
     db[0] = c.db
     replace[0] = False
-    while i < c.argc:
-        if arg_is(&c.argv[i], b"replace"):
+    options_begin(&w, c, 3)
+    while options_next(&w):
+        if w.option == OPT_REPLACE:
             replace[0] = True
-            i += 1
-        elif i + 1 < c.argc and arg_is(&c.argv[i], b"db"):
-            db[0] = _db_or_reply(c, &c.argv[i + 1])
+        else:
+            db[0] = _db_or_reply(c, w.value)
             if db[0] == NULL:
                 return False
-            i += 2
-        else:
-            reply_syntax_error(c)
-            return False
-    return True
+    if w.failed:
+        reply_syntax_error(c)
+    return not w.failed
 
 
 cdef void copy_command(client_t* c) noexcept nogil:

@@ -12,12 +12,6 @@ cdef struct scan_options_t:
     bint no_values  # HSCAN ... NOVALUES
     bint no_scores  # ZSCAN ... NOSCORES
 
-cdef enum:
-    SCAN_KEYS = 0
-    SCAN_HASH = 1
-    SCAN_SET = 2
-    SCAN_ZSET = 3
-
-cdef bint scan_parse(client_t* c, int cursor_at, int kind, scan_options_t* out) noexcept nogil
-    # Cursor at argv[cursor_at], options behind it. False: the error has been replied.
+cdef bint scan_parse(client_t* c, int cursor_at, scan_options_t* out) noexcept nogil
+    # Cursor at argv[cursor_at], behind it the options that the command's row has. False: the error has been replied.
 cdef int register_scan(engine_t* e) except -1

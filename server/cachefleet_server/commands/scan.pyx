@@ -13,6 +13,8 @@ from libc.stdint cimport int64_t, uint64_t
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t, db_t, engine_t
 from cachefleet_server.core.entry cimport entry_key, entry_t, entry_type
+from cachefleet_server.core.options cimport (
+    OPT_COUNT, OPT_MATCH, OPT_NOVALUES, OPT_TYPE, option_walk_t, options_begin, options_next)
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_error_quote, reply_insert, reply_mark,
     reply_syntax_error)
@@ -107,10 +109,8 @@ cdef bint _parse_cursor(const arg_t* a, uint64_t* out) noexcept nogil:
     return chars_to_uint64(p, n, out)
 
 
-cdef bint scan_parse(client_t* c, int cursor_at, int kind, scan_options_t* out) noexcept nogil:
-    cdef int i = cursor_at + 1
-    cdef arg_t* a
-    cdef bint more
+cdef bint scan_parse(client_t* c, int cursor_at, scan_options_t* out) noexcept nogil:
+    cdef option_walk_t w
     out.count = SCAN_COUNT
     out.pattern = NULL
     out.type = -1
@@ -119,41 +119,34 @@ cdef bint scan_parse(client_t* c, int cursor_at, int kind, scan_options_t* out) 
     if not _parse_cursor(&c.argv[cursor_at], &out.cursor):
         reply_error(c, b"ERR invalid cursor")
         return False
-    while i < c.argc:
-        a = &c.argv[i]
-        more = i + 1 < c.argc
-        if more and arg_is(a, b"count"):
-            if not arg_int64(c, a + 1, &out.count):
+    options_begin(&w, c, cursor_at + 1)
+    while options_next(&w):
+        if w.option == OPT_COUNT:
+            if not arg_int64(c, w.value, &out.count):
                 return False
             if out.count < 1:
-                reply_syntax_error(c)
-                return False
-            i += 2
-        elif more and arg_is(a, b"match"):
-            out.pattern = a + 1
-            i += 2
-        elif more and kind == SCAN_KEYS and arg_is(a, b"type"):
-            out.type = type_named(c.engine, a[1].ptr, a[1].len)
+                w.failed = True
+                break
+        elif w.option == OPT_MATCH:
+            out.pattern = w.value
+        elif w.option == OPT_TYPE:
+            out.type = type_named(c.engine, w.value.ptr, w.value.len)
             if out.type < 0:
-                reply_error_quote(c, b"ERR unknown type name '%s'", a[1].ptr, a[1].len)
+                reply_error_quote(c, b"ERR unknown type name '%s'", w.value.ptr, w.value.len)
                 return False
-            i += 2
-        elif arg_is(a, b"novalues"):
-            if kind != SCAN_HASH:
-                reply_error(c, b"ERR NOVALUES option can only be used in HSCAN")
-                return False
+        elif w.option == OPT_NOVALUES:
             out.no_values = True
-            i += 1
-        elif arg_is(a, b"noscores"):
-            if kind != SCAN_ZSET:
-                reply_error(c, b"ERR NOSCORES option can only be used in ZSCAN")
-                return False
-            out.no_scores = True
-            i += 1
         else:
-            reply_syntax_error(c)
-            return False
-    return True
+            out.no_scores = True
+    if not w.failed:
+        return True
+    if arg_is(w.word, b"novalues"):
+        reply_error(c, b"ERR NOVALUES option can only be used in HSCAN")
+    elif arg_is(w.word, b"noscores"):
+        reply_error(c, b"ERR NOSCORES option can only be used in ZSCAN")
+    else:
+        reply_syntax_error(c)
+    return False
 
 
 cdef void _reply_page(client_t* c, uint64_t cursor, entry_t** found, int64_t n) noexcept nogil:
@@ -174,7 +167,7 @@ cdef void scan_command(client_t* c) noexcept nogil:
     cdef walk_t w
     cdef buf_t found
     cdef int64_t steps = 0
-    if not scan_parse(c, 1, SCAN_KEYS, &o):
+    if not scan_parse(c, 1, &o):
         return
     buf_init(&found, c.engine.heap)
     _walk_init(&w, c, o.pattern, o.type)

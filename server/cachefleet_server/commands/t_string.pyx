@@ -11,7 +11,7 @@ from cachefleet_server.commands.t_string_edit cimport register_string_edit
 from cachefleet_server.commands.t_string_increx cimport register_string_increx
 from cachefleet_server.commands.t_string_lcs cimport register_string_lcs
 from cachefleet_server.commands.t_string_options cimport (
-    FOR_GETEX, FOR_MSETEX, FOR_SET, TTL_EX, TTL_KEEP, TTL_PERSIST, TTL_PX, TTL_PXAT, options_t, take_expiry,
+    TTL_EX, TTL_KEEP, TTL_PERSIST, TTL_PX, TTL_PXAT, options_t, take_expiry,
     take_options)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport E_EXPIRE, OBJ_STRING, entry_type
@@ -153,7 +153,7 @@ cdef void set_command(client_t* c) noexcept nogil:
         _store(c, key, lookup_write(c, key), &c.argv[2], -1, False)
         string_changed(c, b"set", key)
         reply_ok(c)
-    elif take_options(c, 3, FOR_SET, &o):
+    elif take_options(c, 3, &o):
         _set_with_options(c, key, &c.argv[2], &o)
 
 
@@ -233,7 +233,7 @@ cdef void getex_command(client_t* c) noexcept nogil:
     cdef options_t o
     cdef arg_t* key = &c.argv[1]
     cdef entry_t* entry
-    if not take_options(c, 2, FOR_GETEX, &o):
+    if not take_options(c, 2, &o):
         return
     entry = lookup_read(c, key)
     if entry == NULL:
@@ -370,7 +370,7 @@ cdef void msetex_command(client_t* c) noexcept nogil:
         reply_syntax_error(c)
         return
     end = <int>(2 + 2 * count)
-    if not take_options(c, end, FOR_MSETEX, &o):
+    if not take_options(c, end, &o):
         return
     if o.condition != COND_NONE and not _all_exist(c, 2, end, o.condition == COND_XX):
         reply_int(c, 0)

@@ -6,16 +6,18 @@ by how much it changed. Propagated as SET of the result.
 """
 
 from libc.math cimport isinf
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
 
 from cachefleet_server.commands.t_string cimport expiry_is_past, propagate_set, string_changed
 from cachefleet_server.commands.t_string_edit cimport (
     store_text, string_float, string_int, sum_int, take_float, take_int)
 from cachefleet_server.commands.t_string_options cimport (
-    TTL_KEEP, TTL_NONE, TTL_PERSIST, option_word, take_expiry, ttl_of)
+    TTL_NONE, TTL_PERSIST, take_expiry, ttl_of)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_t
+from cachefleet_server.core.options cimport (
+    OPT_BYFLOAT, OPT_BYINT, OPT_ENX, OPT_LBOUND, OPT_SATURATE, OPT_UBOUND, option_walk_t, options_begin, options_next)
 from cachefleet_server.core.reply cimport (
     reply_array, reply_begin, reply_bulk, reply_error, reply_int, reply_syntax_error)
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, int64_to_chars, longdouble_to_chars
@@ -28,15 +30,7 @@ from cachefleet_server.resp.writer cimport out_raw
 cdef extern from * nogil:
     """
     #include <float.h>
-    #define W4_(a, b, c, d) ((uint64_t)(a) << 24 | (uint64_t)(b) << 16 | (uint64_t)(c) << 8 | (uint64_t)(d))
-    #define W_ENX W4_(0, 'e', 'n', 'x')
-    #define W_BYINT (W4_('b', 'y', 'i', 'n') << 8 | 't')
-    #define W_BYFLOAT (W4_('b', 'y', 'f', 'l') << 24 | W4_(0, 'o', 'a', 't'))
-    #define W_LBOUND (W4_('l', 'b', 'o', 'u') << 16 | W4_(0, 0, 'n', 'd'))
-    #define W_UBOUND (W4_('u', 'b', 'o', 'u') << 16 | W4_(0, 0, 'n', 'd'))
-    #define W_SATURATE (W4_('s', 'a', 't', 'u') << 32 | W4_('r', 'a', 't', 'e'))
     """
-    const uint64_t W_ENX, W_BYINT, W_BYFLOAT, W_LBOUND, W_UBOUND, W_SATURATE
     const long double LDBL_MAX
 
 cdef struct increx_t:
@@ -52,52 +46,51 @@ cdef struct increx_t:
 
 # ---- options -------------------------------------------------------------------------------------
 
-cdef bint _take_value(const arg_t** slot, const arg_t* a, bint last, int* used) noexcept nogil:
+cdef bint _take_value(const arg_t** slot, const option_walk_t* w) noexcept nogil:
     """The argument behind an option; no option may come twice."""
-    if last or slot[0] != NULL:
+    if slot[0] != NULL:
         return False
-    slot[0] = a + 1
-    used[0] = 2
+    slot[0] = w.value
     return True
 
 
-cdef bint _take_option(increx_t* o, const arg_t* a, bint last, int* used) noexcept nogil:
-    cdef uint64_t w = option_word(a)
-    cdef int which = ttl_of(w)
-    used[0] = 1
+cdef bint _take_option(increx_t* o, const option_walk_t* w) noexcept nogil:
+    cdef int which = ttl_of(w.option)
     if which != TTL_NONE:
-        if which == TTL_KEEP or o.ttl != TTL_NONE or (which == TTL_PERSIST and o.only_without_ttl):
+        if o.ttl != TTL_NONE or (which == TTL_PERSIST and o.only_without_ttl):
             return False
         o.ttl = which
-        return which == TTL_PERSIST or _take_value(&o.ttl_arg, a, last, used)
-    if w == W_BYINT or w == W_BYFLOAT:
-        o.is_float = w == W_BYFLOAT
-        return _take_value(&o.by, a, last, used)
-    if w == W_LBOUND:
-        return _take_value(&o.lower, a, last, used)
-    if w == W_UBOUND:
-        return _take_value(&o.upper, a, last, used)
-    if w == W_SATURATE and not o.saturate:
+        return which == TTL_PERSIST or _take_value(&o.ttl_arg, w)
+    if w.option == OPT_BYINT or w.option == OPT_BYFLOAT:
+        o.is_float = w.option == OPT_BYFLOAT
+        return _take_value(&o.by, w)
+    if w.option == OPT_LBOUND:
+        return _take_value(&o.lower, w)
+    if w.option == OPT_UBOUND:
+        return _take_value(&o.upper, w)
+    if w.option == OPT_SATURATE and not o.saturate:
         o.saturate = True
         return True
-    if w == W_ENX and not o.only_without_ttl and o.ttl != TTL_PERSIST:
+    if w.option == OPT_ENX and not o.only_without_ttl and o.ttl != TTL_PERSIST:
         o.only_without_ttl = True
         return True
     return False
 
 
 cdef bint _take_options(client_t* c, increx_t* o) noexcept nogil:
-    cdef int i = 2
-    cdef int used
+    cdef option_walk_t w
     o.by = o.lower = o.upper = o.ttl_arg = NULL
     o.ttl = TTL_NONE
     o.is_float = o.saturate = o.only_without_ttl = False
     o.expire_ms = -1
-    while i < c.argc:
-        if not _take_option(o, &c.argv[i], i + 1 == c.argc, &used):
-            reply_syntax_error(c)
-            return False
-        i += used
+    options_begin(&w, c, 2)
+    while options_next(&w):
+        if not _take_option(o, &w):
+            w.failed = True
+            break
+    if w.failed:
+        reply_syntax_error(c)
+        return False
     if o.only_without_ttl and o.ttl_arg == NULL:
         reply_error(c, b"ERR ENX flag requires an expiration")
         return False

@@ -19,8 +19,10 @@ from libc.string cimport memset
 from cachefleet_server.commands.t_string cimport client_t, engine_t, entry_t, int64_t, string_text
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport OBJ_STRING, entry_type
+from cachefleet_server.core.options cimport (
+    OPT_IDX, OPT_LEN, OPT_WITHMATCHLEN, option_walk_t, options_begin, options_next)
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, mark_t, reply_array, reply_bulk, reply_error, reply_insert, reply_int, reply_map, reply_mark,
+    arg_int64, mark_t, reply_array, reply_bulk, reply_error, reply_insert, reply_int, reply_map, reply_mark,
     reply_syntax_error, reply_text)
 from cachefleet_server.ds.intrin cimport cf_popcount64
 from cachefleet_server.ds.zmalloc cimport zfree, ztry_malloc
@@ -171,24 +173,22 @@ cdef void _reply_matches(client_t* c, const lcs_t* t, size_t length, const lcs_o
 # ---- command -----------------------------------------------------------------------------------------
 
 cdef bint _take_options(client_t* c, lcs_options_t* o) noexcept nogil:
-    cdef int i = 3
+    cdef option_walk_t w
     o.length = o.indexes = o.with_lengths = False
     o.min_length = 0
-    while i < c.argc:
-        if arg_is(&c.argv[i], b"IDX"):
+    options_begin(&w, c, 3)
+    while options_next(&w):
+        if w.option == OPT_IDX:
             o.indexes = True
-        elif arg_is(&c.argv[i], b"LEN"):
+        elif w.option == OPT_LEN:
             o.length = True
-        elif arg_is(&c.argv[i], b"WITHMATCHLEN"):
+        elif w.option == OPT_WITHMATCHLEN:
             o.with_lengths = True
-        elif arg_is(&c.argv[i], b"MINMATCHLEN") and i + 1 < c.argc:
-            i += 1
-            if not arg_int64(c, &c.argv[i], &o.min_length):
-                return False
-        else:
-            reply_syntax_error(c)
+        elif not arg_int64(c, w.value, &o.min_length):
             return False
-        i += 1
+    if w.failed:
+        reply_syntax_error(c)
+        return False
     if o.indexes and o.length:
         reply_error(c, b"ERR If you want both the length and indexes, please just use IDX.")
         return False

@@ -18,6 +18,7 @@ from cachefleet_server.core.engine cimport (
     CMD_MAY_REPLICATE, CMD_MAY_WAIT, CMD_MODULE, CMD_MOVABLEKEYS, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH,
     CMD_NO_MANDATORY_KEYS, CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_STALE, CMD_TRANSACTION, CMD_WRITE)
+from cachefleet_server.core.options cimport options_compile
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_insert, ht_new
 from cachefleet_server.ds.intrin cimport cf_load32
@@ -84,6 +85,8 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
     row.acl_categories = command_spec.category_bits(spec)
     row.keys.first, row.keys.last, row.keys.step = command_spec.simple_range(spec.keys)
     row.fn = fn
+    if fn != NULL:
+        options_compile(row, spec.syntax)
     row.parent = parent
     Py_INCREF(spec)
     row.spec = <PyObject*>spec
@@ -207,6 +210,7 @@ cdef void commands_free(engine_t* e) noexcept:
         Py_XDECREF(<PyObject*>row.callback)
         free(<void*>row.name)
         free(row.subcommands)
+        free(row.options)
         free(row)
     free(e.commands.rows)
     e.commands.rows = NULL

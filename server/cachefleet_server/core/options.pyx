@@ -1,0 +1,108 @@
+"""Options of commands; see options.pxd.
+
+A word is up to 16 letters. It is compared as two numbers, its first and its last eight bytes with bit 0x20 set: of all
+bytes only a letter of either case becomes that letter, so equal numbers and lengths mean equal words.
+"""
+
+from functools import lru_cache
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc
+
+from cachefleet_server.ds.intrin cimport cf_load32, cf_load64, cf_unlikely
+
+from cachefleet_server import command_syntax
+
+cdef extern from *:
+    """
+    #define LOWER 0x2020202020202020ull
+    """
+    const uint64_t LOWER
+
+WORD_MAX = 16  # letters
+
+OPTIONS = {
+    "ABSTTL": OPT_ABSTTL, "ASYNC": OPT_ASYNC, "BYFLOAT": OPT_BYFLOAT, "BYINT": OPT_BYINT, "COUNT": OPT_COUNT,
+    "DB": OPT_DB, "ENX": OPT_ENX, "EX": OPT_EX, "EXAT": OPT_EXAT, "FREQ": OPT_FREQ, "GET": OPT_GET, "GT": OPT_GT,
+    "IDLETIME": OPT_IDLETIME, "IDX": OPT_IDX, "IFDEQ": OPT_IFDEQ, "IFDNE": OPT_IFDNE, "IFEQ": OPT_IFEQ,
+    "IFNE": OPT_IFNE, "KEEPTTL": OPT_KEEPTTL, "LBOUND": OPT_LBOUND, "LEN": OPT_LEN, "LT": OPT_LT, "MATCH": OPT_MATCH,
+    "MINMATCHLEN": OPT_MINMATCHLEN, "NOSCORES": OPT_NOSCORES, "NOVALUES": OPT_NOVALUES, "NX": OPT_NX,
+    "PERSIST": OPT_PERSIST, "PX": OPT_PX, "PXAT": OPT_PXAT, "REPLACE": OPT_REPLACE, "SATURATE": OPT_SATURATE,
+    "SYNC": OPT_SYNC, "TYPE": OPT_TYPE, "UBOUND": OPT_UBOUND, "WITHMATCHLEN": OPT_WITHMATCHLEN, "XX": OPT_XX,
+}
+
+cdef inline uint64_t _head(const char* p, size_t n) noexcept nogil:
+    if n >= 8:
+        return cf_load64(p) | LOWER
+    if n >= 4:
+        return cf_load32(p) | (<uint64_t>cf_load32(p + n - 4) << 32) | LOWER
+    if n == 0:
+        return 0
+    return <unsigned char>p[0] | (<uint64_t>(<unsigned char>p[n >> 1]) << 8) \
+        | (<uint64_t>(<unsigned char>p[n - 1]) << 16) | LOWER
+
+
+cdef inline uint64_t _tail(const char* p, size_t n) noexcept nogil:
+    return cf_load64(p + n - 8) | LOWER if n >= 8 else 0
+
+
+cdef bint options_next(option_walk_t* w) noexcept nogil:
+    cdef client_t* c = w.client
+    cdef const option_t* option = c.cmd.options
+    cdef const option_t* end = option + c.cmd.option_count
+    cdef uint64_t head, tail
+    if w.at >= c.argc:
+        return False
+    w.word = &c.argv[w.at]
+    head = _head(w.word.ptr, w.word.len)
+    tail = _tail(w.word.ptr, w.word.len)
+    while option < end:
+        if option.head == head and option.len == w.word.len and option.tail == tail:
+            if cf_unlikely(w.at + option.values >= c.argc):
+                break
+            w.option = option.id
+            w.value = w.word + 1
+            w.at += 1 + option.values
+            return True
+        option += 1
+    w.failed = True
+    return False
+
+
+def _words(node):
+    """(token, number of values) of an optional argument and its alternatives."""
+    if "token" in node:
+        values = len(node["arguments"]) if node["type"] == "block" else 0 if node["type"] == "pure-token" else 1
+        yield node["token"], values
+    elif node["type"] == "oneof":
+        for child in node["arguments"]:
+            yield from _words(child)
+
+
+@lru_cache(maxsize=512)
+def _table(str syntax):
+    return [
+        found for node in command_syntax.arguments(syntax, 0) if "optional" in node.get("flags", ())
+        for found in _words(node) if found[0] in OPTIONS]
+
+
+cdef int options_compile(command_t* row, str syntax) except -1:
+    cdef bytes word
+    cdef int i
+    table = _table(syntax) if "[" in syntax else []
+    if not table:
+        return 0
+    row.options = <option_t*>calloc(len(table), sizeof(option_t))
+    if row.options == NULL:
+        raise MemoryError
+    row.option_count = <int>len(table)
+    for i, (token, values) in enumerate(table):
+        word = token.encode("ascii")
+        if len(word) > WORD_MAX:
+            raise ValueError(f"option {token} is too long")
+        row.options[i].head = _head(word, len(word))
+        row.options[i].tail = _tail(word, len(word))
+        row.options[i].len = len(word)
+        row.options[i].values = values
+        row.options[i].id = OPTIONS[token]
+    return 0

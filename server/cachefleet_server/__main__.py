@@ -54,12 +54,14 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs a server to its end; the exit code."""
-    from cachefleet_server import process
+    from cachefleet_server import process, title
     from cachefleet_server.config.config import Config
+    from cachefleet_server.config.params import PARAMS
     from cachefleet_server.errors import ConfigError
     from cachefleet_server.log import Log
     from cachefleet_server.version import COMPATIBLE_VERSION, __version__
 
+    title.hide_secrets(frozenset(name for row in PARAMS if row.secret for name in row.names))
     process.open_standard_descriptors()
     if list(arguments) in (["-v"], ["--version"]):
         return _say(f"Cachefleet server v={__version__} (compatible with Valkey {COMPATIBLE_VERSION}) bits=64\n")
@@ -78,6 +80,8 @@ def run(arguments: Sequence[str]) -> int:
             log.warning(str(error))
         return 1
     if check:
+        for text in config.unused(row.name for row in PARAMS):
+            _say(f"{text}\n", 2)
         return _say("The configuration is valid\n")
     return _serve(config, log, read)
 

@@ -188,7 +188,8 @@ class Listeners:
         try:
             name = node.encode("utf-8", "surrogateescape")  # a text would go through IDNA, which has errors of its own
             found = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            protocol = socket.IPPROTO_MPTCP if self._config.flag("mptcp") else 0
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, protocol)
             try:
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

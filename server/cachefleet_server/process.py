@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import signal
 import socket
@@ -165,6 +166,23 @@ class Supervisor:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.connect("\0" + address[1:] if address.startswith("@") else address)
             notify.send(text.encode("utf-8", "surrogateescape"))
+
+
+def pin(cpulist: str) -> None:
+    """Runs on these cores from now on, and threads that begin later, too. Raises OSError or ValueError."""
+    os.sched_setaffinity(0, cores(cpulist))
+
+
+def cores(cpulist: str) -> set[int]:
+    """Of a list like "0,2-5,8-14:2": single cores, ranges, and ranges in steps."""
+    found: set[int] = set()
+    for part in cpulist.split(","):
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4})(?::(\d{1,4}))?)?\s*", part, re.ASCII)
+        if match is None:
+            raise ValueError(f"'{part}' is no core and no range of cores")
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        found.update(range(first, last + 1, max(step, 1)))
+    return found
 
 
 def set_oom_score(mode: str, values: tuple[int, ...], base: int) -> bool:

@@ -38,7 +38,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cachefleet_server import crash, process
+from cachefleet_server import crash, process, title
 from cachefleet_server import log as log_module
 from cachefleet_server.acl.commands import AccessCommands
 from cachefleet_server.acl.users import Users
@@ -55,6 +55,7 @@ from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.admin.server_cmd import ServerCommands
 from cachefleet_server.admin.shutdown import Shutdown
 from cachefleet_server.config.config import Config
+from cachefleet_server.config.params import PARAMS
 from cachefleet_server.config.parser import Line
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
@@ -229,6 +230,8 @@ class Server:
         log.notice("oO0OoO0OoO0Oo Cachefleet is starting oO0OoO0OoO0Oo")
         log.notice(f"Cachefleet version={__version__}, bits=64, pid={os.getpid()}, just started")
         log.notice("Configuration loaded")
+        for text in config.unused(row.name for row in PARAMS):
+            log.warning(text)
         self._prepare_process()
         seed = config.text("hash-seed").encode("utf-8", "surrogateescape")
         self.engine = Engine(
@@ -327,6 +330,12 @@ class Server:
                 f"maxclients has been reduced to {possible}."
             )
             config.set([("maxclients", str(possible))])
+        cpulist = config.text("server-cpulist")
+        if cpulist:
+            try:
+                process.pin(cpulist)
+            except (OSError, ValueError) as error:
+                log.warning(f"Can't run on the cores {cpulist} of server-cpulist: {error}")
         if config.flag("disable-thp"):
             process.disable_huge_pages()
 
@@ -349,9 +358,28 @@ class Server:
             config.subscribe(name, lambda _: self._take_client_memory())
         for name in ("oom-score-adj", "oom-score-adj-values"):
             config.subscribe(name, lambda _: self._take_oom_score())
+        if config.flag("set-proc-title"):
+            for name in ("bind", "port", "proc-title-template"):
+                config.subscribe(name, lambda _: self._show_title())
+            self._show_title()
         self._take_client_memory()
         if config.text("oom-score-adj") != "no":
             self._take_oom_score()
+
+    def _show_title(self) -> None:
+        config = self.config
+        port, path = config.number("port"), config.text("unixsocket")
+        first = (*config.value("bind"), "*")[0]
+        values = {
+            "title": title.NAME,
+            "listen-addr": f"{first}:{port}" if port else f"unixsocket:{path}",
+            "server-mode": "",
+            "port": str(port),
+            "tls-port": config.shown("tls-port"),
+            "unixsocket": path,
+            "config-file": config.file or "-",
+        }
+        title.set_title(title.expand(config.text("proc-title-template"), values))
 
     def _take_maxclients(self, wanted: int) -> None:
         possible = process.ensure_descriptors(wanted, self._reserved, self.log)
@@ -450,6 +478,8 @@ class Server:
             self.log.warning(f"The configuration was not reloaded: {str(error).strip()}")
             return
         self.log.notice(f"Configuration reloaded, changed: {', '.join(changed) or 'nothing'}")
+        for text in self.config.unused(changed):
+            self.log.warning(text)
         if fixed:
             self.log.warning(f"These changes need a restart: {', '.join(fixed)}")
 

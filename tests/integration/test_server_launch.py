@@ -194,7 +194,7 @@ FAILURES = {
     "no address": ({"bind": ""}, "Configured to not listen anywhere, exiting."),
     "unix socket": ({"unixsocket": "/nonexistent/x"}, "Failed opening Unix socket /nonexistent/x: No such file"),
     "locale": ({"locale-collate": "nowhere"}, "Invalid locale name"),
-    "metrics port": ({"metrics-bind": "192.0.2.99", "metrics-port": "9121"}, "192.0.2.99"),
+    "metrics port": ({"metrics-bind": "192.0.2.99", "metrics-port": "9121"}, "Can't listen on metrics port 9121"),
 }
 
 

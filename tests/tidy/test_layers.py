@@ -40,10 +40,11 @@ BELOW: dict[str, tuple[str, ...]] = {
     "admin": ("engine", "config", "acl", "persistence", "metrics"),
     "listeners": ("engine", "config"),
     "process": (),
+    "title": (),
     "crash": (),
     "prestop": (),  # a program of its own, that must start at once
-    "server": ("listeners", "process", "crash", "engine", "config", "acl", "persistence", "metrics", "admin"),
-    "__main__": ("engine", "config", "process", "server"),
+    "server": ("listeners", "process", "title", "crash", "engine", "config", "acl", "persistence", "metrics", "admin"),
+    "__main__": ("engine", "config", "process", "title", "server"),
     **dict.fromkeys(PLAIN, ()),
 }
 CYTHON_ABOVE_ENGINE = ("ds", "resp", "core", "keyspace")  # what .pyx of config ... admin may cimport besides

@@ -85,6 +85,8 @@ class ConfigCommands:
             raise CommandError(
                 f"ERR CONFIG SET failed (possibly related to argument '{error.name}') - {error}"
             ) from None
+        for text in self._config.unused(words[::2]):
+            self._log.warning(text)
         return OK
 
     def _may_set_protected(self, client: Client) -> bool:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from cachefleet_server.config.params import IGNORED, PARAMS, Param
 from cachefleet_server.config.parser import Line
+from cachefleet_server.config.text import quote_if_needed
 from cachefleet_server.errors import ConfigError
 from cachefleet_server.files import read_source
 
@@ -108,6 +109,13 @@ class Config:
     def folder(self) -> str:
         """Where relative paths in the sources begin."""
         return self._start
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """A line for each of these parameters that somebody has set and of which nothing comes."""
+        rows = {row.name: row for row in (self._rows[name.lower()] for name in names)}
+        told = [row for row in rows.values() if row.unused and self._values[row.name] != self._defaults[row.name]]
+        shown = ["..." if row.secret else quote_if_needed(self.shown(row.name)) for row in told]
+        return [f"{row.name} {value} has no effect: {row.unused}" for row, value in zip(told, shown, strict=True)]
 
     # -- before the start
 

@@ -9,6 +9,7 @@
     secret      its value may come from `<name>-file` and is never logged
     hidden      CONFIG GET shows it only when named exactly
     needs       what is not built yet: only the default is accepted, so that existing files start
+    unused      why nothing comes of it: any value is accepted, and one that is not the default is told in the log
 
 Parameters without `engine` are read by the subsystem they belong to (`Config.flag/number/text/...`), which
 subscribes to changes if it must act on them. Names, defaults, limits and texts are Valkey 9.1's.
@@ -16,7 +17,7 @@ subscribes to changes if it must act on them. Names, defaults, limits and texts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachefleet_server.config.kinds import (
     INT_MAX,
@@ -56,10 +57,29 @@ class Param:
     secret: bool = False
     hidden: bool = False
     needs: str = ""
+    unused: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.name, self.alias) if self.alias else (self.name,)
+
+
+_NO_ACL = "ACL rules are not supported by this version of the server"
+_NO_CLUSTER = "cluster mode is not supported by this version of the server"
+_NO_DEFRAG = "active defragmentation is not supported by this version of the server"
+_NO_MODULES = "modules are not supported by this server"
+_NO_PINNING = "threads run where server-cpulist says"
+_NO_PUBSUB = "publish and subscribe are not supported by this version of the server"
+_NO_REPLICATION = "replication is not supported by this version of the server"
+_NO_SCRIPTS = "scripts are not supported by this version of the server"
+_NO_TLS = "TLS is not supported by this version of the server"
+_NO_TRACKING = "client tracking is not supported by this version of the server"
+_NO_TYPE = "this data type is not supported by this version of the server"
+
+
+def _unused(why: str, *rows: Param) -> tuple[Param, ...]:
+    """The rows, marked where they say nothing else."""
+    return tuple(row if row.engine or row.needs or row.unused else replace(row, unused=why) for row in rows)
 
 
 _LONG = Integer(0, LONG_MAX)
@@ -89,19 +109,19 @@ _NODE_NAME = r"[-A-Za-z0-9._:/\x80-\U0010ffff]+"
 _TITLE = r"(?! *$)([^{]|\{(title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})+"
 
 _GENERAL = (
-    Param("always-show-logo", Bool(), "no", immutable=True),
+    Param("always-show-logo", Bool(), "no", immutable=True, unused="there is no logo"),
     Param("crash-log-enabled", Bool(), "yes"),
-    Param("crash-memcheck-enabled", Bool(), "yes"),
+    Param("crash-memcheck-enabled", Bool(), "yes", unused="a crash report tests no memory"),
     Param("daemonize", Bool(), "no", immutable=True),
     Param("databases", Integer(1), "16", immutable=True),
     Param("disable-thp", Bool(), "yes", immutable=True),
     Param("enable-debug-command", _PROTECTION, "no", immutable=True),
-    Param("enable-module-command", _PROTECTION, "no", immutable=True),
+    Param("enable-module-command", _PROTECTION, "no", immutable=True, unused=_NO_MODULES),
     Param("enable-protected-configs", _PROTECTION, "no", immutable=True),
     Param("extended-redis-compatibility", Bool(), "no", engine="extended_redis_compatibility"),
     Param("hash-seed", Text(), "", immutable=True, secret=True),
     Param("hz", Integer(0, INT_MAX, 1, 500), "10", engine="hz"),
-    Param("ignore-warnings", Text(), ""),
+    Param("ignore-warnings", Text(), "", unused="no warning stops the start"),
     Param("availability-zone", _BINARY, ""),
     Param("locale-collate", Text(), ""),
     Param("pidfile", Text(), "", immutable=True),
@@ -110,19 +130,19 @@ _GENERAL = (
     Param("set-proc-title", Bool(), "yes", immutable=True),
     Param("supervised", Enum(("upstart", "systemd", "auto", "no")), "no", immutable=True),
     Param("server-cpulist", Text(), "", alias="server_cpulist", immutable=True),
-    Param("bio-cpulist", Text(), "", alias="bio_cpulist", immutable=True),
-    Param("bgsave-cpulist", Text(), "", alias="bgsave_cpulist", immutable=True),
-    Param("aof-rewrite-cpulist", Text(), "", alias="aof_rewrite_cpulist", immutable=True),
-    Param("io-threads", Integer(1, 256), "1"),
-    Param("prefetch-batch-max-size", Integer(0, 128), "16"),
+    Param("bio-cpulist", Text(), "", alias="bio_cpulist", immutable=True, unused=_NO_PINNING),
+    Param("bgsave-cpulist", Text(), "", alias="bgsave_cpulist", immutable=True, unused=_NO_PINNING),
+    Param("aof-rewrite-cpulist", Text(), "", alias="aof_rewrite_cpulist", immutable=True, unused=_NO_PINNING),
+    Param("io-threads", Integer(1, 256), "1", unused="one thread serves all connections"),
+    Param("prefetch-batch-max-size", Integer(0, 128), "16", unused="the size of a batch is fixed"),
     Param("oom-score-adj", Enum(("no", "yes", "relative", "absolute")), "no"),
     Param("oom-score-adj-values", OomScores(), "0 200 800"),
-    Param("shutdown-timeout", _INT, "10"),
+    Param("shutdown-timeout", _INT, "10", unused="there are no replicas to wait for"),
     Param("shutdown-on-sigint", _SHUTDOWN, "default"),
     Param("shutdown-on-sigterm", _SHUTDOWN, "default"),
-    Param("jemalloc-bg-thread", Bool(), "yes"),
+    Param("jemalloc-bg-thread", Bool(), "yes", unused="the server does not use jemalloc"),
     Param("import-mode", Bool(), "no", engine="import_mode"),
-    Param("busy-reply-threshold", _LONG, "5000", alias="lua-time-limit"),
+    Param("busy-reply-threshold", _LONG, "5000", alias="lua-time-limit", unused=_NO_SCRIPTS),
 )
 
 _LOGGING = (
@@ -148,12 +168,12 @@ _LOGGING = (
 
 _NETWORK = (
     Param("bind", Words(16, "Too many bind addresses specified."), "* -::*"),
-    Param("bind-source-addr", Text(), ""),
+    Param("bind-source-addr", Text(), "", unused=_NO_REPLICATION),
     Param("port", _PORT, "6379"),
     Param("protected-mode", Bool(), "yes"),
     Param("maxclients", Integer(1, UINT_MAX), "10000", engine="maxclients"),
     Param("max-new-connections-per-cycle", Integer(1, 1000), "10"),
-    Param("max-new-tls-connections-per-cycle", Integer(1, 1000), "1"),
+    Param("max-new-tls-connections-per-cycle", Integer(1, 1000), "1", unused=_NO_TLS),
     Param("mptcp", Bool(), "no", immutable=True),
     Param("socket-mark-id", Integer(0, UINT_MAX), "0", immutable=True),
     Param("tcp-backlog", _INT, "511", immutable=True),
@@ -167,13 +187,13 @@ _NETWORK = (
     Param("client-query-buffer-limit", Memory(1 << 20), "1gb", engine="client_query_buffer_limit"),
     Param("proto-max-bulk-len", Memory(1 << 20), "512mb", engine="proto_max_bulk_len"),
     Param("maxmemory-clients", Memory(percent=True), "0"),
-    Param("tracking-table-max-keys", _LONG, "1000000"),
+    Param("tracking-table-max-keys", _LONG, "1000000", unused=_NO_TRACKING),
 )
 
 _ACCESS = (
-    Param("acl-pubsub-default", Enum(("allchannels", "resetchannels")), "resetchannels"),
+    Param("acl-pubsub-default", Enum(("allchannels", "resetchannels")), "resetchannels", unused=_NO_ACL),
     Param("aclfile", Text(), "", immutable=True, needs="ACL files"),
-    Param("acllog-max-len", _LONG, "128"),
+    Param("acllog-max-len", _LONG, "128", unused=_NO_ACL),
     Param("requirepass", _BINARY, "", secret=True),
 )
 
@@ -192,16 +212,17 @@ _MEMORY_USE = (
     Param("active-expire-effort", Integer(1, 10), "1", engine="active_expire_effort"),
     Param("activerehashing", Bool(), "yes", engine="activerehashing"),
     Param("activedefrag", Bool(), "no", needs="active defragmentation"),
-    Param("active-defrag-cycle-max", Integer(1, 99), "25"),
-    Param("active-defrag-cycle-min", Integer(1, 99), "1"),
-    Param("active-defrag-cycle-us", Integer(0, 100000), "500"),
-    Param("active-defrag-ignore-bytes", Memory(1), "100mb"),
-    Param("active-defrag-max-scan-fields", Integer(1, LONG_MAX), "1000"),
-    Param("active-defrag-threshold-lower", Integer(0, 1000), "10"),
-    Param("active-defrag-threshold-upper", Integer(0, 1000), "100"),
+    Param("active-defrag-cycle-max", Integer(1, 99), "25", unused=_NO_DEFRAG),
+    Param("active-defrag-cycle-min", Integer(1, 99), "1", unused=_NO_DEFRAG),
+    Param("active-defrag-cycle-us", Integer(0, 100000), "500", unused=_NO_DEFRAG),
+    Param("active-defrag-ignore-bytes", Memory(1), "100mb", unused=_NO_DEFRAG),
+    Param("active-defrag-max-scan-fields", Integer(1, LONG_MAX), "1000", unused=_NO_DEFRAG),
+    Param("active-defrag-threshold-lower", Integer(0, 1000), "10", unused=_NO_DEFRAG),
+    Param("active-defrag-threshold-upper", Integer(0, 1000), "100", unused=_NO_DEFRAG),
 )
 
-_TYPES = (
+_TYPES = _unused(
+    _NO_TYPE,
     Param("hash-max-listpack-entries", _LONG, "512", alias="hash-max-ziplist-entries"),
     Param("hash-max-listpack-value", _MEMORY, "64", alias="hash-max-ziplist-value"),
     Param("list-max-listpack-size", Integer(INT_MIN), "-2", alias="list-max-ziplist-size"),
@@ -214,7 +235,7 @@ _TYPES = (
     Param("hll-sparse-max-bytes", _MEMORY, "3000"),
     Param("stream-node-max-bytes", _MEMORY, "4096"),
     Param("stream-node-max-entries", _LONG, "100"),
-    Param("notify-keyspace-events", KeyspaceEvents(), ""),
+    Param("notify-keyspace-events", KeyspaceEvents(), "", unused=_NO_PUBSUB),
 )
 
 _PERSISTENCE = (
@@ -223,12 +244,14 @@ _PERSISTENCE = (
     Param("save", SavePoints(), "3600 1 300 100 60 10000"),
     Param("rdbcompression", Bool(), "yes"),
     Param("rdbchecksum", Bool(), "yes", immutable=True),
-    Param("rdb-version-check", Enum(("strict", "relaxed")), "strict"),
-    Param("rdb-del-sync-files", Bool(), "no"),
+    Param("rdb-version-check", Enum(("strict", "relaxed")), "strict",
+          unused="files of versions that are not known are always refused"),
+    Param("rdb-del-sync-files", Bool(), "no", unused=_NO_REPLICATION),
     Param("rdb-save-incremental-fsync", Bool(), "yes"),
     Param("rdb-key-save-delay", Integer(INT_MIN), "0", hidden=True, engine="rdb_key_save_delay"),
     Param("key-load-delay", Integer(INT_MIN), "0", hidden=True, engine="key_load_delay"),
-    Param("loading-process-events-interval-bytes", Integer(1024, INT_MAX), "2097152", hidden=True),
+    Param("loading-process-events-interval-bytes", Integer(1024, INT_MAX), "2097152", hidden=True,
+          unused="clients are served after each slice of some milliseconds"),
     Param("stop-writes-on-bgsave-error", Bool(), "yes", engine="stop_writes_on_bgsave_error"),
     Param("appendonly", Bool(), "no"),
     Param("appendfilename", Filename(complaint="appendfilename can't be a path, just a filename"),
@@ -245,7 +268,8 @@ _PERSISTENCE = (
     Param("aof-rewrite-incremental-fsync", Bool(), "yes"),
 )
 
-_REPLICATION = (
+_REPLICATION = _unused(
+    _NO_REPLICATION,
     Param("replicaof", Words(2), "", alias="slaveof", immutable=True, needs="replication"),
     Param("primaryauth", _BINARY, "", alias="masterauth", secret=True),
     Param("primaryuser", Text(), "", alias="masteruser"),
@@ -274,7 +298,8 @@ _REPLICATION = (
     Param("dual-channel-replication-enabled", Bool(), "no"),
 )
 
-_CLUSTER = (
+_CLUSTER = _unused(
+    _NO_CLUSTER,
     Param("cluster-enabled", Bool(), "no", immutable=True, needs="cluster mode"),
     Param("cluster-allow-pubsubshard-when-down", Bool(), "yes"),
     Param("cluster-allow-reads-when-down", Bool(), "no"),
@@ -312,7 +337,8 @@ _CLUSTER = (
     Param("slot-migration-max-failover-repl-bytes", Memory(-1), "0"),
 )
 
-_TLS = (
+_TLS = _unused(
+    _NO_TLS,
     Param("tls-port", _PORT, "0", needs="TLS"),
     Param("tls-cluster", Bool(), "no", needs="TLS"),
     Param("tls-replication", Bool(), "no", needs="TLS"),

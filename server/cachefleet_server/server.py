@@ -55,7 +55,7 @@ from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.admin.server_cmd import ServerCommands
 from cachefleet_server.admin.shutdown import Shutdown
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.params import PARAMS
+from cachefleet_server.config.params import LOADING, PARAMS, SAVING, STOPPING
 from cachefleet_server.config.parser import Line
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
@@ -185,6 +185,15 @@ class Server:
             return {"disk": "the last snapshot failed"}
         return {}
 
+    def _states(self) -> list[str]:
+        """What forbids some parameters to change (config/params.py)."""
+        now = {
+            STOPPING: self._ending or self.shutdown.running,
+            LOADING: bool(self.engine.stats()["loading"]),
+            SAVING: self.rdb.saving,
+        }
+        return [state for state, there in now.items() if there]
+
     def _save(self) -> None:
         """The last snapshot before the exit. One at a time: a rewrite of the AOF gives way."""
         self._supervisor.status("Saving the final RDB snapshot")
@@ -240,6 +249,7 @@ class Server:
         )
         self.engine.on_row_failed = self._row_failed
         config.attach(self.engine)
+        config.states = self._states
         self._follow_config()
         self._compose()
         for part in (*self._subsystems, *self._commands):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cachefleet_server.admin.arguments import is_local
 from cachefleet_server.command_spec import row
-from cachefleet_server.config.config import Config, SetError, UnknownParameter
+from cachefleet_server.config.config import Config, SetError, StateError, UnknownParameter
+from cachefleet_server.config.params import LOADING
 from cachefleet_server.config.rewrite import rewrite
 from cachefleet_server.engine import Client, Engine, glob_matches
 from cachefleet_server.errors import CommandError, ConfigError
@@ -81,10 +82,12 @@ class ConfigCommands:
             self._config.set(list(zip(words[::2], words[1::2], strict=True)), protected=self._may_set_protected(client))
         except UnknownParameter as error:
             raise CommandError(f"ERR Unknown option or number of arguments for CONFIG SET - '{error.name}'") from None
+        except StateError as error:
+            if error.state == LOADING:
+                raise CommandError("LOADING Valkey is loading the dataset in memory") from None
+            raise _refused(error) from None
         except SetError as error:
-            raise CommandError(
-                f"ERR CONFIG SET failed (possibly related to argument '{error.name}') - {error}"
-            ) from None
+            raise _refused(error) from None
         for text in self._config.unused(words[::2]):
             self._log.warning(text)
         return OK
@@ -109,6 +112,10 @@ class ConfigCommands:
     def _resetstat(self, client: Client, argv: list[bytes]) -> Reply:
         self._engine.reset_stats()
         return OK
+
+
+def _refused(error: SetError) -> CommandError:
+    return CommandError(f"ERR CONFIG SET failed (possibly related to argument '{error.name}') - {error}")
 
 
 def _help(client: Client, argv: list[bytes]) -> Reply:

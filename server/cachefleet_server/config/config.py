@@ -6,6 +6,7 @@ runs), then `attach(engine)` and `subscribe` by the subsystems, then CONFIG SET 
 A change is all or nothing: every pair is parsed first, then values are stored and the subscribers of the changed
 parameters called; if one refuses (ConfigError, OSError), the old values are stored again and the subscribers that had
 run are called with these. A subscriber therefore either takes the value at once or raises without having done anything.
+Before that, `states` is asked what the server is doing: some parameters cannot change meanwhile (params.py).
 
 Secrets (`secret` rows) may also come from a file, by the directive `<name>-file path`, or from the environment as
 CACHEFLEET_<NAME>. A file or variable that is empty is refused: it is somebody's mistake, and an empty password lets
@@ -17,11 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from cachefleet_server.config.params import IGNORED, PARAMS, Param
+from cachefleet_server.config.params import IGNORED, PARAMS, STATES, Param
 from cachefleet_server.config.parser import Line
 from cachefleet_server.config.text import quote_if_needed
 from cachefleet_server.errors import ConfigError
@@ -44,6 +45,14 @@ class SetError(ConfigError):
         self.name = name
 
 
+class StateError(SetError):
+    """A parameter cannot change in the state that the server is in."""
+
+    def __init__(self, name: str, state: str) -> None:
+        super().__init__(name, STATES[state])
+        self.state = state
+
+
 class UnknownParameter(SetError):
     """CONFIG SET named no parameter."""
 
@@ -64,6 +73,7 @@ class Config:
         self._loaded = dict(self._values)  # what the sources said last, for reload
         self._external: set[str] = set()  # secrets that are kept elsewhere
         self._subscribers: dict[str, list[Apply]] = {}
+        self.states: Callable[[], Collection[str]] = tuple  # of params.STATES, what the server is doing now
 
     # -- reading
 
@@ -217,6 +227,7 @@ class Config:
         `protected` permits parameters that are protected.
         """
         given: set[str] = set()
+        states = self.states()
         for name, _ in pairs:
             row = self._rows.get(name.lower())
             if row is None:
@@ -225,6 +236,8 @@ class Config:
                 raise SetError(name, "can't set immutable config")
             if row.protected and not protected:
                 raise SetError(name, "can't set protected config")
+            if state := row.refused_while(states):
+                raise StateError(name, state)
             if name.lower() in given:
                 raise SetError(name, "duplicate parameter")
             given.add(name.lower())
@@ -271,6 +284,10 @@ class Config:
         differing = [name for name in new if new[name] != self._loaded[name]]
         fixed = [name for name in differing if self._rows[name].immutable]
         changes = {name: new[name] for name in differing if name not in fixed}
+        states = self.states()
+        for name in changes:
+            if state := self._rows[name].refused_while(states):
+                raise ConfigError(f"{name} cannot change now: {STATES[state]}. Send SIGHUP again later")
         self._change(changes, {name: name for name in changes})
         self._loaded.update(changes)
         self._external |= external & set(changes)

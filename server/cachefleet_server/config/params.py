@@ -9,6 +9,7 @@
     secret      its value may come from `<name>-file` and is never logged
     hidden      CONFIG GET shows it only when named exactly
     needs       what is not built yet: only the default is accepted, so that existing files start
+    not_while   states of the server in which it cannot change, for people or for SIGHUP; see STATES
     unused      why nothing comes of it: any value is accepted, and one that is not the default is told in the log
 
 Parameters without `engine` are read by the subsystem they belong to (`Config.flag/number/text/...`), which
@@ -17,6 +18,7 @@ subscribes to changes if it must act on them. Names, defaults, limits and texts 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from cachefleet_server.config.kinds import (
@@ -44,6 +46,15 @@ from cachefleet_server.config.kinds import (
     Words,
 )
 
+# States of a server, and what a change that is refused then is told. Clients may be paused, or the AOF rewritten, and
+# every parameter may change: both are begun anew or hold what they have. While the server stops, none may.
+LOADING, SAVING, STOPPING = "loading", "saving", "stopping"
+STATES = {
+    LOADING: "the dataset is being loaded",  # to clients as -LOADING
+    SAVING: "a snapshot is being written; try again when it is done",
+    STOPPING: "the server is shutting down",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Param:
@@ -58,6 +69,11 @@ class Param:
     hidden: bool = False
     needs: str = ""
     unused: str = ""
+    not_while: tuple[str, ...] = ()
+
+    def refused_while(self, states: Collection[str]) -> str:
+        """The first of these states in which it cannot change; "" when it can."""
+        return next((state for state in states if state == STOPPING or state in self.not_while), "")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -239,7 +255,7 @@ _TYPES = _unused(
 )
 
 _PERSISTENCE = (
-    Param("dir", Folder(), "", protected=True),
+    Param("dir", Folder(), "", protected=True, not_while=(LOADING, SAVING)),
     Param("dbfilename", Filename(complaint="dbfilename can't be a path, just a filename"), "dump.rdb", protected=True),
     Param("save", SavePoints(), "3600 1 300 100 60 10000"),
     Param("rdbcompression", Bool(), "yes"),
@@ -253,7 +269,7 @@ _PERSISTENCE = (
     Param("loading-process-events-interval-bytes", Integer(1024, INT_MAX), "2097152", hidden=True,
           unused="clients are served after each slice of some milliseconds"),
     Param("stop-writes-on-bgsave-error", Bool(), "yes", engine="stop_writes_on_bgsave_error"),
-    Param("appendonly", Bool(), "no"),
+    Param("appendonly", Bool(), "no", not_while=(LOADING,)),
     Param("appendfilename", Filename(complaint="appendfilename can't be a path, just a filename"),
           "appendonly.aof", immutable=True),
     Param("appenddirname", Filename(complaint="appenddirname can't be a path, just a dirname"),
@@ -279,7 +295,8 @@ _REPLICATION = _unused(
     Param("repl-backlog-size", Memory(1, clamp_low=16384), "10mb"),
     Param("repl-backlog-ttl", _LONG, "3600"),
     Param("repl-disable-tcp-nodelay", Bool(), "no"),
-    Param("repl-diskless-load", Enum(("disabled", "on-empty-db", "swapdb", "flush-before-load")), "disabled"),
+    Param("repl-diskless-load", Enum(("disabled", "on-empty-db", "swapdb", "flush-before-load")), "disabled",
+          not_while=(LOADING,)),
     Param("repl-diskless-sync", Bool(), "yes"),
     Param("repl-diskless-sync-delay", _INT, "5"),
     Param("repl-diskless-sync-max-replicas", _INT, "0"),

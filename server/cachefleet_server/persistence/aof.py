@@ -409,8 +409,6 @@ class Aof:
         if self._file.in_transaction:
             raise ConfigError("the append only file cannot move to another folder inside a transaction")
         self._give_up_rewrite()
-        if snapshot_running(self._engine):
-            raise ConfigError("a snapshot is being written; try again when it is done")
         before = self._folder.manifest
         try:
             found = self._folder.read()

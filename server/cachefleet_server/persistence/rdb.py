@@ -158,6 +158,11 @@ class Rdb:
 
     # -- saving
 
+    @property
+    def saving(self) -> bool:
+        """A file is being written."""
+        return self._running is not None
+
     def path(self) -> str:
         return os.path.join(self._config.text("dir"), self._config.text("dbfilename"))
 

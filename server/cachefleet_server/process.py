@@ -92,7 +92,7 @@ def write_pidfile(path: str, log: Log) -> None:
         with open(path, "w") as file:
             file.write(f"{os.getpid()}\n")
     except OSError as error:
-        log.warning(f"Failed to write PID file: {error.strerror}")
+        log.warning(f"Failed to write PID file {path}: {error.strerror}")
 
 
 def remove_pidfile(path: str, log: Log) -> None:

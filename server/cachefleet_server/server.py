@@ -239,6 +239,8 @@ class Server:
         log.notice("oO0OoO0OoO0Oo Cachefleet is starting oO0OoO0OoO0Oo")
         log.notice(f"Cachefleet version={__version__}, bits=64, pid={os.getpid()}, just started")
         log.notice("Configuration loaded")
+        if config.ignored:
+            log.notice(f"Parameters of other servers, ignored here: {', '.join(config.ignored)}")
         for text in config.unused(row.name for row in PARAMS):
             log.warning(text)
         self._prepare_process()
@@ -309,10 +311,11 @@ class Server:
 
     def _open_log(self) -> None:
         config, log = self.config, self.log
+        path = config.text("logfile")
         try:
-            log.open(config.text("logfile"))
+            log.open(path)
         except OSError as error:
-            raise StartupError(f"Can't open the log file: {error.strerror}") from None
+            raise StartupError(f"Can't open the log file {path}: {error.strerror}") from None
         if config.flag("syslog-enabled"):
             log.to_syslog(config.text("syslog-ident"), config.text("syslog-facility"))
 

@@ -189,7 +189,7 @@ def test_when_the_parent_of_a_daemon_ends_its_port_is_open(own: Instance, tmp_pa
 
 
 FAILURES = {
-    "log file": ({"logfile": "/nonexistent/x"}, "Can't open the log file: No such file or directory"),
+    "log file": ({"logfile": "/nonexistent/x"}, "Can't open the log file /nonexistent/x: No such file or directory"),
     "address": ({"bind": "192.0.2.99"}, "Cannot assign requested address"),
     "no address": ({"bind": ""}, "Configured to not listen anywhere, exiting."),
     "unix socket": ({"unixsocket": "/nonexistent/x"}, "Failed opening Unix socket /nonexistent/x: No such file"),

@@ -76,9 +76,10 @@ def test_the_title_follows_its_parameters(tmp_path: Path, kind: Kind, config: bo
 
 def test_what_has_no_effect_is_told_wherever_it_is_set(own: Instance, tmp_path: Path) -> None:
     own.config = tmp_path / "x.conf"
-    own.config.write_text("repl-timeout 60\nlua-time-limit 7\n")
+    own.config.write_text("repl-timeout 60\nlua-time-limit 7\nIO-threads-do-reads yes\ndynamic-hz no\n")
     own.start()
     log = own.log_text()
+    assert "* Parameters of other servers, ignored here: dynamic-hz, io-threads-do-reads" in log
     assert "# busy-reply-threshold 7 has no effect: scripts are not supported" in log
     assert "repl-timeout" not in log
     with own.connect() as connection:

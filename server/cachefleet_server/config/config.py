@@ -64,6 +64,7 @@ class Config:
     """One server's parameters."""
 
     def __init__(self) -> None:
+        self.ignored: list[str] = []  # parameters of other servers that the sources set
         self.file = ""  # absolute path of the configuration file; "" without one
         self._start = _present_folder()  # relative paths in the sources begin here; the server itself goes to `dir`
         self._rows: dict[str, Param] = {name: row for row in PARAMS for name in row.names}
@@ -131,8 +132,10 @@ class Config:
 
     def load(self, lines: Iterable[Line], environment: Mapping[str, str]) -> None:
         """Takes what the sources say over the defaults. `lines`: those of the file, then of the command line."""
-        self._loaded, self._external = self._read(lines, environment)
+        given = list(lines)
+        self._loaded, self._external = self._read(given, environment)
         self._values = dict(self._loaded)
+        self.ignored = sorted({line.words[0].lower() for line in given} & IGNORED)
 
     def read(self, lines: Iterable[Line]) -> dict[str, Any]:
         """What these lines alone would give, by the names of rows."""

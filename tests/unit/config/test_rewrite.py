@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cachefleet_server.config import kinds
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.params import PARAMS
+from cachefleet_server.config.params import PARAMS, Param
 from cachefleet_server.config.parser import file_lines, text_lines
 from cachefleet_server.config.rewrite import MARK, rewrite, rewritten
 from cachefleet_server.errors import ConfigError
@@ -204,3 +207,53 @@ def test_an_include_that_cannot_be_read_stops_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="/no/such"):
         rewrite(config, str(file))
     assert file.read_text() == "include /no/such\n"
+
+
+def another_value(row: Param, rng: random.Random) -> Any:
+    """Any that the parameter may have, in its kind's own form."""
+    kind = row.kind
+    if isinstance(kind, kinds.Bool):
+        return rng.random() < 0.5
+    if isinstance(kind, kinds.Enum):
+        return rng.choice(kind.words)
+    if isinstance(kind, kinds.SavePoints):
+        return tuple((rng.randint(1, 9), rng.randint(0, 9)) for _ in range(rng.randint(0, 3)))
+    if isinstance(kind, kinds.OutputLimits):
+        return tuple((rng.randint(0, 2) << 20, rng.randint(0, 9), rng.randint(0, 2)) for _ in range(3))
+    if isinstance(kind, kinds.Words):
+        return tuple(rng.choice(("a", "b", "*")) for _ in range(rng.randint(0, min(2, kind.limit))))
+    if isinstance(kind, kinds.Integer | kinds.Memory):
+        low = max(kind.low, kind.clamp_low, 0)
+        return rng.randint(low, min(low + 3, kind.high))
+    if type(kind) is kinds.Text and not kind.pattern:
+        return rng.choice(("", "x", "a b", '"', "\n", "#"))
+    return None
+
+
+def test_any_file_with_any_include_says_what_holds(
+    rng: random.Random, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some parameters have lines before the include, in it, behind it, and a new value at run time."""
+    monkeypatch.chdir(tmp_path)
+    rows = [row for row in PARAMS if not row.needs and another_value(row, rng) is not None]
+    file = tmp_path / "x.conf"
+    for _ in range(15):
+        chosen = rng.sample(rows, 12)
+        text = ["", "", ""]
+        for part in range(3):
+            for row in chosen:
+                for _ in range(rng.choice((0, 0, 1, 2))):
+                    name, value = rng.choice(row.names), another_value(row, rng)
+                    text[part] += "".join(f"{name} {line}\n" for line in row.kind.lines(value, ((),) * 3))
+        (tmp_path / "inc").write_text(text[1])
+        file.write_text(text[0] + "include inc\n" + text[2])
+        config = Config()
+        config.load(file_lines(str(file)), {})
+        new = {row.name: another_value(row, rng) for row in rng.sample(chosen, 6)}
+        config._values.update(new)
+        for _ in range(2):
+            rewrite(config, str(file))
+            again = Config()
+            again.load(file_lines(str(file)), {})
+            read = {row.name: again.value(row.name) for row in PARAMS}
+            assert read == {row.name: config.value(row.name) for row in PARAMS}, (text, new, file.read_text())

@@ -89,18 +89,17 @@ def test_what_is_refused_while_loading(folder: Path) -> None:
         spawn(theirs)
         values = dict(zip(names[::2], names[1::2], strict=True))
         skipped = {b"port", b"bind", b"dir", b"rdma-bind", b"rdma-port", *(row.name.encode() for row in OURS)}
+        sets = [("CONFIG", "SET", name, value) for name, value in values.items() if name not in skipped]
+        sets.append(("CONFIG", "SET", "dir", str(folder)))
+        several = (
+            "appendonly yes nope 1", "nope 1 appendonly yes", "appendonly zz", "hz zz appendonly yes",
+            "databases 4 appendonly yes", "appendonly yes databases 4", "appendonly yes hz 25",
+            "appendonly yes appendonly yes", "hz 20 hz 20 appendonly yes", "hz 26",
+        )  # fmt: skip
+        for words in several:
+            sets += [("CONFIG", "SET", *words.split()), ("CONFIG", "GET", "hz", "appendonly")]
         with Pair(ours, theirs) as pair:
-            for name, value in values.items():
-                if name not in skipped:
-                    pair.run("CONFIG", "SET", name, value)
-            pair.run("CONFIG", "SET", "dir", str(folder))
-            for command in (
-                "appendonly yes nope 1", "nope 1 appendonly yes", "appendonly zz", "hz zz appendonly yes",
-                "databases 4 appendonly yes", "appendonly yes databases 4", "appendonly yes hz 25",
-                "appendonly yes appendonly yes", "hz 20 hz 20 appendonly yes", "hz 26",
-            ):  # fmt: skip
-                pair.run("CONFIG", "SET", *command.split())
-                pair.run("CONFIG", "GET", "hz", "appendonly")
+            pair.pipeline(sets)
         assert loading(ours)
         assert loading(theirs)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -34,9 +35,13 @@ STREAMS = {
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Instance]:
     """A server of the test's own, not started yet."""
-    instance = Instance(directory=tmp_path)
+    instance = Instance(directory=tmp_path, options={"pidfile": str(tmp_path / "pid")})
     yield instance
     instance.close()
+    left = tmp_path / "pid"  # of a daemon that a failed test has not ended
+    if left.exists():
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(left.read_text()), signal.SIGKILL)
 
 
 def redirected(how: str) -> list[str]:
@@ -165,7 +170,7 @@ def test_nothing_slow_comes_before_the_signals() -> None:
 
 def daemon(own: Instance, **options: str) -> subprocess.CompletedProcess[str]:
     """Runs the parent to its end."""
-    own.options |= {"daemonize": "yes", "pidfile": str(own.directory / "pid"), **options}
+    own.options |= {"daemonize": "yes", **options}
     own.port = own.port or free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "server"), **own.env}
     return subprocess.run(

@@ -76,6 +76,7 @@ cdef class Engine(Rows):
         e.slow_ns = <uint64_t>-1
         e.journal.db = -1
         buf_init(&e.journal.buf, e.heap)
+        buf_init(&e.held.due, e.heap)
         error = reactor_open(e)
         if error:
             raise OSError(error, os.strerror(error))
@@ -113,6 +114,7 @@ cdef class Engine(Rows):
         lazyfree_stop(e)
         dbs_free(e)
         buf_free(&e.journal.buf)
+        buf_free(&e.held.due)
         commands_free(e)
         self.ptr = NULL
         heap_free(e.heap)

@@ -1,9 +1,8 @@
 """WAIT and WAITAOF: until all writes so far are on replicas, or on disk.
 
-"So far" is the journal's end when the command runs, counted in bytes: what was handed to the AOF plus what this tick
-has added. The AOF reports what it has fsynced in persist.aof_fsynced_offset and calls engine.fsynced_fn, which answers
-the clients whose wait is over. Nothing counts as on disk before the first base of an AOF is. Without replicas nobody
-acknowledges, so waiting for them ends with the time-out.
+"So far" is the journal's end when the command runs. The AOF reports what it has fsynced in persist.aof_fsynced_offset
+and calls engine.fsynced_fn, which answers the clients whose wait is over. Nothing counts as on disk before the first
+base of an AOF is. Without replicas nobody acknowledges, so waiting for them ends with the time-out.
 
 Where nothing may block, as inside EXEC: the reply is what is true at that moment.
 """
@@ -14,7 +13,9 @@ from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport BLOCKED_WAIT, CLIENT_DENY_BLOCKING, arg_t, client_t, engine_t
 from cachefleet_server.core.reply cimport arg_int64, reply_array, reply_error, reply_int
 from cachefleet_server.ds.number cimport chars_to_int64
-from cachefleet_server.keyspace.blocked cimport block_client, unblock_client
+from cachefleet_server.ds.zmalloc cimport zmalloc
+from cachefleet_server.keyspace.blocked cimport block_client, unblock_client, unblock_reply_fn
+from cachefleet_server.keyspace.journal cimport journal_end
 
 cdef extern from *:
     """
@@ -23,20 +24,22 @@ cdef extern from *:
     const char* ERR_NO_AOF
 
 
-cdef inline uint64_t _written_offset(const engine_t* e) noexcept nogil:
-    return e.persist.aof_offset + e.journal.buf.len
+cdef struct wait_t:
+    uint64_t offset  # everything up to here must be safe ...
+    int64_t replicas  # ... on so many replicas ...
+    bint local  # ... and, WAITAOF, on the own disk
 
 
 cdef inline bint _has_no_aof(const engine_t* e) noexcept nogil:
     return not e.persist.aof_enabled and not e.persist.aof_starting
 
 
-cdef inline bint _is_local(const client_t* c) noexcept nogil:
-    return c.engine.persist.aof_enabled and c.engine.persist.aof_fsynced_offset >= c.wait_offset
+cdef inline bint _is_local(const engine_t* e, const wait_t* w) noexcept nogil:
+    return e.persist.aof_enabled and e.persist.aof_fsynced_offset >= w.offset
 
 
-cdef inline int64_t _replicas(const client_t* c) noexcept nogil:
-    """How many replicas have acknowledged wait_offset. Nobody replicates yet."""
+cdef inline int64_t _replicas(const engine_t* e, const wait_t* w) noexcept nogil:
+    """How many replicas have acknowledged w.offset. Nobody replicates yet."""
     return 0
 
 
@@ -55,53 +58,71 @@ cdef bint _timeout_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noex
     return True
 
 
-cdef void _wait_over(client_t* c, bint timed_out) noexcept nogil:
-    reply_int(c, _replicas(c))
+cdef void _reply_wait(client_t* c, const wait_t* w) noexcept nogil:
+    reply_int(c, _replicas(c.engine, w))
 
 
-cdef void _waitaof_over(client_t* c, bint timed_out) noexcept nogil:
-    if c.wait_local and _has_no_aof(c.engine):
+cdef void _reply_waitaof(client_t* c, const wait_t* w) noexcept nogil:
+    if w.local and _has_no_aof(c.engine):
         reply_error(c, ERR_NO_AOF)
         return
     reply_array(c, 2)
-    reply_int(c, _is_local(c))
-    reply_int(c, _replicas(c))
+    reply_int(c, _is_local(c.engine, w))
+    reply_int(c, _replicas(c.engine, w))
 
 
-cdef bint _is_over(const client_t* c) noexcept nogil:
-    return (not c.wait_local or _is_local(c)) and _replicas(c) >= c.wait_replicas
+cdef void _wait_over(client_t* c, bint timed_out) noexcept nogil:
+    _reply_wait(c, <const wait_t*>c.waiter)
+
+
+cdef void _waitaof_over(client_t* c, bint timed_out) noexcept nogil:
+    _reply_waitaof(c, <const wait_t*>c.waiter)
+
+
+cdef bint _is_over(const engine_t* e, const wait_t* w) noexcept nogil:
+    if w.local and _has_no_aof(e):
+        return True
+    return (not w.local or _is_local(e, w)) and _replicas(e, w) >= w.replicas
+
+
+cdef void _block(client_t* c, const wait_t* w, int64_t until_ms, unblock_reply_fn over) noexcept nogil:
+    c.waiter = zmalloc(c.engine.heap, sizeof(wait_t))
+    (<wait_t*>c.waiter)[0] = w[0]
+    block_client(c, BLOCKED_WAIT, until_ms, over)
 
 
 cdef void wait_command(client_t* c) noexcept nogil:
     cdef int64_t until_ms = 0
-    if not arg_int64(c, &c.argv[1], &c.wait_replicas) or not _timeout_or_reply(c, &c.argv[2], &until_ms):
+    cdef wait_t w
+    if not arg_int64(c, &c.argv[1], &w.replicas) or not _timeout_or_reply(c, &c.argv[2], &until_ms):
         return
-    c.wait_local = False
-    c.wait_offset = _written_offset(c.engine)
-    if _is_over(c) or c.flags & CLIENT_DENY_BLOCKING:
-        _wait_over(c, False)
+    w.local = False
+    w.offset = journal_end(c.engine)
+    if _is_over(c.engine, &w) or c.flags & CLIENT_DENY_BLOCKING:
+        _reply_wait(c, &w)
     else:
-        block_client(c, BLOCKED_WAIT, until_ms, _wait_over)
+        _block(c, &w, until_ms, _wait_over)
 
 
 cdef void waitaof_command(client_t* c) noexcept nogil:
     cdef int64_t local, until_ms = 0
+    cdef wait_t w
     if not arg_int64(c, &c.argv[1], &local):
         return
     if not 0 <= local <= 1:
         reply_error(c, b"ERR value is out of range, value must between 0 and 1")
         return
-    if not chars_to_int64(c.argv[2].ptr, c.argv[2].len, &c.wait_replicas) or c.wait_replicas < 0:
+    if not chars_to_int64(c.argv[2].ptr, c.argv[2].len, &w.replicas) or w.replicas < 0:
         reply_error(c, b"ERR value is out of range, must be positive")
         return
     if not _timeout_or_reply(c, &c.argv[3], &until_ms):
         return
-    c.wait_local = local != 0
-    c.wait_offset = _written_offset(c.engine)
-    if _is_over(c) or c.flags & CLIENT_DENY_BLOCKING or (c.wait_local and _has_no_aof(c.engine)):
-        _waitaof_over(c, False)
+    w.local = local != 0
+    w.offset = journal_end(c.engine)
+    if _is_over(c.engine, &w) or c.flags & CLIENT_DENY_BLOCKING:
+        _reply_waitaof(c, &w)
     else:
-        block_client(c, BLOCKED_WAIT, until_ms, _waitaof_over)
+        _block(c, &w, until_ms, _waitaof_over)
 
 
 cdef void _fsynced(engine_t* e) noexcept nogil:
@@ -112,8 +133,7 @@ cdef void _fsynced(engine_t* e) noexcept nogil:
         return
     while c != NULL:
         following = c.next
-        if c.blocked == BLOCKED_WAIT and c.unblock_fn == _waitaof_over \
-                and (_is_over(c) or (c.wait_local and _has_no_aof(e))):
+        if c.blocked == BLOCKED_WAIT and c.unblock_fn == _waitaof_over and _is_over(e, <const wait_t*>c.waiter):
             unblock_client(c, False)
         c = following
 

@@ -5,6 +5,7 @@
        |-------- commands ------- command_t rows, by name
        |-------- input ---------- what all connections share while requests are read and parsed
        |-------- journal -------- this tick's writes as RESP; AOF and replicas consume it
+       |-------- held ----------- replies that wait until the journal is safe
        '-------- pause ---------- by purpose: until when, and for which commands
 
 There are no module globals; whatever lives longer than a call hangs off an engine_t, and everything is
@@ -138,7 +139,8 @@ cdef enum:
     CLIENT_DEFERRED_REPLY_ERROR = 1 << 24  # the running command replied an error
     CLIENT_PYTHON_WAIT = 1 << 25  # a Python row returned an awaitable; blocked until it is done
 
-    CLIENT_WROTE = 1 << 26  # changed data since its last replies left; appendfsync always watches it
+    CLIENT_HOLD_DUE = 1 << 26  # changed data in this tick: what it was replied since may have to wait ...
+    CLIENT_HELD = 1 << 27  # ... and has to (keyspace/held.pxd)
 
     COMMANDLOG_SLOW = 0
     COMMANDLOG_LARGE_REQUEST = 1
@@ -210,9 +212,8 @@ cdef struct client_t:
     uint64_t commands
     command_t* last_cmd
     void (*unblock_fn)(client_t* c, bint timed_out) noexcept nogil  # how to reply when a wait ends
-    uint64_t wait_offset  # BLOCKED_WAIT (commands/wait.pyx): everything up to here must be safe ...
-    int64_t wait_replicas  # ... on so many replicas ...
-    bint wait_local  # ... and, WAITAOF, on the own disk
+    void* held  # marks in its output (keyspace/held.pyx); NULL unless CLIENT_HELD
+    void* waiter  # what it waits for, in the words of whoever blocked it; freed when the wait ends (keyspace/blocked)
 
 # ---- parameters and counters ---------------------------------------------------------------------
 
@@ -375,7 +376,7 @@ cdef enum:
 cdef struct persist_t:
     # Flags, set by name through engine.set_persist in this order.
     bint loading  # replies -LOADING
-    bint aof_enabled  # the journal is kept even without replicas
+    bint aof_enabled  # a restart would load the AOF
     bint aof_starting  # switched on, and the first base is not on disk yet
     bint bgsave_failed  # with stop_writes_on_bgsave_error and save points: MISCONF
     bint save_points  # at least one `save` parameter
@@ -389,8 +390,7 @@ cdef struct persist_t:
     uint64_t load_done_bytes
     uint64_t load_keys
     uint64_t load_keys_expired
-    uint64_t aof_offset  # journal bytes handed to the AOF since the start; what WAITAOF waits for ...
-    uint64_t aof_fsynced_offset  # ... and how many of them are on disk. After it grew: engine.fsynced_fn
+    uint64_t aof_fsynced_offset  # up to here the journal is on disk. After it grew: engine.fsynced_fn
 
 # ---- expiry and eviction ------------------------------------------------------------------------------
 
@@ -491,14 +491,40 @@ cdef struct input_room_t:  # input that all connections share during a tick (rea
     client_t* holders[256]  # EVENTS_MAX: clients whose input lies in `shared`, until the batch is done
     int holder_count
 
-cdef struct journal_t:  # commands of this tick as RESP, already rewritten for determinism (keyspace/journal.pyx)
+cdef struct journal_consumer_t:  # who gets the journal; it lies in its owner, linked while it is attached
+    const char* name
+    void* ctx
+    # Once a tick: whole commands and whole transactions, `offset` being that of the first byte. Nothing is left out
+    # and nothing comes twice. May detach itself.
+    void (*take_fn)(journal_consumer_t* consumer, const char* data, size_t n, uint64_t offset) noexcept nogil
+    uint64_t since  # offset of the first byte that is for it
+    journal_consumer_t* next
+
+cdef struct journal_t:  # commands of this tick as RESP, already rewritten for determinism (keyspace/journal.pxd)
     buf_t buf
+    uint64_t offset  # of the first byte of `buf`
+    char id[41]  # names the unbroken history that `offset` counts in; "" while nobody is attached
+    uint64_t tenure  # of the primary that wrote it; 0 until somebody says who is primary
+    char earlier_id[41]  # the history that this one goes on from, or "" ...
+    uint64_t earlier_end  # ... and where they part
     int db  # database of the last command, -1 = a SELECT must come first
-    bint enabled  # AOF on or replicas attached
+    bint enabled  # somebody is attached, and it is not muted
+    bint muted
+    journal_consumer_t* consumers
     int depth  # > 0 inside EXEC or a script: MULTI wraps what is propagated
     bint multi_open
     size_t multi_at  # where the open transaction's MULTI lies
     size_t multi_commands  # commands since
+
+cdef struct held_condition_t:  # what output may wait for; it lies in its owner, linked while it counts
+    const char* name
+    uint64_t confirmed  # up to here the journal is as safe as it asks for
+    held_condition_t* next
+
+cdef struct held_room_t:  # output that waits for the journal (keyspace/held.pxd)
+    held_condition_t* conditions  # all of them must hold; NULL: no output waits, and no command looks further
+    buf_t due  # clients that wrote in this tick
+    client_t* waiting  # those with CLIENT_HELD
 
 cdef enum:
     PAUSE_PURPOSES = 3
@@ -519,6 +545,7 @@ cdef struct engine_t:
     clients_t clients
     input_room_t input
     journal_t journal
+    held_room_t held
     pause_t pause
     type_ops_t types[16]  # OBJ_*; filled by type_register
     type_ops_t* rdb_readers[64]  # by RDB type byte; NULL: no type here reads it
@@ -555,8 +582,6 @@ cdef struct engine_t:
     # hooks installed by higher layers
     void (*call_fn)(client_t* c) noexcept nogil  # reactor: runs c.cmd with statistics and propagation (EXEC uses it)
     void (*python_fn)(client_t* c) noexcept nogil  # facade: takes the GIL and runs a Python row
-    bint (*journal_fn)(engine_t* e) noexcept nogil
-        # persistence: end of tick; false = the write failed, replies of writers become errors
     void (*notify_fn)(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
     bint (*slice_fn)(engine_t* e) noexcept nogil
         # a bounded slice of background work (snapshot); true = call again soon
@@ -571,7 +596,6 @@ cdef struct engine_t:
     # Snapshot, NULL without one. A flush detached `keys` (its db has a new, empty table) and would free it now. True:
     # the snapshot still reads it and frees it, entries included; the flush frees only the `expires` table, not its
     # entries.
-    void* journal_ctx
     void* snapshot_ctx
     size_t snapshot_alone  # bytes of deleted values that a snapshot still has to save: not counted against maxmemory
     void* facade  # borrowed PyObject*: the Engine object

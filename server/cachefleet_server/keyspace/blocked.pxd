@@ -12,7 +12,8 @@ from cachefleet_server.core.engine cimport client_t, engine_t
 ctypedef void (*unblock_reply_fn)(client_t* c, bint timed_out) noexcept nogil
 
 cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn unblock_fn) noexcept nogil
-    # The client must not be blocked. until_ms 0 = for ever; unblock_fn may be NULL.
+    # The client must not be blocked. until_ms 0 = for ever; unblock_fn may be NULL. What it waits for may be kept in
+    # c.waiter, from the engine's heap: it is there when unblock_fn runs, and freed after it or with the client.
 cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil
     # Does nothing to a client that is not blocked. unblock_fn sees c.blocked as it was and may block the client again.
 cdef void blocked_timeouts(engine_t* e) noexcept nogil  # from cron, and at the end of a tick

@@ -78,7 +78,7 @@ cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn
         engine_alarm_ms(e, until_ms)
 
 
-cdef void block_forget(client_t* c) noexcept nogil:
+cdef void _end_wait(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     if not c.flags & CLIENT_BLOCKED:
         return
@@ -89,14 +89,25 @@ cdef void block_forget(client_t* c) noexcept nogil:
     c.blocked_until_ms = 0
 
 
+cdef void block_forget(client_t* c) noexcept nogil:
+    _end_wait(c)
+    zfree(c.engine.heap, c.waiter)
+    c.waiter = NULL
+
+
 cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil:
     cdef unblock_reply_fn reply = c.unblock_fn
+    cdef void* waiter = c.waiter
     if not c.flags & CLIENT_BLOCKED:
         return
-    block_forget(c)
+    _end_wait(c)
     c.unblock_fn = NULL
     if reply != NULL:
         reply(c, timed_out)
+    if waiter != NULL and not (c.flags & CLIENT_BLOCKED and c.waiter == waiter):
+        if c.waiter == waiter:
+            c.waiter = NULL
+        zfree(c.engine.heap, waiter)
     if not c.flags & CLIENT_BLOCKED:
         c.blocked = BLOCKED_NONE
         client_resume(c)

@@ -1,22 +1,34 @@
-"""The journal: this tick's writes as RESP commands, for the AOF and for replicas.
+"""The journal: what changes the data, as RESP commands with a position, for the AOF, replicas and whoever else follows.
 
 After a command changed data (persist.dirty grew), the dispatcher appends it as the client sent it, unless the
 command replaced it with a deterministic form: `journal_rewrite` (SET key v PXAT t), or appended its own commands and
-set CLIENT_PREVENT_PROPAGATE. The end-of-batch step consumes the buffer.
+set CLIENT_PREVENT_PROPAGATE. A replica appends what its primary sent, as it came: `journal_verbatim`.
+
+    history:  ......................| this tick's bytes |
+                                    offset              journal_end()
+
+Every byte has an offset, counted from the beginning of the history that `id` names; it goes on over restarts. What
+waits (WAIT, WAITAOF, held replies) waits for an offset. Consumers are attached and detached at any tick: each gets
+every byte from its attachment on, once, at the end of the tick (`journal_hand_over`), and does not notice the others.
+A stream that begins in the middle begins in database `journal.db`, which its consumer tells its readers in its own way.
+Where nobody is attached nothing is journalled, `journal.enabled` is false and nothing is done at all: the history ends
+there, and the next attachment begins one with a new id. So does a restart, since the end of the earlier one may be
+lost: it names the earlier id and the offset up to which both agree.
 
 SELECT is inserted when the database changes. A transaction that wrote two or more commands is wrapped in MULTI and
 EXEC; one that wrote a single command is journalled as that command alone, as Valkey does. Keys that expire
 while another command runs are separate commands: replaying one without the other changes nothing that is visible.
-
-While `engine.journal.enabled` is false nothing is done at all.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
+from cachefleet_server.core.engine cimport arg_t, client_t, engine_t, journal_consumer_t
 
 cdef void journal_command(engine_t* e, int dbid, int argc, const arg_t* argv) noexcept nogil
 cdef void journal_raw(engine_t* e, int dbid, const char* raw, size_t n) noexcept nogil  # one command, canonical RESP
+cdef void journal_verbatim(engine_t* e, int dbid, const char* data, size_t n) noexcept nogil
+    # Whole commands and transactions with their own SELECT; `dbid`: the database they end in. Nothing is put in or
+    # taken out, so that offsets are those of the primary. Not inside a transaction of ours.
 cdef void journal_delete(engine_t* e, int dbid, const char* key, size_t nk) noexcept nogil
     # Expiry and eviction, as UNLINK key (or DEL without lazyfree-lazy-expire/-eviction, which is the caller's choice).
 cdef void journal_rewrite(client_t* c, int argc, const arg_t* argv) noexcept nogil
@@ -29,3 +41,17 @@ cdef inline arg_t journal_arg(const char* p, size_t n) noexcept nogil:
     return a
 cdef void journal_transaction_begin(engine_t* e) noexcept nogil  # may nest: a script inside EXEC
 cdef void journal_transaction_end(engine_t* e) noexcept nogil
+
+cdef inline uint64_t journal_end(const engine_t* e) noexcept nogil:
+    """The position behind everything so far."""
+    return e.journal.offset + e.journal.buf.len
+
+cdef void journal_hand_over(engine_t* e) noexcept nogil  # to all consumers; nothing in the middle of a transaction
+cdef void journal_attach(engine_t* e, journal_consumer_t* consumer) noexcept nogil
+    # From the next command on; not inside a transaction. The owner has set `name`, `ctx` and `take_fn`, and keeps it.
+cdef void journal_detach(engine_t* e, journal_consumer_t* consumer) noexcept nogil
+    # It gets nothing more, also of this tick. Does nothing to one that is not attached.
+cdef void journal_mute(engine_t* e, bint on) noexcept nogil
+    # While on, what is executed leaves no trace: it comes from where the journal is kept.
+cdef void journal_continue(engine_t* e, const char* id40, uint64_t tenure, uint64_t offset) noexcept nogil
+    # At a start, before anybody is attached: what was loaded ends there.

@@ -4,13 +4,20 @@ A transaction's MULTI is written before its first command and that command's SEL
 end of the transaction takes MULTI out again, which moves that one command down by 15 bytes.
 """
 
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy, memmove, memset
 
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
-from cachefleet_server.ds.buf cimport buf_put, buf_reserve
+from cachefleet_server.ds.buf cimport buf_free, buf_put, buf_reserve
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.resp.command cimport HEADER_MAX, header_write
+
+cdef enum:
+    _BUFFER_KEEP = 1048576  # bytes of an empty buffer that are kept
+    _ID_BYTES = 20
+
+cdef extern from "<unistd.h>" nogil:
+    int getentropy(void* buffer, size_t n)
 
 cdef extern from * nogil:
     """
@@ -77,6 +84,12 @@ cdef void journal_raw(engine_t* e, int dbid, const char* raw, size_t n) noexcept
         buf_put(&e.journal.buf, raw, n)
 
 
+cdef void journal_verbatim(engine_t* e, int dbid, const char* data, size_t n) noexcept nogil:
+    if e.journal.enabled:
+        buf_put(&e.journal.buf, data, n)
+        e.journal.db = dbid
+
+
 cdef void journal_delete(engine_t* e, int dbid, const char* key, size_t nk) noexcept nogil:
     cdef arg_t argv[2]
     argv[0] = journal_arg(b"UNLINK", 6)
@@ -107,3 +120,79 @@ cdef void journal_transaction_end(engine_t* e) noexcept nogil:
     multi = e.journal.buf.data + e.journal.multi_at
     e.journal.buf.len -= CF_MULTI_LEN
     memmove(multi, multi + CF_MULTI_LEN, e.journal.buf.len - e.journal.multi_at)
+
+
+# ---- consumers ---------------------------------------------------------------------------------------------
+
+cdef void _drop_buffer(engine_t* e) noexcept nogil:
+    e.journal.offset += e.journal.buf.len
+    e.journal.buf.len = 0
+    if e.journal.buf.cap > _BUFFER_KEEP:
+        buf_free(&e.journal.buf)
+
+
+cdef void journal_hand_over(engine_t* e) noexcept nogil:
+    cdef journal_consumer_t* consumer = e.journal.consumers
+    cdef journal_consumer_t* following
+    cdef size_t skip
+    if e.journal.multi_open:
+        return
+    while consumer != NULL:
+        following = consumer.next
+        skip = consumer.since - e.journal.offset if consumer.since > e.journal.offset else 0
+        if skip < e.journal.buf.len:
+            consumer.take_fn(consumer, e.journal.buf.data + skip, e.journal.buf.len - skip, e.journal.offset + skip)
+        consumer = following
+    _drop_buffer(e)
+
+
+cdef void _begin_history(engine_t* e) noexcept nogil:
+    """A new id: 40 hexadecimal digits."""
+    cdef unsigned char random[20]  # _ID_BYTES
+    cdef const char* digits = b"0123456789abcdef"
+    cdef int i
+    if getentropy(random, _ID_BYTES) != 0:  # an old kernel early in its life
+        for i in range(_ID_BYTES):
+            e.rng = e.rng * <uint64_t>6364136223846793005 + <uint64_t>1442695040888963407
+            random[i] = e.rng >> 56
+    for i in range(_ID_BYTES):
+        e.journal.id[2 * i] = digits[random[i] >> 4]
+        e.journal.id[2 * i + 1] = digits[random[i] & 15]
+    e.journal.id[2 * _ID_BYTES] = 0
+
+
+cdef void journal_attach(engine_t* e, journal_consumer_t* consumer) noexcept nogil:
+    cdef journal_consumer_t** at = &e.journal.consumers
+    if at[0] == NULL:
+        _begin_history(e)
+    while at[0] != NULL:
+        at = &at[0].next
+    at[0] = consumer
+    consumer.next = NULL
+    consumer.since = journal_end(e)
+    e.journal.enabled = not e.journal.muted
+
+
+cdef void journal_detach(engine_t* e, journal_consumer_t* consumer) noexcept nogil:
+    cdef journal_consumer_t** at = &e.journal.consumers
+    while at[0] != NULL and at[0] != consumer:
+        at = &at[0].next
+    if at[0] == NULL:
+        return
+    at[0] = consumer.next
+    if e.journal.consumers == NULL:
+        _drop_buffer(e)
+        e.journal.enabled = False
+        e.journal.id[0] = e.journal.earlier_id[0] = 0
+
+
+cdef void journal_mute(engine_t* e, bint on) noexcept nogil:
+    e.journal.muted = on
+    e.journal.enabled = e.journal.consumers != NULL and not on
+
+
+cdef void journal_continue(engine_t* e, const char* id40, uint64_t tenure, uint64_t offset) noexcept nogil:
+    memset(e.journal.earlier_id, 0, sizeof(e.journal.earlier_id))
+    memcpy(e.journal.earlier_id, id40, 2 * _ID_BYTES)
+    e.journal.earlier_end = e.journal.offset = offset
+    e.journal.tenure = tenure

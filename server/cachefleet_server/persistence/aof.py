@@ -210,7 +210,7 @@ class Aof:
             self._engine.drop_all()
             at_once(self._reader.load(manifest))
         finally:
-            self._file.mute(not self._file.is_open)
+            self._file.mute(False)
 
     def _open_after_load(self) -> None:
         """Goes on in the last incremental file, or makes base and file when there was no AOF."""
@@ -227,7 +227,10 @@ class Aof:
         self._old_size = sum(self._folder.size(part) for part in manifest.incremental[:-1])
         self._base_size = self._folder.size(manifest.base) if manifest.base else 0
         self._size_after_rewrite = self._base_size
+        if self._reader.position is not None:
+            self._file.go_on(self._reader.position)
         self._file.open(fd, os.fstat(fd).st_size)
+        self._file.flush(sync=True)  # what fails is tried again from cron, and writes are refused
         self._home = self._folder.path
 
     def _write_first_base(self) -> Manifest:
@@ -246,7 +249,7 @@ class Aof:
 
     def _has_grown(self) -> bool:
         percentage = self._config.number("auto-aof-rewrite-percentage")
-        size = self._current_size()
+        size = self._content_size()
         if not percentage or size <= self._config.number("auto-aof-rewrite-min-size"):
             return False
         base = max(1, self._size_after_rewrite)
@@ -258,6 +261,10 @@ class Aof:
 
     def _current_size(self) -> int:
         return self._base_size + self._old_size + self._file.size
+
+    def _content_size(self) -> int:
+        """What grows and shrinks: a new file has its header by nature."""
+        return self._current_size() - self._file.header
 
     def _snapshot(self, *, final: str = "", on_done: Callable[[SnapshotResult], None] | None = None) -> Snapshot:
         config = self._config
@@ -354,7 +361,7 @@ class Aof:
         self._folder.save(manifest)
         self._base_size = result.bytes
         self._old_size = 0
-        self._size_after_rewrite = self._current_size()
+        self._size_after_rewrite = self._content_size()
         if self._file.is_open:
             self._on = True
             self._starting = False

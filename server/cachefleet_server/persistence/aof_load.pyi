@@ -2,6 +2,8 @@
 
 from cachefleet_server.engine import Engine
 
+Position = tuple[bytes, int, int]  # history's id, tenure, offset
+
 class AofLoader:
     """One file. Raises `errors.DataError` for damage that is not a torn tail."""
 
@@ -12,7 +14,8 @@ class AofLoader:
     commands: int
     done_bytes: int
     total_bytes: int
-    def __init__(self, engine: Engine, path: str, begin: int = 0) -> None: ...
+    position: Position | None  # of valid_bytes in the journal; None while nothing said
+    def __init__(self, engine: Engine, path: str, begin: int = 0, position: Position | None = None) -> None: ...
     def step(self, budget_us: int) -> bool:
         """Runs commands for about this long; true while more is to come."""
     def close(self) -> None: ...

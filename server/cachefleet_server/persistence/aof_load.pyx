@@ -5,6 +5,14 @@ other byte where a command should begin is damage, and the error says at which o
 command, or inside MULTI, or in nothing but zeros, is a torn tail: `valid_bytes` is where the last whole command (or the
 MULTI) began to be incomplete, and the caller decides what to do.
 
+Commands run as the role "AOF loader" (core/role.pxd): they were checked when they first ran, so one that fails,
+whatever the reason, says that the data would not become what it was. The load ends there, and the error names the
+command, the file and the byte. Valkey goes on in silence, but for unknown commands.
+
+"#JOURNAL:<id> <tenure> <offset>" says where in its history the file is at the end of that line (aof_log.pxd); what
+follows counts on from there, annotations left out. `position` is that of valid_bytes, begun by the caller with what
+the file before this one ended with.
+
 A file may begin with an RDB preamble ("REDIS" or "VALKEY"): `begin` says where the commands start after it.
 Arguments are pointers into the mapping; argv grows to the largest command and is reused.
 """
@@ -12,14 +20,15 @@ Arguments are pointers into the mapping; argv grows to the largest command and i
 import os
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.stdio cimport sscanf
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp, memcpy
 from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
 from posix.unistd cimport close
 
 from cachefleet_server.core.clock cimport clock_refresh, load_delay
 from cachefleet_server.core.command cimport command_find
-from cachefleet_server.core.engine cimport CLIENT_MULTI, client_t
+from cachefleet_server.core.engine cimport CLIENT_FAILED, CLIENT_MULTI, client_t
 from cachefleet_server.core.role cimport ROLE_AOF
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.engine cimport Engine
@@ -27,6 +36,7 @@ from cachefleet_server.errors import DataError
 from cachefleet_server.files import open_regular
 from cachefleet_server.keyspace.transaction cimport transaction_discard
 from cachefleet_server.resp.input cimport arg_t, request_t
+from cachefleet_server.resp.writer cimport chunk_t
 
 cdef enum:
     CLOCK_EVERY = 64  # commands between two looks at the clock
@@ -34,6 +44,7 @@ cdef enum:
     LINE_MAX = 32  # bytes of a length line
     ANNOTATION_MAX = 1024
     NAME_SHOWN_MAX = 64  # bytes of an unknown command's name
+    FAILURE_SHOWN_MAX = 400  # bytes of an error
 
     READ_OK = 0
     READ_SHORT = 1  # the file ends inside this command
@@ -45,6 +56,9 @@ cdef struct reader_t:
     uint64_t at  # parser's place
     uint64_t damage_at
     uint64_t wrong_at  # the first byte that cannot be, at or behind damage_at
+    char id[41]  # of the history; "" = nothing said where the file is in one
+    uint64_t tenure
+    uint64_t offset  # of the journal at `at`, commands only
     arg_t* argv
     int argv_cap
 
@@ -75,6 +89,31 @@ cdef int _length(reader_t* r, char kind, int64_t* out) noexcept nogil:
     return READ_OK
 
 
+cdef bint _hex(const char* p) noexcept nogil:
+    cdef int i
+    for i in range(40):
+        if not (c"0" <= p[i] <= c"9" or c"a" <= p[i] <= c"f"):
+            return False
+    return p[40] == c" "
+
+
+cdef void _take_note(reader_t* r, const char* line, size_t n) noexcept nogil:
+    """A note of the position; whatever else begins with "#" means nothing here."""
+    cdef char copy[128]
+    cdef unsigned long long tenure = 0
+    cdef unsigned long long offset = 0
+    if n < 54 or n >= sizeof(copy) or memcmp(line, b"#JOURNAL:", 9) != 0 or not _hex(line + 9):
+        return
+    memcpy(copy, line, n)
+    copy[n] = 0
+    if sscanf(copy + 50, b"%llu %llu", &tenure, &offset) != 2:
+        return
+    memcpy(r.id, copy + 9, 40)
+    r.id[40] = 0
+    r.tenure = tenure
+    r.offset = offset
+
+
 cdef int _skip_annotations(reader_t* r) noexcept nogil:
     cdef const char* end
     cdef uint64_t left
@@ -86,6 +125,7 @@ cdef int _skip_annotations(reader_t* r) noexcept nogil:
             end = <const char*>memchr(r.base + r.at, 0, left)
             r.wrong_at = end - r.base if end != NULL else r.size
             return READ_SHORT if left < ANNOTATION_MAX else READ_DAMAGED
+        _take_note(r, r.base + r.at, end - r.base - r.at)
         r.at = end - r.base + 1
     return READ_OK
 
@@ -150,14 +190,16 @@ cdef class AofLoader:
     cdef reader_t r
     cdef uint64_t dropped
     cdef bint unknown  # a command that is not in the table was met
+    cdef int64_t failed_at  # where the command begins that replied an error; of an EXEC, its MULTI
     cdef int64_t multi_at  # where the open MULTI begins, -1 = none
     cdef readonly str path
     cdef readonly bint torn
     cdef readonly bint zeros  # torn, and nothing but zeros follows what there is of a command
     cdef readonly uint64_t valid_bytes
+    cdef uint64_t valid_offset  # of the journal, at valid_bytes
     cdef readonly uint64_t commands
 
-    def __cinit__(self, Engine engine not None, str path, uint64_t begin=0):
+    def __cinit__(self, Engine engine not None, str path, uint64_t begin=0, position=None):
         cdef int fd
         cdef void* base
         self.engine = engine
@@ -177,6 +219,10 @@ cdef class AofLoader:
             close(fd)
         self.r.at = min(begin, self.r.size)
         self.valid_bytes = self.r.at
+        if position is not None:
+            memcpy(self.r.id, <const char*><bytes>position[0], 40)
+            self.r.tenure, self.r.offset = position[1:]
+        self.valid_offset = self.r.offset
         self.client = engine.new_actor(ROLE_AOF)
 
     def __dealloc__(self):
@@ -191,6 +237,11 @@ cdef class AofLoader:
             self.r.base = NULL
         free(self.r.argv)
         self.r.argv = NULL
+
+    @property
+    def position(self):
+        """Of valid_bytes: (history's id, tenure, offset); None while no note said."""
+        return (<bytes>self.r.id, self.r.tenure, self.valid_offset) if self.r.id[0] else None
 
     @property
     def done_bytes(self):
@@ -216,6 +267,8 @@ cdef class AofLoader:
                 "of the folder, then restore the file, or give up what follows the damage: cut it at byte "
                 f"{self.valid_bytes}, the end of the last whole command, and remove the incremental files after it "
                 "from the manifest")
+        if self.client.flags & CLIENT_FAILED:
+            raise DataError(self._failure())
         if status == READ_SHORT or (self.r.at == self.r.size and self.client.flags & CLIENT_MULTI):
             self.torn = True
             if self.multi_at >= 0:
@@ -230,6 +283,20 @@ cdef class AofLoader:
                 "written by a server with commands that this version does not have")
         return self.r.at < self.r.size
 
+    def _failure(self):
+        """What to say of the command that failed: its name is in front of the error (core/reply.pyx)."""
+        cdef chunk_t* chunk = self.client.out.head
+        cdef bytes said = chunk.data[:min(chunk.len, <size_t>FAILURE_SHOWN_MAX)]
+        name, separator, text = said.decode("utf-8", "backslashreplace").partition(": ")
+        if not separator:
+            name, text = "?", name
+        where = "in the transaction at" if self.failed_at == self.multi_at else "at"
+        return (
+            f"Command '{name}' {where} byte {self.failed_at} of the append only file {self.path} fails: {text}. Going "
+            "on would lose data. If it was written with other settings, as more `databases`, set these; else make a "
+            "backup of the folder, then restore the file, or give up what follows: cut it at byte "
+            f"{self.valid_bytes}, and remove the incremental files after it from the manifest")
+
     cdef int _run(self, int64_t budget_us) noexcept nogil:
         """Commands until the budget is spent. On READ_SHORT the engine is as after the last whole command."""
         cdef request_t request
@@ -243,6 +310,8 @@ cdef class AofLoader:
             if status != READ_OK:
                 return status
             start = self.r.at
+            if not self.client.flags & CLIENT_MULTI:
+                self.valid_offset = self.r.offset  # notes may have said more
             status = _command(&self.r, &request)
             if status != READ_OK:
                 self.r.at = start
@@ -255,12 +324,17 @@ cdef class AofLoader:
             if not self.client.flags & CLIENT_MULTI:
                 self.multi_at = -1
             self.engine.run(self.client, &request)
+            if cf_unlikely((self.client.flags & CLIENT_FAILED) != 0):
+                self.failed_at = self.multi_at if self.multi_at >= 0 and not self.client.flags & CLIENT_MULTI else start
+                return READ_OK
             if self.client.flags & CLIENT_MULTI and self.multi_at < 0:
                 self.multi_at = start
             self.commands += 1
+            self.r.offset += self.r.at - start
             if not self.client.flags & CLIENT_MULTI:
                 self.multi_at = -1
                 self.valid_bytes = self.r.at
+                self.valid_offset = self.r.offset
             if cf_unlikely(self.engine.ptr.params.key_load_delay != 0):
                 load_delay(self.engine.ptr, self.commands)
                 left = 1  # the time may be up

@@ -1,10 +1,10 @@
 """The append side of the AOF: the journal of each tick to the current file, and its way to the disk.
 
-    engine.journal.buf --(end of tick)--> pending --write(2)--> file --fdatasync(2)--> disk
-                                      [aof_offset]                [aof_fsynced_offset]
+    journal --(end of tick)--> pending --write(2)--> file --fdatasync(2)--> disk
+                             [taken_offset]  [written_offset]  [persist.aof_fsynced_offset]
 
-`aof_log_hand_over` is engine.journal_fn: it runs between execution and replies. Everything in the journal counts as
-handed over (aof_offset); normally it is written in the same call. Under
+`_take` is a consumer of the journal (keyspace/journal.pxd) and runs between execution and replies; offsets are the
+journal's, and a file's own places are none of its business. Normally what comes is written in the same call. Under
 
     always     the same call fsyncs: one fdatasync for all commands of a tick, and no reply leaves before it returned;
     everysec   a helper thread fsyncs about once a second. While it does, writing could block, so bytes wait in
@@ -14,15 +14,23 @@ handed over (aof_offset); normally it is written in the same call. Under
 Failures. What a write left half done is truncated away, so the file always ends with a whole command; the rest stays
 in `pending` and is tried again from cron until the disk has space: nothing that memory holds is missing in the file
 once that succeeds. Meanwhile persist.aof_write_failed makes the dispatcher refuse writes. Under `always` no client
-whose write is not on disk gets its reply: those with pending replies that wrote in the tick are disconnected. A
-failed fsync is final for this file (the kernel may have dropped the pages, and the next fsync would not say so):
-`sync_failed` stays, and writes are refused, until the caller has switched to a new file, has a base on disk that
-holds everything before it, and calls `heal`.
+whose write is not on disk gets its reply: to be on disk is a condition of held output (keyspace/held.pxd), and who
+waits for it when it fails is disconnected. A failed fsync is final for this file (the kernel may have dropped the
+pages, and the next fsync would not say so): `sync_failed` stays, and writes are refused, until the caller has switched
+to a new file, has a base on disk that holds everything before it, and calls `heal`.
 
 A file that is left must be whole on disk before the next one gets anything: a power cut may tear the end of the last
 file only. Under `always` the switch fsyncs; else the helper does, and what comes meanwhile waits in `pending`. When
 that takes longer than DELAY_MS_MAX, `everysec` refuses writes until it is done: it promises more than memory. `no`
 goes on writing: it leaves to the kernel what a power cut does.
+
+A file begins with what its readers need and the journal does not have, since there it would be in everybody's way: the
+SELECT of the database in which the journal is, if it has said so already, and a note of the position:
+
+    #JOURNAL:<id, 40 hexadecimal digits> <tenure> <offset>
+
+which says where in the history the file is at the end of that line. It is repeated every NOTE_EVERY bytes. Other
+servers take lines with "#" for comments; ours goes on from the position that it finds (aof_load.pyx).
 
 The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or
 unlink a path.
@@ -30,7 +38,7 @@ unlink a path.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport engine_t
+from cachefleet_server.core.engine cimport engine_t, held_condition_t, journal_consumer_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.worker cimport work_t, worker_t
 from cachefleet_server.engine cimport Engine
@@ -39,6 +47,7 @@ cdef enum:
     DELAY_MS_MAX = 1000  # how long a running fsync may hold writes back
     FSYNC_EVERY_MS = 1000
     PENDING_KEEP = 1048576  # bytes of a drained buffer that are kept
+    NOTE_EVERY = 16777216  # bytes of the journal between two notes of its position
 
     JOB_FSYNC = 0
     JOB_FSYNC_CLOSE = 1
@@ -48,15 +57,22 @@ cdef struct aof_job_t:
     work_t work
     int kind
     int fd
-    uint64_t offset  # persist.aof_offset that is safe when the fsync returns
+    uint64_t offset  # of the journal, safe when the fsync returns
     char* path  # malloc'd, JOB_UNLINK
 
 cdef struct aof_log_t:
     engine_t* engine
+    journal_consumer_t consumer  # attached while the log is on
+    held_condition_t on_disk  # counts while the log is on and the policy is `always`
+    bint holding  # it does
     int fd  # -1: the log is off
     int policy  # FSYNC_*
     uint64_t size  # bytes of the file, whole commands
-    uint64_t written_offset  # of persist.aof_offset, what write(2) took
+    uint64_t taken_offset  # of the journal, up to here it was put into `pending` ...
+    uint64_t written_offset  # ... and up to here write(2) took it
+    uint64_t header  # bytes of `size` that only say where the file is; more are ...
+    uint64_t header_pending  # ... in `pending`
+    uint64_t noted_offset  # of the last note of the position
     buf_t pending
     int64_t postponed_since_ms  # monotonic; 0 = nothing waits for an fsync
     int64_t last_fsync_ms  # monotonic, when the last one was asked for

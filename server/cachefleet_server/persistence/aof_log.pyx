@@ -9,15 +9,15 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memmove, strdup
 from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 
-from cachefleet_server.core.client cimport client_close_asap
-from cachefleet_server.core.engine cimport (
-    CLIENT_WROTE, FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, client_t)
+from cachefleet_server.core.engine cimport FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, journal_t
 from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
-from cachefleet_server.ds.intrin cimport cf_monotonic_us
+from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from cachefleet_server.ds.worker cimport work_t, worker_drain, worker_free, worker_init, worker_stop, worker_submit
-from cachefleet_server.resp.writer cimport out_clear
+from cachefleet_server.keyspace.held cimport held_add, held_confirmed, held_failed, held_remove
+from cachefleet_server.keyspace.journal cimport (
+    journal_attach, journal_continue, journal_detach, journal_end, journal_hand_over, journal_mute)
 
 POLICIES = {"no": FSYNC_NO, "always": FSYNC_ALWAYS, "everysec": FSYNC_EVERYSEC}
 
@@ -77,7 +77,6 @@ cdef void _count(aof_log_t* log, int kind, int n) noexcept nogil:
 
 cdef void _collect(aof_log_t* log) noexcept nogil:
     """What the helper has done since the last look."""
-    cdef engine_t* e = log.engine
     cdef uint64_t offset
     cdef int error
     cdef bint of_file
@@ -93,12 +92,14 @@ cdef void _collect(aof_log_t* log) noexcept nogil:
         log.sync_failed = True
         log.file_failed |= of_file
     if not log.sync_failed:
-        _fsynced(e, offset)
+        _fsynced(log, offset)
 
 
-cdef inline void _fsynced(engine_t* e, uint64_t offset) noexcept nogil:
+cdef inline void _fsynced(aof_log_t* log, uint64_t offset) noexcept nogil:
+    cdef engine_t* e = log.engine
     if offset > e.persist.aof_fsynced_offset:
-        e.persist.aof_fsynced_offset = offset
+        e.persist.aof_fsynced_offset = log.on_disk.confirmed = offset
+        held_confirmed(e)
         if e.fsynced_fn != NULL:
             e.fsynced_fn(e)
 
@@ -143,14 +144,15 @@ cdef bint _write_pending(aof_log_t* log) noexcept nogil:
         if done and ftruncate(log.fd, log.size) != 0:
             # The part cannot be taken back: it stands, and what is left follows it.
             log.size += done
-            log.written_offset += done
             memmove(log.pending.data, log.pending.data + done, log.pending.len - done)
             log.pending.len -= done
         _fail(log, error)
         return False
     latency_end(log.engine, b"aof-write", start)
     log.size += done
-    log.written_offset += done
+    log.written_offset = log.taken_offset
+    log.header += log.header_pending
+    log.header_pending = 0
     log.pending.len = 0
     log.postponed_since_ms = 0
     if log.pending.cap > PENDING_KEEP:
@@ -189,7 +191,7 @@ cdef bint _sync_now(aof_log_t* log) noexcept nogil:
     log.last_fsync_us = cf_monotonic_us() - start
     latency_end(log.engine, b"aof-fsync-always", start)
     log.last_fsync_ms = log.engine.monotonic_ms
-    _fsynced(log.engine, log.written_offset)
+    _fsynced(log, log.written_offset)
     return True
 
 
@@ -203,23 +205,6 @@ cdef void _sync_later(aof_log_t* log) noexcept nogil:
         log.last_fsync_ms = e.monotonic_ms
 
 
-cdef void _drop_unsafe_replies(engine_t* e) noexcept nogil:
-    """Under `always`: what was not made durable is not acknowledged. The clients learn by the closed connection."""
-    cdef client_t* c = e.clients.pending_write
-    while c != NULL:
-        if c.flags & CLIENT_WROTE:
-            out_clear(&c.out)
-            client_close_asap(c)
-        c = c.next_pending
-
-
-cdef void _forget_writers(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients.pending_write
-    while c != NULL:
-        c.flags &= ~<uint64_t>CLIENT_WROTE
-        c = c.next_pending
-
-
 cdef void _put_timestamp(aof_log_t* log) noexcept nogil:
     cdef char line[32]
     cdef int64_t now_s = log.engine.now_ms // 1000
@@ -228,40 +213,65 @@ cdef void _put_timestamp(aof_log_t* log) noexcept nogil:
         log.last_timestamp_s = now_s
         n = snprintf(line, sizeof(line), b"#TS:%lld\r\n", <long long>now_s)
         buf_put(&log.pending, line, n)
-        log.engine.persist.aof_offset += n
 
 
-cdef bint aof_log_hand_over(engine_t* e) noexcept nogil:
-    """engine.journal_fn; false when something is not as safe as the policy promises."""
-    cdef aof_log_t* log = <aof_log_t*>e.journal_ctx
-    cdef bint ok = True
-    if e.journal.multi_open:
-        return True  # in the middle of a transaction: it is handed over as a whole
+cdef void _put_note(aof_log_t* log) noexcept nogil:
+    """Where in the history the file is now."""
+    cdef char line[128]
+    cdef journal_t* j = &log.engine.journal
+    cdef int n = snprintf(
+        line, sizeof(line), b"#JOURNAL:%s %llu %llu\r\n", j.id, <unsigned long long>j.tenure,
+        <unsigned long long>log.taken_offset)
+    buf_put(&log.pending, line, n)
+    log.noted_offset = log.taken_offset
+
+
+cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64_t offset) noexcept nogil:
+    cdef aof_log_t* log = <aof_log_t*>consumer.ctx
+    cdef engine_t* e = log.engine
     if log.timestamps:
         _put_timestamp(log)
-    buf_put(&log.pending, e.journal.buf.data, e.journal.buf.len)
-    e.persist.aof_offset += e.journal.buf.len
-    e.journal.buf.len = 0
-    if e.journal.buf.cap > PENDING_KEEP:
-        buf_free(&e.journal.buf)
-    if not _must_wait(log):
-        ok = _write_pending(log)
-        if log.policy == FSYNC_ALWAYS:
-            if not ok or not _sync_now(log):
-                ok = False
-                _drop_unsafe_replies(e)
-            _forget_writers(e)
-        else:
-            _sync_later(log)
-    return ok
+    buf_put(&log.pending, data, n)
+    log.taken_offset = offset + n
+    if cf_unlikely(log.taken_offset - log.noted_offset >= NOTE_EVERY):
+        _put_note(log)
+    if _must_wait(log):
+        return
+    if log.policy == FSYNC_ALWAYS:
+        if not _write_pending(log) or not _sync_now(log):
+            held_failed(e)
+    else:
+        _write_pending(log)
+        _sync_later(log)
+
+
+cdef void _hold_replies(aof_log_t* log) noexcept nogil:
+    """Whether replies to writes wait for the disk."""
+    cdef bint wanted = log.fd >= 0 and log.policy == FSYNC_ALWAYS
+    if wanted and not log.holding:
+        held_add(log.engine, &log.on_disk)
+    elif log.holding and not wanted:
+        held_remove(log.engine, &log.on_disk)
+    log.holding = wanted
+
 
 cdef void _use(aof_log_t* log, int fd, uint64_t size) noexcept nogil:
-    """A file begins with a SELECT, and with a time stamp if these are on."""
+    """What a file begins with goes with the first write."""
+    cdef char line[64]
+    cdef char digits[16]
+    cdef int dbid = log.engine.journal.db
+    cdef int n
     log.fd = fd
     log.size = size
     log.file_failed = False
     log.last_timestamp_s = 0
-    log.engine.journal.db = -1
+    if dbid >= 0:
+        n = snprintf(digits, sizeof(digits), b"%d", dbid)
+        n = snprintf(line, sizeof(line), b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n", n, digits)
+        buf_put(&log.pending, line, n)
+    _put_note(log)
+    log.header = 0
+    log.header_pending = log.pending.len
 
 # ---- for Python ---------------------------------------------------------------------------------------------
 
@@ -274,6 +284,10 @@ cdef class AofLog:
         self.log.fd = -1
         self.log.policy = FSYNC_EVERYSEC
         self.log.last_timestamp_s = 0
+        self.log.consumer.name = b"aof"
+        self.log.on_disk.name = b"on disk"
+        self.log.consumer.ctx = &self.log
+        self.log.consumer.take_fn = _take
         buf_init(&self.log.pending, engine.ptr.heap)
         worker_init(&self.log.helper, _run_job, &self.log)
 
@@ -284,11 +298,11 @@ cdef class AofLog:
         """Appends to this descriptor from now on, which is `size` bytes long. The journal is on."""
         cdef engine_t* e = self.log.engine
         self.log.sync_failed = False
-        self.log.written_offset = e.persist.aof_offset
+        journal_attach(e, &self.log.consumer)
+        self.log.taken_offset = self.log.written_offset = self.log.consumer.since
+        e.persist.aof_fsynced_offset = self.log.on_disk.confirmed = self.log.consumer.since
         _use(&self.log, fd, size)
-        e.journal_ctx = &self.log
-        e.journal_fn = aof_log_hand_over
-        e.journal.enabled = True
+        _hold_replies(&self.log)
         e.persist.aof_write_failed = False
 
     def flush(self, bint sync=False):
@@ -296,7 +310,7 @@ cdef class AofLog:
         if self.log.fd < 0:
             return True
         if self.log.engine.journal.buf.len:
-            aof_log_hand_over(self.log.engine)
+            journal_hand_over(self.log.engine)
         if not _write_pending(&self.log):
             return False
         return _sync_now(&self.log) if sync else True
@@ -347,11 +361,9 @@ cdef class AofLog:
         if self.log.fd >= 0:
             close(self.log.fd)
         self.log.fd = -1
+        _hold_replies(&self.log)
         self.log.pending.len = 0
-        e.journal_fn = NULL
-        e.journal_ctx = NULL
-        e.journal.enabled = False
-        e.journal.buf.len = 0
+        journal_detach(e, &self.log.consumer)
         e.persist.aof_write_failed = False
         self.announce(False)
         return ok
@@ -366,7 +378,28 @@ cdef class AofLog:
 
     def mute(self, bint on):
         """While on, what is executed leaves no trace: it comes from the files themselves."""
-        self.log.engine.journal.enabled = not on
+        journal_mute(self.log.engine, on)
+
+    def go_on(self, position):
+        """At a start: what was loaded ends at this (id, tenure, offset)."""
+        cdef bytes name
+        cdef uint64_t tenure, offset
+        name, tenure, offset = position
+        if len(name) != 40:
+            raise ValueError("a history's name has 40 digits")
+        journal_continue(self.log.engine, name, tenure, offset)
+
+    @property
+    def position(self):
+        """Of the journal's end: (id, tenure, offset)."""
+        cdef journal_t* j = &self.log.engine.journal
+        return <bytes>j.id, j.tenure, journal_end(self.log.engine)
+
+    @property
+    def earlier(self):
+        """The history that this one goes on from, and where they part: (id, offset)."""
+        cdef journal_t* j = &self.log.engine.journal
+        return <bytes>j.earlier_id, j.earlier_end
 
     def stop(self):
         """Ends the helper thread, after its jobs."""
@@ -406,6 +439,7 @@ cdef class AofLog:
         if self.log.policy == FSYNC_ALWAYS and before != FSYNC_ALWAYS and self.log.fd >= 0:
             self.drain()
             self.flush(sync=True)
+        _hold_replies(&self.log)
 
     def set_timestamps(self, bint on):
         self.log.timestamps = on
@@ -429,6 +463,10 @@ cdef class AofLog:
     @property
     def size(self):
         return self.log.size
+
+    @property
+    def header(self):
+        return self.log.header
 
     @property
     def pending(self):

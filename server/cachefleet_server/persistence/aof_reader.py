@@ -1,7 +1,7 @@
 """An AOF into the keyspace: which files, in which order, and what may be torn.
 
-Only the end of the data may be torn: the last file, or one that is followed by empty ones. It is cut off, and the log
-says how much, if `aof-load-truncated` allows it. Damage anywhere else stops the start and says what to do.
+Only the end of the data may be torn: the last file, or one that is followed by files without a command. It is cut off,
+and the log says how much, if `aof-load-truncated` allows it. Damage anywhere else stops the start and says what to do.
 
 Where no AOF exists but an RDB file does, that file is loaded and becomes the base: switching `appendonly` on in the
 configuration loses nothing (Redis and Valkey would start empty).
@@ -10,13 +10,14 @@ configuration loses nothing (Redis and Valkey would start empty).
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import Final
 
 from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Engine
 from cachefleet_server.errors import DataError
-from cachefleet_server.files import open_regular
+from cachefleet_server.files import open_regular, read_regular
 from cachefleet_server.log import Log
 from cachefleet_server.persistence.aof_folder import AofFolder
 from cachefleet_server.persistence.aof_load import AofLoader
@@ -25,6 +26,20 @@ from cachefleet_server.persistence.rdb import Loading, Rdb
 from cachefleet_server.persistence.snapshot import changes, changes_saved
 
 LOAD_SLICE_US: Final = 4000
+
+
+_HEADER_MAX: Final = 1024
+_HEADER: Final = re.compile(rb"(?:#[^\n]*\n|\*2\r\n\$6\r\nSELECT\r\n\$\d+\r\n\d+\r\n)*")
+
+
+def _is_bare(path: str) -> bool:
+    """Nothing but what a new file begins with (aof_log.pxd)."""
+    if os.path.getsize(path) > _HEADER_MAX:
+        return False
+    try:
+        return _HEADER.fullmatch(read_regular(path)) is not None
+    except OSError:  # said when it is its turn
+        return False
 
 
 class AofReader:
@@ -36,6 +51,8 @@ class AofReader:
         self._log = log
         self._rdb = rdb
         self._folder = folder
+        self._torn = False
+        self.position: tuple[bytes, int, int] | None = None  # of the journal, where the last load ended, if files say
 
     def load_instead(self) -> Loading[None]:
         """The RDB file, where there is no AOF."""
@@ -47,13 +64,15 @@ class AofReader:
 
     def load(self, manifest: Manifest) -> Loading[None]:
         began = time.monotonic()
+        self.position = None
+        self._torn = False
         parts = manifest.files()
         paths = [self._folder.file(part.name) for part in parts]
         for path in paths:
             if not os.path.exists(path):
                 raise DataError(f"The append only file {path} is missing; restore it, or the folder from a backup")
         self._engine.set_persist("load_total_bytes", sum(os.path.getsize(path) for path in paths))
-        filled = [path for path in paths if os.path.getsize(path)]
+        filled = [path for path in paths if not _is_bare(path)]
         for part, path in zip(parts, paths, strict=True):
             # Files behind one that may be torn have nothing yet. A base was whole before it got its name, but for the
             # single file of an older server, which stands alone.
@@ -73,10 +92,13 @@ class AofReader:
             begin = (yield from self._rdb.load(path, skip_expired=False)).end_offset
             if begin >= os.path.getsize(path):
                 return
-        loader = AofLoader(self._engine, path, begin)
+        loader = AofLoader(self._engine, path, begin, self.position)
         try:
             while loader.step(LOAD_SLICE_US):
                 yield
+            if not self._torn:  # what a later file says is about bytes that were lost
+                self.position = loader.position
+            self._torn |= loader.torn
         finally:
             loader.close()
         if loader.torn:

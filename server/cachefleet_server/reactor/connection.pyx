@@ -13,12 +13,13 @@ from libc.string cimport memset
 from cachefleet_server.core.client cimport client_close_asap, engine_wake
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
-    CLIENT_DENY_BLOCKING, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE,
-    CLIENT_REPLY_OFF, CLIENT_WRITABLE_WAIT, READ_MAX, SHARED_INPUT)
+    CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
+    CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_WRITABLE_WAIT, READ_MAX, SHARED_INPUT)
 from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
+from cachefleet_server.keyspace.held cimport held_allowed, held_forget
 from cachefleet_server.keyspace.transaction cimport transaction_discard, transaction_memory
 from cachefleet_server.keyspace.watch cimport unwatch_all
 from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp_protocol
@@ -108,6 +109,8 @@ cdef void client_free(client_t* c) noexcept nogil:
         _unlink_from(&e.clients.resumed, c, False)
     if c.flags & CLIENT_BLOCKED:
         block_forget(c)
+    if c.flags & (CLIENT_HELD | CLIENT_HOLD_DUE):
+        held_forget(c)
     if c.flags & CLIENT_CLOSE_ASAP:
         e.clients.closing -= 1
     e.clients.evictable_memory -= c.accounted
@@ -189,20 +192,20 @@ cdef void _want_writable(client_t* c, bint on) noexcept nogil:
         c.flags &= ~<unsigned long>CLIENT_WRITABLE_WAIT
 
 
-cdef ssize_t _write_some(client_t* c, size_t* offered) noexcept nogil:
-    """One system call for up to IOV_MAX_CHUNKS chunks."""
+cdef ssize_t _write_some(client_t* c, size_t left, size_t* offered) noexcept nogil:
+    """One system call for up to IOV_MAX_CHUNKS chunks, and `left` bytes."""
     cdef iovec iov[IOV_MAX_CHUNKS]
     cdef int count = 0
     cdef chunk_t* chunk = c.out.head
     cdef size_t skip = c.out.sent
     if chunk.next == NULL:
-        offered[0] = chunk.len - skip
-        return write(c.fd, chunk.data + skip, chunk.len - skip)
+        offered[0] = min(chunk.len - skip, left)
+        return write(c.fd, chunk.data + skip, offered[0])
     offered[0] = 0
-    while chunk != NULL and count < IOV_MAX_CHUNKS:
+    while chunk != NULL and count < IOV_MAX_CHUNKS and offered[0] < left:
         iov[count].iov_base = chunk.data + skip
-        iov[count].iov_len = chunk.len - skip
-        offered[0] += chunk.len - skip
+        iov[count].iov_len = min(chunk.len - skip, left - offered[0])
+        offered[0] += iov[count].iov_len
         skip = 0
         count += 1
         chunk = chunk.next
@@ -213,10 +216,13 @@ cdef void client_write(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef ssize_t n
     cdef size_t offered = 0
-    if c.out.bytes > e.stats.largest_output:
-        e.stats.largest_output = c.out.bytes
-    while c.out.bytes > 0:
-        n = _write_some(c, &offered)
+    cdef size_t left = c.out.bytes
+    if left > e.stats.largest_output:
+        e.stats.largest_output = left
+    if cf_unlikely((c.flags & CLIENT_HELD) != 0):
+        left = held_allowed(c)
+    while left > 0:
+        n = _write_some(c, left, &offered)
         if n < 0:
             if errno == EINTR:
                 continue
@@ -230,11 +236,15 @@ cdef void client_write(client_t* c) noexcept nogil:
         e.stats.net_out += n
         c.net_out += n
         out_consume(&c.out, n)
+        left -= n
         if <size_t>n < offered:
             _want_writable(c, True)  # the socket is full: trying again at once would only return EAGAIN
             client_check_output_limit(c)
             return
     _want_writable(c, False)
+    if cf_unlikely(c.out.bytes != 0):  # held
+        client_check_output_limit(c)
+        return
     c.soft_limit_on = False
     if c.flags & CLIENT_CLOSE_AFTER_REPLY:
         client_close_asap(c)
@@ -332,7 +342,7 @@ cdef void clients_cron(engine_t* e) noexcept nogil:
             client_check_output_limit(c)
         if e.params.maxmemory_clients:
             client_account(c)
-        if (limit_ms and c.cls == CLASS_NORMAL and not c.flags & (CLIENT_BLOCKED | CLIENT_MONITOR)
+        if (limit_ms and c.cls == CLASS_NORMAL and not c.flags & (CLIENT_BLOCKED | CLIENT_HELD | CLIENT_MONITOR)
                 and e.now_ms - c.last_interaction_ms > limit_ms):
             client_close_asap(c)
         c = c.next

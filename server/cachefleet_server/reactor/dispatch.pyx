@@ -24,7 +24,7 @@ from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_MONITOR,
-    CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_WROTE,
+    CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
     CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH,
     CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
     COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, arg_t)
@@ -40,6 +40,7 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, uint64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.keyspace.blocked cimport block_client
 from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
+from cachefleet_server.keyspace.held cimport held_mark
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
 from cachefleet_server.keyspace.transaction cimport (
     transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
@@ -419,7 +420,8 @@ cdef void call(client_t* c) noexcept nogil:
         return
     if cmd.flags & CMD_ADMIN or not c.role.journals:
         return  # SAVE counts changes down, DEBUG POPULATE runs commands that are in the journal already
-    c.flags |= CLIENT_WROTE
+    if cf_unlikely(e.held.conditions != NULL) and not nested:
+        held_mark(c, pending)
     if not c.flags & CLIENT_PREVENT_PROPAGATE and cmd != e.commands.exec:
         if c.raw != NULL and not nested:
             journal_raw(e, c.db.id, c.raw, c.raw_len)

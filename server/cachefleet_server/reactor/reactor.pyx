@@ -37,6 +37,8 @@ from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, dbs_cron
 from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
+from cachefleet_server.keyspace.held cimport held_settle
+from cachefleet_server.keyspace.journal cimport journal_hand_over
 from cachefleet_server.reactor.connection cimport (
     client_account, client_check_output_limit, client_free, client_read, client_write, clients_cron, clients_evict)
 from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_run, resolve
@@ -261,8 +263,10 @@ cdef void _resume(engine_t* e) noexcept nogil:
 
 cdef void end_of_batch(engine_t* e) noexcept nogil:
     """What happens once a tick between execution and writing: replies leave only after the journal is safe."""
-    if e.journal.buf.len and e.journal_fn != NULL:
-        e.journal_fn(e)
+    if e.journal.buf.len:
+        journal_hand_over(e)
+    if cf_unlikely(e.held.due.len != 0):
+        held_settle(e)
 
 
 cdef void run_slice(engine_t* e) noexcept nogil:

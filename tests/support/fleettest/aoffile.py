@@ -22,7 +22,9 @@ from cachefleet_server.persistence.aof import Aof
 from cachefleet_server.persistence.rdb import Rdb
 from fleettest.client import encode
 
-ANNOTATION = re.compile(rb"#TS:(\d+)\r\n")
+TIMESTAMP = re.compile(rb"#TS:(\d+)\r\n")
+NOTE = re.compile(rb"#JOURNAL:([0-9a-f]{40}) (\d+) (\d+)\r\n")  # where in the journal the file is
+ANNOTATION = re.compile(rb"#[^\n]*\r\n")
 
 
 def commands(data: bytes) -> list[list[bytes]]:
@@ -41,6 +43,11 @@ def commands(data: bytes) -> list[list[bytes]]:
             at += size + 2
         result.append(words)
     return result
+
+
+def plain(data: bytes) -> bytes:
+    """Commands alone. For files in which no value holds an annotation."""
+    return ANNOTATION.sub(b"", data)
 
 
 def _line(data: bytes, at: int, kind: bytes) -> tuple[int, int]:
@@ -86,7 +93,7 @@ class Store:
         self.log_path = directory / "store.log"
         self.log = Log()
         self.log.open(str(self.log_path))
-        self.engine = Engine()
+        self.engine = Engine(databases=self.config.number("databases"))
         self.config.attach(self.engine)
         self.rdb = Rdb(self.engine, self.config, self.log, lambda: None)
         self.aof = Aof(self.engine, self.config, self.log, self.rdb, lambda: None)
@@ -120,6 +127,16 @@ class Store:
         reply = self.engine.execute(*(w if isinstance(w, bytes) else str(w).encode() for w in words), db=db)
         self.engine.tick()
         return reply
+
+    @property
+    def position(self) -> tuple[bytes, int, int]:
+        """Of the journal's end: (name of the history, tenure, offset)."""
+        return self.aof._file.position
+
+    @property
+    def earlier(self) -> tuple[bytes, int]:
+        """(name, end) of the history that was loaded."""
+        return self.aof._file.earlier
 
     def keys(self, db: int = 0) -> dict[bytes, bytes]:
         return {key: self.engine.execute(b"GET", key, db=db) for key in self.engine.execute(b"KEYS", b"*", db=db)}

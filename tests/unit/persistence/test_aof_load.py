@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cachefleet_server.errors import CachefleetError, DataError, StartupError
-from fleettest.aoffile import AofFolder, Store, as_aof, commands, make_folder
+from fleettest.aoffile import AofFolder, Store, as_aof, commands, make_folder, plain
 
 pytestmark = pytest.mark.unit
 
@@ -51,7 +51,7 @@ def test_torn_at_each_byte(tmp_path: Path, last: bytes) -> None:
             assert store.keys() == {b"a": b"1", b"b": b"2"}, f"cut after {cut} bytes"
             assert f"{cut} bytes were cut off, it is now {len(WHOLE)} bytes long" in store.log_text()
             assert store.run("SET", "new", "v")
-        assert files.incremental.read_bytes() == WHOLE + as_aof("SELECT 0", "SET new v")
+        assert plain(files.incremental.read_bytes()) == WHOLE + as_aof("SELECT 0", "SET new v")
         shutil.rmtree(folder)
 
 
@@ -72,7 +72,7 @@ def test_zeros_after_each_byte(tmp_path: Path, last: bytes) -> None:
         with Store(folder) as store:
             assert store.keys() == {b"a": b"1", b"b": b"2"}, f"zeros after {cut} bytes"
             assert f"ended in zeros: {cut + 5000} bytes were cut off" in store.log_text()
-        assert files.incremental.read_bytes() == WHOLE
+        assert plain(files.incremental.read_bytes()) == WHOLE
         shutil.rmtree(folder)
 
 
@@ -183,6 +183,57 @@ def test_an_unknown_command(tmp_path: Path) -> None:
     text = refusal(tmp_path)
     assert "Unknown command 'NOSUCH' reading the append only file" in text
     assert f"before byte {len(as_aof('SELECT 0', 'NOSUCH k v'))}" in text
+
+
+FAILURES = [  # commands, of which the last one fails; who is named, and what for
+    (["SELECT 12"], "select", "ERR DB index is out of range"),
+    (["SET k"], "set", "ERR wrong number of arguments for 'set' command"),
+    (["SET k v", "INCR k"], "incr", "ERR value is not an integer or out of range"),
+    (["SET k v NX XX"], "set", "ERR syntax error"),
+    (["EXEC"], "exec", "ERR EXEC without MULTI"),
+    (["MULTI", "SET k v", "SET k"], "set", "ERR wrong number of arguments for 'set' command"),
+    (["MULTI", "SET k v", "MULTI"], "multi", "ERR Command 'multi' not allowed inside a transaction"),
+    (["RENAME nothing k"], "rename", "ERR no such key"),
+    (["OBJECT NOSUCH k"], "?", "ERR unknown subcommand 'NOSUCH'. Try OBJECT HELP."),
+]
+
+
+@pytest.mark.parametrize(("rows", "name", "text"), FAILURES, ids=[" ".join(rows[-1:]) for rows, _, _ in FAILURES])
+def test_a_command_that_fails(tmp_path: Path, rows: list[str], name: str, text: str) -> None:
+    """It was written because it had changed something: the data would not be what it was."""
+    data = WHOLE + as_aof(*rows, "SET later 1")
+    files = make_folder(tmp_path, data)
+    refused = refusal(tmp_path, databases="4")
+    at = len(WHOLE + as_aof(*rows[:-1]))
+    assert f"Command '{name}' at byte {at} of the append only file {files.incremental} fails: {text}" in refused
+    whole = len(WHOLE) if rows[0] == "MULTI" else at
+    assert f"cut it at byte {whole}," in refused
+    assert files.incremental.read_bytes() == data
+    with files.incremental.open("r+b") as file:  # the advice is good
+        file.truncate(whole)
+    with Store(tmp_path) as store:
+        assert store.keys().items() >= {b"a": b"1", b"b": b"2"}.items()
+
+
+@pytest.mark.parametrize("last", ["INCR text", "SELECT 12"])
+def test_a_command_that_fails_inside_a_transaction(tmp_path: Path, last: str) -> None:
+    rows = ["SET text v", "MULTI", "SET k v", last, "SET l v", "EXEC"]
+    files = make_folder(tmp_path, WHOLE + as_aof(*rows))
+    refused = refusal(tmp_path, databases="4")
+    at = len(WHOLE + as_aof("SET text v"))
+    name = last.split(" ")[0].lower()
+    assert f"Command '{name}' in the transaction at byte {at} of the append only file {files.incremental}" in refused
+    assert f"cut it at byte {at}," in refused
+
+
+def test_a_base_with_a_command_that_fails(tmp_path: Path) -> None:
+    files = make_folder(tmp_path, WHOLE, base=as_aof("SELECT 0", "SET k"))
+    assert f"of the append only file {files.base} fails: ERR wrong number of arguments" in refusal(tmp_path)
+
+
+def test_an_unknown_command_inside_a_transaction(tmp_path: Path) -> None:
+    make_folder(tmp_path, WHOLE + as_aof("MULTI", "NOSUCH k", "EXEC"))
+    assert "Unknown command 'NOSUCH' reading the append only file" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("victim", ["b", "i"])

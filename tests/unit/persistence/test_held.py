@@ -1,0 +1,237 @@
+"""Held output: what a client reads of its writes, and when, with conditions that are confirmed by hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+from cachefleet_server._testing import Condition
+
+from cachefleet_server.admin.client_cmd import ClientCommands
+from cachefleet_server.config.config import Config
+from cachefleet_server.engine import Engine
+from fleettest.client import encode
+from fleettest.wait import assert_eventually
+
+pytestmark = pytest.mark.unit
+
+Connect = Callable[[], "Peer"]
+OK = b"+OK\r\n"
+
+
+class Peer:
+    """A connection to the engine of this process; nothing happens but in `tick`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.socket, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self.socket.setblocking(False)
+        self.id = engine.add_client(theirs.detach())
+
+    def send(self, *rows: str) -> bytes:
+        """Requests, one tick, and what came of it."""
+        self.socket.sendall(b"".join(encode(*row.split(" ")) for row in rows))
+        self.engine.tick()
+        return self.read()
+
+    def read(self) -> bytes:
+        self.engine.tick()
+        got = b""
+        try:
+            while part := self.socket.recv(1 << 20):
+                got += part
+        except BlockingIOError:
+            return got
+        return got + b"<closed>"
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = Engine()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connect(engine: Engine) -> Iterator[Connect]:
+    peers: list[Peer] = []
+
+    def make() -> Peer:
+        peers.append(Peer(engine))
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.socket.close()
+
+
+@pytest.fixture
+def condition(engine: Engine) -> Condition:
+    return Condition(engine)
+
+
+def test_without_a_condition_nothing_is_held(connect: Connect) -> None:
+    assert connect().send("SET k v", "GET k") == OK + b"$1\r\nv\r\n"
+
+
+def test_what_comes_before_a_write_goes(connect: Connect, condition: Condition) -> None:
+    peer = connect()
+    assert peer.send("GET k", "SET k v", "GET k") == b"$-1\r\n"
+    assert peer.send("GET k", "PING") == b"", "nothing overtakes"
+    condition.confirm(condition.journal_end - 1)
+    assert peer.read() == b""
+    condition.confirm_all()
+    assert peer.read() == OK + b"$1\r\nv\r\n" * 2 + b"+PONG\r\n"
+    assert not condition.waiting
+    assert peer.send("PING") == b"+PONG\r\n"
+
+
+def test_each_tick_has_its_mark(connect: Connect, condition: Condition) -> None:
+    peer, ends = connect(), []
+    for n in range(4):
+        assert peer.send(f"SET k {n}", f"INCRBY n {n + 1}", "PING") == b""
+        ends.append(condition.journal_end)
+    total = 0
+    for n, end in enumerate(ends):
+        total += n + 1
+        condition.confirm(end - 1)
+        assert peer.read() == b""
+        condition.confirm(end)
+        assert peer.read() == OK + b":%d\r\n" % total + b"+PONG\r\n"
+
+
+def test_who_only_reads_is_not_held(connect: Connect, condition: Condition) -> None:
+    writer, reader = connect(), connect()
+    assert writer.send("SET k v") == b""
+    assert reader.send("GET k") == b"$1\r\nv\r\n"
+    assert reader.send("DEL nothing") == b":0\r\n", "a write that changed nothing"
+
+
+def test_exec_is_held_as_a_whole(connect: Connect, condition: Condition) -> None:
+    peer = connect()
+    assert peer.send("MULTI", "GET k", "SET k v", "EXEC") == OK + b"+QUEUED\r\n" * 2
+    condition.confirm_all()
+    assert peer.read() == b"*2\r\n$-1\r\n" + OK
+    assert peer.send("MULTI", "GET k", "EXEC") == OK + b"+QUEUED\r\n*1\r\n$1\r\nv\r\n"
+
+
+def test_all_conditions_must_hold(engine: Engine, connect: Connect, condition: Condition) -> None:
+    second = Condition(engine)
+    peer = connect()
+    assert peer.send("SET k v") == b""
+    condition.confirm_all()
+    assert peer.read() == b""
+    second.confirm_all()
+    assert peer.read() == OK
+    assert peer.send("SET k v") == b""
+    condition.confirm_all()
+    second.remove()
+    assert peer.read() == OK, "it does not count any more"
+    assert peer.send("SET k v") == b""
+    condition.remove()
+    assert peer.read() == OK
+    assert peer.send("SET k w") == OK
+
+
+def test_a_condition_that_fails_disconnects_who_waits(engine: Engine, connect: Connect, condition: Condition) -> None:
+    writer, other, reader = connect(), connect(), connect()
+    assert writer.send("SET k v") == b""
+    assert other.send("SET k w") == b""
+    condition.confirm_all()
+    assert other.read() == OK
+    assert writer.read() == OK
+    assert writer.send("SET k x") == b""
+    condition.fail()
+    assert writer.read() == b"<closed>"
+    assert other.send("PING") == b"+PONG\r\n"
+    assert reader.send("GET k") == b"$1\r\nx\r\n"
+    assert engine.client_count == 2
+    assert not condition.waiting
+
+
+@pytest.mark.parametrize("mode", ["OFF", "SKIP"])
+def test_no_reply_is_not_held(engine: Engine, connect: Connect, condition: Condition, mode: str) -> None:
+    config = Config()
+    ClientCommands(engine, config.number("databases")).register()
+    peer = connect()
+    assert peer.send(f"CLIENT REPLY {mode}", "SET k v") == b""
+    assert not condition.waiting
+    condition.fail()
+    assert peer.send("PING" if mode == "SKIP" else "CLIENT REPLY ON") in (b"+PONG\r\n", OK)
+
+
+def test_held_bytes_count_for_the_output_limit(engine: Engine, connect: Connect, condition: Condition) -> None:
+    engine.set_param("output_limit_hard.0", 10_000)
+    engine.execute(b"SET", b"big", b"x" * 6000)
+    peer = connect()
+    assert peer.send("SET k v") == b""
+    assert peer.send("GET big") == b""
+    assert engine.client_count == 1
+    assert peer.send("GET big") == b"<closed>"
+
+
+def test_who_is_held_is_not_idle(engine: Engine, connect: Connect, condition: Condition) -> None:
+    engine.set_param("timeout", 1)
+    held, idle = connect(), connect()
+    assert held.send("SET k v") == b""
+
+    def closed() -> bool:
+        engine.cron()
+        return idle.read() == b"<closed>"
+
+    assert_eventually(closed)
+    assert engine.client_count == 1
+    condition.confirm_all()
+    assert held.read() == OK
+
+
+def test_clients_that_go_take_it_along(engine: Engine, connect: Connect, condition: Condition) -> None:
+    peers = [connect() for _ in range(5)]
+    for n, peer in enumerate(peers):
+        assert peer.send(f"SET k{n} v") == b""
+    for gone in (2, 0, 4):
+        peers[gone].socket.close()
+        engine.tick()
+        engine.tick()
+    assert engine.client_count == 2
+    condition.confirm_all()
+    assert [peers[n].read() for n in (1, 3)] == [OK, OK]
+
+
+def test_quit_waits_for_its_turn(engine: Engine, connect: Connect, condition: Condition) -> None:
+    peer = connect()
+    assert peer.send("SET k v", "QUIT") == b""
+    assert engine.client_count == 1
+    condition.confirm_all()
+    assert peer.read() == OK + OK + b"<closed>"
+
+
+def test_large_output_is_cut_at_the_mark(engine: Engine, connect: Connect, condition: Condition) -> None:
+    """Several chunks and shared values in front of the mark and behind it."""
+    peer = connect()
+    engine.execute(b"SET", b"big", b"x" * 50_000)
+    big = b"$50000\r\n" + b"x" * 50_000 + b"\r\n"
+    got = peer.send("GET big", "PING", "GET big", "SET k v", "GET big", "GET big")
+    while part := peer.read():
+        got += part
+    assert got == big + b"+PONG\r\n" + big
+    condition.confirm_all()
+    got = b""
+    while part := peer.read():
+        got += part
+    assert got == OK + big + big
+
+
+def test_in_process_callers_are_not_held(engine: Engine, condition: Condition) -> None:
+    assert engine.execute(b"SET", b"k", b"v") == "OK"
+    assert not condition.waiting
+
+
+def test_monitor_lines_go_to_others_at_once(engine: Engine, connect: Connect, condition: Condition) -> None:
+    writer, watcher = connect(), connect()
+    assert writer.send("SET k v") == b""
+    engine.set_monitor(watcher.id)
+    engine.feed_monitors(b"line")
+    assert watcher.read() == b"$4\r\nline\r\n"

@@ -28,7 +28,8 @@ from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_FAILED, CLIENT_MONITOR, CLIENT_MULTI,
-    CLIENT_UNIX_SOCKET, arg_t, engine_t, stats_t)
+    CLIENT_UNIX_SOCKET, arg_t, engine_t)
+from cachefleet_server.core.stats cimport stats_t
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes

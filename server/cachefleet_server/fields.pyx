@@ -6,7 +6,9 @@ the import: the rows of a struct must cover it word by word.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport engine_t, params_t, persist_t, stats_t
+from cachefleet_server.core.engine cimport engine_t, persist_t
+from cachefleet_server.core.params cimport params_t
+from cachefleet_server.core.stats cimport stats_t
 
 
 cdef dict _params():

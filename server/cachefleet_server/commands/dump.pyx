@@ -13,8 +13,8 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport strlen
 
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.engine cimport (
-    POLICY_LFU, arg_t, client_t, engine_t, rdb_in_t, rdb_out_t)
+from cachefleet_server.core.engine cimport arg_t, client_t, engine_t, rdb_in_t, rdb_out_t
+from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_set_lru, entry_t
 from cachefleet_server.core.errors cimport ERR_BUSYKEY
 from cachefleet_server.core.options cimport (

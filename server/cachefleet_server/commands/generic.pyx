@@ -9,7 +9,8 @@ from libc.stdint cimport INT32_MAX, INT32_MIN, int64_t, uint64_t
 from libc.string cimport memcmp
 
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.engine cimport POLICY_LFU, arg_t, client_t, db_t, engine_t
+from cachefleet_server.core.engine cimport arg_t, client_t, db_t, engine_t
+from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport (
     entry_expire, entry_key, entry_rename, entry_t, entry_type)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX, ERR_NO_KEY, ERR_SAME_OBJECT

@@ -16,7 +16,9 @@ one process may hold several engines. Fields named `*_fn` are hooks that a highe
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.params cimport params_t
 from cachefleet_server.core.role cimport role_t
+from cachefleet_server.core.stats cimport stats_t
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.hash cimport hash_seed_t
@@ -214,91 +216,6 @@ cdef struct client_t:
     void (*unblock_fn)(client_t* c, bint timed_out) noexcept nogil  # how to reply when a wait ends
     void* held  # marks in its output (keyspace/held.pyx); NULL unless CLIENT_HELD
     void* waiter  # what it waits for, in the words of whoever blocked it; freed when the wait ends (keyspace/blocked)
-
-# ---- parameters and counters ---------------------------------------------------------------------
-
-cdef struct params_t:  # hot parameters, all int64 so that engine.set_param addresses them by name
-    int64_t maxmemory
-    int64_t maxmemory_policy  # MAXMEMORY_*
-    int64_t maxmemory_samples
-    int64_t maxmemory_eviction_tenacity
-    int64_t maxmemory_clients
-    int64_t lfu_log_factor
-    int64_t lfu_decay_time
-    int64_t lazyfree_lazy_eviction
-    int64_t lazyfree_lazy_expire
-    int64_t lazyfree_lazy_server_del
-    int64_t lazyfree_lazy_user_del
-    int64_t lazyfree_lazy_user_flush
-    int64_t active_expire_effort
-    int64_t active_expire_enabled  # DEBUG SET-ACTIVE-EXPIRE
-    int64_t activerehashing
-    int64_t hz
-    int64_t maxclients
-    int64_t timeout
-    int64_t tcp_keepalive
-    int64_t proto_max_bulk_len
-    int64_t client_query_buffer_limit
-    int64_t output_limit_hard[3]  # by class: normal, replica, pubsub
-    int64_t output_limit_soft[3]
-    int64_t output_limit_soft_seconds[3]
-    int64_t slowlog_log_slower_than  # us; -1 off
-    int64_t commandlog_request_larger_than  # bytes; -1 off
-    int64_t commandlog_reply_larger_than
-    int64_t latency_monitor_threshold  # ms; 0 off
-    int64_t latency_tracking
-    int64_t stop_writes_on_bgsave_error
-    int64_t min_replicas_to_write
-    int64_t min_replicas_max_lag
-    int64_t rdb_key_save_delay  # us
-    int64_t key_load_delay
-    int64_t auth_required  # 1: a client that has not authenticated may only use CMD_NO_AUTH
-    int64_t import_mode
-    int64_t extended_redis_compatibility
-
-cdef enum:  # maxmemory_policy: bit set of what to sample and how to rank
-    POLICY_LRU = 1
-    POLICY_LFU = 2
-    POLICY_ALLKEYS = 4
-    POLICY_RANDOM = 8
-    POLICY_TTL = 16
-    POLICY_NOEVICTION = 32
-
-cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
-    uint64_t connections
-    uint64_t rejected_connections
-    uint64_t browsers  # connections closed because they spoke HTTP
-    uint64_t commands
-    uint64_t net_in
-    uint64_t net_out
-    uint64_t reads
-    uint64_t writes
-    uint64_t keyspace_hits
-    uint64_t keyspace_misses
-    uint64_t expired_keys
-    uint64_t expired_stale_per_mille
-    uint64_t expired_time_cap_reached
-    uint64_t expire_cycles  # cycle-counter ticks spent in active expiry
-    uint64_t expire_slice_keys_max  # keys that one slice looked at, at most
-    uint64_t evicted_keys
-    uint64_t evict_slice_keys_max  # keys that one slice deleted, at most
-    uint64_t evicted_clients
-    uint64_t eviction_exceeded_us
-    uint64_t query_buffer_disconnections
-    uint64_t output_buffer_disconnections
-    uint64_t error_replies
-    uint64_t unexpected_error_replies
-    uint64_t acl_denied_auth
-    uint64_t acl_denied_cmd
-    uint64_t ticks  # event loop cycles
-    uint64_t tick_cycles
-    uint64_t command_cycles
-    uint64_t lazyfreed_objects
-    uint64_t batches  # prefetch batches
-    uint64_t batch_commands
-    uint64_t largest_input  # buffers of a client, in bytes: maxima since engine.maxima_since_ms
-    uint64_t largest_output
-    uint64_t used_memory_startup
 
 # ---- types ---------------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ string may not claim to be longer than LZF can make it, so a payload of n bytes 
 
 from libc.string cimport memcpy, memmove
 
-from cachefleet_server.core.engine cimport POLICY_LFU, POLICY_LRU, rdb_mark_t, type_ops_t
+from cachefleet_server.core.engine cimport rdb_mark_t, type_ops_t
+from cachefleet_server.core.params cimport POLICY_LFU, POLICY_LRU
 from cachefleet_server.core.entry cimport (
     ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_TYPES, entry_blob, entry_expire, entry_key, entry_lru, entry_new_blob,
     entry_new_int, entry_new_string)

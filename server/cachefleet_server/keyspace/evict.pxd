@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from cachefleet_server.core.engine cimport POLICY_LFU, engine_t
+from cachefleet_server.core.engine cimport engine_t
+from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport entry_lru, entry_set_lru, entry_t
 
 cdef enum:

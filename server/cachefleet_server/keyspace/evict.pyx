@@ -24,9 +24,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from posix.unistd cimport usleep
 
 from cachefleet_server.core.client cimport engine_wake
-from cachefleet_server.core.engine cimport (
-    EVICTION_POOL, POLICY_ALLKEYS, POLICY_LFU, POLICY_NOEVICTION, POLICY_RANDOM, POLICY_TTL, arg_t,
-    db_t, engine_t, eviction_candidate_t)
+from cachefleet_server.core.engine cimport EVICTION_POOL, arg_t, db_t, engine_t, eviction_candidate_t
+from cachefleet_server.core.params cimport POLICY_ALLKEYS, POLICY_LFU, POLICY_NOEVICTION, POLICY_RANDOM, POLICY_TTL
 from cachefleet_server.core.entry cimport (
     LRU_BITS_MASK, entry_expire, entry_key, entry_lru, entry_set_lru, entry_t)
 from cachefleet_server.core.latency cimport latency_end, latency_start

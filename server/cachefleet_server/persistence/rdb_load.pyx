@@ -22,7 +22,8 @@ from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE,
 from posix.unistd cimport close
 
 from cachefleet_server.core.clock cimport load_delay
-from cachefleet_server.core.engine cimport POLICY_LFU, db_t, engine_t, rdb_in_t
+from cachefleet_server.core.engine cimport db_t, engine_t, rdb_in_t
+from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_key, entry_set_lru, entry_t
 from cachefleet_server.core.rdb cimport (
     RDB_ERROR_SHORT, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_EXPIRE, RDB_OPCODE_EXPIRE_MS,

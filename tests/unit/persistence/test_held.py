@@ -6,8 +6,8 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from cachefleet_server._testing import Condition
 
+from cachefleet_server._testing import Condition
 from cachefleet_server.admin.client_cmd import ClientCommands
 from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Engine

@@ -99,6 +99,15 @@ def test_the_stronger_one_ends_first(engine: Engine, peers: tuple[Peer, Peer]) -
     assert writer.got() == b""
 
 
+def test_the_wait_is_no_part_of_a_commands_time(engine: Engine, peers: tuple[Peer, Peer]) -> None:
+    peer = peers[0]
+    engine.pause("client", 100, everything=True)
+    peer.send(b"ECHO x\r\n")
+    assert_eventually(lambda: peer.got() == b"$1\r\nx\r\n")
+    took_us = {name: us for name, _, us, *_ in engine.command_stats()}
+    assert took_us["echo"] < 50_000
+
+
 def test_against_a_model(rng: random.Random) -> None:
     pauses = Pauses()
     model = [(0, NOTHING)] * len(PURPOSES)  # end, strength

@@ -265,6 +265,7 @@ cdef void _park(client_t* c) noexcept nogil:
 cdef void parked_run(client_t* c) noexcept nogil:
     cdef kept_request_t* kept = <kept_request_t*>c.parked
     c.parked = NULL
+    c.engine.last_cycles = cf_cycles()  # the wait is no part of the command's time
     dispatch(c, kept.cmd, &kept.request)
     zfree(c.engine.heap, kept)
 

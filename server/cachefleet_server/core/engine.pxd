@@ -78,9 +78,9 @@ cdef struct key_range_t:  # one key spec of the simple form; movable ones are re
 cdef struct option_t:  # an optional token of a row's syntax text (core/options.pxd)
     uint64_t head  # of the word: its first eight letters, in lower case ...
     uint64_t tail  # ... and, from eight letters on, its last
-    size_t len
+    uint8_t len
     uint8_t values  # arguments that belong to it
-    uint8_t id  # OPT_*
+    uint8_t id  # OPT_*; OPT_NONE: an empty slot
 
 cdef struct command_t:
     const char* name  # lower case; subcommands "config|get"
@@ -94,8 +94,7 @@ cdef struct command_t:
     command_t* parent  # container, for a subcommand
     command_t** subcommands
     int subcommand_count
-    option_t* options
-    int option_count
+    option_t* options  # OPTION_SLOTS of them, or NULL
     void* spec  # borrowed PyObject*: the Python CommandSpec (documentation, key specs), kept by the facade
     void* callback  # borrowed PyObject*: the Python function of a Python row
     command_stats_t stats

@@ -13,10 +13,13 @@ behind it. A command walks over what its client gave:
 What may be repeated or combined is the command's business, and so is when it looks at a value: that is how Valkey's
 order of errors is kept. A word that no command had before is one line below and one in options.pyx.
 
-Cost: a word is read as numbers and compared with those of the row, about a nanosecond each.
+Cost: a word is read as two numbers, which lead to the one slot of the row's table that may hold it.
 """
 
 from cachefleet_server.core.engine cimport arg_t, client_t, command_t, option_t
+
+cdef enum:
+    OPTION_SLOTS = 64
 
 cdef enum:
     OPT_NONE

@@ -46,27 +46,38 @@ cdef inline uint64_t _tail(const char* p, size_t n) noexcept nogil:
     return cf_load64(p + n - 8) | LOWER if n >= 8 else 0
 
 
+cdef inline unsigned int _slot(uint64_t head, uint64_t tail) noexcept nogil:
+    return <unsigned int>(((head ^ (tail >> 3)) * <uint64_t>0x9E3779B97F4A7C15) >> 58)
+
+
 cdef bint options_next(option_walk_t* w) noexcept nogil:
     cdef client_t* c = w.client
-    cdef const option_t* option = c.cmd.options
-    cdef const option_t* end = option + c.cmd.option_count
+    cdef const option_t* option
     cdef uint64_t head, tail
+    cdef unsigned int at
     if w.at >= c.argc:
         return False
     w.word = &c.argv[w.at]
+    w.failed = True
+    if c.cmd.options == NULL:
+        return False
     head = _head(w.word.ptr, w.word.len)
     tail = _tail(w.word.ptr, w.word.len)
-    while option < end:
-        if option.head == head and option.len == w.word.len and option.tail == tail:
-            if cf_unlikely(w.at + option.values >= c.argc):
-                break
-            w.option = option.id
-            w.value = w.word + 1
-            w.at += 1 + option.values
-            return True
-        option += 1
-    w.failed = True
-    return False
+    at = _slot(head, tail)
+    while True:
+        option = &c.cmd.options[at]
+        if option.id == OPT_NONE:
+            return False
+        if option.head == head and option.tail == tail and option.len == w.word.len:
+            break
+        at = (at + 1) % OPTION_SLOTS
+    if cf_unlikely(w.at + option.values >= c.argc):
+        return False
+    w.option = option.id
+    w.value = w.word + 1
+    w.at += 1 + option.values
+    w.failed = False
+    return True
 
 
 def _words(node):
@@ -88,21 +99,29 @@ def _table(str syntax):
 
 cdef int options_compile(command_t* row, str syntax) except -1:
     cdef bytes word
-    cdef int i
+    cdef option_t* option
+    cdef uint64_t head, tail
+    cdef unsigned int at
     table = _table(syntax) if "[" in syntax else []
     if not table:
         return 0
-    row.options = <option_t*>calloc(len(table), sizeof(option_t))
+    if len(table) > OPTION_SLOTS // 2:
+        raise ValueError("too many options")
+    row.options = <option_t*>calloc(OPTION_SLOTS, sizeof(option_t))
     if row.options == NULL:
         raise MemoryError
-    row.option_count = <int>len(table)
-    for i, (token, values) in enumerate(table):
+    for token, values in table:
         word = token.encode("ascii")
         if len(word) > WORD_MAX:
             raise ValueError(f"option {token} is too long")
-        row.options[i].head = _head(word, len(word))
-        row.options[i].tail = _tail(word, len(word))
-        row.options[i].len = len(word)
-        row.options[i].values = values
-        row.options[i].id = OPTIONS[token]
+        head, tail = _head(word, len(word)), _tail(word, len(word))
+        at = _slot(head, tail)
+        while row.options[at].id != OPT_NONE:
+            at = (at + 1) % OPTION_SLOTS
+        option = &row.options[at]
+        option.head = head
+        option.tail = tail
+        option.len = len(word)
+        option.values = values
+        option.id = OPTIONS[token]
     return 0

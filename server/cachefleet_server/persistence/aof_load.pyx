@@ -7,7 +7,8 @@ MULTI) began to be incomplete, and the caller decides what to do.
 
 Commands run as the role "AOF loader" (core/role.pxd): they were checked when they first ran, so one that fails,
 whatever the reason, says that the data would not become what it was. The load ends there, and the error names the
-command, the file and the byte. Valkey goes on in silence, but for unknown commands.
+command, the file and the byte. Valkey refuses unknown commands and
+wrong numbers of arguments, and goes on in silence behind the rest.
 
 "#JOURNAL:<id> <tenure> <offset>" says where in its history the file is at the end of that line (aof_log.pxd); what
 follows counts on from there, annotations left out. `position` is that of valid_bytes, begun by the caller with what

@@ -235,6 +235,25 @@ def test_lowering_the_limit_acts_without_a_command(evicting: Instance) -> None:
         assert 0 < largest <= SLICE_KEYS_MAX
 
 
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lfu"])
+def test_addresses_that_come_back_are_other_keys(evicting: Instance, policy: str, rng: random.Random) -> None:
+    """Few keys, many deletions and sizes that the allocator gives again at once: candidates that are gone, whose place
+    another key of the same chain has taken."""
+    configure(evicting, maxmemory_policy=policy, maxmemory=evicting.settled_memory() + 2_500_000)
+
+    def request() -> tuple[object, ...]:
+        if rng.random() < 0.3:
+            return "DEL", f"k{rng.randrange(400)}", f"k{rng.randrange(400)}"
+        ttl = ("PX", rng.randrange(50, 100_000)) if policy == "volatile-lfu" or rng.random() < 0.3 else ()
+        return "SET", f"k{rng.randrange(400)}", b"x" * rng.randrange(2000, 40_000), *ttl
+
+    with evicting.connect() as client:
+        before = int(evicting.info("stats")["evicted_keys"])
+        for _ in range(300):
+            client.pipeline([request() for _ in range(100)])
+        assert int(evicting.info("stats")["evicted_keys"]) - before > 1000
+
+
 def test_large_values_go_one_by_one(evicting: Instance) -> None:
     """Another thread frees them; what it has not freed yet must not cost further keys their place."""
     size = 6_000_000

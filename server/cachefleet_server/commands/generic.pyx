@@ -22,7 +22,7 @@ from cachefleet_server.core.reply cimport (
 from cachefleet_server.core.types cimport entry_encoding_name
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len
-from cachefleet_server.ds.intrin cimport cf_realtime_us
+from cachefleet_server.ds.intrin cimport cf_assert, cf_realtime_us
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.keyspace.db cimport (
     LOOKUP_DELETE, LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC,
@@ -165,6 +165,7 @@ cdef void _rename(client_t* c, bint only_if_new) noexcept nogil:
             return
         db_delete(c.db, dst.ptr, dst.len, dst_hash, e.params.lazyfree_lazy_server_del)
     entry = db_unlink(c.db, src.ptr, src.len, src_hash)
+    cf_assert(entry != NULL)
     db_insert(c.db, entry_rename(e.heap, entry, dst.ptr, dst.len), dst_hash)
     signal_modified(c, c.db, src.ptr, src.len, src_hash)
     signal_modified(c, c.db, dst.ptr, dst.len, dst_hash)

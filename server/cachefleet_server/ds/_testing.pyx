@@ -13,6 +13,9 @@ from cachefleet_server.ds.checksum cimport (
 )
 from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
 from cachefleet_server.ds.hashtable cimport *
+from cachefleet_server.ds.ht_checking cimport ht_check
+from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
+from cachefleet_server.ds.ht_sampling cimport ht_random, ht_sample, rng_next
 from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_thread_ns
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress

@@ -1,4 +1,6 @@
-"""Hash table of element pointers: chains of cache-line buckets, incremental resize, scan, sampling, freezing.
+"""Hash table of element pointers: chains of cache-line buckets, incremental resize, scan.
+
+    ht_sampling  random elements        ht_freezing  point-in-time iteration        ht_checking  its invariants
 
 A chain is a 64-byte bucket of 7 tags and slots and its overflow buckets (bucket.pxd). A lookup compares the
 7 tags at once, so it touches an element only when 8 bits of its hash agree.
@@ -9,13 +11,10 @@ reads one chain, resize or not. Elements are opaque; `key_of` finds an element's
 frees elements unless told to. Bucket index = low bits of the hash; both tables are powers of two, so
 SCAN's reverse-binary cursor returns everything that is present from start to end of a scan.
 
-Freezing (point-in-time iteration, DESIGN 3.6): while `freeze_fn` is set, each function that is about
-to change a chain whose version is not `version` first calls freeze_fn on it, once, then marks it. The
-iterator walks the chains the same way, so every chain is delivered exactly once, in the state it had
-when freezing began. In-place changes of an element must be announced with `ht_touch`. Chains that are
-empty are never delivered. freeze_fn must not change the table.
+A frozen table (ht_freezing.pxd) must be told before a chain changes: `ht_will_change` in here, `ht_touch` for in-place
+changes of elements.
 
-Cost: find, insert, remove O(1) expected; random O(1) expected; check O(n).
+Cost: find, insert, remove O(1) expected.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -71,6 +70,18 @@ cdef inline ht_bucket_t* ht_head(const hashtable_t* t, uint64_t hash) noexcept n
     if cf_unlikely(<int64_t>i < t.rehash_index):
         return t.tables[1] + (hash & t.masks[1])
     return t.tables[0] + i
+
+cdef inline void ht_stamp(const hashtable_t* t, ht_bucket_t* head) noexcept nogil:
+    head.meta = (head.meta & HT_CHILD) | t.version
+
+cdef inline size_t ht_buckets(const hashtable_t* t, int ti) noexcept nogil:
+    return t.masks[ti] + 1 if t.tables[ti] != NULL else 0
+
+cdef inline bint ht_is_live(const hashtable_t* t, int ti, uint64_t index) noexcept nogil:
+    """Whether this bucket may hold elements. The others are zero, but their pages may not exist: not to be read."""
+    if ti == 0:
+        return <int64_t>index >= t.rehash_index
+    return <int64_t>(index & t.masks[0] & t.masks[1]) < t.rehash_index
 
 # Lookup. `hash` is always hash_bytes(key) with the table's seed.
 cdef void** ht_find_overflow(hashtable_t* t, ht_bucket_t* head, const char* key, size_t n, uint64_t hash) noexcept nogil
@@ -169,6 +180,7 @@ cdef bint ht_rehash_steps(hashtable_t* t, size_t steps) noexcept nogil  # true w
 cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil
     # Cron: begins a shrink when nearly empty (removals begin one themselves); else has the pages of a table that
     # reached its size merged. True while a resize is under way.
+cdef size_t ht_array_bytes(const hashtable_t* t) noexcept nogil  # what array_bytes should be
 cdef size_t ht_memory(const hashtable_t* t) noexcept nogil  # bytes of buckets and header
 cdef size_t ht_mapped(const hashtable_t* t) noexcept nogil  # of these, what is not in malloc's arenas
 cdef size_t ht_rehashing_memory(const hashtable_t* t) noexcept nogil  # of the array that is being left; 0 = none is
@@ -178,26 +190,3 @@ cdef size_t ht_slots(const hashtable_t* t) noexcept nogil  # slots in both table
 cdef uint64_t ht_scan(hashtable_t* t, uint64_t cursor, ht_each_fn fn, void* ctx) noexcept nogil
     # Delivers the chains of one cursor; 0 starts and means the end. fn may delete the delivered element,
     # and insert and remove others.
-cdef void* ht_random(hashtable_t* t, uint64_t* rng) noexcept nogil  # fair; NULL when empty
-cdef size_t ht_sample(hashtable_t* t, void** out, size_t n, uint64_t* rng) noexcept nogil
-    # Up to n different elements from neighbouring buckets, fast and not fair: for eviction. At least one unless
-    # the table is empty. Prefetches the first line of each.
-# ht_bucket_each (bucket.pxd) walks the elements of one chain, for freeze_fn.
-
-# Frozen iteration. One at a time a table.
-cdef void ht_freeze_begin(hashtable_t* t, ht_freeze_fn fn, void* ctx) noexcept nogil
-cdef bint ht_freeze_step(hashtable_t* t, uint64_t* position, size_t chains) noexcept nogil
-    # Delivers up to `chains` chains that were not delivered yet, looking at no more than 8 times as many; true
-    # while more is left. *position counts the buckets looked at (progress only: the table knows its place).
-cdef void ht_freeze_end(hashtable_t* t) noexcept nogil
-    # Also after an early end, which delivers nothing more. O(1), but every 7th early end in a row is O(buckets).
-
-cdef int ht_check(hashtable_t* t) noexcept nogil  # 0, or the number of the first broken invariant (see .pyx)
-
-cdef inline uint64_t rng_next(uint64_t* state) noexcept nogil:
-    """splitmix64: fast, seedable, not cryptographic."""
-    state[0] += <uint64_t>0x9E3779B97F4A7C15
-    cdef uint64_t z = state[0]
-    z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
-    z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EB
-    return z ^ (z >> 31)

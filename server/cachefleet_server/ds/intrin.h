@@ -11,6 +11,14 @@
 #ifndef ENGINE_DEBUG
 #define ENGINE_DEBUG 0
 #endif
+/* What must be true. Checked in debug builds alone; elsewhere the expression is not evaluated. */
+#if ENGINE_DEBUG
+#include <stdio.h>
+#define cf_assert(x) \
+    ((x) ? (void)0 : (fprintf(stderr, "%s:%d: %s: not true: %s\n", __FILE__, __LINE__, __func__, #x), abort()))
+#else
+#define cf_assert(x) ((void)sizeof(x))
+#endif
 
 #define cf_likely(x) __builtin_expect(!!(x), 1)
 #define cf_unlikely(x) __builtin_expect(!!(x), 0)

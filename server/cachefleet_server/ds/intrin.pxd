@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "intrin.h" nogil:
     const bint ENGINE_DEBUG  # 1 in builds with assertions; `if ENGINE_DEBUG:` compiles away otherwise
+    void cf_assert(bint x)  # debug builds: ends the process if not x; else x is not evaluated
     bint cf_likely(bint x)
     bint cf_unlikely(bint x)
     void cf_prefetch(const void* p)

@@ -19,14 +19,15 @@ from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
 from cachefleet_server.core.types cimport entry_encoding_name, types_init
 from cachefleet_server.ds.blob cimport blob_new, blob_release, blob_share, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init
-from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_bucket_each, ht_bucket_t, ht_freeze_begin, ht_freeze_end, ht_freeze_step, ht_len, ht_scan)
+from cachefleet_server.ds.hashtable cimport hashtable_t, ht_bucket_each, ht_bucket_t, ht_len, ht_scan
+from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.number cimport int64_to_chars
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport (
     block_client, block_forget, blocked_check, blocked_free, blocked_timeouts, unblock_client)
 from cachefleet_server.keyspace.db cimport *
+from cachefleet_server.keyspace.evict cimport evict_perform
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_raw, journal_transaction_begin, journal_transaction_end)
 from cachefleet_server.keyspace.lazyfree cimport (
@@ -154,6 +155,8 @@ cdef class Keyspace:
         e.journal.db = -1
         e.params.lazyfree_lazy_expire = 1
         e.params.activerehashing = 1
+        e.params.maxmemory_samples = 5
+        e.params.maxmemory_eviction_tenacity = 100
         buf_init(&e.journal.buf, e.heap)
         types_init(e)
         e.types[OBJ_SET].encodings[ENC_HASHTABLE] = b"hashtable"
@@ -413,6 +416,13 @@ cdef class Keyspace:
         if deleted:
             signal_modified(NULL, self.db(db), a.ptr, a.len, a.hash)
         return deleted
+
+    def evict(self, size_t limit, int policy):
+        """What a command does first under maxmemory; returns how many keys have gone so far."""
+        self.e.params.maxmemory = limit
+        self.e.params.maxmemory_policy = policy
+        evict_perform(self.e)
+        return self.e.stats.evicted_keys
 
     def random(self, int db):
         cdef entry_t* entry = db_random(self.db(db))

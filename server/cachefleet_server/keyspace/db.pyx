@@ -14,9 +14,11 @@ from cachefleet_server.core.entry cimport (
     entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
 from cachefleet_server.core.types cimport entry_ops
 from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_check, ht_find_pointer, ht_hash, ht_insert, ht_len, ht_new, ht_random, ht_rehash_steps,
-    ht_remove, ht_resize_if_needed, ht_scan)
-from cachefleet_server.ds.intrin cimport cf_monotonic_us
+    hashtable_t, ht_find_pointer, ht_hash, ht_insert, ht_len, ht_new, ht_rehash_steps, ht_remove,
+    ht_resize_if_needed, ht_scan)
+from cachefleet_server.ds.ht_checking cimport ht_check
+from cachefleet_server.ds.ht_sampling cimport ht_random
+from cachefleet_server.ds.intrin cimport cf_assert, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.evict cimport entry_initial_lru
 from cachefleet_server.keyspace.expire cimport expire_now, may_delete_expired
@@ -99,7 +101,9 @@ cdef entry_t* db_random(db_t* db) noexcept nogil:
 
 cdef inline void _store_address(hashtable_t* t, const void* old, void* new, uint64_t hash) noexcept nogil:
     """Replaces the pointer `old`, which may dangle, by `new`, whose key hashes the same."""
-    ht_find_pointer(t, old, hash)[0] = new
+    cdef void** slot = ht_find_pointer(t, old, hash)
+    cf_assert(slot != NULL)
+    slot[0] = new
 
 
 cdef void db_moved(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil:
@@ -117,8 +121,10 @@ cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
 
 cdef entry_t* db_unlink(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     cdef entry_t* entry = <entry_t*>ht_remove(db.keys, key, nk, hash)
+    cdef void* expiring
     if entry != NULL and entry.flags & E_EXPIRE:
-        ht_remove(db.expires, key, nk, hash)
+        expiring = ht_remove(db.expires, key, nk, hash)
+        cf_assert(expiring == entry)
     return entry
 
 

@@ -6,10 +6,10 @@ deleted. The pool makes a few samples a round behave almost like true LRU.
 
     rank:  LRU  idle seconds          LFU  255 - decayed counter          TTL  ~expiry (sooner is larger)
 
-A candidate is an address and a hash, no copy of the key: before it is followed the table is asked whether it
-still holds that very address under that hash. If the allocator has reused the address for another key of the same
-hash bits, that key's own rank decides, because ranks are taken anew when a victim is picked: a candidate that
-was used meanwhile goes back into the pool with its lower rank.
+A candidate is an address and the hash of its key, no copy of the key. Before it is followed the table is asked whether
+its chain still holds that address; then the entry lives, but the allocator may have given the address to another key
+of the same chain, so the entry's own key must have that hash. Ranks are taken anew when a victim is picked: a
+candidate that was used meanwhile goes back into the pool with its lower rank.
 
 The bits (entry.word 0-23) are Redis': LRU = unix seconds modulo 2^24; LFU = 16 bits minutes of the last decay,
 8 bits logarithmic counter.
@@ -32,9 +32,9 @@ from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.lfu cimport entry_lfu_count, lfu_minutes
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_holds, ht_len, ht_random, ht_sample, rng_next)
-from cachefleet_server.ds.intrin cimport cf_atomic_get, cf_monotonic_us
+from cachefleet_server.ds.hashtable cimport hashtable_t, ht_holds, ht_len
+from cachefleet_server.ds.ht_sampling cimport ht_random, ht_sample, rng_next
+from cachefleet_server.ds.intrin cimport cf_assert, cf_atomic_get, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.keyspace.db cimport NOTIFY_EVICTED, db_unlink, entry_usage, notify, signal_modified
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
@@ -118,13 +118,17 @@ cdef uint64_t _rank(const engine_t* e, const entry_t* entry) noexcept nogil:
     return entry_idle_ms(e, entry)
 
 
+cdef inline uint64_t _hash_of(const engine_t* e, const entry_t* entry) noexcept nogil:
+    cdef size_t nk
+    cdef const char* key = entry_key(entry, &nk)
+    return hash_bytes(key, nk, &e.seed)
+
+
 cdef void _pool_insert(engine_t* e, entry_t* entry, uint64_t rank, int dbid) noexcept nogil:
-    """Keeps the EVICTION_POOL best, each entry once. Hashes only those that get in."""
+    """Keeps the EVICTION_POOL best, each address once. Hashes only those that get in."""
     cdef eviction_candidate_t* pool = &e.keyspace.eviction.pool[0]
     cdef int n = e.keyspace.eviction.pool_len
     cdef int i, at = 0
-    cdef const char* key
-    cdef size_t nk
     if n == EVICTION_POOL and rank <= pool[0].rank:
         return
     for i in range(n):
@@ -140,10 +144,9 @@ cdef void _pool_insert(engine_t* e, entry_t* entry, uint64_t rank, int dbid) noe
         for i in range(n, at, -1):
             pool[i] = pool[i - 1]
         e.keyspace.eviction.pool_len = n + 1
-    key = entry_key(entry, &nk)
     pool[at].rank = rank
     pool[at].entry = entry
-    pool[at].hash = hash_bytes(key, nk, &e.seed)
+    pool[at].hash = _hash_of(e, entry)
     pool[at].dbid = dbid
 
 
@@ -171,6 +174,13 @@ cdef bint _pool_fill(engine_t* e) noexcept nogil:
     return any
 
 
+cdef inline bint _still_there(engine_t* e, const eviction_candidate_t* candidate) noexcept nogil:
+    """The chain is asked first: only what it holds may be read."""
+    return candidate.dbid < e.keyspace.count \
+        and ht_holds(_sampled_table(&e.keyspace.dbs[candidate.dbid]), candidate.entry, candidate.hash) \
+        and _hash_of(e, candidate.entry) == candidate.hash
+
+
 cdef entry_t* _pool_take(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
     """The best candidate that still exists, removed from the pool; NULL when the pool ran empty."""
     cdef eviction_candidate_t best
@@ -178,8 +188,7 @@ cdef entry_t* _pool_take(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
     while e.keyspace.eviction.pool_len > 0:
         e.keyspace.eviction.pool_len -= 1
         best = e.keyspace.eviction.pool[e.keyspace.eviction.pool_len]
-        if best.dbid >= e.keyspace.count or not ht_holds(
-                _sampled_table(&e.keyspace.dbs[best.dbid]), best.entry, best.hash):
+        if not _still_there(e, &best):
             continue  # deleted, moved or rewritten meanwhile
         rank = _rank(e, best.entry)
         if rank < best.rank:  # used since it was sampled: back to where it belongs; it may still be the best
@@ -206,8 +215,6 @@ cdef entry_t* _choose_ranked(engine_t* e, db_t** db, uint64_t* hash) noexcept no
 cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
     """Databases take turns, so that each pays."""
     cdef int _tried
-    cdef const char* key
-    cdef size_t nk
     cdef hashtable_t* table
     cdef entry_t* victim
     for _tried in range(e.keyspace.count):
@@ -216,9 +223,8 @@ cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept no
         if ht_len(table) == 0:
             continue
         victim = <entry_t*>ht_random(table, &e.rng)
-        key = entry_key(victim, &nk)
         db[0] = &e.keyspace.dbs[e.keyspace.eviction.next_db]
-        hash[0] = hash_bytes(key, nk, &e.seed)
+        hash[0] = _hash_of(e, victim)
         return victim
     return NULL
 
@@ -259,7 +265,7 @@ cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:
     cdef const char* key = entry_key(victim, &nk)
     cdef arg_t argv[2]
     victim = db_unlink(db, key, nk, hash)
-    key = entry_key(victim, &nk)
+    cf_assert(victim != NULL)
     e.stats.evicted_keys += 1
     signal_modified(NULL, db, key, nk, hash)
     notify(e, NOTIFY_EVICTED, b"evicted", key, nk, db.id)

@@ -26,7 +26,7 @@ from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_prefetch_bucket, ht_scan
-from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us, cf_prefetch
+from cachefleet_server.ds.intrin cimport cf_assert, cf_cycles, cf_monotonic_us, cf_prefetch
 from cachefleet_server.keyspace.db cimport NOTIFY_EXPIRED, db_unlink, notify, signal_modified
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
 from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry
@@ -54,6 +54,7 @@ cdef void expire_now(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
     cdef const char* key = entry_key(entry, &nk)
     cdef arg_t argv[2]
     entry = db_unlink(db, key, nk, hash)
+    cf_assert(entry != NULL)
     key = entry_key(entry, &nk)
     e.stats.expired_keys += 1
     notify(e, NOTIFY_EXPIRED, b"expired", key, nk, db.id)

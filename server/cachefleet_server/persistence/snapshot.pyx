@@ -14,7 +14,8 @@ from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_RESIZEDB,
     RDB_OPCODE_SELECTDB, rdb_dialect_of_all, rdb_dialect_version, rdb_put_length, rdb_put_string)
 from cachefleet_server.ds.buf cimport buf_put, buf_putc
-from cachefleet_server.ds.hashtable cimport hashtable_t, ht_freeze_begin, ht_freeze_end, ht_freeze_step, ht_len
+from cachefleet_server.ds.hashtable cimport hashtable_t, ht_len
+from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_table

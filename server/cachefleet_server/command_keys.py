@@ -1,18 +1,19 @@
-"""Key specs of a command row: parsed, described as COMMAND INFO does, and applied to arguments.
+"""Key specs of a command row: parsed, and described as COMMAND INFO does. core/keys.pyx applies them to arguments.
 
 The text is that of command_spec.py: specs separated by ";", each "<where> <flags>".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cachefleet_server.command_spec import CommandSpec
-from cachefleet_server.errors import CommandError
 
-INVALID_ARGUMENTS = "ERR Invalid arguments specified for command"
+FLAGS = (
+    "RO", "RW", "OW", "RM", "access", "update", "insert", "delete", "not_key", "incomplete", "variable_flags",
+)  # fmt: skip
+"""What is done with a key, in the order of their bits in core/keys.pxd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +42,6 @@ class KeySpec:
                 begin = {"type": "index", "spec": {"index": at}}
             find = {"type": "range", "spec": {"lastkey": last, "keystep": step, "limit": limit}}
         return {"flags": [*self.flags], "begin_search": begin, "find_keys": find}
-
-    def positions(self, argv: Sequence[bytes]) -> list[int]:
-        """Indexes of the keys in argv. Raises CommandError when the arguments do not fit."""
-        n = self.numbers
-        if self.kind == "unknown":
-            return []
-        if self.kind == "keynum":
-            return self._counted(argv)
-        at = n[0]
-        if self.kind == "keyword":
-            found = self._find_token(argv)
-            if found < 0:
-                return []
-            at = found + 1
-        last = len(argv) + n[1] if n[1] < 0 else at + n[1]
-        if n[1] == -1 and n[3] > 1:
-            last = at + (len(argv) - at) // n[3] - 1
-        return [i for i in range(at, last + 1, n[2]) if i < len(argv)]
-
-    def _counted(self, argv: Sequence[bytes]) -> list[int]:
-        at, first, step = self.numbers
-        if at >= len(argv) or not argv[at].isdigit():
-            raise CommandError(INVALID_ARGUMENTS)
-        count = int(argv[at][:9])
-        # Compared before anything is built: the number is a client's word, and may name a billion keys.
-        if count < 1 or at + first + (count - 1) * step >= len(argv):
-            raise CommandError(INVALID_ARGUMENTS)
-        return [at + first + i * step for i in range(count)]
-
-    def _find_token(self, argv: Sequence[bytes]) -> int:
-        start, token = self.numbers[0], self.token.lower().encode()
-        order = range(start, len(argv)) if start > 0 else range(len(argv) + start, 0, -1)
-        return next((i for i in order if argv[i].lower() == token), -1)
 
 
 def parse(keys: str) -> list[KeySpec]:
@@ -109,26 +77,3 @@ def first_last_step(spec: CommandSpec) -> tuple[int, int, int]:
     lasts = [k.numbers[1] if k.numbers[1] < 0 else k.numbers[0] + k.numbers[1] for k in ranges]
     last = min(lasts) if min(lasts) < 0 else max(lasts)
     return first, last, ranges[0].numbers[2]
-
-
-def _flags(spec: CommandSpec, key: KeySpec, argv: Sequence[bytes]) -> tuple[str, ...]:
-    """The spec's flags for these very arguments: SET reads the old value only with GET."""
-    if "variable_flags" not in key.flags:
-        return key.flags
-    if spec.name == "set" and b"get" not in [word.lower() for word in argv[3:]]:
-        return ("OW", "update")
-    return tuple(flag for flag in key.flags if flag != "variable_flags")
-
-
-def keys_of(spec: CommandSpec, argv: Sequence[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:
-    """(key, flags of its spec) of a whole command. Raises CommandError in COMMAND GETKEYS' words."""
-    specs = parse(spec.keys)
-    if not specs:
-        raise CommandError("ERR The command has no key arguments")
-    arity = spec.arity
-    if (arity > 0 and len(argv) != arity) or len(argv) < -arity:
-        raise CommandError("ERR Invalid number of arguments specified for command")
-    found = [(argv[i], _flags(spec, key, argv)) for key in specs for i in key.positions(argv)]
-    if not found:
-        raise CommandError(INVALID_ARGUMENTS)
-    return found

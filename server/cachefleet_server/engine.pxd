@@ -1,8 +1,12 @@
 """What compiled modules above the facade (persistence, later replication) may use of an Engine."""
 
-from cachefleet_server.core.engine cimport client_t
+from cachefleet_server.core.engine cimport client_t, keyspace_t
 from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.rows cimport Rows
+
+cdef class Keyspace:
+    cdef Engine engine
+    cdef keyspace_t* ptr  # NULL after drop()
 
 cdef class Engine(Rows):
     cdef client_t* actors[4]  # ROLES: one for each role without a connection, NULL while it runs a request

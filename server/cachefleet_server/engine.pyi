@@ -56,6 +56,11 @@ replies). An awaitable blocks the client, not the engine, until it is done."""
 
 def glob_matches(pattern: bytes, text: bytes, nocase: bool = False) -> bool: ...
 
+class Keyspace:
+    """A data set beside an engine's own. What was not taken is freed with the object, or by `drop`."""
+
+    def drop(self) -> None: ...
+
 class Engine:
     def __init__(self, *, databases: int = 16, hash_seed: bytes | None = None) -> None: ...
     def close(self) -> None: ...
@@ -79,12 +84,16 @@ class Engine:
     def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones
     def digest(self) -> bytes: ...  # DEBUG DIGEST: 20 bytes, equal to Valkey's for equal data
     def value_digest(self, db: int, key: bytes) -> bytes: ...  # of one value; zeros for a key that is not there
-    def drop_all(self) -> None: ...  # empties all databases without a trace in the journal (DEBUG RELOAD)
+    def new_keyspace(self) -> Keyspace: ...  # empty, beside the engine's own, to be loaded
+    def take_keyspace(self, other: Keyspace) -> None: ...
+    # Its content is the engine's from now on, without a trace in the journal; the old one is freed by another thread.
     # -- commands
     def register(self, spec: CommandSpec, row: PythonRow | None = None, *, may_wait: bool = False) -> None: ...
     # None: a container, never run. may_wait: the row may return an awaitable; it must be no_multi and noscript.
     def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too
     def spec(self, name: str) -> CommandSpec | None: ...
+    def command_keys(self, argv: list[bytes]) -> list[tuple[int, int]]: ...
+    # (argument, flags: bits in the order of command_keys.FLAGS) of a whole command's keys. Raises CommandError.
     def execute(self, *args: bytes, db: int = 0, resp: int = 2) -> Any: ...  # in-process; errors as replies.Error
     def execute_own(self, *args: bytes, db: int = 0) -> Any: ...  # the server's own work: no gate applies (core/role)
     # -- connections

@@ -8,7 +8,7 @@ How rows and hooks in Python are called is in rows.pyx.
 
 import os
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -25,10 +25,11 @@ from cachefleet_server.commands.scan cimport register_scan
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
 from cachefleet_server.core.client cimport engine_wake
-from cachefleet_server.core.command cimport command_python_row, commands_free
+from cachefleet_server.core.command cimport command_find, command_find_sub, command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_FAILED, CLIENT_MONITOR, CLIENT_MULTI,
-    CLIENT_UNIX_SOCKET, arg_t, engine_t)
+    CLIENT_UNIX_SOCKET, CMD_CONTAINER, arg_t, command_t, engine_t)
+from cachefleet_server.core.keys cimport command_keys, key_ref_t
 from cachefleet_server.core.stats cimport stats_t
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
@@ -39,7 +40,7 @@ from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
 from cachefleet_server.keyspace.blocked cimport blocked_free, unblock_client
-from cachefleet_server.keyspace.db cimport db_flush, dbs_free, dbs_new
+from cachefleet_server.keyspace.keyspace cimport keyspace_free, keyspace_new, keyspace_swap
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
 from cachefleet_server.reactor.connection cimport actor_new, client_free, client_new, clients_account
@@ -47,14 +48,27 @@ from cachefleet_server.reactor.dispatch cimport call, execute_as
 from cachefleet_server.reactor.reactor cimport (
     end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_slice)
 from cachefleet_server.resp.input cimport request_t
-from cachefleet_server.resp.writer cimport out_clear
+from cachefleet_server.resp.writer cimport out_clear, out_text
 from cachefleet_server.rows cimport Rows
 
 from cachefleet_server.ds.glob import glob_matches  # no-cython-lint: for those above
+from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY
 
 
 _PURPOSES = ("client", "shutdown", "failover")  # of pauses, in the order of core/pause.pxd
+
+
+cdef class Keyspace:
+    """A data set beside an engine's own; see engine.pyi."""
+
+    def drop(self):
+        if self.ptr != NULL and self.engine.ptr != NULL:
+            keyspace_free(self.engine.ptr, self.ptr, True)
+        self.ptr = NULL
+
+    def __dealloc__(self):
+        self.drop()
 
 
 cdef class Engine(Rows):
@@ -82,7 +96,7 @@ cdef class Engine(Rows):
         if error:
             raise OSError(error, os.strerror(error))
         self.epoll_fd = e.epoll_fd
-        dbs_new(e, databases)
+        e.keyspace = keyspace_new(e, databases)
         set_defaults(e)
         types_init(e)
         register_string(e)
@@ -113,7 +127,7 @@ cdef class Engine(Rows):
         reactor_close(e)
         blocked_free(e)
         lazyfree_stop(e)
-        dbs_free(e)
+        keyspace_free(e, e.keyspace, False)
         buf_free(&e.journal.buf)
         buf_free(&e.held.due)
         commands_free(e)
@@ -188,9 +202,15 @@ cdef class Engine(Rows):
 
     # -- data
 
-    def drop_all(self):
-        """Empties all databases without a trace in the journal; what comes next loads them again."""
-        db_flush(self.ptr, -1, False)
+    def new_keyspace(self):
+        cdef Keyspace k = Keyspace.__new__(Keyspace)
+        k.engine = self
+        k.ptr = keyspace_new(self.ptr, self.ptr.keyspace.count)
+        return k
+
+    def take_keyspace(self, Keyspace other not None):
+        keyspace_swap(self.ptr, other.ptr)
+        other.drop()
 
     # -- commands
 
@@ -206,6 +226,30 @@ cdef class Engine(Rows):
             if spec.name == name:
                 return spec
         return None
+
+    def command_keys(self, list argv not None):
+        cdef tuple args = tuple(argv)
+        cdef int argc = <int>len(args)
+        cdef arg_t* arguments = _arguments(args)
+        cdef key_ref_t* found = <key_ref_t*>calloc(argc, sizeof(key_ref_t))
+        cdef command_t* cmd = command_find(self.ptr, arguments[0].ptr, arguments[0].len)
+        cdef int i, n
+        try:
+            if cmd != NULL and cmd.flags & CMD_CONTAINER and argc > 1:
+                cmd = command_find_sub(cmd, arguments[1].ptr, arguments[1].len)
+            if cmd == NULL:
+                raise CommandError("ERR Invalid command specified")
+            if cmd.key_spec_count == 0:
+                raise CommandError("ERR The command has no key arguments")
+            if (cmd.arity > 0 and argc != cmd.arity) or argc < -cmd.arity:
+                raise CommandError("ERR Invalid number of arguments specified for command")
+            n = command_keys(cmd, argc, arguments, found, argc)
+            if n <= 0:
+                raise CommandError("ERR Invalid arguments specified for command")
+            return [(found[i].at, found[i].flags) for i in range(min(n, argc))]
+        finally:
+            free(arguments)
+            free(found)
 
     def execute(self, *args, int db=0, int resp=2):
         """Runs one command in-process and returns its reply as a Python value."""
@@ -381,13 +425,10 @@ cdef void _run_as(client_t* actor, int argc, arg_t* argv) noexcept:
 
 
 cdef bytes _take_output(client_t* c):
-    chunks = []
-    chunk = c.out.head
-    while chunk != NULL:
-        chunks.append(PyBytes_FromStringAndSize(chunk.data, chunk.len))
-        chunk = chunk.next
+    cdef bytes raw = PyBytes_FromStringAndSize(NULL, c.out.bytes)
+    out_text(&c.out, PyBytes_AS_STRING(raw))
     out_clear(&c.out)
-    return b"".join(chunks)
+    return raw
 
 
 globals()["Client"] = Client  # cimported names are not in the module by themselves; engine.pyi offers it

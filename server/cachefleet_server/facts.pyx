@@ -11,12 +11,11 @@ from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t
 from cachefleet_server.core.entry cimport entry_key, entry_t
 from cachefleet_server.core.pause cimport pause_purpose, paused
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_len, ht_mapped, ht_memory, ht_rehashing_memory, ht_scan)
 from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.fields cimport STATS, stat_at
-from cachefleet_server.keyspace.db cimport db_find, entry_usage
+from cachefleet_server.keyspace.db cimport (
+    db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
 from cachefleet_server.keyspace.evict cimport evict_exceeded_us
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
 from cachefleet_server.reactor.connection cimport client_memory
@@ -43,13 +42,15 @@ cdef object counters(engine_t* e):
 
 cdef object stats(engine_t* e):
     cdef int i
+    cdef db_tables_t tables
     values = counters(e)
     keys = expires = overhead = rehashing = 0
     for i in range(e.keyspace.count):
-        keys += ht_len(e.keyspace.dbs[i].keys)
-        expires += ht_len(e.keyspace.dbs[i].expires)
-        overhead += ht_memory(e.keyspace.dbs[i].keys) + ht_memory(e.keyspace.dbs[i].expires)
-        rehashing += ht_rehashing_memory(e.keyspace.dbs[i].keys) + ht_rehashing_memory(e.keyspace.dbs[i].expires)
+        keys += db_len(&e.keyspace.dbs[i])
+        expires += db_expiring(&e.keyspace.dbs[i])
+        tables = db_tables(&e.keyspace.dbs[i])
+        overhead += tables.keys + tables.expires
+        rehashing += tables.rehashing
     values.update(
         used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
         keyspace_overhead=overhead, rehashing_bytes=rehashing,
@@ -109,8 +110,8 @@ cdef object error_stats(engine_t* e):
 cdef object keyspace(engine_t* e):
     cdef int i
     return [
-        (i, ht_len(e.keyspace.dbs[i].keys), ht_len(e.keyspace.dbs[i].expires), e.keyspace.dbs[i].avg_ttl_ms)
-        for i in range(e.keyspace.count) if ht_len(e.keyspace.dbs[i].keys)]
+        (i, db_len(&e.keyspace.dbs[i]), db_expiring(&e.keyspace.dbs[i]), e.keyspace.dbs[i].avg_ttl_ms)
+        for i in range(e.keyspace.count) if db_len(&e.keyspace.dbs[i])]
 
 
 cdef object allocator_stats(engine_t* e):
@@ -119,7 +120,7 @@ cdef object allocator_stats(engine_t* e):
     cdef size_t mapped = m.hblkhd
     cdef int i
     for i in range(e.keyspace.count):
-        mapped += ht_mapped(e.keyspace.dbs[i].keys) + ht_mapped(e.keyspace.dbs[i].expires)
+        mapped += db_tables(&e.keyspace.dbs[i]).mapped
     return {
         "allocator_allocated": m.uordblks + mapped + slab_bytes(e.heap.slab),
         "allocator_active": m.arena + mapped + e.heap.slab.pages * SLAB_PAGE,
@@ -138,8 +139,8 @@ cdef object table_memory(engine_t* e):
     cdef int i
     cdef db_t* dbs = e.keyspace.dbs
     return [
-        (i, ht_memory(dbs[i].keys), ht_memory(dbs[i].expires))
-        for i in range(e.keyspace.count) if ht_len(dbs[i].keys)]
+        (i, db_tables(&dbs[i]).keys, db_tables(&dbs[i]).expires)
+        for i in range(e.keyspace.count) if db_len(&dbs[i])]
 
 
 # ---- signatures, equal to Valkey's for equal data ------------------------------------------------------
@@ -159,19 +160,19 @@ cdef void _digest_key(void* ctx, void* element) noexcept nogil:
 cdef object digest(engine_t* e):
     """Of all keys of all databases."""
     cdef digest_t all
-    cdef hashtable_t* keys
+    cdef db_t* db
     cdef uint64_t cursor
     cdef int i
     memset(&all, 0, sizeof(all))
     all.engine = e
     for i in range(e.keyspace.count):
-        keys = e.keyspace.dbs[i].keys
-        if ht_len(keys) == 0:
+        db = &e.keyspace.dbs[i]
+        if db_len(db) == 0:
             continue
         digest_mix_number(all.sum, i)
-        cursor = ht_scan(keys, 0, _digest_key, &all)
+        cursor = db_scan(db, 0, _digest_key, &all)
         while cursor:
-            cursor = ht_scan(keys, cursor, _digest_key, &all)
+            cursor = db_scan(db, cursor, _digest_key, &all)
     return all.sum[:DIGEST_BYTES]
 
 

@@ -64,6 +64,64 @@ def test_reload_without_a_good_file_drops_nothing(tmp_path: Path, content: bytes
         assert server.call("GET", "k") == b"v"
 
 
+def test_reload_of_a_damaged_file_drops_nothing(tmp_path: Path) -> None:
+    """The damage is found when half of the file has been read."""
+    with Instance(options={"enable-debug-command": "yes", "save": ""}, directory=tmp_path) as server:
+        for i in range(1000):
+            server.call("SET", f"k{i}", "v" * 50)
+        assert server.call("SAVE") == "OK"
+        content = (tmp_path / "dump.rdb").read_bytes()
+        (tmp_path / "dump.rdb").write_bytes(content[: len(content) // 2])
+        server.call("SET", "late", "v")
+        error = Error("ERR Error trying to load the RDB dump, check server logs.")
+        assert server.call("DEBUG", "RELOAD", "NOSAVE") == error
+        assert server.call("MGET", "late", "k999") == [b"v", b"v" * 50]
+        assert server.call("DBSIZE") == 1001
+
+
+def test_loadaof_without_its_base_drops_nothing(tmp_path: Path) -> None:
+    with Instance(options={"enable-debug-command": "yes", "appendonly": "yes"}, directory=tmp_path) as server:
+        server.call("SET", "k", "v")
+        (base,) = tmp_path.glob("appendonlydir/*.base.rdb")
+        content = base.read_bytes()
+        error = Error("ERR Error trying to load the append only file, check server logs.")
+        for damage in (base.unlink, lambda: base.write_bytes(content[:-9])):
+            damage()
+            assert server.call("DEBUG", "LOADAOF") == error
+            assert server.call("GET", "k") == b"v"
+        base.write_bytes(content)
+        assert server.call("DEBUG", "LOADAOF") == "OK"
+        assert server.call("GET", "k") == b"v"
+        server.call("SET", "after", "1")
+        server.restart(kill=False)
+        assert (server.call("GET", "k"), server.call("GET", "after")) == (b"v", b"1")
+
+
+def test_the_aof_hears_of_expired_keys_that_a_reload_leaves_out(tmp_path: Path) -> None:
+    """Else APPEND would find the old value again when the file is replayed, where expired keys count as present."""
+    options = {"enable-debug-command": "yes", "appendonly": "yes", "appendfsync": "always"}
+    with Instance(options=options, directory=tmp_path) as server:
+        server.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        server.call("SET", "k", "old", "PX", "1")
+        server.call("SET", "lasting", "v")
+        assert server.call("DEBUG", "SLEEP", "0.01") == "OK"
+        assert server.call("DEBUG", "RELOAD") == "OK"
+        assert server.call("APPEND", "k", "new") == 3
+        server.restart(kill=True)
+        assert (server.call("GET", "k"), server.call("GET", "lasting")) == (b"new", b"v")
+
+
+def test_watch_hears_of_a_reload(tmp_path: Path) -> None:
+    with Instance(options={"enable-debug-command": "yes"}, directory=tmp_path) as server, server.connect() as client:
+        client.call("SET", "k", "v")
+        client.call("WATCH", "k")
+        assert client.call("DEBUG", "RELOAD") == "OK"
+        assert client.call("GET", "k") == b"v", "its database is the one that was loaded"
+        client.call("MULTI")
+        client.call("PING")
+        assert client.call("EXEC") is None
+
+
 def test_populate(pair: tuple[redis.Redis, redis.Redis]) -> None:
     sizes = []
     for client in pair:

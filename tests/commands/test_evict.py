@@ -6,13 +6,14 @@ waiting for clocks.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from fleettest.client import Connection, Error
+from fleettest.client import Connection, Error, encode
 from fleettest.instance import Instance, Pool
 from fleettest.wait import assert_eventually
 
@@ -252,6 +253,26 @@ def test_addresses_that_come_back_are_other_keys(evicting: Instance, policy: str
         for _ in range(300):
             client.pipeline([request() for _ in range(100)])
         assert int(evicting.info("stats")["evicted_keys"]) - before > 1000
+
+
+@pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
+def test_readers_that_stall_cost_no_keys_their_place(servers: Pool, kind: str) -> None:
+    """100 000 replies that wait to be read hold values of 20 KB by reference: what they take besides is small in both
+    servers, and evicting keys would free nothing of it."""
+    server = servers.get(kind)
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(server.connect())
+        stack.callback(configure, server, maxmemory=0, maxmemory_policy="noeviction")
+        client.pipeline([("SET", f"k{i}", b"x" * 20_000) for i in range(1500)])
+        readers = [stack.enter_context(server.connect()) for _ in range(5)]
+        client.call("CONFIG", "RESETSTAT")
+        configure(server, maxmemory=used(server) + 5_000_000, maxmemory_policy="allkeys-lru")
+        for number, reader in enumerate(readers):
+            request = ["MGET", *(f"k{number * 100 + i}" for i in range(100))]
+            reader.send(encode(*request) * 200)
+        assert_eventually(lambda: "calls=1000," in str(server.info("commandstats").get("cmdstat_mget")))
+        assert client.call("DBSIZE") == 1500
+        assert server.info("stats")["evicted_keys"] == "0"
 
 
 def test_large_values_go_one_by_one(evicting: Instance) -> None:

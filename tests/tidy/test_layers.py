@@ -174,3 +174,17 @@ def test_the_test_itself(
     path.parent.mkdir(parents=True)
     path.write_text(line + "\n")
     assert bool(violations([path])) is wrong
+
+
+def test_the_tables_of_a_database_are_seen_in_keyspace_alone() -> None:
+    """Others ask keyspace/db: db_len, db_scan, db_prefetch, db_tables ..."""
+    tables = re.compile(r"\b(?:db|dbs\[\w+\]|d)\.(?:keys|expires)\b")
+    found = [
+        f"{path.relative_to(SERVER)}: {line.strip()}"
+        for suffix in ("pyx", "pxd")
+        for path in sorted(SERVER.rglob(f"*.{suffix}"))
+        if path.parent.name not in ("keyspace", "ds")
+        for line in path.read_text().splitlines()
+        if tables.search(line)
+    ]
+    assert found == []

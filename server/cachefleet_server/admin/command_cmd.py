@@ -144,14 +144,10 @@ class CommandCommands:
         raise CommandError(SYNTAX)
 
     def _keys(self, argv: list[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:
-        table = self._table()
-        name = text(argv[2]).lower()
-        spec = table.get(name)
-        if spec is not None and "container" in spec.flags and len(argv) > 3:
-            spec = table.get(f"{name}|{text(argv[3]).lower()}")
-        if spec is None:
-            raise CommandError("ERR Invalid command specified")
-        return command_keys.keys_of(spec, argv[2:])
+        return [
+            (argv[2 + at], tuple(word for bit, word in enumerate(command_keys.FLAGS) if flags >> bit & 1))
+            for at, flags in self.engine.command_keys(argv[2:])
+        ]
 
     def getkeys(self, client: Client, argv: list[bytes]) -> Reply:
         return [key for key, _ in self._keys(argv)]

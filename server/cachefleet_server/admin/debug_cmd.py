@@ -160,9 +160,13 @@ class Debug:
         try:
             if b"nosave" not in options:
                 self.rdb.save()
-            # Dropping is not a write: the journal must not hear of it.
-            make_way = (lambda: None) if b"noflush" in options else self.engine.drop_all
-            at_once(self.rdb.load(self.rdb.path(), replace=b"merge" in options, when_open=make_way))
+            if b"noflush" in options:
+                at_once(self.rdb.load(self.rdb.path(), replace=b"merge" in options))
+            else:
+                # The journal hears nothing of this, but for keys that are left out because their time has passed.
+                loaded = self.engine.new_keyspace()
+                at_once(self.rdb.load(self.rdb.path(), into=loaded, journal_expired=True))
+                self.engine.take_keyspace(loaded)
         except (StartupError, DataError) as error:
             self.log.warning(f"DEBUG RELOAD failed: {error}")
             raise CommandError("ERR Error trying to load the RDB dump, check server logs.") from None

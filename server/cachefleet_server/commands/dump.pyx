@@ -29,7 +29,7 @@ from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
-    NOTIFY_GENERIC, arg_hash, db_delete, db_insert, lookup_read, lookup_write, notify, signal_modified)
+    NOTIFY_GENERIC, arg_hash, db_delete, db_insert, key_changed, lookup_read, lookup_write)
 from cachefleet_server.keyspace.expire cimport deadline_is_past
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 from cachefleet_server.keyspace.lazyfree cimport entry_free
@@ -152,9 +152,7 @@ cdef void _restore_expired(client_t* c) noexcept nogil:
     argv[0] = journal_arg(b"UNLINK", 6) if c.engine.params.lazyfree_lazy_server_del else journal_arg(b"DEL", 3)
     argv[1] = key[0]
     journal_rewrite(c, 2, argv)
-    signal_modified(c, c.db, key.ptr, key.len, arg_hash(c.engine, key))
-    notify(c.engine, NOTIFY_GENERIC, b"del", key.ptr, key.len, c.db.id)
-    c.engine.persist.dirty += 1
+    key_changed(c, c.db, NOTIFY_GENERIC, b"del", key)
 
 
 cdef void _journal_absolute(client_t* c, int64_t expire_ms) noexcept nogil:
@@ -215,9 +213,7 @@ cdef void restore_command(client_t* c) noexcept nogil:
     _set_age(e, entry, &o)
     if o.ttl_ms and not o.absolute:
         _journal_absolute(c, expire_ms)
-    signal_modified(c, c.db, key.ptr, key.len, hash)
-    notify(e, NOTIFY_GENERIC, b"restore", key.ptr, key.len, c.db.id)
-    e.persist.dirty += 1
+    key_changed(c, c.db, NOTIFY_GENERIC, b"restore", key)
     reply_ok(c)
 
 

@@ -18,8 +18,8 @@ from cachefleet_server.core.reply cimport (
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
-    LOOKUP_NOTOUCH, NOTIFY_EXPIRED, NOTIFY_GENERIC, arg_hash, db_delete, db_set_expire, lookup_flags, lookup_write,
-    notify, signal_modified)
+    LOOKUP_NOTOUCH, NOTIFY_EXPIRED, NOTIFY_GENERIC, arg_hash, db_delete, db_set_expire, key_changed, lookup_flags,
+    lookup_write)
 from cachefleet_server.keyspace.expire cimport deadline_is_past
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 
@@ -94,9 +94,7 @@ cdef void _delete_at_once(client_t* c) noexcept nogil:
     argv[1] = key[0]
     db_delete(c.db, key.ptr, key.len, hash, lazy)
     e.stats.expired_keys += 1
-    signal_modified(c, c.db, key.ptr, key.len, hash)
-    notify(e, NOTIFY_EXPIRED, b"expired", key.ptr, key.len, c.db.id)
-    e.persist.dirty += 1
+    key_changed(c, c.db, NOTIFY_EXPIRED, b"expired", key)
     journal_rewrite(c, 2, argv)
 
 
@@ -135,9 +133,7 @@ cdef void _expire(client_t* c, int64_t base_ms, int64_t unit_ms) noexcept nogil:
     else:
         hash = arg_hash(e, key)
         db_set_expire(c.db, entry, hash, when if when >= 0 else 0)
-        signal_modified(c, c.db, key.ptr, key.len, hash)
-        notify(e, NOTIFY_GENERIC, b"expire", key.ptr, key.len, c.db.id)
-        e.persist.dirty += 1
+        key_changed(c, c.db, NOTIFY_GENERIC, b"expire", key)
         if base_ms or unit_ms != 1:
             _journal_absolute(c, when)
     reply_int(c, 1)
@@ -204,9 +200,7 @@ cdef void persist_command(client_t* c) noexcept nogil:
         return
     hash = arg_hash(e, key)
     db_set_expire(c.db, entry, hash, -1)
-    signal_modified(c, c.db, key.ptr, key.len, hash)
-    notify(e, NOTIFY_GENERIC, b"persist", key.ptr, key.len, c.db.id)
-    e.persist.dirty += 1
+    key_changed(c, c.db, NOTIFY_GENERIC, b"persist", key)
     reply_int(c, 1)
 
 

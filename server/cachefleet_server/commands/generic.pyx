@@ -21,16 +21,16 @@ from cachefleet_server.core.reply cimport (
     reply_syntax_error, reply_text)
 from cachefleet_server.core.types cimport entry_encoding_name
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_len
 from cachefleet_server.ds.intrin cimport cf_assert, cf_realtime_us
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.keyspace.db cimport (
     LOOKUP_DELETE, LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC,
-    arg_hash, db_delete, db_flush, db_insert, db_random, db_set_expire, db_swap, db_unlink, entry_copy, lookup_flags,
-    lookup_read, lookup_write, notify, signal_modified)
+    arg_hash, db_delete, db_insert, db_len, db_random, db_set_expire, db_unlink, entry_copy, key_changed,
+    key_deleted, lookup_flags, lookup_read, lookup_write, notify, signal_modified)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms
 from cachefleet_server.keyspace.expire cimport expire_now, is_expired, may_delete_expired
 from cachefleet_server.keyspace.journal cimport journal_rewrite
+from cachefleet_server.keyspace.keyspace cimport keyspace_flush, keyspace_swap_dbs
 
 cdef extern from *:
     """
@@ -70,19 +70,13 @@ cdef enum:
 # ---- deleting and asking ------------------------------------------------------------------------------
 
 cdef void _delete(client_t* c, bint lazy) noexcept nogil:
-    cdef engine_t* e = c.engine
     cdef int i
     cdef int64_t deleted = 0
     cdef arg_t* key
     for i in range(1, c.argc):
         key = &c.argv[i]
-        if lookup_flags(c, c.db, key, LOOKUP_NOTOUCH | LOOKUP_NOSTATS | LOOKUP_WRITE | LOOKUP_DELETE) == NULL:
-            continue
-        db_delete(c.db, key.ptr, key.len, arg_hash(e, key), lazy)
-        signal_modified(c, c.db, key.ptr, key.len, key.hash)
-        notify(e, NOTIFY_GENERIC, b"del", key.ptr, key.len, c.db.id)
-        deleted += 1
-    e.persist.dirty += deleted
+        if lookup_flags(c, c.db, key, LOOKUP_NOTOUCH | LOOKUP_NOSTATS | LOOKUP_WRITE | LOOKUP_DELETE) != NULL:
+            deleted += key_deleted(c, key, lazy)
     reply_int(c, deleted)
 
 
@@ -249,9 +243,7 @@ cdef void copy_command(client_t* c) noexcept nogil:
     db_insert(db, copy, arg_hash(e, dst))
     if expire_ms != -1:
         db_set_expire(db, copy, dst.hash, expire_ms)
-    signal_modified(c, db, dst.ptr, dst.len, dst.hash)
-    notify(e, NOTIFY_GENERIC, b"copy_to", dst.ptr, dst.len, db.id)
-    e.persist.dirty += 1
+    key_changed(c, db, NOTIFY_GENERIC, b"copy_to", dst)
     reply_int(c, 1)
 
 
@@ -328,7 +320,7 @@ cdef void object_help_command(client_t* c) noexcept nogil:
 # ---- whole databases ---------------------------------------------------------------------------------------
 
 cdef void dbsize_command(client_t* c) noexcept nogil:
-    reply_int(c, ht_len(c.db.keys))
+    reply_int(c, db_len(c.db))
 
 
 cdef bint _flush(client_t* c, int dbid) noexcept nogil:
@@ -344,8 +336,8 @@ cdef bint _flush(client_t* c, int dbid) noexcept nogil:
         return False
     for i in range(e.keyspace.count):
         if dbid < 0 or dbid == i:
-            e.persist.dirty += ht_len(e.keyspace.dbs[i].keys)
-    db_flush(e, dbid, lazy)
+            e.persist.dirty += db_len(&e.keyspace.dbs[i])
+    keyspace_flush(e, dbid, lazy)
     journal_rewrite(c, c.argc, c.argv)  # even when nothing was there: a replica may have something
     reply_ok(c)
     return True
@@ -380,7 +372,7 @@ cdef void swapdb_command(client_t* c) noexcept nogil:
         reply_error(c, ERR_DB_INDEX)
         return
     if a != b:
-        db_swap(c.engine, a, b)
+        keyspace_swap_dbs(c.engine, a, b)
     c.engine.persist.dirty += 1
     reply_ok(c)
 

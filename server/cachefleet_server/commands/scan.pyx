@@ -22,8 +22,8 @@ from cachefleet_server.core.types cimport type_named
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_scan
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_uint64, uint64_to_chars
+from cachefleet_server.keyspace.db cimport db_scan
 from cachefleet_server.keyspace.expire cimport expire_now, is_expired, may_delete_expired
 from cachefleet_server.resp.writer cimport mark_t
 
@@ -84,7 +84,7 @@ cdef void keys_command(client_t* c) noexcept nogil:
     cdef mark_t m = reply_mark(c)
     _walk_init(&w, c, &c.argv[1], -1)
     while True:
-        cursor = ht_scan(c.db.keys, cursor, _visit, &w)
+        cursor = db_scan(c.db, cursor, _visit, &w)
         if cursor == 0:
             break
     reply_insert(c, m, b"*", w.count)
@@ -174,7 +174,7 @@ cdef void scan_command(client_t* c) noexcept nogil:
     w.delete_expired = may_delete_expired(c)
     w.found = &found
     while True:
-        o.cursor = ht_scan(c.db.keys, o.cursor, _visit, &w)
+        o.cursor = db_scan(c.db, o.cursor, _visit, &w)
         steps += 1
         if o.cursor == 0 or w.seen >= o.count or steps // STEPS_PER_COUNT >= o.count:
             break

@@ -16,7 +16,7 @@ from cachefleet_server.core.entry cimport ENC_INT, entry_blob, entry_bytes, entr
 from cachefleet_server.core.reply cimport reply_bulk, reply_shared
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport int64_to_chars
-from cachefleet_server.keyspace.db cimport NOTIFY_STRING, notify, signal_modified
+from cachefleet_server.keyspace.db cimport NOTIFY_STRING, key_changed
 from cachefleet_server.keyspace.expire cimport deadline_is_past
 from cachefleet_server.resp.writer cimport OUT_SHARE_MIN
 from libc.stdint cimport int64_t
@@ -47,9 +47,7 @@ cdef inline void reply_string(client_t* c, const entry_t* entry) noexcept nogil:
 
 cdef inline void string_changed(client_t* c, const char* event, const arg_t* key) noexcept nogil:
     """The key got a new value. Its hash has been computed by the lookup."""
-    signal_modified(c, c.db, key.ptr, key.len, key.hash)
-    notify(c.engine, NOTIFY_STRING, event, key.ptr, key.len, c.db.id)
-    c.engine.persist.dirty += 1
+    key_changed(c, c.db, NOTIFY_STRING, event, key)
 
 cdef inline bint expiry_is_past(const client_t* c, int64_t expire_ms) noexcept nogil:
     return expire_ms != -1 and deadline_is_past(c, expire_ms)

@@ -18,12 +18,11 @@ from cachefleet_server.core.entry cimport E_EXPIRE, OBJ_STRING, entry_type
 from cachefleet_server.core.reply cimport (
     reply_array, reply_error, reply_int, reply_null, reply_ok, reply_syntax_error, reply_wrong_arity)
 from cachefleet_server.ds.blob cimport blob_t
-from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.keyspace.db cimport (
-    NOTIFY_GENERIC, SET_KEEP_TTL, arg_hash, db_delete, db_set_blob, db_set_expire, db_set_string, lookup_read,
-    lookup_write, string_or_reply)
+    NOTIFY_GENERIC, SET_KEEP_TTL, arg_hash, db_prefetch, db_set_blob, db_set_expire, db_set_string, key_changed,
+    key_deleted, lookup_read, lookup_write, notify, string_or_reply)
 from cachefleet_server.keyspace.expire cimport expire_now
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_rewrite, journal_transaction_begin, journal_transaction_end)
@@ -209,20 +208,14 @@ cdef void getdel_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     if not _reply_old(c, key):
         return
-    if db_delete(c.db, key.ptr, key.len, key.hash, c.engine.params.lazyfree_lazy_user_del):
-        signal_modified(c, c.db, key.ptr, key.len, key.hash)
-        notify(c.engine, NOTIFY_GENERIC, b"del", key.ptr, key.len, c.db.id)
-        c.engine.persist.dirty += 1
+    if key_deleted(c, key, c.engine.params.lazyfree_lazy_user_del):
         propagate_key(c, b"DEL", key)
 
 
 cdef void _getex_change(client_t* c, arg_t* key, entry_t* entry, int64_t expire_ms) noexcept nogil:
     """Gives the key an expiry, or takes it away (-1)."""
     db_set_expire(c.db, entry, key.hash, expire_ms)
-    signal_modified(c, c.db, key.ptr, key.len, key.hash)
-    notify(
-        c.engine, NOTIFY_GENERIC, b"persist" if expire_ms == -1 else b"expire", key.ptr, key.len, c.db.id)
-    c.engine.persist.dirty += 1
+    key_changed(c, c.db, NOTIFY_GENERIC, b"persist" if expire_ms == -1 else b"expire", key)
     if expire_ms == -1:
         propagate_key(c, b"PERSIST", key)
     else:
@@ -261,15 +254,15 @@ cdef void _prefetch_group(client_t* c, int first, int step, int end) noexcept no
     if end > first + step * PREFETCH_GROUP:
         end = first + step * PREFETCH_GROUP
     while i < end:
-        ht_prefetch_bucket(c.db.keys, arg_hash(c.engine, &c.argv[i]))
+        db_prefetch(c.db, arg_hash(c.engine, &c.argv[i]), 0)
         i += step
     i = first
     while i < end:
-        ht_prefetch_element(c.db.keys, c.argv[i].hash)
+        db_prefetch(c.db, c.argv[i].hash, 1)
         i += step
     i = first
     while i < end:
-        ht_prefetch_overflow(c.db.keys, c.argv[i].hash)
+        db_prefetch(c.db, c.argv[i].hash, 2)
         i += step
 
 

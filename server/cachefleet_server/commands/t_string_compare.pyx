@@ -16,7 +16,7 @@ from cachefleet_server.core.reply cimport arg_is, reply_bulk, reply_error, reply
 from cachefleet_server.commands.t_string cimport propagate_key, string_text
 from cachefleet_server.ds.checksum cimport xxh3_64
 from cachefleet_server.keyspace.db cimport (
-    NOTIFY_GENERIC, db_delete, lookup_read, lookup_write, notify, signal_modified, string_or_reply)
+    key_deleted, lookup_read, lookup_write, string_or_reply)
 from libc.stdint cimport uint64_t
 
 cdef enum:
@@ -81,10 +81,7 @@ cdef int condition_check(client_t* c, entry_t* entry, int condition, const arg_t
 
 cdef void _delete(client_t* c, arg_t* key) noexcept nogil:
     """Deletes a key that exists, as DEL does, and replies 1."""
-    db_delete(c.db, key.ptr, key.len, key.hash, c.engine.params.lazyfree_lazy_user_del)
-    signal_modified(c, c.db, key.ptr, key.len, key.hash)
-    notify(c.engine, NOTIFY_GENERIC, b"del", key.ptr, key.len, c.db.id)
-    c.engine.persist.dirty += 1
+    key_deleted(c, key, c.engine.params.lazyfree_lazy_user_del)
     propagate_key(c, b"DEL", key)
     reply_int(c, 1)
 

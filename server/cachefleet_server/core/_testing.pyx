@@ -1,5 +1,6 @@
 """Replies and their Python side, on a client without an engine's machinery; for tests, not part of wheels."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -11,7 +12,7 @@ from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_error_bytes, reply_error_format, reply_int, reply_ok, reply_wrong_arity)
 from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new
-from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chunk_t, out_check, out_clear, out_init
+from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, out_check, out_clear, out_init, out_text
 
 
 cdef class Pauses:
@@ -79,14 +80,11 @@ cdef class ReplyClient:
         self.client.fd = -1
 
     def take(self):
-        cdef const chunk_t* c = self.client.out.head
-        parts = []
+        cdef bytes text = PyBytes_FromStringAndSize(NULL, self.client.out.bytes)
         assert out_check(&self.client.out) == 0
-        while c != NULL:
-            parts.append(c.data[:c.len])
-            c = c.next
+        out_text(&self.client.out, PyBytes_AS_STRING(text))
         out_clear(&self.client.out)
-        return b"".join(parts)
+        return text
 
     def encode(self, value): encode_reply(&self.client.out, self.client.resp, value)
 

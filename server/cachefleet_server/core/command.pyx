@@ -18,6 +18,7 @@ from cachefleet_server.core.engine cimport (
     CMD_MAY_REPLICATE, CMD_MAY_WAIT, CMD_MODULE, CMD_MOVABLEKEYS, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH,
     CMD_NO_MANDATORY_KEYS, CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_STALE, CMD_TRANSACTION, CMD_WRITE)
+from cachefleet_server.core.keys cimport keys_compile, keys_free
 from cachefleet_server.core.options cimport options_compile
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_insert, ht_new
@@ -84,6 +85,7 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
         row.flags |= CMD_TRANSACTION
     row.acl_categories = command_spec.category_bits(spec)
     row.keys.first, row.keys.last, row.keys.step = command_spec.simple_range(spec.keys)
+    keys_compile(row, spec)
     row.fn = fn
     if fn != NULL:
         options_compile(row, spec.syntax)
@@ -208,6 +210,7 @@ cdef void commands_free(engine_t* e) noexcept:
         row = e.commands.rows[i]
         Py_XDECREF(<PyObject*>row.spec)
         Py_XDECREF(<PyObject*>row.callback)
+        keys_free(row)
         free(<void*>row.name)
         free(row.subcommands)
         free(row.options)

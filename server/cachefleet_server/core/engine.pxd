@@ -70,7 +70,17 @@ cdef struct command_stats_t:
     uint64_t failed  # replied an error while running
     uint64_t histogram[32]  # DURATION_BUCKETS; empty while latency-tracking is off
 
-cdef struct key_range_t:  # one key spec of the simple form; movable ones are resolved in Python
+cdef struct key_spec_t:  # where keys are among the arguments (core/keys.pxd)
+    uint32_t flags  # KEY_*
+    int find  # KEYS_*
+    int begin  # argument where keys begin, where their number is, or from where the keyword is searched
+    char* keyword  # lower case; NULL: keys begin at an index
+    int first  # KEYS_COUNTED: of the first key, behind the number
+    int last  # KEYS_RANGE: relative to the first key, or from the end
+    int step
+    int limit  # with last -1, n > 1: the first n-th part of what is left
+
+cdef struct key_range_t:  # the first key spec when it is a plain range: what prefetching needs, at once
     int first
     int last  # negative counts from the end: -1 = last argument
     int step
@@ -88,7 +98,9 @@ cdef struct command_t:
     int arity  # negative: at least -arity
     uint64_t flags  # CMD_*
     uint64_t acl_categories
-    key_range_t keys  # step 0: no keys; used for prefetch and COMMAND
+    key_range_t keys  # step 0: none, or not a plain range
+    key_spec_t* key_specs
+    int key_spec_count
     command_fn fn  # NULL: a Python row, run by engine.python_fn with the GIL held
     int id  # index in engine.commands
     command_t* parent  # container, for a subcommand
@@ -361,9 +373,11 @@ cdef struct pending_t:  # one parsed command waiting in the batch
     command_t* cmd  # NULL: unknown; looked up while parsing
     request_t request
 
-cdef struct keyspace_t:  # the data set: an engine points to one, so that another can be loaded beside it
+cdef struct keyspace_t:  # the data set; another one can be filled beside the engine's (keyspace/keyspace.pxd)
     db_t* dbs
     int count
+    size_t used_before  # bytes in use when it was made
+    size_t content_bytes  # about what it holds, once it was exchanged
     expire_cycle_t expiry
     eviction_t eviction
     size_t watching  # clients that watch at least one key

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 
 from cachefleet_server.core.engine cimport (
     BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_PENDING_READ, arg_t, client_t, db_t, engine_t,
-    type_ops_t)
+    keyspace_t, type_ops_t)
 from cachefleet_server.core.entry cimport *
 from cachefleet_server.core.pause cimport PAUSE_CLIENT, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
@@ -30,6 +30,8 @@ from cachefleet_server.keyspace.db cimport *
 from cachefleet_server.keyspace.evict cimport evict_perform
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_raw, journal_transaction_begin, journal_transaction_end)
+from cachefleet_server.keyspace.keyspace cimport (
+    keyspace_cron, keyspace_flush, keyspace_free, keyspace_new, keyspace_swap, keyspace_swap_dbs)
 from cachefleet_server.keyspace.lazyfree cimport (
     lazyfree_pending, lazyfree_stop, lazyfree_table, lazyfree_wait)
 from cachefleet_server.keyspace.watch cimport (
@@ -163,7 +165,7 @@ cdef class Keyspace:
         e.types[OBJ_SET].free_fn = _block_free
         e.types[OBJ_SET].dup_fn = _block_dup
         e.types[OBJ_SET].effort_fn = _block_effort
-        dbs_new(e, databases)
+        e.keyspace = keyspace_new(e, databases)
         self.client()
 
     def close(self):
@@ -176,7 +178,7 @@ cdef class Keyspace:
         for i in range(self.client_count):
             self.leave(i)
         lazyfree_stop(e)
-        dbs_free(e)
+        keyspace_free(e, e.keyspace, False)
         blocked_free(e)
         buf_free(&e.journal.buf)
         left = heap_used(e.heap)
@@ -424,18 +426,34 @@ cdef class Keyspace:
         evict_perform(self.e)
         return self.e.stats.evicted_keys
 
+    def emptied(self, int db, bytes key, size_t left):
+        """What a command on a collection does when it has taken elements out of it."""
+        cdef arg_t a = journal_arg(key, len(key))
+        self.db(db)
+        return delete_if_empty(self.clients[0], &a, left)
+
     def random(self, int db):
         cdef entry_t* entry = db_random(self.db(db))
         return _row(entry)[0] if entry != NULL else None
 
     def flush(self, int db, bint lazy):
-        db_flush(self.e, db, lazy)
+        keyspace_flush(self.e, db, lazy)
 
     def swap(self, int a, int b):
-        db_swap(self.e, a, b)
+        keyspace_swap_dbs(self.e, a, b)
+
+    def replace(self, list rows, bint lazy):
+        """A keyspace with these rows, (db, key, value, expiry), is filled beside this one and takes its place."""
+        cdef keyspace_t* other = keyspace_new(self.e, self.e.keyspace.count)
+        cdef arg_t a
+        for db, key, value, expiry in rows:
+            a = journal_arg(key, len(key))
+            db_set_string(&other.dbs[<int>db], &a, NULL, value, len(value), expiry, 0)
+        keyspace_swap(self.e, other)
+        keyspace_free(self.e, other, lazy)
 
     def cron(self):
-        dbs_cron(self.e)
+        keyspace_cron(self.e)
 
     def snapshot(self, int db):
         cdef Snapshot s = Snapshot.__new__(Snapshot)

@@ -5,7 +5,8 @@ Rules every caller keeps:
   a running snapshot;
 - an entry function that may move the entry (core/entry.pxd) is followed by db_replace with the old and new address;
   expiry changes only through db_set_expire and db_set_*, because the table of expiring keys must follow;
-- after a change: signal_modified (watchers, tracking), notify, engine.persist.dirty += 1.
+- after a change: key_changed, once a key; key_deleted deletes and says so;
+- the tables of a database are nobody else's business: db_len, db_scan, db_prefetch ... say what others need.
 
 Keys are arg_t; `hash` is computed on demand and cached in the argument (it was usually computed while parsing).
 
@@ -21,8 +22,11 @@ from cachefleet_server.core.entry cimport OBJ_STRING, entry_t, entry_type
 from cachefleet_server.core.errors cimport ERR_WRONGTYPE
 from cachefleet_server.core.reply cimport reply_error
 from cachefleet_server.ds.blob cimport blob_t
+from cachefleet_server.ds.bucket cimport ht_each_fn
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_find, ht_touch
+from cachefleet_server.ds.hashtable cimport (
+    hashtable_t, ht_find, ht_freeze_fn, ht_len, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow,
+    ht_scan, ht_touch)
 from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
 from cachefleet_server.keyspace.evict cimport entry_touch
 from cachefleet_server.keyspace.expire cimport is_expired
@@ -43,8 +47,14 @@ cdef inline uint64_t arg_hash(const engine_t* e, arg_t* a) noexcept nogil:
         a.hash = hash_bytes(a.ptr, a.len, &e.seed)
     return a.hash
 
-cdef void dbs_new(engine_t* e, int count) noexcept nogil
-cdef void dbs_free(engine_t* e) noexcept nogil
+# For keyspace/keyspace.pyx.
+cdef void db_open(db_t* db, engine_t* e, int id) noexcept nogil  # zeroed memory becomes an empty database
+cdef void db_release(db_t* db, bint lazy) noexcept nogil
+    # Frees the content (lazy: on the helper thread); the database has none then. A snapshot that has not finished
+    # with a table keeps it: engine.table_flushed_fn(e, dbid, keys) returning true takes table and entries over,
+    # frozen as they are; the snapshot goes on with ht_freeze_step, ht_freeze_end, and then gives them to
+    # lazyfree_table(e, keys, NULL). `expires` is freed at once in any case: it owns no entry.
+cdef void db_exchange(db_t* a, db_t* b) noexcept nogil  # the contents; watchers have been told
 
 cdef inline void db_will_change(db_t* db, uint64_t hash) noexcept nogil:
     """Before a value changes in place: a running snapshot serialises its chain first."""
@@ -78,6 +88,22 @@ cdef inline void notify(
     """Publishes a keyspace event of class `event` if notify-keyspace-events asks for it."""
     if cf_unlikely(e.notify_flags & event):
         e.notify_fn(e, event, name, key, nk, dbid)
+
+cdef inline void key_changed(client_t* c, db_t* db, int cls, const char* event, const arg_t* key) noexcept nogil:
+    """Watchers, notification, count of changes, in that order. `c` made the change; NULL: the server itself.
+
+    The key's hash has been computed. Whoever hears of it must not change the keyspace. Commands on two keys, which tell
+    the watchers of both before the first event, call signal_modified and notify themselves.
+    """
+    signal_modified(c, db, key.ptr, key.len, key.hash)
+    notify(db.engine, cls, event, key.ptr, key.len, db.id)
+    db.engine.persist.dirty += 1
+
+cdef bint key_deleted(client_t* c, arg_t* key, bint lazy) noexcept nogil
+    # Deletes a key of c's database as DEL does: key_changed with "del". False: it was not there.
+cdef bint delete_if_empty(client_t* c, arg_t* key, size_t left) noexcept nogil
+    # After `left` elements remain of a collection: none, and the key goes, with the event "del". Between the event
+    # of what was removed and key_changed.
 
 # Lookup on behalf of a client: CLIENT NO-TOUCH, statistics. `c` must not be NULL.
 cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcept nogil
@@ -125,6 +151,40 @@ cdef inline bint type_or_reply(client_t* c, entry_t* entry, int type) noexcept n
 cdef inline bint string_or_reply(client_t* c, entry_t* entry) noexcept nogil:
     return type_or_reply(c, entry, OBJ_STRING)
 
+# What others may know of the tables.
+cdef inline size_t db_len(const db_t* db) noexcept nogil:
+    return ht_len(db.keys)
+
+cdef inline size_t db_expiring(const db_t* db) noexcept nogil:
+    """Keys with an expiry."""
+    return ht_len(db.expires)
+
+cdef inline uint64_t db_scan(db_t* db, uint64_t cursor, ht_each_fn fn, void* ctx) noexcept nogil:
+    """Entries of one step of SCAN's cursor, as ht_scan."""
+    return ht_scan(db.keys, cursor, fn, ctx)
+
+cdef inline bint db_prefetch(db_t* db, uint64_t hash, int stage) noexcept nogil:
+    """Three passes over the keys of a batch: 0 buckets, 1 entries, 2 those in overflow buckets. True after the second:
+    the third is needed."""
+    if stage == 0:
+        ht_prefetch_bucket(db.keys, hash)
+    elif stage == 1:
+        return ht_prefetch_element(db.keys, hash)
+    else:
+        ht_prefetch_overflow(db.keys, hash)
+    return False
+
+cdef struct db_tables_t:  # bytes
+    size_t keys
+    size_t expires
+    size_t rehashing  # arrays that are being left
+    size_t mapped  # not in malloc's arenas
+
+cdef db_tables_t db_tables(const db_t* db) noexcept nogil
+cdef void db_reserve(db_t* db, size_t keys, size_t expires) noexcept nogil  # room, before that many come
+cdef hashtable_t* db_freeze(db_t* db, ht_freeze_fn fn, void* ctx) noexcept nogil
+    # For a snapshot (ds/ht_freezing.pxd); NULL when there is nothing. `table_flushed_fn` says when it leaves.
+
 # Without a client (loading, expiry, eviction).
 cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # no expiry, no LRU
 cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil  # key absent; takes the entry; sets its LRU
@@ -151,14 +211,6 @@ cdef entry_t* db_set_expire(db_t* db, entry_t* entry, uint64_t hash, int64_t exp
 cdef entry_t* entry_copy(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil
     # A copy under another key, of any type, without expiry and LRU: COPY sets the expiry after db_insert.
 
-cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil  # dbid -1 = all
-    # Detaches the tables, marks watchers, frees (lazy: on the helper thread). A snapshot that has not finished
-    # with a table keeps it: engine.table_flushed_fn(e, dbid, keys) returning true takes table and entries over,
-    # frozen as they are; the snapshot goes on with ht_freeze_step, ht_freeze_end, and then gives them to
-    # lazyfree_table(e, keys, NULL). `expires` is freed at once in any case: it owns no entry.
-cdef void db_swap(engine_t* e, int a, int b) noexcept nogil
-    # Contents change places; ids, watchers and a snapshot's table pointers stay. Marks watchers.
-cdef void dbs_cron(engine_t* e) noexcept nogil  # <= 1 ms: rehash steps and shrinking of tables when activerehashing
 cdef entry_t* db_random(db_t* db) noexcept nogil  # fair; may be expired
 
 cdef size_t entry_usage(engine_t* e, const entry_t* entry, size_t samples) noexcept nogil

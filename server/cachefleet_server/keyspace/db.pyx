@@ -7,52 +7,56 @@ because the old one may be freed by then. Entries are freed through keyspace/laz
 Empty databases cost two table headers each: a table has no buckets before its first insertion.
 """
 
-from cachefleet_server.core.engine cimport keyspace_t, type_ops_t
+from cachefleet_server.core.engine cimport type_ops_t
 from cachefleet_server.core.entry cimport (
     E_EXPIRE, ENC_EMBSTR, entry_check, entry_encoding, entry_expire, entry_key, entry_key_of, entry_memory,
     entry_new_blob, entry_new_int, entry_new_string, entry_set_blob, entry_set_bytes, entry_set_encoding,
     entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
 from cachefleet_server.core.types cimport entry_ops
 from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_find_pointer, ht_hash, ht_insert, ht_len, ht_new, ht_rehash_steps, ht_remove,
-    ht_resize_if_needed, ht_scan)
+    hashtable_t, ht_find_pointer, ht_hash, ht_insert, ht_mapped, ht_memory, ht_new, ht_rehashing_memory, ht_remove,
+    ht_reserve)
 from cachefleet_server.ds.ht_checking cimport ht_check
+from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin
 from cachefleet_server.ds.ht_sampling cimport ht_random
-from cachefleet_server.ds.intrin cimport cf_assert, cf_monotonic_us
-from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
+from cachefleet_server.ds.intrin cimport cf_assert
 from cachefleet_server.keyspace.evict cimport entry_initial_lru
 from cachefleet_server.keyspace.expire cimport expire_now, may_delete_expired
 from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry, lazyfree_table, tables_free
-from cachefleet_server.keyspace.watch cimport watch_db_free, watch_touch_db
-
-cdef enum:
-    _CRON_US = 1000  # of each cron, for moving buckets of tables that are being resized
-    _CRON_STEPS = 100  # buckets between two looks at the clock
 
 
 # ---- lifetime ----------------------------------------------------------------------------------------
 
-cdef void dbs_new(engine_t* e, int count) noexcept nogil:
-    cdef int i
-    e.keyspace = <keyspace_t*>zcalloc(e.heap, sizeof(keyspace_t))
-    e.keyspace.dbs = <db_t*>zcalloc(e.heap, count * sizeof(db_t))
-    e.keyspace.count = count
-    for i in range(count):
-        e.keyspace.dbs[i].engine = e
-        e.keyspace.dbs[i].id = i
-        e.keyspace.dbs[i].keys = ht_new(e.heap, entry_key_of, &e.seed)
-        e.keyspace.dbs[i].expires = ht_new(e.heap, entry_key_of, &e.seed)
+cdef void db_open(db_t* db, engine_t* e, int id) noexcept nogil:
+    db.engine = e
+    db.id = id
+    db.keys = ht_new(e.heap, entry_key_of, &e.seed)
+    db.expires = ht_new(e.heap, entry_key_of, &e.seed)
 
 
-cdef void dbs_free(engine_t* e) noexcept nogil:
-    """All clients are gone, and lazyfree_stop was called."""
-    cdef int i
-    for i in range(e.keyspace.count):
-        tables_free(e, e.keyspace.dbs[i].keys, e.keyspace.dbs[i].expires)
-        watch_db_free(&e.keyspace.dbs[i])
-    zfree(e.heap, e.keyspace.dbs)
-    zfree(e.heap, e.keyspace)
-    e.keyspace = NULL
+cdef void db_release(db_t* db, bint lazy) noexcept nogil:
+    cdef engine_t* e = db.engine
+    cdef hashtable_t* keys = db.keys
+    if e.table_flushed_fn != NULL and ht_len(keys) and e.table_flushed_fn(e, db.id, keys):
+        keys = NULL
+    if lazy:
+        lazyfree_table(e, keys, db.expires)
+    else:
+        tables_free(e, keys, db.expires)
+    db.keys = NULL
+    db.expires = NULL
+
+
+cdef void db_exchange(db_t* a, db_t* b) noexcept nogil:
+    cdef db_t kept = a[0]
+    a.keys = b.keys
+    a.expires = b.expires
+    a.expire_cursor = b.expire_cursor
+    a.avg_ttl_ms = b.avg_ttl_ms
+    b.keys = kept.keys
+    b.expires = kept.expires
+    b.expire_cursor = kept.expire_cursor
+    b.avg_ttl_ms = kept.avg_ttl_ms
 
 
 # ---- lookup --------------------------------------------------------------------------------------------
@@ -91,6 +95,21 @@ cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcep
 cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     cdef void** slot = ht_find(db.keys, key, nk, hash)
     return <entry_t*>slot[0] if slot != NULL else NULL
+
+
+cdef bint key_deleted(client_t* c, arg_t* key, bint lazy) noexcept nogil:
+    if not db_delete(c.db, key.ptr, key.len, arg_hash(c.engine, key), lazy):
+        return False
+    key_changed(c, c.db, NOTIFY_GENERIC, b"del", key)
+    return True
+
+
+cdef bint delete_if_empty(client_t* c, arg_t* key, size_t left) noexcept nogil:
+    if left:
+        return False
+    db_delete(c.db, key.ptr, key.len, arg_hash(c.engine, key), False)  # an empty value has little to free
+    notify(c.engine, NOTIFY_GENERIC, b"del", key.ptr, key.len, c.db.id)
+    return True
 
 
 cdef entry_t* db_random(db_t* db) noexcept nogil:
@@ -270,71 +289,33 @@ cdef entry_t* entry_copy(engine_t* e, const entry_t* entry, const char* key, siz
     return entry_ops(e, entry).dup_fn(e, entry, key, nk)
 
 
-# ---- whole databases -----------------------------------------------------------------------------------------
-
-cdef void _flush_one(engine_t* e, db_t* db, bint lazy) noexcept nogil:
-    cdef hashtable_t* keys = db.keys
-    cdef hashtable_t* expires = db.expires
-    if keys.tables[0] == NULL and keys.tables[1] == NULL:
-        return
-    db.keys = ht_new(e.heap, entry_key_of, &e.seed)
-    db.expires = ht_new(e.heap, entry_key_of, &e.seed)
-    db.expire_cursor = 0
-    db.avg_ttl_ms = 0
-    if e.table_flushed_fn != NULL and e.table_flushed_fn(e, db.id, keys):
-        keys = NULL
-    if lazy:
-        lazyfree_table(e, keys, expires)
-    else:
-        tables_free(e, keys, expires)
-
-
-cdef void db_flush(engine_t* e, int dbid, bint lazy) noexcept nogil:
-    cdef int i
-    watch_touch_db(e, dbid, -1)
-    for i in range(e.keyspace.count):
-        if dbid == -1 or dbid == i:
-            _flush_one(e, &e.keyspace.dbs[i], lazy)
-
-
-cdef void db_swap(engine_t* e, int a, int b) noexcept nogil:
-    cdef db_t* x = &e.keyspace.dbs[a]
-    cdef db_t* y = &e.keyspace.dbs[b]
-    cdef db_t kept = x[0]
-    if a == b:
-        return
-    watch_touch_db(e, a, b)
-    x.keys = y.keys
-    x.expires = y.expires
-    x.expire_cursor = y.expire_cursor
-    x.avg_ttl_ms = y.avg_ttl_ms
-    y.keys = kept.keys
-    y.expires = kept.expires
-    y.expire_cursor = kept.expire_cursor
-    y.avg_ttl_ms = kept.avg_ttl_ms
-
-
-cdef bint _rehash(hashtable_t* t, int64_t until_us) noexcept nogil:
-    """Moves buckets until the table is done or the time is over; false when it is over."""
-    ht_resize_if_needed(t)
-    while ht_rehash_steps(t, _CRON_STEPS):
-        if cf_monotonic_us() >= until_us:
-            return False
-    return True
-
-
-cdef void dbs_cron(engine_t* e) noexcept nogil:
-    cdef int64_t until_us = cf_monotonic_us() + _CRON_US
-    cdef int i
-    if not e.params.activerehashing:
-        return
-    for i in range(e.keyspace.count):
-        if not _rehash(e.keyspace.dbs[i].keys, until_us) or not _rehash(e.keyspace.dbs[i].expires, until_us):
-            return
-
+# ---- sizes, and what others may know of the tables -----------------------------------------------------------
 
 cdef size_t entry_usage(engine_t* e, const entry_t* entry, size_t samples) noexcept nogil:
     return entry_memory(entry) + entry_ops(e, entry).memory_fn(e, entry, samples)
+
+
+cdef db_tables_t db_tables(const db_t* db) noexcept nogil:
+    cdef db_tables_t t
+    t.keys = ht_memory(db.keys)
+    t.expires = ht_memory(db.expires)
+    t.rehashing = ht_rehashing_memory(db.keys) + ht_rehashing_memory(db.expires)
+    t.mapped = ht_mapped(db.keys) + ht_mapped(db.expires)
+    return t
+
+
+cdef void db_reserve(db_t* db, size_t keys, size_t expires) noexcept nogil:
+    if keys:
+        ht_reserve(db.keys, keys)
+    if expires:
+        ht_reserve(db.expires, expires)
+
+
+cdef hashtable_t* db_freeze(db_t* db, ht_freeze_fn fn, void* ctx) noexcept nogil:
+    if ht_len(db.keys) == 0:
+        return NULL
+    ht_freeze_begin(db.keys, fn, ctx)
+    return db.keys
 
 
 # ---- check -----------------------------------------------------------------------------------------------------

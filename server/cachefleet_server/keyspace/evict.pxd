@@ -20,6 +20,9 @@ cdef void evict_continue(engine_t* e) noexcept nogil
 cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil
 cdef uint32_t entry_initial_lru(const engine_t* e) noexcept nogil  # bits of a new entry
 cdef uint64_t entry_idle_ms(const engine_t* e, const entry_t* entry) noexcept nogil
+cdef void evict_handed(engine_t* e, size_t bytes, size_t freed) noexcept nogil
+    # So many bytes, or about, are on their way to be freed by the helper thread: no key has to go for them.
+    # `freed` is what heap.freed_remote was before they were handed over.
 cdef size_t memory_counted(engine_t* e) noexcept nogil  # used memory that counts against maxmemory
 cdef int64_t evict_exceeded_us(engine_t* e) noexcept nogil  # how long memory has been above the limit; 0 = it is not
 

@@ -247,15 +247,19 @@ cdef inline bint _above(engine_t* e, size_t target) noexcept nogil:
     return memory_counted(e) > target and memory_counted(e) > target + _in_flight(e)
 
 
+cdef void evict_handed(engine_t* e, size_t bytes, size_t freed) noexcept nogil:
+    if e.keyspace.eviction.handed_bytes == 0:
+        e.keyspace.eviction.handed_at = freed
+    e.keyspace.eviction.handed_bytes += bytes
+
+
 cdef void _free_lazily(engine_t* e, entry_t* victim) noexcept nogil:
     cdef size_t bytes = entry_usage(e, victim, USAGE_SAMPLES)
     cdef size_t pending = lazyfree_pending(e)
     cdef size_t freed = cf_atomic_get(&e.heap.freed_remote)
     lazyfree_entry(e, victim)
     if lazyfree_pending(e) > pending:  # it was handed over, not freed at once
-        if e.keyspace.eviction.handed_bytes == 0:
-            e.keyspace.eviction.handed_at = freed
-        e.keyspace.eviction.handed_bytes += bytes
+        evict_handed(e, bytes, freed)
 
 
 cdef void _evict(db_t* db, entry_t* victim, uint64_t hash) noexcept nogil:

@@ -20,8 +20,9 @@ cdef void unwatch_all(client_t* c) noexcept nogil
 cdef bint watched_key_expired(client_t* c) noexcept nogil  # one of them is past its time although not deleted yet
 cdef void watch_touch(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil
     # Marks watchers CLIENT_DIRTY_CAS and forgets their watches. Callers use signal_modified of keyspace/db.
-cdef void watch_touch_db(engine_t* e, int a, int b) noexcept nogil
-    # Before FLUSHDB (b = -1, a = -1 for all) and SWAPDB: keys that exist in either database count as changed.
+cdef void watch_touch_db(db_t* db, db_t* replacement) noexcept nogil
+    # Before the content of a database is replaced by that of another one (NULL: by nothing): keys that exist in
+    # either count as changed.
 cdef size_t watch_count(const client_t* c) noexcept nogil  # keys that c watches, O(n)
 cdef size_t watch_memory(const client_t* c) noexcept nogil  # bytes, O(n)
 cdef void watch_db_free(db_t* db) noexcept nogil  # with the database; no client watches any more

@@ -208,37 +208,24 @@ cdef void _judge(void* ctx, void* element) noexcept nogil:
         watch = watch.next
 
 
-cdef void _touch_one(db_t* emptied, db_t* replacement) noexcept nogil:
+cdef void watch_touch_db(db_t* db, db_t* replacement) noexcept nogil:
     cdef _dirty_t d
     cdef uint64_t cursor = 0
     cdef size_t i
-    if emptied.watched == NULL or ht_len(emptied.watched) == 0:
+    if db.engine.keyspace.watching == 0 or db.watched == NULL or ht_len(db.watched) == 0:
         return
-    d.emptied = emptied
+    d.emptied = db
     d.replacement = replacement
     d.clients = NULL
     d.count = 0
     d.cap = 0
     while True:
-        cursor = ht_scan(emptied.watched, cursor, _judge, &d)
+        cursor = ht_scan(db.watched, cursor, _judge, &d)
         if cursor == 0:
             break
     for i in range(d.count):
         _mark(d.clients[i])
-    zfree(emptied.engine.heap, d.clients)
-
-
-cdef void watch_touch_db(engine_t* e, int a, int b) noexcept nogil:
-    cdef int i
-    if e.keyspace.watching == 0:
-        return
-    if b != -1:
-        _touch_one(&e.keyspace.dbs[a], &e.keyspace.dbs[b])
-        _touch_one(&e.keyspace.dbs[b], &e.keyspace.dbs[a])
-        return
-    for i in range(e.keyspace.count):
-        if a == -1 or a == i:
-            _touch_one(&e.keyspace.dbs[i], NULL)
+    zfree(db.engine.heap, d.clients)
 
 
 # ---- reading and end -----------------------------------------------------------------------------------------

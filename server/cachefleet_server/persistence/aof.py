@@ -197,7 +197,7 @@ class Aof:
         self._remove_history()  # a crash came between the new manifest and their removal
 
     def reload(self) -> None:
-        """DEBUG LOADAOF: the keyspace as the files have it. Raises DataError, before anything is dropped if it can."""
+        """DEBUG LOADAOF: the keyspace as the files have it. Raises DataError; the data is as before then."""
         if self._file.in_transaction or self._starting:
             raise DataError("the append only file is not whole at this moment")
         if not self._file.flush():
@@ -207,8 +207,9 @@ class Aof:
             raise DataError(f"there is no append only file in {self._folder.path}")
         self._file.mute(True)
         try:
-            self._engine.drop_all()
-            at_once(self._reader.load(manifest))
+            loaded = self._engine.new_keyspace()
+            at_once(self._reader.load(manifest, loaded))
+            self._engine.take_keyspace(loaded)
         finally:
             self._file.mute(False)
 

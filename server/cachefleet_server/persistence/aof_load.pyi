@@ -1,6 +1,6 @@
 """Loading of AOF files, in slices; the theory is in aof_load.pyx."""
 
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import Engine, Keyspace
 
 Position = tuple[bytes, int, int]  # history's id, tenure, offset
 
@@ -15,7 +15,14 @@ class AofLoader:
     done_bytes: int
     total_bytes: int
     position: Position | None  # of valid_bytes in the journal; None while nothing said
-    def __init__(self, engine: Engine, path: str, begin: int = 0, position: Position | None = None) -> None: ...
+    def __init__(
+        self,
+        engine: Engine,
+        path: str,
+        begin: int = 0,
+        position: Position | None = None,
+        into: Keyspace | None = None,
+    ) -> None: ...
     def step(self, budget_us: int) -> bool:
         """Runs commands for about this long; true while more is to come."""
     def close(self) -> None: ...

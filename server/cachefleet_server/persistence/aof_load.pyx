@@ -29,10 +29,10 @@ from posix.unistd cimport close
 
 from cachefleet_server.core.clock cimport clock_refresh, load_delay
 from cachefleet_server.core.command cimport command_find
-from cachefleet_server.core.engine cimport CLIENT_FAILED, CLIENT_MULTI, client_t
+from cachefleet_server.core.engine cimport CLIENT_FAILED, CLIENT_MULTI, client_t, keyspace_t
 from cachefleet_server.core.role cimport ROLE_AOF
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
-from cachefleet_server.engine cimport Engine
+from cachefleet_server.engine cimport Engine, Keyspace
 from cachefleet_server.errors import DataError
 from cachefleet_server.files import open_regular
 from cachefleet_server.keyspace.transaction cimport transaction_discard
@@ -187,6 +187,7 @@ cdef class AofLoader:
     """See aof_load.pyi."""
 
     cdef Engine engine
+    cdef Keyspace into
     cdef client_t* client
     cdef reader_t r
     cdef uint64_t dropped
@@ -200,7 +201,7 @@ cdef class AofLoader:
     cdef uint64_t valid_offset  # of the journal, at valid_bytes
     cdef readonly uint64_t commands
 
-    def __cinit__(self, Engine engine not None, str path, uint64_t begin=0, position=None):
+    def __cinit__(self, Engine engine not None, str path, uint64_t begin=0, position=None, Keyspace into=None):
         cdef int fd
         cdef void* base
         self.engine = engine
@@ -225,6 +226,9 @@ cdef class AofLoader:
             self.r.tenure, self.r.offset = position[1:]
         self.valid_offset = self.r.offset
         self.client = engine.new_actor(ROLE_AOF)
+        self.into = into
+        if into is not None:
+            self.client.db = &into.ptr.dbs[0]
 
     def __dealloc__(self):
         self.close()
@@ -256,8 +260,12 @@ cdef class AofLoader:
         cdef int status
         cdef size_t shown
         cdef uint64_t before = self.r.at
+        cdef keyspace_t* own = self.engine.ptr.keyspace
+        if self.into is not None:  # commands find their databases through the engine
+            self.engine.ptr.keyspace = self.into.ptr
         with nogil:
             status = self._run(budget_us)
+            self.engine.ptr.keyspace = own
             if status == READ_DAMAGED and _zeros_follow(&self.r):
                 status = READ_SHORT
                 self.zeros = True

@@ -15,7 +15,7 @@ import time
 from typing import Final
 
 from cachefleet_server.config.config import Config
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import Engine, Keyspace
 from cachefleet_server.errors import DataError
 from cachefleet_server.files import open_regular, read_regular
 from cachefleet_server.log import Log
@@ -62,7 +62,7 @@ class AofReader:
             self._engine.set_persist("load_total_bytes", os.path.getsize(path))
             yield from self._rdb.load(path)
 
-    def load(self, manifest: Manifest) -> Loading[None]:
+    def load(self, manifest: Manifest, into: Keyspace | None = None) -> Loading[None]:
         began = time.monotonic()
         self.position = None
         self._torn = False
@@ -77,11 +77,11 @@ class AofReader:
             # Files behind one that may be torn have nothing yet. A base was whole before it got its name, but for the
             # single file of an older server, which stands alone.
             is_last = path in filled[-1:] and (part.type != BASE or len(parts) == 1)
-            yield from self._load_part(part, path, is_last=is_last)
+            yield from self._load_part(part, path, into, is_last=is_last)
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from append only file: {time.monotonic() - began:.3f} seconds")
 
-    def _load_part(self, part: Part, path: str, *, is_last: bool) -> Loading[None]:
+    def _load_part(self, part: Part, path: str, into: Keyspace | None, *, is_last: bool) -> Loading[None]:
         try:
             with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
                 head = file.read(6)
@@ -89,10 +89,10 @@ class AofReader:
             raise DataError(f"Can't read the append only file {path}: {error.strerror}") from None
         begin = 0
         if head.startswith(b"REDIS") or head == b"VALKEY":
-            begin = (yield from self._rdb.load(path, skip_expired=False)).end_offset
+            begin = (yield from self._rdb.load(path, into=into, skip_expired=False)).end_offset
             if begin >= os.path.getsize(path):
                 return
-        loader = AofLoader(self._engine, path, begin, self.position)
+        loader = AofLoader(self._engine, path, begin, self.position, into)
         try:
             while loader.step(LOAD_SLICE_US):
                 yield

@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, Engine, Keyspace
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log
 from cachefleet_server.persistence.folder import NotWritable
@@ -288,22 +288,28 @@ class Rdb:
         self,
         path: str,
         *,
+        into: Keyspace | None = None,
         skip_expired: bool = True,
+        journal_expired: bool = False,
         replace: bool = False,
-        when_open: Callable[[], None] = lambda: None,
     ) -> Loading[RdbLoader]:
-        """Loads a file in slices. Raises DataError. While others are served, the caller has set persist.loading.
-
-        `when_open` is called when there is a file of a known format: before that, nothing needs to make way for it.
-        """
+        """Loads a file in slices, as RdbLoader says. Raises DataError. While others are served, the caller has set
+        persist.loading."""
         self.loading_started = int(time.time())
         checksum = self._config.flag("rdbchecksum")
         try:
-            loader = RdbLoader(self._engine, path, skip_expired=skip_expired, checksum=checksum, replace=replace)
+            loader = RdbLoader(
+                self._engine,
+                path,
+                into=into,
+                skip_expired=skip_expired,
+                journal_expired=journal_expired,
+                checksum=checksum,
+                replace=replace,
+            )
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from None
         try:
-            when_open()
             while loader.step(LOAD_SLICE_US):
                 yield
         finally:

@@ -1,6 +1,6 @@
 """Loading of RDB files, in slices; the theory is in rdb_load.pyx."""
 
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import Engine, Keyspace
 
 class RdbLoader:
     """One file. Raises `errors.DataError` for a file that is damaged, foreign, or holds what cannot be loaded."""
@@ -19,7 +19,9 @@ class RdbLoader:
         engine: Engine,
         path: str,
         *,
+        into: Keyspace | None = None,  # beside the engine's own; None: into that
         skip_expired: bool = True,  # false for the base of an AOF and for a replica: their primary decides
+        journal_expired: bool = False,  # what is left out is deleted in the journal, which may have it
         checksum: bool = True,
         replace: bool = False,  # keys that exist are overwritten instead of being an error
     ) -> None: ...

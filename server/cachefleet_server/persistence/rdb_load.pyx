@@ -22,7 +22,7 @@ from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE,
 from posix.unistd cimport close
 
 from cachefleet_server.core.clock cimport load_delay
-from cachefleet_server.core.engine cimport db_t, engine_t, rdb_in_t
+from cachefleet_server.core.engine cimport db_t, engine_t, keyspace_t, rdb_in_t
 from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_key, entry_set_lru, entry_t
 from cachefleet_server.core.rdb cimport (
@@ -33,12 +33,12 @@ from cachefleet_server.core.rdb cimport (
     rdb_skip_string, rdb_type_name, rdb_view_string)
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.hashtable cimport ht_prefetch_bucket, ht_reserve
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zfree
-from cachefleet_server.engine cimport Engine
+from cachefleet_server.engine cimport Engine, Keyspace
 from cachefleet_server.errors import DataError
-from cachefleet_server.keyspace.db cimport db_delete, db_find, db_insert
+from cachefleet_server.keyspace.db cimport db_delete, db_find, db_insert, db_prefetch, db_reserve
+from cachefleet_server.keyspace.journal cimport journal_delete
 from cachefleet_server.keyspace.lazyfree cimport entry_free
 
 cdef enum:
@@ -67,6 +67,7 @@ cdef struct waiting_t:  # a parsed record that is not inserted yet
 
 cdef struct loader_t:
     engine_t* engine
+    keyspace_t* keyspace  # what is loaded into
     rdb_in_t input
     const uint8_t* base
     uint64_t size
@@ -74,6 +75,7 @@ cdef struct loader_t:
     int stop_detail  # database number, opcode
     uint64_t stop_offset
     bint skip_expired
+    bint journal_expired
     bint replace
     # attributes of the next key
     int64_t expire_ms
@@ -143,13 +145,16 @@ cdef int _key(loader_t* l, int type_byte) noexcept nogil:
     if key == NULL:
         return STOP_INPUT
     w.hash = hash_bytes(key, nk, &e.seed)
-    ht_prefetch_bucket(l.db.keys, w.hash)
+    db_prefetch(l.db, w.hash, 0)
     w.lru = _lru_bits(l)
     entry = rdb_get_entry(&l.input, e, type_byte, key, nk, l.expire_ms)
     zfree(l.input.heap, owned)
     if entry == NULL:
         return STOP_INPUT
     if l.skip_expired and l.expire_ms != -1 and l.expire_ms < e.now_ms:
+        if l.journal_expired:
+            key = entry_key(entry, &nk)
+            journal_delete(e, l.db.id, key, nk)
         entry_free(e, entry)
         l.expired += 1
     else:
@@ -166,10 +171,10 @@ cdef int _select(loader_t* l) noexcept nogil:
     cdef uint64_t n = rdb_get_length(&l.input, NULL)
     if not _insert_waiting(l):
         return STOP_DUPLICATE
-    if n >= <uint64_t>l.engine.keyspace.count:
+    if n >= <uint64_t>l.keyspace.count:
         l.stop_detail = <int>n if n < 0x7FFFFFFF else 0x7FFFFFFF
         return STOP_DATABASE
-    l.db = &l.engine.keyspace.dbs[n]
+    l.db = &l.keyspace.dbs[n]
     return STOP_BUDGET
 
 
@@ -182,10 +187,7 @@ cdef void _reserve(loader_t* l) noexcept nogil:
     if keys > l.reserve_left:
         keys = l.reserve_left
     l.reserve_left -= keys
-    if keys:
-        ht_reserve(l.db.keys, keys)
-    if expires and keys:
-        ht_reserve(l.db.expires, expires if expires < keys else keys)
+    db_reserve(l.db, keys, min(expires, keys))
 
 
 cdef int _opcode(loader_t* l, int opcode) noexcept nogil:
@@ -256,6 +258,7 @@ cdef int _run(loader_t* l, int64_t budget_us) noexcept nogil:
 
 cdef class RdbLoader:
     cdef Engine engine
+    cdef Keyspace into
     cdef loader_t l
     cdef readonly str path
     cdef readonly int version
@@ -274,7 +277,10 @@ cdef class RdbLoader:
     def __cinit__(self):
         memset(&self.l, 0, sizeof(loader_t))
 
-    def __init__(self, Engine engine, str path, *, bint skip_expired=True, bint checksum=True, bint replace=False):
+    def __init__(
+        self, Engine engine, str path, *, Keyspace into=None, bint skip_expired=True, bint journal_expired=False,
+        bint checksum=True, bint replace=False,
+    ):
         cdef engine_t* e = engine.ptr
         self.engine = engine
         self.path = path
@@ -285,7 +291,10 @@ cdef class RdbLoader:
         self.l.skip_expired = skip_expired
         self.l.replace = replace
         self.l.expire_ms = self.l.idle_s = self.l.frequency = -1
-        self.l.db = &e.keyspace.dbs[0]
+        self.into = into
+        self.l.keyspace = e.keyspace if into is None else into.ptr
+        self.l.journal_expired = journal_expired
+        self.l.db = &self.l.keyspace.dbs[0]
         self._map()
         try:
             self._read_header()
@@ -448,7 +457,7 @@ cdef class RdbLoader:
         if stop == STOP_DATABASE:
             raise DataError(
                 f"{self.path} holds keys of database {self.l.stop_detail}, but only "
-                f"{self.l.engine.keyspace.count} databases"
+                f"{self.l.keyspace.count} databases"
                 f" are configured. Start with --databases {self.l.stop_detail + 1} or more")
         if stop == STOP_FUNCTIONS:
             raise DataError(

@@ -15,9 +15,10 @@ from cachefleet_server.core.rdb cimport (
     RDB_OPCODE_SELECTDB, rdb_dialect_of_all, rdb_dialect_version, rdb_put_length, rdb_put_string)
 from cachefleet_server.ds.buf cimport buf_put, buf_putc
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_len
-from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
+from cachefleet_server.ds.ht_freezing cimport ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used, zfree, zmalloc
+from cachefleet_server.keyspace.db cimport db_expiring, db_freeze
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_table
 from cachefleet_server.persistence.deliver cimport (
     SNAPSHOT_GIVEN_UP, SNAPSHOT_IDLE, SNAPSHOT_OVER, SNAPSHOT_RUNNING, SNAPSHOT_WRITER, bytes_copied, deliver_chain,
@@ -207,16 +208,15 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
     s.chunk = writer_chunk(s.writer, &s.like, False)
     s.tables = <frozen_t*>zmalloc(s.heap, (e.keyspace.count + 1) * sizeof(frozen_t))
     for i in range(e.keyspace.count):
-        if ht_len(e.keyspace.dbs[i].keys) == 0:
-            continue
         f = &s.tables[s.count]
-        s.count += 1
         memset(f, 0, sizeof(frozen_t))
+        f.keys = db_freeze(&e.keyspace.dbs[i], deliver_chain, f)
+        if f.keys == NULL:
+            continue
         f.snapshot = s
-        f.keys = e.keyspace.dbs[i].keys
         f.dbid = i
+        s.count += 1
         s.keys_total += ht_len(f.keys)
-        ht_freeze_begin(f.keys, deliver_chain, f)
     s.state = SNAPSHOT_RUNNING
     e.snapshot_ctx = s
     e.slice_fn = _slice
@@ -249,7 +249,7 @@ cdef void _put_head(snapshot_t* s, list aux):
         rdb_put_length(out, f.dbid)
         buf_putc(&out.buf, RDB_OPCODE_RESIZEDB)
         rdb_put_length(out, ht_len(f.keys))
-        rdb_put_length(out, ht_len(s.engine.keyspace.dbs[f.dbid].expires))
+        rdb_put_length(out, db_expiring(&s.engine.keyspace.dbs[f.dbid]))
 
 
 # ---- the Python side -----------------------------------------------------------------------------

@@ -24,13 +24,14 @@ from cachefleet_server.keyspace.transaction cimport transaction_discard, transac
 from cachefleet_server.keyspace.watch cimport unwatch_all
 from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp_protocol
 from cachefleet_server.reactor.epoll cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, iovec, read, write, writev)
+    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, read, write, writev)
 from cachefleet_server.resp.input cimport (
     input_arrived, input_free, input_init, input_memory, input_pending, input_read_space)
-from cachefleet_server.resp.writer cimport chunk_t, out_clear, out_consume, out_init, out_memory
+from cachefleet_server.resp.writer cimport (
+    OUT_HEADER_MAX, chunk_t, iovec, out_clear, out_consume, out_init, out_memory, out_pieces)
 
 cdef enum:
-    IOV_MAX_CHUNKS = 128  # chunks of one writev
+    WRITE_PIECES = 128  # of one writev
     MAXIMA_MS = 8000  # "recent" buffer sizes are those of this period and the one before it
     SIZE_CLASS_MIN = 15  # of clients by memory, as powers of two
     SIZE_CLASS_MAX = 33
@@ -193,23 +194,15 @@ cdef void _want_writable(client_t* c, bint on) noexcept nogil:
 
 
 cdef ssize_t _write_some(client_t* c, size_t left, size_t* offered) noexcept nogil:
-    """One system call for up to IOV_MAX_CHUNKS chunks, and `left` bytes."""
-    cdef iovec iov[IOV_MAX_CHUNKS]
-    cdef int count = 0
+    """One system call for up to OUT_PIECES pieces, and `left` bytes."""
+    cdef iovec iov[OUT_PIECES]
+    cdef char headers[OUT_HEADERS]
     cdef chunk_t* chunk = c.out.head
     cdef size_t skip = c.out.sent
-    if chunk.next == NULL:
+    if chunk.next == NULL and not chunk.refs:
         offered[0] = min(chunk.len - skip, left)
         return write(c.fd, chunk.data + skip, offered[0])
-    offered[0] = 0
-    while chunk != NULL and count < IOV_MAX_CHUNKS and offered[0] < left:
-        iov[count].iov_base = chunk.data + skip
-        iov[count].iov_len = min(chunk.len - skip, left - offered[0])
-        offered[0] += iov[count].iov_len
-        skip = 0
-        count += 1
-        chunk = chunk.next
-    return writev(c.fd, iov, count)
+    return writev(c.fd, iov, out_pieces(&c.out, iov, left, headers, offered))
 
 
 cdef void client_write(client_t* c) noexcept nogil:

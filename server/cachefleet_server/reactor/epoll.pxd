@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from cachefleet_server.resp.writer cimport iovec
+
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         void* ptr
@@ -38,9 +40,6 @@ cdef extern from "<sys/timerfd.h>" nogil:
         TFD_CLOEXEC
 
 cdef extern from "<sys/uio.h>" nogil:
-    cdef struct iovec:
-        void* iov_base
-        size_t iov_len
     ssize_t writev(int fd, const iovec* iov, int count)
 
 cdef extern from "<unistd.h>" nogil:

@@ -25,20 +25,19 @@ from cachefleet_server.core.client cimport client_resume, engine_alarm_ms, engin
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE,
-    EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, pending_t)
+    EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, db_t, pending_t)
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.reply cimport reply_client_ready
-from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow)
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_cron, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
-from cachefleet_server.keyspace.db cimport arg_hash, dbs_cron
+from cachefleet_server.keyspace.db cimport arg_hash, db_prefetch
 from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
 from cachefleet_server.keyspace.held cimport held_settle
 from cachefleet_server.keyspace.journal cimport journal_hand_over
+from cachefleet_server.keyspace.keyspace cimport keyspace_cron
 from cachefleet_server.reactor.connection cimport (
     client_account, client_check_output_limit, client_free, client_read, client_write, clients_cron, clients_evict)
 from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_run, resolve
@@ -110,9 +109,9 @@ cdef void reactor_close(engine_t* e) noexcept nogil:
 # ---- batch -------------------------------------------------------------------------------------------
 
 cdef inline bint _prefetch(pending_t* p, int stage) noexcept nogil:
-    """One of the three passes over a request's keys (ds/hashtable.pxd). True: the next one is needed."""
+    """One of the three passes over a request's keys (db_prefetch). True: the next one is needed."""
     cdef command_t* cmd = p.cmd
-    cdef hashtable_t* t = p.client.db.keys
+    cdef db_t* db = p.client.db
     cdef int i = cmd.keys.first
     cdef int last = cmd.keys.last if cmd.keys.last >= 0 else p.request.argc + cmd.keys.last
     cdef int left = PREFETCH_KEYS
@@ -122,11 +121,11 @@ cdef inline bint _prefetch(pending_t* p, int stage) noexcept nogil:
         last = p.request.argc - 1
     while i <= last and left:
         if stage == 0:
-            ht_prefetch_bucket(t, arg_hash(p.client.engine, &argv[i]))
+            db_prefetch(db, arg_hash(p.client.engine, &argv[i]), 0)
         elif stage == 1:
-            more |= ht_prefetch_element(t, argv[i].hash)
+            more |= db_prefetch(db, argv[i].hash, 1)
         else:
-            ht_prefetch_overflow(t, argv[i].hash)
+            db_prefetch(db, argv[i].hash, 2)
         i += cmd.keys.step
         left -= 1
     return more
@@ -381,6 +380,6 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
     if not e.persist.loading:
         expire_slow_cycle(e)
         evict_continue(e)
-        dbs_cron(e)
+        keyspace_cron(e)
         heap_cron(e.heap)
     _finish(e)

@@ -5,6 +5,7 @@ Requests turn into Python objects only when their batch "executes", so a pointer
 that holds no input is filled with digits and, under ASAN, poisoned: a parser that looks beyond the input is caught.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -18,7 +19,7 @@ from cachefleet_server.resp.writer cimport (
     chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_pool_trim, chunk_t, mark_t, out_array, out_attribute,
     out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double,
     out_error, out_init, out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push,
-    out_raw, out_set, out_simple, out_t, out_truncate, out_verbatim)
+    out_raw, out_set, out_simple, out_t, out_text, out_truncate, out_verbatim)
 
 cdef extern from *:
     """
@@ -213,15 +214,8 @@ cdef class Writer:
         return self.heap.used
 
     def getvalue(self):
-        cdef const chunk_t* c = self.out.head
-        cdef size_t skip = self.out.sent
-        parts = []
-        while c != NULL:
-            parts.append(c.data[skip:c.len])
-            skip = 0
-            c = c.next
-        data = b"".join(parts)
-        assert <size_t>len(data) == self.out.bytes
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, self.out.bytes)
+        out_text(&self.out, PyBytes_AS_STRING(data))
         return data
 
     def simple(self, bytes text): out_simple(&self.out, text)

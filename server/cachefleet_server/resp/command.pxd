@@ -17,6 +17,9 @@ cdef inline int _digits(uint64_t v) noexcept nogil:
         n += 4
     return n + (v >= 10) + (v >= 100) + (v >= 1000)
 
+cdef inline int header_len(uint64_t n) noexcept nogil:
+    return 1 + _digits(n) + 2
+
 cdef inline char* header_write(char* at, char type_byte, int64_t n) noexcept nogil:
     """Type byte, number, CR LF, at most HEADER_MAX bytes; where they end."""
     cdef uint64_t v = <uint64_t>n

@@ -7,10 +7,12 @@ not been written to the socket yet.
     out_t.head --> [ sent | pending ] --> [ pending ] --> ... --> [ pending | room ] <-- out_t.tail
 
 A pooled chunk is CHUNK_SIZE bytes. What is larger than one gets a chunk of exactly its size, which
-is freed when it is drained. A long value is not copied: a shared chunk is full, and its bytes lie in a
-blob (ds/blob.pxd) that it owns with others. What follows one goes to a small chunk, so that a pipeline
-of long values does not take a pooled chunk for each. `bytes` and `out_memory` count shared bytes like
-others: the value may be gone from the keyspace, and then this reply is what holds it.
+is freed when it is drained. A long value is not copied: its bytes lie in a blob (ds/blob.pxd) that the reply owns
+with others. A chunk of references holds up to REFS_MAX blobs, each of which is one whole bulk string whose header
+is made when it is written, so a reply of a long value takes some 10 bytes. A part of a value is a chunk of its own,
+and shared. What follows either goes to a small chunk, so that a pipeline of long values does not take a pooled chunk
+for each. `bytes` and `out_memory` count shared bytes like others: the value may be gone from the keyspace, and
+then this reply is what holds it.
 
 The functions that nearly every command ends with (bulk strings, small
 integers) are inline here: reserve once in the tail, write digits and payload, report once.
@@ -19,7 +21,7 @@ integers) are inline here: reserve once in the tail, write digits and payload, r
 pushes arrays, doubles and big numbers bulk strings, booleans integers, null `$-1` or `*-1`.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from cachefleet_server.ds.blob cimport blob_t
@@ -31,14 +33,22 @@ cdef enum:
     CHUNK_POOL_MAX = 512  # chunks kept free
     ZERO = 48  # the digit
     OUT_BULK_INLINE_MAX = 999  # bytes; longer bulk strings go through out_bulk_long
+    REFS_MAX = 256  # values in a chunk of references
     OUT_SHARE_MIN = 8192  # bytes of a value from which sharing costs less than copying (docs/performance.md)
+
+cdef extern from "<sys/uio.h>" nogil:
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
 
 cdef struct chunk_t:
     chunk_t* next
     size_t len
-    size_t cap  # room behind the struct; len in a shared chunk
-    char* data  # behind the struct, or in the blob
+    size_t cap  # room behind the struct; len in a shared chunk and in one of references
+    char* data  # behind the struct, or in the blob; of references: the blob_t*
     blob_t* blob  # owned with others; NULL unless shared
+    uint32_t refs  # blobs, in a chunk of references; 0 in others
+    uint32_t refs_cap
 
 cdef struct chunk_pool_t:
     heap_t* heap
@@ -64,7 +74,11 @@ cdef void out_clear(out_t* o) noexcept nogil  # drops everything pending
 cdef char* out_grow(out_t* o, size_t n) noexcept nogil  # slow path of out_reserve
 cdef void out_consume(out_t* o, size_t n) noexcept nogil  # n bytes went to the socket
 cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil  # slow path of out_raw
+cdef void out_text(const out_t* o, char* to) noexcept nogil  # all pending bytes: o.bytes of them
 cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil  # appends src's pending bytes
+cdef int out_pieces(const out_t* o, iovec* iov, int max, char* headers, size_t* total) noexcept nogil
+    # What is pending, from the front, as up to `max` >= 3 pieces of `total` bytes; returns how many. `headers` is room
+    # for OUT_HEADER_MAX * (max / 3 + 1) bytes, to which some pieces point.
 cdef size_t out_memory(const out_t* o) noexcept nogil  # bytes of the chunks, for client memory and its limits
 
 cdef inline char* out_reserve(out_t* o, size_t n) noexcept nogil:

@@ -10,11 +10,12 @@ from libc.string cimport memmove, strlen
 from cachefleet_server.ds.blob cimport blob_release, blob_share
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, double_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
-from cachefleet_server.resp.command cimport HEADER_MAX, header_write
+from cachefleet_server.resp.command cimport HEADER_MAX, header_len, header_write
 
 cdef enum:
     POOLED_CAP = CHUNK_SIZE - sizeof(chunk_t)
     BETWEEN_CAP = 256 - sizeof(chunk_t)  # of the small chunk behind a shared one
+    REFS_MIN = 8  # values in the first chunk of references
 
 
 # ---- chunks --------------------------------------------------------------------------------------
@@ -52,6 +53,15 @@ cdef chunk_t* chunk_of(chunk_pool_t* p, size_t cap) noexcept nogil:
     c.cap = cap
     c.data = <char*>(c + 1)
     c.blob = NULL
+    c.refs = 0
+    return c
+
+
+cdef chunk_t* refs_of(chunk_pool_t* p, uint32_t room) noexcept nogil:
+    """An empty chunk of references."""
+    cdef chunk_t* c = chunk_of(p, room * sizeof(blob_t*))
+    c.cap = 0
+    c.refs_cap = room
     return c
 
 
@@ -68,7 +78,12 @@ cdef chunk_t* chunk_new(chunk_pool_t* p, size_t n) noexcept nogil:
 
 
 cdef void chunk_drop(chunk_pool_t* p, chunk_t* c) noexcept nogil:
-    if c.blob != NULL:
+    cdef uint32_t i
+    if c.refs:
+        for i in range(c.refs):
+            blob_release(p.heap, (<blob_t**>c.data)[i])
+        zfree(p.heap, c)
+    elif c.blob != NULL:
         blob_release(p.heap, c.blob)
         zfree(p.heap, c)
     elif c.cap == POOLED_CAP and p.free_count < CHUNK_POOL_MAX:
@@ -110,12 +125,33 @@ cdef void chunk_append(out_t* o, chunk_t* c) noexcept nogil:
 cdef char* out_grow(out_t* o, size_t n) noexcept nogil:
     """A new tail with room for n bytes. The old tail's room is lost; reserve little and split what is long."""
     cdef chunk_t* c
-    if o.tail != NULL and o.tail.blob != NULL and n <= BETWEEN_CAP:
+    if o.tail != NULL and (o.tail.refs or o.tail.blob != NULL) and n <= BETWEEN_CAP:
         c = chunk_of(o.pool, BETWEEN_CAP)
     else:
         c = chunk_new(o.pool, n)
     chunk_append(o, c)
     return c.data
+
+
+cdef inline size_t reference_len(const blob_t* blob) noexcept nogil:
+    """Bytes of a blob as a bulk string."""
+    return header_len(blob.len) + blob.len + 2
+
+
+cdef void refs_sent(out_t* o, chunk_t* c) noexcept nogil:
+    """Lets go of what has been sent whole of the head, whose end has not."""
+    cdef blob_t* blob = (<blob_t**>c.data)[0]
+    cdef size_t n = reference_len(blob)
+    while o.sent >= n:
+        blob_release(o.pool.heap, blob)
+        c.data += sizeof(blob_t*)
+        c.refs -= 1
+        c.refs_cap -= 1
+        c.len -= n
+        c.cap = c.len
+        o.sent -= n
+        blob = (<blob_t**>c.data)[0]
+        n = reference_len(blob)
 
 
 cdef void out_consume(out_t* o, size_t n) noexcept nogil:
@@ -125,6 +161,8 @@ cdef void out_consume(out_t* o, size_t n) noexcept nogil:
         c = o.head
         if n < c.len - o.sent:
             o.sent += n
+            if c.refs:
+                refs_sent(o, c)
             return
         n -= c.len - o.sent
         o.sent = 0
@@ -150,24 +188,85 @@ cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil:
 
 
 cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil:
-    cdef const chunk_t* c = src.head
-    cdef size_t skip = src.sent
-    while c != NULL:
-        out_raw(dst, c.data + skip, c.len - skip)
-        skip = 0
-        c = c.next
+    if src.bytes:
+        out_text(src, out_reserve(dst, src.bytes))
+        out_added(dst, src.bytes)
 
 
 cdef size_t out_memory(const out_t* o) noexcept nogil:
     cdef const chunk_t* c = o.head
     cdef size_t total = 0
     while c != NULL:
-        total += sizeof(chunk_t) + c.cap
+        total += sizeof(chunk_t) + c.cap + (c.refs_cap * sizeof(blob_t*) if c.refs else 0)
         c = c.next
     return total
 
 
 # ---- RESP ----------------------------------------------------------------------------------------
+
+# ---- pieces ----------------------------------------------------------------------------------------
+
+cdef inline int _piece(iovec* iov, const char* p, size_t n, size_t* skip, size_t* total) noexcept nogil:
+    """n bytes less what is skipped of them; 0 when that is nothing."""
+    if skip[0] >= n:
+        skip[0] -= n
+        return 0
+    iov.iov_base = <void*>(p + skip[0])
+    iov.iov_len = n - skip[0]
+    total[0] += n - skip[0]
+    skip[0] = 0
+    return 1
+
+
+cdef int out_pieces(const out_t* o, iovec* iov, size_t left, char* headers, size_t* total) noexcept nogil:
+    cdef const chunk_t* c = o.head
+    cdef const blob_t* blob
+    cdef size_t skip = o.sent
+    cdef size_t head
+    cdef uint32_t i
+    cdef int n = 0
+    total[0] = 0
+    while c != NULL and n + 3 <= OUT_PIECES and total[0] < left:
+        if not c.refs:
+            n += _piece(&iov[n], c.data, c.len, &skip, total)
+        for i in range(c.refs):
+            if n + 3 > OUT_PIECES:
+                break
+            blob = (<const blob_t**>c.data)[i]
+            head = header_write(headers, b'$', <int64_t>blob.len) - headers
+            n += _piece(&iov[n], headers, head, &skip, total)
+            n += _piece(&iov[n], &blob.data[0], blob.len, &skip, total)
+            n += _piece(&iov[n], b"\r\n", 2, &skip, total)
+            if n:  # else all of it has been sent, and its header is not needed
+                headers += head
+        c = c.next
+    while total[0] > left:  # the last pieces shrink
+        if total[0] - left < iov[n - 1].iov_len:
+            iov[n - 1].iov_len -= total[0] - left
+            total[0] = left
+        else:
+            n -= 1
+            total[0] -= iov[n].iov_len
+    return n
+
+
+cdef void out_text(const out_t* o, char* to) noexcept nogil:
+    cdef iovec iov[OUT_PIECES]
+    cdef char headers[OUT_HEADERS]
+    cdef out_t rest = o[0]
+    cdef size_t total = 0
+    cdef int i, n
+    while rest.bytes:
+        n = out_pieces(&rest, iov, rest.bytes, headers, &total)
+        for i in range(n):
+            memcpy(to, iov[i].iov_base, iov[i].iov_len)
+            to += iov[i].iov_len
+        rest.bytes -= total
+        rest.sent += total
+        while rest.head != NULL and rest.sent >= rest.head.len:
+            rest.sent -= rest.head.len
+            rest.head = rest.head.next
+
 
 cdef void out_header(out_t* o, char type_byte, int64_t n) noexcept nogil:
     cdef char* q = out_reserve(o, HEADER_MAX)
@@ -181,8 +280,28 @@ cdef void out_bulk_long(out_t* o, const void* p, size_t n) noexcept nogil:
     out_raw(o, b"\r\n", 2)
 
 
+cdef void out_reference(out_t* o, blob_t* blob) noexcept nogil:
+    """A blob as a bulk string. A chunk of references is twice as large as the one before it."""
+    cdef chunk_t* c = o.tail
+    cdef uint32_t room = REFS_MIN
+    cdef size_t n = reference_len(blob)
+    if c == NULL or not c.refs or c.refs == c.refs_cap:
+        if c != NULL and c.refs:
+            room = min(2 * c.refs_cap, <uint32_t>REFS_MAX)
+        c = refs_of(o.pool, room)
+        chunk_append(o, c)
+    (<blob_t**>c.data)[c.refs] = blob_share(blob)
+    c.refs += 1
+    c.len += n
+    c.cap = c.len
+    o.bytes += n
+
+
 cdef void out_bulk_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexcept nogil:
     cdef chunk_t* c
+    if p == &blob.data[0] and n == blob.len:
+        out_reference(o, blob)
+        return
     out_header(o, b'$', <int64_t>n)
     c = chunk_of(o.pool, 0)
     c.len = c.cap = n
@@ -287,6 +406,8 @@ cdef void out_attribute(out_t* o, int64_t pairs) noexcept nogil:
 
 cdef mark_t out_mark(out_t* o) noexcept nogil:
     cdef mark_t m
+    if o.tail != NULL and o.tail.refs:
+        out_grow(o, 0)  # the mark lies in a chunk of bytes: references that follow would not be behind it
     m.chunk = o.tail
     m.offset = o.tail.len if o.tail != NULL else 0
     return m
@@ -353,7 +474,7 @@ cdef int out_check(const out_t* o) noexcept nogil:
     if c != NULL and o.sent > c.len:
         return 1
     while c != NULL:
-        if c.len > c.cap or (c.blob != NULL and (c.len < c.cap or c.blob.refs == 0)):
+        if c.len > c.cap or (c.blob != NULL and (c.len < c.cap or c.blob.refs == 0)) or c.refs > REFS_MAX:
             return 2
         total += c.len
         last = c

@@ -1,0 +1,136 @@
+"""Key specs: compiled and applied; see keys.pxd."""
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, strcmp
+
+from cachefleet_server.core.reply cimport arg_is
+
+from cachefleet_server import command_keys as texts
+
+cdef enum:
+    DIGITS_MAX = 9  # of a number of keys: more than any request has
+
+
+# ---- compiling -----------------------------------------------------------------------------------
+
+_KINDS = {"range": KEYS_RANGE, "keyword": KEYS_RANGE, "keynum": KEYS_COUNTED, "unknown": KEYS_UNKNOWN}
+
+
+cdef int keys_compile(command_t* cmd, object spec) except -1:
+    cdef key_spec_t* s
+    cdef bytes token
+    parsed = texts.parse(spec.keys)
+    if not parsed:
+        return 0
+    cmd.key_specs = <key_spec_t*>calloc(len(parsed), sizeof(key_spec_t))
+    if cmd.key_specs == NULL:
+        raise MemoryError
+    for key in parsed:
+        s = &cmd.key_specs[cmd.key_spec_count]
+        cmd.key_spec_count += 1
+        for word in key.flags:
+            s.flags |= 1 << texts.FLAGS.index(word)
+        s.find = _KINDS[key.kind]
+        if key.kind == "keynum":
+            s.begin, s.first, s.step = key.numbers
+        elif key.kind != "unknown":
+            s.begin, s.last, s.step, s.limit = key.numbers
+        if key.kind == "keyword":
+            token = key.token.lower().encode()
+            s.keyword = <char*>calloc(1, len(token) + 1)
+            if s.keyword == NULL:
+                raise MemoryError
+            memcpy(s.keyword, <const char*>token, len(token))
+    return 0
+
+
+cdef void keys_free(command_t* cmd) noexcept:
+    cdef int i
+    for i in range(cmd.key_spec_count):
+        free(cmd.key_specs[i].keyword)
+    free(cmd.key_specs)
+
+
+# ---- applying ------------------------------------------------------------------------------------
+
+cdef int _find_keyword(const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:
+    """The argument behind the keyword, or -1. A negative `begin` counts from the end and searches backwards."""
+    cdef int i = s.begin
+    if i > 0:
+        while i < argc:
+            if arg_is(&argv[i], s.keyword):
+                return i + 1
+            i += 1
+        return -1
+    i += argc
+    while i > 0:
+        if arg_is(&argv[i], s.keyword):
+            return i + 1
+        i -= 1
+    return -1
+
+
+cdef int _count(const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:
+    """The number that an argument gives, if so many keys are there; else KEYS_INVALID."""
+    cdef const arg_t* a = &argv[s.begin]
+    cdef long long n = 0
+    cdef size_t i
+    if s.begin >= argc or a.len == 0:
+        return KEYS_INVALID
+    for i in range(a.len):
+        if not c"0" <= a.ptr[i] <= c"9":
+            return KEYS_INVALID
+        if i < DIGITS_MAX:
+            n = n * 10 + (a.ptr[i] - c"0")
+    if n < 1 or a.len > DIGITS_MAX or s.begin + s.first + (n - 1) * s.step >= argc:
+        return KEYS_INVALID
+    return <int>n
+
+
+cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:
+    """The spec's flags for these very arguments: SET reads the old value only with GET."""
+    cdef int i
+    if not s.flags & KEY_VARIABLE_FLAGS:
+        return s.flags
+    if strcmp(cmd.name, b"set") == 0:
+        for i in range(3, argc):
+            if arg_is(&argv[i], b"get"):
+                break
+        else:
+            return KEY_OW | KEY_UPDATE
+    return s.flags & ~<uint32_t>KEY_VARIABLE_FLAGS
+
+
+cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref_t* out, int room) noexcept nogil:
+    cdef const key_spec_t* s
+    cdef int found = 0
+    cdef int k, n, at, last
+    cdef uint32_t flags
+    for k in range(cmd.key_spec_count):
+        s = &cmd.key_specs[k]
+        if s.find == KEYS_UNKNOWN:
+            continue
+        at = s.begin
+        if s.find == KEYS_COUNTED:
+            n = _count(s, argc, argv)
+            if n == KEYS_INVALID:
+                return KEYS_INVALID
+            at += s.first
+            last = at + (n - 1) * s.step
+        else:
+            if s.keyword != NULL:
+                at = _find_keyword(s, argc, argv)
+                if at < 0:
+                    continue
+            last = argc + s.last if s.last < 0 else at + s.last
+            if s.last == -1 and s.limit > 1:
+                last = at + (argc - at) // s.limit - 1
+            last = min(last, argc - 1)
+        flags = _flags(cmd, s, argc, argv)
+        while at <= last:
+            if found < room:
+                out[found].at = at
+                out[found].flags = flags
+            found += 1
+            at += s.step
+    return found

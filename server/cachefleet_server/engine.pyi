@@ -68,6 +68,7 @@ class Engine:
     def set_param(self, name: str, value: int) -> None: ...  # a field of params_t, or "output_limit_hard.0"
     def get_param(self, name: str) -> int: ...
     def set_persist(self, name: str, value: int) -> None: ...  # a field of persist_t
+    def check(self) -> list[str]: ...  # broken invariants of everything that it holds; looks at all of it
     def counters(self) -> dict[str, int]: ...  # stats_t, and its times in microseconds: tick_us, command_us, expire_us
     def stats(self) -> dict[str, int]: ...  # counters, persist_t and gauges: used_memory, clients, blocked, keys ...
     def clients_memory(self) -> int: ...  # bytes of all connections; looks at each

@@ -176,6 +176,8 @@ cdef class Engine(Rows):
 
     # -- what can be read off it
 
+    def check(self): return facts.check(self.ptr)
+
     def counters(self): return facts.counters(self.ptr)
 
     def stats(self): return facts.stats(self.ptr)

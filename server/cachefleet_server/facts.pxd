@@ -2,6 +2,7 @@
 
 from cachefleet_server.core.engine cimport engine_t
 
+cdef object check(engine_t* e)  # what is wrong, in words; O(everything)
 cdef object counters(engine_t* e)
 cdef object stats(engine_t* e)
 cdef object clients_memory(engine_t* e)

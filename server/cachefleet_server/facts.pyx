@@ -11,14 +11,17 @@ from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t
 from cachefleet_server.core.entry cimport entry_key, entry_t
 from cachefleet_server.core.pause cimport pause_purpose, paused
 from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes
+from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes, slab_check
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.fields cimport STATS, stat_at
+from cachefleet_server.keyspace.blocked cimport blocked_check
 from cachefleet_server.keyspace.db cimport (
-    db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
+    db_check, db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
 from cachefleet_server.keyspace.evict cimport evict_exceeded_us
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
+from cachefleet_server.keyspace.watch cimport watch_check
 from cachefleet_server.reactor.connection cimport client_memory
+from cachefleet_server.resp.writer cimport out_check
 
 cdef extern from "<malloc.h>" nogil:
     ctypedef struct mallinfo2_t "struct mallinfo2":
@@ -31,6 +34,59 @@ cdef extern from "<malloc.h>" nogil:
 cdef struct digest_t:
     engine_t* engine
     uint8_t sum[20]  # DIGEST_BYTES
+
+
+cdef struct _sum_t:
+    engine_t* engine
+    size_t bytes
+
+
+cdef void _add_usage(void* ctx, void* element) noexcept nogil:
+    cdef _sum_t* s = <_sum_t*>ctx
+    s.bytes += entry_usage(s.engine, <entry_t*>element, 0)
+
+
+cdef int _check_databases(engine_t* e, list wrong) except -1:
+    cdef _sum_t s
+    cdef db_tables_t tables
+    cdef uint64_t cursor
+    cdef int i, error
+    s.engine = e
+    s.bytes = 0
+    for i in range(e.keyspace.count):
+        error = db_check(&e.keyspace.dbs[i])
+        if error:
+            wrong.append(f"database {i}: {error}")
+        tables = db_tables(&e.keyspace.dbs[i])
+        s.bytes += tables.keys + tables.expires
+        cursor = 0
+        while not error:
+            cursor = db_scan(&e.keyspace.dbs[i], cursor, _add_usage, &s)
+            if cursor == 0:
+                break
+    if s.bytes > heap_used(e.heap):
+        wrong.append(f"used_memory {heap_used(e.heap)} is less than the data alone, {s.bytes}")
+    return 0
+
+
+cdef object check(engine_t* e):
+    cdef client_t* c = e.clients.head
+    cdef int i, error
+    wrong = []
+    _check_databases(e, wrong)
+    checks = {"slabs": slab_check(e.heap.slab), "deadlines": blocked_check(e), "watchers": watch_check(e)}
+    wrong += [f"{name}: {error}" for name, error in checks.items() if error]
+    for i in range(1, e.keyspace.eviction.pool_len):
+        if e.keyspace.eviction.pool[i].rank < e.keyspace.eviction.pool[i - 1].rank:
+            wrong.append(f"eviction pool: candidate {i} is out of order")
+    if e.journal.buf.len > e.journal.buf.cap or e.journal.depth < 0 or (e.journal.multi_open and e.journal.depth == 0):
+        wrong.append("journal")
+    while c != NULL:
+        error = out_check(&c.out)
+        if error:
+            wrong.append(f"output of client {c.id}: {error}")
+        c = c.next
+    return wrong
 
 
 cdef object counters(engine_t* e):

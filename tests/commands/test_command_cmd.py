@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,3 +147,17 @@ def test_replies_and_errors(pair: tuple[redis.Redis, redis.Redis], words: tuple[
         except redis.ResponseError as error:
             answers.append(str(error))
     assert answers[0] == answers[1]
+
+
+WORDS = ("a", "b", "c", "0", "1", "2", "3", "00000000002", "99999999999", "-1", "GET", "get", "DB", "EX", "NX", "")
+
+
+def test_the_keys_of_any_arguments(pair: tuple[redis.Redis, redis.Redis], rng: random.Random) -> None:
+    """Every command that has keys, with words that nobody would send."""
+    ours, theirs = ({name.decode() for name, *_, specs, _ in ask(side, "COMMAND") if specs} for side in pair)
+    names = sorted(ours & theirs)
+    assert len(names) > 40
+    for name in names:
+        for _ in range(30):
+            words = (*name.split("|"), *(rng.choice(WORDS) for _ in range(rng.randrange(1, 9))))
+            test_replies_and_errors(pair, (rng.choice(("GETKEYS", "GETKEYSANDFLAGS")), *words))

@@ -25,4 +25,5 @@ cdef void watch_touch_db(db_t* db, db_t* replacement) noexcept nogil
     # either count as changed.
 cdef size_t watch_count(const client_t* c) noexcept nogil  # keys that c watches, O(n)
 cdef size_t watch_memory(const client_t* c) noexcept nogil  # bytes, O(n)
+cdef int watch_check(engine_t* e) noexcept nogil  # 0; 1 a list is wrong, 2, 3 the counts of clients and of keys
 cdef void watch_db_free(db_t* db) noexcept nogil  # with the database; no client watches any more

@@ -248,6 +248,50 @@ cdef size_t watch_memory(const client_t* c) noexcept nogil:
     return n
 
 
+cdef struct _watchers_t:
+    db_t* db
+    size_t watches
+    bint wrong
+
+
+cdef void _check_watched(void* ctx, void* element) noexcept nogil:
+    cdef _watchers_t* w = <_watchers_t*>ctx
+    cdef watched_t* key = <watched_t*>element
+    cdef watch_t* watch = key.first
+    cdef watch_t* before = NULL
+    w.wrong |= watch == NULL  # a key's record goes with its last watch
+    while watch != NULL:
+        w.wrong |= watch.key != key or watch.prev != before or watch.db != w.db or watch.client.watches == NULL
+        w.watches += 1
+        before = watch
+        watch = watch.next
+
+
+cdef int watch_check(engine_t* e) noexcept nogil:
+    cdef _watchers_t w
+    cdef client_t* c = e.clients.head
+    cdef uint64_t cursor
+    cdef size_t clients = 0
+    cdef int i
+    w.watches = 0
+    w.wrong = False
+    for i in range(e.keyspace.count):
+        w.db = &e.keyspace.dbs[i]
+        cursor = 0
+        while w.db.watched != NULL:
+            cursor = ht_scan(w.db.watched, cursor, _check_watched, &w)
+            if cursor == 0:
+                break
+    while c != NULL:
+        clients += c.watches != NULL
+        c = c.next
+    if w.wrong:
+        return 1
+    if clients > e.keyspace.watching:  # clients without a connection may watch, too
+        return 2
+    return 3 if w.watches != e.keyspace.watched_keys else 0
+
+
 cdef void watch_db_free(db_t* db) noexcept nogil:
     if db.watched != NULL:
         ht_free(db.watched, NULL, NULL)

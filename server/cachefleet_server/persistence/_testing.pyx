@@ -23,8 +23,10 @@ from cachefleet_server.core.reply cimport reply_int
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_bucket_each, ht_bucket_t, ht_check, ht_find, ht_free, ht_freeze_begin, ht_freeze_end,
-    ht_freeze_step, ht_hash, ht_insert, ht_len, ht_memory, ht_new, ht_scan, ht_touch)
+    hashtable_t, ht_bucket_each, ht_bucket_t, ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_memory, ht_new,
+    ht_scan, ht_touch)
+from cachefleet_server.ds.ht_checking cimport ht_check
+from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_usable_size
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport heap_t, zfree, zmalloc

@@ -28,10 +28,9 @@ from cachefleet_server.reactor.epoll cimport (
 from cachefleet_server.resp.input cimport (
     input_arrived, input_free, input_init, input_memory, input_pending, input_read_space)
 from cachefleet_server.resp.writer cimport (
-    OUT_HEADER_MAX, chunk_t, iovec, out_clear, out_consume, out_init, out_memory, out_pieces)
+    OUT_HEADERS, OUT_PIECES, chunk_t, iovec, out_clear, out_consume, out_init, out_memory, out_pieces)
 
 cdef enum:
-    WRITE_PIECES = 128  # of one writev
     MAXIMA_MS = 8000  # "recent" buffer sizes are those of this period and the one before it
     SIZE_CLASS_MIN = 15  # of clients by memory, as powers of two
     SIZE_CLASS_MAX = 33

@@ -32,6 +32,8 @@ cdef enum:
     CHUNK_SIZE = 16384  # bytes of a pooled chunk, header included
     CHUNK_POOL_MAX = 512  # chunks kept free
     ZERO = 48  # the digit
+    OUT_PIECES = 126  # of one writev
+    OUT_HEADERS = 24 * (OUT_PIECES / 3 + 1)  # bytes: HEADER_MAX (resp/command.pxd) for each reference among them
     OUT_BULK_INLINE_MAX = 999  # bytes; longer bulk strings go through out_bulk_long
     REFS_MAX = 256  # values in a chunk of references
     OUT_SHARE_MIN = 8192  # bytes of a value from which sharing costs less than copying (docs/performance.md)
@@ -76,9 +78,9 @@ cdef void out_consume(out_t* o, size_t n) noexcept nogil  # n bytes went to the 
 cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil  # slow path of out_raw
 cdef void out_text(const out_t* o, char* to) noexcept nogil  # all pending bytes: o.bytes of them
 cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil  # appends src's pending bytes
-cdef int out_pieces(const out_t* o, iovec* iov, int max, char* headers, size_t* total) noexcept nogil
-    # What is pending, from the front, as up to `max` >= 3 pieces of `total` bytes; returns how many. `headers` is room
-    # for OUT_HEADER_MAX * (max / 3 + 1) bytes, to which some pieces point.
+cdef int out_pieces(const out_t* o, iovec* iov, size_t left, char* headers, size_t* total) noexcept nogil
+    # What is pending, from the front, as up to OUT_PIECES pieces of `total` bytes, at most `left`; returns how many.
+    # `headers` is room for OUT_HEADERS bytes, to which some pieces point.
 cdef size_t out_memory(const out_t* o) noexcept nogil  # bytes of the chunks, for client memory and its limits
 
 cdef inline char* out_reserve(out_t* o, size_t n) noexcept nogil:

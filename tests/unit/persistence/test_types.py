@@ -168,7 +168,8 @@ def test_eviction(engine: Engine) -> None:
     for i in range(40):
         fill(engine, b"bag:%d" % i, 3000)
     assert 0 < engine.execute(b"DBSIZE") < 40
-    assert engine.stats()["evicted_keys"] == 40 - engine.execute(b"DBSIZE")
+    # More when a bag was evicted while it was filled, and begun again: all were used in the same second.
+    assert engine.stats()["evicted_keys"] >= 40 - engine.execute(b"DBSIZE")
 
 
 @pytest.mark.parametrize("policy", [False, True], ids=["del", "lazy"])

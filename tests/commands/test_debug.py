@@ -111,6 +111,24 @@ def test_the_aof_hears_of_expired_keys_that_a_reload_leaves_out(tmp_path: Path) 
         assert (server.call("GET", "k"), server.call("GET", "lasting")) == (b"new", b"v")
 
 
+def test_the_aof_hears_nothing_of_a_reload_that_fails(tmp_path: Path) -> None:
+    """The file's key is past its time, the one in memory is not: it has been written anew since the save."""
+    options = {"enable-debug-command": "yes", "appendonly": "yes", "appendfsync": "always"}
+    with Instance(options=options, directory=tmp_path) as server:
+        server.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        server.call("SET", "k", "old", "PX", "1000")
+        assert server.call("SAVE") == "OK"
+        server.call("SET", "k", "new")
+        content = (tmp_path / "dump.rdb").read_bytes()
+        (tmp_path / "dump.rdb").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert server.call("DEBUG", "SLEEP", "1.1") == "OK"
+        error = Error("ERR Error trying to load the RDB dump, check server logs.")
+        assert server.call("DEBUG", "RELOAD", "NOSAVE") == error
+        assert server.call("GET", "k") == b"new"
+        server.restart(kill=True)
+        assert server.call("GET", "k") == b"new"
+
+
 def test_watch_hears_of_a_reload(tmp_path: Path) -> None:
     with Instance(options={"enable-debug-command": "yes"}, directory=tmp_path) as server, server.connect() as client:
         client.call("SET", "k", "v")

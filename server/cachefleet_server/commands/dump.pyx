@@ -162,7 +162,7 @@ cdef void _journal_absolute(client_t* c, int64_t expire_ms) noexcept nogil:
     cdef int i
     for i in range(c.argc):
         argv[i] = c.argv[i]
-    argv[2] = journal_arg(digits, int64_to_chars(digits, expire_ms))
+    argv[2] = journal_arg(digits, int64_to_chars(digits, max(expire_ms, 0)))  # 0: none, as the key has it
     argv[c.argc] = journal_arg(b"ABSTTL", 6)
     journal_rewrite(c, c.argc + 1, argv)
     zfree(c.engine.heap, argv)

@@ -16,7 +16,7 @@ import os
 import stat
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset, strcmp
+from libc.string cimport memcpy, memset, strcmp
 from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
 from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
 from posix.unistd cimport close
@@ -31,6 +31,7 @@ from cachefleet_server.core.rdb cimport (
     RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, RDB_OPCODE_SLOT_INFO, RDB_VERSION_REDIS_MAX,
     RDB_VERSION_VALKEY, rdb_get_byte, rdb_get_entry, rdb_get_int64, rdb_get_length, rdb_in_init, rdb_is_type,
     rdb_skip_string, rdb_type_name, rdb_view_string)
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
@@ -65,6 +66,10 @@ cdef struct waiting_t:  # a parsed record that is not inserted yet
     int64_t lru  # bits for the entry, -1 = those of a new one
     uint64_t offset
 
+cdef struct left_out_t:
+    int dbid
+    size_t nk
+
 cdef struct loader_t:
     engine_t* engine
     keyspace_t* keyspace  # what is loaded into
@@ -76,6 +81,7 @@ cdef struct loader_t:
     uint64_t stop_offset
     bint skip_expired
     bint journal_expired
+    buf_t left_out  # left_out_t and key, of each expired key that the journal is to hear of
     bint replace
     # attributes of the next key
     int64_t expire_ms
@@ -134,6 +140,26 @@ cdef int64_t _lru_bits(const loader_t* l) noexcept nogil:
     return (e.lru_clock - <uint32_t>l.idle_s) & LRU_BITS_MASK
 
 
+cdef void _leave_out(loader_t* l, const entry_t* entry) noexcept nogil:
+    cdef left_out_t left
+    cdef const char* key = entry_key(entry, &left.nk)
+    left.dbid = l.db.id
+    buf_put(&l.left_out, &left, sizeof(left_out_t))
+    buf_put(&l.left_out, key, left.nk)
+
+
+cdef void _journal_left_out(loader_t* l) noexcept nogil:
+    """Only now is it certain that what was loaded will count: of a load that fails the journal hears nothing."""
+    cdef left_out_t left
+    cdef const char* at = l.left_out.data
+    while at < l.left_out.data + l.left_out.len:
+        memcpy(&left, at, sizeof(left_out_t))
+        at += sizeof(left_out_t)
+        journal_delete(l.engine, left.dbid, at, left.nk)
+        at += left.nk
+    buf_free(&l.left_out)
+
+
 cdef int _key(loader_t* l, int type_byte) noexcept nogil:
     """A key and its value. Returns STOP_BUDGET when all is well."""
     cdef engine_t* e = l.engine
@@ -153,8 +179,7 @@ cdef int _key(loader_t* l, int type_byte) noexcept nogil:
         return STOP_INPUT
     if l.skip_expired and l.expire_ms != -1 and l.expire_ms < e.now_ms:
         if l.journal_expired:
-            key = entry_key(entry, &nk)
-            journal_delete(e, l.db.id, key, nk)
+            _leave_out(l, entry)
         entry_free(e, entry)
         l.expired += 1
     else:
@@ -294,6 +319,7 @@ cdef class RdbLoader:
         self.into = into
         self.l.keyspace = e.keyspace if into is None else into.ptr
         self.l.journal_expired = journal_expired
+        buf_init(&self.l.left_out, e.heap)
         self.l.db = &self.l.keyspace.dbs[0]
         self._map()
         try:
@@ -367,6 +393,8 @@ cdef class RdbLoader:
                 self._skip_module()
             elif stop == STOP_END:
                 self._verify()
+                if self.l.input.error == NULL:
+                    _journal_left_out(&self.l)
                 self.at_end = True
             if stop >= STOP_INPUT or self.l.input.error != NULL:
                 self._raise(stop if stop >= STOP_INPUT else STOP_INPUT)
@@ -488,6 +516,7 @@ cdef class RdbLoader:
             for i in range(self.l.waiting_count):
                 entry_free(self.l.engine, self.l.waiting[i].entry)
             self.l.waiting_count = 0
+            buf_free(&self.l.left_out)
             munmap(<void*>self.l.base, self.l.size)
             self.l.base = NULL
 

@@ -412,6 +412,22 @@ def test_expired_keys_of_the_base_count_until_the_file_was_read(tmp_path: Path) 
         assert store.keys() == {b"k": b"6"}
 
 
+@pytest.mark.parametrize("row", [
+    "RESTORE k 9223372036854775807 {dump}", "RESTORE k 1 {dump}", "RESTORE k 1 {dump} ABSTTL", "PSETEX k 1 v",
+    "SET k v PXAT 1", "EXPIRE other -9999999999", "PEXPIREAT other -1", "GETEX other EXAT 1",
+])  # fmt: skip
+def test_what_import_mode_takes_is_loaded_again(tmp_path: Path, row: str) -> None:
+    """Times that have passed are stored there, and a sum that leaves the range is none."""
+    with Store(tmp_path) as store:
+        store.engine.set_param("import_mode", 1)
+        store.run("SET", "other", "o")
+        dump = store.run("DUMP", "other")
+        store.run(*(dump if word == "{dump}" else word for word in row.split()))
+        before = store.engine.digest()
+    with Store(tmp_path) as store:
+        assert store.engine.digest() == before
+
+
 def test_nothing_is_left_of_a_store(tmp_path: Path) -> None:
     """A start that is refused closes what it opened."""
     make_folder(tmp_path, WHOLE + b"garbage\r\n")

@@ -267,6 +267,28 @@ def test_a_move_is_taken_back_with_the_rest_of_config_set(disk: Disk, on: Instan
     assert on.call("MGET", "a", "b") == [b"1", b"1"]
 
 
+@pytest.mark.parametrize("refused", [("maxclients", "1000000000"), ("dir", "/nowhere/at/all")])
+def test_switched_off_beside_what_is_refused_stays_on(disk: Disk, on: Instance, refused: tuple[str, str]) -> None:
+    """It would have to begin anew, and nothing would be on disk until a whole base is."""
+    disk.hold_snapshots()
+    assert isinstance(on.call("CONFIG", "SET", "appendonly", "no", *refused), Error)
+    on.call("SET", "k", "v")
+    on.restart(kill=True)
+    assert on.call("GET", "k") == b"v"
+
+
+def test_switched_off_and_away_in_one_go(disk: Disk, on: Instance, tmp_path: Path) -> None:
+    """There is nothing to move then, so an AOF in the new folder is in nobody's way."""
+    (tmp_path / "other" / "appendonlydir").mkdir(parents=True)
+    manifest = tmp_path / "other" / "appendonlydir" / "appendonly.aof.manifest"
+    manifest.write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
+    on.call("SET", "k", "v")
+    assert on.call("CONFIG", "SET", "appendonly", "no", "dir", str(tmp_path / "other")) == "OK"
+    assert on.info("persistence")["aof_enabled"] == "0"
+    assert commands(disk.files.incremental.read_bytes())[-1] == [b"SET", b"k", b"v"]
+    assert len(list(manifest.parent.iterdir())) == 1
+
+
 def test_a_move_while_a_base_is_written_with_it_off(disk: Disk, off: Instance) -> None:
     off.call("SET", "k", "v")
     disk.hold_snapshots()

@@ -20,7 +20,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from cachefleet_server.config.params import IGNORED, PARAMS, STATES, Param
 from cachefleet_server.config.parser import Line
@@ -29,6 +29,8 @@ from cachefleet_server.errors import ConfigError
 from cachefleet_server.files import read_source
 
 Apply = Callable[[Any], None]
+
+LAST: Final = ("dir", "appendonly")  # applied behind the others: an AOF that went off and comes back begins anew
 
 
 class Fields(Protocol):
@@ -261,7 +263,8 @@ class Config:
         self._values.update(changes)
         self._external -= {name for name in changes if changes[name] != old[name]}
         done: list[tuple[Apply, str]] = []
-        for name, value in changes.items():
+        for name in sorted(changes, key=lambda name: LAST.index(name) if name in LAST else -1):
+            value = changes[name]
             if value == old[name]:
                 continue
             for apply in self._subscribers.get(name, ()):

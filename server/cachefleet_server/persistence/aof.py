@@ -411,7 +411,7 @@ class Aof:
         A folder that holds an AOF is refused, but for the one that the last move left, as it was left: so the way back
         is open, also for CONFIG SET when another of its parameters is refused.
         """
-        if not self._file.is_open:
+        if not self._file.is_open or not self._config.flag("appendonly"):  # it is off, or goes off with this
             self._give_up_rewrite()  # a base alone; it begins again in the new folder
             return
         if self._file.in_transaction:

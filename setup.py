@@ -36,7 +36,7 @@ if TRACE:
 
 
 def sources() -> list[Path]:
-    return [path for path in sorted(ROOT.rglob("*.pyx")) if TESTING or path.stem != "_testing"]
+    return [path for path in sorted(ROOT.rglob("*.pyx")) if TESTING or not path.stem.startswith("_testing")]
 
 
 def extensions() -> list[Extension]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fleettest.client import Arg, Connection, parse
+from fleettest import aoffile
+from fleettest.client import Arg, Connection
 from fleettest.instance import Instance, Pool
 from fleettest.reference import Pair
 from fleettest.wait import assert_eventually
@@ -25,13 +26,8 @@ FUTURE = 99999999999
 def journal(instance: Instance) -> list[list[bytes]]:
     """The commands of the newest incremental file, upper-case names, 13-digit times as T."""
     files = sorted(Path(instance.directory).glob("appendonlydir/*.incr.aof"), key=lambda f: f.stat().st_mtime)
-    data = files[-1].read_bytes()
-    at, commands = 0, []
-    while at < len(data):
-        command, at = parse(data, at)
-        words = [re.sub(rb"^1\d{12}$", b"T", word) for word in command]
-        commands.append([words[0].upper(), *words[1:]])
-    return commands
+    read = aoffile.commands(files[-1].read_bytes())
+    return [[words[0].upper(), *(re.sub(rb"^1\d{12}$", b"T", word) for word in words[1:])] for words in read]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 from cachefleet_server.keyspace.transaction cimport transaction_count, transaction_memory
 from cachefleet_server.keyspace.watch cimport watch_count
 from cachefleet_server.reactor.connection cimport client_memory
-from cachefleet_server.resp.input cimport input_pending
+from cachefleet_server.resp.input cimport input_unparsed
 
 from cachefleet_server.errors import ClientGone
 
@@ -145,7 +145,7 @@ cdef class Client:
     def last_interaction_ms(self): return self.live().last_interaction_ms
 
     @property
-    def query_buffer(self): return input_pending(&self.live().input)
+    def query_buffer(self): return input_unparsed(&self.live().input)
 
     @property
     def output_bytes(self): return self.live().out.bytes

@@ -297,6 +297,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def equals_the_model(self) -> None:
         self.evict()
+        assert not self.engine.check()
         for db in range(DATABASES):
             assert set(self.engine.execute(b"KEYS", b"*", db=db)) == set(self.model.live(db))
             for key, value in self.model.live(db).items():

@@ -5,7 +5,7 @@ from posix.time cimport itimerspec
 from posix.unistd cimport write
 
 from cachefleet_server.core.engine cimport (
-    CLIENT_CLOSE_ASAP, CLIENT_PENDING_READ, client_t, engine_t)
+    CLIENT_CLOSE_ASAP, CLIENT_RESUMED, client_t, engine_t)
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 
 cdef enum:
@@ -42,8 +42,8 @@ cdef inline void engine_alarm_ms(engine_t* e, int64_t at_ms) noexcept nogil:
 
 cdef inline void client_resume(client_t* c) noexcept nogil:
     """The client is no longer blocked: the next tick parses what input it has."""
-    if not c.flags & CLIENT_PENDING_READ:
-        c.flags |= CLIENT_PENDING_READ
+    if not c.flags & CLIENT_RESUMED:
+        c.flags |= CLIENT_RESUMED
         c.next_resumed = c.engine.clients.resumed
         c.engine.clients.resumed = c
         engine_wake(c.engine)

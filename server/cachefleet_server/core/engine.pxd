@@ -146,7 +146,7 @@ cdef enum:
     CLIENT_FAILED = 1 << 18  # an error replied to a role for which errors are fatal
     CLIENT_PREVENT_PROPAGATE = 1 << 19  # this command did its own propagation, or wants none
     CLIENT_CLOSE_AFTER_COMMAND = 1 << 20  # the reply of the command that runs is its last
-    CLIENT_PENDING_READ = 1 << 21  # unparsed input is left although the socket may be silent
+    CLIENT_RESUMED = 1 << 21  # unparsed input is left although the socket may be silent
     CLIENT_IMPORT_SOURCE = 1 << 22
     CLIENT_CAPA_REDIRECT = 1 << 23
     CLIENT_DEFERRED_REPLY_ERROR = 1 << 24  # the running command replied an error
@@ -368,7 +368,7 @@ cdef enum:
     READ_MAX = 65536  # bytes of one read into the shared buffer
     SHARED_INPUT = 1048576  # bytes of the shared input buffer
 
-cdef struct pending_t:  # one parsed command waiting in the batch
+cdef struct batched_t:  # one parsed command waiting in the batch
     client_t* client
     command_t* cmd  # NULL: unknown; looked up while parsing
     request_t request
@@ -499,7 +499,7 @@ cdef struct engine_t:
     uint64_t tick_histogram[32]  # DURATION_BUCKETS
     client_t* current  # whose command runs
     chunk_pool_t chunks
-    pending_t batch[32]
+    batched_t batch[32]
     int batch_len
     int epoll_fd
     int wake_fd  # eventfd in the epoll set: makes a tick happen soon

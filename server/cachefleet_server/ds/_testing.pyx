@@ -134,7 +134,7 @@ cdef class HashTable:
         cdef void** slot = ht_find(self.t, key, len(key), hash)
         if slot == NULL:
             raise KeyError(key)
-        ht_touch(self.t, hash)
+        ht_announce(self.t, hash)
         if move:
             zfree(self.heap, slot[0])
             slot[0] = _item_new(self.heap, key, len(key), value)

@@ -11,7 +11,7 @@ reads one chain, resize or not. Elements are opaque; `key_of` finds an element's
 frees elements unless told to. Bucket index = low bits of the hash; both tables are powers of two, so
 SCAN's reverse-binary cursor returns everything that is present from start to end of a scan.
 
-A frozen table (ht_freezing.pxd) must be told before a chain changes: `ht_will_change` in here, `ht_touch` for in-place
+A frozen table (ht_freezing.pxd) is told before a chain changes: `ht_will_change` in here, `ht_announce` for in-place
 changes of elements.
 
 Cost: find, insert, remove O(1) expected.
@@ -38,7 +38,7 @@ cdef struct hashtable_t:
     int64_t rehash_index  # next bucket of table 0 to move, or -1
     ht_freeze_fn freeze_fn  # NULL when no frozen iteration is under way
     size_t used[2]  # elements
-    bint settled  # table 0 was given to be merged into huge pages
+    bint merged  # table 0 was given to be merged into huge pages
     int resize_paused  # > 0: no resize begins, no rehash step runs, no chain is compacted (inside a scan)
     uint8_t version  # freeze version, 0..7
     uint8_t stale_versions  # how many older versions chains may still carry: freezes that ended early
@@ -89,7 +89,7 @@ cdef void** ht_find_overflow(hashtable_t* t, ht_bucket_t* head, const char* key,
 cdef inline void** ht_find(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil:
     """The slot that holds the element, or NULL. Valid until the next mutation of the table.
 
-    A caller may store another pointer for the same key through it, after ht_touch.
+    A caller may store another pointer for the same key through it, after ht_announce.
     """
     cdef ht_bucket_t* b = ht_head(t, hash)
     cdef uint64_t m
@@ -166,7 +166,7 @@ cdef inline void ht_will_change(hashtable_t* t, ht_bucket_t* head) noexcept nogi
     if cf_unlikely(t.freeze_fn != NULL) and (head.meta & HT_VERSION) != t.version:
         ht_deliver(t, head)
 
-cdef inline void ht_touch(hashtable_t* t, uint64_t hash) noexcept nogil:
+cdef inline void ht_announce(hashtable_t* t, uint64_t hash) noexcept nogil:
     """Before an in-place change of the element with this hash. Moves nothing: slots stay valid."""
     cdef ht_bucket_t* head
     if cf_unlikely(t.freeze_fn != NULL):

@@ -141,7 +141,7 @@ cdef void _resize_end(hashtable_t* t) noexcept nogil:
     memset(&t.pools[1], 0, sizeof(ht_pool_t))
     t.rehash_index = -1
     t.layout_id += 1
-    t.settled = False
+    t.merged = False
 
 
 cdef void _move_chain(hashtable_t* t, ht_bucket_t* head) noexcept nogil:
@@ -218,8 +218,8 @@ cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil:
     if t.resize_paused == 0 and _is_nearly_empty(t):
         # Half of what growing allows, so that neither way is due again soon.
         _resize_begin(t, _buckets_for(2 * t.used[0]))
-    elif t.rehash_index < 0 and not t.settled:
-        t.settled = True
+    elif t.rehash_index < 0 and not t.merged:
+        t.merged = True
         array_settle(t.heap, t.tables[0], ht_buckets(t, 0) * sizeof(ht_bucket_t))
     return t.rehash_index >= 0
 
@@ -236,7 +236,7 @@ cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil:
     if t.used[0] == 0:
         _array_free(t, 0)
         _array_new(t, 0, buckets)
-        t.settled = False
+        t.merged = False
         t.layout_id += 1
         _account(t)
     else:

@@ -3,7 +3,7 @@
 While `freeze_fn` is set, each function that is about to change a chain whose version is not `version` first calls
 freeze_fn on it, once, then marks it. The iterator walks the chains the same way, so every chain is delivered
 exactly once, in the state it had when freezing began. In-place changes of an element must be announced with
-`ht_touch`. Chains that are empty are never delivered. freeze_fn must not change the table.
+`ht_announce`. Chains that are empty are never delivered. freeze_fn must not change the table.
 """
 
 from libc.stdint cimport uint64_t

@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from cachefleet_server.core.engine cimport (
-    BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_PENDING_READ, arg_t, client_t, db_t, engine_t,
+    BLOCKED_WAIT, CLIENT_BLOCKED, CLIENT_DIRTY_CAS, CLIENT_RESUMED, arg_t, client_t, db_t, engine_t,
     keyspace_t, type_ops_t)
 from cachefleet_server.core.entry cimport *
 from cachefleet_server.core.pause cimport PAUSE_CLIENT, PAUSE_WRITES, pause_begin, pause_end
@@ -548,7 +548,7 @@ cdef class Keyspace:
         cdef client_t* c = self.clients[client]
         if c.flags & CLIENT_BLOCKED:
             return None
-        return c.commands, bool(c.flags & CLIENT_PENDING_READ)
+        return c.commands, bool(c.flags & CLIENT_RESUMED)
 
     def blocked_count(self):
         return self.e.clients.blocked

@@ -26,11 +26,11 @@ from cachefleet_server.ds.bucket cimport ht_each_fn
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_find, ht_freeze_fn, ht_len, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow,
-    ht_scan, ht_touch)
+    ht_scan, ht_announce)
 from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
 from cachefleet_server.keyspace.evict cimport entry_touch
 from cachefleet_server.keyspace.expire cimport is_expired
-from cachefleet_server.keyspace.watch cimport watch_touch
+from cachefleet_server.keyspace.watch cimport watch_change
 
 cdef enum:
     LOOKUP_NOTOUCH = 1  # do not update LRU/LFU
@@ -59,7 +59,7 @@ cdef void db_exchange(db_t* a, db_t* b) noexcept nogil  # the contents; watchers
 cdef inline void db_will_change(db_t* db, uint64_t hash) noexcept nogil:
     """Before a value changes in place: a running snapshot serialises its chain first."""
     if cf_unlikely(db.keys.freeze_fn != NULL):
-        ht_touch(db.keys, hash)
+        ht_announce(db.keys, hash)
 
 cdef enum:  # classes of notify-keyspace-events
     NOTIFY_KEYSPACE = 1
@@ -80,7 +80,7 @@ cdef enum:  # classes of notify-keyspace-events
 cdef inline void signal_modified(client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     """Marks the watchers of a key; c may be NULL. Nearly free while nobody watches."""
     if cf_unlikely(db.engine.keyspace.watching != 0):
-        watch_touch(db, key, nk, hash)
+        watch_change(db, key, nk, hash)
 
 cdef inline void notify(
     engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid

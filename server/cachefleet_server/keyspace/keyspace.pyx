@@ -9,7 +9,7 @@ from cachefleet_server.ds.zmalloc cimport heap_used, zcalloc, zfree
 from cachefleet_server.keyspace.db cimport db_exchange, db_open, db_release
 from cachefleet_server.keyspace.evict cimport evict_handed
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
-from cachefleet_server.keyspace.watch cimport watch_db_free, watch_touch_db
+from cachefleet_server.keyspace.watch cimport watch_db_free, watch_replace_db
 
 cdef enum:
     _CRON_US = 1000  # of each cron, for moving buckets of tables that are being resized
@@ -46,7 +46,7 @@ cdef void keyspace_swap(engine_t* e, keyspace_t* other) noexcept nogil:
     cdef int i
     cf_assert(k.count == other.count)
     for i in range(k.count):
-        watch_touch_db(&k.dbs[i], &other.dbs[i])
+        watch_replace_db(&k.dbs[i], &other.dbs[i])
     for i in range(k.count):
         db_exchange(&k.dbs[i], &other.dbs[i])
     k.eviction.pool_len = 0
@@ -62,7 +62,7 @@ cdef void keyspace_flush(engine_t* e, int dbid, bint lazy) noexcept nogil:
         keyspace_free(e, empty, lazy)
         return
     db = &e.keyspace.dbs[dbid]
-    watch_touch_db(db, NULL)
+    watch_replace_db(db, NULL)
     db_release(db, lazy)
     db_open(db, e, dbid)
     db.expire_cursor = 0
@@ -74,8 +74,8 @@ cdef void keyspace_swap_dbs(engine_t* e, int a, int b) noexcept nogil:
     cdef db_t* y = &e.keyspace.dbs[b]
     if a == b:
         return
-    watch_touch_db(x, y)
-    watch_touch_db(y, x)
+    watch_replace_db(x, y)
+    watch_replace_db(y, x)
     db_exchange(x, y)
 
 

@@ -18,9 +18,9 @@ from cachefleet_server.core.engine cimport arg_t, client_t, db_t, engine_t
 cdef void watch_key(client_t* c, arg_t* key) noexcept nogil
 cdef void unwatch_all(client_t* c) noexcept nogil
 cdef bint watched_key_expired(client_t* c) noexcept nogil  # one of them is past its time although not deleted yet
-cdef void watch_touch(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil
+cdef void watch_change(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil
     # Marks watchers CLIENT_DIRTY_CAS and forgets their watches. Callers use signal_modified of keyspace/db.
-cdef void watch_touch_db(db_t* db, db_t* replacement) noexcept nogil
+cdef void watch_replace_db(db_t* db, db_t* replacement) noexcept nogil
     # Before the content of a database is replaced by that of another one (NULL: by nothing): keys that exist in
     # either count as changed.
 cdef size_t watch_count(const client_t* c) noexcept nogil  # keys that c watches, O(n)

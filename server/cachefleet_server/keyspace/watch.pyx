@@ -137,13 +137,13 @@ cdef bint watched_key_expired(client_t* c) noexcept nogil:
     return False
 
 
-cdef inline void _mark(client_t* c) noexcept nogil:
+cdef inline void _fail_exec(client_t* c) noexcept nogil:
     """EXEC will fail whatever happens now, so the client's watches have done their work."""
     c.flags |= CLIENT_DIRTY_CAS
     unwatch_all(c)
 
 
-cdef void watch_touch(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+cdef void watch_change(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     cdef void** slot
     cdef watch_t* watch
     cdef watch_t* following
@@ -152,16 +152,16 @@ cdef void watch_touch(db_t* db, const char* key, size_t nk, uint64_t hash) noexc
     slot = ht_find(db.watched, key, nk, hash)
     if slot == NULL:
         return
-    # The list is gone with its last watch, so `following` is read before _mark. A client is on it once.
+    # The list is gone with its last watch, so `following` is read before _fail_exec. A client is on it once.
     watch = (<watched_t*>slot[0]).first
     while watch != NULL:
         following = watch.next
         if not watch.expired:
-            _mark(watch.client)
+            _fail_exec(watch.client)
         elif db_find(db, key, nk, hash) == NULL:
             watch.expired = False  # the expired key was deleted: absent before, absent now
         else:
-            _mark(watch.client)
+            _fail_exec(watch.client)
         watch = following
 
 
@@ -208,7 +208,7 @@ cdef void _judge(void* ctx, void* element) noexcept nogil:
         watch = watch.next
 
 
-cdef void watch_touch_db(db_t* db, db_t* replacement) noexcept nogil:
+cdef void watch_replace_db(db_t* db, db_t* replacement) noexcept nogil:
     cdef _dirty_t d
     cdef uint64_t cursor = 0
     cdef size_t i
@@ -224,7 +224,7 @@ cdef void watch_touch_db(db_t* db, db_t* replacement) noexcept nogil:
         if cursor == 0:
             break
     for i in range(d.count):
-        _mark(d.clients[i])
+        _fail_exec(d.clients[i])
     zfree(db.engine.heap, d.clients)
 
 

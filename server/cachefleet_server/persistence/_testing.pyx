@@ -24,7 +24,7 @@ from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, ty
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_bucket_each, ht_bucket_t, ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_memory, ht_new,
-    ht_scan, ht_touch)
+    ht_scan, ht_announce)
 from cachefleet_server.ds.ht_checking cimport ht_check
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_usable_size
@@ -84,7 +84,7 @@ cdef void _add(engine_t* e, bag_t* bag, const char* p, size_t n, uint32_t copies
     cdef member_t* member
     bag.copies += copies
     if slot != NULL:
-        ht_touch(bag.members, hash)
+        ht_announce(bag.members, hash)
         (<member_t*>slot[0]).copies += copies
         return
     member = <member_t*>zmalloc(e.heap, sizeof(member_t) + n)

@@ -14,7 +14,7 @@ from cachefleet_server.core.client cimport client_close_asap, engine_wake
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
     CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
-    CLIENT_PENDING_READ, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_WRITABLE_WAIT, READ_MAX, SHARED_INPUT)
+    CLIENT_RESUMED, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_WRITABLE_WAIT, READ_MAX, SHARED_INPUT)
 from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
@@ -26,7 +26,7 @@ from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp
 from cachefleet_server.reactor.epoll cimport (
     EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, read, write, writev)
 from cachefleet_server.resp.input cimport (
-    input_arrived, input_free, input_init, input_memory, input_pending, input_read_space)
+    input_arrived, input_free, input_init, input_memory, input_unparsed, input_read_space)
 from cachefleet_server.resp.writer cimport (
     OUT_HEADERS, OUT_PIECES, chunk_t, iovec, out_clear, out_consume, out_init, out_memory, out_pieces)
 
@@ -105,7 +105,7 @@ cdef void client_free(client_t* c) noexcept nogil:
         e.view_fn(c)
     if c.flags & CLIENT_PENDING_WRITE:
         _unlink_from(&e.clients.pending_write, c, True)
-    if c.flags & CLIENT_PENDING_READ:
+    if c.flags & CLIENT_RESUMED:
         _unlink_from(&e.clients.resumed, c, False)
     if c.flags & CLIENT_BLOCKED:
         block_forget(c)
@@ -172,7 +172,7 @@ cdef bint client_read(client_t* c) noexcept nogil:
     e.stats.reads += 1
     c.last_interaction_ms = e.now_ms
     # A transaction's queue counts too: it is input that waits.
-    if input_pending(&c.input) + transaction_memory(c) > <size_t>e.params.client_query_buffer_limit:
+    if input_unparsed(&c.input) + transaction_memory(c) > <size_t>e.params.client_query_buffer_limit:
         e.stats.query_buffer_disconnections += 1
         client_close_asap(c)
         return False

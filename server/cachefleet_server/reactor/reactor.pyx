@@ -12,7 +12,7 @@ after them before that client's input is parsed further.
 
 The shared input buffer: each read takes the place behind the last one. When less than READ_MAX is left, or the tick
 ends, the batch is flushed and every client that holds a place keeps its leftover bytes in memory of its own
-(`input_settle`).
+(`input_keep_rest`).
 
 The epoll set is level-triggered and is itself polled by the outer loop, so a tick need not drain anything: what is
 left makes the next tick happen.
@@ -24,8 +24,8 @@ from libc.stdint cimport int64_t, uint64_t
 from cachefleet_server.core.client cimport client_resume, engine_alarm_ms, engine_wake
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
-    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_READ, CLIENT_PENDING_WRITE,
-    EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, db_t, pending_t)
+    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_RESUMED, CLIENT_PENDING_WRITE,
+    EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, db_t, batched_t)
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.reply cimport reply_client_ready
@@ -44,7 +44,7 @@ from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_run
 from cachefleet_server.reactor.epoll cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
     TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, read, timerfd_create)
-from cachefleet_server.resp.input cimport INPUT_ERROR, INPUT_OK, arg_t, input_memory, input_settle
+from cachefleet_server.resp.input cimport INPUT_ERROR, INPUT_OK, arg_t, input_memory, input_keep_rest
 from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chunk_pool_trim
 
 cdef enum:
@@ -108,7 +108,7 @@ cdef void reactor_close(engine_t* e) noexcept nogil:
 
 # ---- batch -------------------------------------------------------------------------------------------
 
-cdef inline bint _prefetch(pending_t* p, int stage) noexcept nogil:
+cdef inline bint _prefetch(batched_t* p, int stage) noexcept nogil:
     """One of the three passes over a request's keys (db_prefetch). True: the next one is needed."""
     cdef command_t* cmd = p.cmd
     cdef db_t* db = p.client.db
@@ -133,8 +133,8 @@ cdef inline bint _prefetch(pending_t* p, int stage) noexcept nogil:
 
 cdef void _prefetch_batch(engine_t* e) noexcept nogil:
     """The buckets are on their way since parsing: now the entries, so that their misses overlap."""
-    cdef pending_t* again[BATCH_MAX]
-    cdef pending_t* p
+    cdef batched_t* again[BATCH_MAX]
+    cdef batched_t* p
     cdef int i
     cdef int count = 0
     for i in range(e.batch_len):
@@ -155,7 +155,7 @@ cdef inline void _limit_clients(client_t* c) noexcept nogil:
 
 cdef void _execute_batch(engine_t* e) noexcept nogil:
     cdef int i
-    cdef pending_t* p
+    cdef batched_t* p
     if e.batch_len == 0:
         return
     if e.batch_len > 1:
@@ -174,13 +174,13 @@ cdef void _execute_batch(engine_t* e) noexcept nogil:
     e.input.arena.used = 0
 
 
-cdef void _settle(engine_t* e) noexcept nogil:
+cdef void _finish_batch(engine_t* e) noexcept nogil:
     cdef int i
     cdef client_t* c
     _execute_batch(e)
     for i in range(e.input.holder_count):
         c = e.input.holders[i]
-        input_settle(&c.input)
+        input_keep_rest(&c.input)
         if cf_unlikely(c.input.own_cap != 0 or c.input.partial != NULL):
             e.stats.largest_input = max(e.stats.largest_input, input_memory(&c.input))
         if cf_unlikely(e.params.maxmemory_clients != 0):
@@ -196,7 +196,7 @@ cdef void _parse(client_t* c) noexcept nogil:
     One whose replies have grown long waits until the others had their turn: at the end of this tick, then of the next.
     """
     cdef engine_t* e = c.engine
-    cdef pending_t* p
+    cdef batched_t* p
     cdef bint barrier
     cdef int status
     while not c.flags & (CLIENT_BLOCKED | CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY):
@@ -223,7 +223,7 @@ cdef void _parse(client_t* c) noexcept nogil:
                 return
 
 
-cdef inline void _touch(client_t* c) noexcept nogil:
+cdef inline void _hold(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     e.input.holders[e.input.holder_count] = c
     e.input.holder_count += 1
@@ -232,9 +232,9 @@ cdef inline void _touch(client_t* c) noexcept nogil:
 cdef void _read_and_parse(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     if SHARED_INPUT - e.input.used < READ_MAX or e.input.holder_count == EVENTS_MAX:
-        _settle(e)
+        _finish_batch(e)
     if client_read(c):
-        _touch(c)
+        _hold(c)
         if not c.flags & CLIENT_BLOCKED:
             _parse(c)
 
@@ -246,14 +246,14 @@ cdef void _resume(engine_t* e) noexcept nogil:
     e.clients.resumed = NULL
     while c != NULL:
         following = c.next_resumed
-        c.flags &= ~<uint64_t>CLIENT_PENDING_READ
+        c.flags &= ~<uint64_t>CLIENT_RESUMED
         c.next_resumed = NULL
         if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_BLOCKED):
             if c.parked != NULL:
                 parked_run(c)
             if e.input.holder_count == EVENTS_MAX:
-                _settle(e)
-            _touch(c)
+                _finish_batch(e)
+            _hold(c)
             _parse(c)
             _execute_batch(e)
         c = following
@@ -351,11 +351,11 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
             reply_client_ready(c)
         # A client that will be resumed has unparsed input; reading more would only pile it up.
         if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)
-                and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_READ)):
+                and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_RESUMED)):
             _read_and_parse(c)
     if e.clients.resumed != NULL:
         _resume(e)
-    _settle(e)
+    _finish_batch(e)
     if not e.persist.loading:
         expire_fast_cycle(e)
     evict_continue(e)

@@ -13,8 +13,8 @@ from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release, b
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t
 from cachefleet_server.resp.input cimport (
     INPUT_ERROR, INPUT_OK, arg_arena_t, arg_t, input_arrived, input_check, input_free, input_init,
-    input_limits_t, input_memory, input_next, input_pending, input_read_space, input_settle, input_t, input_take_blob,
-    request_t)
+    input_keep_rest, input_limits_t, input_memory, input_next, input_read_space, input_t, input_take_blob,
+    input_unparsed, request_t)
 from cachefleet_server.resp.writer cimport (
     chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_pool_trim, chunk_t, mark_t, out_array, out_attribute,
     out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double,
@@ -145,7 +145,7 @@ cdef class Parser:
             assert input_check(&self.input) == 0
             if status == INPUT_ERROR:
                 raise ProtocolError(self.input.error[:self.input.error_len], requests)
-            input_settle(&self.input)
+            input_keep_rest(&self.input)
             assert input_check(&self.input) == 0
         return requests
 
@@ -168,7 +168,7 @@ cdef class Parser:
                         self.arena.used = 0
                 self.pending_count = 0
                 self.arena.used = 0
-                input_settle(&self.input)
+                input_keep_rest(&self.input)
         return count
 
     def authenticate(self):
@@ -184,7 +184,7 @@ cdef class Parser:
 
     @property
     def unparsed(self):
-        return input_pending(&self.input)
+        return input_unparsed(&self.input)
 
 
 cdef class Writer:

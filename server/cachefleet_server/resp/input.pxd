@@ -3,7 +3,7 @@
 An `input_t` is one connection's unparsed bytes and its progress. An idle connection owns no memory:
 bytes are read into a buffer shared by all connections and parsed where they lie, so the arguments
 of a request are pointers into that buffer. Only when a tick ends with an incomplete request are the
-leftover bytes copied into a buffer of the connection's own (`input_settle`).
+leftover bytes copied into a buffer of the connection's own (`input_keep_rest`).
 
 Large arguments: a bulk of at least INPUT_BIG bytes that is not wholly there yet gets a `blob_t` of
 its exact size, and the following reads go straight into it; the argument then points into the blob
@@ -14,11 +14,11 @@ Memory promised by a client (`*1000000`, `$512mb`) is allocated as bytes arrive,
 INPUT_BIG_AHEAD.
 
 Life of a request: `input_next` returns INPUT_OK and fills request_t; its argv is valid until
-`input_settle` or the next `input_next` of the same connection that is called after `input_settle`;
+`input_keep_rest` or the next `input_next` of the same connection that is called after `input_keep_rest`;
 several requests of one connection may be pending at once (batching), each with its own argv in the arena.
 
 A connection's turn: input_read_space, read(2), input_arrived (if n > 0), input_next until it is not INPUT_OK,
-execution, input_settle. Reading again before input_settle is not allowed: the buffers may move.
+execution, input_keep_rest. Reading again before input_keep_rest is not allowed: the buffers may move.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -81,14 +81,14 @@ cdef char* input_read_space(input_t* in_, char* shared, size_t shared_cap, size_
     # Where the next read should go and how much fits: the rest of a big argument, the tail of the own
     # buffer when there are long leftovers, or `shared`, behind short leftovers that are copied to its front.
 cdef size_t input_arrived(input_t* in_, char* where, size_t n) noexcept nogil
-    # n > 0 bytes arrived at `where`. Returns how many bytes from `shared` on are in use until input_settle:
+    # n > 0 bytes arrived at `where`. Returns how many bytes from `shared` on are in use until input_keep_rest:
     # leftovers and n when the read went there, else 0.
 cdef int input_next(input_t* in_, const input_limits_t* limits, arg_arena_t* arena, request_t* out) noexcept nogil
-cdef void input_settle(input_t* in_) noexcept nogil
+cdef void input_keep_rest(input_t* in_) noexcept nogil
     # No pending request points into the buffers any more: keep leftovers in `own`, drop what is not needed.
 cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil
     # The blob that holds exactly this argument, now the caller's (blob_release), or NULL.
-cdef size_t input_pending(const input_t* in_) noexcept nogil
+cdef size_t input_unparsed(const input_t* in_) noexcept nogil
     # Bytes held and not parsed yet, with the bookkeeping of an incomplete request: what the query-buffer limit is for.
 cdef size_t input_memory(const input_t* in_) noexcept nogil  # bytes owned by this connection
 cdef int input_check(const input_t* in_) noexcept nogil  # 0 when the invariants hold

@@ -31,7 +31,7 @@ cdef enum:
     IN_BLOB = 1
     UNKNOWN = -1
 
-cdef struct held_t:  # memory of finished requests; freed by input_settle
+cdef struct held_t:  # memory of finished requests; freed by input_keep_rest
     held_t* next
     arg_t* argv  # one of these two
     blob_t* blob
@@ -136,7 +136,7 @@ cdef char* input_read_space(input_t* in_, char* shared, size_t shared_cap, size_
         cap[0] = shared_cap - left
         return shared + left
     if ENGINE_DEBUG and in_.buf != in_.own:
-        abort()  # read again before input_settle
+        abort()  # read again before input_keep_rest
     room = in_.own_cap - in_.len
     if room < INPUT_OWN_ROOM // 4:
         in_.own_cap = max(2 * in_.own_cap, in_.len + INPUT_OWN_ROOM)
@@ -168,7 +168,7 @@ cdef size_t input_arrived(input_t* in_, char* where, size_t n) noexcept nogil:
     return in_.len
 
 
-cdef void input_settle(input_t* in_) noexcept nogil:
+cdef void input_keep_rest(input_t* in_) noexcept nogil:
     cdef partial_t* p = in_.partial
     cdef size_t first = keep_from(in_)
     cdef size_t left = in_.len - first
@@ -434,7 +434,7 @@ cdef int read_bulk(input_t* in_) noexcept nogil:
 
 
 cdef void finish(input_t* in_, arg_arena_t* arena, request_t* out) noexcept nogil:
-    """The multibulk is complete: offsets become pointers, its memory is held until input_settle."""
+    """The multibulk is complete: offsets become pointers, its memory is held until input_keep_rest."""
     cdef partial_t* p = in_.partial
     cdef const char* start = in_.buf + p.start
     cdef held_t* node
@@ -539,7 +539,7 @@ cdef int next_slow(input_t* in_, const input_limits_t* limits, arg_arena_t* aren
 
 # ---- accounting --------------------------------------------------------------------------------------
 
-cdef size_t input_pending(const input_t* in_) noexcept nogil:
+cdef size_t input_unparsed(const input_t* in_) noexcept nogil:
     cdef size_t n = in_.len - keep_from(in_)
     cdef const held_t* node
     if in_.busy:

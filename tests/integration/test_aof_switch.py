@@ -277,6 +277,16 @@ def test_switched_off_beside_what_is_refused_stays_on(disk: Disk, on: Instance, 
     assert on.call("GET", "k") == b"v"
 
 
+def test_what_came_before_a_transaction_that_switches_off_is_in_the_file(disk: Disk, on: Instance) -> None:
+    """In one tick with it: it has been acknowledged, and was not part of the transaction."""
+    with on.connect() as connection:
+        off = [["MULTI"], ["SET", "in", "1"], ["CONFIG", "SET", "appendonly", "no"], ["EXEC"]]
+        assert connection.pipeline([["SET", "before", "1"], *off])[-1] == ["OK", "OK"]
+    on.kill()
+    start_with_aof(on)
+    assert on.call("GET", "before") == b"1"
+
+
 def test_switched_off_and_away_in_one_go(disk: Disk, on: Instance, tmp_path: Path) -> None:
     """There is nothing to move then, so an AOF in the new folder is in nobody's way."""
     (tmp_path / "other" / "appendonlydir").mkdir(parents=True)

@@ -46,7 +46,7 @@ cdef inline uint64_t journal_end(const engine_t* e) noexcept nogil:
     """The position behind everything so far."""
     return e.journal.offset + e.journal.buf.len
 
-cdef void journal_hand_over(engine_t* e) noexcept nogil  # to all consumers; nothing in the middle of a transaction
+cdef void journal_hand_over(engine_t* e) noexcept nogil  # to all consumers; of an open transaction nothing
 cdef void journal_attach(engine_t* e, journal_consumer_t* consumer) noexcept nogil
     # From the next command on; not inside a transaction. The owner has set `name`, `ctx` and `take_fn`, and keeps it.
 cdef void journal_detach(engine_t* e, journal_consumer_t* consumer) noexcept nogil

@@ -134,16 +134,23 @@ cdef void _drop_buffer(engine_t* e) noexcept nogil:
 cdef void journal_hand_over(engine_t* e) noexcept nogil:
     cdef journal_consumer_t* consumer = e.journal.consumers
     cdef journal_consumer_t* following
+    cdef size_t n = e.journal.multi_at if e.journal.multi_open else e.journal.buf.len
     cdef size_t skip
-    if e.journal.multi_open:
+    if n == 0:
         return
     while consumer != NULL:
         following = consumer.next
         skip = consumer.since - e.journal.offset if consumer.since > e.journal.offset else 0
-        if skip < e.journal.buf.len:
-            consumer.take_fn(consumer, e.journal.buf.data + skip, e.journal.buf.len - skip, e.journal.offset + skip)
+        if skip < n:
+            consumer.take_fn(consumer, e.journal.buf.data + skip, n - skip, e.journal.offset + skip)
         consumer = following
-    _drop_buffer(e)
+    if not e.journal.multi_open:
+        _drop_buffer(e)
+        return
+    e.journal.offset += n
+    e.journal.buf.len -= n
+    e.journal.multi_at = 0
+    memmove(e.journal.buf.data, e.journal.buf.data + n, e.journal.buf.len)
 
 
 cdef void _begin_history(engine_t* e) noexcept nogil:

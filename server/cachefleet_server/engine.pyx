@@ -40,7 +40,7 @@ from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
 from cachefleet_server.keyspace.blocked cimport blocked_free, unblock_client
-from cachefleet_server.keyspace.keyspace cimport keyspace_free, keyspace_new, keyspace_swap
+from cachefleet_server.keyspace.keyspace cimport keyspace_db, keyspace_free, keyspace_new, keyspace_swap
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
 from cachefleet_server.reactor.connection cimport actor_new, client_free, client_new, clients_account
@@ -273,7 +273,7 @@ cdef class Engine(Rows):
         if actor == NULL:  # not made yet, or it is running the command that asks
             actor = self.new_actor(role)
         if not actor.flags & CLIENT_MULTI:
-            actor.db = &e.keyspace.dbs[db]
+            actor.db = keyspace_db(e.keyspace, db)
         actor.resp = <uint8_t>resp
         _run_as(actor, len(args), argv)
         if outermost:  # else it belongs to a tick

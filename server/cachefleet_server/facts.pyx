@@ -18,6 +18,7 @@ from cachefleet_server.keyspace.blocked cimport blocked_check
 from cachefleet_server.keyspace.db cimport (
     db_check, db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
 from cachefleet_server.keyspace.evict cimport evict_exceeded_us
+from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
 from cachefleet_server.keyspace.watch cimport watch_check
 from cachefleet_server.reactor.connection cimport client_memory
@@ -53,15 +54,15 @@ cdef int _check_databases(engine_t* e, list wrong) except -1:
     cdef int i, error
     s.engine = e
     s.bytes = 0
-    for i in range(e.keyspace.count):
-        error = db_check(&e.keyspace.dbs[i])
+    for i in range(e.keyspace.opened):
+        error = db_check(e.keyspace.dbs[i])
         if error:
-            wrong.append(f"database {i}: {error}")
-        tables = db_tables(&e.keyspace.dbs[i])
+            wrong.append(f"database {e.keyspace.dbs[i].id}: {error}")
+        tables = db_tables(e.keyspace.dbs[i])
         s.bytes += tables.keys + tables.expires
         cursor = 0
         while not error:
-            cursor = db_scan(&e.keyspace.dbs[i], cursor, _add_usage, &s)
+            cursor = db_scan(e.keyspace.dbs[i], cursor, _add_usage, &s)
             if cursor == 0:
                 break
     if s.bytes > heap_used(e.heap):
@@ -101,10 +102,10 @@ cdef object stats(engine_t* e):
     cdef db_tables_t tables
     values = counters(e)
     keys = expires = overhead = rehashing = 0
-    for i in range(e.keyspace.count):
-        keys += db_len(&e.keyspace.dbs[i])
-        expires += db_expiring(&e.keyspace.dbs[i])
-        tables = db_tables(&e.keyspace.dbs[i])
+    for i in range(e.keyspace.opened):
+        keys += db_len(e.keyspace.dbs[i])
+        expires += db_expiring(e.keyspace.dbs[i])
+        tables = db_tables(e.keyspace.dbs[i])
         overhead += tables.keys + tables.expires
         rehashing += tables.rehashing
     values.update(
@@ -166,8 +167,8 @@ cdef object error_stats(engine_t* e):
 cdef object keyspace(engine_t* e):
     cdef int i
     return [
-        (i, db_len(&e.keyspace.dbs[i]), db_expiring(&e.keyspace.dbs[i]), e.keyspace.dbs[i].avg_ttl_ms)
-        for i in range(e.keyspace.count) if db_len(&e.keyspace.dbs[i])]
+        (e.keyspace.dbs[i].id, db_len(e.keyspace.dbs[i]), db_expiring(e.keyspace.dbs[i]), e.keyspace.dbs[i].avg_ttl_ms)
+        for i in range(e.keyspace.opened) if db_len(e.keyspace.dbs[i])]
 
 
 cdef object allocator_stats(engine_t* e):
@@ -175,8 +176,8 @@ cdef object allocator_stats(engine_t* e):
     cdef mallinfo2_t m = mallinfo2()
     cdef size_t mapped = m.hblkhd
     cdef int i
-    for i in range(e.keyspace.count):
-        mapped += db_tables(&e.keyspace.dbs[i]).mapped
+    for i in range(e.keyspace.opened):
+        mapped += db_tables(e.keyspace.dbs[i]).mapped
     return {
         "allocator_allocated": m.uordblks + mapped + slab_bytes(e.heap.slab),
         "allocator_active": m.arena + mapped + e.heap.slab.pages * SLAB_PAGE,
@@ -186,17 +187,17 @@ cdef object allocator_stats(engine_t* e):
 
 
 cdef object memory_usage(engine_t* e, int db, bytes key, size_t samples):
-    cdef db_t* d = &e.keyspace.dbs[db]
+    cdef db_t* d = keyspace_db(e.keyspace, db)
     cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &e.seed))
     return entry_usage(e, entry, samples) if entry != NULL else None
 
 
 cdef object table_memory(engine_t* e):
     cdef int i
-    cdef db_t* dbs = e.keyspace.dbs
+    cdef db_t** dbs = e.keyspace.dbs
     return [
-        (i, db_tables(&dbs[i]).keys, db_tables(&dbs[i]).expires)
-        for i in range(e.keyspace.count) if db_len(&dbs[i])]
+        (dbs[i].id, db_tables(dbs[i]).keys, db_tables(dbs[i]).expires)
+        for i in range(e.keyspace.opened) if db_len(dbs[i])]
 
 
 # ---- signatures, equal to Valkey's for equal data ------------------------------------------------------
@@ -221,11 +222,11 @@ cdef object digest(engine_t* e):
     cdef int i
     memset(&all, 0, sizeof(all))
     all.engine = e
-    for i in range(e.keyspace.count):
-        db = &e.keyspace.dbs[i]
+    for i in range(e.keyspace.opened):
+        db = e.keyspace.dbs[i]
         if db_len(db) == 0:
             continue
-        digest_mix_number(all.sum, i)
+        digest_mix_number(all.sum, db.id)
         cursor = db_scan(db, 0, _digest_key, &all)
         while cursor:
             cursor = db_scan(db, cursor, _digest_key, &all)
@@ -234,7 +235,7 @@ cdef object digest(engine_t* e):
 
 cdef object value_digest(engine_t* e, int db, bytes key):
     cdef uint8_t digest[DIGEST_BYTES]
-    cdef entry_t* entry = db_find(&e.keyspace.dbs[db], key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
     memset(digest, 0, sizeof(digest))
     if entry != NULL:
         entry_digest(e, entry, digest)

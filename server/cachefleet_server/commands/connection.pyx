@@ -10,6 +10,7 @@ from cachefleet_server.core.errors cimport ERR_DB_INDEX
 from cachefleet_server.core.reply cimport (
     arg_int64, reply_bulk, reply_error, reply_ok, reply_simple, reply_wrong_arity)
 from cachefleet_server.ds.zmalloc cimport zfree
+from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.transaction cimport transaction_discard
 from cachefleet_server.keyspace.watch cimport unwatch_all
 
@@ -36,7 +37,7 @@ cdef void select_command(client_t* c) noexcept nogil:
     elif index < 0 or index >= c.engine.keyspace.count:
         reply_error(c, ERR_DB_INDEX)
     else:
-        c.db = &c.engine.keyspace.dbs[index]
+        c.db = keyspace_db(c.engine.keyspace, <int>index)
         reply_ok(c)
 
 
@@ -55,7 +56,7 @@ cdef void reset_command(client_t* c) noexcept nogil:
     c.flags &= ~<uint64_t>(
         CLIENT_MONITOR | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT
         | CLIENT_NO_EVICT | CLIENT_NO_TOUCH)
-    c.db = c.engine.keyspace.dbs
+    c.db = c.engine.keyspace.dbs[0]
     c.resp = 2
     c.user = NULL
     if c.engine.params.auth_required:

@@ -30,7 +30,7 @@ from cachefleet_server.keyspace.db cimport (
 from cachefleet_server.keyspace.evict cimport entry_idle_ms
 from cachefleet_server.keyspace.expire cimport expire_now, is_expired, may_delete_expired
 from cachefleet_server.keyspace.journal cimport journal_rewrite
-from cachefleet_server.keyspace.keyspace cimport keyspace_flush, keyspace_swap_dbs
+from cachefleet_server.keyspace.keyspace cimport keyspace_db, keyspace_flush, keyspace_swap_dbs
 
 cdef extern from *:
     """
@@ -195,7 +195,7 @@ cdef db_t* _db_or_reply(client_t* c, const arg_t* a) noexcept nogil:
     if v < 0 or v >= c.engine.keyspace.count:
         reply_error(c, ERR_DB_INDEX)
         return NULL
-    return &c.engine.keyspace.dbs[v]
+    return keyspace_db(c.engine.keyspace, <int>v)
 
 
 cdef bint _parse_copy(client_t* c, db_t** db, bint* replace) noexcept nogil:
@@ -334,9 +334,9 @@ cdef bint _flush(client_t* c, int dbid) noexcept nogil:
     elif c.argc > 1:
         reply_syntax_error(c)
         return False
-    for i in range(e.keyspace.count):
-        if dbid < 0 or dbid == i:
-            e.persist.dirty += db_len(&e.keyspace.dbs[i])
+    for i in range(e.keyspace.opened):
+        if dbid < 0 or dbid == e.keyspace.dbs[i].id:
+            e.persist.dirty += db_len(e.keyspace.dbs[i])
     keyspace_flush(e, dbid, lazy)
     journal_rewrite(c, c.argc, c.argv)  # even when nothing was there: a replica may have something
     reply_ok(c)

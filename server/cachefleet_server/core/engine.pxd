@@ -1,6 +1,6 @@
 """The engine's data: every struct that commands, keyspace and reactor share. No functions.
 
-    engine_t --- keyspace ------- dbs[n] db_t: keys, and those that expire; active expiry, eviction
+    engine_t --- keyspace ------- dbs[i] db_t: keys, and those that expire; active expiry, eviction
        |-------- clients -------- client_t: input_t (requests), out_t (replies), transaction, watched keys
        |-------- commands ------- command_t rows, by name
        |-------- input ---------- what all connections share while requests are read and parsed
@@ -326,7 +326,7 @@ cdef enum:
     EVICTION_POOL = 16
 
 cdef struct expire_cycle_t:  # active expiry (keyspace/expire.pyx)
-    int next_db  # where the next slice goes on
+    int next_db  # place in keyspace.dbs where the next slice goes on
     bint behind  # the last slice ran out of time: another one is due at next_slice_us
     int64_t next_slice_us  # monotonic
     double stale  # running estimate: share of the keys with a TTL that are past it
@@ -341,7 +341,7 @@ cdef struct eviction_t:  # keyspace/evict.pyx
     eviction_candidate_t pool[16]  # EVICTION_POOL; ascending rank
     int pool_len
     int pool_policy  # the policy that ranked the pool
-    int next_db  # round robin of the random policies
+    int next_db  # place in keyspace.dbs: they take turns
     bint spent  # this tick's time slice is used up: commands may only not raise memory above `ceiling`
     size_t ceiling  # bytes counted when it was
     size_t handed_bytes  # given to the helper thread to be freed ...
@@ -374,8 +374,10 @@ cdef struct batched_t:  # one parsed command waiting in the batch
     request_t request
 
 cdef struct keyspace_t:  # the data set; another one can be filled beside the engine's (keyspace/keyspace.pxd)
-    db_t* dbs
-    int count
+    engine_t* engine
+    db_t** dbs  # those that somebody has used, by rising number; database 0 is always there
+    int opened  # how many these are
+    int count  # databases that clients may use
     size_t used_before  # bytes in use when it was made
     size_t content_bytes  # about what it holds, once it was exchanged
     expire_cycle_t expiry

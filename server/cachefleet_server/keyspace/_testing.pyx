@@ -31,7 +31,7 @@ from cachefleet_server.keyspace.evict cimport evict_perform
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_raw, journal_transaction_begin, journal_transaction_end)
 from cachefleet_server.keyspace.keyspace cimport (
-    keyspace_cron, keyspace_flush, keyspace_free, keyspace_new, keyspace_swap, keyspace_swap_dbs)
+    keyspace_cron, keyspace_db, keyspace_flush, keyspace_free, keyspace_new, keyspace_swap, keyspace_swap_dbs)
 from cachefleet_server.keyspace.lazyfree cimport (
     lazyfree_pending, lazyfree_stop, lazyfree_table, lazyfree_wait)
 from cachefleet_server.keyspace.watch cimport (
@@ -195,7 +195,7 @@ cdef class Keyspace:
         """A new client in database 0; returns its number. Number 0 is there from the start."""
         cdef client_t* c = <client_t*>calloc(1, sizeof(client_t))
         c.engine = self.e
-        c.db = &self.e.keyspace.dbs[0]
+        c.db = self.e.keyspace.dbs[0]
         c.fd = -1
         c.role = role_row(ROLE_CONNECTION)
         self.clients[self.client_count] = c
@@ -212,8 +212,8 @@ cdef class Keyspace:
     cdef db_t* db(self, int i) except NULL:
         if not 0 <= i < self.e.keyspace.count:
             raise IndexError(i)
-        self.clients[0].db = &self.e.keyspace.dbs[i]
-        return &self.e.keyspace.dbs[i]
+        self.clients[0].db = keyspace_db(self.e.keyspace, i)
+        return self.clients[0].db
 
     # -- state
 
@@ -266,8 +266,8 @@ cdef class Keyspace:
 
     def check(self):
         cdef int i, wrong
-        for i in range(self.e.keyspace.count):
-            wrong = db_check(&self.e.keyspace.dbs[i])
+        for i in range(self.e.keyspace.opened):
+            wrong = db_check(self.e.keyspace.dbs[i])
             assert wrong == 0, f"db {i}: {wrong}"
         wrong = blocked_check(self.e)
         assert wrong == 0, f"deadlines: {wrong}"
@@ -448,7 +448,7 @@ cdef class Keyspace:
         cdef arg_t a
         for db, key, value, expiry in rows:
             a = journal_arg(key, len(key))
-            db_set_string(&other.dbs[<int>db], &a, NULL, value, len(value), expiry, 0)
+            db_set_string(keyspace_db(other, <int>db), &a, NULL, value, len(value), expiry, 0)
         keyspace_swap(self.e, other)
         keyspace_free(self.e, other, lazy)
 
@@ -514,7 +514,7 @@ cdef class Keyspace:
 
     def watch(self, int client, int db, bytes key):
         cdef arg_t a = journal_arg(key, len(key))
-        self.clients[client].db = &self.e.keyspace.dbs[db]
+        self.clients[client].db = keyspace_db(self.e.keyspace, db)
         watch_key(self.clients[client], &a)
 
     def unwatch(self, int client):

@@ -4,7 +4,7 @@
 address, so whatever moves it stores the new address in both; the addresses are found without following them,
 because the old one may be freed by then. Entries are freed through keyspace/lazyfree.
 
-Empty databases cost two table headers each: a table has no buckets before its first insertion.
+An empty database in use costs two table headers: a table has no buckets before its first insertion.
 """
 
 from cachefleet_server.core.engine cimport type_ops_t

@@ -38,6 +38,7 @@ from cachefleet_server.ds.intrin cimport cf_assert, cf_atomic_get, cf_monotonic_
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.keyspace.db cimport NOTIFY_EVICTED, db_unlink, entry_usage, notify, signal_modified
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
+from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry, lazyfree_pending
 
 cdef enum:
@@ -155,29 +156,29 @@ cdef bint _pool_fill(engine_t* e) noexcept nogil:
     cdef void* samples[SAMPLES_MAX]
     cdef size_t want = <size_t>e.params.maxmemory_samples
     cdef size_t n, k
-    cdef int dbid, i
+    cdef int i
+    cdef db_t* db
     cdef bint any = False
     cdef hashtable_t* table
     if want > SAMPLES_MAX:
         want = SAMPLES_MAX
-    e.keyspace.eviction.next_db = (e.keyspace.eviction.next_db + 1) % e.keyspace.count
-    for i in range(e.keyspace.count):
+    e.keyspace.eviction.next_db = (e.keyspace.eviction.next_db + 1) % e.keyspace.opened
+    for i in range(e.keyspace.opened):
         # Each is the first in turn: equal ranks favour the first.
-        dbid = (e.keyspace.eviction.next_db + i) % e.keyspace.count
-        table = _sampled_table(&e.keyspace.dbs[dbid])
+        db = e.keyspace.dbs[(e.keyspace.eviction.next_db + i) % e.keyspace.opened]
+        table = _sampled_table(db)
         if ht_len(table) == 0:
             continue
         any = True
         n = ht_sample(table, samples, want, &e.rng)
         for k in range(n):  # ht_sample has prefetched them
-            _pool_insert(e, <entry_t*>samples[k], _rank(e, <entry_t*>samples[k]), dbid)
+            _pool_insert(e, <entry_t*>samples[k], _rank(e, <entry_t*>samples[k]), db.id)
     return any
 
 
 cdef inline bint _still_there(engine_t* e, const eviction_candidate_t* candidate) noexcept nogil:
     """The chain is asked first: only what it holds may be read."""
-    return candidate.dbid < e.keyspace.count \
-        and ht_holds(_sampled_table(&e.keyspace.dbs[candidate.dbid]), candidate.entry, candidate.hash) \
+    return ht_holds(_sampled_table(keyspace_db(e.keyspace, candidate.dbid)), candidate.entry, candidate.hash) \
         and _hash_of(e, candidate.entry) == candidate.hash
 
 
@@ -194,7 +195,7 @@ cdef entry_t* _pool_take(engine_t* e, db_t** db, uint64_t* hash) noexcept nogil:
         if rank < best.rank:  # used since it was sampled: back to where it belongs; it may still be the best
             _pool_insert(e, best.entry, rank, best.dbid)
             continue
-        db[0] = &e.keyspace.dbs[best.dbid]
+        db[0] = keyspace_db(e.keyspace, best.dbid)
         hash[0] = best.hash
         return best.entry
     return NULL
@@ -217,13 +218,13 @@ cdef entry_t* _choose_random(engine_t* e, db_t** db, uint64_t* hash) noexcept no
     cdef int _tried
     cdef hashtable_t* table
     cdef entry_t* victim
-    for _tried in range(e.keyspace.count):
-        e.keyspace.eviction.next_db = (e.keyspace.eviction.next_db + 1) % e.keyspace.count
-        table = _sampled_table(&e.keyspace.dbs[e.keyspace.eviction.next_db])
+    for _tried in range(e.keyspace.opened):
+        e.keyspace.eviction.next_db = (e.keyspace.eviction.next_db + 1) % e.keyspace.opened
+        table = _sampled_table(e.keyspace.dbs[e.keyspace.eviction.next_db])
         if ht_len(table) == 0:
             continue
         victim = <entry_t*>ht_random(table, &e.rng)
-        db[0] = &e.keyspace.dbs[e.keyspace.eviction.next_db]
+        db[0] = e.keyspace.dbs[e.keyspace.eviction.next_db]
         hash[0] = _hash_of(e, victim)
         return victim
     return NULL

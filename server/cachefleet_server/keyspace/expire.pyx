@@ -154,11 +154,11 @@ cdef void _slice(engine_t* e) noexcept nogil:
     cdef tally_t tally
     tally.sampled = 0
     tally.expired = 0
-    for _i in range(e.keyspace.count):
-        if e.keyspace.expiry.next_db >= e.keyspace.count:
+    for _i in range(e.keyspace.opened):
+        if e.keyspace.expiry.next_db >= e.keyspace.opened:
             e.keyspace.expiry.next_db = 0
         if ht_len(e.keyspace.dbs[e.keyspace.expiry.next_db].expires):
-            done = _slice_db(&e.keyspace.dbs[e.keyspace.expiry.next_db], start + EXPIRE_SLICE_US, &tally)
+            done = _slice_db(e.keyspace.dbs[e.keyspace.expiry.next_db], start + EXPIRE_SLICE_US, &tally)
             if not done:
                 break  # the next slice goes on here
         e.keyspace.expiry.next_db += 1

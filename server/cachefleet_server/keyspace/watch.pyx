@@ -275,8 +275,8 @@ cdef int watch_check(engine_t* e) noexcept nogil:
     cdef int i
     w.watches = 0
     w.wrong = False
-    for i in range(e.keyspace.count):
-        w.db = &e.keyspace.dbs[i]
+    for i in range(e.keyspace.opened):
+        w.db = e.keyspace.dbs[i]
         cursor = 0
         while w.db.watched != NULL:
             cursor = ht_scan(w.db.watched, cursor, _check_watched, &w)

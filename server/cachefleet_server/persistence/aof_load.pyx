@@ -228,7 +228,7 @@ cdef class AofLoader:
         self.client = engine.new_actor(ROLE_AOF)
         self.into = into
         if into is not None:
-            self.client.db = &into.ptr.dbs[0]
+            self.client.db = into.ptr.dbs[0]
 
     def __dealloc__(self):
         self.close()

@@ -40,6 +40,7 @@ from cachefleet_server.engine cimport Engine, Keyspace
 from cachefleet_server.errors import DataError
 from cachefleet_server.keyspace.db cimport db_delete, db_find, db_insert, db_prefetch, db_reserve
 from cachefleet_server.keyspace.journal cimport journal_delete
+from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport entry_free
 
 cdef enum:
@@ -199,7 +200,7 @@ cdef int _select(loader_t* l) noexcept nogil:
     if n >= <uint64_t>l.keyspace.count:
         l.stop_detail = <int>n if n < 0x7FFFFFFF else 0x7FFFFFFF
         return STOP_DATABASE
-    l.db = &l.keyspace.dbs[n]
+    l.db = keyspace_db(l.keyspace, <int>n)
     return STOP_BUDGET
 
 
@@ -320,7 +321,7 @@ cdef class RdbLoader:
         self.l.keyspace = e.keyspace if into is None else into.ptr
         self.l.journal_expired = journal_expired
         buf_init(&self.l.left_out, e.heap)
-        self.l.db = &self.l.keyspace.dbs[0]
+        self.l.db = self.l.keyspace.dbs[0]
         self._map()
         try:
             self._read_header()

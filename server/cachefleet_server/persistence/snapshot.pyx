@@ -19,6 +19,7 @@ from cachefleet_server.ds.ht_freezing cimport ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.db cimport db_expiring, db_freeze
+from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_table
 from cachefleet_server.persistence.deliver cimport (
     SNAPSHOT_GIVEN_UP, SNAPSHOT_IDLE, SNAPSHOT_OVER, SNAPSHOT_RUNNING, SNAPSHOT_WRITER, bytes_copied, deliver_chain,
@@ -206,15 +207,15 @@ cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
     if s.behind_max < BEHIND_MIN:
         s.behind_max = BEHIND_MIN
     s.chunk = writer_chunk(s.writer, &s.like, False)
-    s.tables = <frozen_t*>zmalloc(s.heap, (e.keyspace.count + 1) * sizeof(frozen_t))
-    for i in range(e.keyspace.count):
+    s.tables = <frozen_t*>zmalloc(s.heap, e.keyspace.opened * sizeof(frozen_t))
+    for i in range(e.keyspace.opened):
         f = &s.tables[s.count]
         memset(f, 0, sizeof(frozen_t))
-        f.keys = db_freeze(&e.keyspace.dbs[i], deliver_chain, f)
+        f.keys = db_freeze(e.keyspace.dbs[i], deliver_chain, f)
         if f.keys == NULL:
             continue
         f.snapshot = s
-        f.dbid = i
+        f.dbid = e.keyspace.dbs[i].id
         s.count += 1
         s.keys_total += ht_len(f.keys)
     s.state = SNAPSHOT_RUNNING
@@ -249,7 +250,7 @@ cdef void _put_head(snapshot_t* s, list aux):
         rdb_put_length(out, f.dbid)
         buf_putc(&out.buf, RDB_OPCODE_RESIZEDB)
         rdb_put_length(out, ht_len(f.keys))
-        rdb_put_length(out, db_expiring(&s.engine.keyspace.dbs[f.dbid]))
+        rdb_put_length(out, db_expiring(keyspace_db(s.engine.keyspace, f.dbid)))
 
 
 # ---- the Python side -----------------------------------------------------------------------------

@@ -41,7 +41,7 @@ cdef client_t* _new(engine_t* e, const role_t* role, int fd, unsigned long flags
     cdef client_t* c = <client_t*>zcalloc(e.heap, sizeof(client_t))
     c.engine = e
     c.role = role
-    c.db = &e.keyspace.dbs[0]
+    c.db = e.keyspace.dbs[0]
     c.fd = fd
     c.flags = flags
     if not role.may_block:

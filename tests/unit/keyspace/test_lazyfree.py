@@ -52,6 +52,7 @@ def test_overwriting_a_collection_frees_it_by_parameter() -> None:
 @pytest.mark.parametrize("lazy", [False, True])
 def test_flush_gives_everything_back(lazy: bool) -> None:
     ks = Keyspace()
+    assert [ks.rows(db) for db in range(4)] == [{}] * 4  # a database is made when it is first used
     idle = ks.used
     for round_ in range(3):
         ks.fill(round_, 5_000, 64)

@@ -10,11 +10,6 @@ from typing import Any
 
 from cachefleet_server.command_spec import CommandSpec
 
-FLAGS = (
-    "RO", "RW", "OW", "RM", "access", "update", "insert", "delete", "not_key", "incomplete", "variable_flags",
-)  # fmt: skip
-"""What is done with a key, in the order of their bits in core/keys.pxd."""
-
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:

@@ -6,10 +6,34 @@ in-process. Values of replies: see `cachefleet_server.replies`.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cachefleet_server.command_spec import CommandSpec
 from cachefleet_server.replies import Reply
+
+POLICIES: Final[dict[str, int]]  # maxmemory-policy: values of params_t.maxmemory_policy
+
+class ClientFlag:
+    """Bits of `Client.flags`; what they mean is said in core/engine.pxd."""
+
+    MULTI: Final[int]
+    DIRTY_CAS: Final[int]
+    CLOSE_AFTER_REPLY: Final[int]
+    CLOSE_ASAP: Final[int]
+    BLOCKED: Final[int]
+    WRITABLE_WAIT: Final[int]
+    REPLY_OFF: Final[int]
+    REPLY_SKIP_NEXT: Final[int]
+    REPLY_SKIP: Final[int]
+    MONITOR: Final[int]
+    AUTHENTICATED: Final[int]
+    NO_EVICT: Final[int]
+    NO_TOUCH: Final[int]
+    UNIX_SOCKET: Final[int]
+    EXECUTING: Final[int]
+    FAILED: Final[int]
+    IMPORT_SOURCE: Final[int]
+    CAPA_REDIRECT: Final[int]
 
 class Client:
     """A connected client, as Python rows see it. Once the client has gone, everything raises `errors.ClientGone`."""
@@ -18,7 +42,7 @@ class Client:
     fd: int
     resp: int
     db: int
-    flags: int
+    flags: int  # ClientFlag
     name: bytes
     lib_name: bytes
     lib_ver: bytes
@@ -93,8 +117,8 @@ class Engine:
     # None: a container, never run. may_wait: the row may return an awaitable; it must be no_multi and noscript.
     def specs(self) -> Iterator[CommandSpec]: ...  # the whole table, C rows too
     def spec(self, name: str) -> CommandSpec | None: ...
-    def command_keys(self, argv: list[bytes]) -> list[tuple[int, int]]: ...
-    # (argument, flags: bits in the order of command_keys.FLAGS) of a whole command's keys. Raises CommandError.
+    def command_keys(self, argv: list[bytes]) -> list[tuple[int, tuple[str, ...]]]: ...
+    # (argument, flags in COMMAND's words) of a whole command's keys. Raises CommandError.
     def execute(self, *args: bytes, db: int = 0, resp: int = 2) -> Any: ...  # in-process; errors as replies.Error
     def execute_own(self, *args: bytes, db: int = 0) -> Any: ...  # the server's own work: no gate applies (core/role)
     # -- connections

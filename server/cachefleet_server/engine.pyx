@@ -15,7 +15,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from cachefleet_server cimport facts
-from cachefleet_server.client cimport Client, client_view
+from cachefleet_server.client_view cimport Client, client_view
 from cachefleet_server.commands.connection cimport register_connection
 from cachefleet_server.commands.dump cimport register_dump
 from cachefleet_server.commands.expire_cmds cimport register_expire
@@ -24,18 +24,18 @@ from cachefleet_server.commands.multi cimport register_multi
 from cachefleet_server.commands.scan cimport register_scan
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
-from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.command cimport command_find, command_find_sub, command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_FAILED, CLIENT_MONITOR, CLIENT_MULTI,
     CLIENT_UNIX_SOCKET, CMD_CONTAINER, arg_t, command_t, engine_t)
-from cachefleet_server.core.keys cimport command_keys, key_ref_t
+from cachefleet_server.core.keys cimport command_keys, key_flag_words, key_ref_t
 from cachefleet_server.core.stats cimport stats_t
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
 from cachefleet_server.core.role cimport ROLE_IN_PROCESS, ROLE_SERVER, ROLES, role_row
 from cachefleet_server.core.types cimport types_init
+from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
@@ -51,10 +51,11 @@ from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.resp.writer cimport out_clear, out_text
 from cachefleet_server.rows cimport Rows
 
-from cachefleet_server.ds.glob import glob_matches  # no-cython-lint: for those above
+from cachefleet_server.client_view import ClientFlag  # no-cython-lint: for those above, as the next ones
+from cachefleet_server.ds.glob import glob_matches  # no-cython-lint
 from cachefleet_server.errors import CommandError
+from cachefleet_server.fields import POLICIES  # no-cython-lint
 from cachefleet_server.replies import NO_REPLY
-
 
 _PURPOSES = ("client", "shutdown", "failover")  # of pauses, in the order of core/pause.pxd
 
@@ -248,7 +249,7 @@ cdef class Engine(Rows):
             n = command_keys(cmd, argc, arguments, found, argc)
             if n <= 0:
                 raise CommandError("ERR Invalid arguments specified for command")
-            return [(found[i].at, found[i].flags) for i in range(min(n, argc))]
+            return [(found[i].at, key_flag_words(found[i].flags)) for i in range(min(n, argc))]
         finally:
             free(arguments)
             free(found)

@@ -7,7 +7,8 @@ the import: the rows of a struct must cover it word by word.
 from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.engine cimport engine_t, persist_t
-from cachefleet_server.core.params cimport params_t
+from cachefleet_server.core.params cimport (
+    POLICY_ALLKEYS, POLICY_LFU, POLICY_LRU, POLICY_NOEVICTION, POLICY_RANDOM, POLICY_TTL, params_t)
 from cachefleet_server.core.stats cimport stats_t
 
 
@@ -138,14 +139,25 @@ for _rows, _size in ((PARAMS, sizeof(params_t)), (STATS, sizeof(stats_t))):
     if sorted(_rows.values()) != list(range(0, _size, 8)):
         raise ImportError("fields.pyx does not name each field of params_t and stats_t in core/engine.pxd once")
 
+POLICIES = {
+    "volatile-lru": POLICY_LRU,
+    "volatile-lfu": POLICY_LFU,
+    "volatile-random": POLICY_RANDOM,
+    "volatile-ttl": POLICY_TTL,
+    "allkeys-lru": POLICY_LRU | POLICY_ALLKEYS,
+    "allkeys-lfu": POLICY_LFU | POLICY_ALLKEYS,
+    "allkeys-random": POLICY_RANDOM | POLICY_ALLKEYS,
+    "noeviction": POLICY_NOEVICTION,
+}
+
 DEFAULTS = {
-    "maxmemory_policy": 32, "maxmemory_samples": 5, "maxmemory_eviction_tenacity": 10, "lfu_log_factor": 10,
-    "lfu_decay_time": 1, "lazyfree_lazy_eviction": 1, "lazyfree_lazy_expire": 1, "lazyfree_lazy_server_del": 1,
-    "lazyfree_lazy_user_del": 1, "lazyfree_lazy_user_flush": 1, "active_expire_effort": 1, "active_expire_enabled": 1,
-    "activerehashing": 1, "hz": 10, "maxclients": 10000, "tcp_keepalive": 300, "proto_max_bulk_len": 512 << 20,
-    "client_query_buffer_limit": 1 << 30, "slowlog_log_slower_than": 10000,
-    "commandlog_request_larger_than": 1 << 20, "commandlog_reply_larger_than": 1 << 20, "latency_tracking": 1,
-    "stop_writes_on_bgsave_error": 1,
+    "maxmemory_policy": POLICY_NOEVICTION, "maxmemory_samples": 5, "maxmemory_eviction_tenacity": 10,
+    "lfu_log_factor": 10, "lfu_decay_time": 1, "lazyfree_lazy_eviction": 1, "lazyfree_lazy_expire": 1,
+    "lazyfree_lazy_server_del": 1, "lazyfree_lazy_user_del": 1, "lazyfree_lazy_user_flush": 1,
+    "active_expire_effort": 1, "active_expire_enabled": 1, "activerehashing": 1, "hz": 10, "maxclients": 10000,
+    "tcp_keepalive": 300, "proto_max_bulk_len": 512 << 20, "client_query_buffer_limit": 1 << 30,
+    "slowlog_log_slower_than": 10000, "commandlog_request_larger_than": 1 << 20,
+    "commandlog_reply_larger_than": 1 << 20, "latency_tracking": 1, "stop_writes_on_bgsave_error": 1,
 }
 
 

@@ -2,7 +2,7 @@
 
 A row gets a view of its client and its arguments, and returns a reply. None of what is called here may raise: what a
 row raises becomes an error reply, told to `on_row_failed`. A view is good for as long as its client is there
-(client.pyx), so a row may keep it while it waits.
+(client_view.pyx), so a row may keep it while it waits.
 
 A row that may wait, which is one that may return an awaitable, says so when it is registered (CMD_MAY_WAIT) and is one
 that cannot be queued in a transaction or used by scripts: the table refuses that. Where nobody can wait it is not run
@@ -16,13 +16,13 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.client cimport Client, client_view, forget_view, shown_argv
-from cachefleet_server.core.client cimport engine_wake
+from cachefleet_server.client_view cimport Client, client_view, forget_view, shown_argv
 from cachefleet_server.core.engine cimport (
     BLOCKED_PYTHON, CLIENT_CLOSE_AFTER_COMMAND, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_DENY_BLOCKING,
     CLIENT_PYTHON_WAIT, CMD_MAY_WAIT)
 from cachefleet_server.core.pyreply cimport encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
+from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.keyspace.blocked cimport block_client, unblock_client
 
 from cachefleet_server.errors import CommandError

@@ -26,11 +26,11 @@ BELOW: dict[str, tuple[str, ...]] = {
     "keyspace": ("ds", "resp", "core"),
     "commands": ("ds", "resp", "core", "keyspace"),
     "reactor": ("ds", "resp", "core", "keyspace"),
-    "client": ("ds", "resp", "core", "keyspace", "reactor"),  # the engine's view of one, for Python
-    "rows": ("core", "keyspace", "client"),  # how the engine calls rows and hooks in Python
+    "client_view": ("ds", "resp", "core", "keyspace", "reactor"),  # the engine's view of one, for Python
+    "rows": ("core", "keyspace", "client_view"),  # how the engine calls rows and hooks in Python
     "fields": ("core",),  # names of the engine's parameters and counters, for Python
     "facts": ("ds", "resp", "core", "keyspace", "reactor", "fields"),  # what Python reads off an engine
-    "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor", "client", "rows", "fields", "facts"),
+    "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor", "client_view", "rows", "fields", "facts"),
     "_testing": ("core", "keyspace", "engine"),  # what tests do to an engine; not in a wheel
     # From here up, Python goes through the engine; only .pyx of their own may reach below it.
     "config": ("engine",),

@@ -171,6 +171,23 @@ def test_no_left_over_marks() -> None:
     judge("left-over mark", found)
 
 
+def test_bits_of_the_engine_have_names() -> None:
+    """Flags are bits of enums in .pxd files; Python gets them from the engine, as ClientFlag. Sizes are whole units."""
+    found = []
+    for path in tracked():
+        if path.suffix != ".py" or not name(path).startswith(("server/", "tests/unit/")):
+            continue
+        tree = ast.parse(path.read_text())
+        checked = [tree] if name(path).startswith("server/") else [n for n in tree.body if isinstance(n, ast.Assign)]
+        for node in (n for part in checked for n in ast.walk(part) if isinstance(n, ast.BinOp)):
+            match node:
+                case ast.BinOp(ast.Constant(1), ast.LShift(), ast.Constant(int(bit))) if bit % 10 and bit < 63:
+                    found.append((name(path), f"line {node.lineno}: 1 << {bit}"))
+                case ast.BinOp(ast.BinOp(_, ast.RShift(), _), ast.BitAnd(), ast.Constant(1)):
+                    found.append((name(path), f"line {node.lineno}: a bit by its number"))
+    judge("bits", found)
+
+
 def test_facade_has_a_stub() -> None:
     server = ROOT / "server" / "cachefleet_server"
     if (server / "engine.pyx").exists():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 
-from cachefleet_server.acl.users import CLIENT_AUTHENTICATED, DEFAULT_USER, Users
+from cachefleet_server.acl.users import DEFAULT_USER, Users
 from cachefleet_server.command_spec import CATEGORIES, categories, row
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, ClientFlag, Engine
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import OK, OrderedSet, Reply, Simple
 from cachefleet_server.version import COMPATIBLE_NAME, COMPATIBLE_VERSION, REDIS_VERSION
@@ -134,7 +134,7 @@ class AccessCommands:
         if not self._users.check(user, password):
             self._engine.count("acl_denied_auth")
             raise CommandError(_WRONGPASS)
-        client.set_flag(CLIENT_AUTHENTICATED, True)
+        client.set_flag(ClientFlag.AUTHENTICATED, True)
 
     def _hello(self, client: Client, argv: list[bytes]) -> Reply:
         version = client.resp

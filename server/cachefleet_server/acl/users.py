@@ -12,10 +12,9 @@ import hmac
 from typing import Final
 
 from cachefleet_server.config.config import Config
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import ClientFlag, Engine
 
 DEFAULT_USER: Final = "default"
-CLIENT_AUTHENTICATED: Final = 1 << 12  # core/engine.pxd
 
 
 class Users:
@@ -48,4 +47,4 @@ class Users:
         self._engine.set_param("auth_required", 0 if self.open else 1)
         if self.open:
             for client in self._engine.clients():
-                client.set_flag(CLIENT_AUTHENTICATED, True)
+                client.set_flag(ClientFlag.AUTHENTICATED, True)

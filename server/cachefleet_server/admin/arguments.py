@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cachefleet_server.config.kinds import parse_integer
-from cachefleet_server.engine import Client
+from cachefleet_server.engine import Client, ClientFlag
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import Reply, Simple
 
-_UNIX_SOCKET = 1 << 15  # CLIENT_UNIX_SOCKET
 INT64_MAX = (1 << 63) - 1
 SYNTAX = "ERR syntax error"
 NOT_INTEGER = "ERR value is not an integer or out of range"
@@ -30,7 +29,7 @@ def integer(word: bytes, message: str = NOT_INTEGER, *, low: int = -INT64_MAX - 
 
 def is_local(client: Client) -> bool:
     """In this process, or connected from this machine."""
-    return client.fd < 0 or bool(client.flags & _UNIX_SOCKET) or client.peer().startswith(("127.", "[::1]:"))
+    return client.fd < 0 or bool(client.flags & ClientFlag.UNIX_SOCKET) or client.peer().startswith(("127.", "[::1]:"))
 
 
 def switch(word: bytes) -> bool:

@@ -12,14 +12,10 @@ from cachefleet_server.acl.commands import BAD_NAME, is_name
 from cachefleet_server.admin import client_filter
 from cachefleet_server.admin.arguments import INT64_MAX, SYNTAX, help_lines, integer, switch, text
 from cachefleet_server.command_spec import row
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, ClientFlag, Engine
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY, OK, Reply, Verbatim
 
-# Bits of client_t.flags (core/engine.pxd).
-REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP, NO_EVICT, NO_TOUCH, IMPORT_SOURCE, CAPA_REDIRECT = (
-    1 << 8, 1 << 9, 1 << 10, 1 << 13, 1 << 14, 1 << 22, 1 << 23,
-)  # fmt: skip
 HELP = (
     "CAPA <option> [options...]",
     "    Declare what this client can handle (REDIRECT).",
@@ -68,9 +64,9 @@ def describe(c: Client) -> str:
         f"idle={c.idle_ms // 1000} flags={client_filter.flags_of(c)} capa={client_filter.capa_of(c)} "
         f"db={c.db} sub=0 psub=0 ssub=0 multi={c.multi_queued} watch={c.watched} qbuf={c.query_buffer} qbuf-free=0 "
         f"argv-mem={c.argument_bytes} multi-mem={c.multi_memory} rbs=0 rbp=0 obl=0 oll=0 omem={c.output_bytes} "
-        f"tot-mem={c.memory} events=r{'w' if c.flags >> 7 & 1 else ''} cmd={c.last_command} user={c.user} redir=-1 "
-        f"resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} tot-net-in={c.net_in} "
-        f"tot-net-out={c.net_out} tot-cmds={c.commands}"
+        f"tot-mem={c.memory} events=r{'w' if c.flags & ClientFlag.WRITABLE_WAIT else ''} cmd={c.last_command} "
+        f"user={c.user} redir=-1 resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} "
+        f"tot-net-in={c.net_in} tot-net-out={c.net_out} tot-cmds={c.commands}"
     )
 
 
@@ -133,7 +129,7 @@ class ClientCommands:
     def capa(self, client: Client, argv: list[bytes]) -> Reply:
         """Unknown capabilities are ignored: a newer client may know more."""
         if b"redirect" in [word.lower() for word in argv[2:]]:
-            client.set_flag(CAPA_REDIRECT, True)
+            client.set_flag(ClientFlag.CAPA_REDIRECT, True)
         return OK
 
     def getname(self, client: Client, argv: list[bytes]) -> Reply:
@@ -151,7 +147,7 @@ class ClientCommands:
     def import_source(self, client: Client, argv: list[bytes]) -> Reply:
         if not self.engine.get_param("import_mode"):
             raise CommandError("ERR Server is not in import mode")
-        client.set_flag(IMPORT_SOURCE, switch(argv[2]))
+        client.set_flag(ClientFlag.IMPORT_SOURCE, switch(argv[2]))
         return OK
 
     def info(self, client: Client, argv: list[bytes]) -> Reply:
@@ -184,11 +180,11 @@ class ClientCommands:
         return Verbatim("txt", "".join(describe(c) + "\n" for c in wanted.among(self.engine, client.id)))
 
     def no_evict(self, client: Client, argv: list[bytes]) -> Reply:
-        client.set_flag(NO_EVICT, switch(argv[2]))
+        client.set_flag(ClientFlag.NO_EVICT, switch(argv[2]))
         return OK
 
     def no_touch(self, client: Client, argv: list[bytes]) -> Reply:
-        client.set_flag(NO_TOUCH, switch(argv[2]))
+        client.set_flag(ClientFlag.NO_TOUCH, switch(argv[2]))
         return OK
 
     def pause(self, client: Client, argv: list[bytes]) -> Reply:
@@ -210,13 +206,13 @@ class ClientCommands:
     def reply(self, client: Client, argv: list[bytes]) -> Reply:
         mode = argv[2].lower()
         if mode == b"on":
-            client.set_flag(REPLY_OFF | REPLY_SKIP, False)
+            client.set_flag(ClientFlag.REPLY_OFF | ClientFlag.REPLY_SKIP, False)
             return OK
         if mode == b"off":
-            client.set_flag(REPLY_OFF, True)
+            client.set_flag(ClientFlag.REPLY_OFF, True)
         elif mode == b"skip":
-            if not client.flags & REPLY_OFF:
-                client.set_flag(REPLY_SKIP_NEXT, True)
+            if not client.flags & ClientFlag.REPLY_OFF:
+                client.set_flag(ClientFlag.REPLY_SKIP_NEXT, True)
         else:
             raise CommandError(SYNTAX)
         return NO_REPLY

@@ -10,14 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cachefleet_server.admin.arguments import SYNTAX, integer, text
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, ClientFlag, Engine
 from cachefleet_server.errors import CommandError
 
 TYPES = {b"normal": 0, b"slave": 1, b"replica": 1, b"pubsub": 2, b"master": 3, b"primary": 3}
-CLOSING = 1 << 4  # CLIENT_CLOSE_ASAP (core/engine.pxd); `clients()` leaves them out
 LOOKUPS_MAX = 16  # ids; each is looked for in the list of all
 FLAG_LETTERS = frozenset("bcdeirtuxABEIMNOPRSTU")  # those that Valkey knows; most say what does not exist here
 CAPA_LETTERS = frozenset("r")
+_LETTERS = (
+    (ClientFlag.MONITOR, "O"), (ClientFlag.MULTI, "x"), (ClientFlag.BLOCKED, "b"), (ClientFlag.DIRTY_CAS, "d"),
+    (ClientFlag.CLOSE_AFTER_REPLY, "c"), (ClientFlag.UNIX_SOCKET, "U"), (ClientFlag.CLOSE_ASAP, "A"),
+    (ClientFlag.NO_EVICT, "e"), (ClientFlag.NO_TOUCH, "T"), (ClientFlag.IMPORT_SOURCE, "I"),
+)  # fmt: skip
 # The options in the syntax of COMMAND DOCS, as far as the two commands say the same of them.
 _SINCE_9 = (
     "[NAME name:string@9.0.0]", "[IDLE idle:integer@9.0.0]", "[FLAGS flags:string@9.0.0]",
@@ -80,7 +84,10 @@ class Filter:
             candidates = engine.clients()
         else:
             looked_up = (engine.client(id) for id in sorted(self.ids))
-            candidates = [client for client in looked_up if client is not None and not client.flags & CLOSING]
+            candidates = [
+                client for client in looked_up
+                if client is not None and not client.flags & ClientFlag.CLOSE_ASAP  # `clients()` leaves these out
+            ]  # fmt: skip
         return [client for client in candidates if self.matches(client, me)]
 
     def matches(self, client: Client, me: int) -> bool:
@@ -91,18 +98,12 @@ class Filter:
 
 def flags_of(client: Client) -> str:
     """The letters of CLIENT LIST's flags field."""
-    letters = ""
-    for bit, letter in ((11, "O"), (0, "x"), (5, "b"), (1, "d"), (3, "c"), (15, "U"), (4, "A"), (13, "e"), (14, "T")):
-        if client.flags >> bit & 1:
-            letters += letter
-    if client.flags >> 22 & 1:
-        letters += "I"
-    return letters or "N"
+    return "".join(letter for flag, letter in _LETTERS if client.flags & flag) or "N"
 
 
 def capa_of(client: Client) -> str:
     """The letters of CLIENT LIST's capa field."""
-    return "r" if client.flags >> 23 & 1 else ""
+    return "r" if client.flags & ClientFlag.CAPA_REDIRECT else ""
 
 
 def _by_type(value: bytes, _: str) -> Test:

@@ -144,10 +144,7 @@ class CommandCommands:
         raise CommandError(SYNTAX)
 
     def _keys(self, argv: list[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:
-        return [
-            (argv[2 + at], tuple(word for bit, word in enumerate(command_keys.FLAGS) if flags >> bit & 1))
-            for at, flags in self.engine.command_keys(argv[2:])
-        ]
+        return [(argv[2 + at], flags) for at, flags in self.engine.command_keys(argv[2:])]
 
     def getkeys(self, client: Client, argv: list[bytes]) -> Reply:
         return [key for key, _ in self._keys(argv)]

@@ -1,8 +1,8 @@
 """COMMANDLOG and SLOWLOG: the most recent commands that were slow, or had a large request or reply.
 
 Three bounded logs of one shape. The engine reports a command once it has run and crossed a threshold; until then
-nothing is kept. It trims the arguments (client.pyx), so that a large one is never copied and a log holds little memory:
-at most 32 of them and 128 bytes of each, the rest is said in words.
+nothing is kept. It trims the arguments (client_view.pyx), so that a large one is never copied and a log holds little
+memory: at most 32 of them and 128 bytes of each, the rest is said in words.
 """
 
 from __future__ import annotations

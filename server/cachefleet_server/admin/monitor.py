@@ -12,11 +12,10 @@ import time
 
 from cachefleet_server.admin.redaction import redact
 from cachefleet_server.command_spec import row
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, ClientFlag, Engine
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY, OK, Reply, Simple
 
-MONITOR_BIT = 1 << 11
 ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"}
 QUOTED = [ESCAPES.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in range(256)]
 
@@ -41,7 +40,7 @@ class Monitor:
     def monitor(self, client: Client, argv: list[bytes]) -> Reply:
         if client.in_multi:
             raise CommandError("ERR MONITOR isn't allowed in a transaction")
-        if client.flags & MONITOR_BIT:
+        if client.flags & ClientFlag.MONITOR:
             return NO_REPLY  # as in Valkey
         self.engine.set_monitor(client.id)
         return OK

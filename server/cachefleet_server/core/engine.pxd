@@ -211,7 +211,7 @@ cdef struct client_t:
     client_t* next
     client_t* next_pending  # engine.pending_write
     client_t* next_resumed  # engine.resumed
-    void* view  # borrowed PyObject*: its view (client.pyx), NULL while nobody holds one
+    void* view  # borrowed PyObject*: its view (client_view.pyx), NULL while nobody holds one
     void* parked  # kept_request_t: what CLIENT PAUSE stopped (reactor/dispatch.pyx)
     # times and totals
     int64_t created_ms

@@ -36,4 +36,5 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
     # How many keys these arguments have, in the order of the specs; the first `room` of them are in `out`. O(argc) a
     # spec, whatever numbers a client made up. KEYS_INVALID: they do not fit a spec.
 cdef int keys_compile(command_t* cmd, object spec) except -1  # at registration; spec: CommandSpec
+cdef tuple key_flag_words(uint32_t flags)  # as COMMAND names them, in the order of their bits
 cdef void keys_free(command_t* cmd) noexcept

@@ -13,7 +13,16 @@ cdef enum:
 
 # ---- compiling -----------------------------------------------------------------------------------
 
+_FLAGS = {
+    "RO": KEY_RO, "RW": KEY_RW, "OW": KEY_OW, "RM": KEY_RM, "access": KEY_ACCESS, "update": KEY_UPDATE,
+    "insert": KEY_INSERT, "delete": KEY_DELETE, "not_key": KEY_NOT_KEY, "incomplete": KEY_INCOMPLETE,
+    "variable_flags": KEY_VARIABLE_FLAGS,
+}
 _KINDS = {"range": KEYS_RANGE, "keyword": KEYS_RANGE, "keynum": KEYS_COUNTED, "unknown": KEYS_UNKNOWN}
+
+
+cdef tuple key_flag_words(uint32_t flags):
+    return tuple([word for word, bit in _FLAGS.items() if flags & <uint32_t>bit])
 
 
 cdef int keys_compile(command_t* cmd, object spec) except -1:
@@ -29,7 +38,7 @@ cdef int keys_compile(command_t* cmd, object spec) except -1:
         s = &cmd.key_specs[cmd.key_spec_count]
         cmd.key_spec_count += 1
         for word in key.flags:
-            s.flags |= 1 << texts.FLAGS.index(word)
+            s.flags |= <uint32_t>_FLAGS[word]
         s.find = _KINDS[key.kind]
         if key.kind == "keynum":
             s.begin, s.first, s.step = key.numbers

@@ -1,7 +1,7 @@
 """Pauses by purpose; see pause.pxd."""
 
-from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.engine cimport PAUSE_PURPOSES, pause_t
+from cachefleet_server.core.wake cimport engine_wake
 
 
 cdef void pause_take_stock(engine_t* e) noexcept nogil:

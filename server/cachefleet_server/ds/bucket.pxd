@@ -5,7 +5,7 @@
     | meta | tags[7]      | slots[7]: element pointers               |
     +------+--------------+------------------------------------------+
     meta: bit 7 = slots[6] is a pointer to an overflow bucket, not an element (tags[6] is 0 then)
-          bits 0-2 = freeze version of the chain (kept in its head bucket only)
+          bits 0-6 = freeze version of the chain (kept in its head bucket only)
     tag: 0 = empty slot; else eight bits of the element's hash
 
 A chain is a head bucket and its overflow buckets. A full bucket turns its last slot into the pointer to an
@@ -24,7 +24,7 @@ from cachefleet_server.ds.zmalloc cimport heap_t
 cdef enum:
     HT_SLOTS = 7
     HT_CHILD = 0x80  # meta: slots[6] is the overflow bucket
-    HT_VERSION = 0x07  # meta: freeze version
+    HT_VERSION = 0x7F  # meta: freeze version
 
 cdef struct ht_bucket_t:
     uint8_t meta

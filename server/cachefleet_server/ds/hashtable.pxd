@@ -40,7 +40,7 @@ cdef struct hashtable_t:
     size_t used[2]  # elements
     bint merged  # table 0 was given to be merged into huge pages
     int resize_paused  # > 0: no resize begins, no rehash step runs, no chain is compacted (inside a scan)
-    uint8_t version  # freeze version, 0..7
+    uint8_t version  # freeze version, 0..HT_VERSION
     uint8_t stale_versions  # how many older versions chains may still carry: freezes that ended early
     uint64_t layout_id  # changes when buckets change their index (resize begins or ends)
     void* freeze_ctx

@@ -16,4 +16,4 @@ cdef bint ht_freeze_step(hashtable_t* t, uint64_t* position, size_t chains) noex
     # Delivers up to `chains` chains that were not delivered yet, looking at no more than 8 times as many; true
     # while more is left. *position counts the buckets looked at (progress only: the table knows its place).
 cdef void ht_freeze_end(hashtable_t* t) noexcept nogil
-    # Also after an early end, which delivers nothing more. O(1), but every 7th early end in a row is O(buckets).
+    # Also after an early end, which delivers nothing more. O(1), but every 127th early end in a row is O(buckets).

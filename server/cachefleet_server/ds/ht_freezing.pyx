@@ -1,10 +1,10 @@
 """Freezing; see ht_freezing.pxd.
 
-`version` goes up by one (of 8) when a freeze begins, so no chain carries it. An empty chain
+`version` goes up by one (of 128) when a freeze begins, so no chain carries it. An empty chain
 needs no delivery, so a chain's version only means something while it holds elements: every addition
 stamps it (after the delivery that may be due), and a new array needs no initialisation. A freeze that
 ends early leaves chains with older versions; `stale_versions` counts how many versions can be about, and
-before all 8 are, one walk stamps all chains.
+before all 128 are, one walk stamps all chains.
 """
 
 from cachefleet_server.ds.bucket cimport HT_VERSION, chain_is_empty, chain_prefetch, ht_bucket_t

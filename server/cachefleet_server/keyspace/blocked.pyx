@@ -5,8 +5,8 @@ place (`deadline_index`, counted from 1), so blocking and unblocking cost O(log 
 O(1), however many clients wait.
 """
 
-from cachefleet_server.core.client cimport client_resume, engine_alarm_ms
 from cachefleet_server.core.engine cimport BLOCKED_NONE, CLIENT_BLOCKED
+from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
 
 

@@ -23,7 +23,6 @@ from libc.math cimport pow
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from posix.unistd cimport usleep
 
-from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.engine cimport EVICTION_POOL, arg_t, db_t, engine_t, eviction_candidate_t
 from cachefleet_server.core.params cimport POLICY_ALLKEYS, POLICY_LFU, POLICY_NOEVICTION, POLICY_RANDOM, POLICY_TTL
 from cachefleet_server.core.entry cimport (
@@ -31,6 +30,7 @@ from cachefleet_server.core.entry cimport (
 from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.lfu cimport entry_lfu_count, lfu_minutes
+from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_holds, ht_len
 from cachefleet_server.ds.ht_sampling cimport ht_random, ht_sample, rng_next

@@ -19,11 +19,11 @@ cache misses, and this overlaps them.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.client cimport engine_alarm
 from cachefleet_server.core.engine cimport arg_t, db_t, engine_t
 from cachefleet_server.core.entry cimport entry_expire, entry_key, entry_t
 from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
+from cachefleet_server.core.wake cimport engine_alarm
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_len, ht_prefetch_bucket, ht_scan
 from cachefleet_server.ds.intrin cimport cf_assert, cf_cycles, cf_monotonic_us, cf_prefetch

@@ -3,9 +3,9 @@
 from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.string cimport memmove
 
-from cachefleet_server.core.client cimport client_close_asap, engine_wake
 from cachefleet_server.core.engine cimport CLIENT_CLOSE_ASAP, CLIENT_HELD, CLIENT_PENDING_WRITE
 from cachefleet_server.core.reply cimport reply_client_ready
+from cachefleet_server.core.wake cimport client_close_asap, engine_wake
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.resp.writer cimport out_clear

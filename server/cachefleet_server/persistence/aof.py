@@ -27,7 +27,7 @@ from typing import Final
 
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
-from cachefleet_server.engine import Client, Engine
+from cachefleet_server.engine import Client, ClientFlag, Engine
 from cachefleet_server.errors import CommandError, ConfigError, DataError, StartupError
 from cachefleet_server.log import Log
 from cachefleet_server.persistence.aof_folder import AofFolder
@@ -44,7 +44,6 @@ from cachefleet_server.replies import Reply, Simple
 
 RETRY_S_MAX: Final = 3600.0
 LOOK_EVERY_S: Final = 0.1  # whether all files are still there
-_EXECUTING: Final = 1 << 17  # CLIENT_EXECUTING
 
 
 class Aof:
@@ -448,7 +447,7 @@ class Aof:
     def _bgrewriteaof(self, client: Client, argv: list[bytes]) -> Reply:
         if self._rewrite is not None:
             raise CommandError("ERR Background append only file rewriting already in progress")
-        if snapshot_running(self._engine) or client.flags & _EXECUTING or self._starting:
+        if snapshot_running(self._engine) or client.flags & ClientFlag.EXECUTING or self._starting:
             self._scheduled = True
             self._failures = 0
             self._retry_at = 0.0

@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
-from cachefleet_server.engine import Client, Engine, Keyspace
+from cachefleet_server.engine import Client, ClientFlag, Engine, Keyspace
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log
 from cachefleet_server.persistence.folder import NotWritable
@@ -41,7 +41,6 @@ from cachefleet_server.version import REDIS_VERSION, __version__
 
 RETRY_S: Final = 5.0
 LOAD_SLICE_US: Final = 4000
-_EXECUTING: Final = 1 << 17  # CLIENT_EXECUTING
 _TEMP_NAME: Final = re.compile(r"temp-\d+\.rdb")
 
 _BUSY = "ERR Background save already in progress"
@@ -253,7 +252,7 @@ class Rdb:
             raise CommandError("ERR syntax error")
         if option == b"cancel":
             return self._cancel()
-        in_exec = bool(client.flags & _EXECUTING)
+        in_exec = bool(client.flags & ClientFlag.EXECUTING)
         if self._running is not None:
             raise CommandError(_BUSY)
         if in_exec or snapshot_running(self._engine):

@@ -8,11 +8,11 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free
 from libc.string cimport memset, strdup, strlen
 
-from cachefleet_server.core.client cimport engine_wake
 from cachefleet_server.core.engine cimport engine_t, rdb_out_t
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_RESIZEDB,
     RDB_OPCODE_SELECTDB, rdb_dialect_of_all, rdb_dialect_version, rdb_put_length, rdb_put_string)
+from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.ds.buf cimport buf_put, buf_putc
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_len
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_end, ht_freeze_step

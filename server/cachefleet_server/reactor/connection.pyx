@@ -10,12 +10,12 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cachefleet_server.core.client cimport client_close_asap, engine_wake
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
     CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
     CLIENT_RESUMED, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_WRITABLE_WAIT, READ_MAX, SHARED_INPUT)
 from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
+from cachefleet_server.core.wake cimport client_close_asap, engine_wake
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget

@@ -20,7 +20,6 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport strerror
 
-from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_MONITOR,
@@ -35,6 +34,7 @@ from cachefleet_server.core.role cimport (
     GATE_AUTH, GATE_DISK, GATE_LOADING, GATE_MEMORY, GATE_PAUSE, GATE_REPLICAS)
 from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
 from cachefleet_server.core.request cimport kept_request_t, request_keep
+from cachefleet_server.core.wake cimport client_close_asap
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, uint64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree

@@ -21,7 +21,6 @@ left makes the next tick happen.
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.client cimport client_resume, engine_alarm_ms, engine_wake
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_RESUMED, CLIENT_PENDING_WRITE,
@@ -29,6 +28,7 @@ from cachefleet_server.core.engine cimport (
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.reply cimport reply_client_ready
+from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms, engine_wake
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_cron, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client

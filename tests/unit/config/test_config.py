@@ -10,6 +10,7 @@ import pytest
 from cachefleet_server.config.config import Config, SetError, UnknownParameter
 from cachefleet_server.config.params import PARAMS
 from cachefleet_server.config.parser import Line, option_lines, text_lines
+from cachefleet_server.engine import POLICIES
 from cachefleet_server.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -101,9 +102,9 @@ def test_the_engine_follows() -> None:
     config, fields = loaded("maxmemory 1mb\n"), Fields()
     config.attach(fields)
     assert fields.values["maxmemory"] == 1 << 20
-    assert fields.values["maxmemory_policy"] == 32
+    assert fields.values["maxmemory_policy"] == POLICIES["noeviction"]
     config.set([("maxmemory-policy", "allkeys-lfu"), ("maxmemory", "0"), ("activerehashing", "no")])
-    assert (fields.values["maxmemory_policy"], fields.values["maxmemory"]) == (6, 0)
+    assert (fields.values["maxmemory_policy"], fields.values["maxmemory"]) == (POLICIES["allkeys-lfu"], 0)
     assert fields.values["activerehashing"] == 0
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from cachefleet_server.core._testing import ReplyClient
+from cachefleet_server.engine import ClientFlag
 
 pytestmark = pytest.mark.unit
 
-REPLY_OFF = 1 << 8
-REPLY_SKIP = 1 << 10
 IN_PROCESS, SERVER, AOF = 1, 2, 3  # core/role.pxd
-FAILED = 1 << 18
 
 
 def test_a_reply_puts_the_client_on_the_list() -> None:
@@ -23,7 +21,7 @@ def test_a_reply_puts_the_client_on_the_list() -> None:
     assert client.take() == b"+OK\r\n:7\r\n"
 
 
-@pytest.mark.parametrize("flag", [REPLY_OFF, REPLY_SKIP])
+@pytest.mark.parametrize("flag", [ClientFlag.REPLY_OFF, ClientFlag.REPLY_SKIP])
 def test_a_silent_client_gets_nothing_but_its_errors_count(flag: int) -> None:
     client = ReplyClient()
     client.flags = flag
@@ -43,10 +41,10 @@ def test_who_has_no_socket_is_never_listed() -> None:
 def test_the_first_of_fatal_errors_is_kept() -> None:
     client = ReplyClient()
     client.become_actor(AOF)
-    client.flags = REPLY_OFF
+    client.flags = ClientFlag.REPLY_OFF
     client.wrong_arity(b"get")
     client.error(b"ERR something else")
-    assert client.flags & FAILED
+    assert client.flags & ClientFlag.FAILED
     assert client.take() == b"get: ERR wrong number of arguments for 'get' command"
     assert client.error_stats == (0, {}, 0), "nobody asked, so nothing is counted"
 
@@ -55,7 +53,7 @@ def test_errors_of_the_servers_own_work_do_not_count() -> None:
     client = ReplyClient()
     client.become_actor(SERVER)
     client.error(b"ERR no")
-    assert client.take() == b"-ERR no\r\n" and not client.flags & FAILED
+    assert client.take() == b"-ERR no\r\n" and not client.flags & ClientFlag.FAILED
     assert client.error_stats == (0, {}, 0)
 
 

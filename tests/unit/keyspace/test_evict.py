@@ -7,9 +7,11 @@ import random
 import pytest
 from cachefleet_server.keyspace._testing import Keyspace
 
+from cachefleet_server.engine import POLICIES
+
 pytestmark = pytest.mark.unit
 
-ALLKEYS_LRU, ALLKEYS_LFU, VOLATILE_TTL = 1 | 4, 2 | 4, 16
+ALLKEYS_LRU, ALLKEYS_LFU, VOLATILE_TTL = (POLICIES[name] for name in ("allkeys-lru", "allkeys-lfu", "volatile-ttl"))
 
 
 @pytest.mark.parametrize("policy", [ALLKEYS_LRU, ALLKEYS_LFU, VOLATILE_TTL])

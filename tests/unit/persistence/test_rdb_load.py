@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import POLICIES, Engine
 from cachefleet_server.errors import DataError
 from cachefleet_server.persistence.rdb_load import RdbLoader
 from cachefleet_server.persistence.snapshot import Snapshot
@@ -145,7 +145,7 @@ def test_age(engine: Engine, tmp_path: Path) -> None:
     load(engine, data, tmp_path)
     assert 500 <= engine.execute(b"OBJECT", b"IDLETIME", b"idle") <= 510
     engine.execute(b"FLUSHALL")
-    engine.set_param("maxmemory_policy", 2 | 4)  # allkeys-lfu
+    engine.set_param("maxmemory_policy", POLICIES["allkeys-lfu"])
     load(engine, data, tmp_path)
     assert engine.execute(b"OBJECT", b"FREQ", b"busy") == 77
     assert engine.execute(b"OBJECT", b"FREQ", b"idle") == 5
@@ -285,7 +285,7 @@ def sample(engine: Engine, tmp_path: Path) -> bytes:
     """A file that the server itself wrote, with one of everything."""
     engine.execute(b"MSET", b"a", b"1", b"b", b"-70000", b"c", b"text", b"d", b"ab" * 200, b"e", b"")
     engine.execute(b"SET", b"f", b"expires", b"PX", b"1000000", db=2)
-    engine.set_param("maxmemory_policy", 1 | 4)
+    engine.set_param("maxmemory_policy", POLICIES["allkeys-lru"])
     snapshot = Snapshot(engine, temp_path=str(tmp_path / "sample"), aux=[("redis-ver", "7.0.0")])
     snapshot.start()
     assert snapshot.finish().ok

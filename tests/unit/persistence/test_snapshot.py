@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import POLICIES, Engine
 from cachefleet_server.persistence.aof_load import AofLoader
 from cachefleet_server.persistence.snapshot import Snapshot, SnapshotResult, snapshot_running
 from cachefleet_server.replies import Error
@@ -258,7 +258,7 @@ def test_expiry_and_eviction_meanwhile(engine: Engine, tmp_path: Path, rng: rand
         if calls == 3:
             assert_eventually(lambda: time.time() * 1000 > soon + 20, deadline_s=10)
         if calls == 20:
-            engine.set_param("maxmemory_policy", 4 | 8)  # allkeys-random
+            engine.set_param("maxmemory_policy", POLICIES["allkeys-random"])
             engine.set_param("maxmemory_samples", 5)
             engine.set_param("maxmemory_eviction_tenacity", 10)
             engine.set_param("maxmemory", 1)
@@ -319,10 +319,10 @@ def test_empty(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_idle_and_frequency(engine: Engine, tmp_path: Path) -> None:
-    engine.set_param("maxmemory_policy", 1 | 4)  # allkeys-lru
+    engine.set_param("maxmemory_policy", POLICIES["allkeys-lru"])
     engine.execute(b"SET", b"k", b"v")
     assert take(engine, tmp_path / "lru.rdb", lambda: None)[1].records[0].idle_s is not None
-    engine.set_param("maxmemory_policy", 2 | 4)  # allkeys-lfu
+    engine.set_param("maxmemory_policy", POLICIES["allkeys-lfu"])
     engine.execute(b"SET", b"k", b"v")
     assert take(engine, tmp_path / "lfu.rdb", lambda: None)[1].records[0].frequency is not None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import POLICIES, Engine
 from cachefleet_server.persistence._testing import newer, plug_bag
 from cachefleet_server.persistence.aof_load import AofLoader
 from cachefleet_server.persistence.rdb_load import RdbLoader
@@ -163,7 +163,7 @@ def test_memory_lazy_freeing_and_expiry(engine: Engine) -> None:
 
 def test_eviction(engine: Engine) -> None:
     used = engine.stats()["used_memory"]
-    engine.set_param("maxmemory_policy", 1 | 4)  # allkeys-lru
+    engine.set_param("maxmemory_policy", POLICIES["allkeys-lru"])
     engine.set_param("maxmemory", used + (1 << 20))
     for i in range(40):
         fill(engine, b"bag:%d" % i, 3000)
@@ -175,7 +175,7 @@ def test_eviction(engine: Engine) -> None:
 @pytest.mark.parametrize("policy", [False, True], ids=["del", "lazy"])
 def test_a_value_that_only_a_snapshot_holds_costs_no_other_key(engine: Engine, tmp_path: Path, policy: bool) -> None:
     engine.set_param("lazyfree_lazy_eviction", int(policy))
-    engine.set_param("maxmemory_policy", 1 | 4)
+    engine.set_param("maxmemory_policy", POLICIES["allkeys-lru"])
     for i in range(8):
         fill(engine, b"bag:%d" % i, 10_000)
     snapshot = begin(engine, tmp_path / "file")

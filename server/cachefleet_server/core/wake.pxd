@@ -1,4 +1,4 @@
-"""Small operations on engine and clients that every layer above needs: waking, resuming, closing."""
+"""What makes a tick happen soon: waking and alarms of the engine, clients that go on or go away."""
 
 from libc.stdint cimport int64_t, uint64_t
 from posix.time cimport itimerspec

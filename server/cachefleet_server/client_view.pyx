@@ -9,10 +9,12 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from cachefleet_server.core.client cimport client_close_asap
 from cachefleet_server.core.engine cimport (
-    CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_COMMAND, CLIENT_MULTI, CLIENT_UNIX_SOCKET, arg_t, client_info_t, client_t,
-    command_t)
+    CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CAPA_REDIRECT, CLIENT_CLOSE_AFTER_COMMAND, CLIENT_CLOSE_AFTER_REPLY,
+    CLIENT_CLOSE_ASAP, CLIENT_DIRTY_CAS, CLIENT_EXECUTING, CLIENT_FAILED, CLIENT_IMPORT_SOURCE, CLIENT_MONITOR,
+    CLIENT_MULTI, CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
+    CLIENT_UNIX_SOCKET, CLIENT_WRITABLE_WAIT, arg_t, client_info_t, client_t, command_t)
+from cachefleet_server.core.wake cimport client_close_asap
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 from cachefleet_server.keyspace.transaction cimport transaction_count, transaction_memory
 from cachefleet_server.keyspace.watch cimport watch_count
@@ -92,6 +94,29 @@ cdef void forget_view(client_t* c) noexcept:
 
 cdef bytes _bytes(const char* p):
     return p if p != NULL else b""
+
+
+class ClientFlag:
+    """Bits of Client.flags; see engine.pyi."""
+
+    MULTI = CLIENT_MULTI
+    DIRTY_CAS = CLIENT_DIRTY_CAS
+    CLOSE_AFTER_REPLY = CLIENT_CLOSE_AFTER_REPLY
+    CLOSE_ASAP = CLIENT_CLOSE_ASAP
+    BLOCKED = CLIENT_BLOCKED
+    WRITABLE_WAIT = CLIENT_WRITABLE_WAIT
+    REPLY_OFF = CLIENT_REPLY_OFF
+    REPLY_SKIP_NEXT = CLIENT_REPLY_SKIP_NEXT
+    REPLY_SKIP = CLIENT_REPLY_SKIP
+    MONITOR = CLIENT_MONITOR
+    AUTHENTICATED = CLIENT_AUTHENTICATED
+    NO_EVICT = CLIENT_NO_EVICT
+    NO_TOUCH = CLIENT_NO_TOUCH
+    UNIX_SOCKET = CLIENT_UNIX_SOCKET
+    EXECUTING = CLIENT_EXECUTING
+    FAILED = CLIENT_FAILED
+    IMPORT_SOURCE = CLIENT_IMPORT_SOURCE
+    CAPA_REDIRECT = CLIENT_CAPA_REDIRECT
 
 
 cdef class Client:

@@ -47,6 +47,7 @@ from cachefleet_server.reactor.connection cimport actor_new, client_free, client
 from cachefleet_server.reactor.dispatch cimport call, execute_as
 from cachefleet_server.reactor.reactor cimport (
     end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_slice)
+from cachefleet_server.reactor.transport cimport plain_transport
 from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.resp.writer cimport out_clear, out_text
 from cachefleet_server.rows cimport Rows
@@ -306,7 +307,7 @@ cdef class Engine(Rows):
         return self.ptr.clients.count
 
     def add_client(self, int fd, *, bint unix=False):
-        cdef client_t* c = client_new(self.ptr, fd, CLIENT_UNIX_SOCKET if unix else 0)
+        cdef client_t* c = client_new(self.ptr, plain_transport(), fd, CLIENT_UNIX_SOCKET if unix else 0)
         if c == NULL:
             raise OSError("the kernel refuses to watch the socket")
         return c.id
@@ -318,7 +319,7 @@ cdef class Engine(Rows):
         if denied is not None:
             text = denied
         with nogil:
-            error = accept_clients(self.ptr, listener, limit, unix, text)
+            error = accept_clients(self.ptr, plain_transport(), listener, limit, unix, text)
         return error
 
     def clients(self):

@@ -25,7 +25,7 @@ from cachefleet_server.ds.hash cimport hash_seed_t
 from cachefleet_server.ds.hashtable cimport hashtable_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 from cachefleet_server.resp.input cimport arg_arena_t, arg_t, input_limits_t, input_t, request_t
-from cachefleet_server.resp.writer cimport chunk_pool_t, out_t
+from cachefleet_server.resp.writer cimport chunk_pool_t, iovec, out_t
 
 cdef struct engine_t
 cdef struct client_t
@@ -154,6 +154,10 @@ cdef enum:
 
     CLIENT_HOLD_DUE = 1 << 26  # changed data in this tick: what it was replied since may have to wait ...
     CLIENT_HELD = 1 << 27  # ... and has to (keyspace/held.pxd)
+    # What its transport asks for (reactor/transport.pxd).
+    CLIENT_READ_AT_WRITABLE = 1 << 28  # a read goes on when the socket is writable
+    CLIENT_WRITE_AT_READABLE = 1 << 29  # a write goes on when it is readable: after a read
+    CLIENT_READ_AGAIN = 1 << 30  # more has arrived than epoll knows: it is read when it is resumed
 
     COMMANDLOG_SLOW = 0
     COMMANDLOG_LARGE_REQUEST = 1
@@ -181,6 +185,21 @@ cdef struct protocol_t:  # what a connection speaks; RESP is one of them
     # Replies to a protocol error before the connection is closed.
     void (*error_fn)(client_t* c) noexcept nogil
 
+cdef enum:  # what a transport returns when no byte was moved
+    TRANSPORT_CLOSED = 0  # none will be
+    TRANSPORT_WANT_READ = -1  # call again when the socket is readable
+    TRANSPORT_WANT_WRITE = -2  # ... when it is writable
+    TRANSPORT_ERROR = -3  # the connection is broken
+
+cdef struct transport_t:  # how a connection's bytes pass its socket: a constant row; contract in reactor/transport.pxd
+    const char* name
+    ssize_t (*read_fn)(client_t* c, char* to, size_t n) noexcept nogil
+    ssize_t (*write_fn)(client_t* c, const char* p, size_t n) noexcept nogil
+    ssize_t (*writev_fn)(client_t* c, const iovec* iov, int count) noexcept nogil
+    bint (*unread_fn)(const client_t* c) noexcept nogil  # NULL: never
+    void (*close_fn)(client_t* c) noexcept nogil  # NULL: nothing to do
+    void (*refuse_fn)(int fd, const char* text, size_t n) noexcept nogil  # NULL: without a word
+
 cdef struct client_t:
     engine_t* engine
     db_t* db
@@ -202,6 +221,8 @@ cdef struct client_t:
     input_t input
     out_t out
     const protocol_t* protocol
+    const transport_t* transport
+    void* session  # the transport's own
     void* user  # user_t of acl; NULL = the default user
     void* transaction  # transaction_t: what was queued since MULTI (keyspace/transaction.pyx)
     void* watches  # watch_t: watched keys (keyspace/watch.pyx)

@@ -2,16 +2,13 @@
 
 Nothing is set on an accepted socket: Linux hands TCP_NODELAY and the keepalive settings down from the listening
 socket, where listeners.py sets them once, so a connection costs one accept4 and one epoll_ctl.
-
-A refusal is one write that may be lost. The text comes before the close, and the peer may have sent a request that we
-never read, so that the kernel answers with a reset, which can overtake the text; Redis has the same.
 """
 
 from libc.errno cimport EINTR, EAGAIN, ECONNABORTED, EPROTO, errno
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memset, strlen
 
-from cachefleet_server.core.engine cimport CLIENT_UNIX_SOCKET, engine_t
+from cachefleet_server.core.engine cimport CLIENT_UNIX_SOCKET, engine_t, transport_t
 from cachefleet_server.reactor.connection cimport client_new
 from cachefleet_server.reactor.epoll cimport close
 
@@ -21,14 +18,11 @@ cdef extern from "<sys/socket.h>" nogil:
     cdef struct sockaddr_storage:
         pass
     int accept4(int fd, sockaddr* address, unsigned int* length, int flags)
-    ssize_t send(int fd, const void* p, size_t n, int flags)
     enum:
         AF_INET
         AF_INET6
         SOCK_NONBLOCK
         SOCK_CLOEXEC
-        MSG_DONTWAIT
-        MSG_NOSIGNAL
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:
@@ -54,13 +48,16 @@ cdef bint _is_loopback(const sockaddr_storage* address) noexcept nogil:
     return (<const sockaddr*>address).sa_family == AF_INET and ipv4[0] == 127
 
 
-cdef void _refuse(engine_t* e, int fd, const char* text) noexcept nogil:
-    send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL)
+cdef void _refuse(engine_t* e, const transport_t* transport, int fd, const char* text) noexcept nogil:
+    if transport.refuse_fn != NULL:
+        transport.refuse_fn(fd, text, strlen(text))
     close(fd)
     e.stats.rejected_connections += 1
 
 
-cdef int accept_clients(engine_t* e, int listener, int limit, bint unix_socket, const char* denied) noexcept nogil:
+cdef int accept_clients(
+        engine_t* e, const transport_t* transport, int listener, int limit, bint unix_socket,
+        const char* denied) noexcept nogil:
     cdef sockaddr_storage address
     cdef unsigned int length
     cdef int fd
@@ -75,10 +72,10 @@ cdef int accept_clients(engine_t* e, int listener, int limit, bint unix_socket, 
             return errno
         limit -= 1
         if <long long>e.clients.count >= e.params.maxclients:
-            _refuse(e, fd, MAXCLIENTS)
+            _refuse(e, transport, fd, MAXCLIENTS)
         elif denied != NULL and not unix_socket and not _is_loopback(&address):
-            _refuse(e, fd, denied)
-        elif client_new(e, fd, CLIENT_UNIX_SOCKET if unix_socket else 0) == NULL:
+            _refuse(e, transport, fd, denied)
+        elif client_new(e, transport, fd, CLIENT_UNIX_SOCKET if unix_socket else 0) == NULL:
             close(fd)
             e.stats.rejected_connections += 1
     return 0

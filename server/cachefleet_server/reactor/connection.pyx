@@ -2,20 +2,23 @@
 
 Epoll is level-triggered. EPOLLIN stays registered while a client is blocked: its bytes wait in its own buffer
 (bounded by client-query-buffer-limit), and a disconnect is noticed. EPOLLOUT is registered only while a socket
-refused bytes. A client is freed at the end of the tick in which it was flagged CLIENT_CLOSE_ASAP, never in between,
+refused bytes. A transport may ask otherwise (transport.pxd); what epoll is asked follows from the client's flags
+alone. A client is freed at the end of the tick in which it was flagged CLIENT_CLOSE_ASAP, never in between,
 because the batch and the epoll events of the tick may point to it.
 """
 
-from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
     CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
-    CLIENT_RESUMED, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_WRITABLE_WAIT, READ_MAX, SHARED_INPUT)
+    CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN, CLIENT_READ_AT_WRITABLE, CLIENT_REPLY_OFF, CLIENT_RESUMED,
+    CLIENT_WRITABLE_WAIT, CLIENT_WRITE_AT_READABLE, READ_MAX, SHARED_INPUT, TRANSPORT_CLOSED, TRANSPORT_ERROR,
+    TRANSPORT_WANT_READ, TRANSPORT_WANT_WRITE)
+from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
-from cachefleet_server.core.wake cimport client_close_asap, engine_wake
+from cachefleet_server.core.wake cimport client_close_asap, client_resume, engine_wake
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
@@ -24,7 +27,7 @@ from cachefleet_server.keyspace.transaction cimport transaction_discard, transac
 from cachefleet_server.keyspace.watch cimport unwatch_all
 from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp_protocol
 from cachefleet_server.reactor.epoll cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event, read, write, writev)
+    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event)
 from cachefleet_server.resp.input cimport (
     input_arrived, input_free, input_init, input_memory, input_unparsed, input_read_space)
 from cachefleet_server.resp.writer cimport (
@@ -58,9 +61,10 @@ cdef client_t* _new(engine_t* e, const role_t* role, int fd, unsigned long flags
     return c
 
 
-cdef client_t* client_new(engine_t* e, int fd, unsigned long flags) noexcept nogil:
+cdef client_t* client_new(engine_t* e, const transport_t* transport, int fd, unsigned long flags) noexcept nogil:
     cdef epoll_event ev
     cdef client_t* c = _new(e, role_row(ROLE_CONNECTION), fd, flags)
+    c.transport = transport
     ev.events = EPOLLIN
     ev.data.ptr = c
     if epoll_ctl(e.epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0:
@@ -127,6 +131,8 @@ cdef void client_free(client_t* c) noexcept nogil:
         zfree(e.heap, c.info.lib_ver)
         zfree(e.heap, c.info)
     if c.fd >= 0:
+        if c.transport.close_fn != NULL:
+            c.transport.close_fn(c)
         close(c.fd)  # also leaves the epoll set
         if c.prev != NULL:
             c.prev.next = c.next
@@ -141,12 +147,57 @@ cdef void client_free(client_t* c) noexcept nogil:
     zfree(e.heap, c)
 
 
+# ---- reading and writing: what the transport asks for --------------------------------------------------------
+
+cdef inline uint32_t _interest(uint64_t flags) noexcept nogil:
+    return ((0 if flags & CLIENT_READ_AT_WRITABLE else EPOLLIN)
+            | (EPOLLOUT if flags & (CLIENT_WRITABLE_WAIT | CLIENT_READ_AT_WRITABLE) else 0))
+
+
+cdef void _wait(client_t* c, uint64_t of, uint64_t now) noexcept nogil:
+    """Of the flags `of`, those in `now` hold from here on; epoll is told when that makes a difference."""
+    cdef epoll_event ev
+    cdef uint64_t before = c.flags
+    c.flags = before & ~of | now
+    ev.events = _interest(c.flags)
+    if ev.events != _interest(before):
+        ev.data.ptr = c
+        epoll_ctl(c.engine.epoll_fd, EPOLL_CTL_MOD, c.fd, &ev)
+
+
+cdef inline void _read_waits(client_t* c, ssize_t n) noexcept nogil:
+    """After each read, which returned n."""
+    if cf_unlikely((c.flags & CLIENT_READ_AT_WRITABLE) != 0 or n == TRANSPORT_WANT_WRITE):
+        _wait(c, CLIENT_READ_AT_WRITABLE, CLIENT_READ_AT_WRITABLE if n == TRANSPORT_WANT_WRITE else 0)
+    if cf_unlikely((c.flags & CLIENT_WRITE_AT_READABLE) != 0) and not c.flags & CLIENT_PENDING_WRITE:
+        reply_client_ready(c)  # what it waits for may have been among what was read
+    if cf_unlikely(c.transport.unread_fn != NULL):
+        _look_inside(c)
+
+
+cdef inline void _write_waits(client_t* c, uint64_t now) noexcept nogil:
+    """After the last of some writes: CLIENT_WRITABLE_WAIT, CLIENT_WRITE_AT_READABLE or 0."""
+    if c.flags & (CLIENT_WRITABLE_WAIT | CLIENT_WRITE_AT_READABLE) != now:
+        _wait(c, CLIENT_WRITABLE_WAIT | CLIENT_WRITE_AT_READABLE, now)
+    if cf_unlikely(c.transport.unread_fn != NULL):
+        _look_inside(c)
+
+
+cdef void _look_inside(client_t* c) noexcept nogil:
+    if not c.flags & CLIENT_READ_AT_WRITABLE and c.transport.unread_fn(c):
+        c.flags |= CLIENT_READ_AGAIN
+        client_resume(c)
+
+# ---- reading and writing -------------------------------------------------------------------------------------
+
 cdef void _read_and_forget(client_t* c) noexcept nogil:
     """For a client that is closed as soon as it has its last reply: what it still sends must not pile up."""
     cdef engine_t* e = c.engine
-    cdef ssize_t n = read(c.fd, e.input.shared + e.input.used, SHARED_INPUT - e.input.used)
-    if n == 0 or c.out.bytes == 0 or (n < 0 and errno != EAGAIN and errno != EINTR):
+    cdef ssize_t n = c.transport.read_fn(c, e.input.shared + e.input.used, SHARED_INPUT - e.input.used)
+    if n == TRANSPORT_CLOSED or n == TRANSPORT_ERROR or c.out.bytes == 0:
         client_close_asap(c)
+    else:
+        _read_waits(c, n)
 
 
 cdef bint client_read(client_t* c) noexcept nogil:
@@ -160,10 +211,12 @@ cdef bint client_read(client_t* c) noexcept nogil:
     where = input_read_space(&c.input, e.input.shared + e.input.used, SHARED_INPUT - e.input.used, &space)
     if space > READ_MAX and e.input.shared <= where < e.input.shared + SHARED_INPUT:
         space = READ_MAX
-    n = read(c.fd, where, space)
-    if n <= 0:
-        if n == 0 or (errno != EAGAIN and errno != EINTR):
-            client_close_asap(c)
+    n = c.transport.read_fn(c, where, space)
+    if n == TRANSPORT_CLOSED or n == TRANSPORT_ERROR:
+        client_close_asap(c)
+        return False
+    _read_waits(c, n)
+    if n < 0:
         return False
     # The next reader starts on a cache line of its own.
     e.input.used += (input_arrived(&c.input, where, n) + 63) & ~<size_t>63
@@ -179,29 +232,16 @@ cdef bint client_read(client_t* c) noexcept nogil:
     return True
 
 
-cdef void _want_writable(client_t* c, bint on) noexcept nogil:
-    cdef epoll_event ev
-    if on == ((c.flags & CLIENT_WRITABLE_WAIT) != 0):
-        return
-    ev.events = EPOLLIN | (EPOLLOUT if on else 0)
-    ev.data.ptr = c
-    epoll_ctl(c.engine.epoll_fd, EPOLL_CTL_MOD, c.fd, &ev)
-    if on:
-        c.flags |= CLIENT_WRITABLE_WAIT
-    else:
-        c.flags &= ~<unsigned long>CLIENT_WRITABLE_WAIT
-
-
 cdef ssize_t _write_some(client_t* c, size_t left, size_t* offered) noexcept nogil:
-    """One system call for up to OUT_PIECES pieces, and `left` bytes."""
+    """One call for up to OUT_PIECES pieces, and `left` bytes."""
     cdef iovec iov[OUT_PIECES]
     cdef char headers[OUT_HEADERS]
     cdef chunk_t* chunk = c.out.head
     cdef size_t skip = c.out.sent
     if chunk.next == NULL and not chunk.refs:
         offered[0] = min(chunk.len - skip, left)
-        return write(c.fd, chunk.data + skip, offered[0])
-    return writev(c.fd, iov, out_pieces(&c.out, iov, left, headers, offered))
+        return c.transport.write_fn(c, chunk.data + skip, offered[0])
+    return c.transport.writev_fn(c, iov, out_pieces(&c.out, iov, left, headers, offered))
 
 
 cdef void client_write(client_t* c) noexcept nogil:
@@ -215,14 +255,12 @@ cdef void client_write(client_t* c) noexcept nogil:
         left = held_allowed(c)
     while left > 0:
         n = _write_some(c, left, &offered)
+        if n == TRANSPORT_CLOSED or n == TRANSPORT_ERROR:
+            client_close_asap(c)
+            return
         if n < 0:
-            if errno == EINTR:
-                continue
-            if errno == EAGAIN:
-                _want_writable(c, True)
-                client_check_output_limit(c)
-            else:
-                client_close_asap(c)
+            _write_waits(c, CLIENT_WRITE_AT_READABLE if n == TRANSPORT_WANT_READ else CLIENT_WRITABLE_WAIT)
+            client_check_output_limit(c)
             return
         e.stats.writes += 1
         e.stats.net_out += n
@@ -230,10 +268,10 @@ cdef void client_write(client_t* c) noexcept nogil:
         out_consume(&c.out, n)
         left -= n
         if <size_t>n < offered:
-            _want_writable(c, True)  # the socket is full: trying again at once would only return EAGAIN
+            _write_waits(c, CLIENT_WRITABLE_WAIT)  # the socket is full: trying again at once would only return EAGAIN
             client_check_output_limit(c)
             return
-    _want_writable(c, False)
+    _write_waits(c, 0)
     if cf_unlikely(c.out.bytes != 0):  # held
         client_check_output_limit(c)
         return

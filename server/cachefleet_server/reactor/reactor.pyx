@@ -19,12 +19,12 @@ left makes the next tick happen.
 """
 
 from libc.errno cimport errno
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
-    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_RESUMED, CLIENT_PENDING_WRITE,
-    EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, db_t, batched_t)
+    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN,
+    CLIENT_READ_AT_WRITABLE, CLIENT_RESUMED, EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, db_t, batched_t)
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.reply cimport reply_client_ready
@@ -240,7 +240,8 @@ cdef void _read_and_parse(client_t* c) noexcept nogil:
 
 
 cdef void _resume(engine_t* e) noexcept nogil:
-    """Clients that were unblocked: their parked request first, then the input they had sent meanwhile."""
+    """Clients that were unblocked: their parked request first, then the input they had sent meanwhile, then what their
+    transport has read ahead."""
     cdef client_t* c = e.clients.resumed
     cdef client_t* following
     e.clients.resumed = NULL
@@ -256,6 +257,10 @@ cdef void _resume(engine_t* e) noexcept nogil:
             _hold(c)
             _parse(c)
             _execute_batch(e)
+        if cf_unlikely((c.flags & CLIENT_READ_AGAIN) != 0) and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_RESUMED):
+            c.flags &= ~<uint64_t>CLIENT_READ_AGAIN
+            _finish_batch(e)  # a client that holds its input's place is not read into it
+            _read_and_parse(c)
         c = following
 
 # ---- end of batch and write ----------------------------------------------------------------------------------
@@ -332,6 +337,7 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     cdef uint64_t start = cf_cycles()
     cdef uint64_t drained
     cdef client_t* c
+    cdef uint32_t ready
     cdef int i
     cdef int n = epoll_wait(e.epoll_fd, events, EVENTS_MAX, 0)
     clock_refresh(e)
@@ -347,10 +353,13 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
             read(e.timer_fd, &drained, 8)
             e.alarm_us = 0
             continue
-        if events[i].events & EPOLLOUT and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_WRITE):
+        ready = events[i].events
+        if cf_unlikely((c.flags & CLIENT_READ_AT_WRITABLE) != 0) and ready & EPOLLOUT:
+            ready |= EPOLLIN
+        if ready & EPOLLOUT and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_PENDING_WRITE):
             reply_client_ready(c)
         # A client that will be resumed has unparsed input; reading more would only pile it up.
-        if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)
+        if (ready & (EPOLLIN | EPOLLERR | EPOLLHUP)
                 and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_RESUMED)):
             _read_and_parse(c)
     if e.clients.resumed != NULL:

@@ -26,8 +26,8 @@ from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
 from cachefleet_server.core.command cimport command_find, command_find_sub, command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_FAILED, CLIENT_MONITOR, CLIENT_MULTI,
-    CLIENT_UNIX_SOCKET, CMD_CONTAINER, arg_t, command_t, engine_t)
+    BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED,
+    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_UNIX_SOCKET, CMD_CONTAINER, arg_t, command_t, engine_t)
 from cachefleet_server.core.keys cimport command_keys, key_flag_words, key_ref_t
 from cachefleet_server.core.stats cimport stats_t
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, pause_end
@@ -350,6 +350,8 @@ cdef class Engine(Rows):
         if error:
             text = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
             reply_error_bytes(c, text, len(text))
+            c.cmd.stats.rejected += 1  # as Valkey has it, and not as failed
+            c.flags &= ~<uint64_t>CLIENT_DEFERRED_REPLY_ERROR
             c.unblock_fn = NULL
         unblock_client(c, True)
         return True

@@ -18,9 +18,9 @@ from cachefleet_server.keyspace.blocked cimport blocked_check
 from cachefleet_server.keyspace.db cimport (
     db_check, db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
 from cachefleet_server.keyspace.evict cimport evict_exceeded_us
+from cachefleet_server.keyspace.interest cimport interest_check
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
-from cachefleet_server.keyspace.watch cimport watch_check
 from cachefleet_server.reactor.connection cimport client_memory
 from cachefleet_server.resp.writer cimport out_check
 
@@ -75,7 +75,7 @@ cdef object check(engine_t* e):
     cdef int i, error
     wrong = []
     _check_databases(e, wrong)
-    checks = {"slabs": slab_check(e.heap.slab), "deadlines": blocked_check(e), "watchers": watch_check(e)}
+    checks = {"slabs": slab_check(e.heap.slab), "deadlines": blocked_check(e), "interest": interest_check(e)}
     wrong += [f"{name}: {error}" for name, error in checks.items() if error]
     for i in range(1, e.keyspace.eviction.pool_len):
         if e.keyspace.eviction.pool[i].rank < e.keyspace.eviction.pool[i - 1].rank:
@@ -113,6 +113,8 @@ cdef object stats(engine_t* e):
         keyspace_overhead=overhead, rehashing_bytes=rehashing,
         clients=e.clients.count, blocked_clients=e.clients.blocked, monitors=e.clients.monitors,
         watching_clients=e.keyspace.watching, watched_keys=e.keyspace.watched_keys,
+        blocking_keys=e.keyspace.blocking_keys, blocking_keys_on_nokey=e.keyspace.blocking_keys_on_nokey,
+        clients_in_timeout_table=e.clients.deadline_count,
         clients_normal=e.clients.class_count[0],
         clients_replica=e.clients.class_count[1], clients_pubsub=e.clients.class_count[2],
         lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.buf.len, now_ms=e.now_ms,

@@ -118,7 +118,7 @@ cdef struct db_t:
     int id
     hashtable_t* keys
     hashtable_t* expires  # the same entry_t* as in keys, those with E_EXPIRE
-    hashtable_t* watched  # key -> watchers (keyspace/watch); NULL until the first WATCH
+    hashtable_t* interest  # key -> who watches it or waits for it (keyspace/interest); NULL until the first does
     uint64_t expire_cursor  # active expiry's place in `expires`
     int64_t avg_ttl_ms  # running average, for INFO
 
@@ -164,6 +164,7 @@ cdef enum:
     COMMANDLOG_LARGE_REPLY = 2
 
     BLOCKED_NONE = 0
+    BLOCKED_KEYS = 1
     BLOCKED_WAIT = 3
     BLOCKED_PYTHON = 8
     BLOCKED_PAUSE = 9
@@ -172,6 +173,9 @@ cdef enum:
     CLASS_REPLICA = 1
     CLASS_PUBSUB = 2
     CLASSES = 3
+
+    DUE_WAITERS = 1 << 0  # engine.due: keys are ready that somebody waits for (keyspace/waiting)
+    DUE_PUSHES = 1 << 1  # pushes wait for the end of their targets' replies (core/push)
 
 cdef struct client_info_t:  # what few commands need; allocated on first use, all strings owned, may be NULL
     char* name
@@ -247,7 +251,10 @@ cdef struct client_t:
     command_t* last_cmd
     void (*unblock_fn)(client_t* c, bint timed_out) noexcept nogil  # how to reply when a wait ends
     void* held  # marks in its output (keyspace/held.pyx); NULL unless CLIENT_HELD
-    void* waiter  # what it waits for, in the words of whoever blocked it; freed when the wait ends (keyspace/blocked)
+    void* pushes  # deferred_t: what is pushed to it while its own reply is written (core/push); NULL without
+    # What it waits for, in the words of whoever blocked it: wait_t of keyspace/waiting, or of commands/wait. One
+    # allocation of the engine's heap, freed when the wait ends.
+    void* waiter
 
 # ---- types ---------------------------------------------------------------------------------------
 
@@ -403,8 +410,15 @@ cdef struct keyspace_t:  # the data set; another one can be filled beside the en
     size_t content_bytes  # about what it holds, once it was exchanged
     expire_cycle_t expiry
     eviction_t eviction
+    # who is interested in which keys (keyspace/interest)
+    size_t interests  # keys that somebody is interested in
     size_t watching  # clients that watch at least one key
     size_t watched_keys
+    size_t blocking_keys  # keys that somebody waits for ...
+    size_t blocking_keys_on_nokey  # ... also for their end
+    void* ready_first  # interest_t: keys that changed while somebody waits, in this order
+    void* ready_last
+    bint held_back  # a pause keeps somebody from being served
 
 cdef struct commands_t:
     command_t** rows
@@ -424,9 +438,11 @@ cdef struct clients_t:
     size_t monitors
     size_t closing  # clients flagged CLIENT_CLOSE_ASAP
     client_t* pending_write
+    client_t* pushed  # those with pushes that wait for the end of a command (core/push)
     client_t* resumed  # unblocked clients whose leftover input must be parsed without waiting for their sockets
     # blocked ones
     size_t blocked
+    client_t* served  # whose kept request runs now that its key is ready
     client_t** deadlines  # those with a deadline: binary heap by blocked_until_ms (keyspace/blocked.pyx)
     size_t deadline_count
     size_t deadline_cap
@@ -521,6 +537,7 @@ cdef struct engine_t:
     uint64_t slow_ns  # commands that take as long are reported to commandlog_fn and latency_fn; ~0 = never
     uint64_t tick_histogram[32]  # DURATION_BUCKETS
     client_t* current  # whose command runs
+    uint32_t due  # DUE_*: what waits for the end of the outermost command; 0 nearly always
     chunk_pool_t chunks
     batched_t batch[32]
     int batch_len

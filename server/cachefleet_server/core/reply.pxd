@@ -26,6 +26,8 @@ cdef void reply_wrong_arity(client_t* c) noexcept nogil
 cdef void reply_protocol_error(client_t* c) noexcept nogil  # c.input.error; the client is closed after it
 cdef void reply_client_ready(client_t* c) noexcept nogil  # puts c on the list of clients to write to
 
+cdef void reply_skip_advance(client_t* c) noexcept nogil  # a command has ended: CLIENT REPLY SKIP silences one
+
 cdef inline bint reply_begin(client_t* c) noexcept nogil:
     """False when the client wants no reply, or had its last one. Otherwise the client will be written to."""
     if c.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_AFTER_REPLY):

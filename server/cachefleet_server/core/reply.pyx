@@ -1,11 +1,11 @@
 """Replies of the running command: errors and their statistics, arguments; see reply.pxd."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, strstr
 
 from cachefleet_server.core.engine cimport (
-    CLIENT_CLOSE_AFTER_REPLY, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED, ERROR_PREFIX_MAX, ERROR_PREFIXES_MAX,
-    engine_t, error_stat_t)
+    CLIENT_CLOSE_AFTER_REPLY, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED, CLIENT_REPLY_SKIP_NEXT, ERROR_PREFIX_MAX,
+    ERROR_PREFIXES_MAX, engine_t, error_stat_t)
 from cachefleet_server.core.errors cimport ERR_NOT_INTEGER, ERR_SYNTAX
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.intrin cimport cf_unlikely
@@ -27,6 +27,12 @@ cdef void reply_client_ready(client_t* c) noexcept nogil:
     c.flags |= CLIENT_PENDING_WRITE
     c.next_pending = e.clients.pending_write
     e.clients.pending_write = c
+
+
+cdef void reply_skip_advance(client_t* c) noexcept nogil:
+    c.flags &= ~<uint64_t>CLIENT_REPLY_SKIP
+    if c.flags & CLIENT_REPLY_SKIP_NEXT:
+        c.flags = (c.flags & ~<uint64_t>CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP
 
 
 cdef void count_error(engine_t* e, const char* text, size_t n) noexcept nogil:

@@ -1,8 +1,9 @@
-"""Clients that wait: WAIT, WAITAOF, CLIENT PAUSE, Python rows that return an awaitable. Later BLPOP and the like.
+"""Clients that wait: for keys (keyspace/waiting), WAIT, WAITAOF, CLIENT PAUSE, Python rows that return an awaitable.
 
 A blocked client's input is read and not parsed. `unblock_client` ends the wait: it replies through the function
 that block_client was given, and the reactor goes on with the input that the client had sent meanwhile
-(client_resume). Deadlines are unix time in ms, checked by `blocked_timeouts` in O(1) while none is due.
+(client_resume). A command that waited is counted when it ends, as in Valkey. Deadlines are unix time in ms, checked by
+`blocked_timeouts` in O(1) while none is due.
 """
 
 from libc.stdint cimport int64_t

@@ -5,9 +5,13 @@ place (`deadline_index`, counted from 1), so blocking and unblocking cost O(log 
 O(1), however many clients wait.
 """
 
-from cachefleet_server.core.engine cimport BLOCKED_NONE, CLIENT_BLOCKED
+from cachefleet_server.core.engine cimport (
+    BLOCKED_KEYS, BLOCKED_NONE, BLOCKED_PAUSE, CLIENT_BLOCKED, CLIENT_DEFERRED_REPLY_ERROR)
+from cachefleet_server.core.latency cimport duration_bucket
+from cachefleet_server.core.reply cimport reply_skip_advance
 from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
+from cachefleet_server.keyspace.waiting cimport waiting_is_held, waiting_leave
 
 
 # ---- the heap ------------------------------------------------------------------------------------------
@@ -87,6 +91,22 @@ cdef void _end_wait(client_t* c) noexcept nogil:
     if c.deadline_index:
         _remove(e, c)
     c.blocked_until_ms = 0
+    if c.blocked == BLOCKED_KEYS:
+        waiting_leave(c)
+
+
+cdef void _count(client_t* c) noexcept nogil:
+    """A command that waited is one call when it ends; the time that it took was counted when it began."""
+    if c.cmd == NULL or not c.role.counts:
+        return
+    c.cmd.stats.calls += 1
+    if c.engine.params.latency_tracking:
+        c.cmd.stats.histogram[duration_bucket(0)] += 1
+    if c.flags & CLIENT_DEFERRED_REPLY_ERROR:
+        c.cmd.stats.failed += 1
+    c.engine.stats.commands += 1
+    c.commands += 1
+    c.last_cmd = c.cmd
 
 
 cdef void block_forget(client_t* c) noexcept nogil:
@@ -97,10 +117,12 @@ cdef void block_forget(client_t* c) noexcept nogil:
 
 cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil:
     cdef unblock_reply_fn reply = c.unblock_fn
-    cdef void* waiter = c.waiter
+    cdef int kind = c.blocked
+    cdef void* waiter
     if not c.flags & CLIENT_BLOCKED:
         return
     _end_wait(c)
+    waiter = c.waiter
     c.unblock_fn = NULL
     if reply != NULL:
         reply(c, timed_out)
@@ -110,12 +132,21 @@ cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil:
         zfree(c.engine.heap, waiter)
     if not c.flags & CLIENT_BLOCKED:
         c.blocked = BLOCKED_NONE
+        if kind != BLOCKED_PAUSE and c.engine.clients.served != c:  # those run again, as any other command
+            _count(c)
+            reply_skip_advance(c)
         client_resume(c)
 
 
 cdef void blocked_timeouts(engine_t* e) noexcept nogil:
+    cdef client_t* c
     while e.clients.deadline_count and e.clients.deadlines[0].blocked_until_ms <= e.now_ms:
-        unblock_client(e.clients.deadlines[0], True)
+        c = e.clients.deadlines[0]
+        if waiting_is_held(c):
+            c.blocked_until_ms = max(e.pause.next_end_ms, e.now_ms) + 1
+            _sift_down(e, 1, c)
+        else:
+            unblock_client(c, True)
     if e.clients.deadline_count:
         engine_alarm_ms(e, e.clients.deadlines[0].blocked_until_ms)
 

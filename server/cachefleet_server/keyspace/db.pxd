@@ -30,7 +30,7 @@ from cachefleet_server.ds.hashtable cimport (
 from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
 from cachefleet_server.keyspace.evict cimport entry_touch
 from cachefleet_server.keyspace.expire cimport is_expired
-from cachefleet_server.keyspace.watch cimport watch_change
+from cachefleet_server.keyspace.interest cimport interest_changed
 
 cdef enum:
     LOOKUP_NOTOUCH = 1  # do not update LRU/LFU
@@ -78,9 +78,9 @@ cdef enum:  # classes of notify-keyspace-events
 
 # After a change.
 cdef inline void signal_modified(client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
-    """Marks the watchers of a key; c may be NULL. Nearly free while nobody watches."""
-    if cf_unlikely(db.engine.keyspace.watching != 0):
-        watch_change(db, key, nk, hash)
+    """Tells who watches the key or waits for it; c may be NULL. Nearly free while nobody does."""
+    if cf_unlikely(db.engine.keyspace.interests != 0):
+        interest_changed(db, key, nk, hash)
 
 cdef inline void notify(
     engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid
@@ -90,7 +90,7 @@ cdef inline void notify(
         e.notify_fn(e, event, name, key, nk, dbid)
 
 cdef inline void key_changed(client_t* c, db_t* db, int cls, const char* event, const arg_t* key) noexcept nogil:
-    """Watchers, notification, count of changes, in that order. `c` made the change; NULL: the server itself.
+    """Who is interested, notification, count of changes, in that order. `c` made the change; NULL: the server itself.
 
     The key's hash has been computed. Whoever hears of it must not change the keyspace. Commands on two keys, which tell
     the watchers of both before the first event, call signal_modified and notify themselves.

@@ -8,8 +8,8 @@ from cachefleet_server.ds.intrin cimport cf_assert, cf_atomic_get, cf_monotonic_
 from cachefleet_server.ds.zmalloc cimport heap_t, heap_used, zcalloc, zfree, zrealloc
 from cachefleet_server.keyspace.db cimport db_exchange, db_open, db_release
 from cachefleet_server.keyspace.evict cimport evict_handed
+from cachefleet_server.keyspace.interest cimport interest_db_free, interest_replace_db
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
-from cachefleet_server.keyspace.watch cimport watch_db_free, watch_replace_db
 
 cdef enum:
     _CRON_US = 1000  # of each cron, for moving buckets of tables that are being resized
@@ -61,7 +61,7 @@ cdef void keyspace_free(engine_t* e, keyspace_t* k, bint lazy) noexcept nogil:
     cdef int i
     for i in range(k.opened):
         db_release(k.dbs[i], lazy)
-        watch_db_free(k.dbs[i])
+        interest_db_free(k.dbs[i])
         zfree(e.heap, k.dbs[i])
     if lazyfree_pending(e) > pending:
         evict_handed(e, k.content_bytes, freed)
@@ -77,7 +77,7 @@ cdef void keyspace_swap(engine_t* e, keyspace_t* other) noexcept nogil:
     for i in range(other.opened):
         keyspace_db(k, other.dbs[i].id)
     for i in range(k.opened):
-        watch_replace_db(k.dbs[i], keyspace_db(other, k.dbs[i].id))
+        interest_replace_db(k.dbs[i], keyspace_db(other, k.dbs[i].id))
     for i in range(k.opened):
         db_exchange(k.dbs[i], other.dbs[i])
     k.eviction.pool_len = 0
@@ -93,7 +93,7 @@ cdef void keyspace_flush(engine_t* e, int dbid, bint lazy) noexcept nogil:
         keyspace_free(e, empty, lazy)
         return
     db = keyspace_db(e.keyspace, dbid)
-    watch_replace_db(db, NULL)
+    interest_replace_db(db, NULL)
     db_release(db, lazy)
     db_open(db, e, dbid)
     db.expire_cursor = 0
@@ -105,8 +105,8 @@ cdef void keyspace_swap_dbs(engine_t* e, int a, int b) noexcept nogil:
     cdef db_t* y = keyspace_db(e.keyspace, b)
     if a == b:
         return
-    watch_replace_db(x, y)
-    watch_replace_db(y, x)
+    interest_replace_db(x, y)
+    interest_replace_db(y, x)
     db_exchange(x, y)
 
 

@@ -1,38 +1,24 @@
 """Watched keys: both directions of the relation between clients and keys.
 
-A watched_t lives in db.watched as long as somebody watches its key; a watch_t is on its key's list (doubly linked,
-so a client can leave in O(1)) and on its client's list (singly linked, only ever dropped as a whole).
+A watch_t is on its key's list (doubly linked, so a client can leave in O(1)) and on its client's list (singly linked,
+only ever dropped as a whole).
 """
-
-from libc.string cimport memcpy
 
 from cachefleet_server.core.engine cimport CLIENT_DIRTY_CAS
 from cachefleet_server.core.entry cimport entry_t
-from cachefleet_server.ds.hashtable cimport (
-    ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_new, ht_remove, ht_scan)
+from cachefleet_server.ds.hashtable cimport ht_hash
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 from cachefleet_server.keyspace.db cimport arg_hash, db_find
 from cachefleet_server.keyspace.expire cimport is_expired
-
-cdef struct watched_t:
-    watch_t* first
-    size_t nk
-    char key[0]
+from cachefleet_server.keyspace.interest cimport interest_each, interest_of, interest_release
 
 cdef struct watch_t:
     client_t* client
-    db_t* db
-    watched_t* key
+    interest_t* key
     watch_t* prev  # of the same key
     watch_t* next
     watch_t* next_of_client
     bint expired  # the key was past its time when WATCH came
-
-
-cdef const char* _key_of(const void* element, size_t* n) noexcept nogil:
-    cdef watched_t* key = <watched_t*>element
-    n[0] = key.nk
-    return &key.key[0]
 
 
 cdef inline bint _is_expired(const client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
@@ -41,10 +27,10 @@ cdef inline bint _is_expired(const client_t* c, db_t* db, const char* key, size_
     return entry != NULL and is_expired(c, entry)
 
 
-cdef bint _watches_already(client_t* c, watched_t* key) noexcept nogil:
+cdef bint _watches_already(client_t* c, interest_t* key) noexcept nogil:
     """Walks the client's list and the key's list side by side: whichever ends first has the answer."""
     cdef watch_t* mine = <watch_t*>c.watches
-    cdef watch_t* others = key.first
+    cdef watch_t* others = <watch_t*>key.watchers
     while mine != NULL and others != NULL:
         if mine.key == key or others.client == c:
             return True
@@ -53,41 +39,23 @@ cdef bint _watches_already(client_t* c, watched_t* key) noexcept nogil:
     return False
 
 
-cdef watched_t* _watched(db_t* db, arg_t* key, uint64_t hash) noexcept nogil:
-    """The key's record, made on demand."""
-    cdef engine_t* e = db.engine
-    cdef void** slot
-    cdef watched_t* watched
-    if db.watched == NULL:
-        db.watched = ht_new(e.heap, _key_of, &e.seed)
-    slot = ht_find(db.watched, key.ptr, key.len, hash)
-    if slot != NULL:
-        return <watched_t*>slot[0]
-    watched = <watched_t*>zmalloc(e.heap, sizeof(watched_t) + key.len)
-    watched.first = NULL
-    watched.nk = key.len
-    memcpy(&watched.key[0], key.ptr, key.len)
-    ht_insert(db.watched, watched, hash)
-    return watched
-
-
 cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef uint64_t hash = arg_hash(e, key)
-    cdef watched_t* watched = _watched(c.db, key, hash)
+    cdef interest_t* interest = interest_of(c.db, key.ptr, key.len, hash)
+    cdef watch_t* others = <watch_t*>interest.watchers
     cdef watch_t* watch
-    if _watches_already(c, watched):
+    if _watches_already(c, interest):
         return
     watch = <watch_t*>zmalloc(e.heap, sizeof(watch_t))
     watch.client = c
-    watch.db = c.db
-    watch.key = watched
+    watch.key = interest
     watch.expired = _is_expired(c, c.db, key.ptr, key.len, hash)
     watch.prev = NULL
-    watch.next = watched.first
-    if watched.first != NULL:
-        watched.first.prev = watch
-    watched.first = watch
+    watch.next = others
+    if others != NULL:
+        others.prev = watch
+    interest.watchers = watch
     if c.watches == NULL:
         e.keyspace.watching += 1
     e.keyspace.watched_keys += 1
@@ -96,19 +64,17 @@ cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
 
 
 cdef void _leave(engine_t* e, watch_t* watch) noexcept nogil:
-    """Takes the watch off its key's list; the last one takes the key's record along."""
-    cdef watched_t* key = watch.key
+    """Takes the watch off its key's list."""
+    cdef interest_t* key = watch.key
     if watch.next != NULL:
         watch.next.prev = watch.prev
     if watch.prev != NULL:
         watch.prev.next = watch.next
     else:
-        key.first = watch.next
-    if key.first == NULL:
-        ht_remove(watch.db.watched, &key.key[0], key.nk, ht_hash(watch.db.watched, &key.key[0], key.nk))
-        zfree(e.heap, key)
+        key.watchers = watch.next
     zfree(e.heap, watch)
     e.keyspace.watched_keys -= 1
+    interest_release(key)
 
 
 cdef void unwatch_all(client_t* c) noexcept nogil:
@@ -126,11 +92,11 @@ cdef void unwatch_all(client_t* c) noexcept nogil:
 
 cdef bint watched_key_expired(client_t* c) noexcept nogil:
     cdef watch_t* watch = <watch_t*>c.watches
-    cdef watched_t* key
+    cdef interest_t* key
     while watch != NULL:
         key = watch.key
         if not watch.expired and _is_expired(
-            c, watch.db, &key.key[0], key.nk, ht_hash(watch.db.keys, &key.key[0], key.nk)
+            c, key.db, &key.key[0], key.nk, ht_hash(key.db.keys, &key.key[0], key.nk)
         ):
             return True
         watch = watch.next_of_client
@@ -143,22 +109,15 @@ cdef inline void _fail_exec(client_t* c) noexcept nogil:
     unwatch_all(c)
 
 
-cdef void watch_change(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
-    cdef void** slot
-    cdef watch_t* watch
+cdef void watch_changed(interest_t* key, uint64_t hash) noexcept nogil:
+    """The record is gone with its last watch, so `following` is read before _fail_exec. A client is on it once."""
+    cdef watch_t* watch = <watch_t*>key.watchers
     cdef watch_t* following
-    if db.watched == NULL:
-        return
-    slot = ht_find(db.watched, key, nk, hash)
-    if slot == NULL:
-        return
-    # The list is gone with its last watch, so `following` is read before _fail_exec. A client is on it once.
-    watch = (<watched_t*>slot[0]).first
     while watch != NULL:
         following = watch.next
         if not watch.expired:
             _fail_exec(watch.client)
-        elif db_find(db, key, nk, hash) == NULL:
+        elif db_find(key.db, &key.key[0], key.nk, hash) == NULL:
             watch.expired = False  # the expired key was deleted: absent before, absent now
         else:
             _fail_exec(watch.client)
@@ -187,12 +146,12 @@ cdef void _collect(_dirty_t* d, client_t* c) noexcept nogil:
 cdef void _judge(void* ctx, void* element) noexcept nogil:
     """Which watchers of one key see a change when its database's content is replaced."""
     cdef _dirty_t* d = <_dirty_t*>ctx
-    cdef watched_t* key = <watched_t*>element
+    cdef interest_t* key = <interest_t*>element
     cdef uint64_t hash = ht_hash(d.emptied.keys, &key.key[0], key.nk)
     cdef bint was = db_find(d.emptied, &key.key[0], key.nk, hash) != NULL
     cdef bint comes = d.replacement != NULL and db_find(d.replacement, &key.key[0], key.nk, hash) != NULL
     cdef bint comes_expired
-    cdef watch_t* watch = key.first
+    cdef watch_t* watch = <watch_t*>key.watchers
     if not was and not comes:
         return
     while watch != NULL:
@@ -210,19 +169,15 @@ cdef void _judge(void* ctx, void* element) noexcept nogil:
 
 cdef void watch_replace_db(db_t* db, db_t* replacement) noexcept nogil:
     cdef _dirty_t d
-    cdef uint64_t cursor = 0
     cdef size_t i
-    if db.engine.keyspace.watching == 0 or db.watched == NULL or ht_len(db.watched) == 0:
+    if db.engine.keyspace.watching == 0:
         return
     d.emptied = db
     d.replacement = replacement
     d.clients = NULL
     d.count = 0
     d.cap = 0
-    while True:
-        cursor = ht_scan(db.watched, cursor, _judge, &d)
-        if cursor == 0:
-            break
+    interest_each(db, _judge, &d)
     for i in range(d.count):
         _fail_exec(d.clients[i])
     zfree(db.engine.heap, d.clients)
@@ -243,25 +198,23 @@ cdef size_t watch_memory(const client_t* c) noexcept nogil:
     cdef size_t n = 0
     cdef watch_t* watch = <watch_t*>c.watches
     while watch != NULL:
-        n += sizeof(watch_t) + sizeof(watched_t) + watch.key.nk
+        n += sizeof(watch_t) + sizeof(interest_t) + watch.key.nk
         watch = watch.next_of_client
     return n
 
 
 cdef struct _watchers_t:
-    db_t* db
     size_t watches
     bint wrong
 
 
 cdef void _check_watched(void* ctx, void* element) noexcept nogil:
     cdef _watchers_t* w = <_watchers_t*>ctx
-    cdef watched_t* key = <watched_t*>element
-    cdef watch_t* watch = key.first
+    cdef interest_t* key = <interest_t*>element
+    cdef watch_t* watch = <watch_t*>key.watchers
     cdef watch_t* before = NULL
-    w.wrong |= watch == NULL  # a key's record goes with its last watch
     while watch != NULL:
-        w.wrong |= watch.key != key or watch.prev != before or watch.db != w.db or watch.client.watches == NULL
+        w.wrong |= watch.key != key or watch.prev != before or watch.client.watches == NULL
         w.watches += 1
         before = watch
         watch = watch.next
@@ -270,18 +223,12 @@ cdef void _check_watched(void* ctx, void* element) noexcept nogil:
 cdef int watch_check(engine_t* e) noexcept nogil:
     cdef _watchers_t w
     cdef client_t* c = e.clients.head
-    cdef uint64_t cursor
     cdef size_t clients = 0
     cdef int i
     w.watches = 0
     w.wrong = False
     for i in range(e.keyspace.opened):
-        w.db = e.keyspace.dbs[i]
-        cursor = 0
-        while w.db.watched != NULL:
-            cursor = ht_scan(w.db.watched, cursor, _check_watched, &w)
-            if cursor == 0:
-                break
+        interest_each(e.keyspace.dbs[i], _check_watched, &w)
     while c != NULL:
         clients += c.watches != NULL
         c = c.next
@@ -290,9 +237,3 @@ cdef int watch_check(engine_t* e) noexcept nogil:
     if clients > e.keyspace.watching:  # clients without a connection may watch, too
         return 2
     return 3 if w.watches != e.keyspace.watched_keys else 0
-
-
-cdef void watch_db_free(db_t* db) noexcept nogil:
-    if db.watched != NULL:
-        ht_free(db.watched, NULL, NULL)
-        db.watched = NULL

@@ -1,7 +1,8 @@
 """A data type that only tests have: a bag, which counts how often each member was added. Not part of wheels.
 
-It shows what a type takes: this file, and the call of `plug_bag` where others have a line in the facade. One command,
-`BAGADD key member ...`; everything else (TYPE, COPY, DUMP, files, snapshots, lazy freeing ...) follows from the row.
+It shows what a type takes: this file, and the call of `plug_bag` where others have a line in the facade. A command that
+adds, `BAGADD key member ...`, and some that wait, as those of lists and streams do; everything else (TYPE, COPY, DUMP,
+files, snapshots, lazy freeing ...) follows from the row.
 
 A bag is a table of members (ds/hashtable), whatever its size; up to SMALL_MAX members OBJECT ENCODING calls it a
 listpack. Held by a snapshot, the table is frozen chain by chain, as the tables of hashes, sets and sorted sets will be.
@@ -19,12 +20,13 @@ from cachefleet_server.core.engine cimport arg_t, client_t, engine_t, rdb_in_t, 
 from cachefleet_server.core.entry cimport (
     ENC_HASHTABLE, ENC_LISTPACK, entry_key, entry_new_pointer, entry_payload, entry_set_encoding, entry_t)
 from cachefleet_server.core.rdb cimport rdb_get_length, rdb_put_length, rdb_put_string, rdb_view_string
-from cachefleet_server.core.reply cimport reply_int
+from cachefleet_server.core.reply cimport (
+    arg_int64, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_null_array)
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_bucket_each, ht_bucket_t, ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_memory, ht_new,
-    ht_scan, ht_announce)
+    ht_remove, ht_scan, ht_announce)
 from cachefleet_server.ds.ht_checking cimport ht_check
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_usable_size
@@ -32,8 +34,11 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport heap_t, zfree, zmalloc
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.keyspace.db cimport (
-    NOTIFY_GENERIC, arg_hash, db_insert, lookup_write, notify, signal_modified, type_or_reply)
+    NOTIFY_GENERIC, arg_hash, db_insert, delete_if_empty, key_changed, lookup_read, lookup_write, type_or_reply)
+from cachefleet_server.keyspace.journal cimport (
+    journal_arg, journal_rewrite, journal_transaction_begin, journal_transaction_end)
 from cachefleet_server.keyspace.lazyfree cimport entry_free
+from cachefleet_server.keyspace.waiting cimport WAIT_ON_NOKEY, wait_for_keys
 from cachefleet_server.resp.command cimport command_header, command_word
 
 cdef enum:
@@ -329,10 +334,151 @@ cdef void bagadd_command(client_t* c) noexcept nogil:
     for i in range(2, c.argc):
         _add(e, _bag(entry), c.argv[i].ptr, c.argv[i].len, 1)
     _label(entry)
-    signal_modified(c, c.db, key.ptr, key.len, key.hash)
-    notify(e, NOTIFY_GENERIC, b"bagadd", key.ptr, key.len, c.db.id)
-    e.persist.dirty += 1
+    key_changed(c, c.db, NOTIFY_GENERIC, b"bagadd", key)
     reply_int(c, _bag(entry).copies)
+
+
+cdef void _first_member(void* ctx, void* element) noexcept nogil:
+    (<member_t**>ctx)[0] = <member_t*>element
+
+
+cdef void _remove(engine_t* e, bag_t* bag, member_t* member) noexcept nogil:
+    """One copy of a member that is there."""
+    cdef uint64_t hash = ht_hash(bag.members, &member.data[0], member.len)
+    bag.copies -= 1
+    if member.copies > 1:
+        ht_announce(bag.members, hash)
+        member.copies -= 1
+        return
+    bag.bytes -= cf_usable_size(member)
+    ht_remove(bag.members, &member.data[0], member.len, hash)
+    zfree(e.heap, member)
+
+
+cdef arg_t _take(client_t* c, arg_t* key, entry_t* entry) noexcept nogil:
+    """Removes a copy of some member, says so, and journals what it was. The name is the caller's, to be freed."""
+    cdef engine_t* e = c.engine
+    cdef bag_t* bag = _bag(entry)
+    cdef member_t* member = NULL
+    cdef uint64_t cursor = 0
+    cdef arg_t argv[3]
+    while member == NULL:
+        cursor = ht_scan(bag.members, cursor, _first_member, &member)
+    argv[0] = journal_arg(b"BAGREM", 6)
+    argv[1] = key[0]
+    argv[2] = journal_arg(<char*>zmalloc(e.heap, member.len + 1), member.len)
+    memcpy(<char*>argv[2].ptr, &member.data[0], member.len)
+    _remove(e, bag, member)
+    delete_if_empty(c, key, bag.copies)
+    key_changed(c, c.db, NOTIFY_GENERIC, b"bagrem", key)
+    journal_rewrite(c, 3, argv)
+    return argv[2]
+
+
+cdef bint _until_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil:
+    """Milliseconds; 0 = for ever."""
+    if not arg_int64(c, a, until_ms):
+        return False
+    if until_ms[0]:
+        until_ms[0] += c.engine.now_ms
+    return True
+
+
+cdef void _nothing_came(client_t* c, bint timed_out) noexcept nogil:
+    reply_null_array(c)
+
+
+cdef void bbagpop_command(client_t* c) noexcept nogil:
+    """BBAGPOP key ... milliseconds: the first key that holds something, and a member."""
+    cdef int64_t until_ms
+    cdef entry_t* entry
+    cdef arg_t member
+    cdef int i
+    if not _until_or_reply(c, &c.argv[c.argc - 1], &until_ms):
+        return
+    for i in range(1, c.argc - 1):
+        entry = lookup_write(c, &c.argv[i])
+        if entry == NULL:
+            continue
+        if type_or_reply(c, entry, OBJ_BAG):
+            member = _take(c, &c.argv[i], entry)
+            reply_array(c, 2)
+            reply_bulk(c, c.argv[i].ptr, c.argv[i].len)
+            reply_bulk(c, member.ptr, member.len)
+            zfree(c.engine.heap, <void*>member.ptr)
+        return
+    if not wait_for_keys(c, &c.argv[1], c.argc - 2, OBJ_BAG, 0, until_ms, _nothing_came):
+        reply_null_array(c)
+
+
+cdef void bbagmove_command(client_t* c) noexcept nogil:
+    """BBAGMOVE from to milliseconds: the member that was moved."""
+    cdef engine_t* e = c.engine
+    cdef arg_t* to = &c.argv[2]
+    cdef int64_t until_ms
+    cdef entry_t* entry = lookup_write(c, &c.argv[1])
+    cdef entry_t* target
+    cdef arg_t argv[3]
+    if not type_or_reply(c, entry, OBJ_BAG) or not _until_or_reply(c, &c.argv[3], &until_ms):
+        return
+    if entry == NULL:
+        if not wait_for_keys(c, &c.argv[1], 1, OBJ_BAG, 0, until_ms, _nothing_came):
+            reply_null(c)
+        return
+    if not type_or_reply(c, lookup_write(c, to), OBJ_BAG):
+        return
+    journal_transaction_begin(e)
+    argv[0] = journal_arg(b"BAGADD", 6)
+    argv[1] = to[0]
+    argv[2] = _take(c, &c.argv[1], entry)
+    target = lookup_write(c, to)
+    if target == NULL:
+        target = _entry(e, _new(e), to.ptr, to.len, -1)
+        db_insert(c.db, target, arg_hash(e, to))
+    _add(e, _bag(target), argv[2].ptr, argv[2].len, 1)
+    _label(target)
+    key_changed(c, c.db, NOTIFY_GENERIC, b"bagadd", to)
+    journal_rewrite(c, 3, argv)
+    journal_transaction_end(e)
+    reply_bulk(c, argv[2].ptr, argv[2].len)
+    zfree(e.heap, <void*>argv[2].ptr)
+
+
+cdef void bbagcount_command(client_t* c) noexcept nogil:
+    """BBAGCOUNT key copies milliseconds: how many there are, once there are so many. As XREADGROUP, it does not wait
+    for a key that is not there, and not on when it goes."""
+    cdef int64_t until_ms, copies
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    if not arg_int64(c, &c.argv[2], &copies) or not _until_or_reply(c, &c.argv[3], &until_ms):
+        return
+    if entry == NULL:
+        reply_error(c, b"NOGROUP no such bag")
+    elif not type_or_reply(c, entry, OBJ_BAG):
+        pass
+    elif <int64_t>_bag(entry).copies >= copies:
+        reply_int(c, _bag(entry).copies)
+    elif not wait_for_keys(c, &c.argv[1], 1, OBJ_BAG, WAIT_ON_NOKEY, until_ms, _nothing_came):
+        reply_null_array(c)
+
+
+cdef void bagrem_command(client_t* c) noexcept nogil:
+    """BAGREM key member: one copy."""
+    cdef arg_t* key = &c.argv[1]
+    cdef entry_t* entry = lookup_write(c, key)
+    cdef bag_t* bag
+    cdef void** slot
+    if not type_or_reply(c, entry, OBJ_BAG):
+        return
+    if entry == NULL:
+        reply_int(c, 0)
+        return
+    bag = _bag(entry)
+    slot = ht_find(bag.members, c.argv[2].ptr, c.argv[2].len, ht_hash(bag.members, c.argv[2].ptr, c.argv[2].len))
+    if slot != NULL:
+        _remove(c.engine, bag, <member_t*>slot[0])
+        delete_if_empty(c, key, bag.copies)
+        key_changed(c, c.db, NOTIFY_GENERIC, b"bagrem", key)
+    reply_int(c, slot != NULL)
 
 
 def plug_bag(Engine engine):
@@ -359,6 +505,15 @@ def plug_bag(Engine engine):
     type_register(e, OBJ_BAG)
     command_row(e, bagadd_command, "bagadd", -3, "write denyoom", "keyspace", "1 RW insert",
                 "generic 1.0.0 O(N)", "Adds members to a bag.", "key:key member:string...")
+    command_row(e, bagrem_command, "bagrem", 3, "write", "keyspace", "1 RW delete",
+                "generic 1.0.0 O(1)", "Removes a member.", "key:key member:string")
+    command_row(e, bbagpop_command, "bbagpop", -3, "write blocking", "keyspace", "1:-2 RW access delete",
+                "generic 1.0.0 O(N)", "Waits for a member, and removes it.", "key:key... timeout:integer")
+    command_row(e, bbagmove_command, "bbagmove", 4, "write denyoom blocking", "keyspace",
+                "1 RW access delete; 2 RW insert", "generic 1.0.0 O(1)", "Waits for a member, and moves it.",
+                "from:key to:key timeout:integer")
+    command_row(e, bbagcount_command, "bbagcount", 4, "readonly blocking", "keyspace", "1 RO access",
+                "generic 1.0.0 O(1)", "Waits until a bag holds so many.", "key:key copies:integer timeout:integer")
 
 
 def newer(Engine engine):

@@ -24,6 +24,7 @@ from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
 from cachefleet_server.keyspace.held cimport held_allowed, held_forget
 from cachefleet_server.keyspace.transaction cimport transaction_discard, transaction_memory
+from cachefleet_server.keyspace.waiting cimport waiting_memory
 from cachefleet_server.keyspace.watch cimport unwatch_all
 from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp_protocol
 from cachefleet_server.reactor.epoll cimport (
@@ -299,7 +300,7 @@ cdef void client_check_output_limit(client_t* c) noexcept nogil:
 
 
 cdef size_t client_memory(client_t* c) noexcept nogil:
-    return (sizeof(client_t) + input_memory(&c.input) + transaction_memory(c) + parked_memory(c)
+    return (sizeof(client_t) + input_memory(&c.input) + transaction_memory(c) + parked_memory(c) + waiting_memory(c)
             + out_memory(&c.out))
 
 

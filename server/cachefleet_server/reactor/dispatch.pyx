@@ -1,6 +1,6 @@
 """From a parsed request to an executed command.
 
-    dispatch = admit + (queue into the transaction, or call)
+    dispatch = admit + (queue into the transaction, or call) + what waits for the end of a command in its own right
 
 `admit` holds all gates: each refusal below is one `_refuse` with its text, in the order in which Valkey checks, because
 clients see the first that applies. Which gates there are for a request, its role says (core/role.pxd); a gate that is
@@ -8,6 +8,9 @@ open costs a look at the engine and none at the role. `call` runs what passed, c
 
 `execute_as` is for requests that nobody sent over a connection. It may be called while a command runs; whose command
 runs (`engine.current`) is as before when it returns. Nothing that belongs to the end of a tick happens inside.
+
+A command in its own right is one that no other command runs: EXEC as a whole, a request of execute_as outside any.
+After it, clients whose keys are ready are served (keyspace/waiting), each by its own request and through all gates.
 
 A refused command marks an open transaction as failed; a refused EXEC ends it.
 
@@ -22,17 +25,18 @@ from libc.string cimport strerror
 
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING, CLIENT_MONITOR,
-    CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
+    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING,
+    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
     CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH,
     CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
-    COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, arg_t)
+    COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_WAITERS, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_NOTHING, paused
 from cachefleet_server.core.role cimport (
     GATE_AUTH, GATE_DISK, GATE_LOADING, GATE_MEMORY, GATE_PAUSE, GATE_REPLICAS)
-from cachefleet_server.core.reply cimport arg_is, reply_error, reply_error_bytes, reply_protocol_error
+from cachefleet_server.core.reply cimport (
+    arg_is, reply_error, reply_error_bytes, reply_protocol_error, reply_skip_advance)
 from cachefleet_server.core.request cimport kept_request_t, request_keep
 from cachefleet_server.core.wake cimport client_close_asap
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_unlikely
@@ -44,6 +48,7 @@ from cachefleet_server.keyspace.held cimport held_mark
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
 from cachefleet_server.keyspace.transaction cimport (
     transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
+from cachefleet_server.keyspace.waiting cimport waiting_serve
 from cachefleet_server.resp.input cimport input_limits_t, input_next
 
 cdef extern from * nogil:
@@ -303,7 +308,8 @@ cdef inline int _admit(client_t* c, const request_t* r) noexcept nogil:
     return ADMITTED
 
 
-cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
+cdef void _run(client_t* c, command_t* cmd, const request_t* r) noexcept nogil:
+    """Admit, then queue or call. Whose command ran before runs again afterwards."""
     cdef engine_t* e = c.engine
     cdef client_t* outer = e.current
     cdef int outcome
@@ -319,9 +325,16 @@ cdef void dispatch(client_t* c, command_t* cmd, request_t* r) noexcept nogil:
             transaction_queue(c)
         else:
             call(c)
-    if cf_unlikely(c.flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) and outcome != PARKED:
-        _advance_reply_skip(c)
+    if cf_unlikely((c.flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) != 0) and not c.flags & CLIENT_BLOCKED:
+        reply_skip_advance(c)
     e.current = outer
+
+
+cdef void dispatch(client_t* c, command_t* cmd, const request_t* r) noexcept nogil:
+    cdef engine_t* e = c.engine
+    _run(c, cmd, r)
+    if cf_unlikely(e.due != 0) and e.current == NULL:
+        command_ended(e)
 
 
 cdef void execute_as(client_t* actor, request_t* r) noexcept nogil:
@@ -329,13 +342,23 @@ cdef void execute_as(client_t* actor, request_t* r) noexcept nogil:
         actor.engine.last_cycles = cf_cycles()
         dispatch(actor, resolve(actor.engine, r), r)
 
+# ---- after a command in its own right -----------------------------------------------------------------
 
-cdef void _advance_reply_skip(client_t* c) noexcept nogil:
-    """CLIENT REPLY SKIP silences the command after it."""
-    c.flags &= ~<uint64_t>CLIENT_REPLY_SKIP
-    if c.flags & CLIENT_REPLY_SKIP_NEXT:
-        c.flags = (c.flags & ~<uint64_t>CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP
+cdef bint _serve(client_t* c, kept_request_t* kept) noexcept nogil:
+    """Runs the request of a client whose key is ready; false when a pause holds it back."""
+    c.cmd = kept.cmd
+    if c.engine.pause.strength != 0 and _held(c):
+        return False
+    c.engine.last_cycles = cf_cycles()  # the wait is no part of the command's time
+    _run(c, kept.cmd, &kept.request)
+    return True
 
+
+cdef void command_ended(engine_t* e) noexcept nogil:
+    if e.due & DUE_WAITERS and not e.persist.loading:
+        waiting_serve(e, _serve)
+
+# ---- calling ------------------------------------------------------------------------------------------
 
 cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept nogil:
     cdef engine_t* e = c.engine
@@ -345,8 +368,6 @@ cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept n
     if cf_likely(e.params.latency_tracking):
         cmd.stats.histogram[duration_bucket(ns)] += 1
     e.stats.command_cycles += cycles
-    if cf_unlikely((c.flags & CLIENT_DEFERRED_REPLY_ERROR) != 0):
-        cmd.stats.failed += 1
     if cf_unlikely(ns >= e.slow_ns):
         _report_slow(c, cmd, ns)
 
@@ -387,10 +408,33 @@ cdef inline void _check_size(client_t* c, size_t reply_bytes) noexcept nogil:
         _log_command(c, COMMANDLOG_LARGE_REPLY, reply_bytes)
 
 
+cdef void _feed_monitors(client_t* c, const command_t* cmd) noexcept nogil:
+    """Who waited and is served was shown when the wait began."""
+    cdef engine_t* e = c.engine
+    if e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN) and e.clients.served != c:
+        e.monitor_fn(c)
+        e.last_cycles = cf_cycles()  # the next command does not pay for it
+
+
+cdef void _record_wait(client_t* c, command_t* cmd, uint64_t cycles) noexcept nogil:
+    """It waits: one that is served counts then, others when the wait ends (keyspace/blocked)."""
+    cdef engine_t* e = c.engine
+    cmd.stats.cycles += cycles
+    e.stats.command_cycles += cycles
+    e.last_cycles += cycles
+    if e.clients.monitors != 0:
+        _feed_monitors(c, cmd)
+
+
 cdef inline void _record(client_t* c, command_t* cmd, uint64_t start, size_t pending) noexcept nogil:
     """Statistics, command log and MONITOR, of what began at `start` with `pending` bytes of replies before its own."""
     cdef engine_t* e = c.engine
     cdef uint64_t now = cf_cycles()
+    if cf_unlikely((c.flags & (CLIENT_DEFERRED_REPLY_ERROR | CLIENT_BLOCKED)) != 0):
+        if c.flags & CLIENT_BLOCKED:
+            _record_wait(c, cmd, now - start)
+            return
+        cmd.stats.failed += 1
     _count(c, cmd, now - start)
     e.last_cycles = now  # one time stamp a command: the end of this one starts the next
     if not cmd.flags & CMD_SKIP_SLOWLOG:
@@ -398,9 +442,8 @@ cdef inline void _record(client_t* c, command_t* cmd, uint64_t start, size_t pen
     c.commands += 1
     c.last_cmd = cmd
     e.stats.commands += 1
-    if cf_unlikely(e.clients.monitors != 0) and e.monitor_fn != NULL and not cmd.flags & (CMD_SKIP_MONITOR | CMD_ADMIN):
-        e.monitor_fn(c)
-        e.last_cycles = cf_cycles()  # the next command does not pay for it
+    if cf_unlikely(e.clients.monitors != 0):
+        _feed_monitors(c, cmd)
 
 
 cdef void call(client_t* c) noexcept nogil:

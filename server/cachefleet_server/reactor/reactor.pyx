@@ -38,9 +38,10 @@ from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cy
 from cachefleet_server.keyspace.held cimport held_settle
 from cachefleet_server.keyspace.journal cimport journal_hand_over
 from cachefleet_server.keyspace.keyspace cimport keyspace_cron
+from cachefleet_server.keyspace.waiting cimport waiting_look_again
 from cachefleet_server.reactor.connection cimport (
     client_account, client_check_output_limit, client_free, client_read, client_write, clients_cron, clients_evict)
-from cachefleet_server.reactor.dispatch cimport dispatch, is_barrier, parked_run, resolve
+from cachefleet_server.reactor.dispatch cimport command_ended, dispatch, is_barrier, parked_run, resolve
 from cachefleet_server.reactor.epoll cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
     TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, read, timerfd_create)
@@ -326,6 +327,9 @@ cdef void _check_pause(engine_t* e) noexcept nogil:
     if not e.pause.eased:
         return
     e.pause.eased = False
+    waiting_look_again(e)
+    if e.due:
+        command_ended(e)  # who waited comes before requests that the pause held
     while c != NULL:
         if c.parked != NULL:
             unblock_client(c, False)
@@ -368,6 +372,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     if not e.persist.loading:
         expire_fast_cycle(e)
     evict_continue(e)
+    if cf_unlikely(e.due != 0):
+        command_ended(e)  # what expired or was evicted
     blocked_timeouts(e)
     _finish(e)
     start = cf_cycles() - start
@@ -391,4 +397,6 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
         evict_continue(e)
         keyspace_cron(e)
         heap_cron(e.heap)
+    if e.due:
+        command_ended(e)
     _finish(e)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,40 +10,13 @@ from cachefleet_server._testing import Condition
 from cachefleet_server.admin.client_cmd import ClientCommands
 from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Engine
-from fleettest.client import encode
+from fleettest.peers import Peer
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.unit
 
-Connect = Callable[[], "Peer"]
+Connect = Callable[[], Peer]
 OK = b"+OK\r\n"
-
-
-class Peer:
-    """A connection to the engine of this process; nothing happens but in `tick`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.socket, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        self.socket.setblocking(False)
-        self.id = engine.add_client(theirs.detach())
-
-    def send(self, *rows: str) -> bytes:
-        """Requests, one tick, and what came of it."""
-        self.socket.sendall(b"".join(encode(*row.split(" ")) for row in rows))
-        self.engine.tick()
-        return self.read()
-
-    def read(self) -> bytes:
-        self.engine.tick()
-        got = b""
-        try:
-            while part := self.socket.recv(1 << 20):
-                got += part
-        except BlockingIOError:
-            return got
-        return got + b"<closed>"
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""Who is interested in which keys: one record a key, as long as somebody is.
+
+    db.interest: hash table of interest_t --- watchers: WATCH (keyspace/watch)
+                                         '--- first ... last: clients that wait, in their order (keyspace/waiting)
+
+A record belongs to a database's id and a key's name, not to a content: SWAPDB and FLUSHALL leave it where it is and
+say what changed. Trackers of client-side caching will be its third list.
+
+Whoever changes a key says so by signal_modified (keyspace/db), which costs a look at one counter without a record.
+"""
+
+from libc.stdint cimport uint64_t
+
+from cachefleet_server.core.engine cimport db_t, engine_t
+from cachefleet_server.ds.bucket cimport ht_each_fn
+
+cdef struct interest_t:
+    db_t* db
+    void* watchers  # watch_t
+    void* first  # waiter_t
+    void* last
+    size_t waiters
+    size_t waiters_on_nokey  # those who also want to know when it is gone
+    interest_t* ready_prev  # keyspace.ready_first: it changed, and its waiters are to be looked at
+    interest_t* ready_next
+    bint ready
+    bint pinned  # its waiters are being served: it stays, whoever leaves
+    size_t nk
+    char key[0]
+
+cdef interest_t* interest_of(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # made on demand
+cdef void interest_release(interest_t* key) noexcept nogil  # somebody left: the last one takes the record along
+cdef void interest_changed(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil
+    # A key was made, changed or deleted. Callers use signal_modified of keyspace/db.
+cdef void interest_replace_db(db_t* db, db_t* replacement) noexcept nogil
+    # Before the content of a database is replaced by that of another one (NULL: by nothing): keys that exist in
+    # either count as changed.
+cdef void interest_each(db_t* db, ht_each_fn fn, void* ctx) noexcept nogil  # `fn` must not release records
+cdef void interest_db_free(db_t* db) noexcept nogil  # with the database; nobody is interested any more
+cdef int interest_check(engine_t* e) noexcept nogil
+    # 0; 1 a record without interest, or wrong in itself; 2 their number; 10 + n: watchers; 20 + n: waiters

@@ -1,0 +1,190 @@
+"""Clients that wait for keys, beside the real Valkey: BLPOP and BLMOVE there, BBAGPOP and BBAGMOVE of a test type here.
+
+All members are the same word, so that a bag behaves as a list does. A step is one client's pipeline; after it, what
+each client of either server received must be the same bytes, and so must be the counts of who waits for what.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from cachefleet_server.admin.client_cmd import ClientCommands
+from cachefleet_server.engine import Engine
+from cachefleet_server.persistence._testing import plug_bag
+from fleettest.client import encode
+from fleettest.instance import Instance
+from fleettest.peers import Peer
+
+pytestmark = [pytest.mark.server, pytest.mark.differential]
+
+DATABASES = 3
+KEYS = ("a", "b", "c", "d")
+CLIENTS = 6
+
+
+class Theirs:
+    """The same as a Peer, on a socket of the real server."""
+
+    def __init__(self, server: Instance) -> None:
+        self.server = server
+        host, port = server.address[:2]
+        self.socket = socket.create_connection((host, port))
+        self.socket.sendall(encode("CLIENT", "ID"))
+        self.id = int(self.socket.recv(100)[1:-2])
+        self.socket.setblocking(False)
+
+    def send(self, rows: list[str]) -> None:
+        self.socket.sendall(b"".join(encode(*row.split(" ")) for row in rows))
+
+    def read(self) -> bytes:
+        got = b""
+        try:
+            while part := self.socket.recv(1 << 20):
+                got += part
+        except BlockingIOError:
+            return got
+        except ConnectionResetError:
+            pass
+        return got + b"<closed>"
+
+
+def in_their_words(row: str) -> str:
+    words = row.split(" ")
+    if words[0] == "BBAGPOP":
+        return " ".join(["BLPOP", *words[1:]])
+    if words[0] == "BBAGMOVE":
+        return f"BLMOVE {words[1]} {words[2]} LEFT RIGHT {words[3]}"
+    if words[0] == "BAGADD":
+        return " ".join(["RPUSH", *words[1:]])
+    return row
+
+
+class Both:
+    def __init__(self, theirs: Instance, rng: random.Random) -> None:
+        self.rng = rng
+        self.server = theirs
+        self.engine = Engine()
+        plug_bag(self.engine)
+        ClientCommands(self.engine, 16).register()
+        self.admin = theirs.connect()
+        self.clients = [self.connect() for _ in range(CLIENTS)]
+        self.waits = [False] * CLIENTS
+
+    def close(self) -> None:
+        for ours, theirs in self.clients:
+            ours.socket.close()
+            theirs.socket.close()
+        self.engine.close()
+        self.admin.close()
+
+    def connect(self) -> tuple[Peer, Theirs]:
+        return Peer(self.engine), Theirs(self.server)
+
+    def simple(self) -> str:
+        key, other, db = self.rng.choice(KEYS), self.rng.choice(KEYS), self.rng.randrange(DATABASES)
+        return self.rng.choice(
+            [f"BAGADD {key} m"] * 6
+            + [f"BAGADD {key} m m", f"DEL {key}", f"RENAME {key} {other}", f"COPY {key} {other}", f"MOVE {key} {db}",
+               f"COPY {key} {other} DB {db} REPLACE", f"SWAPDB {db} {self.rng.randrange(DATABASES)}", f"SET {key} s",
+               f"RENAMENX {key} {other}", f"PEXPIRE {key} 0", f"PEXPIRE {key} 100000", f"PERSIST {key}",
+               f"EXISTS {key} {other}", "DBSIZE", "PING", f"SELECT {db}"]
+            + self.rng.sample(["FLUSHALL", "FLUSHDB", f"WATCH {key}", "UNWATCH"], 1)
+        )  # fmt: skip
+
+    def waiting(self) -> str:
+        if self.rng.random() < 0.3:
+            return f"BBAGMOVE {self.rng.choice(KEYS)} {self.rng.choice(KEYS)} 0"
+        return f"BBAGPOP {' '.join(self.rng.choices(KEYS, k=self.rng.randint(1, 3)))} 0"
+
+    def pipeline(self) -> list[str]:
+        draw = self.rng.random()
+        if draw < 0.3:
+            return [self.simple()]
+        if draw < 0.65:
+            return [*(self.simple() for _ in range(self.rng.randrange(3))), self.waiting(), "PING"]
+        if draw < 0.8:
+            inside = [self.waiting() if self.rng.random() < 0.3 else self.simple() for _ in range(3)]
+            return ["MULTI", *(row for row in inside if not row.startswith("WATCH")), "EXEC"]
+        return [self.simple() for _ in range(4)]
+
+    def step(self) -> list[str]:
+        """What was sent, by whom, and what all received."""
+        free = [i for i, waits in enumerate(self.waits) if not waits]
+        victim = self.rng.randrange(CLIENTS)
+        draw = self.rng.random()
+        if not free or draw < 0.12:
+            word = self.rng.choice(["UNBLOCK {}", "UNBLOCK {} ERROR", "UNBLOCK {} TIMEOUT", "KILL ID {}"])
+            sender = self.rng.choice(free) if free and self.rng.random() < 0.8 else -1
+            behind = [self.simple()]
+            ours = ["CLIENT " + word.format(self.clients[victim][0].id), *behind]
+            theirs = ["CLIENT " + word.format(self.clients[victim][1].id), *behind]
+        else:
+            sender = self.rng.choice(free)
+            ours = self.pipeline()
+            theirs = [in_their_words(row) for row in ours]
+        if sender == -1:  # a client of its own, so that all others may wait
+            pair = self.connect()
+            self.run(pair, ours[:1], theirs[:1])
+            assert pair[0].read() == pair[1].read()
+            pair[0].socket.close()
+            pair[1].socket.close()
+            self.settle()
+        else:
+            self.run(self.clients[sender], ours, [in_their_words(row) for row in theirs])
+        log = [f"{sender}: {ours}"]
+        for i, (mine, its) in enumerate(self.clients):
+            got, expected = mine.read(), its.read()
+            log.append(f"    {i} {expected!r}" if expected else "")
+            assert got == expected, f"client {i}: {got!r} instead of {expected!r}"
+            if expected.endswith(b"<closed>"):
+                mine.socket.close()
+                its.socket.close()
+                self.clients[i] = self.connect()
+        self.settle()
+        self.compare()
+        return [line for line in log if line]
+
+    def run(self, pair: tuple[Peer, Theirs], ours: list[str], theirs: list[str]) -> None:
+        pair[0].socket.sendall(b"".join(encode(*row.split(" ")) for row in ours))
+        pair[1].send(theirs)
+        self.settle()
+
+    def settle(self) -> None:
+        for _ in range(4):
+            self.engine.tick()
+            self.admin.call("PING")
+
+    def compare(self) -> None:
+        assert self.engine.check() == []
+        stats = self.engine.stats()
+        rows = self.admin.call("INFO", "clients").decode().split("\r\n")
+        info = dict(row.split(":", 1) for row in rows if ":" in row)
+        assert stats["blocked_clients"] == int(info["blocked_clients"])
+        assert stats["blocking_keys"] == int(info["total_blocking_keys"])
+        lines = self.admin.call("CLIENT", "LIST").decode().split("\n")
+        blocked = {int(row.split(" ")[0][3:]) for row in lines if row and "b" in row.split("flags=")[1].split(" ")[0]}
+        self.waits = [its.id in blocked for _, its in self.clients]
+
+
+@pytest.fixture
+def both(valkey: Instance, rng: random.Random) -> Iterator[Both]:
+    pair = Both(valkey, rng)
+    yield pair
+    pair.close()
+
+
+@pytest.mark.parametrize("round_", range(4))
+def test_who_is_served_with_what_is_as_in_valkey(both: Both, round_: int) -> None:
+    log: list[str] = []
+    waited = 0
+    for n in range(250):
+        try:
+            log += both.step()
+        except AssertionError as error:
+            raise AssertionError(f"step {n}: {error}\n" + "\n".join(log[-30:])) from error
+        waited += any(both.waits)
+    assert waited > 25

@@ -19,7 +19,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from fleettest.client import Connection
 from fleettest.instance import Instance, Pool
@@ -30,6 +30,7 @@ pytest_plugins = ["fleettest.costing", "fleettest.kube", "fleettest.skips", "fle
 POOL: pytest.StashKey[Pool] = pytest.StashKey()
 
 settings.register_profile("fleet", deadline=None, print_blob=True)
+settings.register_profile("mutants", settings.get_profile("fleet"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("fleet")
 
 

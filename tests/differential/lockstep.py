@@ -17,13 +17,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from grammar import Command, Draw, episode  # noqa: E402
-
-from fleettest.instance import Instance, Kind, Option  # noqa: E402
-from fleettest.reference import Mismatch, Pair, show  # noqa: E402
+from fleettest.grammar import Command, Draw, episode
+from fleettest.instance import Instance, Kind, Option
+from fleettest.reference import Mismatch, Pair, show
+from fleettest.seeder import KINDS
 
 Steps = list[tuple[int, Command]]
 EPISODE_COMMANDS = 2000
@@ -66,7 +65,7 @@ class Lockstep:
 
     def steps(self, number: int) -> Steps:
         rng = random.Random(f"{self.seed}:{self.resp}:{number}")
-        return episode(Draw(rng, int(time.time()), self.payloads), EPISODE_COMMANDS)
+        return episode(Draw(rng, int(time.time()), payloads=self.payloads), EPISODE_COMMANDS)
 
     def play(self, steps: Steps) -> None:
         """From empty servers, in pipelines; then all keys must be the same."""
@@ -141,8 +140,9 @@ def compare_state(pair: Pair) -> None:
         assert pair.run("SELECT", database) == "OK"
         pair.run("DBSIZE")
         keys = sorted(pair.run("KEYS", "*"))
-        checks = (("TYPE",), ("GET",), ("OBJECT", "ENCODING"), ("PEXPIRETIME",), ("STRLEN",))
+        checks = [("TYPE",), ("OBJECT", "ENCODING"), ("PEXPIRETIME",), ("DEBUG", "DIGEST-VALUE")]
         pair.pipeline([(*check, key) for key in keys for check in checks])
+        pair.pipeline([kind.read(key) for key in keys for kind in KINDS])
 
 
 def distinct_mismatches(lockstep: Lockstep, episodes: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from fleettest import figures
+from fleettest.grammar import Draw, episode
 from fleettest.instance import Pool
 from fleettest.reference import Mismatch
 
@@ -53,7 +54,7 @@ def test_it_finds_and_shrinks_a_difference(fresh: Pool) -> None:
 
 
 def test_a_seed_reproduces() -> None:
-    grammar = load("grammar")
-    one, two = (grammar.episode(grammar.Draw(random.Random(5), 1_700_000_000, [b"p"]), 500) for _ in range(2))
+    draws = (Draw(random.Random(5), 1_700_000_000, payloads=[b"p"]) for _ in range(2))
+    one, two = (episode(draw, 500) for draw in draws)
     assert one == two
     assert len({command[0].upper() for _, command in one}) > 40

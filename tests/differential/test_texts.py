@@ -26,11 +26,12 @@ from cachefleet_server.ds._testing import (
 from cachefleet_server.ds.glob import glob_matches as glob
 from fleettest.client import Arg, Error
 from fleettest.instance import Instance
+from fleettest.rdbfile import length
+from fleettest.rdbfile import parse as parse_rdb
 
 pytestmark = pytest.mark.differential
 
 BATCH = 1000
-RDB_AUX, RDB_RESIZE, RDB_SELECT, RDB_EOF = 250, 251, 254, 255
 
 
 def random_double(rng: random.Random) -> float:
@@ -150,53 +151,6 @@ def values(rng: random.Random) -> Iterator[bytes]:
         yield b"".join(rng.choices(words, k=n))[:n]
 
 
-class RdbFile:
-    """Just enough of a reader: plain strings, raw or LZF."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at, self.packed = data, 9, 0
-
-    def byte(self) -> int:
-        self.at += 1
-        return self.data[self.at - 1]
-
-    def take(self, n: int) -> bytes:
-        self.at += n
-        return self.data[self.at - n : self.at]
-
-    def length(self) -> int:
-        first = self.byte()
-        if first >> 6 == 0:
-            return first
-        if first >> 6 == 1:
-            return (first & 63) << 8 | self.byte()
-        assert first >> 6 == 2
-        return int.from_bytes(self.take(4 if first == 0x80 else 8), "big")
-
-    def string(self) -> bytes:
-        first = self.data[self.at]
-        if first < 0xC0:
-            return self.take(self.length())
-        self.at += 1
-        if first != 0xC3:
-            return b"%d" % int.from_bytes(self.take(1 << (first & 3)), "little", signed=True)
-        self.packed += 1
-        stored, plain = self.length(), self.length()
-        return decompress(self.take(stored), plain)
-
-    def strings(self) -> Iterator[tuple[bytes, bytes]]:
-        while (kind := self.byte()) != RDB_EOF:
-            if kind == RDB_AUX:
-                self.string(), self.string()
-            elif kind == RDB_RESIZE:
-                self.length(), self.length()
-            elif kind == RDB_SELECT:
-                self.length()
-            else:
-                assert kind == 0
-                yield self.string(), self.string()
-
-
 @pytest.mark.parametrize("kind", ["redis70", "valkey"])
 def test_strings_that_they_compressed(kind: str, request: pytest.FixtureRequest, rng: random.Random) -> None:
     """A real file: our CRC-64 agrees with its trailer, and each compressed string is read."""
@@ -207,20 +161,14 @@ def test_strings_that_they_compressed(kind: str, request: pytest.FixtureRequest,
         c.call("SAVE")
     data = Path(instance.directory, "dump.rdb").read_bytes()
     assert crc(data[:-8]) == int.from_bytes(data[-8:], "little")
-    file = RdbFile(data)
-    assert dict(file.strings()) == stored
-    assert file.packed > len(stored) / 2  # the rest are short, or have no repetitions
+    file = parse_rdb(data, decompress)
+    assert {record.key: record.value for record in file.records} == stored
+    assert file.compressed > len(stored) / 2  # the rest are short, or have no repetitions
 
 
 @pytest.mark.parametrize("kind", ["redis70", "valkey"])
 def test_strings_that_we_compressed(kind: str, request: pytest.FixtureRequest, rng: random.Random) -> None:
     """RESTORE takes our streams and our CRC-64."""
-
-    def length(n: int) -> bytes:
-        if n < 64:
-            return bytes([n])
-        return bytes([0x40 | n >> 8, n & 255]) if n < 16384 else b"\x80" + n.to_bytes(4, "big")
-
     instance: Instance = request.getfixturevalue(kind)
     with instance.connect() as c:
         restored = 0

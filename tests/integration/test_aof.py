@@ -7,36 +7,21 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fleettest.aoffile import NOTE, TIMESTAMP, AofFolder, as_aof, commands, make_folder, plain
-from fleettest.client import Connection, Error
+from fleettest.client import Error
 from fleettest.disk import wait_rewritten
 from fleettest.instance import Instance, Kind
+from fleettest.seeder import Seeder, assert_same, capture, fill, run
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
 
-State = dict[tuple[int, bytes], tuple[bytes, int]]
-
-
 def start(folder: Path, kind: Kind = "cachefleet", **options: str) -> Instance:
     named = {name.replace("_", "-"): value for name, value in {"appendonly": "yes", **options}.items()}
     return Instance(kind, directory=folder, options=named)
-
-
-def state_of(connection: Connection) -> State:
-    state: State = {}
-    for db in range(16):
-        connection.call("SELECT", db)
-        keys = connection.call("KEYS", "*")
-        values = connection.pipeline([["GET", key] for key in keys])
-        expires = connection.pipeline([["PEXPIRETIME", key] for key in keys])
-        state |= {(db, key): (values[i], expires[i]) for i, key in enumerate(keys)}
-    connection.call("SELECT", 0)
-    return state
 
 
 def rewrite(server: Instance) -> None:
@@ -59,65 +44,26 @@ def refused(server: Instance) -> str:
     return server.log_text()
 
 
-class Writer:
-    """Random writes of which nearly each is wrong when it is lost or done twice, and what must come of them."""
-
-    def __init__(self, rng: random.Random, keys: int) -> None:
-        self.rng = rng
-        self.keys = keys
-        self.model: dict[bytes, bytes] = {}
-
-    def commands(self, n: int) -> list[list[Any]]:
-        result: list[list[Any]] = []
-        for _ in range(n):
-            choice, key = self.rng.randrange(10), b"key:%d" % self.rng.randrange(self.keys)
-            if choice < 3:
-                result.append(["INCR", b"n" + key])
-                self.model[b"n" + key] = b"%d" % (int(self.model.get(b"n" + key, b"0")) + 1)
-            elif choice < 6:
-                result.append(["APPEND", key, "x"])
-                self.model[key] = self.model.get(key, b"") + b"x"
-            elif choice < 8:
-                value = self.rng.randbytes(self.rng.randrange(200))
-                result.append(["SET", key, value])
-                self.model[key] = value
-            elif choice == 8:
-                result.append(["DEL", key])
-                self.model.pop(key, None)
-            else:
-                result += [["MULTI"], ["APPEND", key, "y"], ["INCR", "transactions"], ["EXEC"]]
-                self.model[key] = self.model.get(key, b"") + b"y"
-                self.model[b"transactions"] = b"%d" % (int(self.model.get(b"transactions", b"0")) + 1)
-        return result
-
-
-def assert_model(connection: Connection, model: dict[bytes, bytes]) -> None:
-    keys = sorted(model)
-    assert connection.call("DBSIZE") == len(model)
-    values = connection.pipeline([["GET", key] for key in keys])
-    wrong = [(k, model[k], v) for k, v in zip(keys, values, strict=True) if v != model[k]]
-    assert not wrong, f"{len(wrong)} keys differ, the first: {wrong[0]}"
-
-
 # ---- restarts
 
 
 @pytest.mark.parametrize("policy", ["always", "everysec", "no"])
 def test_kill_and_restart(tmp_path: Path, rng: random.Random, policy: str) -> None:
     """The page cache survives a killed process, so nothing is lost under any policy."""
-    writer = Writer(rng, 100)
+    seeder = Seeder(rng)
     with start(tmp_path, appendfsync=policy) as server:
         for _ in range(2):
             with server.connect() as connection:
-                connection.pipeline(writer.commands(300))
+                run(connection, seeder.mutate(300))
+                before = capture(connection)
             if policy != "always":
                 written(server)
             server.restart(kill=True)
             with server.connect() as connection:
-                assert_model(connection, writer.model)
+                assert_same(capture(connection), before)
         server.restart()
         with server.connect() as connection:
-            assert_model(connection, writer.model)
+            assert_same(capture(connection), before)
             assert connection.call("CONFIG", "GET", "appendfsync") == [b"appendfsync", policy.encode()]
 
 
@@ -128,12 +74,11 @@ def test_databases_expiry_and_transactions(tmp_path: Path) -> None:
             connection.pipeline([["MULTI"], ["SET", "c", 3], ["SELECT", 7], ["SET", "d", 4, "KEEPTTL"], ["EXEC"]])
             connection.pipeline([["SETEX", "e", 500, "v"], ["GETEX", "e", "PERSIST"], ["SWAPDB", 5, 6]])
             connection.pipeline([["MSETEX", 2, "f", 1, "g", 2, "EX", 100], ["SET", "gone", 1, "PX", 1]])
-            before = state_of(connection)
-            assert_eventually(lambda: connection.call("EXISTS", "gone") == 0)
+            assert_eventually(lambda: connection.pipeline([["SELECT", 7], ["EXISTS", "gone"]]) == ["OK", 0])
+            before = capture(connection)
         server.restart(kill=True)
         with server.connect() as connection:
-            before.pop((7, b"gone"), None)
-            assert state_of(connection) == before
+            assert_same(capture(connection), before)
 
 
 def test_torn_tail_is_logged(tmp_path: Path) -> None:
@@ -164,25 +109,25 @@ def test_refusals_leave_the_folder_alone(tmp_path: Path) -> None:
 
 
 def test_on_and_off_at_run_time(tmp_path: Path, rng: random.Random) -> None:
-    writer = Writer(rng, 50)
+    seeder = Seeder(rng)
     files = AofFolder(tmp_path)
     with start(tmp_path, appendonly="no") as server, server.connect() as connection:
         assert not files.path.exists()
         for _ in range(2):
-            connection.pipeline(writer.commands(200))
+            run(connection, seeder.mutate(200))
             assert connection.call("CONFIG", "SET", "appendonly", "yes") == "OK"
-            connection.pipeline(writer.commands(200))
+            run(connection, seeder.mutate(200))
             assert_eventually(lambda: connection.call("WAITAOF", 1, 0, 0) == [1, 0])
-            connection.pipeline(writer.commands(200))
-            saved = dict(writer.model)
+            run(connection, seeder.mutate(200))
+            saved = capture(connection)
             assert connection.call("CONFIG", "SET", "appendonly", "no") == "OK"
             assert isinstance(connection.call("WAITAOF", 1, 0, 0), Error)
             content = files.incremental.read_bytes()
-            connection.pipeline(writer.commands(20))
+            run(connection, seeder.mutate(20))
             assert files.incremental.read_bytes() == content, "off is off"
             assert files.is_clean()
     with start(tmp_path) as server, server.connect() as connection:
-        assert_model(connection, saved)
+        assert_same(capture(connection), saved)
 
 
 def test_turned_on_in_the_configuration(tmp_path: Path) -> None:
@@ -200,38 +145,41 @@ def test_turned_on_in_the_configuration(tmp_path: Path) -> None:
 
 
 def test_rewrites_under_load_lose_and_repeat_nothing(tmp_path: Path, rng: random.Random) -> None:
-    writer = Writer(rng, 2000)
+    seeder = Seeder(rng, keys=2000)
     files = AofFolder(tmp_path)
     with start(tmp_path) as server, server.connect() as connection:
-        connection.pipeline([["SET", b"fill:%d" % i, b"v" * 100] for i in range(20_000)])
-        writer.model |= {b"fill:%d" % i: b"v" * 100 for i in range(20_000)}
+        connection.pipeline([["SET", b"many:%d" % i, b"v" * 100] for i in range(20_000)])
+        fill(connection, seeder)
         rewrites, i = 0, -1
         while (i := i + 1) < 120 or rewrites < 3:  # on a busy machine one rewrite takes more rounds
             assert i < 5000, f"only {rewrites} rewrites began"
             if i % 8 == 0:
                 reply = connection.call("BGREWRITEAOF")
                 rewrites += not isinstance(reply, Error)
-            replies = connection.pipeline(writer.commands(60))
-            assert not any(isinstance(reply, Error) for reply in replies)
+            run(connection, seeder.mutate(60))
         wait_rewritten(server)
         assert_eventually(files.is_clean, lambda: f"{list(files.path.iterdir())}")
         assert len(files.names("i")) == 1
-        connection.pipeline(writer.commands(60))
+        run(connection, seeder.mutate(60))
+        before = capture(connection)
         written(server)
         server.kill()
     with start(tmp_path) as server, server.connect() as connection:
-        assert_model(connection, writer.model)
+        assert_same(capture(connection), before)
 
 
 def test_killed_while_rewriting(tmp_path: Path, rng: random.Random) -> None:
-    writer = Writer(rng, 2000)
+    seeder = Seeder(rng, keys=2000)
     with start(tmp_path, appendfsync="always") as server:
+        with server.connect() as connection:
+            fill(connection, seeder)
         for _ in range(3):
             with server.connect() as connection:
-                connection.pipeline([["BGREWRITEAOF"], *writer.commands(rng.randrange(400))])
+                run(connection, [(0, (b"BGREWRITEAOF",)), *seeder.mutate(rng.randrange(400))])
+                before = capture(connection)
             server.restart(kill=True)
             with server.connect() as connection:
-                assert_model(connection, writer.model)
+                assert_same(capture(connection), before)
 
 
 def test_rewrite_inside_a_transaction_is_scheduled(tmp_path: Path) -> None:
@@ -341,44 +289,22 @@ def test_time_stamps(tmp_path: Path) -> None:
 # ---- folders of other servers
 
 
-def fill(connection: Connection, rng: random.Random) -> None:
-    far = int(time.time() * 1000) + 10_000_000
-    for db in (0, 3, 9):
-        connection.call("SELECT", db)
-        rows: list[list[Any]] = []
-        for i in range(100):
-            key = f"key {rng.randrange(60)}"
-            rows += [
-                ["SET", key, rng.randbytes(rng.randrange(300)), "PX", rng.randrange(1_000_000, 2_000_000)],
-                ["APPEND", key, "tail"],
-                ["INCRBYFLOAT", f"float {i % 7}", "0.1"],
-                ["SET", f"number {i % 9}", rng.randrange(-(1 << 60), 1 << 60)],
-                ["INCR", f"number {i % 9}"],
-                ["PEXPIREAT", f"number {i % 5}", far],
-            ][: rng.randrange(1, 7)]
-        rows += [["MULTI"], ["DEL", "key 1", "key 2"], ["MSET", "m1", "1", "m2", "2"], ["EXEC"]]
-        rows += [["GETEX", "key 3", "PERSIST"], ["RENAME", "m1", "m3"]]
-        rows += [["SETRANGE", "m2", 5, "xyz"], ["GETDEL", "key 4"]]
-        for reply in connection.pipeline(rows):
-            assert not isinstance(reply, Error), reply
-    connection.call("SELECT", 0)
-
-
 def travel(tmp_path: Path, rng: random.Random, source: Kind, target: Kind, *, rewritten: bool, **options: str) -> None:
+    seeder = Seeder(rng)
     with start(tmp_path / "from", source, **options) as server, server.connect() as connection:
-        fill(connection, rng)
+        fill(connection, seeder)
+        run(connection, seeder.mutate(1000))
         if rewritten:
             assert not isinstance(connection.call("BGREWRITEAOF"), Error)
-            fill(connection, rng)
+            run(connection, seeder.mutate(300))
             wait_rewritten(server)
-            fill(connection, rng)
-        before = state_of(connection)
+            run(connection, seeder.mutate(300))
+        before = capture(connection)
         assert server.stop() == 0
     assert len(before) > 100
     shutil.copytree(tmp_path / "from" / "appendonlydir", tmp_path / "to" / "appendonlydir")
     with start(tmp_path / "to", target) as server, server.connect() as connection:
-        after = state_of(connection)
-        assert after == before, f"{len(after)} keys instead of {len(before)}"
+        assert_same(capture(connection), before)
         connection.call("SET", "more", "1")
         server.restart()
         assert server.call("GET", "more") == b"1"
@@ -405,22 +331,23 @@ def test_ours_load_there(tmp_path: Path, rng: random.Random, target: Kind, rewri
 def test_another_server_in_between(tmp_path: Path, rng: random.Random, other: Kind) -> None:
     """It takes our notes of the position for comments, and so does its checker; what it appends is loaded here."""
     files = AofFolder(tmp_path)
+    seeder = Seeder(rng)
     with start(tmp_path) as server, server.connect() as connection:
-        fill(connection, rng)
+        fill(connection, seeder)
         assert not isinstance(connection.call("BGREWRITEAOF"), Error)
         wait_rewritten(server)
-        fill(connection, rng)
-        before = state_of(connection)
+        run(connection, seeder.mutate(500))
+        before = capture(connection)
         assert server.stop() == 0
     assert NOTE.search(files.incremental.read_bytes())
     checked = subprocess.run(["redis-check-aof", str(files.manifest)], capture_output=True, text=True, check=False)
     assert "All AOF files and manifest are valid" in checked.stdout, checked.stdout
     with start(tmp_path, other) as server, server.connect() as connection:
-        assert state_of(connection) == before
+        assert_same(capture(connection), before)
         connection.call("SET", "theirs", "1")
         assert server.stop() == 0
     with start(tmp_path) as server, server.connect() as connection:
-        assert state_of(connection).keys() == {*before, (0, b"theirs")}
+        assert capture(connection).keys() == {*before, (0, b"theirs")}
 
 
 def test_a_base_of_commands(tmp_path: Path, rng: random.Random) -> None:
@@ -429,16 +356,16 @@ def test_a_base_of_commands(tmp_path: Path, rng: random.Random) -> None:
     with start(tmp_path, aof_use_rdb_preamble="no") as server, server.connect() as connection:
         assert files.base.name == "appendonly.aof.1.base.aof"
         assert files.base.read_bytes() == b""
-        fill(connection, rng)
+        fill(connection, Seeder(rng))
         for preamble, name in (("no", "2.base.aof"), ("yes", "3.base.rdb"), ("no", "4.base.aof")):
             assert connection.call("CONFIG", "SET", "aof-use-rdb-preamble", preamble) == "OK"
             rewrite(server)
             assert files.base.name == f"appendonly.aof.{name}"
             assert_eventually(files.is_clean)
-            before = state_of(connection)
+            before = capture(connection)
             server.restart(kill=True)
             connection = server.connect()
-            assert state_of(connection) == before
+            assert_same(capture(connection), before)
         words = {command[0] for command in commands(files.base.read_bytes())}
         assert words == {b"SELECT", b"SET", b"PEXPIREAT"}
 

@@ -116,13 +116,14 @@ def test_waitaof_right_after_it_was_switched_on(disk: Disk, off: Instance) -> No
 
 
 def test_waitaof_does_not_count_what_is_not_there_yet(disk: Disk, off: Instance) -> None:
-    disk.hold_snapshots()
+    disk.faults.set("fail fsync 1- EIO @temp-[!a]*")  # not held: to switch it off would wait for that
     with off.connect() as connection:
         replies = connection.pipeline(
             [["SET", "k", "v"], ["CONFIG", "SET", "appendonly", "yes"], ["WAITAOF", 1, 0, 50]]
         )
         assert replies == ["OK", "OK", [0, 0]]
         connection.send(encode("WAITAOF", 1, 0, 0))
+        assert_eventually(lambda: off.info("clients")["blocked_clients"] == "1")
         assert off.call("CONFIG", "SET", "appendonly", "no") == "OK"
         assert connection.read() == Error(NO_AOF)
 

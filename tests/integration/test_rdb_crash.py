@@ -19,48 +19,56 @@ from fleettest import figures
 from fleettest.client import Connection, Error
 from fleettest.faults import Event, Faults
 from fleettest.instance import Instance
+from fleettest.seeder import Seeder, Target, digest, run
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.slow("a server is started and killed for each call")]
 
-KEYS = 6000
+KEYS = 4000  # about six megabytes
 # Plain strings make more writes. One hash seed, because the order of the keys decides where a chunk of the file ends,
 # and with that how many writes there are: the counted run and the killed ones must make the same calls.
 OPTIONS = {"rdbcompression": "no", "enable-debug-command": "yes", "hash-seed": "fixed"}
 
 
-def value(generation: str, i: int) -> bytes:
-    return f"{generation}:{i}:".encode() * 80
-
-
-def fill(connection: Connection, generation: str) -> None:
-    """About five megabytes; every value says of which generation it is."""
-    assert set(connection.pipeline([["SET", f"key:{i}", value(generation, i)] for i in range(KEYS)])) == {"OK"}
-
-
-def generation(connection: Connection) -> str:
-    """The generation that is in memory, all of it; "none" for no keys."""
-    values = connection.pipeline([["GET", f"key:{i}"] for i in range(KEYS)])
-    if set(values) == {None}:
-        return "none"
-    name = str(values[0].split(b":")[0].decode())
-    assert values == [value(name, i) for i in range(KEYS)]
-    return name
-
-
 class Disk:
-    """A folder with the old generation saved in it, and the calls that saving makes there."""
+    """A folder with the old generation of data saved in it, and the calls that saving the new one makes there."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, seed: int) -> None:
         self.folder = tmp_path / "data"
         self.faults = Faults(self.folder, tmp_path)
+        self._steps = {name: Seeder(random.Random(f"{seed}:{name}"), keys=KEYS).fill() for name in ("old", "new")}
+        self._digests: dict[str, str] = {}
         with self.start() as server, server.connect() as connection:
-            fill(connection, "old")
+            self.fill(connection, "old")
+            assert connection.call("SAVE") == "OK"
+            self.old = (self.folder / "dump.rdb").read_bytes()
+            self.fill(connection, "new")
             self.faults.forget()
             assert connection.call("SAVE") == "OK"
             # Without those of the log and of the folder's lock.
             self.events = [e for e in self.faults.events() if e.file[0] not in "s."]
-        self.old = (self.folder / "dump.rdb").read_bytes()
+        self.reset()
+
+    def fill(self, connection: Connection, generation: str) -> None:
+        """All data is of this generation, and of no other."""
+        assert connection.call("FLUSHALL") == "OK"
+        run(connection, self._steps[generation])
+        self._digests[digest(connection)] = generation
+
+    def generation(self, target: Target) -> str:
+        """Which one is in memory, all of it."""
+        return self._digests[digest(target)]
+
+    def generation_of_file(self) -> str:
+        """Loads the file as a server that starts would."""
+        engine = Engine()
+        loader = RdbLoader(engine, str(self.folder / "dump.rdb"))
+        while loader.step(1_000_000):
+            pass
+        loader.close()
+        name = self.generation(engine)
+        engine.close()
+        return name
 
     def start(self) -> Instance:
         """A server on the folder, with no faults yet."""
@@ -75,8 +83,8 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
+def disk(tmp_path: Path, seed: int) -> Disk:
+    return Disk(tmp_path, seed)
 
 
 def test_what_a_save_does(disk: Disk) -> None:
@@ -98,20 +106,6 @@ def kill_points(events: list[Event], rng: random.Random, writes: int) -> list[in
     return sorted({*numbers[False], *some})
 
 
-def generation_of(file: Path) -> str:
-    """Loads the file as a server that starts would."""
-    engine = Engine()
-    loader = RdbLoader(engine, str(file))
-    while loader.step(1_000_000):
-        pass
-    loader.close()
-    name = str(engine.execute(b"GET", b"key:0").split(b":")[0].decode())
-    for i in range(KEYS):
-        assert engine.execute(b"GET", b"key:%d" % i) == value(name, i)
-    engine.close()
-    return name
-
-
 @pytest.mark.parametrize("writes", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("action", ["kill", "cut"])
 @pytest.mark.parametrize("command", ["SAVE", "BGSAVE"])
@@ -122,12 +116,12 @@ def test_killed_at_each_call(disk: Disk, rng: random.Random, action: str, comman
             disk.reset()
             with disk.start() as server:
                 with server.connect() as connection:
-                    fill(connection, "new")
+                    disk.fill(connection, "new")
                     disk.faults.set(f"{action}-{when} any {nth} @[!s.]*")
                     with contextlib.suppress(EOFError, OSError):
                         connection.call(command)
                 server.wait_exit()
-            outcomes.append(generation_of(disk.folder / "dump.rdb"))
+            outcomes.append(disk.generation_of_file())
             figures.count()
     renamed = outcomes.index("new")
     assert set(outcomes[:renamed]) == {"old"}
@@ -139,7 +133,7 @@ def test_starts_after_a_kill(disk: Disk) -> None:
     """The server itself starts on what a kill left, and removes the temp file."""
     with disk.start() as server:
         with server.connect() as connection:
-            fill(connection, "new")
+            disk.fill(connection, "new")
             disk.faults.set("kill-before rename 1")
             with contextlib.suppress(EOFError, OSError):
                 connection.call("SAVE")
@@ -149,7 +143,7 @@ def test_starts_after_a_kill(disk: Disk) -> None:
         server.options["save"] = "900 1000000"  # without any it goes with the first save
         server.start()
         with server.connect() as connection:
-            assert generation(connection) == "old"
+            assert disk.generation(connection) == "old"
         assert not any(p.name.startswith("temp-") for p in disk.folder.iterdir())
 
 
@@ -169,7 +163,7 @@ def test_failing_disk(disk: Disk, call: str, code: str) -> None:
         reply = connection.call("SET", "k", "v")
         assert isinstance(reply, Error)
         assert reply.startswith("MISCONF ")
-        assert connection.call("GET", "key:1") == value("old", 1)
+        assert disk.generation(connection) == "old"
         disk.faults.clear()
         assert connection.call("BGSAVE") == "Background saving started"
         assert_eventually(lambda: server.info("persistence")["rdb_last_bgsave_status"] == "ok")
@@ -191,14 +185,14 @@ def test_recovers_by_itself(disk: Disk) -> None:
 
 def test_short_writes_and_interruptions(disk: Disk) -> None:
     with disk.start() as server, server.connect() as connection:
-        fill(connection, "new")
+        disk.fill(connection, "new")
         disk.faults.set("short write 1- 1000 @temp*")
         assert connection.call("SAVE") == "OK"
         server.kill()
         disk.faults.clear()
         server.start()
     with disk.start() as server, server.connect() as connection:
-        assert generation(connection) == "new"
+        assert disk.generation(connection) == "new"
 
 
 def test_slow_disk_holds_up_nobody(disk: Disk) -> None:
@@ -214,4 +208,4 @@ def test_slow_disk_holds_up_nobody(disk: Disk) -> None:
         assert server.info("persistence")["rdb_last_bgsave_status"] == "ok"
         server.restart(kill=True)
         with server.connect() as again:
-            assert generation(again) == "old"  # the point in time was before the writes
+            assert disk.generation(again) == "old"  # the point in time was before the writes

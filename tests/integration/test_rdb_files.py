@@ -7,104 +7,67 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fleettest.client import Connection
 from fleettest.instance import Instance, Kind
 from fleettest.rdbfile import Builder, parse
+from fleettest.seeder import Data, Seeder, assert_same, capture, fill, of_file, run
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
-State = dict[int, dict[bytes, tuple[bytes, int]]]
-DATABASES = (0, 1, 7, 15)
+KEYS = 2000
 
-
-def seed_data(connection: Connection, rng: random.Random, keys: int = 2000) -> None:
-    """Strings of every form over several databases, some with an expiry far away, some in the past."""
-    now = int(time.time() * 1000)
-    for db in DATABASES:
-        commands: list[list[Any]] = [["SELECT", db]]
-        for i in range(keys // len(DATABASES)):
-            kind = i % 6
-            key = rng.choice([b"k%d", b"number:%d", b"long key " * 10 + b"%d"]) % i
-            value = [
-                str(rng.randrange(-(1 << 62), 1 << 62)).encode(),
-                str(rng.randrange(-300, 300)).encode(),
-                rng.randbytes(rng.randrange(200)),
-                b"abc" * rng.randrange(400),
-                b"",
-                rng.randbytes(2000) + bytes(20_000),
-            ][kind]
-            commands.append(["SET", key, value])
-            if rng.random() < 0.2:
-                commands.append(["PEXPIREAT", key, now + rng.randrange(1_000_000, 10_000_000)])
-        for reply in connection.pipeline(commands):
-            assert reply in ("OK", 1), reply
-    connection.call("SELECT", 0)
-
-
-def state_of(connection: Connection) -> State:
-    state: State = {}
-    for db in range(16):
-        connection.call("SELECT", db)
-        keys = connection.call("KEYS", "*")
-        values = connection.pipeline([["GET", key] for key in keys])
-        expires = connection.pipeline([["PEXPIRETIME", key] for key in keys])
-        if keys:
-            state[db] = {key: (values[i], expires[i]) for i, key in enumerate(keys)}
-    connection.call("SELECT", 0)
-    return state
-
-
-def save_file(kind: Kind, folder: Path, rng: random.Random, **options: str) -> tuple[Path, State]:
+def save_file(kind: Kind, folder: Path, rng: random.Random, **options: str) -> tuple[Path, Data]:
     """A file that this server wrote of random data, and the data."""
     named = {name.replace("_", "-"): value for name, value in options.items()}
     with Instance(kind, directory=folder, options=named) as server, server.connect() as connection:
-        seed_data(connection, rng)
+        seeder = Seeder(rng, keys=KEYS)
+        fill(connection, seeder)
+        run(connection, seeder.mutate(KEYS))
+        data = capture(connection)  # which also takes those away whose time has passed
         assert connection.call("SAVE") == "OK"
-        return folder / "dump.rdb", state_of(connection)
+        return folder / "dump.rdb", data
 
 
-def load_file(kind: Kind, folder: Path, file: Path, **options: str) -> State:
+def load_file(kind: Kind, folder: Path, file: Path, **options: str) -> Data:
     folder.mkdir()
     shutil.copy(file, folder / "dump.rdb")
     named = {name.replace("_", "-"): value for name, value in options.items()}
     with Instance(kind, directory=folder, options=named) as server, server.connect() as connection:
-        return state_of(connection)
+        return capture(connection)
 
 
 @pytest.mark.parametrize("compression", ["yes", "no"])
 @pytest.mark.parametrize("checksum", ["yes", "no"])
 def test_ours_load_everywhere(tmp_path: Path, rng: random.Random, compression: str, checksum: str) -> None:
-    file, state = save_file("cachefleet", tmp_path / "ours", rng, rdbcompression=compression, rdbchecksum=checksum)
+    file, data = save_file("cachefleet", tmp_path / "ours", rng, rdbcompression=compression, rdbchecksum=checksum)
     parsed = parse(file.read_bytes())
     assert bool(parsed.compressed) == (compression == "yes")
     assert bool(parsed.checksum) == (checksum == "yes")
-    assert len(parsed.records) == sum(len(keys) for keys in state.values())
+    assert_same(of_file(parsed), data)
     for kind in ("redis", "valkey", "cachefleet"):
-        assert load_file(kind, tmp_path / kind, file) == state, kind  # type: ignore[arg-type]
+        assert_same(load_file(kind, tmp_path / kind, file), data)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 @pytest.mark.parametrize("compression", ["yes", "no"])
 @pytest.mark.parametrize("checksum", ["yes", "no"])
 def test_theirs_load_here(tmp_path: Path, rng: random.Random, kind: Kind, compression: str, checksum: str) -> None:
-    file, state = save_file(kind, tmp_path / "theirs", rng, rdbcompression=compression, rdbchecksum=checksum)
-    assert load_file("cachefleet", tmp_path / "ours", file) == state
+    file, data = save_file(kind, tmp_path / "theirs", rng, rdbcompression=compression, rdbchecksum=checksum)
+    assert_same(load_file("cachefleet", tmp_path / "ours", file), data)
 
 
 def test_redis_check_rdb_is_content(tmp_path: Path, rng: random.Random) -> None:
     tool = shutil.which("redis-check-rdb")
     if tool is None:
         pytest.skip("redis-check-rdb is not installed (apt-get install redis-tools)")
-    file, state = save_file("cachefleet", tmp_path / "ours", rng)
+    file, data = save_file("cachefleet", tmp_path / "ours", rng)
     result = subprocess.run([tool, str(file)], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout
     assert "RDB looks OK" in result.stdout
-    assert f"{sum(len(keys) for keys in state.values())} keys read" in result.stdout
+    assert f"{len(data)} keys read" in result.stdout
 
 
 @pytest.mark.parametrize("kind", ["redis", "valkey"])

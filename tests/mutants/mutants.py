@@ -1,12 +1,13 @@
 """`make mutants`: breaks the code in one place at a time and lists what no test notices.
 
-    python tests/mutants/mutants.py keyspace [--seeds 1-40] [--minutes 40]
+    python tests/mutants/mutants.py keyspace [--seeds 1-40,47] [--minutes 40]
+    python tests/mutants/mutants.py keyspace --again       the survivors so far, after tests were added
 
 A mutant is one changed operator, number, condition or call in one line of a .pyx or .py file of the area; the seed
 chooses it, so a range of seeds is a sample that can be repeated and added to. For each the module is built, and the
-area's tests run until the first failure. A mutant that no test notices is a survivor: a test is missing, or the line
-is not needed, or (say so in EQUIVALENT) nobody could tell. What was tried is appended to build/mutants/<area>.jsonl;
-the figures of docs/figures.md are made from it.
+area's tests run until the first failure, those first whose names share a word with the file's. A mutant that no test
+notices is a survivor: a test is missing, or the line is not needed, or nobody could tell (equivalent.py says why).
+What was tried is appended to build/mutants/<area>.jsonl, one line a trial; of several of one mutant the last counts.
 
 It works in a copy of the tree (build/mutants/tree), so the working tree stays as it is.
 """
@@ -18,7 +19,9 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,10 +30,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from equivalent import EQUIVALENT
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = ROOT / "build" / "mutants"
 TREE: Final = FOLDER / "tree"
-TEST_S_MAX: Final = 300.0
+TEST_S_MAX: Final = 600.0  # on a busy machine; what loops for ever ends by the processor's time
+CPU_S_MORE: Final = 10  # than the unbroken tree takes
+MEMORY_MAX: Final = 6 << 30
 COPIED: Final = ("server", "operator", "tests", "charts", "deploy", "docs")
 SERVER, OPERATOR = "server/cachefleet_server", "operator/cachefleet_operator"
 
@@ -91,12 +98,17 @@ class Mutant:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """For equivalent.py."""
+        return self.file.split("/", 1)[1], self.after.strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     seed: int
     mutant: Mutant
-    noticed: str  # "test", "build", "time", or "" for a survivor
+    noticed: str  # "test", "build", "time", "equivalent", or "" for a survivor
 
 
 # -- finding them
@@ -145,21 +157,37 @@ def copy_tree() -> None:
         shutil.copytree(ROOT / "build" / "cython", TREE / "build" / "cython")
 
 
-def run(command: Sequence[str], seconds: float) -> int | None:
+def run(command: Sequence[str], seconds: float, cpu_s: int | None = None) -> int | None:
     """The exit code; None when it took too long."""
     environment = {**os.environ, "PYTHONPATH": f"{TREE / 'server'}:{TREE / 'operator'}", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def bound() -> None:
+        if cpu_s is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
+
     try:
-        done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, timeout=seconds)
+        done = subprocess.run(
+            command, cwd=TREE, env=environment, capture_output=True, timeout=seconds, preexec_fn=bound
+        )
     except subprocess.TimeoutExpired:
         return None
-    return done.returncode
+    return None if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL) else done.returncode
 
 
 def build() -> bool:
     return run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], 600) == 0
 
 
-def notice(mutant: Mutant, tests: Sequence[str]) -> str:
+def test_files(area: Area, broken: str) -> list[str]:
+    """Those whose names share words with the file's come first."""
+    words = set(Path(broken).stem.split("_"))
+    found = [p for name in area.tests for p in (sorted((ROOT / name).glob("test_*.py")) or [ROOT / name])]
+    found.sort(key=lambda path: -len(words & set(path.stem.split("_"))))
+    return [path.relative_to(ROOT).as_posix() for path in found]
+
+
+def notice(mutant: Mutant, area: Area, cpu_s: int | None = None) -> str:
     """How it is noticed; the tree is as before afterwards."""
     file = TREE / mutant.file
     whole = file.read_text()
@@ -169,48 +197,77 @@ def notice(mutant: Mutant, tests: Sequence[str]) -> str:
     try:
         if file.suffix == ".pyx" and not build():
             return "build"
-        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--seed", "1", *tests]
-        return {0: "", None: "time"}.get(run(words, TEST_S_MAX), "test")
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--seed", "1"]
+        words += ["--hypothesis-profile", "mutants", *test_files(area, mutant.file)]
+        return {0: "", None: "time"}.get(run(words, TEST_S_MAX, cpu_s), "test")
     finally:
         file.write_text(whole)
 
 
-def session(name: str, seeds: Sequence[int], minutes: float) -> list[Outcome]:
+def check_unbroken(area: Area) -> int:
+    """The tests pass on the tree as it is: in this time of the processor, in whole seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    candidate = all_mutants(area)[0]
+    if not build() or notice(Mutant(candidate.file, candidate.line, candidate.before, candidate.before), area):
+        raise SystemExit("the tests fail on the tree as it is")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return int(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) + 1
+
+
+def drawn(name: str, seeds: Sequence[int]) -> list[tuple[int, Mutant]]:
+    candidates = all_mutants(AREAS[name])
+    return [(seed, random.Random(f"{name}:{seed}").choice(candidates)) for seed in seeds]
+
+
+def survivors(name: str) -> list[tuple[int, Mutant]]:
+    """Of all trials so far, where their lines are now."""
+    last: dict[tuple[str, str, str], tuple[int, Mutant, str]] = {}
+    for line in (FOLDER / f"{name}.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        mutant = Mutant(**row["mutant"])
+        last[mutant.file, mutant.before, mutant.after] = (row["seed"], mutant, row["noticed"])
+    now = {(m.file, m.before, m.after): m for m in all_mutants(AREAS[name])}
+    return [(seed, now[key]) for key, (seed, mutant, noticed) in last.items() if not noticed and key in now]
+
+
+def session(name: str, trials: Sequence[tuple[int, Mutant]], minutes: float) -> list[Outcome]:
     area = AREAS[name]
-    candidates = all_mutants(area)
     end = time.monotonic() + minutes * 60
     outcomes: list[Outcome] = []
     copy_tree()
-    first = (ROOT / candidates[0].file).read_text().split("\n")[0]
-    if not build() or notice(Mutant(candidates[0].file, 1, first, first), area.tests):
-        raise SystemExit("the tests fail on the tree as it is")
+    cpu_s = check_unbroken(area) + CPU_S_MORE
     with (FOLDER / f"{name}.jsonl").open("a") as out:
-        for seed in seeds:
+        for seed, mutant in trials:
             if time.monotonic() > end:
                 break
-            mutant = random.Random(f"{name}:{seed}").choice(candidates)
-            outcome = Outcome(seed, mutant, notice(mutant, area.tests))
+            noticed = "equivalent" if mutant.key in EQUIVALENT else notice(mutant, area, cpu_s)
+            outcome = Outcome(seed, mutant, noticed)
             outcomes.append(outcome)
-            print(
-                f"{seed} {mutant.file}:{mutant.line} {outcome.noticed or 'SURVIVED'}: {mutant.after.strip()}",
-                flush=True,
-            )
+            print(f"{seed} {mutant} {outcome.noticed or 'SURVIVED'}: {mutant.after.strip()}", flush=True)
             out.write(json.dumps(asdict(outcome)) + "\n")
             out.flush()
     return outcomes
+
+
+def seeds_of(text: str) -> list[int]:
+    """Of `1-20,33`."""
+    ends = [part.partition("-") for part in text.split(",")]
+    return [seed for first, _, last in ends for seed in range(int(first), int(last or first) + 1)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("area", choices=AREAS)
     parser.add_argument("--seeds", default="1-20")
+    parser.add_argument("--again", action="store_true", help="the survivors of all trials so far")
     parser.add_argument("--minutes", type=float, default=40)
     options = parser.parse_args(arguments)
-    first, _, last = options.seeds.partition("-")
-    outcomes = session(options.area, range(int(first), int(last or first) + 1), options.minutes)
-    survivors = [outcome for outcome in outcomes if not outcome.noticed]
-    print(f"\n{len(outcomes)} mutants, {len(survivors)} survivors")
-    for outcome in survivors:
+    trials = survivors(options.area) if options.again else drawn(options.area, seeds_of(options.seeds))
+    outcomes = session(options.area, trials, options.minutes)
+    left = [outcome for outcome in outcomes if not outcome.noticed]
+    equal = sum(outcome.noticed == "equivalent" for outcome in outcomes)
+    print(f"\n{len(outcomes)} mutants, {len(left)} survivors, {equal} that nobody could tell")
+    for outcome in left:
         print(f"  {outcome.mutant}\n    - {outcome.mutant.before}\n    + {outcome.mutant.after}")
     return 0
 

@@ -9,6 +9,7 @@ Both are written from the format's description and share nothing with the server
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -127,8 +128,9 @@ class File:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, decompress: Callable[[bytes, int], bytes]) -> None:
         self.data = data
+        self.decompress = decompress
         self.at = 0
         self.compressed = 0
 
@@ -168,13 +170,14 @@ class _Reader:
             raise ValueError(f"string form {n} at {self.at}")
         packed, plain = self.number(), self.number()
         self.compressed += 1
-        value = lzf_decompress(self.take(packed))
+        value = self.decompress(self.take(packed), plain)
         if len(value) != plain:
             raise ValueError(f"compressed string has {len(value)} bytes, not {plain}")
         return value
 
 
-def lzf_decompress(data: bytes) -> bytes:
+def lzf_decompress(data: bytes, size: int) -> bytes:
+    """Of any size, which the caller compares."""
     out = bytearray()
     at = 0
     while at < len(data):
@@ -197,9 +200,9 @@ def lzf_decompress(data: bytes) -> bytes:
     return bytes(out)
 
 
-def parse(data: bytes) -> File:
+def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompress) -> File:
     """Reads a whole file of strings and checks its checksum (unless it is zero)."""
-    reader, file = _Reader(data), File()
+    reader, file = _Reader(data, decompress), File()
     magic = reader.take(9)
     file.valkey = magic.startswith(b"VALKEY")
     file.version = int(magic[6:] if file.valkey else magic[5:])

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from cachefleet_server._testing import now_ms
 from cachefleet_server.engine import POLICIES, Engine
 from cachefleet_server.persistence.aof_load import AofLoader
 from cachefleet_server.persistence.snapshot import Snapshot, SnapshotResult, snapshot_running
 from cachefleet_server.replies import Error
 from fleettest.rdbfile import File, parse
+from fleettest.seeder import Data, Seeder, assert_same, capture, fill, of_file, run
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.unit
 
-State = dict[int, dict[bytes, tuple[bytes, int | None]]]
 DATABASES = 4
 
 
@@ -35,102 +36,19 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def capture(engine: Engine) -> State:
-    """All keys as commands see them. Nothing may be about to expire."""
-    state: State = {}
-    for db in range(DATABASES):
-        keys = engine.execute(b"KEYS", b"*", db=db)
-        assert len(keys) == engine.execute(b"DBSIZE", db=db), "a key expired too early for this test"
-        for key in keys:
-            expire = engine.execute(b"PEXPIRETIME", key, db=db)
-            state.setdefault(db, {})[key] = (engine.execute(b"GET", key, db=db), expire if expire >= 0 else None)
-    return state
+def seeded(engine: Engine, rng: random.Random, keys: int) -> Seeder:
+    seeder = Seeder(rng, keys=keys, databases=(0, 0, 0, 1, 3))
+    fill(engine, seeder)
+    return seeder
 
 
-class Mutator:
-    """Random commands over a small space of keys, so that every kind of change meets every kind of key."""
-
-    def __init__(self, engine: Engine, rng: random.Random, keys: int) -> None:
-        self.engine = engine
-        self.rng = rng
-        self.keys = keys
-
-    def key(self) -> bytes:
-        return b"key:%d" % self.rng.randrange(self.keys)
-
-    def value(self) -> bytes:
-        rng = self.rng
-        kind = rng.randrange(5)
-        if kind == 0:
-            return str(rng.randrange(-(1 << 40), 1 << 40)).encode()
-        if kind == 1:
-            return rng.randbytes(rng.randrange(30))
-        if kind == 2:
-            return bytes([rng.randrange(256)]) * rng.randrange(2000)
-        if kind == 3:
-            return rng.randbytes(rng.choice((*[3000] * 7, 20_000)))  # the last is lent to the writer
-        return b"v%d" % rng.randrange(1000)
-
-    def fill(self, n: int) -> None:
-        for i in range(n):
-            db = self.rng.choice((0, 0, 0, 1, 3))
-            self.engine.execute(b"SET", b"key:%d" % i, self.value(), db=db)
-            if self.rng.random() < 0.2:
-                at = int(time.time() * 1000) + self.rng.randrange(60_000, 1_000_000)
-                self.engine.execute(b"PEXPIREAT", b"key:%d" % i, str(at).encode(), db=db)
-
-    def change(self) -> None:
-        run, key, rng = self.engine.execute, self.key(), self.rng
-        db = rng.randrange(DATABASES)
-        choice = rng.randrange(15)
-        if choice < 4:
-            run(b"SET", key, self.value(), db=db)
-        elif choice == 4:
-            run(b"DEL", key, self.key(), self.key(), db=db)
-        elif choice == 5:
-            run(b"APPEND", key, self.value(), db=db)
-        elif choice == 6:
-            run(b"SETRANGE", key, str(rng.randrange(100)).encode(), b"xyz", db=db)
-        elif choice == 7:
-            run(b"INCRBY", key, b"7", db=db)
-        elif choice == 8:
-            run(b"PEXPIRE", key, str(rng.randrange(1, 100_000)).encode(), db=db)
-        elif choice == 9:
-            run(b"PERSIST", key, db=db)
-        elif choice == 10:
-            run(b"RENAME", key, self.key(), db=db)
-        elif choice == 11:
-            run(b"COPY", key, self.key(), b"DB", str(rng.randrange(DATABASES)).encode(), b"REPLACE", db=db)
-        elif choice == 12:
-            run(b"MOVE", key, str(rng.randrange(DATABASES)).encode(), db=db)
-        elif choice == 13:
-            run(b"UNLINK", key, db=db)
-        else:
-            run(b"GETEX", key, b"PX", b"5", db=db)
-
-    def upheaval(self) -> None:
-        """The rare big things: whole databases, growth, shrinking."""
-        run, rng = self.engine.execute, self.rng
-        choice = rng.randrange(6)
-        one, other = (str(rng.randrange(DATABASES)).encode() for _ in range(2))
-        if choice == 0:
-            run(b"FLUSHALL", rng.choice((b"SYNC", b"ASYNC")))
-        elif choice == 1:
-            run(b"FLUSHDB", rng.choice((b"SYNC", b"ASYNC")), db=int(one))
-        elif choice in (2, 3):
-            run(b"SWAPDB", one, other)
-        elif choice == 4:
-            for i in range(rng.randrange(3000)):
-                run(b"SET", b"new:%d" % i, b"x", db=int(one))
-        else:
-            for i in range(self.keys):
-                if rng.random() < 0.9:
-                    run(b"DEL", b"key:%d" % i, db=int(one))
+def state(engine: Engine) -> Data:
+    return capture(engine, range(DATABASES))
 
 
-def take(engine: Engine, path: Path, between: Callable[[], None], chains: int = 1) -> tuple[State, File]:
+def take(engine: Engine, path: Path, between: Callable[[], object], chains: int = 1) -> tuple[Data, File]:
     """The state at the start, and the file of a snapshot with `between` called before and after each of its steps."""
-    before = capture(engine)
+    before = state(engine)
     done: list[SnapshotResult] = []
     snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append, slice_us=0)
     snapshot.start()
@@ -151,7 +69,7 @@ def take(engine: Engine, path: Path, between: Callable[[], None], chains: int = 
     return before, file
 
 
-def replayed(path: Path) -> State:
+def replayed(path: Path) -> Data:
     """What the commands of a file make of an empty keyspace."""
     engine = Engine(databases=DATABASES)
     loader = AofLoader(engine, str(path))
@@ -159,14 +77,14 @@ def replayed(path: Path) -> State:
         pass
     assert not loader.torn
     loader.close()
-    state = capture(engine)
+    found = state(engine)
     engine.close()
-    return state
+    return found
 
 
-def take_commands(engine: Engine, path: Path, between: Callable[[], None], chains: int = 1) -> tuple[State, State]:
+def take_commands(engine: Engine, path: Path, between: Callable[[], object], chains: int = 1) -> tuple[Data, Data]:
     """The same with commands instead of records: the state at the start, and that of the file."""
-    before = capture(engine)
+    before = state(engine)
     snapshot = Snapshot(engine, temp_path=str(path), commands=True, slice_us=0)
     snapshot.start()
     between()
@@ -184,37 +102,30 @@ def take_commands(engine: Engine, path: Path, between: Callable[[], None], chain
 def test_equals_its_start_under_random_changes(
     engine: Engine, tmp_path: Path, rng: random.Random, round_: int, commands: bool
 ) -> None:
-    keys = rng.choice((10, 200, 1500))
-    mutator = Mutator(engine, rng, keys)
-    mutator.fill(keys)
-    for _ in range(20):
-        mutator.change()
-    for db in range(DATABASES):  # nothing may expire while the state is captured
-        for key in engine.execute(b"KEYS", b"*", db=db):
-            if 0 <= engine.execute(b"PTTL", key, db=db) < 30_000:
-                engine.execute(b"PERSIST", key, db=db)
+    seeder = seeded(engine, rng, rng.choice((10, 200, 1500)))
+    run(engine, seeder.mutate(20))
+    began = now_ms(engine)
+    seeder.draw.near = True
 
     def between() -> None:
-        for _ in range(rng.randrange(4)):
-            mutator.change()
+        run(engine, seeder.mutate(rng.randrange(4)))
         if rng.random() < (0.03 if round_ % 2 else 0):
-            mutator.upheaval()
+            run(engine, seeder.upheave())
 
     chains = rng.randrange(1, 4)
     if commands:
         before, after = take_commands(engine, tmp_path / "base.aof", between, chains)
-        assert after == before
+        assert_same(after, before)
     else:
         before, file = take(engine, tmp_path / "dump.rdb", between, chains)
-        assert file.databases() == before
+        assert_same(of_file(file, began), before)
 
 
 @pytest.mark.parametrize("flush", [b"FLUSHALL", b"FLUSHDB"])
 @pytest.mark.parametrize("how", [b"SYNC", b"ASYNC"])
 @pytest.mark.parametrize("when", [0, 3, 10_000])
 def test_flush(engine: Engine, tmp_path: Path, rng: random.Random, flush: bytes, how: bytes, when: int) -> None:
-    mutator = Mutator(engine, rng, 500)
-    mutator.fill(500)
+    seeded(engine, rng, 500)
     calls = 0
 
     def between() -> None:
@@ -225,7 +136,7 @@ def test_flush(engine: Engine, tmp_path: Path, rng: random.Random, flush: bytes,
         calls += 1
 
     before, file = take(engine, tmp_path / "dump.rdb", between)
-    assert file.databases() == before
+    assert_same(of_file(file), before)
     assert engine.execute(b"GET", b"key:%d" % (calls - 1)) == b"after"
 
 
@@ -240,7 +151,7 @@ def test_swapdb_keeps_the_numbers_of_the_start(engine: Engine, tmp_path: Path) -
         engine.execute(b"SET", b"k8", b"changed", db=1)
 
     before, file = take(engine, tmp_path / "dump.rdb", between)
-    assert file.databases() == before
+    assert_same(of_file(file), before)
     assert {db: next(iter(keys.values()))[0] for db, keys in file.databases().items()} == {0: b"zero", 1: b"one"}
 
 
@@ -267,8 +178,8 @@ def test_expiry_and_eviction_meanwhile(engine: Engine, tmp_path: Path, rng: rand
         engine.execute(b"SET", b"n%d" % calls, b"x")
 
     before, file = take(engine, tmp_path / "dump.rdb", between)
-    assert len(before[0]) == 2000
-    assert file.databases() == before
+    assert len(before) == 2000
+    assert_same(of_file(file), before)
     stats = engine.stats()
     assert stats["expired_keys"] > 0
     assert stats["evicted_keys"] > 0
@@ -333,7 +244,7 @@ def test_large_values(engine: Engine, tmp_path: Path, rng: random.Random) -> Non
         engine.execute(b"SET", b"zero%d" % i, bytes(size))
         engine.execute(b"SET", b"random%d" % i, rng.randbytes(size // 10))
     before, file = take(engine, tmp_path / "dump.rdb", lambda: None)
-    assert file.databases() == before
+    assert_same(of_file(file), before)
 
 
 def test_large_values_as_commands(engine: Engine, tmp_path: Path, rng: random.Random) -> None:
@@ -341,7 +252,7 @@ def test_large_values_as_commands(engine: Engine, tmp_path: Path, rng: random.Ra
         engine.execute(b"SET", b"large%d" % i, rng.randbytes(size), db=i % DATABASES)
     engine.execute(b"SET", b"k" * 100_000, b"v", b"PX", b"1000000")
     before, after = take_commands(engine, tmp_path / "base.aof", lambda: None)
-    assert after == before
+    assert_same(after, before)
 
 
 @pytest.mark.parametrize("commands", [False, True], ids=["records", "commands"])
@@ -501,9 +412,8 @@ def test_unwritable_target(engine: Engine, tmp_path: Path, path: str) -> None:
 
 def test_to_a_pipe(engine: Engine, rng: random.Random) -> None:
     """A descriptor instead of a file, as for a replica: nothing is renamed or fsynced, and it is closed at the end."""
-    mutator = Mutator(engine, rng, 300)
-    mutator.fill(300)
-    before = capture(engine)
+    seeded(engine, rng, 300)
+    before = state(engine)
     reading, writing = os.pipe()
     received: list[bytes] = []
 
@@ -518,7 +428,7 @@ def test_to_a_pipe(engine: Engine, rng: random.Random) -> None:
     result = snapshot.finish()
     reader.join()
     assert result.ok
-    assert parse(received[0]).databases() == before
+    assert_same(of_file(parse(received[0])), before)
 
 
 def test_given_up_when_the_disk_is_too_slow(engine: Engine) -> None:
@@ -546,21 +456,16 @@ def test_given_up_when_the_disk_is_too_slow(engine: Engine) -> None:
 
 def test_many_snapshots_in_a_row(engine: Engine, tmp_path: Path, rng: random.Random) -> None:
     """The tables' version numbers wrap around; aborted snapshots leave stale ones."""
-    mutator = Mutator(engine, rng, 100)
-    mutator.fill(100)
+    seeder = seeded(engine, rng, 100)
     for i in range(40):
         if i % 3 == 0:
             snapshot = Snapshot(engine, temp_path=str(tmp_path / "t"), slice_us=0)
             snapshot.start()
             for _ in range(rng.randrange(5)):
                 snapshot.step(1)
-                mutator.change()
+                run(engine, seeder.mutate(1))
             snapshot.abort()
             snapshot.finish()
-        for key in engine.execute(b"KEYS", b"*"):
-            engine.execute(b"PERSIST", key)
-        for db in range(DATABASES):
-            for key in engine.execute(b"KEYS", b"*", db=db):
-                engine.execute(b"PERSIST", key, db=db)
-        before, file = take(engine, tmp_path / "dump.rdb", mutator.change)
-        assert file.databases() == before
+        began = now_ms(engine)
+        before, file = take(engine, tmp_path / "dump.rdb", lambda: run(engine, seeder.mutate(1)))
+        assert_same(of_file(file, began), before)

@@ -11,6 +11,7 @@ from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.v1alpha1 import CONFIG_KEYS_MAX, Cache, CacheStatus, Refusal
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.plan import plan
+from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
 from fleettest.snapshots import NOW, cache, pod, server, snapshot
@@ -145,6 +146,18 @@ def test_a_snapshot_is_shown() -> None:
     first = told(cache(), READY, servers=[server()])
     saved = [server(last_save=int(NOW) + 5)]
     assert told(cache(status=first), READY, servers=saved, now=NOW + SAMPLE_S).pods[0].last_save == stamp(NOW + 5)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_long_words_are_cut(more: int) -> None:
+    words = "x" * (MESSAGE_CHARACTERS_MAX + more)
+    (found,) = told(cache(), READY, servers=[server(failing=words)]).pods
+    assert found.message == (words if not more else "x" * (MESSAGE_CHARACTERS_MAX - 3) + "...")
+
+
+def test_a_silent_server_has_no_figures() -> None:
+    (found,) = told(cache(), READY, servers=[server(error="timed out")]).pods
+    assert (found.used_memory, found.last_save, found.role) == (0, "", "")
 
 
 def test_what_scale_and_clients_need() -> None:

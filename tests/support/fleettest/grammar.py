@@ -1,9 +1,14 @@
 """Random commands: which there are, and how their arguments are drawn so that errors and borders are hit.
 
+    draw = Draw(rng, now_s)
+    rng.choice(WRITES)(draw)                a command
+    episode(draw, 500)                      commands of two connections, transactions among them
+
 A command is a row of words; a word is text, or a draw (a function of the Draw object that returns one argument or a
 list of them). After that a command may be spoiled: an argument dropped, doubled, replaced, or its case changed.
 
-Only what two servers must answer alike is drawn: expiry lies in the past or far in the future, never close by.
+Only what two servers must answer alike is drawn: expiry lies in the past or far in the future, close by only if
+`near` says so.
 """
 
 from __future__ import annotations
@@ -49,10 +54,14 @@ PATTERNS = [
 class Draw:
     """Draws arguments. Everything comes from one random.Random, so a seed gives one sequence."""
 
-    def __init__(self, rng: random.Random, now_s: int, payloads: Sequence[bytes]) -> None:
+    def __init__(
+        self, rng: random.Random, now_s: int, *, payloads: Sequence[bytes] = (), keys: Sequence[bytes] = KEYS
+    ) -> None:
         self.rng = rng
         self.now_s = now_s
-        self.payloads = payloads
+        self.payloads = payloads  # of DUMP
+        self.names = keys  # half of the draws are of the first eight
+        self.near = False  # keys may expire while the test runs
 
     def pick(self, *choices: Word) -> Word:
         return self.rng.choice(choices)
@@ -63,7 +72,7 @@ class Draw:
     # -- single arguments
 
     def key(self) -> Word:
-        return self.rng.choice(KEYS[:8] if self.chance(0.5) else KEYS)
+        return self.rng.choice(self.names[:8] if self.chance(0.5) else self.names)
 
     def integer(self) -> Word:
         kind = self.rng.random()
@@ -118,6 +127,8 @@ class Draw:
         return good if self.chance(0.7) else self.pick(b"0", b"-1", b"-100000", *BORDERS, *NOT_INTEGERS)
 
     def milliseconds(self) -> Word:
+        if self.near and self.chance(0.5):
+            return b"%d" % self.rng.randrange(1, 100)
         good = b"%d" % ((FAR_S + self.far()) * 1000 + self.rng.choice([0, 1, 499, 500]))
         return good if self.chance(0.7) else self.pick(b"0", b"-1", b"-100000", *BORDERS, *NOT_INTEGERS)
 
@@ -229,39 +240,30 @@ def words(*parts: Word | Callable[[Draw], Word | list[Word]]) -> Callable[[Draw]
 
 
 D = Draw
-READ_OR_WRITE = [  # exact replies, so these go into transactions too
+WRITES = [
     words(b"SET", D.key, D.value),
     words(b"SET", D.key, D.value, D.set_options),
     words(b"SET", D.key, D.value, D.set_options),
-    words(b"GET", D.key),
     words(b"GETSET", D.key, D.value),
     words(b"GETDEL", D.key),
     words(b"GETEX", D.key, D.getex_options),
-    words(b"GETRANGE", D.key, D.index, D.index),
-    words(b"SUBSTR", D.key, D.index, D.index),
     words(b"SETRANGE", D.key, D.offset, D.value),
     words(b"APPEND", D.key, D.value),
-    words(b"STRLEN", D.key),
     words(b"SETNX", D.key, D.value),
     words(b"SETEX", D.key, D.seconds, D.value),
     words(b"PSETEX", D.key, D.milliseconds, D.value),
     words(b"MSET", D.pairs),
     words(b"MSETNX", D.pairs),
     words(b"MSETEX", D.counted_pairs, D.msetex_options),
-    words(b"MGET", D.keys),
     words(b"INCR", D.key),
     words(b"DECR", D.key),
     words(b"INCRBY", D.key, D.integer),
     words(b"DECRBY", D.key, D.integer),
     words(b"INCRBYFLOAT", D.key, D.number),
     words(b"INCRBYFLOAT", D.key, D.number),
-    words(b"LCS", D.key, D.key, D.lcs_options),
     words(b"DELIFEQ", D.key, D.value),
     words(b"DEL", D.keys),
     words(b"UNLINK", D.keys),
-    words(b"EXISTS", D.keys),
-    words(b"TOUCH", D.keys),
-    words(b"TYPE", D.key),
     words(b"RENAME", D.key, D.key),
     words(b"RENAMENX", D.key, D.key),
     words(b"COPY", D.key, D.key, D.copy_options),
@@ -272,14 +274,26 @@ READ_OR_WRITE = [  # exact replies, so these go into transactions too
     words(b"EXPIREAT", D.key, D.at_s, D.any_expire_options),
     words(b"PEXPIREAT", D.key, D.at_ms, D.any_expire_options),
     words(b"PERSIST", D.key),
+    words(b"RESTORE", D.key, D.restore_expiry),
+]
+READS = [
+    words(b"GET", D.key),
+    words(b"GETRANGE", D.key, D.index, D.index),
+    words(b"SUBSTR", D.key, D.index, D.index),
+    words(b"STRLEN", D.key),
+    words(b"MGET", D.keys),
+    words(b"LCS", D.key, D.key, D.lcs_options),
+    words(b"EXISTS", D.keys),
+    words(b"TOUCH", D.keys),
+    words(b"TYPE", D.key),
     words(b"OBJECT", b"ENCODING", D.key),
     words(b"OBJECT", b"REFCOUNT", D.key),
-    words(b"RESTORE", D.key, D.restore_expiry),
     words(b"DBSIZE"),
     words(b"ECHO", D.value),
     words(b"PING"),
     words(b"PING", D.value),
 ]
+READ_OR_WRITE = [*WRITES, *READS]  # exact replies, so these go into transactions too
 OTHERS = [
     words(b"TTL", D.key),
     words(b"PTTL", D.key),
@@ -334,7 +348,7 @@ def spoil(draw: Draw, command: Command) -> Command:
     if kind < 0.04:
         made = [bytes(c ^ 0x20 if 65 <= c & 0xDF <= 90 and draw.chance(0.5) else c for c in made[0]), *made[1:]]
     elif kind < 0.06 and len(made) > 1:
-        made[1:] = [word.swapcase() if word.isalpha() and word not in KEYS else word for word in made[1:]]
+        made[1:] = [word.swapcase() if word.isalpha() and word not in draw.names else word for word in made[1:]]
     elif kind < 0.09 and len(made) > 1:
         del made[max(at, 1)]
     elif kind < 0.11:

@@ -1,0 +1,169 @@
+"""Single decisions at their borders: who is written, asked, remembered, and when it is looked again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object, key_of
+from cachefleet_operator.api.v1alpha1 import Refusal
+from cachefleet_operator.planning import auth, config, objects, storage
+from cachefleet_operator.planning.moments import stamp
+from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S
+from cachefleet_operator.planning.pods import RECENT_S, trouble
+from cachefleet_operator.planning.refusals import OBJECT, REFUSALS_MAX, RETRY_S, remember, standing
+from cachefleet_operator.planning.step import NOTHING
+from fleettest.snapshots import NOW, cache, pod, server, snapshot
+from fleettest.world import World
+
+
+def refusal(target: str, subject: str = OBJECT, wish: str = "w", message: str = "no", at: float = NOW) -> Refusal:
+    return Refusal(target=target, subject=subject, wish=wish, message=message, at=stamp(at))
+
+
+def statefulset(size: str = "1Gi", **metadata: Any) -> Object:
+    claims = [{"metadata": {"name": names.VOLUME_DATA}, "spec": {"resources": {"requests": {"storage": size}}}}]
+    spec = {"volumeClaimTemplates": claims if size else []}
+    return {"kind": "StatefulSet", "metadata": {"name": "orders", "uid": "u", **metadata}, "spec": spec}
+
+
+def claim(requested: str, has: str) -> Object:
+    return {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data-orders-0"},
+        "spec": {"resources": {"requests": {"storage": requested}}},
+        "status": {"capacity": {"storage": has}},
+    }
+
+
+# ---- storage
+
+
+@pytest.mark.parametrize("live", [statefulset(deletionTimestamp=stamp(NOW)), statefulset("")])
+def test_volumes_of_a_statefulset_that_goes_or_has_none_do_not_grow(live: Object) -> None:
+    wanted = cache(persistence={"storage": {"size": "5Gi"}})
+    assert storage.step(snapshot(wanted, live, claim("1Gi", "1Gi")), ()) == NOTHING
+    assert storage.step(snapshot(wanted, statefulset(), claim("1Gi", "1Gi")), ()) != NOTHING
+
+
+# ---- objects
+
+
+def service(applied: str, **ports: int) -> Object:
+    metadata = {"name": "orders-rw", "annotations": {names.ANNOTATION_APPLIED: applied}}
+    return {"kind": "Service", "metadata": metadata, "spec": dict(ports)}
+
+
+@pytest.mark.parametrize(
+    ("refused", "written"),
+    [
+        (refusal("Service/orders-rw", wish="hash"), False),
+        (refusal("Service/orders-rw", wish="an older hash"), True),
+        (refusal("Service/orders-rw", "timeout", wish="hash"), True),
+        (refusal("Service/orders-ro", wish="hash"), True),
+    ],
+)
+def test_an_object_that_was_refused_is_not_asked_for_again(refused: Refusal, written: bool) -> None:
+    step = objects.step(snapshot(cache()), [service("hash")], [refused])
+    assert [action.reason for action in step.actions] == ["created Service/orders-rw"] * written
+    assert step.progress == ("Creating" if written else "")
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (4, " and 1 more"), (9, " and 6 more")])
+def test_some_of_many_differences_are_said(count: int, more: str) -> None:
+    ports = {f"port{i}": 1 for i in range(count)}
+    wanted, live = service("hash", **ports), service("hash", **dict.fromkeys(ports, 2))
+    (action,) = objects.step(snapshot(cache(), live), [wanted], ()).actions
+    shown = "; ".join(f"spec.port{i} is 2, want 1" for i in range(3))
+    assert action.reason == f"put {key_of(wanted)} back as wanted: {shown}{more}"
+
+
+# ---- parameters
+
+
+@pytest.mark.parametrize("away", [{"error": "timed out"}, {"loading": True}])
+def test_a_server_that_is_away_is_not_told_parameters(away: dict[str, Any]) -> None:
+    behind = {"parameters": {"timeout": "0"}}
+    wanted = cache(config={"timeout": "5"})
+    assert config.step(snapshot(wanted, servers=[server(**behind)]), wanted, ()) != NOTHING
+    assert config.step(snapshot(wanted, servers=[server(**behind, **away)]), wanted, ()) == NOTHING
+
+
+def test_a_maxmemory_that_just_fits_the_container_is_set() -> None:
+    world = World(cache())
+    world.settle()
+    wanted = world.servers["orders-0"]["parameters"]["maxmemory"]
+    world.servers["orders-0"]["parameters"]["maxmemory"] = "1"
+    world.settle()
+    assert world.servers["orders-0"]["parameters"]["maxmemory"] == wanted
+
+
+# ---- passwords
+
+
+@pytest.mark.parametrize(
+    ("spec", "source"),
+    [
+        ({"mode": "none"}, None),
+        ({"mode": "generated"}, ("orders-auth", "password")),
+        ({"mode": "generated", "secretRef": {"name": "mine", "key": "k"}}, ("orders-auth", "password")),
+        ({"mode": "secret", "secretRef": {"name": "mine", "key": "k"}}, ("mine", "k")),
+        ({"mode": "secret"}, ("orders-auth", "password")),
+    ],
+)
+def test_where_the_password_comes_from(spec: dict[str, Any], source: tuple[str, str] | None) -> None:
+    assert auth.source(cache(auth=spec)) == source
+
+
+def test_only_a_refusal_of_our_own_secrets_stands_in_the_way() -> None:
+    ours = refusal("Secret/orders-auth", message="somebody else's")
+    others = [refusal("Service/orders-rw"), refusal("Secret/orders-auth", "timeout")]
+    assert auth.refused(cache(), [*others, ours]) == "somebody else's"
+    assert auth.refused(cache(), others) == ""
+
+
+# ---- refusals
+
+
+def test_a_refusal_takes_the_place_of_the_one_before() -> None:
+    status = cache().status
+    for target, message in (("a", "first"), ("b", "other"), ("a", "second")):
+        status = remember(status, target=target, subject=OBJECT, wish="w", message=message, now=NOW)
+    assert [(r.target, r.message) for r in status.refusals] == [("b", "other"), ("a", "second")]
+
+
+def test_the_newest_refusals_are_remembered() -> None:
+    status = cache().status
+    for i in range(REFUSALS_MAX + 5):
+        status = remember(status, target=str(i), subject=OBJECT, wish="w", message="no", now=NOW)
+    assert [r.target for r in status.refusals] == [str(i) for i in range(5, REFUSALS_MAX + 5)]
+
+
+def test_a_refusal_holds_for_a_while() -> None:
+    status = cache().status.model_copy(update={"refusals": (refusal("a"),)})
+    assert standing(status, NOW + RETRY_S - 1) == status.refusals
+    assert standing(status, NOW + RETRY_S) == ()
+
+
+# ---- when it is looked again
+
+
+def test_a_volume_that_grows_is_looked_at_often() -> None:
+    world = World(cache())
+    world.settle()
+    assert world.cycle().wake_after_s == STEADY_S
+    world.objects[Key("PersistentVolumeClaim", "data-orders-0")]["status"] = {"capacity": {"storage": "1Mi"}}
+    made = world.cycle()
+    assert not [a.reason for a in made.actions]
+    assert made.wake_after_s == CONVERGING_S
+
+
+def test_a_death_is_news_for_a_while() -> None:
+    def died(age_s: float) -> Object:
+        end = {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": stamp(NOW - age_s)}}
+        return pod(containerStatuses=[{"name": "server", "state": {"running": {}}, "lastState": end}])
+
+    assert trouble(died(RECENT_S), NOW) == "exited with code 1: Error"
+    assert trouble(died(RECENT_S + 1), NOW) == ""

@@ -7,7 +7,8 @@
 
 Everything is answered at once but a scrape. That is worked out family by family, and lets the engine run after each
 SLICE_SECONDS; the numbers of one family belong together, those of two may be some ticks apart. There is one scrape at
-a time, and a pause of REST times its work before the next: however many ask, the engine keeps most of its thread.
+a time, and a pause of REST times its work before the next: however many ask, the engine keeps most of its thread. Its
+work is the thread's time: on a busy machine a pause by the clock would be longer than a connection may take.
 
 A request comes from strangers, so no library reads it but `parse_qs`: prometheus_client's own choice of a format
 raises at a version that it cannot read.
@@ -111,20 +112,19 @@ class Pages:
         is_open = accepts(headers.get("accept", ""), "application/openmetrics-text")
         encode = openmetrics.generate_latest if is_open else _text
         parts = []
-        spent, began = 0.0, time.monotonic()
+        spent, began = 0.0, time.thread_time()
         for family in self.collector.collect():
             parts.append(encode(_Families(family)).removesuffix(OPENMETRICS_END))
-            if time.monotonic() - began > SLICE_SECONDS:
-                spent += time.monotonic() - began
+            if time.thread_time() - began > SLICE_SECONDS:
+                spent += time.thread_time() - began
                 await asyncio.sleep(0)
-                began = time.monotonic()
+                began = time.thread_time()
         body = b"".join(parts) + (OPENMETRICS_END if is_open else b"")
         fields = {"Content-Type": OPENMETRICS_TYPE if is_open else PLAIN_TYPE}
         if accepts(headers.get("accept-encoding", ""), "gzip"):
             body = gzip.compress(body, GZIP_LEVEL)
             fields["Content-Encoding"] = "gzip"
-        now = time.monotonic()
-        self._rested = now + REST * (spent + now - began)
+        self._rested = time.monotonic() + REST * (spent + time.thread_time() - began)
         return _response(200, body, fields)
 
 

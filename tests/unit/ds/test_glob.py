@@ -79,6 +79,8 @@ def test_against_the_definition(pattern: bytes, text: bytes) -> None:
         (b"", [b""], [b"a"]),
         (b"*", [b"a", b"\0\xff"], [b""]),  # an empty text matches only an empty pattern
         (b"**", [b"a"], [b""]),
+        (b"**a", [b"a", b"ba"], [b"b", b"ab"]),
+        (b"a***?", [b"ab", b"abc"], [b"a"]),
         (b"h?llo", [b"hello", b"h\0llo"], [b"hllo", b"heello"]),
         (b"h*llo", [b"hllo", b"heeeello"], [b"hell"]),
         (b"h[ae]llo", [b"hello", b"hallo"], [b"hillo", b"hllo"]),

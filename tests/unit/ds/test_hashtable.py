@@ -22,6 +22,7 @@ pytestmark = pytest.mark.unit
 GROW_LOAD = 7  # elements a bucket from which a table grows
 NUMBERS = st.integers(0, 400)
 HEADER_BYTES_MAX = 512
+BUCKET, SLOTS = 64, 7  # bytes, elements
 
 
 def key_of(number: int) -> bytes:
@@ -237,6 +238,15 @@ def test_shrinks_while_elements_leave() -> None:
         table.rehash_steps(100)
     assert table.memory < before / 100
     assert sorted(v for _, v in scan_all(table)) == list(range(19_980, 20_000))
+
+
+@pytest.mark.parametrize("n", [7, 100, 3000])
+def test_memory_of_a_table_at_rest_is_that_of_its_buckets(n: int) -> None:
+    table = filled(n)
+    while table.rehash_steps(100):
+        pass
+    assert table.children or n < 100
+    assert table.memory == HashTable().memory + BUCKET * (table.slots // SLOTS + table.children)
 
 
 def test_memory_an_element_over_a_doubling() -> None:

@@ -12,33 +12,14 @@ from cachefleet_server.keyspace._testing_journal import Journal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleettest import aoffile
+from fleettest.client import encode
+
 pytestmark = pytest.mark.unit
 
 
-def resp(*args: bytes) -> bytes:
-    return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in args)
-
-
 def commands(journal: bytes) -> list[tuple[bytes, ...]]:
-    """Parses a journal; every byte must belong to a command."""
-    result, at = [], 0
-
-    def line() -> bytes:
-        nonlocal at
-        end = journal.index(b"\r\n", at)
-        text, at = journal[at:end], end + 2
-        return text
-
-    while at < len(journal):
-        args = []
-        for _ in range(int(line()[1:])):
-            n = int(line()[1:])
-            args.append(journal[at : at + n])
-            assert journal[at + n : at + n + 2] == b"\r\n"
-            at += n + 2
-        result.append(tuple(args))
-    return result
-
+    return [tuple(words) for words in aoffile.commands(journal)]
 
 @pytest.fixture
 def journal() -> Iterator[Journal]:
@@ -49,15 +30,15 @@ def journal() -> Iterator[Journal]:
 
 def test_select_comes_first_and_when_the_database_changes(journal: Journal) -> None:
     journal.command(0, b"SET", b"a", b"1")
-    journal.raw(0, resp(b"SET", b"b", b"2"))
+    journal.raw(0, encode(b"SET", b"b", b"2"))
     journal.command(3, b"DEL", b"a")
     assert journal.take() == b"".join(
         [
-            resp(b"SELECT", b"0"),
-            resp(b"SET", b"a", b"1"),
-            resp(b"SET", b"b", b"2"),
-            resp(b"SELECT", b"3"),
-            resp(b"DEL", b"a"),
+            encode(b"SELECT", b"0"),
+            encode(b"SET", b"a", b"1"),
+            encode(b"SET", b"b", b"2"),
+            encode(b"SELECT", b"3"),
+            encode(b"DEL", b"a"),
         ]
     )
 
@@ -179,20 +160,20 @@ def test_every_byte_has_an_offset(journal: Journal) -> None:
     assert journal.end == 0
     journal.command(0, b"SET", b"a", b"1")
     end = journal.end
-    assert end == len(resp(b"SELECT", b"0") + resp(b"SET", b"a", b"1"))
+    assert end == len(encode(b"SELECT", b"0") + encode(b"SET", b"a", b"1"))
     assert len(journal.take()) == end
     assert journal.end == end
     journal.transaction(True)
     journal.command(0, b"SET", b"b", b"1")
     journal.transaction(False)
-    assert journal.end == end + len(resp(b"SET", b"b", b"1")), "the MULTI around one command is gone"
-    assert journal.take() == resp(b"SET", b"b", b"1")
+    assert journal.end == end + len(encode(b"SET", b"b", b"1")), "the MULTI around one command is gone"
+    assert journal.take() == encode(b"SET", b"b", b"1")
 
 
 def test_consumers_come_and_go(journal: Journal) -> None:
     """At any moment of a tick; the others do not notice, and each gets what came after its attachment."""
-    one, two, three, four = (resp(b"SET", b"k", b"%d" % i) for i in range(1, 5))
-    select = resp(b"SELECT", b"0")
+    one, two, three, four = (encode(b"SET", b"k", b"%d" % i) for i in range(1, 5))
+    select = encode(b"SELECT", b"0")
     journal.raw(0, one)
     journal.attach(1)
     journal.raw(0, two)
@@ -247,30 +228,29 @@ def test_a_history_goes_on_under_a_new_name_after_a_restart() -> None:
     assert journal.end == 1000
     assert journal.id != ID
     assert journal.earlier == (ID, 1000)
-    journal.raw(0, resp(b"PING"))
+    journal.raw(0, encode(b"PING"))
     journal.hand_over()
-    assert journal.taken(0) == resp(b"SELECT", b"0") + resp(b"PING")
+    assert journal.taken(0) == encode(b"SELECT", b"0") + encode(b"PING")
     assert journal.close() == 0
 
 
 def test_verbatim_bytes_stay_as_they_are(journal: Journal) -> None:
     """A replica's journal is its primary's: a MULTI around one command stays, and offsets agree."""
-    sent = resp(b"SELECT", b"3") + resp(b"MULTI") + resp(b"SET", b"k", b"v") + resp(b"EXEC")
+    sent = encode(b"SELECT", b"3") + encode(b"MULTI") + encode(b"SET", b"k", b"v") + encode(b"EXEC")
     journal.verbatim(3, sent)
     assert journal.end == len(sent)
-    journal.verbatim(3, resp(b"DEL", b"k"))
+    journal.verbatim(3, encode(b"DEL", b"k"))
     journal.command(3, b"SET", b"own", b"1")
     journal.command(0, b"SET", b"own", b"1")
-    assert journal.take() == sent + resp(b"DEL", b"k") + resp(b"SET", b"own", b"1") + resp(b"SELECT", b"0") + resp(
-        b"SET", b"own", b"1"
-    )
+    rest = ((b"DEL", b"k"), (b"SET", b"own", b"1"), (b"SELECT", b"0"), (b"SET", b"own", b"1"))
+    assert journal.take() == sent + b"".join(encode(*words) for words in rest)
 
 
 def test_muted_means_nothing_and_nobody_leaves(journal: Journal) -> None:
     before = journal.id
     journal.mute(True)
     journal.command(0, b"SET", b"a", b"1")
-    journal.verbatim(1, resp(b"PING"))
+    journal.verbatim(1, encode(b"PING"))
     assert not journal.enabled
     journal.mute(False)
     journal.command(0, b"SET", b"b", b"1")
@@ -286,9 +266,9 @@ def test_consumers_at_random(steps: list[tuple[str, int]]) -> None:
         if step == "w":
             size = journal.end
             journal.command(i, b"SET", b"%d" % n, b"v")
-            raw = resp(b"SET", b"%d" % n, b"v")
+            raw = encode(b"SET", b"%d" % n, b"v")
             if due:
-                select = resp(b"SELECT", b"%d" % i) if journal.end - size > len(raw) else b""
+                select = encode(b"SELECT", b"%d" % i) if journal.end - size > len(raw) else b""
                 due = {consumer: bytes_ + select + raw for consumer, bytes_ in due.items()}
         elif step == "t":
             journal.hand_over()

@@ -87,6 +87,7 @@ def test_the_same_entries(logging: Pair, kind: str) -> None:
     logging.ours.pipeline(COMMANDS)
     logging.theirs.pipeline(COMMANDS)
     ours, theirs = entries(logging.ours, kind), entries(logging.theirs, kind)
+    assert ours
     assert [e[3] for e in ours] == [e[3] for e in theirs], "arguments"
     assert [e[5] for e in ours] == [e[5] for e in theirs], "client names"
     assert b"secret" not in repr(ours).encode()

@@ -3,6 +3,8 @@
 from typing import Final
 
 EQUIVALENT: Final[dict[tuple[str, str], str]] = {
+    ("cachefleet_server/ds/slab.pyx", "if a.list != list and (a.free != 0) != (list == ARENA_OPEN):"):
+        "part of a check: only a broken slab could tell",
     ("cachefleet_operator/planning/snapshot.py",
      'return sorted(found, key=lambda pod: int(pod["metadata"]["name"].rsplit("-", 2)[-1]))'):
         "the last part is the same",

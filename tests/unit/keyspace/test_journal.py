@@ -283,3 +283,10 @@ def test_consumers_at_random(steps: list[tuple[str, int]]) -> None:
             del due[i]
             journal.taken(i)
     assert journal.close() == 0
+
+
+def test_no_two_histories_have_the_same_name() -> None:
+    """Not even of engines whose own random numbers are the same."""
+    journals = [Journal() for _ in range(3)]
+    assert len({journal.id for journal in journals}) == 3
+    assert [journal.close() for journal in journals] == [0, 0, 0]

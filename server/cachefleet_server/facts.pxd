@@ -12,6 +12,7 @@ cdef object error_stats(engine_t* e)
 cdef object keyspace(engine_t* e)
 cdef object allocator_stats(engine_t* e)
 cdef object memory_usage(engine_t* e, int db, bytes key, size_t samples)
+cdef object value_facts(engine_t* e, int db, bytes key)
 cdef object table_memory(engine_t* e)
 cdef object digest(engine_t* e)  # 20 bytes
 cdef object value_digest(engine_t* e, int db, bytes key)  # zeros for a key that is not there

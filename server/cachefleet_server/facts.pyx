@@ -7,9 +7,12 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix, digest_mix_number, entry_digest
-from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t
+from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t, rdb_out_t
 from cachefleet_server.core.entry cimport entry_key, entry_t
+from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.pause cimport pause_purpose, paused
+from cachefleet_server.core.rdb cimport rdb_dialect_of, rdb_out_free, rdb_out_init, rdb_put_value
+from cachefleet_server.core.types cimport entry_encoding_name
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes, slab_check
 from cachefleet_server.ds.zmalloc cimport heap_used
@@ -17,7 +20,7 @@ from cachefleet_server.fields cimport STATS, stat_at
 from cachefleet_server.keyspace.blocked cimport blocked_check
 from cachefleet_server.keyspace.db cimport (
     db_check, db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
-from cachefleet_server.keyspace.evict cimport evict_exceeded_us
+from cachefleet_server.keyspace.evict cimport entry_idle_ms, evict_exceeded_us
 from cachefleet_server.keyspace.interest cimport interest_check
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
@@ -192,6 +195,22 @@ cdef object memory_usage(engine_t* e, int db, bytes key, size_t samples):
     cdef db_t* d = keyspace_db(e.keyspace, db)
     cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &e.seed))
     return entry_usage(e, entry, samples) if entry != NULL else None
+
+
+cdef object value_facts(engine_t* e, int db, bytes key):
+    """Whatever the key's time and whoever asks, as DEBUG OBJECT wants it."""
+    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef rdb_out_t out
+    cdef size_t saved
+    if entry == NULL:
+        return None
+    rdb_out_init(&out, e.heap, rdb_dialect_of(e, entry))
+    out.compress = not e.persist.rdb_uncompressed
+    rdb_put_value(&out, e, entry)
+    saved = out.buf.len - 1  # without the type's byte
+    rdb_out_free(&out)
+    idle_s = 0 if e.params.maxmemory_policy & POLICY_LFU else entry_idle_ms(e, entry) // 1000
+    return entry_encoding_name(e, entry).decode(), saved, idle_s
 
 
 cdef object table_memory(engine_t* e):

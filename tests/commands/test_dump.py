@@ -147,3 +147,19 @@ def test_mutated_payloads(pair: Pair, rng: random.Random) -> None:
             assert pair.run("GET", "k") is not None
         else:
             assert ours == "ERR Bad data format", payload
+
+
+def test_what_is_replaced_does_not_expire_first(pair: Pair) -> None:
+    payload = dump(b"\0" + string(b"w"))
+    for instance in pair.instances:
+        instance.call("CONFIG", "RESETSTAT")
+    pair.run("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    try:
+        for ttl in (0, 1):  # 1 is a time in the past
+            pair.run("SET", "k", "v", "PX", 1)
+            pair.run("DEBUG", "SLEEP", 0.005)
+            pair.run("RESTORE", "k", ttl, payload, "REPLACE", "ABSTTL")
+            pair.run("EXISTS", "k")
+    finally:
+        pair.run("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    assert [instance.info("stats")["expired_keys"] for instance in pair.instances] == ["0", "0"]

@@ -128,3 +128,10 @@ def test_nothing_expires_until_the_mode_ends(servers: Pool, pair: Pair) -> None:
     assert_eventually(lambda: pair.ours.call("DBSIZE") == 0 == pair.theirs.call("DBSIZE"))
     pair.run("SET", "k", "v", *PAST)
     assert pair.run("DBSIZE") == 0
+
+
+def test_debug_object_finds_such_a_key(pair: Pair, source: str) -> None:
+    pair.run("SET", "k", "value", *PAST)
+    for server in (pair.ours, pair.theirs):
+        words = server.call("DEBUG", "OBJECT", "k").split()
+        assert words[3:5] == ["encoding:embstr", "serializedlength:6"]

@@ -196,15 +196,13 @@ class Debug:
         return OK
 
     def object(self, client: Client, argv: list[bytes]) -> Reply:
-        encoding = self.engine.execute_own(b"OBJECT", b"ENCODING", argv[2], db=client.db)
-        if encoding is None:
+        facts = self.engine.value_facts(client.db, argv[2])
+        if facts is None:
             raise CommandError("ERR no such key")
-        dump = self.engine.execute_own(b"DUMP", argv[2], db=client.db)
-        idle = self.engine.execute_own(b"OBJECT", b"IDLETIME", argv[2], db=client.db)
-        seconds = idle if isinstance(idle, int) else 0
+        encoding, saved, idle_s = facts
         return Simple(
-            f"Value at:0x0 refcount:1 encoding:{text(encoding)} serializedlength:{len(dump) - 11} "
-            f"lru:{self.engine.stats()['lru_clock']} lru_seconds_idle:{seconds}"
+            f"Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{saved} "
+            f"lru:{self.engine.stats()['lru_clock']} lru_seconds_idle:{idle_s}"
         )
 
     def digest_value(self, client: Client, argv: list[bytes]) -> Reply:

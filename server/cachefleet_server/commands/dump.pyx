@@ -18,18 +18,19 @@ from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_set_lru, entry_t
 from cachefleet_server.core.errors cimport ERR_BUSYKEY
 from cachefleet_server.core.options cimport (
-    OPT_ABSTTL, OPT_FREQ, OPT_IDLETIME, OPT_REPLACE, option_walk_t, options_begin, options_next)
+    OPT_ABSTTL, OPT_FREQ, OPT_IDLETIME, OPT_REPLACE, option_walk_t, options_begin, options_end,
+    options_next)
 from cachefleet_server.core.rdb cimport (
     RDB_VERSION_REDIS_MAX, RDB_VERSION_VALKEY, rdb_dialect_of, rdb_dialect_version, rdb_get_byte, rdb_get_entry,
     rdb_in_init, rdb_out_free, rdb_out_init, rdb_put_value, rdb_type_name)
 from cachefleet_server.core.reply cimport (
-    arg_int64, reply_bulk, reply_error, reply_error_format, reply_null, reply_ok, reply_syntax_error)
+    arg_int64, reply_bulk, reply_error, reply_error_format, reply_null, reply_ok)
 from cachefleet_server.ds.buf cimport buf_put
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
-    NOTIFY_GENERIC, arg_hash, db_delete, db_insert, key_changed, lookup_read, lookup_write)
+    NOTIFY_GENERIC, arg_hash, db_delete, db_find, db_insert, key_changed, lookup_read, lookup_write)
 from cachefleet_server.keyspace.expire cimport deadline_is_past
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 from cachefleet_server.keyspace.lazyfree cimport entry_free
@@ -114,10 +115,7 @@ cdef bint _parse_options(client_t* c, restore_t* o) noexcept nogil:
                 return False
         else:
             w.failed = True
-            break
-    if w.failed:
-        reply_syntax_error(c)
-    return not w.failed
+    return options_end(&w)
 
 
 cdef entry_t* _read_payload(client_t* c, int64_t expire_ms) noexcept nogil:
@@ -187,7 +185,8 @@ cdef void restore_command(client_t* c) noexcept nogil:
     cdef int64_t expire_ms
     if not _parse_options(c, &o):
         return
-    old = lookup_write(c, key)
+    # What is replaced is there or not, whatever its time: it does not expire first.
+    old = db_find(c.db, key.ptr, key.len, hash) if o.replace else lookup_write(c, key)
     if old != NULL and not o.replace:
         reply_error(c, ERR_BUSYKEY)
         return

@@ -15,7 +15,7 @@ from cachefleet_server.core.entry cimport (
     entry_expire, entry_key, entry_rename, entry_t, entry_type)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX, ERR_NO_KEY, ERR_SAME_OBJECT
 from cachefleet_server.core.lfu cimport entry_lfu_count
-from cachefleet_server.core.options cimport OPT_REPLACE, option_walk_t, options_begin, options_next
+from cachefleet_server.core.options cimport OPT_REPLACE, option_walk_t, options_begin, options_end, options_next
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_ok, reply_simple,
     reply_syntax_error, reply_text)
@@ -210,9 +210,7 @@ cdef bint _parse_copy(client_t* c, db_t** db, bint* replace) noexcept nogil:
             db[0] = _db_or_reply(c, w.value)
             if db[0] == NULL:
                 return False
-    if w.failed:
-        reply_syntax_error(c)
-    return not w.failed
+    return options_end(&w)
 
 
 cdef void copy_command(client_t* c) noexcept nogil:

@@ -126,7 +126,6 @@ cdef bint scan_parse(client_t* c, int cursor_at, scan_options_t* out) noexcept n
                 return False
             if out.count < 1:
                 w.failed = True
-                break
         elif w.option == OPT_MATCH:
             out.pattern = w.value
         elif w.option == OPT_TYPE:

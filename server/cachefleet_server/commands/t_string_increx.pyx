@@ -17,9 +17,10 @@ from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_t
 from cachefleet_server.core.options cimport (
-    OPT_BYFLOAT, OPT_BYINT, OPT_ENX, OPT_LBOUND, OPT_SATURATE, OPT_UBOUND, option_walk_t, options_begin, options_next)
+    OPT_BYFLOAT, OPT_BYINT, OPT_ENX, OPT_LBOUND, OPT_SATURATE, OPT_UBOUND, option_walk_t, options_begin, options_end,
+    options_next)
 from cachefleet_server.core.reply cimport (
-    reply_array, reply_begin, reply_bulk, reply_error, reply_int, reply_syntax_error)
+    reply_array, reply_begin, reply_bulk, reply_error, reply_int)
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, int64_to_chars, longdouble_to_chars
 from cachefleet_server.keyspace.db cimport (
     NOTIFY_GENERIC, SET_KEEP_TTL, db_find, db_set_expire, db_set_int, lookup_write, notify, string_or_reply)
@@ -85,11 +86,8 @@ cdef bint _take_options(client_t* c, increx_t* o) noexcept nogil:
     o.expire_ms = -1
     options_begin(&w, c, 2)
     while options_next(&w):
-        if not _take_option(o, &w):
-            w.failed = True
-            break
-    if w.failed:
-        reply_syntax_error(c)
+        w.failed = not _take_option(o, &w)
+    if not options_end(&w):
         return False
     if o.only_without_ttl and o.ttl_arg == NULL:
         reply_error(c, b"ERR ENX flag requires an expiration")

@@ -20,10 +20,10 @@ from cachefleet_server.commands.t_string cimport client_t, engine_t, entry_t, in
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport OBJ_STRING, entry_type
 from cachefleet_server.core.options cimport (
-    OPT_IDX, OPT_LEN, OPT_WITHMATCHLEN, option_walk_t, options_begin, options_next)
+    OPT_IDX, OPT_LEN, OPT_WITHMATCHLEN, option_walk_t, options_begin, options_end, options_next)
 from cachefleet_server.core.reply cimport (
     arg_int64, mark_t, reply_array, reply_bulk, reply_error, reply_insert, reply_int, reply_map, reply_mark,
-    reply_syntax_error, reply_text)
+    reply_text)
 from cachefleet_server.ds.intrin cimport cf_popcount64
 from cachefleet_server.ds.zmalloc cimport zfree, ztry_malloc
 from cachefleet_server.keyspace.db cimport lookup_read
@@ -186,8 +186,7 @@ cdef bint _take_options(client_t* c, lcs_options_t* o) noexcept nogil:
             o.with_lengths = True
         elif not arg_int64(c, w.value, &o.min_length):
             return False
-    if w.failed:
-        reply_syntax_error(c)
+    if not options_end(&w):
         return False
     if o.indexes and o.length:
         reply_error(c, b"ERR If you want both the length and indexes, please just use IDX.")

@@ -11,8 +11,8 @@ from cachefleet_server.commands.t_string_compare cimport (
 from cachefleet_server.core.errors cimport ERR_NOT_INTEGER
 from cachefleet_server.core.options cimport (
     OPT_EX, OPT_EXAT, OPT_GET, OPT_IFDEQ, OPT_IFEQ, OPT_IFNE, OPT_KEEPTTL, OPT_NX, OPT_PERSIST, OPT_PX, OPT_PXAT,
-    OPT_XX, option_walk_t, options_begin, options_next)
-from cachefleet_server.core.reply cimport reply_error, reply_syntax_error
+    OPT_XX, option_walk_t, options_begin, options_end, options_next)
+from cachefleet_server.core.reply cimport reply_error
 from cachefleet_server.ds.number cimport chars_to_int64
 
 cdef int ttl_of(int option) noexcept nogil:
@@ -97,10 +97,7 @@ cdef bint take_options(client_t* c, int first, options_t* o) noexcept nogil:
     o.expire_ms = -1
     options_begin(&w, c, first)
     while options_next(&w):
-        if not _take_option(o, &w):
-            w.failed = True
-            break
-    if w.failed:
-        reply_syntax_error(c)
+        w.failed = not _take_option(o, &w)
+    if not options_end(&w):
         return False
     return o.ttl_arg == NULL or take_expiry(c, o.ttl_arg, o.ttl, &o.expire_ms)

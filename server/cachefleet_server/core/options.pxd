@@ -17,6 +17,8 @@ Cost: a word is read as two numbers, which lead to the one slot of the row's tab
 """
 
 from cachefleet_server.core.engine cimport arg_t, client_t, command_t, option_t
+from cachefleet_server.core.reply cimport reply_syntax_error
+from cachefleet_server.ds.intrin cimport cf_unlikely
 
 cdef enum:
     OPTION_SLOTS = 64
@@ -74,5 +76,13 @@ cdef inline void options_begin(option_walk_t* w, client_t* c, int first) noexcep
     w.at = first
     w.failed = False
 
-cdef bint options_next(option_walk_t* w) noexcept nogil  # false at the end, and with `failed`
+cdef bint options_next(option_walk_t* w) noexcept nogil  # false at the end, and with `failed`, which users may set, too
+
+cdef inline bint options_end(option_walk_t* w) noexcept nogil:
+    """False after replying that the syntax is wrong."""
+    if cf_unlikely(w.failed):
+        reply_syntax_error(w.client)
+        return False
+    return True
+
 cdef int options_compile(command_t* row, str syntax) except -1

@@ -55,7 +55,7 @@ cdef bint options_next(option_walk_t* w) noexcept nogil:
     cdef const option_t* option
     cdef uint64_t head, tail
     cdef unsigned int at
-    if w.at >= c.argc:
+    if w.at >= c.argc or w.failed:
         return False
     w.word = &c.argv[w.at]
     w.failed = True

@@ -8,7 +8,6 @@ from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.core.wake cimport client_close_asap, engine_wake
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
-from cachefleet_server.resp.writer cimport out_clear
 
 cdef struct due_t:
     client_t* client
@@ -124,21 +123,16 @@ cdef void held_confirmed(engine_t* e) noexcept nogil:
     engine_wake(e)
 
 
-cdef void _disconnect(client_t* c) noexcept nogil:
-    out_clear(&c.out)
-    client_close_asap(c)
-
-
 cdef void held_failed(engine_t* e) noexcept nogil:
     cdef due_t* due = <due_t*>e.held.due.data
     cdef due_t* end = <due_t*>(e.held.due.data + e.held.due.len)
     while due < end:
         due.client.flags &= ~<uint64_t>CLIENT_HOLD_DUE
-        _disconnect(due.client)
+        client_close_asap(due.client)
         due += 1
     e.held.due.len = 0
     while e.held.waiting != NULL:
-        _disconnect(e.held.waiting)
+        client_close_asap(e.held.waiting)
         _let_go(e.held.waiting, &e.held.waiting)
 
 

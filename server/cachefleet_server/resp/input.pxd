@@ -60,7 +60,27 @@ cdef struct input_limits_t:
     size_t bulk_max  # proto-max-bulk-len
     bint authenticated  # false: pre-auth limits
 
-cdef struct partial_t  # private to input.pyx
+cdef struct request_memory_t:  # memory of finished requests; freed by input_keep_rest
+    request_memory_t* next
+    arg_t* argv  # one of these two
+    blob_t* blob
+
+cdef struct partial_t:  # see incremental.pyx
+    request_memory_t* held
+    # the incomplete request, while input_t.busy
+    size_t start
+    size_t scanned  # offset up to which the current line is known not to end
+    int argc  # 0 until the count line is complete
+    int done  # complete arguments
+    arg_t* args
+    size_t args_cap
+    size_t bytes  # of complete arguments
+    int64_t bulk  # length of the argument that is being received; -1: not known yet
+    blob_t* blob  # where it goes if it is big, with its CRLF
+    size_t blob_len
+    size_t blob_cap
+    request_memory_t* blobs  # complete big arguments
+    char error_text[32]
 
 cdef struct input_t:
     heap_t* heap

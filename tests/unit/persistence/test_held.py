@@ -8,8 +8,11 @@ import pytest
 
 from cachefleet_server._testing import Condition
 from cachefleet_server.admin.client_cmd import ClientCommands
+from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
-from cachefleet_server.engine import Engine
+from cachefleet_server.engine import Client, Engine
+from cachefleet_server.replies import OK as OK_REPLY
+from cachefleet_server.replies import Reply
 from fleettest.peers import Peer
 from fleettest.wait import assert_eventually
 
@@ -207,3 +210,19 @@ def test_monitor_lines_go_to_others_at_once(engine: Engine, connect: Connect, co
     engine.set_monitor(watcher.id)
     engine.feed_monitors(b"line")
     assert watcher.read() == b"$4\r\nline\r\n"
+
+
+def test_who_is_disconnected_by_its_own_command(engine: Engine, connect: Connect, condition: Condition) -> None:
+    """A reply's size is what the output grew by, so nothing may take away from it while a command runs."""
+
+    def fail(client: Client, argv: list[bytes]) -> Reply:
+        condition.fail()
+        return OK_REPLY
+
+    logged: list[int] = []
+    engine.on_commandlog = lambda kind, client, argv, value: logged.append(value)
+    engine.set_param("commandlog_reply_larger_than", 1000)
+    engine.register(row("fail", 1, "", "", "", "server 1.0.0 O(1)", "", ""), fail)
+    peer = connect()
+    assert peer.send("SET k v", "FAIL") == b"<closed>"
+    assert logged == []

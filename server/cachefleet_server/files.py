@@ -36,6 +36,18 @@ def open_regular(path: str, flags: int, mode: int = 0o644) -> int:
     return fd
 
 
+def open_at_once(path: str, flags: int, mode: int = 0o644) -> int:
+    """os.open for what may be a device or a FIFO to write to: a FIFO that nobody reads is refused, not waited for."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, mode)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.ENXIO, "nobody reads this FIFO", path) from None
+    os.set_blocking(fd, True)
+    return fd
+
+
 def is_odd(error: OSError) -> bool:
     """Whether open_regular refused what the path names, not the kernel."""
     return error.errno == errno.EINVAL

@@ -18,6 +18,8 @@ import syslog
 import time
 from typing import Final
 
+from cachefleet_server.files import open_at_once
+
 DEBUG: Final = 0
 VERBOSE: Final = 1
 NOTICE: Final = 2
@@ -115,7 +117,7 @@ class Log:
         """Switches to `path` ("" = standard output). Raises OSError and keeps the old file if it cannot be opened."""
         fd = inode = -1
         if path:
-            fd = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+            fd = open_at_once(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
             inode = os.fstat(fd).st_ino
             if self._fd >= 0:
                 os.dup2(fd, self._fd, inheritable=False)

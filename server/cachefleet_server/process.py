@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cachefleet_server.errors import StartupError
+from cachefleet_server.files import open_at_once, read_regular
 from cachefleet_server.log import Log
 
 # What the process has open at most beside the connections of clients and what it began with (standard streams, log,
@@ -89,7 +90,7 @@ def _await_start(child: int, reader: int) -> int:
 
 def write_pidfile(path: str, log: Log) -> None:
     try:
-        with open(path, "w") as file:
+        with os.fdopen(open_at_once(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             file.write(f"{os.getpid()}\n")
     except OSError as error:
         log.warning(f"Failed to write PID file {path}: {error.strerror}")
@@ -98,7 +99,7 @@ def write_pidfile(path: str, log: Log) -> None:
 def remove_pidfile(path: str, log: Log) -> None:
     """Unless it names another process: that one's start has come before, or after, this one's."""
     with contextlib.suppress(OSError):
-        if Path(path).read_text().strip() == str(os.getpid()):
+        if read_regular(path).strip() == b"%d" % os.getpid():
             log.notice("Removing the pid file.")
             os.unlink(path)
 

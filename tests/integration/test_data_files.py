@@ -105,3 +105,26 @@ def test_a_pipe_with_a_configuration_in_it(tmp_path: Path) -> None:
     config = Path("/proc/self/fd/0")
     with Instance(directory=tmp_path, config=config, wrapper=("bash", "-c", script)) as server:
         assert server.call("CONFIG", "GET", "maxclients") == [b"maxclients", b"123"]
+
+
+def test_a_log_file_that_nobody_reads(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    server = Instance(options={"logfile": str(tmp_path / "log")})
+    assert "Can't open the log file" in (text := refused(server)) and "nobody reads this FIFO" in text
+
+
+def test_a_log_file_that_somebody_reads(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    with Instance(options={"logfile": str(tmp_path / "log")}) as server:
+        assert server.stop() == 0
+    text = os.read(reader, 1 << 16)
+    os.close(reader)
+    assert b"Ready to accept connections" in text and b"bye bye" in text
+
+
+def test_a_pid_file_that_nobody_reads(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pid")
+    with Instance(options={"pidfile": str(tmp_path / "pid")}) as server:
+        assert "Failed to write PID file" in server.log_text()
+        assert server.stop() == 0

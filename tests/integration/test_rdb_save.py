@@ -18,7 +18,7 @@ import pytest
 
 from fleettest.client import Error
 from fleettest.faults import Faults
-from fleettest.instance import Instance, Pool
+from fleettest.instance import Instance, Kind, Pool
 from fleettest.process import rss_bytes
 from fleettest.rdbfile import Builder, parse
 from fleettest.wait import assert_eventually
@@ -451,3 +451,18 @@ def test_point_in_time_of_a_pipeline(server: Instance) -> None:
         assert len(keys) == 20_000
         assert keys.pop(b"k0")[0] == b"last"
         assert {value for value, _ in keys.values()} == {b"old"}
+
+
+@pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
+@pytest.mark.parametrize("command", ["SAVE", "SHUTDOWN SAVE", "DEBUG RELOAD"])
+def test_who_waits_for_a_save_is_the_only_one_to_hear_that_it_failed(tmp_path: Path, kind: Kind, command: str) -> None:
+    options = {"save": "3600 1", "enable-debug-command": "yes"}
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with Instance(kind, options=options, directory=folder) as server:
+        server.call("SET", "k", "v")
+        shutil.rmtree(folder)
+        assert str(server.call(*command.split())).startswith("ERR")
+        assert server.call("SET", "k", "w") == "OK"
+        assert persistence(server)["rdb_last_bgsave_status"] == "ok"
+        server.kill()

@@ -1,8 +1,8 @@
 """The server's parameters: what they are called, what they take, who decides them, and whether CONFIG SET changes them.
 
 The rows come from server_parameters.json, which is generated from the server's own table (tests/support/fleettest/
-server_parameters.py; `make generated`). Two tables here say what the server cannot know: which parameters are another
-field's or the operator's (OWNERS), and which belong to what is not built (UNBUILT).
+server_parameters.py; `make generated`), also which feature that is not built a parameter is for. What the server cannot
+know is here: which parameters are another field's or the operator's (OWNERS), and which features are refused (UNBUILT).
 
 `canonical` gives the text that CONFIG GET answers after a value was set, so that wish and fact compare as strings. Some
 parameters are set piecewise (client-output-buffer-limit): what a value leaves out is the default here, so the canonical
@@ -63,18 +63,8 @@ OWNERS: dict[str, str] = {
     "enable-module-command": OPERATOR,
 }
 
-# The server takes these so that existing files start, and does nothing with them.
-UNBUILT: dict[str, str] = {
-    "active-defrag-*": "active defragmentation",
-    "activedefrag": "active defragmentation",
-    "cluster-*": "cluster mode",
-    "slot-migration-*": "cluster mode",
-    "dual-channel-replication-enabled": "replication",
-    "repl-*": "replication",
-    "replica-*": "replication",
-    "rdma-*": "RDMA",
-    "tls-*": "TLS",
-}
+# Features that are not built and whose parameters no spec may set. Those of others do no harm: they have no effect yet.
+UNBUILT = ("active defragmentation", "cluster mode", "RDMA", "replication", "TLS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +110,11 @@ def canonical(name: str, value: str) -> str:
 
 
 def _read(row: dict[str, Any]) -> Parameter:
-    owner, unbuilt = (_first(table, row["name"]) for table in (OWNERS, UNBUILT))
+    feature = row.pop("feature", "")
+    owner = next((field for glob, field in OWNERS.items() if fnmatchcase(row["name"], glob)), "")
     limits: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["limits"].items()}
-    return Parameter(**{**row, "limits": Limits(**limits), "owner": owner, "unbuilt": row.get("needs") or unbuilt})
-
-
-def _first(table: dict[str, str], name: str) -> str:
-    return next((words for glob, words in table.items() if fnmatchcase(name, glob)), "")
+    unbuilt = feature if feature in UNBUILT or row.get("needs") else ""
+    return Parameter(**{**row, "limits": Limits(**limits), "owner": owner, "unbuilt": unbuilt})
 
 
 def _load() -> tuple[Parameter, ...]:

@@ -77,21 +77,36 @@ class Param:
         return next((state for state in states if state == STOPPING or state in self.not_while), "")
 
     @property
+    def feature(self) -> str:
+        """What it is for, when that is not built."""
+        return self.needs or _FEATURES.get(self.unused, "")
+
+    @property
     def names(self) -> tuple[str, ...]:
         return (self.name, self.alias) if self.alias else (self.name,)
 
 
-_NO_ACL = "ACL rules are not supported by this version of the server"
-_NO_CLUSTER = "cluster mode is not supported by this version of the server"
-_NO_DEFRAG = "active defragmentation is not supported by this version of the server"
+_FEATURES: dict[str, str] = {}  # texts of `unused` -> the feature that is not built
+
+
+def _without(feature: str, verb: str = "is") -> str:
+    text = f"{feature} {verb} not supported by this version of the server"
+    _FEATURES[text] = feature
+    return text
+
+
+_NO_ACL = _without("ACL rules", "are")
+_NO_CLUSTER = _without("cluster mode")
+_NO_DEFRAG = _without("active defragmentation")
 _NO_MODULES = "modules are not supported by this server"
 _NO_PINNING = "threads run where server-cpulist says"
-_NO_PUBSUB = "publish and subscribe are not supported by this version of the server"
-_NO_REPLICATION = "replication is not supported by this version of the server"
-_NO_SCRIPTS = "scripts are not supported by this version of the server"
-_NO_TLS = "TLS is not supported by this version of the server"
-_NO_TRACKING = "client tracking is not supported by this version of the server"
-_NO_TYPE = "this data type is not supported by this version of the server"
+_NO_PUBSUB = _without("publish and subscribe", "are")
+_NO_RDMA = _without("RDMA")
+_NO_REPLICATION = _without("replication")
+_NO_SCRIPTS = _without("scripts", "are")
+_NO_TLS = _without("TLS")
+_NO_TRACKING = _without("client tracking")
+_NO_TYPE = _without("this data type")
 
 
 def _unused(why: str, *rows: Param) -> tuple[Param, ...]:
@@ -363,9 +378,9 @@ _TLS = _unused(
     Param("tls-session-cache-timeout", _INT, "300"),
     Param("tls-session-caching", Bool(), "yes"),
     Param("rdma-bind", Words(16), "", needs="RDMA"),
-    Param("rdma-completion-vector", Integer(-1, 1024), "-1", immutable=True),
+    Param("rdma-completion-vector", Integer(-1, 1024), "-1", immutable=True, unused=_NO_RDMA),
     Param("rdma-port", _PORT, "0", needs="RDMA"),
-    Param("rdma-rx-size", Integer(65536, 16777216), "1048576", immutable=True),
+    Param("rdma-rx-size", Integer(65536, 16777216), "1048576", immutable=True, unused=_NO_RDMA),
 )
 
 # Parameters that Valkey does not have.

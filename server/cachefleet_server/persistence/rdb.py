@@ -88,6 +88,7 @@ class Rdb:
         self._last_seconds = -1
         self._ok = True
         self._saves = 0
+        self._quiet = False
         self.loading_started = 0
         self.make_way: Callable[[], None] = lambda: None  # ends a snapshot that is not ours; the AOF sets it
         config.subscribe("rdbcompression", lambda on: engine.set_persist("rdb_uncompressed", not on))
@@ -166,7 +167,8 @@ class Rdb:
         return os.path.join(self._config.text("dir"), self._config.text("dbfilename"))
 
     def save(self) -> SnapshotResult:
-        """Writes the file now, with the engine held up. Raises StartupError when that fails."""
+        """Writes the file now, with the engine held up. Raises StartupError when that fails; nothing else comes of it,
+        as in Valkey: writes go on."""
         self.give_up()  # at shutdown: what it would write is about to be written again
         self.make_way()
         if snapshot_running(self._engine):
@@ -180,7 +182,7 @@ class Rdb:
         return result
 
     def _begin(self, *, quiet: bool = False) -> bool:
-        """Starts a save; false (and logged) when there is no thread for it."""
+        """Starts a save; false (and logged) when there is no thread for it. Quiet: who waits for it is told."""
         config, now = self._config, time.time()
         path = self.path()
         snapshot = Snapshot(
@@ -195,6 +197,7 @@ class Rdb:
         )
         self._scheduled = False
         self._cancelled = False
+        self._quiet = quiet
         self._last_try = self._started = now
         self._changes_before = changes(self._engine)
         self._saves += 1
@@ -228,6 +231,8 @@ class Rdb:
             self._fail()
 
     def _fail(self) -> None:
+        if self._quiet:
+            return
         self._ok = False
         self._engine.set_persist("bgsave_failed", 1)
 

@@ -27,7 +27,7 @@ def limits(row: Param) -> dict[str, Any]:
 
 
 def as_row(row: Param, config: Config) -> dict[str, Any]:
-    flags = {"alias": row.alias, "needs": row.needs, "secret": row.secret}
+    flags = {"alias": row.alias, "needs": row.needs, "feature": row.feature, "secret": row.secret}
     return {
         "name": row.name,
         "kind": type(row.kind).__name__,

@@ -23,22 +23,14 @@ import pytest
 from fleettest import figures
 from fleettest.aoffile import commands
 from fleettest.client import Connection, Error, encode
-from fleettest.disk import Disk, wait_rewritten
+from fleettest.disk import AOF_OPTIONS, Disk, wait_rewritten
 from fleettest.faults import Event, Faults
 from fleettest.instance import Instance
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
 
-OPTIONS = {"appendonly": "yes", "appendfsync": "always", "auto-aof-rewrite-percentage": "0", "hz": "100"}
 DIED = (OSError, EOFError)
-
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path, OPTIONS)
-
 
 def numbers(connection: Connection, key: str = "log") -> list[int]:
     value = connection.call("GET", key) or b""
@@ -235,7 +227,7 @@ class Load:
 @pytest.mark.parametrize("policy", ["always", "everysec"])
 @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_killed_at_random_times(tmp_path: Path, rng: random.Random, policy: str, rounds: int) -> None:
-    options = {**OPTIONS, "appendfsync": policy}
+    options = {**AOF_OPTIONS, "appendfsync": policy}
     for n in range(rounds):
         with Instance(directory=tmp_path / str(n), options=options) as server:
             load = Load(server)
@@ -475,7 +467,7 @@ def test_a_rewrite_that_fails(disk: Disk, rule: str) -> None:
         assert connection.call("APPEND", "log", "3,") == 6
         folder = disk.folder.with_name("copy")
         shutil.copytree(disk.files.path, folder / "appendonlydir", copy_function=copy_if_there)
-        with Instance(directory=folder, options=OPTIONS) as copy, copy.connect() as there:
+        with Instance(directory=folder, options=AOF_OPTIONS) as copy, copy.connect() as there:
             assert numbers(there) == [1, 2, 3], "as after a crash at this moment"
         disk.faults.clear()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +13,7 @@ from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
 
-OPTIONS = {"appendonly": "yes", "auto-aof-rewrite-percentage": "0", "hz": "100"}
 GONE = Error("MISCONF Errors writing to the AOF file: No such file or directory")
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path, OPTIONS)
-
 
 def remove_folder(disk: Disk) -> None:
     """At once: the server may be about to make a file in it."""

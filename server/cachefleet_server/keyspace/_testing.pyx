@@ -292,16 +292,6 @@ cdef class Keyspace:
         blob_release(self.e.heap, b)
         return value
 
-    def grow(self, int db, bytes key, bytes tail):
-        """APPEND."""
-        cdef arg_t a = journal_arg(key, len(key))
-        cdef entry_t* old = lookup_write(self.clients[0], &a)
-        cdef size_t n = entry_string_len(old)
-        cdef char* data
-        cdef entry_t* new = entry_grow_raw(self.e.heap, old, n + len(tail), &data)
-        memcpy(data + n, <const char*>tail, len(tail))
-        db_replace(self.db(db), old, new, a.hash)
-
     def lookup(self, int db, bytes key, int flags):
         cdef arg_t a = journal_arg(key, len(key))
         cdef entry_t* entry = lookup_flags(self.clients[0], self.db(db), &a, flags)
@@ -354,18 +344,6 @@ cdef class Keyspace:
             db_replace(d, old, entry_set_bytes(self.e.heap, old, value, len(value), ENC_RAW), a.hash)
         return old != NULL
 
-    def append(self, int db, bytes key, bytes tail, size_t gap=0):
-        """Appends `gap` zero bytes and tail; the key must be a string. Returns the new length."""
-        cdef arg_t a = journal_arg(key, len(key))
-        cdef db_t* d = self.db(db)
-        cdef entry_t* old = lookup_write(self.clients[0], &a)
-        cdef size_t n = entry_string_len(old)
-        cdef char* data
-        cdef entry_t* new = entry_grow_raw(self.e.heap, old, n + gap + len(tail), &data)
-        memcpy(data + n + gap, <const char*>tail, len(tail))
-        db_replace(d, old, new, arg_hash(self.e, &a))
-        return entry_string_len(new)
-
     def add_block(self, int db, bytes key, size_t effort, int64_t expire_ms=-1):
         """A collection under an absent key."""
         cdef arg_t a = journal_arg(key, len(key))
@@ -381,35 +359,6 @@ cdef class Keyspace:
         if entry == NULL:
             return False
         db_set_expire(self.db(db), entry, a.hash, expire_ms)
-        return True
-
-    def rename(self, int db, bytes src, bytes dst):
-        cdef arg_t a = journal_arg(src, len(src))
-        cdef arg_t b = journal_arg(dst, len(dst))
-        cdef db_t* d = self.db(db)
-        cdef entry_t* entry = lookup_write(self.clients[0], &a)
-        if entry == NULL:
-            return False
-        if src == dst:
-            return True
-        entry = db_unlink(d, a.ptr, a.len, a.hash)
-        db_delete(d, b.ptr, b.len, arg_hash(self.e, &b), True)
-        db_insert(d, entry_rename(self.e.heap, entry, b.ptr, b.len), b.hash)
-        return True
-
-    def copy(self, int db, bytes src, int db2, bytes dst):
-        """The destination must be absent."""
-        cdef arg_t a = journal_arg(src, len(src))
-        cdef arg_t b = journal_arg(dst, len(dst))
-        self.db(db)
-        cdef entry_t* entry = lookup_read(self.clients[0], &a)
-        cdef entry_t* new
-        if entry == NULL:
-            return False
-        new = entry_copy(self.e, entry, b.ptr, b.len)
-        db_insert(self.db(db2), new, arg_hash(self.e, &b))
-        if entry_expire(entry) != -1:
-            db_set_expire(self.db(db2), new, b.hash, entry_expire(entry))
         return True
 
     def delete(self, int db, bytes key, bint lazy=False):

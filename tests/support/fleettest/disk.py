@@ -11,6 +11,10 @@ from fleettest.instance import Instance, Option
 from fleettest.wait import assert_eventually
 
 REWRITE_S = 30.0
+# Of servers with an AOF that is rewritten only when they are told to.
+AOF_OPTIONS: dict[str, Option] = {
+    "appendonly": "yes", "appendfsync": "always", "auto-aof-rewrite-percentage": "0", "hz": "100",
+}  # fmt: skip
 
 
 class Disk:

@@ -1,5 +1,7 @@
 """Databases against a Python model: random operations over strings, collections, expiry, snapshots, whole databases.
 
+What is made of these operations by commands is the part of unit/test_engine_machine.py.
+
 After every step all invariants hold (`check()`) and every database equals the model; at the end nothing is
 left allocated. A snapshot, whenever it was begun and however its steps mix with changes, equals the model of its start.
 """
@@ -115,14 +117,6 @@ class DatabaseMachine(RuleBasedStateMachine):
             assert self.ks.set_raw(db, key, value) == (old is not None)
             self.model[db][key] = Value(value, "raw", old.expire if old is not None else -1)
 
-    @rule(db=DB, key=KEYS, tail=VALUES, gap=st.sampled_from([0, 0, 1, 900]))
-    def append(self, db: int, key: bytes, tail: bytes, gap: int) -> None:
-        if self.is_string(db, key):
-            old = self.model[db][key]
-            value = bytes(old.value) + bytes(gap) + tail
-            assert self.ks.append(db, key, tail, gap) == len(value)
-            self.model[db][key] = Value(value, "raw", old.expire)
-
     @rule(db=DB, key=KEYS)
     def get(self, db: int, key: bytes) -> None:
         hits, misses = self.ks.hits, self.ks.misses
@@ -152,29 +146,6 @@ class DatabaseMachine(RuleBasedStateMachine):
     @rule(db=DB, key=KEYS, lazy=st.booleans())
     def delete(self, db: int, key: bytes, lazy: bool) -> None:
         assert self.ks.delete(db, key, lazy) == (self.model[db].pop(key, None) is not None)
-
-    def moved(self, key: bytes, v: Value) -> Value:
-        """Under another key: an embstr may become raw, nothing becomes embstr."""
-        if v.encoding == "embstr" and label(key, bytes(v.value), False) == "raw":
-            v = replace(v, encoding="raw")
-        return expiring(key, replace(v, expire=-1), v.expire)
-
-    @rule(db=DB, src=KEYS, dst=KEYS)
-    def rename(self, db: int, src: bytes, dst: bytes) -> None:
-        v = self.live(db, src)
-        assert self.ks.rename(db, src, dst) == (v is not None)
-        if v is not None and src != dst:
-            del self.model[db][src]
-            self.model[db][dst] = self.moved(dst, v)
-
-    @rule(db=DB, src=KEYS, db2=DB, dst=KEYS)
-    def copy(self, db: int, src: bytes, db2: int, dst: bytes) -> None:
-        if dst in self.model[db2]:
-            return
-        v = self.live(db, src)
-        assert self.ks.copy(db, src, db2, dst) == (v is not None)
-        if v is not None:
-            self.model[db2][dst] = self.moved(dst, v)
 
     # -- whole databases and time
 

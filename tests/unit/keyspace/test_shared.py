@@ -1,4 +1,7 @@
-"""Long strings that a reply still owns: the keyspace changes, the reply's bytes do not, and nothing leaks."""
+"""Long strings that a reply still owns: the keyspace changes, the reply's bytes do not, and nothing leaks.
+
+By commands, which also change a part of a string: integration/test_large_replies.py.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,6 @@ CHANGES: dict[str, Change] = {
     "overwrite with a short string": lambda ks: ks.set(0, b"k", b"w"),
     "overwrite with an integer": lambda ks: ks.set(0, b"k", b"12"),
     "overwrite with an argument's memory": lambda ks: ks.set(0, b"k", b"w" * 40_000, blob=True),
-    "overwrite a part": lambda ks: ks.grow(0, b"k", b""),
-    "append": lambda ks: ks.grow(0, b"k", b"more"),
     "give an expiry": lambda ks: ks.expire(0, b"k", 10**9),
     "delete": lambda ks: ks.delete(0, b"k"),
     "delete lazily": lambda ks: ks.delete(0, b"k", True),

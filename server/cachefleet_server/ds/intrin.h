@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #ifndef ENGINE_DEBUG
 #define ENGINE_DEBUG 0
@@ -121,6 +124,21 @@ static inline uint64_t cf_match_bytes(uint64_t word, uint8_t tag) {
     const uint64_t low = 0x7f7f7f7f7f7f7f7full;
     uint64_t x = word ^ (0x0101010101010101ull * tag);
     return ~(((x & low) + low) | x | low);
+}
+
+/* Of the 16 bytes at p, a bit for each that equals `tag`. */
+static inline uint32_t cf_match16_portable(const void *p, uint8_t tag) {
+    /* The product gathers the low bits of eight bytes in its top byte. */
+    const uint64_t gather = 0x0102040810204080ull;
+    uint64_t low = cf_match_bytes(cf_load64(p), tag), high = cf_match_bytes(cf_load64((const char *)p + 8), tag);
+    return (uint32_t)((low >> 7) * gather >> 56) | (uint32_t)((high >> 7) * gather >> 56) << 8;
+}
+static inline uint32_t cf_match16(const void *p, uint8_t tag) {
+#ifdef __SSE2__
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8((char)tag)));
+#else
+    return cf_match16_portable(p, tag);
+#endif
 }
 
 /* Equality of two byte strings, inline: a call of memcmp costs more than comparing a usual key. */

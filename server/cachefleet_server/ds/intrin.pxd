@@ -39,5 +39,7 @@ cdef extern from "intrin.h" nogil:
     void cf_ref_add(size_t* p)
     bint cf_ref_drop(size_t* p)
     uint64_t cf_match_bytes(uint64_t word, uint8_t tag)
+    uint32_t cf_match16(const void* p, uint8_t tag)
+    uint32_t cf_match16_portable(const void* p, uint8_t tag)
     bint cf_equal(const char* a, const char* b, size_t n)
     uint64_t cf_reverse64(uint64_t v)

@@ -1,0 +1,122 @@
+"""Listpacks; see listpack.pxd. Functions that are called once a listpack or once an entry of a whole walk."""
+
+from cachefleet_server.ds.buf cimport buf_put, buf_putc, buf_reserve
+
+
+cdef size_t lp_back_get(const char* begin, const char* p, size_t* n) noexcept nogil:
+    cdef size_t size = 0
+    cdef unsigned char c
+    n[0] = 0
+    while p > begin and size < 5:
+        p -= 1
+        c = <unsigned char>p[0]
+        n[0] |= <size_t>(c & 127) << (7 * size)
+        size += 1
+        if not c & 0x80:
+            return size
+    return 0
+
+
+cdef bint _fault(size_t* out, size_t offset) noexcept nogil:
+    out[0] = offset
+    return False
+
+
+cdef bint lp_validate(const char* p, size_t n, size_t* out) noexcept nogil:
+    cdef size_t at = LP_HEADER
+    cdef size_t count = 0
+    cdef size_t end = n - 1  # offset of the terminator
+    cdef size_t size, back, said
+    if n < LP_EMPTY or cf_load32(p) != n:
+        return _fault(out, 0)
+    while at < end:
+        size = lp_code_size(p + at, p + end)
+        back = lp_back_size(size)
+        if size == 0 or back > end - at - size:
+            return _fault(out, at)
+        if p[at + size] == 0 and size == (<size_t>1 << (7 * back)) - 1 and back > 1:
+            back += 1
+        if back > end - at - size or lp_back_get(p, p + at + size + back, &said) != back or said != size:
+            return _fault(out, at)
+        at += size + back
+        count += 1
+    if <unsigned char>p[end] != LP_END:
+        return _fault(out, end)
+    if cf_load16(p + 4) != LP_COUNT_UNKNOWN and cf_load16(p + 4) != count:
+        return _fault(out, 4)
+    out[0] = count
+    return True
+
+
+# ---- writer ----------------------------------------------------------------------------------------
+
+cdef void lp_begin(lp_writer_t* w, buf_t* out) noexcept nogil:
+    w.out = out
+    w.start = out.len
+    w.count = 0
+    buf_reserve(out, LP_HEADER)
+    out.len += LP_HEADER
+
+
+cdef void _back(lp_writer_t* w, size_t n) noexcept nogil:
+    w.out.len += lp_back_put(buf_reserve(w.out, 5), n)
+    w.count += 1
+
+
+cdef void lp_add_code(lp_writer_t* w, const char* code, size_t n) noexcept nogil:
+    buf_put(w.out, code, n)
+    _back(w, n)
+
+
+cdef void lp_add_int(lp_writer_t* w, int64_t v) noexcept nogil:
+    cdef size_t n = lp_put_int(buf_reserve(w.out, LP_HEAD_MAX), v)
+    w.out.len += n
+    _back(w, n)
+
+
+cdef void lp_add_str(lp_writer_t* w, const char* p, size_t n) noexcept nogil:
+    cdef size_t head = lp_put_str_head(buf_reserve(w.out, LP_HEAD_MAX), n)
+    w.out.len += head
+    buf_put(w.out, p, n)
+    _back(w, head + n)
+
+
+cdef void lp_add(lp_writer_t* w, const char* p, size_t n) noexcept nogil:
+    cdef lp_item_t item
+    lp_item(p, n, &item)
+    if item.str == NULL:
+        lp_add_int(w, item.num)
+    else:
+        lp_add_str(w, p, n)
+
+
+cdef bint lp_finish(lp_writer_t* w) noexcept nogil:
+    cdef size_t n
+    buf_putc(w.out, LP_END)
+    n = w.out.len - w.start
+    cf_store32(w.out.data + w.start, <uint32_t>n)
+    cf_store16(w.out.data + w.start + 4, <uint32_t>min(w.count, <size_t>LP_COUNT_UNKNOWN))
+    return n <= <size_t>0xFFFFFFFF
+
+
+# ---- reader ----------------------------------------------------------------------------------------
+
+cdef size_t lp_len(const char* p) noexcept nogil:
+    cdef size_t n = cf_load16(p + 4)
+    cdef size_t at = LP_HEADER
+    cdef lp_item_t item
+    if n == LP_COUNT_UNKNOWN:
+        n = 0
+        while lp_next(p, &at, &item):
+            n += 1
+    return n
+
+
+cdef size_t lp_seek(const char* p, int64_t index) noexcept nogil:
+    cdef size_t at = LP_HEADER if index >= 0 else lp_end(p)
+    cdef lp_item_t item
+    while index > 0 and lp_next(p, &at, &item):
+        index -= 1
+    while index < 0 and lp_prev(p, &at, &item):
+        index += 1
+    return at if index == 0 and <unsigned char>p[at] != LP_END else 0

@@ -4,7 +4,9 @@ The file is written by a `Snapshot` (snapshot.pxd) in the oldest dialect that ha
 Redis since 7.0 and every Valkey load it. The writer thread gives it its name, so the old file stays whole until the
 new one is on disk.
 
-One snapshot an engine runs at a time; an AOF rewrite is another one. A BGSAVE that has to wait (SCHEDULE, or inside a
+One snapshot an engine runs at a time; an AOF rewrite is another one. `send` makes one for a receiver instead of a
+file: as in Valkey INFO shows it and BGSAVE CANCEL ends it like a save, but it is none: LASTSAVE, the count of changes
+and the last status stay as they are. A BGSAVE that has to wait (SCHEDULE, or inside a
 transaction, whose middle is no point in time) starts from cron. A failed save sets `persist.bgsave_failed`, which makes
 the dispatcher refuse writes (MISCONF) while save points are configured; the next good save clears it. After a failure
 save points wait RETRY_S, so that a full disk is not tried at each cron.
@@ -78,6 +80,7 @@ class Rdb:
         self._log = log
         self._claim = claim
         self._running: Snapshot | None = None
+        self._receiver: Callable[[SnapshotResult], None] | None = None  # told at the end; None: a file is written
         self._cancelled = False
         self._scheduled = False
         self._tidied = ""  # folder without temp files of others
@@ -161,7 +164,7 @@ class Rdb:
     @property
     def saving(self) -> bool:
         """A file is being written."""
-        return self._running is not None
+        return self._running is not None and self._receiver is None
 
     def path(self) -> str:
         return os.path.join(self._config.text("dir"), self._config.text("dbfilename"))
@@ -213,10 +216,45 @@ class Rdb:
             self._log.notice("Background saving started")
         return True
 
+    def send(self, fd: int, *, mark: bytes = b"", on_done: Callable[[SnapshotResult], None]) -> None:
+        """Begins a snapshot for whoever reads from the other end of a non-blocking descriptor, which becomes the
+        snapshot's. Raises StartupError when there cannot be one now; the descriptor is the caller's then."""
+        if snapshot_running(self._engine):
+            raise StartupError("another snapshot is running")
+        snapshot = Snapshot(
+            self._engine,
+            fd=fd,
+            mark=mark,
+            stall_ms=self._config.number("repl-timeout") * 1000,
+            compress=self._config.flag("rdbcompression"),
+            checksum=self._config.flag("rdbchecksum"),
+            aux=aux_fields(self._engine, aof_base=False),
+            on_done=self._done,
+        )
+        try:
+            snapshot.start()
+        except OSError as error:
+            raise StartupError(str(error)) from None
+        self._running, self._receiver = snapshot, on_done
+        self._cancelled = False
+        self._started = time.time()
+        self._log.notice("Background transfer of a snapshot started")
+
+    def _sent(self, result: SnapshotResult) -> None:
+        told, self._receiver = self._receiver, None
+        if result.ok:
+            self._log.notice(f"Snapshot sent: {result.keys} keys, {result.bytes} bytes, {result.seconds:.3f} seconds")
+        else:
+            self._log.warning(f"Snapshot not sent: {result.error}")
+        assert told is not None
+        told(result)
+
     def _done(self, result: SnapshotResult) -> None:
         self._running = None
         self._last_seconds = int(result.seconds)
-        if result.ok:
+        if self._receiver is not None:
+            self._sent(result)
+        elif result.ok:
             self._ok = True
             self._engine.set_persist("bgsave_failed", 0)
             self._last_save = time.time()

@@ -1,10 +1,10 @@
-"""The writer thread of a snapshot: takes chunks of serialised records, leaves a finished file.
+"""The writer thread of a snapshot: takes chunks of serialised records, leaves a finished stream at its target.
 
 The engine's thread fills an `rdb_chunk_t` at a time and pushes it; the thread compresses the marked strings, adds up
-the checksum, writes, and fsyncs as it goes, so that the final fsync has little left to do. When the producer says
-that there is no more, it appends the checksum, fsyncs, renames the file to its final name and fsyncs the folder.
+the checksum and writes. When the producer says that there is no more, it appends the checksum and lets the target
+complete what it has: where that is, and what may go wrong there, is in target.pxd.
 
-    engine's thread  --push-->  queue  --pop-->  writer thread  -->  temp file  -->  final file
+    engine's thread  --push-->  queue  --pop-->  writer thread  -->  target
                      <--take---  spare  <--------
 
 Ownership: a chunk belongs to whoever holds it, and with it a share in the blobs that its marks lend: they are written
@@ -13,8 +13,11 @@ from where they lie, and released, as a remote free of the engine's heap. The th
 `lock`. The thread never takes the GIL.
 
 How the producer learns of things: it asks `writer_state` once a slice, and the thread makes `wake_fd` (the engine's
-eventfd) readable when the file is done, when it failed, and when a full queue has drained to half.
-Errors: the first one is kept (an errno and what was being done); the temp file is removed.
+eventfd) readable when the stream is done, when it failed, and when a full queue has drained to half.
+Errors: the first one is kept (an errno and what was being done), and the target leaves nothing.
+
+A target that takes nothing makes the thread wait (`stalled`), a moment at a time, so that an abort is noticed. Nobody
+may wait for such a thread: it does not get on faster for having the core.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -23,28 +26,20 @@ from cachefleet_server.core.engine cimport rdb_out_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t
 from cachefleet_server.ds.zmalloc cimport heap_t
+from cachefleet_server.persistence.target cimport target_t
 
 cdef enum:
     RDB_CHUNK = 65536  # bytes of records after which a chunk is handed over
     RDB_QUEUE_SOFT = 1048576  # bytes queued; above, slices pause
-    RDB_SYNC_EVERY = 4194304  # bytes between two fsyncs under rdb-save-incremental-fsync
 
     WRITER_BUSY = 0
-    WRITER_DONE = 1  # the file is in place
-    WRITER_FAILED = 2  # `error` and `error_what` say why; nothing is left on disk
-    WRITER_ABORTED = 3  # as asked; nothing is left on disk
+    WRITER_DONE = 1  # the stream is in place
+    WRITER_FAILED = 2  # `error` and `error_what` say why
+    WRITER_ABORTED = 3  # as asked
 
 cdef struct rdb_chunk_t:
     rdb_chunk_t* next
     rdb_out_t out
-
-cdef struct rdb_target_t:  # where the stream goes; strings are owned by the target
-    char* temp_path  # created, or emptied; NULL with fd
-    char* final_path  # the temp file's name when all is durable; NULL: it keeps its own
-    int fd  # >= 0: write here instead (a socket), without fsync and rename; closed at the end
-    bint footer  # ends with the checksum, or zeros in its place
-    bint checksum
-    bint sync_often
 
 cdef struct rdb_writer_t:
     pthread_t thread
@@ -60,32 +55,34 @@ cdef struct rdb_writer_t:
     bint full  # the producer saw a full queue: wake it at half
     bint ended  # no chunk follows
     bint abort
+    bint stalled  # the target takes nothing now
     int state  # WRITER_*
     int error  # errno
     const char* error_what
-    uint64_t written  # bytes of the file so far
+    uint64_t written  # bytes that the target took
     # the engine thread's
     heap_t* heap
     heap_t* blob_heap  # the engine's, where blobs are accounted
     int wake_fd
     # the writer thread's
-    rdb_target_t target
-    int fd
+    target_t* target
+    bint footer  # the stream ends with the checksum, or zeros in its place
+    bint checksum
     heap_t* own_heap
     buf_t packed  # a chunk after compression
     uint64_t crc
-    uint64_t synced  # bytes covered by the last fsync
 
-cdef rdb_writer_t* writer_new(heap_t* heap, heap_t* blob_heap, rdb_target_t* target, int wake_fd) noexcept nogil
-    # Takes over the target's strings and starts the thread; NULL when no thread could be started (errno says why).
+cdef rdb_writer_t* writer_new(
+        heap_t* heap, heap_t* blob_heap, target_t* target, bint footer, bint checksum, int wake_fd) noexcept nogil
+    # Starts the thread, whose the target is until writer_free; NULL when no thread could be started (errno says why).
 cdef void writer_free(rdb_writer_t* w) noexcept nogil  # joins the thread, so wait for it to leave WRITER_BUSY first
 cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like, bint small) noexcept nogil
     # An empty chunk, the caller's, with the settings of `like`. Small: it grows from nothing.
 cdef size_t writer_push(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil  # takes the chunk; bytes queued now
 cdef void writer_end(rdb_writer_t* w) noexcept nogil  # all chunks were pushed
-cdef void writer_abort(rdb_writer_t* w) noexcept nogil  # stop soon and remove the file; no-op once done
+cdef void writer_abort(rdb_writer_t* w) noexcept nogil  # stop soon, and leave nothing; no-op once done
 cdef int writer_state(rdb_writer_t* w, size_t* queued) noexcept nogil
     # WRITER_*. When *queued is at least RDB_QUEUE_SOFT, a wake-up will follow.
 cdef void writer_wait(rdb_writer_t* w) noexcept nogil  # until there is room in the queue or the thread has ended
 cdef void writer_wait_below(rdb_writer_t* w, size_t bytes, int64_t us) noexcept nogil
-    # Until no more is queued, for at most us.
+    # Until no more is queued, for at most us; not while the target takes nothing.

@@ -1,12 +1,9 @@
 """The writer thread of a snapshot; see rdb_writer.pxd."""
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport ETIMEDOUT, errno
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdio cimport rename, snprintf
-from libc.stdlib cimport free
-from libc.string cimport memset, strrchr
-from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY, open
-from posix.unistd cimport close, fdatasync, fsync, unlink, usleep, write
+from libc.string cimport memset
+from posix.unistd cimport usleep, write
 
 from cachefleet_server.core.engine cimport rdb_mark_t
 from cachefleet_server.core.rdb cimport RDB_COMPRESS_ROOM, rdb_compress_string, rdb_out_free, rdb_out_init
@@ -18,29 +15,29 @@ from cachefleet_server.ds.pthread cimport (
     pthread_cond_signal, pthread_cond_timedwait, pthread_cond_wait, pthread_join, pthread_mutex_destroy,
     pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, thread_in_background,
     thread_start, timespec)
+from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, zfree, zfree_remote, zmalloc
-
-cdef extern from "<fcntl.h>" nogil:
-    int posix_fadvise(int fd, long offset, long n, int advice)
-    int POSIX_FADV_DONTNEED
+from cachefleet_server.persistence.target cimport MARK_BYTES, TARGET_WAIT, target_fail, target_t
 
 cdef enum:
     CHUNK_KEEP_MAX = 2 * RDB_CHUNK  # bytes; a chunk that one large value made bigger is freed, not reused
     SPARE_MAX = 4  # chunks kept for reuse
-    FILE_MODE = 0o644
     DELAY_STEP_US = 10000  # between two looks at whether to go on
+    STALL_STEP_MS = 20  # likewise
 
 
 # ---- the engine's thread ---------------------------------------------------------------------------
 
-cdef rdb_writer_t* writer_new(heap_t* heap, heap_t* blob_heap, rdb_target_t* target, int wake_fd) noexcept nogil:
+cdef rdb_writer_t* writer_new(
+        heap_t* heap, heap_t* blob_heap, target_t* target, bint footer, bint checksum, int wake_fd) noexcept nogil:
     cdef rdb_writer_t* w = <rdb_writer_t*>zmalloc(heap, sizeof(rdb_writer_t))
     memset(w, 0, sizeof(rdb_writer_t))
     w.heap = heap
     w.blob_heap = blob_heap
-    w.target = target[0]
+    w.target = target
+    w.footer = footer
+    w.checksum = checksum
     w.wake_fd = wake_fd
-    w.fd = -1
     w.own_heap = heap_new()
     buf_init(&w.packed, w.own_heap)
     pthread_mutex_init(&w.lock, NULL)
@@ -61,8 +58,6 @@ cdef void _release(rdb_writer_t* w) noexcept nogil:
     pthread_cond_destroy(&w.changed)
     buf_free(&w.packed)
     heap_free(w.own_heap)
-    free(w.target.temp_path)
-    free(w.target.final_path)
     zfree(w.heap, w)
 
 
@@ -174,7 +169,7 @@ cdef void writer_wait_below(rdb_writer_t* w, size_t bytes, int64_t us) noexcept 
     cdef timespec deadline
     deadline_after(&deadline, us)
     pthread_mutex_lock(&w.lock)
-    while w.state == WRITER_BUSY and w.queued > bytes:
+    while w.state == WRITER_BUSY and w.queued > bytes and not w.stalled:
         if pthread_cond_timedwait(&w.changed, &w.lock, &deadline) != 0:
             break
     pthread_mutex_unlock(&w.lock)
@@ -186,12 +181,12 @@ cdef void* _run(void* argument) noexcept nogil:
     cdef rdb_writer_t* w = <rdb_writer_t*>argument
     cdef rdb_chunk_t* chunk
     thread_in_background()
-    if w.target.fd >= 0:
-        w.fd = w.target.fd
-    else:
-        w.fd = open(w.target.temp_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE)
-        if w.fd < 0:
-            _fail(w, b"open")
+    if not w.target.ops.open_fn(w.target):
+        _fail(w)
+    elif w.target.marked:
+        _send(w, b"$EOF:", 5)
+        _send(w, w.target.mark, MARK_BYTES)
+        _send(w, b"\r\n", 2)
     while True:
         chunk = _pop(w)
         if chunk == NULL:
@@ -257,13 +252,11 @@ cdef void _wake(rdb_writer_t* w) noexcept nogil:
         write(w.wake_fd, &one, sizeof(one))
 
 
-cdef void _fail(rdb_writer_t* w, const char* what) noexcept nogil:
-    """Keeps the first error, which errno holds now."""
-    cdef int error = errno
+cdef void _fail(rdb_writer_t* w) noexcept nogil:
+    """What the target says is what everybody is told."""
     pthread_mutex_lock(&w.lock)
-    if w.error == 0:
-        w.error = error
-        w.error_what = what
+    w.error = w.target.error
+    w.error_what = w.target.what
     pthread_mutex_unlock(&w.lock)
 
 
@@ -311,24 +304,44 @@ cdef void _flush(rdb_writer_t* w) noexcept nogil:
 
 
 cdef void _write(rdb_writer_t* w, const char* p, size_t n) noexcept nogil:
-    """Writes all of it, adds it to the checksum, and fsyncs when enough has gathered."""
-    cdef ssize_t done
-    if w.target.checksum:
+    """Part of the stream, as against what the target puts around it."""
+    if w.checksum:
         w.crc = crc64(w.crc, p, n)
-    while n > 0:
-        done = write(w.fd, p, n)
-        if done < 0 and errno == EINTR:
+    _send(w, p, n)
+
+
+cdef void _send(rdb_writer_t* w, const char* p, size_t n) noexcept nogil:
+    """All of it to the target, however long that takes; nothing once there was an error, or after an abort."""
+    cdef target_t* t = w.target
+    cdef int64_t since_us = 0
+    cdef ssize_t done
+    while n > 0 and w.error == 0 and _wanted(w):
+        done = t.ops.write_fn(t, p, n)
+        if done >= 0:
+            p += done
+            n -= done
+            w.written += done
+            since_us = 0
             continue
-        if done < 0:
-            _fail(w, b"write")
-            return
-        p += done
-        n -= done
-        w.written += done
-    if w.target.fd < 0 and w.target.sync_often and w.written - w.synced >= RDB_SYNC_EVERY:
-        if fdatasync(w.fd) != 0:
-            _fail(w, b"fsync")
-        w.synced = w.written
+        if done == TARGET_WAIT:
+            since_us = since_us if since_us else cf_monotonic_us()
+            if t.stall_ms and cf_monotonic_us() - since_us >= t.stall_ms * 1000:
+                target_fail(t, ETIMEDOUT, b"the receiver took nothing")
+            else:
+                _stall(w)
+        if t.error:
+            _fail(w)
+
+
+cdef void _stall(rdb_writer_t* w) noexcept nogil:
+    pthread_mutex_lock(&w.lock)
+    w.stalled = True
+    pthread_cond_broadcast(&w.changed)
+    pthread_mutex_unlock(&w.lock)
+    w.target.ops.wait_fn(w.target, STALL_STEP_MS)
+    pthread_mutex_lock(&w.lock)
+    w.stalled = False
+    pthread_mutex_unlock(&w.lock)
 
 
 cdef bint _wanted(rdb_writer_t* w) noexcept nogil:
@@ -341,50 +354,28 @@ cdef bint _wanted(rdb_writer_t* w) noexcept nogil:
 
 
 cdef void _finish(rdb_writer_t* w) noexcept nogil:
-    """Completes the file, or removes it; then says so."""
+    """Completes the stream, or leaves nothing of it; then says so. After an abort nothing follows, so that no
+    receiver takes what it has for the whole."""
+    cdef target_t* t = w.target
     cdef uint8_t footer[8]
     cdef int i
-    cdef bint complete = w.error == 0 and _wanted(w)
-    if complete and w.target.footer:
+    if w.footer:
         for i in range(8):
             footer[i] = <uint8_t>(w.crc >> (8 * i))
-        w.target.sync_often = False  # the last one follows at once
-        _write(w, <char*>footer, sizeof(footer))
-    if complete and w.target.fd < 0 and w.error == 0:
-        if fsync(w.fd) != 0:
-            _fail(w, b"fsync")
-        # A file that nobody will read soon should not push useful pages out of a container's memory limit.
-        posix_fadvise(w.fd, 0, 0, POSIX_FADV_DONTNEED)
-    if w.fd >= 0 and close(w.fd) != 0 and w.error == 0:
-        _fail(w, b"close")
-    complete = complete and _wanted(w)  # the fsync may have taken long
-    if complete and w.target.final_path != NULL and w.error == 0:
-        if rename(w.target.temp_path, w.target.final_path) != 0:
-            _fail(w, b"rename")
-        elif not _sync_folder(w.target.final_path):
-            _fail(w, b"fsync of the folder")
-    if w.target.fd < 0 and (w.error != 0 or not complete):
-        unlink(w.target.temp_path)
+        t.sync_often = False  # the last one follows at once
+        _send(w, <char*>footer, sizeof(footer))
+    if t.marked:
+        _send(w, t.mark, MARK_BYTES)
+    cdef bint complete = (
+        w.error == 0 and _wanted(w) and t.ops.settle_fn(t)
+        and _wanted(w)  # that may have taken long
+        and t.ops.publish_fn(t))
+    if not complete:
+        t.ops.abandon_fn(t)
+    if t.error:
+        _fail(w)
     pthread_mutex_lock(&w.lock)
     w.state = WRITER_FAILED if w.error else (WRITER_DONE if complete else WRITER_ABORTED)
     pthread_cond_broadcast(&w.changed)
     pthread_mutex_unlock(&w.lock)
     _wake(w)
-
-
-cdef bint _sync_folder(const char* path) noexcept nogil:
-    """Makes a rename durable: fsyncs the folder of `path`."""
-    cdef char folder[4096]
-    cdef const char* slash = strrchr(path, c'/')
-    cdef int fd
-    cdef bint ok
-    if slash == NULL:
-        snprintf(folder, sizeof(folder), b".")
-    else:
-        snprintf(folder, sizeof(folder), b"%.*s", <int>(slash - path) + 1, path)
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    if fd < 0:
-        return False
-    ok = fsync(fd) == 0
-    close(fd)
-    return ok

@@ -9,7 +9,7 @@ size of a value. If the key is written meanwhile, that command makes a copy.
 
     write to a chain not reached ---.
                                     v
-    slices, 0.5 ms a tick ----> deliver --> chunk  --> queue --> writer thread --> file
+    slices, 0.5 ms a tick ----> deliver --> chunk  --> queue --> writer thread --> target: a file, a socket
 
 - Records of several databases mix, so SELECTDB is written whenever the database changes from one record to the next.
 - SWAPDB changes which db holds a table; the snapshot goes on with the table and its number at the start.
@@ -19,7 +19,9 @@ size of a value. If the key is written meanwhile, that command makes a copy.
   use on, each tick waits for the writer, behind its replies, for PRESSURE_US and longer the further it is behind: that
   leaves it a core that the load would not, and slows down the load. Where that is not enough, at BEHIND_MIN or an
   eighth of the memory, besides the largest lent value, the disk is too slow for this load: the snapshot is given up.
-- The file is of RDB records or, as the base of an AOF, of commands (aof_rewrite.pxd).
+- For a receiver that takes its time (target.pxd) the same holds, but no tick waits for it, which would not help. Tables
+  and large values that are deleted meanwhile stay until they are saved: at most what there was at the start.
+- The stream is of RDB records or, as the base of an AOF, of commands (aof_rewrite.pxd).
 - LRU and LFU bits are not part of the point in time: they are as found when a chain is delivered.
 
 One snapshot an engine at a time: BGSAVE and an AOF rewrite exclude each other. `engine_t.slice_fn` drives it from the
@@ -31,7 +33,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.persistence.deliver cimport snapshot_t
-from cachefleet_server.persistence.rdb_writer cimport rdb_target_t
+from cachefleet_server.persistence.target cimport target_t
 
 cdef enum:
     SLICE_US = 500  # how long a tick is held up
@@ -46,7 +48,8 @@ cdef enum:
 cdef class Snapshot:
     cdef Engine engine
     cdef snapshot_t s
-    cdef rdb_target_t target
+    cdef target_t target
+    cdef bint checksum
     cdef object on_done
     cdef list aux
     cdef int64_t started_us

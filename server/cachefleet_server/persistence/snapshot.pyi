@@ -19,7 +19,7 @@ class SnapshotResult(NamedTuple):
     aborted: bool
     error: str  # "" when ok; what failed and why
     errno: int
-    bytes: int  # of the file
+    bytes: int  # that the target took
     keys: int
     seconds: float
 
@@ -31,7 +31,9 @@ class Snapshot:
         *,
         temp_path: str = "",
         final_path: str = "",  # "": the file keeps its temporary name and the caller renames it
-        fd: int = -1,  # instead of a file: written to and closed, neither fsynced nor renamed
+        fd: int = -1,  # instead of a file, and non-blocking: from the start on the snapshot's, which closes it
+        mark: bytes = b"",  # with fd: 40 random bytes that tell the receiver where the end is (target.pxd)
+        stall_ms: int = 0,  # with fd: failed when nothing was taken for so long; 0: waits for ever
         dialect: int = ...,  # -1: the oldest that holds all values there are
         commands: bool = False,  # instead of RDB records: dialect, compress, checksum and aux mean nothing then
         compress: bool = True,
@@ -48,7 +50,7 @@ class Snapshot:
         errors come through the result, also those of opening the file.
         """
     def finish(self) -> SnapshotResult:
-        """Drives it to its end, with the engine held up meanwhile. `on_done` is called too."""
+        """Drives it to its end, with the engine held up meanwhile, also by a slow receiver. `on_done` is called too."""
     def step(self, chains: int) -> bool:
         """Delivers up to so many chains, or takes a step in a large value; true while more are to come.
 

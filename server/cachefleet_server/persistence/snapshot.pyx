@@ -5,8 +5,7 @@ from collections import namedtuple
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdio cimport snprintf
-from libc.stdlib cimport free
-from libc.string cimport memset, strdup, strlen
+from libc.string cimport memset, strlen
 
 from cachefleet_server.core.engine cimport engine_t, rdb_out_t
 from cachefleet_server.core.rdb cimport (
@@ -27,6 +26,8 @@ from cachefleet_server.persistence.deliver cimport (
 from cachefleet_server.persistence.rdb_writer cimport (
     RDB_QUEUE_SOFT, WRITER_ABORTED, WRITER_BUSY, WRITER_DONE, writer_abort, writer_chunk, writer_end, writer_free,
     writer_new, writer_push, writer_state, writer_wait, writer_wait_below)
+from cachefleet_server.persistence.target cimport (
+    MARK_BYTES, target_descriptor, target_file, target_free, target_is_file, target_t)
 
 cdef enum:
     STEP_CHAINS = 16  # chains between two looks at the clock: about 10 us
@@ -191,13 +192,14 @@ cdef void _closing(engine_t* e) noexcept nogil:
         snapshot.finish()
 
 
-cdef void _begin(snapshot_t* s, rdb_target_t* target) noexcept nogil:
+cdef void _begin(snapshot_t* s, target_t* target, bint checksum) noexcept nogil:
     """Starts the writer and freezes the tables; s.writer stays NULL when there is no thread to be had."""
     cdef engine_t* e = s.engine
     cdef frozen_t* f
     cdef int i
     s.heap = heap_new()
-    s.writer = writer_new(s.heap, e.heap, target, e.wake_fd)
+    s.writer = writer_new(
+        s.heap, e.heap, target, not s.commands, checksum and not s.commands, e.wake_fd)
     if s.writer == NULL:
         heap_free(s.heap)
         s.heap = NULL
@@ -258,16 +260,17 @@ cdef void _put_head(snapshot_t* s, list aux):
 cdef class Snapshot:
     def __cinit__(self):
         memset(&self.s, 0, sizeof(snapshot_t))
-        memset(&self.target, 0, sizeof(rdb_target_t))
-        self.target.fd = -1
+        memset(&self.target, 0, sizeof(target_t))
 
     def __init__(
-        self, Engine engine, *, str temp_path="", str final_path="", int fd=-1, int dialect=-1,
-        bint commands=False, bint compress=True, bint checksum=True, bint sync_often=True, aux=(), on_done=None,
-        int slice_us=SLICE_US,
+        self, Engine engine, *, str temp_path="", str final_path="", int fd=-1, bytes mark=b"", int64_t stall_ms=0,
+        int dialect=-1, bint commands=False, bint compress=True, bint checksum=True, bint sync_often=True, aux=(),
+        on_done=None, int slice_us=SLICE_US,
     ):
         if (fd < 0) == (not temp_path):
             raise ValueError("give either temp_path or fd")
+        if mark and len(mark) != MARK_BYTES:
+            raise ValueError(f"a mark has {MARK_BYTES} bytes")
         self.engine = engine
         self.s.engine = engine.ptr
         self.s.like.dialect = dialect
@@ -279,21 +282,15 @@ cdef class Snapshot:
         self.s.owner = <void*>self
         self.on_done = on_done
         self.aux = list(aux)
-        cdef bytes temp = os.fsencode(temp_path)
-        cdef bytes final = os.fsencode(final_path)
-        if temp:
-            self.target.temp_path = strdup(temp)
-        if final:
-            self.target.final_path = strdup(final)
-        self.target.fd = fd
-        self.target.footer = not commands
-        self.target.checksum = checksum and not commands
-        self.target.sync_often = sync_often
+        self.checksum = checksum
+        if fd < 0:
+            target_file(&self.target, os.fsencode(temp_path), os.fsencode(final_path), sync_often)
+        else:
+            target_descriptor(&self.target, fd, <const char*>mark if mark else NULL, stall_ms)
 
     def __dealloc__(self):
         # Never while it runs: it holds a reference to itself then.
-        free(self.target.temp_path)
-        free(self.target.final_path)
+        target_free(&self.target)
 
     def start(self):
         cdef engine_t* e = self.s.engine
@@ -304,11 +301,9 @@ cdef class Snapshot:
         self.started_us = cf_monotonic_us()
         if self.s.like.dialect < 0:
             self.s.like.dialect = rdb_dialect_of_all(e)
-        _begin(&self.s, &self.target)
+        _begin(&self.s, &self.target, self.checksum)
         if self.s.writer == NULL:
             raise OSError("cannot start the snapshot's writer thread")
-        self.target.temp_path = NULL  # the writer's now
-        self.target.final_path = NULL
         Py_INCREF(self)
         _put_head(&self.s, self.aux)
         engine_wake(e)
@@ -333,8 +328,9 @@ cdef class Snapshot:
         cdef str text = ""
         cdef double seconds = (cf_monotonic_us() - self.started_us) / 1e6
         if self.s.behind:  # whatever followed from giving up
+            slow = "disk" if target_is_file(&self.target) else "receiver"
             text = (
-                f"the disk is too slow for the current write load: more than {self.s.behind_max >> 20} MB of the"
+                f"the {slow} is too slow for the current write load: more than {self.s.behind_max >> 20} MB of the"
                 " snapshot were waiting to be written")
         elif error:
             text = f"{what.decode()}: {os.strerror(error)}"

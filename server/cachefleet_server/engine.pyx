@@ -24,6 +24,7 @@ from cachefleet_server.commands.multi cimport register_multi
 from cachefleet_server.commands.scan cimport register_scan
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
+from cachefleet_server.core.client_class cimport client_set_monitor
 from cachefleet_server.core.command cimport command_find, command_find_sub, command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED,
@@ -372,9 +373,8 @@ cdef class Engine(Rows):
     def set_monitor(self, uint64_t id):
         """MONITOR: the client gets a line for each command that any client runs from now on."""
         cdef client_t* c = _find(self.ptr, id)
-        if c != NULL and not c.flags & CLIENT_MONITOR:
-            c.flags |= CLIENT_MONITOR
-            self.ptr.clients.monitors += 1
+        if c != NULL:
+            client_set_monitor(c, True)
 
     # -- running
 

@@ -85,6 +85,8 @@ cdef object check(engine_t* e):
             wrong.append(f"eviction pool: candidate {i} is out of order")
     if e.journal.buf.len > e.journal.buf.cap or e.journal.depth < 0 or (e.journal.multi_open and e.journal.depth == 0):
         wrong.append("journal")
+    if e.current == NULL and e.clients.pushed != NULL:
+        wrong.append("pushes wait although no command runs")
     while c != NULL:
         error = out_check(&c.out)
         if error:

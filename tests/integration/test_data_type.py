@@ -37,3 +37,24 @@ def test_survives_reloads_and_restarts(tmp_path: Path, preamble: str) -> None:
         assert server.call("DEBUG", "DIGEST") == digest
         assert server.call("DEBUG", "OBJECT", "large").split()[3] == "encoding:hashtable"
         assert server.call("MEMORY", "USAGE", "large") > 300_000
+
+
+def test_waiters_over_a_reload_and_in_the_aof(tmp_path: Path) -> None:
+    """Who waits does so over a DEBUG RELOAD; the AOF has what was taken, not who waited."""
+    options = {"enable-debug-command": "yes", "appendonly": "yes", "appendfsync": "always"}
+    server = Instance(options=options, directory=tmp_path)
+    server.program = bagserver.PROGRAM
+    with server, server.connect() as pops, server.connect() as moves, server.connect() as c:
+        pops.send_command("BBAGPOP", "q", "0")
+        assert_eventually(lambda: server.info("clients")["blocked_clients"] == "1")
+        moves.send_command("BBAGMOVE", "q", "kept", "0")
+        assert_eventually(lambda: server.info("clients")["blocked_clients"] == "2")
+        assert server.info("clients")["total_blocking_keys"] == "1"
+        assert c.call("DEBUG", "RELOAD") == "OK"
+        assert c.call("BAGADD", "q", "a", "a", "a") == 3
+        assert pops.read() == [b"q", b"a"]
+        assert moves.read() == b"a"
+        digest = server.call("DEBUG", "DIGEST")
+        assert [server.call("DEBUG", "OBJECT", key).split()[3] for key in ("q", "kept")] == ["encoding:listpack"] * 2
+        server.restart(kill=True)
+        assert server.call("DEBUG", "DIGEST") == digest

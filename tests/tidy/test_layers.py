@@ -31,7 +31,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "fields": ("core",),  # names of the engine's parameters and counters, for Python
     "facts": ("ds", "resp", "core", "keyspace", "reactor", "fields"),  # what Python reads off an engine
     "engine": ("ds", "resp", "core", "keyspace", "commands", "reactor", "client_view", "rows", "fields", "facts"),
-    "_testing": ("core", "keyspace", "engine"),  # what tests do to an engine; not in a wheel
+    "_testing": ("resp", "core", "keyspace", "engine"),  # what tests do to an engine; not in a wheel
     "_testing_transport": ("core", "resp", "engine"),  # an awkward transport, likewise
     # From here up, Python goes through the engine; only .pyx of their own may reach below it.
     "config": ("engine",),

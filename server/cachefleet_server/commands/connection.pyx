@@ -2,9 +2,10 @@
 
 from libc.stdint cimport INT32_MAX, INT32_MIN, int64_t, uint64_t
 
+from cachefleet_server.core.client_class cimport client_set_class, client_set_monitor
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport (
-    CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_DIRTY_CAS, CLIENT_DIRTY_EXEC, CLIENT_MONITOR, CLIENT_MULTI,
+    CLASS_NORMAL, CLIENT_AUTHENTICATED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_DIRTY_CAS, CLIENT_DIRTY_EXEC, CLIENT_MULTI,
     CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP_NEXT, client_t, engine_t)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX
 from cachefleet_server.core.reply cimport (
@@ -51,10 +52,10 @@ cdef void reset_command(client_t* c) noexcept nogil:
     if c.flags & CLIENT_MULTI:
         transaction_discard(c)
     unwatch_all(c)
-    if c.flags & CLIENT_MONITOR:
-        c.engine.clients.monitors -= 1
+    client_set_monitor(c, False)
+    client_set_class(c, CLASS_NORMAL)
     c.flags &= ~<uint64_t>(
-        CLIENT_MONITOR | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT
+        CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT
         | CLIENT_NO_EVICT | CLIENT_NO_TOUCH)
     c.db = c.engine.keyspace.dbs[0]
     c.resp = 2

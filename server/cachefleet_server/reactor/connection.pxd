@@ -14,7 +14,6 @@ cdef client_t* actor_new(engine_t* e, const role_t* role) noexcept nogil
 cdef void client_free(client_t* c) noexcept nogil  # at once; not from inside a batch
 cdef bint client_read(client_t* c) noexcept nogil  # one read; false when there is nothing to parse
 cdef void client_write(client_t* c) noexcept nogil  # writes what fits; the rest waits for the socket
-cdef void client_check_output_limit(client_t* c) noexcept nogil
 cdef size_t client_memory(client_t* c) noexcept nogil  # bytes that this connection owns, its transaction included
 cdef void client_account(client_t* c) noexcept nogil  # its memory may have changed; call it while there is a limit
 cdef void clients_account(engine_t* e) noexcept nogil  # the limit was set: all anew, and the next tick applies it

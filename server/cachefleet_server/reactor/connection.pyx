@@ -10,6 +10,7 @@ because the batch and the epoll events of the tick may point to it.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from cachefleet_server.core.client_class cimport client_check_output_limit, client_set_monitor
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
     CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
@@ -17,6 +18,7 @@ from cachefleet_server.core.engine cimport (
     CLIENT_WRITABLE_WAIT, CLIENT_WRITE_AT_READABLE, READ_MAX, SHARED_INPUT, TRANSPORT_CLOSED, TRANSPORT_ERROR,
     TRANSPORT_WANT_READ, TRANSPORT_WANT_WRITE)
 from cachefleet_server.core.reply cimport reply_client_ready
+from cachefleet_server.core.push cimport pushes_forget, pushes_memory
 from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
 from cachefleet_server.core.wake cimport client_close_asap, client_resume, engine_wake
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
@@ -119,8 +121,8 @@ cdef void client_free(client_t* c) noexcept nogil:
     if c.flags & CLIENT_CLOSE_ASAP:
         e.clients.closing -= 1
     e.clients.evictable_memory -= c.accounted
-    if c.flags & CLIENT_MONITOR:
-        e.clients.monitors -= 1
+    client_set_monitor(c, False)
+    pushes_forget(c)
     transaction_discard(c)
     unwatch_all(c)
     parked_free(c)
@@ -261,7 +263,7 @@ cdef void client_write(client_t* c) noexcept nogil:
             return
         if n < 0:
             _write_waits(c, CLIENT_WRITE_AT_READABLE if n == TRANSPORT_WANT_READ else CLIENT_WRITABLE_WAIT)
-            client_check_output_limit(c)
+            client_check_output_limit(c, 0)
             return
         e.stats.writes += 1
         e.stats.net_out += n
@@ -270,38 +272,20 @@ cdef void client_write(client_t* c) noexcept nogil:
         left -= n
         if <size_t>n < offered:
             _write_waits(c, CLIENT_WRITABLE_WAIT)  # the socket is full: trying again at once would only return EAGAIN
-            client_check_output_limit(c)
+            client_check_output_limit(c, 0)
             return
     _write_waits(c, 0)
     if cf_unlikely(c.out.bytes != 0):  # held
-        client_check_output_limit(c)
+        client_check_output_limit(c, 0)
         return
     c.soft_limit_on = False
     if c.flags & CLIENT_CLOSE_AFTER_REPLY:
         client_close_asap(c)
 
 
-cdef void client_check_output_limit(client_t* c) noexcept nogil:
-    cdef engine_t* e = c.engine
-    cdef size_t hard = e.params.output_limit_hard[c.cls]
-    cdef size_t soft = e.params.output_limit_soft[c.cls]
-    cdef bint over = hard != 0 and c.out.bytes > hard
-    if soft != 0 and c.out.bytes > soft:
-        if not c.soft_limit_on:
-            c.soft_limit_on = True
-            c.soft_limit_since_ms = e.monotonic_ms
-        elif e.monotonic_ms - c.soft_limit_since_ms > e.params.output_limit_soft_seconds[c.cls] * 1000:
-            over = True
-    else:
-        c.soft_limit_on = False
-    if over and not c.flags & CLIENT_CLOSE_ASAP:
-        e.stats.output_buffer_disconnections += 1
-        client_close_asap(c)
-
-
 cdef size_t client_memory(client_t* c) noexcept nogil:
     return (sizeof(client_t) + input_memory(&c.input) + transaction_memory(c) + parked_memory(c) + waiting_memory(c)
-            + out_memory(&c.out))
+            + out_memory(&c.out) + pushes_memory(c))
 
 
 # ---- maxmemory-clients -------------------------------------------------------------------------------------
@@ -370,7 +354,7 @@ cdef void clients_cron(engine_t* e) noexcept nogil:
         e.stats.largest_input = e.stats.largest_output = 0
     while c != NULL:
         if c.out.bytes:
-            client_check_output_limit(c)
+            client_check_output_limit(c, 0)
         if e.params.maxmemory_clients:
             client_account(c)
         if (limit_ms and c.cls == CLASS_NORMAL and not c.flags & (CLIENT_BLOCKED | CLIENT_HELD | CLIENT_MONITOR)

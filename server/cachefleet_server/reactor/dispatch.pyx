@@ -29,10 +29,11 @@ from cachefleet_server.core.engine cimport (
     CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
     CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH,
     CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
-    COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_WAITERS, arg_t)
+    COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_PUSHES, DUE_WAITERS, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_NOTHING, paused
+from cachefleet_server.core.push cimport pushes_append
 from cachefleet_server.core.role cimport (
     GATE_AUTH, GATE_DISK, GATE_LOADING, GATE_MEMORY, GATE_PAUSE, GATE_REPLICAS)
 from cachefleet_server.core.reply cimport (
@@ -351,10 +352,14 @@ cdef bint _serve(client_t* c, kept_request_t* kept) noexcept nogil:
         return False
     c.engine.last_cycles = cf_cycles()  # the wait is no part of the command's time
     _run(c, kept.cmd, &kept.request)
+    if c.engine.due & DUE_PUSHES:
+        pushes_append(c.engine)
     return True
 
 
 cdef void command_ended(engine_t* e) noexcept nogil:
+    if e.due & DUE_PUSHES:
+        pushes_append(e)
     if e.due & DUE_WAITERS and not e.persist.loading:
         waiting_serve(e, _serve)
 

@@ -21,6 +21,7 @@ left makes the next tick happen.
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from cachefleet_server.core.client_class cimport client_check_output_limit
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN,
@@ -40,7 +41,7 @@ from cachefleet_server.keyspace.journal cimport journal_hand_over
 from cachefleet_server.keyspace.keyspace cimport keyspace_cron
 from cachefleet_server.keyspace.waiting cimport waiting_look_again
 from cachefleet_server.reactor.connection cimport (
-    client_account, client_check_output_limit, client_free, client_read, client_write, clients_cron, clients_evict)
+    client_account, client_free, client_read, client_write, clients_cron, clients_evict)
 from cachefleet_server.reactor.dispatch cimport command_ended, dispatch, is_barrier, parked_run, resolve
 from cachefleet_server.reactor.epoll cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
@@ -169,7 +170,7 @@ cdef void _execute_batch(engine_t* e) noexcept nogil:
         if cf_likely(not p.client.flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)):
             dispatch(p.client, p.cmd, &p.request)
             if cf_unlikely(p.client.out.bytes > OUT_SLICE):
-                client_check_output_limit(p.client)
+                client_check_output_limit(p.client, 0)
                 _limit_clients(p.client)
     e.batch_len = 0
     e.input.arena.used = 0

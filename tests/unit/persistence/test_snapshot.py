@@ -6,8 +6,10 @@ file, read by an independent parser, with what was there at the start: every key
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -408,6 +410,32 @@ def test_unwritable_target(engine: Engine, tmp_path: Path, path: str) -> None:
     assert not result.ok
     assert not result.aborted
     assert result.error.startswith("open: ")
+
+
+def descriptor_of(path: str) -> int:
+    """The number under which this process has the file open; 0 when it has not."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == path:
+                return int(name)
+    return 0
+
+
+def test_a_rename_that_is_not_on_disk_is_no_success(engine: Engine, tmp_path: Path) -> None:
+    """Its folder is opened to be fsynced; here no descriptor is left for that."""
+    engine.execute(b"SET", b"k", b"v")
+    path = tmp_path / "dump.rdb"
+    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path))
+    snapshot.start()
+    fd = assert_eventually(lambda: descriptor_of(f"{path}.temp"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fd, hard))
+    try:
+        result = snapshot.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not result.ok
+    assert result.error.startswith("fsync of the folder: ")
 
 
 def test_to_a_pipe(engine: Engine, rng: random.Random) -> None:

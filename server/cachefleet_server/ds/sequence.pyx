@@ -1,0 +1,479 @@
+"""Writing; see sequence.pxd. Reading: seq_reading.pyx; invariants: seq_checking.pyx."""
+
+from libc.stdint cimport uint32_t
+
+from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
+from cachefleet_server.ds.listblock cimport (
+    LB_LZF, LB_PLAIN, LB_SAVED_EXTRA, LB_SAVED_HEAD, LB_TRIED, lb_append_entries, lb_at, lb_begin, lb_cut, lb_get,
+    lb_insert, lb_is_shared, lb_listpack_check, lb_new, lb_plain, lb_release, lb_share, lb_split, lb_trim)
+from cachefleet_server.ds.listblock_codes cimport (
+    INT64_CHARS_MAX, lb_value_t, lbc_get, lbc_next, lbc_put, lbc_size, lbc_value)
+from cachefleet_server.ds.number cimport int64_to_chars
+from cachefleet_server.ds.seq_tree cimport *
+from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
+
+cdef enum:
+    FILL_MIN = -5
+    FILL_BYTES = 4096  # of -1; twice that of -2 ...
+    FILL_BYTES_COUNTED = 8192  # of fill >= 0
+    FIRST_ROOM = 48  # bytes of a new block
+    WINDOW_MORE = 2  # blocks that one change can push away from an end: half of one, and what comes between
+
+
+cdef seq_t* seq_new(heap_t* h, int fill, int depth) noexcept nogil:
+    cdef seq_t* s = <seq_t*>zcalloc(h, sizeof(seq_t))
+    s.refs = 1
+    s.fill = max(fill, FILL_MIN)
+    s.depth = max(depth, 0)
+    s.bytes_max = (FILL_BYTES << (-s.fill - 1) if s.fill < 0 else FILL_BYTES_COUNTED) - LB_SAVED_EXTRA
+    s.count_max = 0x7FFFFFFF if s.fill < 0 else max(s.fill, 1)
+    return s
+
+
+cdef seq_t* seq_own(heap_t* h, seq_t* s) noexcept nogil:
+    cdef seq_t* new
+    if cf_ref_get(&s.refs) == 1:
+        return s
+    new = <seq_t*>zmalloc(h, sizeof(seq_t))
+    new[0] = s[0]
+    new.refs = 1
+    if s.head != NULL:
+        lb_share(s.head)
+    if s.tail != NULL:
+        lb_share(s.tail)
+    if s.top != NULL:
+        cf_ref_add(&s.top.refs)
+    seq_release(h, s)
+    return new
+
+
+cdef void seq_release(heap_t* h, seq_t* s) noexcept nogil:
+    if not cf_ref_drop(&s.refs):
+        return
+    lb_release(h, s.head)
+    lb_release(h, s.tail)
+    node_release(h, s.top)
+    zfree(h, s)
+
+
+cdef bint seq_drain(heap_t* h, seq_t* s, size_t budget) noexcept nogil:
+    if cf_ref_get(&s.refs) == 1 and not node_drain(h, &s.top, &budget):
+        return False
+    seq_release(h, s)
+    return True
+
+
+# ---- ends ----------------------------------------------------------------------------------------
+
+cdef void _settle(heap_t* h, seq_t* s) noexcept nogil:
+    """Compression near the ends: blocks may have come nearer, or have been pushed away by one change."""
+    cdef size_t window = s.depth - 1  # of the tree's blocks at either end
+    cdef size_t k
+    cdef int back
+    cdef bint raw
+    cdef seq_path_t path
+    cdef lblock_t* b
+    if s.depth == 0 or s.top == NULL:
+        return
+    for back in range(2):
+        path_edge(s, back, &path)
+        for k in range(min(s.blocks, window + WINDOW_MORE)):
+            b = path_block(&path)
+            raw = k < window or s.blocks - 1 - k < window
+            if raw if b.form & LB_LZF else not raw and not b.form & LB_TRIED:
+                path_own(h, s, &path)
+                if raw:
+                    block_use(h, s, <lblock_t**>&path_slot(&path).child)
+                else:
+                    block_compress(h, s, <lblock_t**>&path_slot(&path).child)
+            path_step(&path, back)
+
+
+cdef bint _near(seq_path_t* path, bint back, size_t window) noexcept nogil:
+    """Are there fewer than `window` blocks on that side?"""
+    cdef seq_path_t other = path[0]
+    while window:
+        if not path_step(&other, back):
+            return True
+        window -= 1
+    return False
+
+
+cdef void _settle_at(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+    """The block of element i may have been uncompressed for a change."""
+    cdef seq_path_t path
+    cdef lblock_t* b
+    if i < s.head.count or s.top == NULL or i >= s.len - s.tail.count:
+        return
+    path_find(s, i - s.head.count, &path)
+    b = path_block(&path)
+    if b.form & (LB_LZF | LB_TRIED) or _near(&path, False, s.depth - 1) or _near(&path, True, s.depth - 1):
+        return
+    path_own(h, s, &path)
+    block_compress(h, s, <lblock_t**>&path_slot(&path).child)
+
+
+cdef void _settle_around(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+    """After a change at element i."""
+    cdef size_t j
+    if s.depth == 0 or s.top == NULL:
+        return
+    for j in range(max(i, 1) - 1, min(i + 2, s.len)):
+        _settle_at(h, s, j)
+    _settle(h, s)
+
+
+cdef void _tidy(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+    """The block of element i may be small."""
+    cdef seq_path_t path
+    if i < s.head.count or s.tail == NULL or i >= s.len - s.tail.count:
+        return
+    path_find(s, i - s.head.count, &path)
+    if block_is_small(s, path_block(&path)):
+        i -= s.head.count
+        tree_cut(h, s, i, i)
+
+
+cdef void _tree_push(heap_t* h, seq_t* s, bint front, lblock_t* b) noexcept nogil:
+    """Takes the block into the tree, at an end; what lies outside the tree is in order."""
+    cdef seq_path_t path
+    cdef bint small = block_is_small(s, b)
+    cdef size_t i
+    if not b.form & LB_PLAIN and not lb_is_shared(b):
+        lb_trim(h, &b, b.bytes / 64)
+    if s.top != NULL:
+        path_edge(s, not front, &path)
+        path_own(h, s, &path)
+        tree_add(h, s, &path, 0 if front else path.at[path.height - 1] + 1, b)
+        if small:
+            i = 0 if front else s.len - s.head.count - s.tail.count - 1
+            tree_cut(h, s, i, i)
+    else:
+        tree_add(h, s, NULL, 0, b)
+    _settle(h, s)
+
+
+cdef lblock_t* _tree_pop(heap_t* h, seq_t* s, bint front) noexcept nogil:
+    """The tree's first or last block, which is not in it any more."""
+    cdef seq_path_t path
+    cdef lblock_t* b
+    cdef size_t total = 0
+    cdef size_t i
+    path_edge(s, not front, &path)
+    if not front:
+        for i in range(s.top.n):
+            total += s.top.slots[i].count
+    if path_block(&path).form & LB_LZF:
+        path_own(h, s, &path)
+        block_use(h, s, <lblock_t**>&path_slot(&path).child)
+    b = lb_share(path_block(&path))
+    s.bytes += b.bytes  # which tree_cut subtracts
+    if front:
+        tree_cut(h, s, 0, b.count)
+    else:
+        tree_cut(h, s, total - b.count, total)
+    return b
+
+
+cdef void _refill(heap_t* h, seq_t* s) noexcept nogil:
+    """Takes blocks from the tree for ends that are empty."""
+    if s.head == NULL:
+        if s.top != NULL:
+            s.head = _tree_pop(h, s, True)
+        else:
+            s.head = s.tail
+            s.tail = NULL
+    if s.tail == NULL and s.top != NULL:
+        s.tail = _tree_pop(h, s, False)
+    _settle(h, s)
+
+
+cdef void _end_block(heap_t* h, seq_t* s, bint front, lblock_t* b) noexcept nogil:
+    """A new block at an end. Its elements are counted already."""
+    cdef lblock_t* full
+    if s.head == NULL:
+        s.head = b
+    elif s.tail == NULL:
+        s.tail = s.head if front else b
+        if front:
+            s.head = b
+    elif front:
+        full = s.head
+        s.head = b
+        _tree_push(h, s, True, full)
+    else:
+        full = s.tail
+        s.tail = b
+        _tree_push(h, s, False, full)
+
+
+cdef inline lblock_t** _end(seq_t* s, bint front) noexcept nogil:
+    return &s.head if front or s.tail == NULL else &s.tail
+
+
+cdef inline bint _takes(const seq_t* s, const lblock_t* b, size_t size, size_t count) noexcept nogil:
+    return b != NULL and not b.form & LB_PLAIN and block_has_room(s, b, size, count)
+
+
+cdef inline size_t _value_size(const seq_t* s, const char* p, size_t n, lb_value_t* e) noexcept nogil:
+    """Prepares an element. Bytes of its entry; more than bytes_max: it will be plain."""
+    lbc_value(p, n, e)
+    return n if n > s.bytes_max else lbc_size(e)
+
+
+cdef void seq_push(heap_t* h, seq_t* s, bint front, const char* p, size_t n) noexcept nogil:
+    cdef lb_value_t e
+    cdef size_t size = _value_size(s, p, n, &e)
+    cdef lblock_t** place = _end(s, front)
+    cdef lblock_t* b
+    s.len += 1
+    if _takes(s, place[0], size, 1):
+        block_use(h, s, place)
+        lb_insert(h, place, 0 if front else place[0].bytes, &e, s.bytes_max)
+        s.bytes += size
+        return
+    if size > s.bytes_max:
+        b = lb_plain(h, p, n)
+    else:
+        b = lb_new(h, max(size, FIRST_ROOM), max(size, FIRST_ROOM) if front else 0)
+        lb_insert(h, &b, 0, &e, s.bytes_max)
+    s.bytes += b.bytes
+    _end_block(h, s, front, b)
+
+
+cdef void _cut_end(heap_t* h, seq_t* s, lblock_t** place, size_t a, size_t b) noexcept nogil:
+    """Removes elements [a, b) of the head or tail block; it may be empty then."""
+    cdef size_t before = place[0].bytes
+    if b - a == place[0].count:
+        # An only owner's empty block would be no use: an end that is empty is replaced.
+        lb_release(h, place[0])
+        place[0] = NULL
+        s.bytes -= before
+        return
+    block_use(h, s, place)
+    before = place[0].bytes
+    lb_cut(h, place, a, b)
+    s.bytes -= before - place[0].bytes
+
+
+cdef void seq_pop(heap_t* h, seq_t* s, bint front) noexcept nogil:
+    cdef lblock_t** place = _end(s, front)
+    cdef size_t i = 0 if front else place[0].count - 1
+    s.len -= 1
+    _cut_end(h, s, place, i, i + 1)
+    if place[0] == NULL:
+        _refill(h, s)
+
+
+cdef void seq_peek(const seq_t* s, bint front, lb_value_t* e) noexcept nogil:
+    if front or s.tail == NULL:
+        lb_get(s.head, 0 if front else s.head.count - 1, e)
+    else:
+        lb_get(s.tail, s.tail.count - 1, e)
+
+
+# ---- anywhere ------------------------------------------------------------------------------------
+
+cdef lblock_t** _use(heap_t* h, seq_t* s, size_t i, seq_path_t* path, size_t* index) noexcept nogil:
+    """The block of element i, to be changed, and its number in it. The path has no height for an end's block."""
+    cdef lblock_t** place
+    path.height = 0
+    if i < s.head.count:
+        index[0] = i
+        place = &s.head
+    elif s.tail != NULL and i >= s.len - s.tail.count:
+        index[0] = i - (s.len - s.tail.count)
+        place = &s.tail
+    else:
+        index[0] = path_find(s, i - s.head.count, path)
+        path_own(h, s, path)
+        place = <lblock_t**>&path_slot(path).child
+    return place
+
+
+cdef bint _replace(
+    heap_t* h, seq_t* s, lblock_t** place, size_t index, const lb_value_t* e, size_t size
+) noexcept nogil:
+    """An element of a packed block by another; false: the block has no room for that."""
+    cdef size_t before
+    cdef char* at
+    block_use(h, s, place)
+    before = place[0].bytes
+    at = <char*>lb_at(place[0], index)
+    if size == <size_t>(lbc_next(at) - at):
+        lbc_put(at, e)
+        place[0].form &= ~<uint32_t>LB_TRIED
+        return True
+    if before - (lbc_next(at) - at) + size > s.bytes_max:
+        return False
+    # The new one first: a block that the removal had made smaller would grow again.
+    lb_insert(h, place, at - lb_begin(place[0]), e, s.bytes_max)
+    lb_cut(h, place, index + 1, index + 2)
+    s.bytes += place[0].bytes - before
+    return True
+
+
+cdef void seq_set(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexcept nogil:
+    cdef lb_value_t e
+    cdef seq_path_t path
+    cdef size_t index
+    cdef size_t size = _value_size(s, p, n, &e)
+    cdef lblock_t** place = _use(h, s, i, &path, &index)
+    if size <= s.bytes_max and not place[0].form & LB_PLAIN and _replace(h, s, place, index, &e, size):
+        _tidy(h, s, i)
+        _settle_around(h, s, i)
+        return
+    seq_remove(h, s, i, i + 1)
+    seq_insert(h, s, i, p, n)
+
+
+cdef void _put_between(heap_t* h, seq_t* s, size_t i, lblock_t* b) noexcept nogil:
+    """A new block before element i, which begins one. len does not have it yet."""
+    cdef seq_path_t path
+    cdef size_t in_tree = s.len - s.head.count - s.tail.count
+    s.len += b.count
+    s.bytes += b.bytes
+    i -= s.head.count
+    if i == 0:
+        _tree_push(h, s, True, b)
+    elif i == in_tree:
+        _tree_push(h, s, False, b)
+    else:
+        path_find(s, i, &path)
+        path_own(h, s, &path)
+        tree_add(h, s, &path, path.at[path.height - 1], b)
+
+
+cdef void _split_at(heap_t* h, seq_t* s, lblock_t** place, seq_path_t* path, size_t index) noexcept nogil:
+    """Splits a packed block in two before its element `index`. Both may be small, and would fit together."""
+    cdef lblock_t* rest
+    cdef lblock_t* former
+    block_use(h, s, place)
+    rest = lb_split(h, place, index)
+    if path.height:
+        lb_trim(h, place, 0)
+        path_count(path, 0 - <size_t>rest.count)
+        tree_add(h, s, path, path.at[path.height - 1] + 1, rest)
+    elif place == &s.tail:
+        former = s.tail
+        s.tail = rest
+        _tree_push(h, s, False, former)
+    elif s.tail == NULL:
+        s.tail = rest
+    else:
+        _tree_push(h, s, True, rest)
+
+
+cdef bint _insert_into(
+    heap_t* h, seq_t* s, lblock_t** place, seq_path_t* path, size_t index, const lb_value_t* e, size_t size
+) noexcept nogil:
+    if not _takes(s, place[0], size, 1):
+        return False
+    block_use(h, s, place)
+    lb_insert(h, place, lb_at(place[0], index) - lb_begin(place[0]), e, s.bytes_max)
+    path_count(path, 1)
+    s.len += 1
+    s.bytes += size
+    return True
+
+
+cdef void seq_insert(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexcept nogil:
+    cdef lb_value_t e
+    cdef seq_path_t path
+    cdef size_t index
+    cdef bint split = False
+    cdef lblock_t** place
+    cdef lblock_t* b
+    cdef size_t size = _value_size(s, p, n, &e)
+    if i == 0 or i == s.len:
+        seq_push(h, s, i == 0, p, n)
+        return
+    while True:
+        place = _use(h, s, i, &path, &index)
+        if _insert_into(h, s, place, &path, index, &e, size):
+            break
+        if index:
+            _split_at(h, s, place, &path, index)
+            split = True
+            continue
+        place = _use(h, s, i - 1, &path, &index)
+        if _insert_into(h, s, place, &path, index + 1, &e, size):
+            break
+        if size > s.bytes_max:
+            b = lb_plain(h, p, n)
+        else:
+            b = lb_new(h, size, 0)
+            lb_insert(h, &b, 0, &e, s.bytes_max)
+        _put_between(h, s, i, b)
+        break
+    if split:
+        _tidy(h, s, i + 1)
+        _tidy(h, s, i - 1)
+    _settle_around(h, s, i)
+
+
+cdef void seq_remove(heap_t* h, seq_t* s, size_t a, size_t b) noexcept nogil:
+    cdef size_t in_head, in_tail, middle
+    if a >= b:
+        return
+    in_head = s.head.count
+    in_tail = s.tail.count if s.tail != NULL else 0
+    middle = s.len - in_head - in_tail  # elements in the tree
+    s.len -= b - a
+    if b > in_head + middle:
+        _cut_end(h, s, &s.tail, max(a, in_head + middle) - in_head - middle, b - in_head - middle)
+    if a < in_head + middle and b > in_head and middle:
+        tree_cut(h, s, max(a, in_head) - in_head, min(b, in_head + middle) - in_head)
+    if a < in_head:
+        _cut_end(h, s, &s.head, a, min(b, in_head))
+    if s.head == NULL or s.tail == NULL and s.top != NULL:
+        _refill(h, s)
+    if s.len:
+        _settle_around(h, s, a)
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+cdef void _append_each(heap_t* h, seq_t* s, const char* at, size_t count) noexcept nogil:
+    cdef lb_value_t e
+    cdef char text[INT64_CHARS_MAX]
+    for _ in range(count):
+        lbc_get(at, &e)
+        if e.p == NULL:
+            e.n = int64_to_chars(text, e.v)
+            e.p = text
+        seq_push(h, s, False, e.p, e.n)
+        at = lbc_next(at)
+
+
+cdef bint seq_append_listpack(heap_t* h, seq_t* s, const char* p, size_t n) noexcept nogil:
+    cdef bint odd = False
+    cdef size_t count = lb_listpack_check(p, n, &odd)
+    cdef lblock_t** place = _end(s, False)
+    cdef lblock_t* b
+    if count <= 1:
+        return count == 1
+    count -= 1
+    p += LB_SAVED_HEAD
+    n -= LB_SAVED_EXTRA
+    if odd or n > s.bytes_max or count > s.count_max:
+        _append_each(h, s, p, count)
+        return True
+    s.len += count
+    s.bytes += n
+    if _takes(s, place[0], n, count):
+        block_use(h, s, place)
+        lb_append_entries(h, place, p, n, count, s.bytes_max)
+    else:
+        b = lb_new(h, n, 0)
+        lb_append_entries(h, &b, p, n, count, s.bytes_max)
+        _end_block(h, s, False, b)
+    return True
+
+
+cdef size_t seq_memory(const seq_t* s) noexcept nogil:
+    # Of nodes only the slots in use are counted: on the whole tree a fiftieth is more.
+    return (
+        sizeof(seq_t) + s.bytes - s.saved + seq_blocks(s) * (sizeof(lblock_t) + sizeof(size_t))
+        + s.blocks * sizeof(seq_slot_t)
+    )

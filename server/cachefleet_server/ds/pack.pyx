@@ -3,7 +3,7 @@
 Measured (tests/perf/bench_pack.py, 10-byte keys; ns at 10, 40, 128 and 500 keys): find 36, 45, 54, 74, of which a third
 is the walk from the group's offset; a missing key 46, 13, 26, 65. Another value 50, 67, 80, 101; a key removed and
 appended 112, 120, 185, 396. Re-scoring at random 139, 232, 383, 1012: the search among scores, and an offset for every
-group between the two places, which is walked to; it is linear, as the moving of bytes is, and limits are 128 by default.
+group between the two places, which is walked to; it is linear, as moving bytes is, and limits are 128 by default.
 """
 
 from libc.string cimport memmove

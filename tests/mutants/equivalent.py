@@ -3,6 +3,8 @@
 from typing import Final
 
 EQUIVALENT: Final[dict[tuple[str, str], str]] = {
+    ("cachefleet_server/ds/hashtable.pyx", "if not t.rehash_index * sizeof(ht_bucket_t) & (ARRAY_DROP - 2):"):
+        "the product is a multiple of 64",
     ("cachefleet_server/ds/slab.pyx", "if a.list != list and (a.free != 0) != (list == ARENA_OPEN):"):
         "part of a check: only a broken slab could tell",
     ("cachefleet_operator/planning/snapshot.py",

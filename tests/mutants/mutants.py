@@ -206,7 +206,7 @@ def notice(mutant: Mutant, area: Area, cpu_s: int | None = None) -> str:
         if file.suffix == ".pyx" and not build(mutant.file):
             return "build"
         words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--seed", "1"]
-        words += ["--hypothesis-profile", "mutants", *test_files(area, mutant.file)]
+        words += ["-o", "timeout=100", "--hypothesis-profile", "mutants", *test_files(area, mutant.file)]
         return {0: "", None: "time"}.get(run(words, TEST_S_MAX, cpu_s), "test")
     finally:
         for path, content in kept.items():

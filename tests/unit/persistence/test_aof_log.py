@@ -1,0 +1,80 @@
+"""The file of the AOF when its disk takes nothing: what is pending stays, and is said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachefleet_server.engine import Engine
+from cachefleet_server.persistence.aof_log import AofLog
+from fleettest.aoffile import commands
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+def full() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def test_a_write_that_fails_is_kept_for_the_next_try(engine: Engine, tmp_path: Path) -> None:
+    log = AofLog(engine)
+    log.open(full(), 0)
+    engine.execute(b"SET", b"k", b"v")
+    engine.tick()
+    assert engine.stats()["aof_write_failed"]
+    pending = log.pending
+    assert pending > 0
+    assert not log.flush()
+    assert log.pending == pending
+    following = os.open(tmp_path / "next", os.O_WRONLY | os.O_CREAT)
+    assert not log.switch(following), "the old file does not have it"
+    os.close(following)
+    assert not log.close(), "something was lost"
+    log.stop()
+
+
+def test_after_a_failure_it_goes_on_where_it_was(engine: Engine, tmp_path: Path) -> None:
+    log = AofLog(engine)
+    log.open(full(), 0)
+    engine.execute(b"SET", b"before", b"v")
+    engine.tick()
+    assert engine.stats()["aof_write_failed"]
+    log.close()
+    path = tmp_path / "file"
+    log.open(os.open(path, os.O_WRONLY | os.O_CREAT), 0)
+    assert not engine.stats()["aof_write_failed"]
+    engine.execute(b"SET", b"after", b"v")
+    assert log.flush(sync=True)
+    assert log.pending == 0
+    assert commands(path.read_bytes()) == [[b"SELECT", b"0"], [b"SET", b"after", b"v"]]
+    assert log.close()
+    log.stop()
+
+
+def test_an_idle_file_is_not_synced_again_and_again(engine: Engine, tmp_path: Path) -> None:
+    log = AofLog(engine)
+    fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+    log.open(fd, 0)
+    log.set_policy("always")
+    engine.execute(b"SET", b"k", b"v")
+    assert log.flush(sync=True)
+    reading, writing = os.pipe()
+    os.dup2(writing, fd)  # whose fsync fails
+    log.cron()
+    assert not engine.stats()["aof_write_failed"]
+    assert log.flush()
+    assert not log.flush(sync=True), "it would have shown"
+    for pipe in (reading, writing):
+        os.close(pipe)
+    log.close()
+    log.stop()

@@ -216,16 +216,17 @@ class Rdb:
             self._log.notice("Background saving started")
         return True
 
-    def send(self, fd: int, *, mark: bytes = b"", on_done: Callable[[SnapshotResult], None]) -> None:
+    def send(self, fd: int, *, stall_s: int, mark: bytes = b"", on_done: Callable[[SnapshotResult], None]) -> None:
         """Begins a snapshot for whoever reads from the other end of a non-blocking descriptor, which becomes the
-        snapshot's. Raises StartupError when there cannot be one now; the descriptor is the caller's then."""
+        snapshot's; a reader that takes nothing for `stall_s` has failed. Raises StartupError when there cannot be one
+        now; the descriptor is the caller's then."""
         if snapshot_running(self._engine):
             raise StartupError("another snapshot is running")
         snapshot = Snapshot(
             self._engine,
             fd=fd,
             mark=mark,
-            stall_ms=self._config.number("repl-timeout") * 1000,
+            stall_ms=stall_s * 1000,
             compress=self._config.flag("rdbcompression"),
             checksum=self._config.flag("rdbchecksum"),
             aux=aux_fields(self._engine, aof_base=False),

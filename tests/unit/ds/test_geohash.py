@@ -7,7 +7,7 @@ import random
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cachefleet_server.ds._testing_hllgeo import (
@@ -80,6 +80,7 @@ def test_text(lon: float, lat: float) -> None:
     bits = encode(lon, lat)
     assert bits is not None
     at = decode(bits)
+    assume(at[0] < 180)  # rounded up to there it needs a 53rd bit: see above
     sides, digits = [[-180.0, 180.0], [-90.0, 90.0]], ""
     for i in range(50):
         side, v = sides[i % 2], at[i % 2]

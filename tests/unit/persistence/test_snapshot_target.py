@@ -304,7 +304,7 @@ class Sending:
         store.rdb.register()
         for i in range(3000):
             store.run("SET", f"k{i}", "v" * 100)
-        store.rdb.send(receiver.fd, mark=MARK, on_done=self.results.append)
+        store.rdb.send(receiver.fd, stall_s=60, mark=MARK, on_done=self.results.append)
 
     def ended(self) -> SnapshotResult:
         assert_eventually(lambda: self.store.engine.tick() is None and bool(self.results))
@@ -345,7 +345,7 @@ def test_saves_are_refused_meanwhile(sending: Sending, receiver: Receiver) -> No
     busy = Error("ERR Background save already in progress")
     assert [store.run(*row.split()) for row in ("BGSAVE", "BGSAVE SCHEDULE", "SAVE")] == [busy] * 3
     with pytest.raises(StartupError):
-        store.rdb.send(receiver.fd, on_done=sending.results.append)
+        store.rdb.send(receiver.fd, stall_s=60, on_done=sending.results.append)
     assert store.run("BGREWRITEAOF") == "Background append only file rewriting scheduled"
     assert not sending.results
     assert store.run("BGSAVE", "CANCEL") == "Background saving cancelled"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import select
-import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import pytest
 
 from cachefleet_server.core._testing import Pauses
 from cachefleet_server.engine import Engine
+from fleettest.peers import Peer, connecting
 from fleettest.wait import assert_eventually
 
 if TYPE_CHECKING:
@@ -32,30 +31,10 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-class Peer:
-    """A connection to the engine, and how to run it."""
-
-    def __init__(self, engine: Engine) -> None:
-        ours, self.socket = socket.socketpair()
-        ours.setblocking(False)
-        self.engine = engine
-        engine.add_client(ours.detach())
-
-    def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
-
-    def got(self) -> bytes:
-        for _ in range(4):  # read, resumed, written
-            self.engine.tick()
-        return self.socket.recv(1000) if select.select([self.socket], [], [], 0)[0] else b""
-
-
 @pytest.fixture
 def peers(engine: Engine) -> Iterator[tuple[Peer, Peer]]:
-    both = Peer(engine), Peer(engine)
-    yield both
-    for peer in both:
-        peer.socket.close()
+    with connecting(engine) as make:
+        yield make(), make()
 
 
 @pytest.mark.parametrize("purpose", PURPOSES)
@@ -64,10 +43,9 @@ def test_what_a_pause_held_goes_with_the_next_tick(
 ) -> None:
     peer = peers[0]
     engine.pause(purpose, LONG_MS, everything=True)
-    peer.send(b"PING\r\n" * 3)
-    assert peer.got() == b"", "answered during the pause"
+    assert peer.send("PING", "PING", "PING") == b"", "answered during the pause"
     engine.unpause(purpose)
-    assert peer.got() == b"+PONG\r\n" * 3
+    assert peer.read() == b"+PONG\r\n" * 3
 
 
 @pytest.mark.parametrize(("weaker", "stronger"), list(itertools.permutations(PURPOSES, 2)))
@@ -77,15 +55,13 @@ def test_each_purpose_for_itself(
     writer, reader = peers
     engine.pause(weaker, LONG_MS, everything=False)
     engine.pause(stronger, LONG_MS, everything=True)
-    writer.send(b"SET k v\r\n")
-    reader.send(b"GET k\r\n")
-    assert writer.got() == reader.got() == b""
+    assert writer.send("SET k v") == reader.send("GET k") == b""
     engine.unpause(stronger)
-    assert reader.got() == b"$-1\r\n"
-    assert writer.got() == b"", "the other pause goes on"
+    assert reader.read() == b"$-1\r\n"
+    assert writer.read() == b"", "the other pause goes on"
     assert engine.stats()["blocked_clients"] == 1
     engine.unpause(weaker)
-    assert writer.got() == b"+OK\r\n"
+    assert writer.read() == b"+OK\r\n"
 
 
 def test_the_stronger_one_ends_first(engine: Engine, peers: tuple[Peer, Peer]) -> None:
@@ -93,17 +69,17 @@ def test_the_stronger_one_ends_first(engine: Engine, peers: tuple[Peer, Peer]) -
     writer, reader = peers
     engine.pause("client", LONG_MS, everything=False)
     engine.pause("shutdown", 50, everything=True)
-    writer.send(b"SET k v\r\n")
-    reader.send(b"GET k\r\n")
-    assert_eventually(lambda: reader.got() == b"$-1\r\n")
-    assert writer.got() == b""
+    writer.socket.sendall(b"SET k v\r\n")
+    reader.socket.sendall(b"GET k\r\n")
+    assert_eventually(lambda: reader.read() == b"$-1\r\n")
+    assert writer.read() == b""
 
 
 def test_the_wait_is_no_part_of_a_commands_time(engine: Engine, peers: tuple[Peer, Peer]) -> None:
     peer = peers[0]
     engine.pause("client", 100, everything=True)
-    peer.send(b"ECHO x\r\n")
-    assert_eventually(lambda: peer.got() == b"$1\r\nx\r\n")
+    peer.socket.sendall(b"ECHO x\r\n")
+    assert_eventually(lambda: peer.read() == b"$1\r\nx\r\n")
     took_us = {name: us for name, _, us, *_ in engine.command_stats()}
     assert took_us["echo"] < 50_000
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cachefleet_server.engine import Engine
 from fleettest.client import encode
@@ -11,12 +13,16 @@ from fleettest.client import encode
 class Peer:
     """A socket pair: one end is the engine's, the other the test's."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, resp: int = 2) -> None:
         self.engine = engine
         self.socket, theirs = socket.socketpair()
         theirs.setblocking(False)
         self.socket.setblocking(False)
         self.id = engine.add_client(theirs.detach())
+        if resp != 2:
+            client = engine.client(self.id)
+            assert client is not None
+            client.resp = resp
 
     def send(self, *rows: str) -> bytes:
         """Requests, some ticks, and what came of it."""
@@ -33,3 +39,17 @@ class Peer:
         except BlockingIOError:
             return got
         return got + b"<closed>"
+
+
+@contextmanager
+def connecting(engine: Engine) -> Iterator[Callable[..., Peer]]:
+    """Makes peers; arguments as Peer has them. They are gone at the end."""
+    peers: list[Peer] = []
+
+    def make(resp: int = 2) -> Peer:
+        peers.append(Peer(engine, resp))
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.socket.close()

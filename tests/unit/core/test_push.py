@@ -14,7 +14,7 @@ from cachefleet_server.admin.client_cmd import ClientCommands
 from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.engine import Engine
 from cachefleet_server.persistence._testing import plug_bag
-from fleettest.peers import Peer
+from fleettest.peers import Peer, connecting
 
 pytestmark = pytest.mark.unit
 
@@ -41,18 +41,8 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def connect(engine: Engine) -> Iterator[Connect]:
-    peers: list[Peer] = []
-
-    def make(resp: int = 2) -> Peer:
-        peers.append(Peer(engine))
-        client = engine.client(peers[-1].id)
-        assert client is not None
-        client.resp = resp
-        return peers[-1]
-
-    yield make
-    for peer in peers:
-        peer.socket.close()
+    with connecting(engine) as make:
+        yield make
 
 
 @pytest.mark.parametrize("resp", [2, 3])

@@ -15,7 +15,7 @@ from cachefleet_server.admin.client_cmd import ClientCommands
 from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.engine import POLICIES, ClientFlag, Engine
 from cachefleet_server.persistence._testing import plug_bag
-from fleettest.peers import Peer
+from fleettest.peers import Peer, connecting
 
 pytestmark = pytest.mark.unit
 
@@ -46,15 +46,8 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def connect(engine: Engine) -> Iterator[Connect]:
-    peers: list[Peer] = []
-
-    def make() -> Peer:
-        peers.append(Peer(engine))
-        return peers[-1]
-
-    yield make
-    for peer in peers:
-        peer.socket.close()
+    with connecting(engine) as make:
+        yield make
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.replies import OK as OK_REPLY
 from cachefleet_server.replies import Reply
-from fleettest.peers import Peer
+from fleettest.peers import Peer, connecting
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.unit
@@ -31,15 +31,8 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def connect(engine: Engine) -> Iterator[Connect]:
-    peers: list[Peer] = []
-
-    def make() -> Peer:
-        peers.append(Peer(engine))
-        return peers[-1]
-
-    yield make
-    for peer in peers:
-        peer.socket.close()
+    with connecting(engine) as make:
+        yield make
 
 
 @pytest.fixture

@@ -106,8 +106,11 @@ def listpack_decode(bytes data):
     """(element, size) of the code in front, or None."""
     cdef char* p = _exactly(data)
     cdef lp_item_t item
-    n = lp_decode(p, p + len(data), &item)
-    result = (_value(&item), n) if n else None
+    n = lp_code_size(p, p + len(data))
+    result = None
+    if n:
+        assert lp_get(p, &item) == n
+        result = _value(&item), n
     free(p)
     return result
 

@@ -10,7 +10,7 @@ from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_thread_ns
 from cachefleet_server.ds.listblock cimport (
     LB_PLAIN, lb_at, lb_begin, lb_check, lb_cut, lb_insert, lb_listpack_check, lb_new, lb_release, lb_save,
     lb_saved_size, lblock_t)
-from cachefleet_server.ds.listblock_codes cimport lb_value_t, lbc_get, lbc_previous, lbc_put, lbc_size, lbc_value
+from cachefleet_server.ds.listpack cimport lp_entry_prev, lp_entry_put, lp_entry_size, lp_get, lp_item, lp_item_t
 from cachefleet_server.ds.seq_checking cimport seq_check
 from cachefleet_server.ds.seq_reading cimport *
 from cachefleet_server.ds.sequence cimport *
@@ -18,19 +18,19 @@ from cachefleet_server.ds.seq_tree cimport seq_t
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used
 
 
-cdef object _python(const lb_value_t* e):
-    return b"%d" % e.v if e.p == NULL else e.p[:e.n]
+cdef object _python(const lp_item_t* e):
+    return b"%d" % e.num if e.str == NULL else e.str[:e.len]
 
 
 def entry(bytes element):
     """The element's entry, and what reading it forward and backward says."""
-    cdef lb_value_t e, forward, backward
+    cdef lp_item_t e, forward, backward
     cdef bytearray out
-    lbc_value(element, len(element), &e)
-    out = bytearray(lbc_size(&e))
-    assert lbc_put(out, &e) == <char*>out + len(out)
-    lbc_get(out, &forward)
-    lbc_get(lbc_previous(<char*>out + len(out)), &backward)
+    lp_item(element, len(element), &e)
+    out = bytearray(lp_entry_size(&e))
+    lp_entry_put(out, &e)
+    lp_get(out, &forward)
+    lp_get(lp_entry_prev(<char*>out + len(out)), &backward)
     return bytes(out), _python(&forward), _python(&backward)
 
 
@@ -73,9 +73,9 @@ cdef class Block:
 
     def insert(self, size_t i, bytes element):
         """False: no room."""
-        cdef lb_value_t e
-        lbc_value(element, len(element), &e)
-        if self.b.bytes + lbc_size(&e) > self.limit:
+        cdef lp_item_t e
+        lp_item(element, len(element), &e)
+        if self.b.bytes + lp_entry_size(&e) > self.limit:
             return False
         lb_insert(self.heap.h, &self.b, lb_at(self.b, i) - lb_begin(self.b), &e, self.limit)
         return True
@@ -84,10 +84,10 @@ cdef class Block:
         lb_cut(self.heap.h, &self.b, i, j)
 
     def elements(self):
-        cdef lb_value_t e
+        cdef lp_item_t e
         result = []
         for i in range(self.b.count):
-            lbc_get(lb_at(self.b, i), &e)
+            lp_get(lb_at(self.b, i), &e)
             result.append(_python(&e))
         return result
 
@@ -157,7 +157,7 @@ cdef class Sequence:
         seq_push(self.heap.h, self._own(), front, element, len(element))
 
     def pop(self, bint front=False):
-        cdef lb_value_t e
+        cdef lp_item_t e
         self._own()
         seq_peek(self.s, front, &e)
         result = _python(&e)
@@ -181,7 +181,7 @@ cdef class Sequence:
     def read(self, size_t i, size_t n, bint back=False):
         """At most n elements from i on."""
         cdef seq_iter_t it
-        cdef lb_value_t e
+        cdef lp_item_t e
         result = []
         seq_seek(&it, self.heap.h, self.s, i, back)
         while n and seq_next(&it, &e):
@@ -193,10 +193,10 @@ cdef class Sequence:
     def find(self, bytes element, size_t i, bint back, size_t most):
         """Places after i of all equal elements among `most`, and of where the search ended."""
         cdef seq_iter_t it
-        cdef lb_value_t wanted
+        cdef lp_item_t wanted
         cdef size_t passed
         cdef size_t at = 0
-        lbc_value(element, len(element), &wanted)
+        lp_item(element, len(element), &wanted)
         found = []
         seq_seek(&it, self.heap.h, self.s, i, back)
         while seq_find(&it, &wanted, most - at, &passed):
@@ -253,7 +253,7 @@ cdef class SequenceBench:
 
     def __cinit__(self, size_t n, size_t size=10, int depth=0):
         self.n = n
-        self.size = max(size, 8)
+        self.size = max(size, <size_t>8)
         self.rng = 42
         self.heap = heap_new()
         self.s = seq_new(self.heap, -2, depth)
@@ -281,25 +281,25 @@ cdef class SequenceBench:
         return (cf_thread_ns() - start) / self.n
 
     def pop(self, bint front, size_t n):
-        cdef lb_value_t e
+        cdef lp_item_t e
         cdef int64_t start = cf_thread_ns()
         cdef size_t sum = 0
         with nogil:
             for _ in range(n):
                 seq_peek(self.s, front, &e)
-                sum += e.n
+                sum += e.len
                 seq_pop(self.heap, self.s, front)
         assert sum == n * self.size
         return (cf_thread_ns() - start) / n
 
     def rotate(self, size_t n):
         """RPOPLPUSH of a list with itself."""
-        cdef lb_value_t e
+        cdef lp_item_t e
         cdef int64_t start = cf_thread_ns()
         with nogil:
             for _ in range(n):
                 seq_peek(self.s, False, &e)
-                memcpy(self.text, e.p, self.size)
+                memcpy(self.text, e.str, self.size)
                 seq_pop(self.heap, self.s, False)
                 seq_push(self.heap, self.s, True, self.text, self.size)
         return (cf_thread_ns() - start) / n
@@ -307,7 +307,7 @@ cdef class SequenceBench:
     def read(self, size_t n, size_t length):
         """`length` elements at random places."""
         cdef seq_iter_t it
-        cdef lb_value_t e
+        cdef lp_item_t e
         cdef size_t _k
         cdef size_t sum = 0
         cdef int64_t start = cf_thread_ns()
@@ -316,7 +316,7 @@ cdef class SequenceBench:
                 seq_seek(&it, self.heap, self.s, rng_next(&self.rng) % (self.s.len - length), False)
                 for _k in range(length):
                     seq_next(&it, &e)
-                    sum += e.n
+                    sum += e.len
                 seq_done(&it)
         assert sum == n * length * self.size
         return (cf_thread_ns() - start) / n
@@ -324,10 +324,10 @@ cdef class SequenceBench:
     def find(self):
         """ns per element that was looked at, in a search for what is not there."""
         cdef seq_iter_t it
-        cdef lb_value_t wanted
+        cdef lp_item_t wanted
         cdef size_t passed
         cdef int64_t start = cf_thread_ns()
-        lbc_value(b"y" * self.size, self.size, &wanted)
+        lp_item(b"y" * self.size, self.size, &wanted)
         with nogil:
             seq_seek(&it, self.heap, self.s, 0, False)
             seq_find(&it, &wanted, self.s.len, &passed)

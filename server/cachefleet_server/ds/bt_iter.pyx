@@ -64,8 +64,8 @@ cdef bint bt_seek(btree_t* t, const void* element, bt_iter_t* it) noexcept nogil
     return bt_descend_to(t, element, &k, it)
 
 
-cdef void _settle(bt_iter_t* it) noexcept nogil:
-    """A seek is done: the elements around are wanted soon."""
+cdef void _prefetch_around(bt_iter_t* it) noexcept nogil:
+    """A seek is done: these elements are wanted soon."""
     cdef bt_node_t* leaf = it.nodes[0]
     cdef int i
     for i in range(max(it.at[0] - 2, 0), min(it.at[0] + BT_AHEAD, <int>leaf.n)):
@@ -86,7 +86,7 @@ cdef void bt_seek_rank(btree_t* t, size_t rank, bt_iter_t* it) noexcept nogil:
         cf_prefetch(node)
     it.nodes[0] = node
     it.at[0] = rank
-    _settle(it)
+    _prefetch_around(it)
 
 
 cdef void bt_seek_word(btree_t* t, uint64_t word, bint behind, bt_iter_t* it) noexcept nogil:
@@ -98,7 +98,7 @@ cdef void bt_seek_word(btree_t* t, uint64_t word, bint behind, bt_iter_t* it) no
             bt_seek_rank(t, t.count, it)
             return
     bt_descend(t, &k, False, it)
-    _settle(it)
+    _prefetch_around(it)
 
 
 cdef void bt_seek_key(
@@ -107,7 +107,7 @@ cdef void bt_seek_key(
     cdef bt_key_t k
     bt_key(t, word, member, n, &k)
     bt_descend(t, &k, behind, it)
-    _settle(it)
+    _prefetch_around(it)
 
 
 cdef bint bt_iter_on(bt_iter_t* it) noexcept nogil:
@@ -127,7 +127,7 @@ cdef bint bt_iter_on(bt_iter_t* it) noexcept nogil:
         node = bt_inner(node).children[0]
     it.nodes[0] = node
     it.at[0] = 0
-    _settle(it)
+    _prefetch_around(it)
     return True
 
 

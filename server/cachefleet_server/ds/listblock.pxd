@@ -24,7 +24,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
-from cachefleet_server.ds.listblock_codes cimport lb_value_t, lbc_get, lbc_next, lbc_previous
+from cachefleet_server.ds.listpack cimport LP_EMPTY, lp_get, lp_item_t
 from cachefleet_server.ds.zmalloc cimport heap_t, zfree
 
 cdef enum:
@@ -34,8 +34,6 @@ cdef enum:
 
     LB_COMPRESS_MIN = 48  # bytes: below, nothing is compressed
     LB_SAVING = 8
-    LB_SAVED_HEAD = 6  # a listpack's bytes around its entries
-    LB_SAVED_EXTRA = 7
 
 cdef struct lblock_t:
     size_t refs  # owners
@@ -55,7 +53,7 @@ cdef lblock_t* lb_uncompressed(heap_t* h, const lblock_t* b) noexcept nogil
 
 cdef const char* lb_at(const lblock_t* b, size_t i) noexcept nogil
     # Entry i of an uncompressed packed block; i == count is the end of the last.
-cdef void lb_insert(heap_t* h, lblock_t** place, size_t offset, const lb_value_t* e, size_t limit) noexcept nogil
+cdef void lb_insert(heap_t* h, lblock_t** place, size_t offset, const lp_item_t* e, size_t limit) noexcept nogil
     # Before the entry at this offset from the first. The caller knows that `limit` bytes of entries are not exceeded.
 cdef void lb_append_entries(
     heap_t* h, lblock_t** place, const char* entries, size_t bytes, size_t count, size_t limit) noexcept nogil
@@ -66,7 +64,7 @@ cdef void lb_trim(heap_t* h, lblock_t** place, size_t spare) noexcept nogil  # i
 cdef void lb_save(const lblock_t* b, char* out) noexcept nogil
     # As a listpack of lb_saved_size bytes. Uncompressed and packed.
 cdef size_t lb_listpack_check(const char* p, size_t n, bint* odd) noexcept nogil
-    # Elements of untrusted bytes that are a listpack, plus 1; 0: they are none. For `odd` see lbc_check.
+    # Elements of untrusted bytes that are a listpack, plus 1; 0: they are none. `odd`: some are lp_entry_is_odd.
 cdef int lb_check(heap_t* h, const lblock_t* b) noexcept nogil
     # 0, or the first that is not so. 1: it has an owner; 2: an element; 3: entries within the capacity; 4: plain is
     # one; 5: each entry is valid and not odd; 6: count; 7: compressed bytes expand to that size.
@@ -88,16 +86,16 @@ cdef inline void lb_release(heap_t* h, lblock_t* b) noexcept nogil:
         zfree(h, b)
 
 cdef inline size_t lb_saved_size(const lblock_t* b) noexcept nogil:
-    return b.bytes if b.form & LB_PLAIN else b.bytes + LB_SAVED_EXTRA
+    return b.bytes if b.form & LB_PLAIN else b.bytes + LP_EMPTY
 
 cdef inline size_t lb_saving(const lblock_t* b) noexcept nogil:
     """Bytes that compression saves."""
     return b.bytes - b.capacity if b.form & LB_LZF else 0
 
-cdef inline void lb_get(const lblock_t* b, size_t i, lb_value_t* e) noexcept nogil:
+cdef inline void lb_get(const lblock_t* b, size_t i, lp_item_t* e) noexcept nogil:
     """Element i of an uncompressed block."""
     if b.form & LB_PLAIN:
-        e.p = lb_begin(b)
-        e.n = b.bytes
+        e.str = lb_begin(b)
+        e.len = b.bytes
     else:
-        lbc_get(lb_at(b, i), e)
+        lp_get(lb_at(b, i), e)

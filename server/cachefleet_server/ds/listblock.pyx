@@ -3,8 +3,10 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memmove
 
-from cachefleet_server.ds.intrin cimport cf_assert, cf_load16, cf_load32, cf_store16, cf_store32
-from cachefleet_server.ds.listblock_codes cimport LBC_END, lbc_check, lbc_put, lbc_size
+from cachefleet_server.ds.intrin cimport cf_assert, cf_store16, cf_store32
+from cachefleet_server.ds.listpack cimport (
+    LP_COUNT_UNKNOWN, LP_END, LP_HEADER, lp_entry_check, lp_entry_is_odd, lp_entry_next, lp_entry_prev, lp_entry_put,
+    lp_entry_size, lp_validate)
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.zmalloc cimport zmalloc, zrealloc, ztry_malloc
 
@@ -12,7 +14,6 @@ cdef enum:
     SPARE_PART = 16  # of its entries' bytes is the room that a growing block gets
     SPARE_MIN = 48  # bytes of it
     SHRINK_MIN = 128  # bytes of room that are kept
-    LISTPACK_COUNT_MAX = 65535  # a listpack's head says this when it has so many or more
 
 
 cdef lblock_t* lb_new(heap_t* h, size_t capacity, size_t first) noexcept nogil:
@@ -95,12 +96,12 @@ cdef const char* lb_at(const lblock_t* b, size_t i) noexcept nogil:
     cdef size_t left
     if i <= b.count / 2:
         for _ in range(i):
-            p = lbc_next(p)
+            p = lp_entry_next(p)
         return p
     p += b.bytes
     left = b.count - i
     for _ in range(left):
-        p = lbc_previous(p)
+        p = lp_entry_prev(p)
     return p
 
 
@@ -125,7 +126,7 @@ cdef void _make_room(heap_t* h, lblock_t** place, size_t need, bint front, size_
     cdef lblock_t* b = place[0]
     cdef size_t behind = b.capacity - b.first - b.bytes
     cdef size_t room = b.first + behind
-    cdef size_t spare = max((b.bytes + need) / SPARE_PART, SPARE_MIN)
+    cdef size_t spare = max((b.bytes + need) / SPARE_PART, <size_t>SPARE_MIN)
     cdef size_t capacity
     if (b.first if front else behind) >= need:
         return
@@ -169,8 +170,8 @@ cdef char* _open(heap_t* h, lblock_t** place, size_t offset, size_t need, size_t
     return begin + offset
 
 
-cdef void lb_insert(heap_t* h, lblock_t** place, size_t offset, const lb_value_t* e, size_t limit) noexcept nogil:
-    lbc_put(_open(h, place, offset, lbc_size(e), limit), e)
+cdef void lb_insert(heap_t* h, lblock_t** place, size_t offset, const lp_item_t* e, size_t limit) noexcept nogil:
+    lp_entry_put(_open(h, place, offset, lp_entry_size(e), limit), e)
     place[0].count += 1
 
 
@@ -189,7 +190,7 @@ cdef void lb_cut(heap_t* h, lblock_t** place, size_t i, size_t j) noexcept nogil
     cdef char* from_ = end
     cf_assert(b.refs == 1 and not b.form & (LB_PLAIN | LB_LZF))
     if j - i == 1:
-        from_ = <char*>lbc_next(to)
+        from_ = <char*>lp_entry_next(to)
     elif j < b.count:
         from_ = <char*>lb_at(b, j)
     if to - begin < end - from_:
@@ -230,27 +231,21 @@ cdef void lb_trim(heap_t* h, lblock_t** place, size_t spare) noexcept nogil:
 # ---- files ---------------------------------------------------------------------------------------
 
 cdef void lb_save(const lblock_t* b, char* out) noexcept nogil:
-    cf_store32(out, b.bytes + LB_SAVED_EXTRA)
-    cf_store16(out + 4, min(b.count, LISTPACK_COUNT_MAX))
-    memcpy(out + LB_SAVED_HEAD, lb_begin(b), b.bytes)
-    (<uint8_t*>out)[LB_SAVED_HEAD + b.bytes] = LBC_END
+    cf_store32(out, b.bytes + LP_EMPTY)
+    cf_store16(out + 4, min(b.count, <uint32_t>LP_COUNT_UNKNOWN))
+    memcpy(out + LP_HEADER, lb_begin(b), b.bytes)
+    (<uint8_t*>out)[LP_HEADER + b.bytes] = LP_END
 
 
 cdef size_t lb_listpack_check(const char* p, size_t n, bint* odd) noexcept nogil:
-    cdef size_t said, size
-    cdef size_t count = 0
-    cdef size_t at = LB_SAVED_HEAD
-    if n < LB_SAVED_EXTRA or cf_load32(p) != n or (<const uint8_t*>p)[n - 1] != LBC_END:
+    cdef size_t count, size
+    cdef size_t at = LP_HEADER
+    if not lp_validate(p, n, &count):
         return 0
-    said = cf_load16(p + 4)
-    while at < n - 1:
-        size = lbc_check(p + at, n - 1 - at, odd)
-        if size == 0:
-            return 0
+    for _ in range(count):
+        size = lp_entry_check(p + at, p + n)
+        odd[0] |= lp_entry_is_odd(p + at, size)
         at += size
-        count += 1
-    if said != count and said != LISTPACK_COUNT_MAX:
-        return 0
     return count + 1
 
 
@@ -259,10 +254,9 @@ cdef int _check_entries(const lblock_t* b) noexcept nogil:
     cdef size_t at = 0
     cdef size_t count = 0
     cdef size_t size
-    cdef bint odd = False
     while at < b.bytes:
-        size = lbc_check(p + at, b.bytes - at, &odd)
-        if size == 0 or odd:
+        size = lp_entry_check(p + at, p + b.bytes)
+        if size == 0 or lp_entry_is_odd(p + at, size):
             return 5
         at += size
         count += 1

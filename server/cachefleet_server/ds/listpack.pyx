@@ -3,18 +3,29 @@
 from cachefleet_server.ds.buf cimport buf_put, buf_putc, buf_reserve
 
 
-cdef size_t lp_back_get(const char* begin, const char* p, size_t* n) noexcept nogil:
-    cdef size_t size = 0
-    cdef unsigned char c
-    n[0] = 0
-    while p > begin and size < 5:
-        p -= 1
-        c = <unsigned char>p[0]
-        n[0] |= <size_t>(c & 127) << (7 * size)
-        size += 1
-        if not c & 0x80:
-            return size
-    return 0
+cdef size_t lp_entry_check(const char* p, const char* end) noexcept nogil:
+    cdef size_t size = lp_code_size(p, end)
+    cdef size_t back = lp_back_size(size)
+    cdef char wanted[6]
+    if size == 0 or back > <size_t>(end - p) - size:
+        return 0
+    lp_back_put(&wanted[1], size)
+    if cf_equal(p + size, &wanted[1], back):
+        return size + back
+    if back == 1 or size != (<size_t>1 << (7 * back)) - 1 or back == <size_t>(end - p) - size:
+        return 0
+    wanted[0] = 0  # Redis 7.0's zero in front
+    wanted[1] |= <char>0x80
+    return size + back + 1 if cf_equal(p + size, &wanted[0], back + 1) else 0
+
+
+cdef bint lp_entry_is_odd(const char* p, size_t n) noexcept nogil:
+    cdef lp_item_t item, shortest
+    lp_get(p, &item)
+    shortest = item
+    if item.str != NULL:
+        lp_item(item.str, item.len, &shortest)
+    return lp_entry_size(&shortest) != n or (shortest.str == NULL) != (item.str == NULL)
 
 
 cdef bint _fault(size_t* out, size_t offset) noexcept nogil:
@@ -26,19 +37,14 @@ cdef bint lp_validate(const char* p, size_t n, size_t* out) noexcept nogil:
     cdef size_t at = LP_HEADER
     cdef size_t count = 0
     cdef size_t end = n - 1  # offset of the terminator
-    cdef size_t size, back, said
+    cdef size_t size
     if n < LP_EMPTY or cf_load32(p) != n:
         return _fault(out, 0)
     while at < end:
-        size = lp_code_size(p + at, p + end)
-        back = lp_back_size(size)
-        if size == 0 or back > end - at - size:
+        size = lp_entry_check(p + at, p + end)
+        if size == 0:
             return _fault(out, at)
-        if p[at + size] == 0 and size == (<size_t>1 << (7 * back)) - 1 and back > 1:
-            back += 1
-        if back > end - at - size or lp_back_get(p, p + at + size + back, &said) != back or said != size:
-            return _fault(out, at)
-        at += size + back
+        at += size
         count += 1
     if <unsigned char>p[end] != LP_END:
         return _fault(out, end)

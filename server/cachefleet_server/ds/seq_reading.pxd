@@ -1,7 +1,7 @@
 """Reading a sequence in either direction from any element on. It changes nothing: any thread may read what it owns."""
 
 from cachefleet_server.ds.listblock cimport lblock_t
-from cachefleet_server.ds.listblock_codes cimport lb_value_t
+from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.seq_tree cimport seq_path_t, seq_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
@@ -24,9 +24,9 @@ cdef struct seq_iter_t:
 
 cdef void seq_seek(seq_iter_t* it, heap_t* h, const seq_t* s, size_t i, bint back) noexcept nogil
     # Begins before element i, or at the end if there is none: the first seq_next is i. An iterator ends with seq_done.
-cdef bint seq_next(seq_iter_t* it, lb_value_t* e) noexcept nogil
+cdef bint seq_next(seq_iter_t* it, lp_item_t* e) noexcept nogil
     # False at the end. The element is borrowed until the next call.
-cdef bint seq_find(seq_iter_t* it, const lb_value_t* wanted, size_t most, size_t* passed) noexcept nogil
+cdef bint seq_find(seq_iter_t* it, const lp_item_t* wanted, size_t most, size_t* passed) noexcept nogil
     # Goes behind the next element that equals it, looking at `most` at most; `passed` is how many it went over before
     # that one. False: there is none among them; the iterator is behind them.
 cdef void seq_done(seq_iter_t* it) noexcept nogil

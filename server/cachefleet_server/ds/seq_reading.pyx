@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t
 
 from cachefleet_server.ds.listblock cimport (
     LB_LZF, LB_PLAIN, lb_at, lb_begin, lb_release, lb_uncompressed, lblock_t)
-from cachefleet_server.ds.listblock_codes cimport (
-    LBC_STR6, LBC_STR12, LBC_STR32, lb_value_t, lbc_equal, lbc_get, lbc_next, lbc_previous, lbc_put)
+from cachefleet_server.ds.listpack cimport (
+    LP_HEAD_MAX, lp_entry_next, lp_entry_prev, lp_equal, lp_get, lp_item_t, lp_put_int, lp_put_str_head)
 from cachefleet_server.ds.seq_tree cimport path_block, path_edge, path_find, path_step, seq_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
@@ -73,66 +73,67 @@ cdef void seq_seek(seq_iter_t* it, heap_t* h, const seq_t* s, size_t i, bint bac
         it.at = lb_at(it.block, i + 1 if back else i)
 
 
-cdef bint seq_next(seq_iter_t* it, lb_value_t* e) noexcept nogil:
+cdef bint seq_next(seq_iter_t* it, lp_item_t* e) noexcept nogil:
     if it.left == 0 and not _advance(it):
         return False
     it.left -= 1
     if it.block.form & LB_PLAIN:
-        e.p = lb_begin(it.block)
-        e.n = it.block.bytes
+        e.str = lb_begin(it.block)
+        e.len = it.block.bytes
     elif it.back:
-        it.at = lbc_previous(it.at)
-        lbc_get(it.at, e)
+        it.at = lp_entry_prev(it.at)
+        lp_get(it.at, e)
     else:
-        lbc_get(it.at, e)
-        it.at = lbc_next(it.at)
+        lp_get(it.at, e)
+        it.at = lp_entry_next(it.at)
     return True
 
 
-cdef uint8_t _first_byte(const lb_value_t* e) noexcept nogil:
+cdef uint8_t _first_byte(const lp_item_t* e) noexcept nogil:
     """Of its entry. It has the kind, and of what is short also the length or the value."""
-    cdef char code[16]
-    if e.p != NULL:
-        return LBC_STR6 | e.n if e.n < 64 else LBC_STR12 | (e.n >> 8) if e.n < 4096 else LBC_STR32
-    lbc_put(code, e)
+    cdef char code[LP_HEAD_MAX]
+    if e.str != NULL:
+        lp_put_str_head(&code[0], e.len)
+    else:
+        lp_put_int(&code[0], e.num)
     return <uint8_t>code[0]
 
 
 cdef bint _find_here(
-    seq_iter_t* it, const lb_value_t* wanted, uint8_t first, size_t most, size_t* passed
+    seq_iter_t* it, const lp_item_t* wanted, uint8_t first, size_t most, size_t* passed
 ) noexcept nogil:
     """Among the next `most` of this packed block."""
     cdef const char* at = it.at
     cdef const char* here
     cdef bint found = False
-    cdef lb_value_t e
+    cdef lp_item_t e
     cdef size_t i = 0
     while i < most and not found:
         i += 1
         if it.back:
-            at = lbc_previous(at)
+            at = lp_entry_prev(at)
             here = at
         else:
             here = at
-            at = lbc_next(at)
+            at = lp_entry_next(at)
         if <uint8_t>here[0] == first:
-            lbc_get(here, &e)
-            found = lbc_equal(&e, wanted)
+            lp_get(here, &e)
+            found = lp_equal(&e, wanted)
     it.at = at
     it.left -= i
     passed[0] += i - found
     return found
 
 
-cdef bint seq_find(seq_iter_t* it, const lb_value_t* wanted, size_t most, size_t* passed) noexcept nogil:
+cdef bint seq_find(seq_iter_t* it, const lp_item_t* wanted, size_t most, size_t* passed) noexcept nogil:
     cdef uint8_t first = _first_byte(wanted)
-    cdef lb_value_t e
+    cdef lp_item_t e
     cdef size_t n
     passed[0] = 0
     while most and (it.left or _advance(it)):
         if it.block.form & LB_PLAIN:
             seq_next(it, &e)
-            if lbc_equal(&e, wanted):
+            if lp_equal(&e, wanted):
                 return True
             n = 1
             passed[0] += 1

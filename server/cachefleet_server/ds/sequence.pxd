@@ -15,7 +15,7 @@ a block, once each; measured 1.8 us. What only one owns is changed in place. An 
 that thread's heap (seq_release; seq_drain in steps); counts are atomic. Readers change nothing: any thread may read
 what it owns.
 
-Elements are bytes; those that are an integer are stored, and read, as one (listblock_codes.pxd), so an element equals
+Elements are bytes; those that are an integer are stored, and read, as one (listpack.pxd), so an element equals
 another if they would print alike.
 
 Limits (list-max-listpack-size): -1 ... -5 = 4, 8, 16, 32, 64 KB a block with a listpack's head; n >= 0: n elements (0
@@ -32,7 +32,7 @@ seq_memory are O(1), for the caller's decision between listpack and this. With 1
 """
 
 from cachefleet_server.ds.intrin cimport cf_ref_add
-from cachefleet_server.ds.listblock_codes cimport lb_value_t
+from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.seq_tree cimport seq_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
@@ -52,7 +52,7 @@ cdef bint seq_append_listpack(heap_t* h, seq_t* s, const char* p, size_t n) noex
     # The elements of untrusted bytes; false, and nothing is done, if they are no listpack; an empty one is one.
     # A "plain" node of a file is an element like any other: seq_push.
 
-cdef void seq_peek(const seq_t* s, bint front, lb_value_t* e) noexcept nogil
+cdef void seq_peek(const seq_t* s, bint front, lp_item_t* e) noexcept nogil
     # The element at an end; its bytes are borrowed until the list changes.
 
 cdef size_t seq_memory(const seq_t* s) noexcept nogil  # of all that it owns, alone or not; without unused room

@@ -4,11 +4,11 @@ from libc.stdint cimport uint32_t
 
 from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.listblock cimport (
-    LB_LZF, LB_PLAIN, LB_SAVED_EXTRA, LB_SAVED_HEAD, LB_TRIED, lb_append_entries, lb_at, lb_begin, lb_cut, lb_get,
+    LB_LZF, LB_PLAIN, LB_TRIED, lb_append_entries, lb_at, lb_begin, lb_cut, lb_get,
     lb_insert, lb_is_shared, lb_listpack_check, lb_new, lb_plain, lb_release, lb_share, lb_split, lb_trim)
-from cachefleet_server.ds.listblock_codes cimport (
-    INT64_CHARS_MAX, lb_value_t, lbc_get, lbc_next, lbc_put, lbc_size, lbc_value)
-from cachefleet_server.ds.number cimport int64_to_chars
+from cachefleet_server.ds.listpack cimport (
+    LP_EMPTY, LP_HEADER, lp_entry_next, lp_entry_put, lp_entry_size, lp_item, lp_item_t, lp_next, lp_text)
+from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.seq_tree cimport *
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 
@@ -25,7 +25,7 @@ cdef seq_t* seq_new(heap_t* h, int fill, int depth) noexcept nogil:
     s.refs = 1
     s.fill = max(fill, FILL_MIN)
     s.depth = max(depth, 0)
-    s.bytes_max = (FILL_BYTES << (-s.fill - 1) if s.fill < 0 else FILL_BYTES_COUNTED) - LB_SAVED_EXTRA
+    s.bytes_max = (FILL_BYTES << (-s.fill - 1) if s.fill < 0 else FILL_BYTES_COUNTED) - LP_EMPTY
     s.count_max = 0x7FFFFFFF if s.fill < 0 else max(s.fill, 1)
     return s
 
@@ -65,7 +65,7 @@ cdef bint seq_drain(heap_t* h, seq_t* s, size_t budget) noexcept nogil:
 
 # ---- ends ----------------------------------------------------------------------------------------
 
-cdef void _settle(heap_t* h, seq_t* s) noexcept nogil:
+cdef void _keep_depth(heap_t* h, seq_t* s) noexcept nogil:
     """Compression near the ends: blocks may have come nearer, or have been pushed away by one change."""
     cdef size_t window = s.depth - 1  # of the tree's blocks at either end
     cdef size_t k
@@ -99,7 +99,7 @@ cdef bint _near(seq_path_t* path, bint back, size_t window) noexcept nogil:
     return False
 
 
-cdef void _settle_at(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+cdef void _keep_depth_at(heap_t* h, seq_t* s, size_t i) noexcept nogil:
     """The block of element i may have been uncompressed for a change."""
     cdef seq_path_t path
     cdef lblock_t* b
@@ -113,14 +113,14 @@ cdef void _settle_at(heap_t* h, seq_t* s, size_t i) noexcept nogil:
     block_compress(h, s, <lblock_t**>&path_slot(&path).child)
 
 
-cdef void _settle_around(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+cdef void _keep_depth_around(heap_t* h, seq_t* s, size_t i) noexcept nogil:
     """After a change at element i."""
     cdef size_t j
     if s.depth == 0 or s.top == NULL:
         return
-    for j in range(max(i, 1) - 1, min(i + 2, s.len)):
-        _settle_at(h, s, j)
-    _settle(h, s)
+    for j in range(max(i, <size_t>1) - 1, min(i + 2, s.len)):
+        _keep_depth_at(h, s, j)
+    _keep_depth(h, s)
 
 
 cdef void _tidy(heap_t* h, seq_t* s, size_t i) noexcept nogil:
@@ -150,7 +150,7 @@ cdef void _tree_push(heap_t* h, seq_t* s, bint front, lblock_t* b) noexcept nogi
             tree_cut(h, s, i, i)
     else:
         tree_add(h, s, NULL, 0, b)
-    _settle(h, s)
+    _keep_depth(h, s)
 
 
 cdef lblock_t* _tree_pop(heap_t* h, seq_t* s, bint front) noexcept nogil:
@@ -185,7 +185,7 @@ cdef void _refill(heap_t* h, seq_t* s) noexcept nogil:
             s.tail = NULL
     if s.tail == NULL and s.top != NULL:
         s.tail = _tree_pop(h, s, False)
-    _settle(h, s)
+    _keep_depth(h, s)
 
 
 cdef void _end_block(heap_t* h, seq_t* s, bint front, lblock_t* b) noexcept nogil:
@@ -215,17 +215,18 @@ cdef inline bint _takes(const seq_t* s, const lblock_t* b, size_t size, size_t c
     return b != NULL and not b.form & LB_PLAIN and block_has_room(s, b, size, count)
 
 
-cdef inline size_t _value_size(const seq_t* s, const char* p, size_t n, lb_value_t* e) noexcept nogil:
+cdef inline size_t _value_size(const seq_t* s, const char* p, size_t n, lp_item_t* e) noexcept nogil:
     """Prepares an element. Bytes of its entry; more than bytes_max: it will be plain."""
-    lbc_value(p, n, e)
-    return n if n > s.bytes_max else lbc_size(e)
+    lp_item(p, n, e)
+    return n if n > s.bytes_max else lp_entry_size(e)
 
 
 cdef void seq_push(heap_t* h, seq_t* s, bint front, const char* p, size_t n) noexcept nogil:
-    cdef lb_value_t e
+    cdef lp_item_t e
     cdef size_t size = _value_size(s, p, n, &e)
     cdef lblock_t** place = _end(s, front)
     cdef lblock_t* b
+    cdef size_t room
     s.len += 1
     if _takes(s, place[0], size, 1):
         block_use(h, s, place)
@@ -235,7 +236,8 @@ cdef void seq_push(heap_t* h, seq_t* s, bint front, const char* p, size_t n) noe
     if size > s.bytes_max:
         b = lb_plain(h, p, n)
     else:
-        b = lb_new(h, max(size, FIRST_ROOM), max(size, FIRST_ROOM) if front else 0)
+        room = max(size, <size_t>FIRST_ROOM)
+        b = lb_new(h, room, room if front else 0)
         lb_insert(h, &b, 0, &e, s.bytes_max)
     s.bytes += b.bytes
     _end_block(h, s, front, b)
@@ -265,7 +267,7 @@ cdef void seq_pop(heap_t* h, seq_t* s, bint front) noexcept nogil:
         _refill(h, s)
 
 
-cdef void seq_peek(const seq_t* s, bint front, lb_value_t* e) noexcept nogil:
+cdef void seq_peek(const seq_t* s, bint front, lp_item_t* e) noexcept nogil:
     if front or s.tail == NULL:
         lb_get(s.head, 0 if front else s.head.count - 1, e)
     else:
@@ -292,7 +294,7 @@ cdef lblock_t** _use(heap_t* h, seq_t* s, size_t i, seq_path_t* path, size_t* in
 
 
 cdef bint _replace(
-    heap_t* h, seq_t* s, lblock_t** place, size_t index, const lb_value_t* e, size_t size
+    heap_t* h, seq_t* s, lblock_t** place, size_t index, const lp_item_t* e, size_t size
 ) noexcept nogil:
     """An element of a packed block by another; false: the block has no room for that."""
     cdef size_t before
@@ -300,11 +302,11 @@ cdef bint _replace(
     block_use(h, s, place)
     before = place[0].bytes
     at = <char*>lb_at(place[0], index)
-    if size == <size_t>(lbc_next(at) - at):
-        lbc_put(at, e)
+    if size == <size_t>(lp_entry_next(at) - at):
+        lp_entry_put(at, e)
         place[0].form &= ~<uint32_t>LB_TRIED
         return True
-    if before - (lbc_next(at) - at) + size > s.bytes_max:
+    if before - (lp_entry_next(at) - at) + size > s.bytes_max:
         return False
     # The new one first: a block that the removal had made smaller would grow again.
     lb_insert(h, place, at - lb_begin(place[0]), e, s.bytes_max)
@@ -314,14 +316,14 @@ cdef bint _replace(
 
 
 cdef void seq_set(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexcept nogil:
-    cdef lb_value_t e
+    cdef lp_item_t e
     cdef seq_path_t path
     cdef size_t index
     cdef size_t size = _value_size(s, p, n, &e)
     cdef lblock_t** place = _use(h, s, i, &path, &index)
     if size <= s.bytes_max and not place[0].form & LB_PLAIN and _replace(h, s, place, index, &e, size):
         _tidy(h, s, i)
-        _settle_around(h, s, i)
+        _keep_depth_around(h, s, i)
         return
     seq_remove(h, s, i, i + 1)
     seq_insert(h, s, i, p, n)
@@ -365,7 +367,7 @@ cdef void _split_at(heap_t* h, seq_t* s, lblock_t** place, seq_path_t* path, siz
 
 
 cdef bint _insert_into(
-    heap_t* h, seq_t* s, lblock_t** place, seq_path_t* path, size_t index, const lb_value_t* e, size_t size
+    heap_t* h, seq_t* s, lblock_t** place, seq_path_t* path, size_t index, const lp_item_t* e, size_t size
 ) noexcept nogil:
     if not _takes(s, place[0], size, 1):
         return False
@@ -378,7 +380,7 @@ cdef bint _insert_into(
 
 
 cdef void seq_insert(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexcept nogil:
-    cdef lb_value_t e
+    cdef lp_item_t e
     cdef seq_path_t path
     cdef size_t index
     cdef bint split = False
@@ -409,7 +411,7 @@ cdef void seq_insert(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noe
     if split:
         _tidy(h, s, i + 1)
         _tidy(h, s, i - 1)
-    _settle_around(h, s, i)
+    _keep_depth_around(h, s, i)
 
 
 cdef void seq_remove(heap_t* h, seq_t* s, size_t a, size_t b) noexcept nogil:
@@ -429,21 +431,21 @@ cdef void seq_remove(heap_t* h, seq_t* s, size_t a, size_t b) noexcept nogil:
     if s.head == NULL or s.tail == NULL and s.top != NULL:
         _refill(h, s)
     if s.len:
-        _settle_around(h, s, a)
+        _keep_depth_around(h, s, a)
 
 
 # ---- files ---------------------------------------------------------------------------------------
 
-cdef void _append_each(heap_t* h, seq_t* s, const char* at, size_t count) noexcept nogil:
-    cdef lb_value_t e
-    cdef char text[INT64_CHARS_MAX]
-    for _ in range(count):
-        lbc_get(at, &e)
-        if e.p == NULL:
-            e.n = int64_to_chars(text, e.v)
-            e.p = text
-        seq_push(h, s, False, e.p, e.n)
-        at = lbc_next(at)
+cdef void _append_each(heap_t* h, seq_t* s, const char* p) noexcept nogil:
+    """The elements of a valid listpack."""
+    cdef lp_item_t item
+    cdef char buf[INT64_CHARS_MAX]
+    cdef const char* text
+    cdef size_t at = LP_HEADER
+    cdef size_t n
+    while lp_next(p, &at, &item):
+        text = lp_text(&item, &buf[0], &n)
+        seq_push(h, s, False, text, n)
 
 
 cdef bint seq_append_listpack(heap_t* h, seq_t* s, const char* p, size_t n) noexcept nogil:
@@ -454,11 +456,11 @@ cdef bint seq_append_listpack(heap_t* h, seq_t* s, const char* p, size_t n) noex
     if count <= 1:
         return count == 1
     count -= 1
-    p += LB_SAVED_HEAD
-    n -= LB_SAVED_EXTRA
+    n -= LP_EMPTY
     if odd or n > s.bytes_max or count > s.count_max:
-        _append_each(h, s, p, count)
+        _append_each(h, s, p)
         return True
+    p += LP_HEADER
     s.len += count
     s.bytes += n
     if _takes(s, place[0], n, count):

@@ -88,6 +88,7 @@ cdef void _free_all(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept
 
 cdef void ht_free(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil:
     if t != NULL:
+        cf_assert(t.freeze_fn == NULL)
         _free_all(t, free_element, ctx)
         zfree(t.heap, t)
 

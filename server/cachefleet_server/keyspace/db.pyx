@@ -37,7 +37,7 @@ cdef void db_open(db_t* db, engine_t* e, int id) noexcept nogil:
 cdef void db_release(db_t* db, bint lazy) noexcept nogil:
     cdef engine_t* e = db.engine
     cdef hashtable_t* keys = db.keys
-    if e.table_flushed_fn != NULL and ht_len(keys) and e.table_flushed_fn(e, db.id, keys):
+    if e.table_flushed_fn != NULL and e.table_flushed_fn(e, db.id, keys):  # also one that has become empty since
         keys = NULL
     if lazy:
         lazyfree_table(e, keys, db.expires)

@@ -142,6 +142,30 @@ def test_flush(engine: Engine, tmp_path: Path, rng: random.Random, flush: bytes,
     assert engine.execute(b"GET", b"key:%d" % (calls - 1)) == b"after"
 
 
+@pytest.mark.parametrize("flush", [(b"FLUSHALL", b"SYNC"), (b"FLUSHALL", b"ASYNC"), (b"FLUSHDB",)])
+def test_a_database_that_was_emptied_key_by_key_before_it_is_flushed(
+    engine: Engine, tmp_path: Path, flush: tuple[bytes, ...]
+) -> None:
+    """Its table holds nothing then, but the snapshot is still in the middle of it."""
+    names = [b"k%d" % i for i in range(50)]
+    for name in names:
+        engine.execute(b"SET", name, b"v")
+    path = tmp_path / "dump.rdb"
+    snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), slice_us=0)
+    snapshot.start()
+    assert engine.execute(b"DEL", *names) == len(names)
+    engine.execute(*flush)
+    for size in range(1, 400):  # into the memory that has become free
+        engine.execute(b"SET", b"new:%d" % size, b"\xff" * size)
+    while snapshot.step(1):
+        pass
+    assert snapshot.finish().ok
+    assert sorted(record.key for record in parse(path.read_bytes()).records) == sorted(names)
+    for size in range(1, 400):
+        assert engine.execute(b"GET", b"new:%d" % size) == b"\xff" * size
+    assert engine.check() == []
+
+
 def test_swapdb_keeps_the_numbers_of_the_start(engine: Engine, tmp_path: Path) -> None:
     for i in range(300):
         engine.execute(b"SET", b"k%d" % i, b"zero", db=0)

@@ -218,6 +218,7 @@ cdef class Engine(Rows):
     def take_keyspace(self, Keyspace other not None):
         keyspace_swap(self.ptr, other.ptr)
         other.drop()
+        engine_wake(self.ptr)  # whom it has what they wait for is served in the next tick
 
     # -- commands
 

@@ -13,6 +13,9 @@ from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
 from cachefleet_server.keyspace.waiting cimport waiting_is_held, waiting_leave
 
+cdef enum:
+    PUT_OFF_MS = 100  # between two looks at whether a pause still holds back a wait whose time is up
+
 
 # ---- the heap ------------------------------------------------------------------------------------------
 
@@ -143,7 +146,8 @@ cdef void blocked_timeouts(engine_t* e) noexcept nogil:
     while e.clients.deadline_count and e.clients.deadlines[0].blocked_until_ms <= e.now_ms:
         c = e.clients.deadlines[0]
         if waiting_is_held(c):
-            c.blocked_until_ms = max(e.pause.next_end_ms, e.now_ms) + 1
+            # Not to where the pause is to end alone: it may end earlier.
+            c.blocked_until_ms = min(max(e.pause.next_end_ms, e.now_ms) + 1, e.now_ms + PUT_OFF_MS)
             _sift_down(e, 1, c)
         else:
             unblock_client(c, True)

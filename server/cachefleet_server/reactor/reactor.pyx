@@ -348,6 +348,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     clock_refresh(e)
     if cf_unlikely(e.pause.strength or e.pause.eased):
         _check_pause(e)
+    if cf_unlikely(e.due != 0):
+        command_ended(e)  # what came outside of commands and ticks: a keyspace was taken, a load has ended
     for i in range(n):
         c = <client_t*>events[i].data.ptr
         if c == NULL:

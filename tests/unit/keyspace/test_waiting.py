@@ -360,12 +360,37 @@ def test_who_was_held_back_and_finds_nothing_times_out_then(engine: Engine, writ
     assert second.read() == NIL
 
 
+def test_a_pause_that_ends_early_takes_its_time_outs_along(engine: Engine, writer: Peer, connect: Connect) -> None:
+    """A time-out that came while the wait was held back comes soon after the pause, not when that was to end."""
+    first, second, third = connect(), connect(), connect()
+    assert first.send("BBAGPOP k 0") == second.send("BBAGPOP k 300") == third.send("BBAGPOP k 50000") == b""
+    writer.send("MULTI", "CLIENT PAUSE 1000000 WRITE", "BAGADD k m", "EXEC")
+    advance(engine, 400)
+    assert (first.read(), second.read(), third.read()) == (b"", b"", b"")
+    assert writer.send("CLIENT UNPAUSE") == OK
+    advance(engine, 100)
+    assert (first.read(), second.read(), third.read()) == (popped("k"), NIL, b"")
+    advance(engine, 50_000)
+    assert third.read() == NIL
+    assert engine.check() == []
+
+
 def test_nobody_is_served_while_data_loads(engine: Engine, writer: Peer, waiter: Peer) -> None:
     assert waiter.send("BBAGPOP k 0") == b""
     engine.set_persist("loading", 1)
     engine.execute_own(b"BAGADD", b"k", b"m")
     assert waiter.read() == b""
     engine.set_persist("loading", 0)
+    assert waiter.read() == popped("k")
+
+
+def test_nobody_steals_what_a_load_brought(engine: Engine, writer: Peer, waiter: Peer) -> None:
+    """It ends outside of any command, and who asks first afterwards comes behind those who wait."""
+    assert waiter.send("BBAGPOP k 0") == b""
+    engine.set_persist("loading", 1)
+    engine.execute_own(b"BAGADD", b"k", b"m")
+    engine.set_persist("loading", 0)
+    assert writer.send("BBAGPOP k 0", "PING") == b""
     assert waiter.read() == popped("k")
 
 

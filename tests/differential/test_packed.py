@@ -1,30 +1,34 @@
-"""Small collections beside the real server: what DUMP writes of them, byte by byte, after the same changes."""
+"""Small collections and lists beside the real server: what DUMP writes of them after the same changes, byte by byte."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from cachefleet_server.ds._testing_pack import HASH, SET, ZSET, IntSet, Pack, pack_of_listpack
+from cachefleet_server.ds._testing_sequence import Heap, Sequence
 from fleettest.client import Connection
 from fleettest.instance import Instance
+from fleettest.rdbfile import nodes_of_list
 
 pytestmark = pytest.mark.differential
 
-RDB_INTSET, RDB_HASH, RDB_ZSET, RDB_SET = 11, 16, 17, 20
+RDB_INTSET, RDB_HASH, RDB_ZSET, RDB_LIST, RDB_SET = 11, 16, 17, 18, 20
 TAIL = 10  # bytes of version and checksum
 # Lengths of strings at which codes and back-lengths change; Redis 7.0 differs from Valkey at 16 378.
 LENGTHS = (0, 1, 63, 64, 65, 125, 126, 127, 4093, 4094, 4095, 4096, 16377, 16378, 16379, 16380)
 LIMITS = {"hash-max-listpack-value": 100_000, "set-max-listpack-value": 100_000, "zset-max-listpack-value": 100_000}
+LIST_FILL = -5  # nodes of 64 KB: all LENGTHS fit
 COUNTS = {"hash-max-listpack-entries": 1000, "set-max-listpack-entries": 1000, "zset-max-listpack-entries": 1000}
 
 
 @pytest.fixture
 def peer(valkey: Instance) -> Iterator[Connection]:
-    with valkey.configured(rdbcompression="no", **LIMITS, **COUNTS), valkey.connect() as connection:
+    fill = {"list-max-listpack-size": LIST_FILL}
+    with valkey.configured(rdbcompression="no", **LIMITS, **COUNTS, **fill), valkey.connect() as connection:
         yield connection
 
 
@@ -130,3 +134,24 @@ def test_sets_of_integers(peer: Connection, rng: random.Random) -> None:
             else:
                 continue
             assert dumped(peer, "i") == (RDB_INTSET, ours.data)
+
+
+def entries(nodes: Iterable[tuple[bool, bytes]]) -> bytes:
+    """Of all nodes of a list: where one ends and the next begins is a server's own choice."""
+    return b"".join(data if plain else data[6:-1] for plain, data in nodes)
+
+
+def test_lists(peer: Connection, rng: random.Random) -> None:
+    peer.call("DEL", "l")
+    ours = Sequence(Heap(), LIST_FILL)
+    for _ in range(500):
+        front = rng.random() < 0.4
+        if len(ours) < 2 or rng.random() < 0.8:
+            element = text(rng, rng.randrange(400))
+            peer.call("LPUSH" if front else "RPUSH", "l", element)
+            ours.push(element, front)
+        else:
+            assert peer.call("LPOP" if front else "RPOP", "l") == ours.pop(front)
+        kind, *value = peer.call("DUMP", "l")[:-TAIL]
+        assert kind == RDB_LIST
+        assert entries(nodes_of_list(bytes(value))) == entries(node[:2] for node in ours.save())

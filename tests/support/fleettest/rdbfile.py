@@ -200,6 +200,13 @@ def lzf_decompress(data: bytes, size: int) -> bytes:
     return bytes(out)
 
 
+def nodes_of_list(data: bytes) -> list[tuple[bool, bytes]]:
+    """(is it one element alone, its bytes or listpack) of a value of type 18."""
+    reader = _Reader(data, lzf_decompress)
+    count = reader.number()
+    return [(reader.number() == 1, reader.string()) for _ in range(count)]
+
+
 def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompress) -> File:
     """Reads a whole file of strings and checks its checksum (unless it is zero)."""
     reader, file = _Reader(data, decompress), File()

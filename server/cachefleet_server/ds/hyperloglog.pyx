@@ -156,25 +156,22 @@ cdef const uint8_t* _find(
     return p
 
 
+cdef inline uint8_t* _write_run(uint8_t* out, int value, uint32_t count) noexcept nogil:
+    """So many registers, perhaps none, of one value. Where the next run goes."""
+    if count == 0:
+        return out
+    if value == 0:
+        return out + _write_zeros(out, count)
+    out[0] = _value(value, count)
+    return out + 1
+
+
 cdef inline void _replace(hll_plan_t* plan, const hll_run_t* run, uint32_t index, int rank) noexcept nogil:
     """The runs that say what `run` said but for one register."""
-    cdef uint8_t* out = plan.code
     cdef uint32_t before = index - run.first
-    cdef uint32_t after = run.count - before - 1
-    if before:
-        if run.value:
-            out[0] = _value(run.value, before)
-            out += 1
-        else:
-            out += _write_zeros(out, before)
-    out[0] = _value(rank, 1)
-    out += 1
-    if after:
-        if run.value:
-            out[0] = _value(run.value, after)
-            out += 1
-        else:
-            out += _write_zeros(out, after)
+    cdef uint8_t* out = _write_run(plan.code, run.value, before)
+    out = _write_run(out, rank, 1)
+    out = _write_run(out, run.value, run.count - before - 1)
     plan.new_size = out - plan.code
 
 

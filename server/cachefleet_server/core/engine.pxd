@@ -375,7 +375,6 @@ cdef struct eviction_t:  # keyspace/evict.pyx
     size_t handed_bytes  # given to the helper thread to be freed ...
     size_t handed_at  # ... since heap.freed_remote was this
     int64_t exceeded_since_us  # monotonic; 0 while below the limit
-    size_t uncounted_bytes  # memory besides the journal that maxmemory does not count: replica and AOF buffers
 
 # ---- errors ------------------------------------------------------------------------------------------
 

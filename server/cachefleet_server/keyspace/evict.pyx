@@ -74,10 +74,10 @@ cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil:
 # ---- how much ---------------------------------------------------------------------------------------
 
 cdef size_t memory_counted(engine_t* e) noexcept nogil:
-    """Journal and replica buffers do not count: evicting grows them, which would feed itself. Nor do deleted values
+    """The journal's buffer does not count: evicting grows it, which would feed itself. Nor do deleted values
     that a snapshot holds: evicting others would not free them."""
     cdef size_t used = heap_used(e.heap)
-    cdef size_t apart = e.journal.buf.cap + e.keyspace.eviction.uncounted_bytes + e.snapshot_alone
+    cdef size_t apart = e.journal.buf.cap + e.snapshot_alone
     return used - apart if used > apart else 0
 
 

@@ -452,12 +452,17 @@ def test_a_rename_that_is_not_on_disk_is_no_success(engine: Engine, tmp_path: Pa
     snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path))
     snapshot.start()
     fd = assert_eventually(lambda: descriptor_of(f"{path}.temp"))
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    while taken[-1] < fd:  # no lower number is free, either
+        taken.append(os.open(os.devnull, os.O_RDONLY))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (fd, hard))
     try:
         result = snapshot.finish()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in taken:
+            os.close(number)
     assert not result.ok
     assert result.error.startswith("fsync of the folder: ")
 

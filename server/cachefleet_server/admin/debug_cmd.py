@@ -168,7 +168,7 @@ class Debug:
                 at_once(self.rdb.load(self.rdb.path(), into=loaded, journal_expired=True))
                 self.engine.take_keyspace(loaded)
             if options:  # the file may have been another one
-                self.aof.rewrite_soon()
+                self.aof.write_anew()
         except (StartupError, DataError) as error:
             self.log.warning(f"DEBUG RELOAD failed: {error}")
             raise CommandError("ERR Error trying to load the RDB dump, check server logs.") from None

@@ -212,12 +212,13 @@ class Aof:
         finally:
             self._file.mute(False)
 
-    def rewrite_soon(self) -> None:
-        """The data has become what the journal does not tell."""
+    def write_anew(self) -> None:
+        """The data has become what the journal does not tell. At once: until it is done, what is journaled goes on
+        from other data, and a start would refuse it. What fails is tried again from cron."""
         if self._file.is_open:
             self._give_up_rewrite()  # its base may be from before
-            self._scheduled = True
-            self._retry_at = 0.0
+            self._rewrite_now()
+            self._scheduled = not self._ok
 
     def _open_after_load(self) -> None:
         """Goes on in the last incremental file, or makes base and file when there was no AOF."""

@@ -66,14 +66,13 @@ class Bystander:
         if self._failure is not None and error[0] is None:
             raise AssertionError(f"a bystander was not served: {self._failure!r}") from self._failure
         if error[0] is None:
-            assert self.requests > 0
             assert self.most_work_s < SERVED_WITHIN_S
             assert sorted(self.times_s)[len(self.times_s) * 9 // 10] < SERVED_WITHIN_S
 
     def _work(self) -> None:
         try:
             with self._server.connect() as connection:
-                while not self._stop.is_set():
+                while not self._stop.is_set() or self.requests == 0:  # harm may be over before a thread has begun
                     start, worked = time.monotonic(), main_thread_cpu_seconds(self._server)
                     assert connection.call("SET", "bystander", self.requests) == "OK"
                     assert connection.call("GET", "bystander") == str(self.requests).encode()

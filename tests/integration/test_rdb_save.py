@@ -388,6 +388,7 @@ def test_point_in_time_under_load(tmp_path: Path, rng: random.Random) -> None:
                 writer.join()
 
 
+@pytest.mark.alone("the writer thread must have the core that is meant for it")
 @pytest.mark.parametrize("cores", ["all", "one"])
 def test_memory_under_full_load(cores: str) -> None:
     """Resident memory while snapshots are taken under all the writes a client can send: 5 % more at most.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from cachefleet_server.config.config import Config, SetError, UnknownParameter
-from cachefleet_server.config.params import PARAMS
+from cachefleet_server.config.params import POLICY_BITS, PARAMS
 from cachefleet_server.config.parser import Line, option_lines, text_lines
 from cachefleet_server.engine import POLICIES
 from cachefleet_server.errors import ConfigError
@@ -236,3 +238,10 @@ def test_a_reload_that_fails_changes_nothing() -> None:
     with pytest.raises(ConfigError):
         config.reload(lines("hz 30\nnope 1\n"), {})
     assert config.number("hz") == 20
+
+
+def test_parameters_need_no_engine() -> None:
+    """The operator's image checks a configuration with them, and has no engine."""
+    program = "import sys; sys.modules['cachefleet_server.engine'] = None; import cachefleet_server.config.config"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert POLICY_BITS == POLICIES

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cachefleet_server.config.config import Config, SetError, UnknownParameter
-from cachefleet_server.config.params import POLICY_BITS, PARAMS
+from cachefleet_server.config.params import PARAMS, POLICY_BITS
 from cachefleet_server.config.parser import Line, option_lines, text_lines
 from cachefleet_server.engine import POLICIES
 from cachefleet_server.errors import ConfigError

@@ -6,7 +6,10 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cachefleet_server.admin.client_cmd import ClientCommands
+from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.engine import Engine
+from cachefleet_server.persistence._testing import plug_bag
 from fleettest.client import encode
 
 
@@ -53,3 +56,16 @@ def connecting(engine: Engine) -> Iterator[Callable[..., Peer]]:
     yield make
     for peer in peers:
         peer.socket.close()
+
+
+@contextmanager
+def bag_engine(*plugs: Callable[[Engine], object]) -> Iterator[Engine]:
+    """An engine with bags, CLIENT, MONITOR and what else is plugged in; checked as a whole at its end."""
+    engine = Engine()
+    for plug in (plug_bag, *plugs):
+        plug(engine)
+    ClientCommands(engine, 16).register()
+    Monitor(engine).register()
+    yield engine
+    assert engine.check() == []
+    engine.close()

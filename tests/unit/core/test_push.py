@@ -10,11 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cachefleet_server._testing import Condition, advance, plug_pushes
-from cachefleet_server.admin.client_cmd import ClientCommands
-from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.engine import Engine
-from cachefleet_server.persistence._testing import plug_bag
-from fleettest.peers import Peer, connecting
+from fleettest.peers import Peer, bag_engine
 
 pytestmark = pytest.mark.unit
 
@@ -29,20 +26,8 @@ def push(*words: str, resp: int = 2) -> bytes:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = Engine()
-    plug_bag(made)
-    plug_pushes(made)
-    ClientCommands(made, 16).register()
-    Monitor(made).register()
-    yield made
-    assert made.check() == []
-    made.close()
-
-
-@pytest.fixture
-def connect(engine: Engine) -> Iterator[Connect]:
-    with connecting(engine) as make:
-        yield make
+    with bag_engine(plug_pushes) as made:
+        yield made
 
 
 @pytest.mark.parametrize("resp", [2, 3])

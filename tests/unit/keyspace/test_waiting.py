@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cachefleet_server._testing import Condition, advance
-from cachefleet_server.admin.client_cmd import ClientCommands
-from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.engine import POLICIES, ClientFlag, Engine
 from cachefleet_server.persistence._testing import plug_bag
-from fleettest.peers import Peer, connecting
+from fleettest.peers import Peer, bag_engine
 
 pytestmark = pytest.mark.unit
 
@@ -35,19 +33,8 @@ def popped(key: str, member: str = "m") -> bytes:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = Engine()
-    plug_bag(made)
-    ClientCommands(made, 16).register()
-    Monitor(made).register()
-    yield made
-    assert made.check() == []
-    made.close()
-
-
-@pytest.fixture
-def connect(engine: Engine) -> Iterator[Connect]:
-    with connecting(engine) as make:
-        yield make
+    with bag_engine() as made:
+        yield made
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.replies import OK as OK_REPLY
 from cachefleet_server.replies import Reply
-from fleettest.peers import Peer, connecting
+from fleettest.peers import Peer
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.unit
@@ -27,12 +27,6 @@ def engine() -> Iterator[Engine]:
     made = Engine()
     yield made
     made.close()
-
-
-@pytest.fixture
-def connect(engine: Engine) -> Iterator[Connect]:
-    with connecting(engine) as make:
-        yield make
 
 
 @pytest.fixture

@@ -59,6 +59,8 @@ cdef dict _params():
         "auth_required": <char*>&p.auth_required - at,
         "import_mode": <char*>&p.import_mode - at,
         "extended_redis_compatibility": <char*>&p.extended_redis_compatibility - at,
+        "list_max_listpack_size": <char*>&p.list_max_listpack_size - at,
+        "list_compress_depth": <char*>&p.list_compress_depth - at,
     }
 
 
@@ -158,6 +160,7 @@ DEFAULTS = {
     "tcp_keepalive": 300, "proto_max_bulk_len": 512 << 20, "client_query_buffer_limit": 1 << 30,
     "slowlog_log_slower_than": 10000, "commandlog_request_larger_than": 1 << 20,
     "commandlog_reply_larger_than": 1 << 20, "latency_tracking": 1, "stop_writes_on_bgsave_error": 1,
+    "list_max_listpack_size": -2,
 }
 
 

@@ -256,8 +256,11 @@ _TYPES = _unused(
     _NO_TYPE,
     Param("hash-max-listpack-entries", _LONG, "512", alias="hash-max-ziplist-entries"),
     Param("hash-max-listpack-value", _MEMORY, "64", alias="hash-max-ziplist-value"),
-    Param("list-max-listpack-size", Integer(INT_MIN), "-2", alias="list-max-ziplist-size"),
-    Param("list-compress-depth", _INT, "0"),
+    Param(
+        "list-max-listpack-size", Integer(INT_MIN), "-2", alias="list-max-ziplist-size",
+        engine="list_max_listpack_size",
+    ),
+    Param("list-compress-depth", _INT, "0", engine="list_compress_depth"),
     Param("set-max-intset-entries", _LONG, "512"),
     Param("set-max-listpack-entries", _LONG, "128"),
     Param("set-max-listpack-value", _LONG, "64"),

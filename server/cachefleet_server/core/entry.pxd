@@ -9,7 +9,8 @@
     payload: int64 (ENC_INT), blob_t* (a long string) or the pointer of a collection
 
 The encodings carry Redis' numbers. A string's *encoding* is what OBJECT ENCODING says (int, embstr,
-raw); where its bytes lie (E_EMBED or blob) is a matter of size alone. Valkey says embstr when its own
+raw); where its bytes lie (E_EMBED or blob) is a matter of size alone. A collection that is small lies in the entry, too,
+as bytes of its type's own form (the *tail*); its type decides when it becomes a payload, and when it comes back. Valkey says embstr when its own
 header, key and value fit 128 bytes together, so the name depends on the key too: `entry_string_label`.
 The entry owns key, blob and collection; `entry_free` gives everything back. Entries move: a function
 that may reallocate returns the new pointer, and the caller stores it in every table that holds it
@@ -46,7 +47,9 @@ cdef enum:
     E_EMBED = 4
     E_SLAB = 8  # the entry lies in a slab (ds/zmalloc.pxd), not in malloc's memory
 
-    ENTRY_EMBED_MAX = 1024  # bytes of key + value up to which the value lies in the entry
+    # Bytes of key + value up to which the value lies in the entry. RENAME and COPY of a collection may exceed it by what
+    # the new key is longer, so a collection's value alone is what never has more.
+    ENTRY_EMBED_MAX = 1024
     EMBSTR_MAX = 128  # bytes of an embstr object in Valkey: two cache lines
     LRU_BITS_MASK = 0xFFFFFF
 
@@ -112,6 +115,18 @@ cdef inline const char* entry_bytes(const entry_t* e, size_t* n) noexcept nogil:
     n[0] = blob.len
     return &blob.data[0]
 
+cdef inline bint entry_has_room(const entry_t* e, size_t nv) noexcept nogil:
+    """May a collection of nv bytes lie in the entry?"""
+    cdef size_t nk
+    entry_key(e, &nk)
+    return nk + nv <= ENTRY_EMBED_MAX
+
+cdef inline char* entry_tail(entry_t* e) noexcept nogil:
+    """The embedded value, e.vlen bytes."""
+    cdef size_t klen
+    cdef const char* key = entry_key(e, &klen)
+    return <char*>key + klen
+
 cdef inline size_t entry_size(const entry_t* e) noexcept nogil:
     """Bytes of the entry that are in use; the allocation may be larger."""
     cdef size_t klen
@@ -145,6 +160,11 @@ cdef entry_t* entry_new_blob(heap_t* h, const char* key, size_t nk, blob_t* blob
 cdef entry_t* entry_new_pointer(
     heap_t* h, const char* key, size_t nk, int type, int encoding, void* p, int64_t expire_ms) noexcept nogil
 
+cdef entry_t* entry_new_embedded(
+    heap_t* h, const char* key, size_t nk, int type, int encoding, const char* v, size_t nv,
+    int64_t expire_ms) noexcept nogil
+    # A collection of nv <= ENTRY_EMBED_MAX bytes; v NULL: the caller sets them (entry_bytes).
+
 # Changes. Each returns the entry's address, which may be new; the old one is then gone.
 cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, int encoding) noexcept nogil
     # encoding ENC_EMBSTR lets SET's rules choose (int, embstr or raw); ENC_RAW stores raw as APPEND and SETRANGE do.
@@ -154,12 +174,21 @@ cdef entry_t* entry_set_blob(heap_t* h, entry_t* e, blob_t* blob) noexcept nogil
 cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexcept nogil
     # Makes the string ENC_RAW with length n (>= its old length, new bytes zero) and says where its bytes lie;
     # capacity doubles, so APPEND is amortised O(appended).
+cdef entry_t* entry_resize_tail(heap_t* h, entry_t* e, size_t nv) noexcept nogil
+    # An embedded value of another length: what fits of its bytes stays, more are the caller's to set.
+cdef entry_t* entry_tail_to_pointer(heap_t* h, entry_t* e, void* p) noexcept nogil
+    # A payload instead of the embedded value, whose bytes are gone then.
+cdef entry_t* entry_pointer_to_tail(heap_t* h, entry_t* e, const char* v, size_t nv) noexcept nogil
+    # The other way round; the payload is the caller's. v NULL: the caller sets the bytes.
 cdef entry_t* entry_set_expire(heap_t* h, entry_t* e, int64_t expire_ms) noexcept nogil  # -1 removes
 cdef entry_t* entry_rename(heap_t* h, entry_t* e, const char* key, size_t nk) noexcept nogil
     # A new entry with the same value, expiry and LRU under another key; consumes e.
 cdef entry_t* entry_dup_string(
     heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
     # A copy of a string under another key, with COPY's encoding rules. Collections: entry_copy of keyspace/db.
+cdef entry_t* entry_dup_embedded(
+    heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
+    # A copy of an embedded collection under another key.
 cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil  # the entry and its blob; any type: keyspace/lazyfree
 cdef void entry_free_shell(heap_t* h, entry_t* e) noexcept nogil  # the entry alone; its value is the caller's
 cdef const char* entry_key_of(const void* element, size_t* n) noexcept nogil  # for hash tables

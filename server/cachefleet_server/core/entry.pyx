@@ -24,12 +24,6 @@ cdef inline bint _worth_keeping(size_t usable, size_t need) noexcept nogil:
     return need <= usable and usable - need <= 32 + need // 4
 
 
-cdef inline char* _value_start(entry_t* e) noexcept nogil:
-    cdef size_t klen
-    cdef const char* key = entry_key(e, &klen)
-    return <char*>key + klen
-
-
 cdef inline size_t _room(const entry_t* e) noexcept nogil:
     """Bytes of the entry's allocation."""
     return slab_size(e) if e.flags & E_SLAB else cf_usable_size(<void*>e)
@@ -106,9 +100,9 @@ cdef entry_t* _new_bytes(
     e = _alloc(h, key, nk, nv, E_EMBED, word, expire_ms)
     e.vlen = nv
     if v != NULL:
-        memcpy(_value_start(e), v, nv)
+        memcpy(entry_tail(e), v, nv)
     else:
-        memset(_value_start(e), 0, nv)
+        memset(entry_tail(e), 0, nv)
     return e
 
 
@@ -146,6 +140,23 @@ cdef entry_t* entry_new_pointer(
     cdef entry_t* e = _alloc(h, key, nk, 0, 0, _word(type, encoding), expire_ms)
     entry_payload(e)[0] = p
     return e
+
+
+cdef entry_t* _new_tail(
+    heap_t* h, const char* key, size_t nk, const char* v, size_t nv, uint32_t word, int64_t expire_ms
+) noexcept nogil:
+    """An embedded value, whatever the length of the key. v NULL: its bytes are not set."""
+    cdef entry_t* e = _alloc(h, key, nk, nv, E_EMBED, word, expire_ms)
+    e.vlen = nv
+    if v != NULL:
+        memcpy(entry_tail(e), v, nv)
+    return e
+
+
+cdef entry_t* entry_new_embedded(
+    heap_t* h, const char* key, size_t nk, int type, int encoding, const char* v, size_t nv, int64_t expire_ms
+) noexcept nogil:
+    return _new_tail(h, key, nk, v, nv, _word(type, encoding), expire_ms)
 
 
 # ---- freeing ---------------------------------------------------------------------------------------
@@ -254,10 +265,10 @@ cdef entry_t* _grow_embedded(heap_t* h, entry_t* e, size_t n, char** data) noexc
     if entry_payload_offset(e) + nk + n > _room(e):
         room = _greedy(n) if old else n
         moved = _alloc(h, key, nk, room, E_EMBED, e.word, entry_expire(e))
-        memcpy(_value_start(moved), key + nk, old)
+        memcpy(entry_tail(moved), key + nk, old)
         entry_free_shell(h, e)
         e = moved
-    data[0] = _value_start(e)
+    data[0] = entry_tail(e)
     memset(data[0] + old, 0, n - old)
     e.vlen = n
     entry_set_encoding(e, ENC_RAW)
@@ -285,6 +296,33 @@ cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexc
     data[0] = &blob.data[0]
     entry_set_encoding(e, ENC_RAW)
     return e
+
+
+cdef entry_t* entry_resize_tail(heap_t* h, entry_t* e, size_t nv) noexcept nogil:
+    cdef size_t nk
+    cdef const char* key = entry_key(e, &nk)
+    cdef entry_t* moved
+    if nv == e.vlen or _worth_keeping(_room(e), entry_payload_offset(e) + nk + nv):
+        e.vlen = nv
+        return e
+    moved = _new_tail(h, key, nk, NULL, nv, e.word, entry_expire(e))
+    memcpy(entry_tail(moved), key + nk, min(nv, <size_t>e.vlen))
+    entry_free_shell(h, e)
+    return moved
+
+
+cdef entry_t* entry_tail_to_pointer(heap_t* h, entry_t* e, void* p) noexcept nogil:
+    e = _to_pointer_word(h, e, _room(e))
+    entry_payload(e)[0] = p
+    return e
+
+
+cdef entry_t* entry_pointer_to_tail(heap_t* h, entry_t* e, const char* v, size_t nv) noexcept nogil:
+    cdef size_t nk
+    cdef const char* key = entry_key(e, &nk)
+    cdef entry_t* moved = _new_tail(h, key, nk, v, nv, e.word, entry_expire(e))
+    entry_free_shell(h, e)
+    return moved
 
 
 cdef entry_t* entry_set_expire(heap_t* h, entry_t* e, int64_t expire_ms) noexcept nogil:
@@ -329,7 +367,10 @@ cdef entry_t* entry_rename(heap_t* h, entry_t* e, const char* key, size_t nk) no
     cdef uint32_t word = _moved_word(e, nk, e.flags & E_EXPIRE)
     if e.flags & E_EMBED:
         v = entry_bytes(e, &nv)
-        moved = _new_bytes(h, key, nk, v, nv, word, entry_expire(e))
+        if entry_type(e) == OBJ_STRING:
+            moved = _new_bytes(h, key, nk, v, nv, word, entry_expire(e))
+        else:
+            moved = _new_tail(h, key, nk, v, nv, word, entry_expire(e))
     else:
         moved = _alloc(h, key, nk, 0, 0, word, entry_expire(e))
         entry_payload(moved)[0] = entry_payload(e)[0]
@@ -346,6 +387,14 @@ cdef entry_t* entry_dup_string(
         return entry_new_int(h, key, nk, entry_int(e), expire_ms)
     v = entry_bytes(e, &nv)
     return _new_bytes(h, key, nk, v, nv, _moved_word(e, nk, expire_ms != -1), expire_ms)
+
+
+cdef entry_t* entry_dup_embedded(
+    heap_t* h, const entry_t* e, const char* key, size_t nk, int64_t expire_ms
+) noexcept nogil:
+    cdef size_t nv
+    cdef const char* v = entry_bytes(e, &nv)
+    return _new_tail(h, key, nk, v, nv, e.word & ~<uint32_t>LRU_BITS_MASK, expire_ms)
 
 
 # ---- reading -----------------------------------------------------------------------------------------
@@ -388,12 +437,12 @@ cdef int entry_check(const entry_t* e) noexcept nogil:
     if entry_size(e) > _room(e):
         return 3
     if e.flags & E_EMBED:
-        if entry_type(e) != OBJ_STRING or entry_encoding(e) == ENC_INT or nk + e.vlen > ENTRY_EMBED_MAX:
+        if entry_encoding(e) == ENC_INT or e.vlen + (nk if entry_type(e) == OBJ_STRING else 0) > ENTRY_EMBED_MAX:
             return 4
     elif e.vlen != 0:
         return 4
     if entry_type(e) != OBJ_STRING:
-        return 0 if entry_payload(e)[0] != NULL else 6
+        return 0 if e.flags & E_EMBED or entry_payload(e)[0] != NULL else 6
     if entry_encoding(e) not in (ENC_RAW, ENC_INT, ENC_EMBSTR):
         return 5
     if entry_encoding(e) == ENC_EMBSTR and (

@@ -48,6 +48,7 @@ cdef enum:
     OPT_LEN
     OPT_LT
     OPT_MATCH
+    OPT_MAXLEN
     OPT_MINMATCHLEN
     OPT_NOSCORES
     OPT_NOVALUES
@@ -55,6 +56,7 @@ cdef enum:
     OPT_PERSIST
     OPT_PX
     OPT_PXAT
+    OPT_RANK
     OPT_REPLACE
     OPT_SATURATE
     OPT_SYNC

@@ -149,7 +149,44 @@ class Draw:
         flipped = bytes([payload[cut - 1] ^ (1 << self.rng.randrange(8))]) if cut else b"\0"
         return self.pick(payload[:cut], payload[: max(cut - 1, 0)] + flipped + payload[cut:], b"", b"x" * 11)
 
+    def list_key(self) -> Word:
+        """Mostly one that strings are put into less often."""
+        return self.rng.choice(self.names[8:14]) if self.chance(0.8) else self.key()
+
+    def element(self) -> Word:
+        """Often one that a list has already."""
+        return self.rng.choice([b"a", b"b", b"1", b"-7", b"300", b"x" * 70]) if self.chance(0.7) else self.value()
+
+    def place(self) -> Word:
+        return b"%d" % self.rng.randrange(-12, 12) if self.chance(0.85) else self.index()
+
+    def count(self) -> Word:
+        return b"%d" % self.rng.choice([0, 1, 1, 2, 3, 10]) if self.chance(0.85) else self.integer()
+
+    def end(self) -> Word:
+        return self.pick(b"LEFT", b"RIGHT", b"left", b"Right") if self.chance(0.95) else self.pick(b"", b"LEF", b"0")
+
     # -- several arguments
+
+    def elements(self) -> list[Word]:
+        return [self.element() for _ in range(40 if self.chance(0.05) else self.rng.randint(1, 4))]
+
+    def list_keys(self) -> list[Word]:
+        return [self.list_key() for _ in range(self.rng.randint(1, 3))]
+
+    def counted_list_keys(self) -> list[Word]:
+        keys = self.list_keys()
+        return [b"%d" % len(keys) if self.chance(0.9) else self.integer(), *keys]
+
+    def pop_count(self) -> list[Word]:
+        return self.some(0.5, lambda: [self.count()])
+
+    def multi_pop_options(self) -> list[Word]:
+        return self.some(0.4, lambda: [b"COUNT", self.count()])
+
+    def lpos_options(self) -> list[Word]:
+        rank = [b"RANK", self.place()]
+        return self.some(0.4, lambda: rank, lambda: [b"COUNT", self.count()], lambda: [b"MAXLEN", self.count()])
 
     def keys(self) -> list[Word]:
         return [self.key() for _ in range(self.rng.randint(1, 4))]
@@ -240,7 +277,31 @@ def words(*parts: Word | Callable[[Draw], Word | list[Word]]) -> Callable[[Draw]
 
 
 D = Draw
+LIST_WRITES = [
+    words(b"LPUSH", D.list_key, D.elements),
+    words(b"RPUSH", D.list_key, D.elements),
+    words(b"RPUSH", D.list_key, D.elements),
+    words(b"LPUSHX", D.list_key, D.elements),
+    words(b"RPUSHX", D.list_key, D.elements),
+    words(b"LPOP", D.list_key, D.pop_count),
+    words(b"RPOP", D.list_key, D.pop_count),
+    words(b"LSET", D.list_key, D.place, D.element),
+    words(b"LINSERT", D.list_key, lambda d: d.pick(b"BEFORE", b"after", b"x"), D.element, D.element),
+    words(b"LREM", D.list_key, D.place, D.element),
+    words(b"LTRIM", D.list_key, D.place, D.place),
+    words(b"LMOVE", D.list_key, D.list_key, D.end, D.end),
+    words(b"RPOPLPUSH", D.list_key, D.list_key),
+    words(b"LMPOP", D.counted_list_keys, D.end, D.multi_pop_options),
+]
+LIST_READS = [
+    words(b"LLEN", D.list_key),
+    words(b"LRANGE", D.list_key, D.place, D.place),
+    words(b"LRANGE", D.list_key, b"0", b"-1"),
+    words(b"LINDEX", D.list_key, D.place),
+    words(b"LPOS", D.list_key, D.element, D.lpos_options),
+]
 WRITES = [
+    *LIST_WRITES,
     words(b"SET", D.key, D.value),
     words(b"SET", D.key, D.value, D.set_options),
     words(b"SET", D.key, D.value, D.set_options),
@@ -277,6 +338,7 @@ WRITES = [
     words(b"RESTORE", D.key, D.restore_expiry),
 ]
 READS = [
+    *LIST_READS,
     words(b"GET", D.key),
     words(b"GETRANGE", D.key, D.index, D.index),
     words(b"SUBSTR", D.key, D.index, D.index),
@@ -334,7 +396,13 @@ OTHERS = [
     words(D.value, D.keys),
 ]
 OUTSIDE = [words(b"EXEC"), words(b"DISCARD"), words(b"WATCH", D.keys), words(b"UNWATCH")]
-INSIDE = [words(b"MULTI"), words(b"WATCH", D.keys), words(b"UNWATCH"), words(b"WAIT", b"0", b"0")]
+INSIDE = [
+    *(words(b"MULTI"), words(b"WATCH", D.keys), words(b"UNWATCH"), words(b"WAIT", b"0", b"0")),
+    *(words(name, D.list_keys, D.number) for name in (b"BLPOP", b"BRPOP")),  # where nothing can wait
+    words(b"BLMOVE", D.list_key, D.list_key, D.end, D.end, D.number),
+    words(b"BRPOPLPUSH", D.list_key, D.list_key, D.number),
+    words(b"BLMPOP", D.number, D.counted_list_keys, D.end, D.multi_pop_options),
+]
 COMMANDS = READ_OR_WRITE
 
 

@@ -61,8 +61,22 @@ def _text(rng: random.Random) -> bytes:
     return rng.randbytes(3000) if kind == 14 else rng.randbytes(2000) + bytes(18_000)
 
 
+def _list(rng: random.Random, key: bytes) -> list[Command]:
+    """In an entry, beyond it, and of several nodes; a fifth loses elements in between."""
+    size = rng.choice((1, 3, 10, 30, 100, 300))
+    if rng.randrange(2):
+        elements = [_text(rng) for _ in range(min(size, 30))]
+    else:
+        elements = [b"%d" % rng.randrange(1 << 40) for _ in range(size)]
+    commands: list[Command] = [(b"DEL", key), (rng.choice((b"LPUSH", b"RPUSH")), key, *elements)]
+    if rng.randrange(5) == 0:
+        commands.append((b"LTRIM", key, b"%d" % rng.randrange(len(elements)), b"-1"))
+    return commands
+
+
 KINDS: Final = (
     Kind("string", lambda rng, key: [(b"SET", key, _text(rng))], lambda key: (b"GET", key)),
+    Kind("list", _list, lambda key: (b"LRANGE", key, b"0", b"-1")),
 )
 _KINDS: Final = {kind.name: kind for kind in KINDS}
 

@@ -75,6 +75,7 @@ cdef void lset_command(client_t* c) noexcept nogil:
         return
     if not type_or_reply(c, old, OBJ_LIST) or not arg_int64(c, &c.argv[2], &index):
         return
+    index = <int>index  # Valkey 9.1 keeps 32 bits of it here, and here alone
     there = _place(old, &index)
     entry = list_prepare(e, old, value.len, 1)  # Valkey does that before it looks at the index
     if there:

@@ -17,6 +17,8 @@ cdef enum:
     FILL_BYTES = 4096  # of -1; twice that of -2 ...
     FILL_BYTES_COUNTED = 8192  # of fill >= 0
     FIRST_ROOM = 48  # bytes of a new block
+    PUSH_MORE = 8  # bytes over its text that a pushed element is thought to need, at least what its entry does; as
+    # Valkey does, whose nodes then end at the same elements
     WINDOW_MORE = 2  # blocks that one change can push away from an end: half of one, and what comes between
 
 
@@ -228,7 +230,7 @@ cdef void seq_push(heap_t* h, seq_t* s, bint front, const char* p, size_t n) noe
     cdef lblock_t* b
     cdef size_t room
     s.len += 1
-    if _takes(s, place[0], size, 1):
+    if _takes(s, place[0], max(size, n + PUSH_MORE), 1):
         block_use(h, s, place)
         lb_insert(h, place, 0 if front else place[0].bytes, &e, s.bytes_max)
         s.bytes += size

@@ -90,6 +90,31 @@ STRINGS: list[Row] = [
     (b"INCR", KEYS),
     (b"DECR", KEYS),
 ]
+ELEMENTS = st.one_of(st.sampled_from([b"a", b"1", b"-300", b"y" * 70]), DATA)
+PLACES = st.integers(-12, 12)
+ENDS = st.sampled_from([b"LEFT", b"RIGHT"])
+MANY = st.tuples(ELEMENTS, st.integers(1, 200)).map(lambda drawn: (drawn[0],) * drawn[1])
+LISTS: list[Row] = [
+    (b"RPUSH", KEYS, several(ELEMENTS)),
+    (b"LPUSH", KEYS, several(ELEMENTS)),
+    (b"RPUSH", KEYS, MANY),
+    (b"LPUSHX", KEYS, several(ELEMENTS)),
+    (b"RPUSHX", KEYS, MANY),
+    (b"LPOP", KEYS),
+    (b"RPOP", KEYS, st.integers(-1, 150)),
+    (b"LPOP", KEYS, st.integers(-1, 150)),
+    (b"LLEN", KEYS),
+    (b"LRANGE", KEYS, PLACES, PLACES),
+    (b"LTRIM", KEYS, PLACES, st.integers(-12, 100)),
+    (b"LINDEX", KEYS, PLACES),
+    (b"LSET", KEYS, PLACES, ELEMENTS),
+    (b"LINSERT", KEYS, st.sampled_from([b"BEFORE", b"AFTER"]), ELEMENTS, ELEMENTS),
+    (b"LREM", KEYS, PLACES, ELEMENTS),
+    (b"LPOS", KEYS, ELEMENTS, st.just(b"RANK"), st.sampled_from([1, 2, -1, -3])),
+    (b"LPOS", KEYS, ELEMENTS, st.just(b"RANK"), st.sampled_from([1, 2, -1, -3]), b"COUNT", st.integers(0, 3)),
+    (b"LMOVE", KEYS, KEYS, ENDS, ENDS),
+    (b"LMPOP", b"2", KEYS, KEYS, ENDS, b"COUNT", st.integers(1, 100)),
+]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),
     (b"UNLINK", several(KEYS)),
@@ -123,7 +148,7 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
     return drawn if isinstance(drawn, tuple) else (drawn,)
 
 
-COMMAND = st.deferred(lambda: command([*STRINGS, *GENERIC]))  # deferred: its description would be huge
+COMMAND = st.deferred(lambda: command([*STRINGS, *LISTS, *GENERIC]))  # deferred: its description would be huge
 RARE = st.deferred(lambda: command(WHOLE))
 
 
@@ -306,10 +331,14 @@ class EngineMachine(RuleBasedStateMachine):
     def equals(self, db: int, key: bytes, value: Value) -> None:
         """By commands that neither change the value nor count as its use."""
         execute = self.engine.execute
-        found = execute(b"GET", key, db=db), execute(b"PEXPIRETIME", key, db=db)
-        assert found == (value.data, value.expire), key
         encoding = execute(b"OBJECT", b"ENCODING", key, db=db).decode()
-        assert encoding == value.encoding, (key, value)
+        assert execute(b"PEXPIRETIME", key, db=db) == value.expire, key
+        if value.type == "list":
+            assert tuple(execute(b"LRANGE", key, b"0", b"-1", db=db)) == value.data, key
+            assert encoding in ("listpack", "quicklist"), key
+        else:
+            assert execute(b"GET", key, db=db) == value.data, key
+            assert encoding == value.encoding, (key, value)
 
     def teardown(self) -> None:
         if hasattr(self, "engine"):

@@ -1,6 +1,6 @@
 """RDB files in plain Python: an independent reader, and a writer of files that no server would write.
 
-    parse(data) -> File(version, valkey, aux, records, checksum)       strings only; raises ValueError
+    parse(data) -> File(version, valkey, aux, records, checksum)       strings and lists (tuples); raises ValueError
     Builder().select(0).key(b"k", b"v", expire_ms=...).end()           bytes of a file, with a right checksum
 
 Both are written from the format's description and share nothing with the server's code.
@@ -97,10 +97,13 @@ class Builder:
         return data + struct.pack("<Q", crc64(data) if checksum is None else checksum)
 
 
+Data = bytes | tuple[bytes, ...]
+
+
 class Record(NamedTuple):
     db: int
     key: bytes
-    value: bytes
+    value: Data
     expire_ms: int | None
     idle_s: int | None
     frequency: int | None
@@ -116,9 +119,9 @@ class File:
     checksum: int = 0
     compressed: int = 0  # strings that were
 
-    def databases(self) -> dict[int, dict[bytes, tuple[bytes, int | None]]]:
+    def databases(self) -> dict[int, dict[bytes, tuple[Data, int | None]]]:
         """db -> key -> (value, expire); raises ValueError when a key occurs twice."""
-        result: dict[int, dict[bytes, tuple[bytes, int | None]]] = {}
+        result: dict[int, dict[bytes, tuple[Data, int | None]]] = {}
         for record in self.records:
             keys = result.setdefault(record.db, {})
             if record.key in keys:
@@ -207,8 +210,62 @@ def nodes_of_list(data: bytes) -> list[tuple[bool, bytes]]:
     return [(reader.number() == 1, reader.string()) for _ in range(count)]
 
 
+def listpack(data: bytes) -> list[bytes]:
+    """The elements of a listpack."""
+    if int.from_bytes(data[:4], "little") != len(data) or data[-1] != 255:
+        raise ValueError("no listpack")
+    found: list[bytes] = []
+    at = 6
+    while at < len(data) - 1:
+        element, size = _code(data, at)
+        found.append(element)
+        back = 1 + sum(size >= 1 << bits for bits in (7, 14, 21, 28))
+        length = sum((byte & 127) << 7 * i for i, byte in enumerate(reversed(data[at + size : at + size + back])))
+        if length != size:
+            raise ValueError(f"back-length {length}, not {size}, at {at}")
+        at += size + back
+    if int.from_bytes(data[4:6], "little") not in (len(found), 65535):
+        raise ValueError("wrong count of elements")
+    return found
+
+
+def _code(data: bytes, at: int) -> tuple[bytes, int]:
+    """An element of a listpack, and the size of its code."""
+    first = data[at]
+    if first < 0x80:
+        return b"%d" % first, 1
+    if 0xC0 <= first < 0xE0:
+        value = (first & 31) << 8 | data[at + 1]
+        return b"%d" % (value - 8192 if value >= 4096 else value), 2
+    if first in (0xF1, 0xF2, 0xF3, 0xF4):
+        size = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}[first]
+        return b"%d" % int.from_bytes(data[at + 1 : at + 1 + size], "little", signed=True), 1 + size
+    if first < 0xC0:
+        head, size = 1, first & 63
+    elif first < 0xF0:
+        head, size = 2, (first & 15) << 8 | data[at + 1]
+    elif first == 0xF0:
+        head, size = 5, int.from_bytes(data[at + 1 : at + 5], "little")
+    else:
+        raise ValueError(f"code {first} in a listpack at {at}")
+    return data[at + head : at + head + size], head + size
+
+
+def _quicklist(reader: _Reader) -> tuple[bytes, ...]:
+    found: list[bytes] = []
+    for _ in range(reader.number()):
+        kind, node = reader.number(), reader.string()
+        if kind not in (1, 2):
+            raise ValueError(f"node of kind {kind}")
+        found += listpack(node) if kind == 2 else [node]
+    return tuple(found)
+
+
+_TYPES: dict[int, Callable[[_Reader], Data]] = {0: _Reader.string, 18: _quicklist}
+
+
 def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompress) -> File:
-    """Reads a whole file of strings and checks its checksum (unless it is zero)."""
+    """Reads a whole file and checks its checksum (unless it is zero)."""
     reader, file = _Reader(data, decompress), File()
     magic = reader.take(9)
     file.valkey = magic.startswith(b"VALKEY")
@@ -228,9 +285,9 @@ def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompres
             idle = reader.number()
         elif opcode == 249:
             frequency = reader.take(1)[0]
-        elif opcode == 0:
+        elif opcode in _TYPES:
             key = reader.string()
-            file.records.append(Record(db, key, reader.string(), expire, idle, frequency))
+            file.records.append(Record(db, key, _TYPES[opcode](reader), expire, idle, frequency))
             expire, idle, frequency = None, None, None
         else:
             raise ValueError(f"opcode or type {opcode} at {reader.at - 1}")

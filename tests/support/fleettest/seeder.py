@@ -76,7 +76,7 @@ def _list(rng: random.Random, key: bytes) -> list[Command]:
 
 KINDS: Final = (
     Kind("string", lambda rng, key: [(b"SET", key, _text(rng))], lambda key: (b"GET", key)),
-    Kind("list", _list, lambda key: (b"LRANGE", key, b"0", b"-1")),
+    Kind("list", _list, lambda key: (b"LRANGE", key, b"0", b"-1"), tuple),
 )
 _KINDS: Final = {kind.name: kind for kind in KINDS}
 
@@ -174,7 +174,7 @@ def capture(target: Target, databases: Iterable[int] = range(16)) -> Data:
 def of_file(file: File, now_ms: int = 0) -> Data:
     """An RDB file's data, without keys whose time has passed then."""
     return {
-        (db, key): ("string", value, -1 if expire is None else expire)
+        (db, key): ("list" if isinstance(value, tuple) else "string", value, -1 if expire is None else expire)
         for db, keys in file.databases().items()
         for key, (value, expire) in keys.items()
         if expire is None or expire >= now_ms

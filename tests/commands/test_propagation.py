@@ -143,3 +143,40 @@ def test_what_was_journalled_loads_again(journals: Pair) -> None:
         assert client.call("MOVE", "k60", 5) == 0
         client.call("SELECT", 5)
         assert client.call("GET", "k60") == b"60"
+
+
+def test_lists(journals: Pair) -> None:
+    found = compare(journals, [
+        ("RPUSH", "k", *"abcdefghijklmnop"), ("lpush", "k", "x"), ("LPUSHX", "nokey", "x"), ("LPOP", "k"),
+        ("RPOP", "k", 2), ("LPOP", "k", 0), ("LPOP", "nokey", 2), ("LSET", "k", 0, "y"), ("LSET", "k", 99, "y"),
+        ("LINSERT", "k", "BEFORE", "y", "z"), ("LINSERT", "k", "BEFORE", "missing", "z"), ("LREM", "k", 0, "missing"),
+        ("LREM", "k", 0, "z"), ("LTRIM", "k", 0, -1), ("LTRIM", "k", 1, -1), ("LMOVE", "k", "other", "LEFT", "RIGHT"),
+        ("LMOVE", "nokey", "other", "LEFT", "RIGHT"), ("RPOPLPUSH", "k", "k"), ("RPOPLPUSH", "nokey", "k"),
+        ("LMPOP", 2, "nokey", "k", "LEFT"), ("lmpop", 2, "nokey", "k", "right", "COUNT", 2),
+        ("LMPOP", 1, "nokey", "LEFT"), ("BLPOP", "nokey", "k", 0), ("brpop", "k", "k", 1.5), ("BLPOP", "nokey", 0.001),
+        ("BLMOVE", "k", "other", "left", "RIGHT", 0), ("BRPOPLPUSH", "k", "other", 5),
+        ("BLMOVE", "nokey", "other", "left", "RIGHT", 0.001), ("BLMPOP", 0, 2, "nokey", "other", "LEFT", "COUNT", 2),
+        ("MULTI",), ("BLPOP", "k", 0), ("BLPOP", "nokey", 0), ("BRPOPLPUSH", "k", "k", 0), ("EXEC",),
+        ("LTRIM", "k", 5, 1), ("LPOP", "k"), ("RPUSH", "k", "a", "b"), ("LPOP", "k", 500), ("EXISTS", "k"),
+    ])  # fmt: skip
+    assert [b"LPOP", b"k"] in found
+    assert [b"LMOVE", b"k", b"other", b"left", b"RIGHT"] in found
+    assert [b"RPOP", b"k", b"2"] in found
+
+
+def test_waiters_of_lists_are_journalled_as_what_they_did(journals: Pair) -> None:
+    """After the command that served them, each in its own right."""
+    ours, theirs = journals.instances
+    before = [len(journal(instance)) for instance in journals.instances]
+    for instance in (ours, theirs):
+        with instance.connect() as one, instance.connect() as two, instance.connect() as pusher:
+            one.send_command("BLMOVE", "list", "next", "LEFT", "RIGHT", 0)
+            assert_eventually(lambda i=instance: b"blocked_clients:1\r" in i.call("INFO", "clients"))
+            two.send_command("BLMPOP", 0, 2, "next", "list", "RIGHT", "COUNT", 5)
+            assert_eventually(lambda i=instance: b"blocked_clients:2\r" in i.call("INFO", "clients"))
+            assert pusher.call("RPUSH", "list", "a", "b", "c") == 3
+            assert one.read() == b"a"
+            assert two.read() in ([b"list", [b"c", b"b"]], [b"next", [b"a"]])
+            pusher.call("FLUSHALL")
+    mine, its = (journal(i)[n:] for i, n in zip(journals.instances, before, strict=True))
+    assert mine == its

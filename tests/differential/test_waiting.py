@@ -1,7 +1,7 @@
-"""Clients that wait for keys, beside the real Valkey: BLPOP and BLMOVE there, BBAGPOP and BBAGMOVE of a test type here.
+"""Clients that wait for lists, beside the real Valkey: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP.
 
-All members are the same word, so that a bag behaves as a list does. A step is one client's pipeline; after it, what
-each client of either server received must be the same bytes, and so must be the counts of who waits for what.
+A step is one client's pipeline; after it, what each client of either server received must be the same bytes, and so
+must be the counts of who waits for what.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import pytest
 
 from cachefleet_server.admin.client_cmd import ClientCommands
 from cachefleet_server.engine import Engine
-from cachefleet_server.persistence._testing import plug_bag
 from fleettest.client import encode
 from fleettest.instance import Instance
 from fleettest.peers import Peer
@@ -24,6 +23,7 @@ pytestmark = [pytest.mark.server, pytest.mark.differential]
 DATABASES = 3
 KEYS = ("a", "b", "c", "d")
 CLIENTS = 6
+ENDS = ("LEFT", "RIGHT")
 
 
 class Theirs:
@@ -52,27 +52,16 @@ class Theirs:
         return got + b"<closed>"
 
 
-def in_their_words(row: str) -> str:
-    words = row.split(" ")
-    if words[0] == "BBAGPOP":
-        return " ".join(["BLPOP", *words[1:]])
-    if words[0] == "BBAGMOVE":
-        return f"BLMOVE {words[1]} {words[2]} LEFT RIGHT {words[3]}"
-    if words[0] == "BAGADD":
-        return " ".join(["RPUSH", *words[1:]])
-    return row
-
-
 class Both:
     def __init__(self, theirs: Instance, rng: random.Random) -> None:
         self.rng = rng
         self.server = theirs
         self.engine = Engine()
-        plug_bag(self.engine)
         ClientCommands(self.engine, 16).register()
         self.admin = theirs.connect()
         self.clients = [self.connect() for _ in range(CLIENTS)]
         self.waits = [False] * CLIENTS
+        self.elements = 0
 
     def close(self) -> None:
         for ours, theirs in self.clients:
@@ -87,18 +76,28 @@ class Both:
     def simple(self) -> str:
         key, other, db = self.rng.choice(KEYS), self.rng.choice(KEYS), self.rng.randrange(DATABASES)
         return self.rng.choice(
-            [f"BAGADD {key} m"] * 6
-            + [f"BAGADD {key} m m", f"DEL {key}", f"RENAME {key} {other}", f"COPY {key} {other}", f"MOVE {key} {db}",
+            [f"RPUSH {key} {self.element()}", f"LPUSH {key} {self.element()}"] * 3
+            + [f"RPUSH {key} {self.element()} {self.element()}", f"LPUSHX {key} {self.element()}", f"LPOP {key}",
+               f"LMOVE {key} {other} LEFT LEFT", f"LTRIM {key} 1 -1", f"DEL {key}", f"RENAME {key} {other}", f"COPY {key} {other}", f"MOVE {key} {db}",
                f"COPY {key} {other} DB {db} REPLACE", f"SWAPDB {db} {self.rng.randrange(DATABASES)}", f"SET {key} s",
                f"RENAMENX {key} {other}", f"PEXPIRE {key} 0", f"PEXPIRE {key} 100000", f"PERSIST {key}",
                f"EXISTS {key} {other}", "DBSIZE", "PING", f"SELECT {db}"]
             + self.rng.sample(["FLUSHALL", "FLUSHDB", f"WATCH {key}", "UNWATCH"], 1)
         )  # fmt: skip
 
+    def element(self) -> int:
+        """Another one each time."""
+        self.elements += 1
+        return self.elements
+
     def waiting(self) -> str:
-        if self.rng.random() < 0.3:
-            return f"BBAGMOVE {self.rng.choice(KEYS)} {self.rng.choice(KEYS)} 0"
-        return f"BBAGPOP {' '.join(self.rng.choices(KEYS, k=self.rng.randint(1, 3)))} 0"
+        keys = self.rng.choices(KEYS, k=self.rng.randint(1, 3))
+        end, other = self.rng.choice(ENDS), self.rng.choice(ENDS)
+        return self.rng.choice(
+            [f"BLMOVE {keys[0]} {self.rng.choice(KEYS)} {end} {other} 0", f"BRPOPLPUSH {keys[0]} {keys[-1]} 0"]
+            + [f"BLMPOP 0 {len(keys)} {' '.join(keys)} {end} COUNT {self.rng.randint(1, 3)}"]
+            + [f"BLPOP {' '.join(keys)} 0", f"BRPOP {' '.join(keys)} 0"] * 2
+        )
 
     def pipeline(self) -> list[str]:
         draw = self.rng.random()
@@ -125,7 +124,7 @@ class Both:
         else:
             sender = self.rng.choice(free)
             ours = self.pipeline()
-            theirs = [in_their_words(row) for row in ours]
+            theirs = ours
         if sender == -1:  # a client of its own, so that all others may wait
             pair = self.connect()
             self.run(pair, ours[:1], theirs[:1])
@@ -134,7 +133,7 @@ class Both:
             pair[1].socket.close()
             self.settle()
         else:
-            self.run(self.clients[sender], ours, [in_their_words(row) for row in theirs])
+            self.run(self.clients[sender], ours, theirs)
         log = [f"{sender}: {ours}"]
         for i, (mine, its) in enumerate(self.clients):
             got, expected = mine.read(), its.read()

@@ -139,8 +139,10 @@ cdef entry_t* _load(
     if in_.error != NULL:
         seq_release(e.heap, s)
         return NULL
-    if type_byte == RDB_LIST or type_byte == RDB_LIST_ZIPLIST:
+    if type_byte == RDB_LIST:
         nodes = seq_blocks(s)
+    elif type_byte == RDB_LIST_ZIPLIST:
+        nodes = 0  # as in Valkey, it is a quicklist until it shrinks
     return list_of_sequence(e, key, nk, s, nodes, expire_ms)
 
 

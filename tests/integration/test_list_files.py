@@ -1,0 +1,176 @@
+"""Lists in files and payloads: Valkey's and Redis' load here, ours there, with the same digest; old forms, and hostile."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import pytest
+
+from fleettest.client import Connection, Error
+from fleettest.instance import Instance
+from fleettest.rdbfile import dump, length, string
+
+pytestmark = [pytest.mark.server]
+
+REDIS70 = 10
+
+
+def fill(connection: Connection, rng: random.Random) -> None:
+    """Both names, each form of an element, one node and many, elements that are nodes alone."""
+    connection.call("RPUSH", "one", "x")
+    connection.call("RPUSH", "numbers", *(sign * (1 << bits) for bits in range(63) for sign in (1, -1)), 0)
+    connection.call("RPUSH", "sizes", *(b"v" * n for n in (0, 1, 62, 63, 64, 65, 125, 126, 127, 128, 1000)))
+    connection.call("RPUSH", "odd", b"007", b"-0", b"+1", b"\0", b"\xff" * 70, b"1.5", b"99999999999999999999")
+    connection.call("RPUSH", "middle", *(rng.randbytes(30) for _ in range(200)))
+    connection.call("RPUSH", "many", *(b"element:%d" % i for i in range(5000)))
+    connection.call("LPUSH", "huge", *(rng.randbytes(n) for n in (10, 4095, 4096, 8180, 8192, 20_000, 300_000, 10)))
+    connection.call("RPUSH", "repetitive", *[b"abc" * 1000] * 50)
+    connection.call("RPUSH", "expires", "a")
+    connection.call("PEXPIREAT", "expires", 99_999_999_999_999)
+
+
+def names(connection: Connection) -> dict[bytes, bytes]:
+    return {key: connection.call("OBJECT", "ENCODING", key) for key in sorted(connection.call("KEYS", "*"))}
+
+
+@pytest.mark.differential
+@pytest.mark.parametrize("compressed", ["yes", "no"])
+@pytest.mark.parametrize("other", ["valkey", "redis"])
+def test_files_both_ways(tmp_path: Path, rng: random.Random, other: str, compressed: str) -> None:
+    options = {"enable-debug-command": "yes", "rdbcompression": compressed, "list-compress-depth": 1}
+    for source, target in ((other, "cachefleet"), ("cachefleet", other)):
+        folder = tmp_path / source
+        folder.mkdir()
+        with Instance(source, directory=folder, options=options) as server, server.connect() as c:
+            fill(c, rng)
+            expected = c.call("DEBUG", "DIGEST"), names(c)
+            c.call("SAVE")
+        with Instance(target, directory=folder, options=options) as server, server.connect() as c:
+            digest, found = c.call("DEBUG", "DIGEST"), names(c)
+            assert digest == expected[0]
+            if other == "valkey":
+                assert found == expected[1]
+
+
+@pytest.mark.differential
+def test_payloads_both_ways(server: Instance, valkey: Instance, rng: random.Random) -> None:
+    with server.connect() as ours, valkey.connect() as theirs:
+        for source, target in ((ours, theirs), (theirs, ours)):
+            source.call("FLUSHALL")
+            target.call("FLUSHALL")
+            fill(source, rng)
+            source.call("PERSIST", "expires")
+            for key in source.call("KEYS", "*"):
+                assert target.call("RESTORE", key, 0, source.call("DUMP", key)) == "OK"
+                assert target.call("DEBUG", "DIGEST-VALUE", key) == source.call("DEBUG", "DIGEST-VALUE", key)
+                assert target.call("OBJECT", "ENCODING", key) == source.call("OBJECT", "ENCODING", key)
+
+
+def ziplist(*elements: bytes | int) -> bytes:
+    entries, before, tail = b"", 0, 10
+    for element in elements:
+        tail = 10 + len(entries)
+        head = bytes([before]) if before < 254 else b"\xfe" + struct.pack("<I", before)
+        if isinstance(element, int):
+            body = bytes([0xF1 + element]) if 0 <= element <= 12 else b"\xe0" + struct.pack("<q", element)
+        elif len(element) < 64:
+            body = bytes([len(element)]) + element
+        else:
+            body = struct.pack(">H", 0x4000 | len(element)) + element
+        before = len(head + body)
+        entries += head + body
+    return struct.pack("<IIH", 11 + len(entries), tail, len(elements)) + entries + b"\xff"
+
+
+def listpack(*elements: bytes) -> bytes:
+    """Of strings below 64 bytes."""
+    entries = b"".join(bytes([0x80 | len(e)]) + e + bytes([1 + len(e)]) for e in elements)
+    return struct.pack("<IH", 7 + len(entries), len(elements)) + entries + b"\xff"
+
+
+def node(kind: int, data: bytes) -> bytes:
+    return length(kind) + string(data)
+
+
+GOOD = {
+    "strings": (b"\x01" + length(3) + string(b"a") + string(b"12") + b"\xc0\x07", [b"a", b"12", b"7"]),
+    "ziplist": (b"\x0a" + string(ziplist(b"a", 5, -70000, b"x" * 300, b"z")), [b"a", b"5", b"-70000", b"x" * 300, b"z"]),
+    "ziplists": (
+        b"\x0e" + length(3) + string(ziplist(b"a", b"b")) + string(ziplist()) + string(ziplist(b"c", 1)),
+        [b"a", b"b", b"c", b"1"],
+    ),
+    "listpacks": (
+        b"\x12" + length(3) + node(2, listpack(b"a", b"12")) + node(1, b"plain") + node(2, listpack(b"", b"z")),
+        [b"a", b"12", b"plain", b"", b"z"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_every_form_is_read(server: Instance, valkey: Instance, name: str) -> None:
+    value, elements = GOOD[name]
+    for instance in (server, valkey):
+        with instance.connect() as c:
+            c.call("DEL", "k")
+            assert c.call("RESTORE", "k", 0, dump(value, REDIS70)) == "OK"
+            assert c.call("LRANGE", "k", 0, -1) == elements
+    with server.connect() as ours, valkey.connect() as theirs:
+        assert ours.call("OBJECT", "ENCODING", "k") == theirs.call("OBJECT", "ENCODING", "k")
+        assert ours.call("RPUSH", "k", "more") == len(elements) + 1
+        assert ours.call("DEBUG", "RELOAD") == "OK"
+        assert ours.call("LRANGE", "k", 0, -1) == [*elements, b"more"]
+
+
+BAD = {
+    "no elements": b"\x01" + length(0),
+    "no nodes": b"\x12" + length(0),
+    "an empty ziplist": b"\x0a" + string(ziplist()),
+    "empty nodes": b"\x12" + length(2) + node(2, listpack()) * 2,
+    "a node of no kind": b"\x12" + length(1) + node(3, listpack(b"a")),
+    "fewer nodes": b"\x12" + length(2) + node(2, listpack(b"a")),
+    "many strings": b"\x01" + length(1 << 40) + string(b"a"),
+    "a cut listpack": b"\x12" + length(1) + node(2, listpack(b"a")[:-1]),
+    "a ziplist as listpack": b"\x12" + length(1) + node(2, ziplist(b"a")),
+    "a listpack as ziplist": b"\x0a" + string(listpack(b"a")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_list_is_refused(server: Instance, client: Connection, name: str) -> None:
+    reply = client.call("RESTORE", "k", 0, dump(BAD[name], REDIS70))
+    assert isinstance(reply, Error) and "Bad data format" in str(reply)
+    assert client.call("EXISTS", "k") == 0
+
+
+def test_damaged_payloads_never_crash(server: Instance, client: Connection, rng: random.Random) -> None:
+    values = [value for value, _ in GOOD.values()]
+    for _ in range(3000):
+        value = bytearray(rng.choice(values))
+        for _ in range(rng.randint(1, 3)):
+            value[rng.randrange(1, len(value))] = rng.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF, rng.randrange(256)))
+        if client.call("RESTORE", "k", 0, dump(bytes(value), REDIS70), "REPLACE") == "OK":
+            n = client.call("LLEN", "k")
+            assert len(client.call("LRANGE", "k", 0, -1)) == n > 0
+            client.call("LINSERT", "k", "AFTER", "a", "b")
+            client.call("RPOP", "k")
+    assert client.call("PING") == "PONG"
+
+
+def test_bases_of_an_aof(tmp_path: Path, rng: random.Random) -> None:
+    """As an RDB file and as commands, taken while the lists change."""
+    for preamble in ("yes", "no"):
+        folder = tmp_path / preamble
+        folder.mkdir()
+        options = {"enable-debug-command": "yes", "appendonly": "yes", "aof-use-rdb-preamble": preamble}
+        with Instance("cachefleet", directory=folder, options=options) as server, server.connect() as c:
+            fill(c, rng)
+            assert not isinstance(c.call("BGREWRITEAOF"), Error)
+            for i in range(500):
+                c.call("LPUSH", "many", b"new:%d" % i)
+                c.call("LMOVE", "many", "other", "RIGHT", "LEFT")
+                c.call("LSET", "huge", 3, rng.randbytes(50))
+            expected = c.call("DEBUG", "DIGEST")
+            assert c.call("DEBUG", "LOADAOF") == "OK"
+            assert c.call("DEBUG", "DIGEST") == expected

@@ -1,4 +1,4 @@
-"""Lists beside the real Valkey: each reply, and each name that OBJECT ENCODING gives, at small limits and large ones."""
+"""Lists beside the real Valkey: each reply, and each name that OBJECT ENCODING gives, at several limits."""
 
 from __future__ import annotations
 

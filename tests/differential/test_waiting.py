@@ -78,7 +78,8 @@ class Both:
         return self.rng.choice(
             [f"RPUSH {key} {self.element()}", f"LPUSH {key} {self.element()}"] * 3
             + [f"RPUSH {key} {self.element()} {self.element()}", f"LPUSHX {key} {self.element()}", f"LPOP {key}",
-               f"LMOVE {key} {other} LEFT LEFT", f"LTRIM {key} 1 -1", f"DEL {key}", f"RENAME {key} {other}", f"COPY {key} {other}", f"MOVE {key} {db}",
+               f"LMOVE {key} {other} LEFT LEFT", f"LTRIM {key} 1 -1",
+               f"DEL {key}", f"RENAME {key} {other}", f"COPY {key} {other}", f"MOVE {key} {db}",
                f"COPY {key} {other} DB {db} REPLACE", f"SWAPDB {db} {self.rng.randrange(DATABASES)}", f"SET {key} s",
                f"RENAMENX {key} {other}", f"PEXPIRE {key} 0", f"PEXPIRE {key} 100000", f"PERSIST {key}",
                f"EXISTS {key} {other}", "DBSIZE", "PING", f"SELECT {db}"]

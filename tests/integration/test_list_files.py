@@ -1,4 +1,4 @@
-"""Lists in files and payloads: Valkey's and Redis' load here, ours there, with the same digest; old forms, and hostile."""
+"""Lists in files and payloads: those of Valkey and Redis here, ours there, with equal digests; old and hostile forms."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ def node(kind: int, data: bytes) -> bytes:
 
 GOOD = {
     "strings": (b"\x01" + length(3) + string(b"a") + string(b"12") + b"\xc0\x07", [b"a", b"12", b"7"]),
-    "ziplist": (b"\x0a" + string(ziplist(b"a", 5, -70000, b"x" * 300, b"z")), [b"a", b"5", b"-70000", b"x" * 300, b"z"]),
+    "ziplist": (
+        b"\x0a" + string(ziplist(b"a", 5, -70000, b"x" * 300, b"z")),
+        [b"a", b"5", b"-70000", b"x" * 300, b"z"],
+    ),
     "ziplists": (
         b"\x0e" + length(3) + string(ziplist(b"a", b"b")) + string(ziplist()) + string(ziplist(b"c", 1)),
         [b"a", b"b", b"c", b"1"],

@@ -16,7 +16,8 @@ from cachefleet_server.ds.listpack cimport lp_item
 
 cdef extern from *:
     """
-    #define ERR_NOT_IN_RANGE "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+    #define ERR_NOT_IN_RANGE "ERR value is out of range, " \
+        "value must between -9223372036854775807 and 9223372036854775807"
     #define ERR_RANK "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... " \
         "or use negative to start from the end of the list"
     """
@@ -141,7 +142,7 @@ cdef size_t _run(list_iter_t* it, const lp_item_t* wanted, size_t most) noexcept
 cdef entry_t* _remove_equal(
     client_t* c, entry_t* entry, const lp_item_t* wanted, bint back, size_t most, size_t* removed
 ) noexcept nogil:
-    """Removes up to `most` elements that equal it, neighbours at once. Each time a search begins where the last ended."""
+    """Removes up to `most` elements that equal it, neighbours at once; each search begins where the last ended."""
     cdef size_t seen = 0  # elements passed, from the end that the search began at, and still there
     cdef size_t n, passed, run, first
     cdef bint found

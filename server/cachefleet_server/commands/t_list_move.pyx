@@ -11,7 +11,7 @@ from cachefleet_server.commands.t_list cimport *
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.list_value cimport (
     list_done, list_new, list_next, list_prepare, list_push, list_remove, list_seek)
-from cachefleet_server.core.options cimport OPT_COUNT, option_walk_t, options_begin, options_end, options_next
+from cachefleet_server.core.options cimport option_walk_t, options_begin, options_end, options_next
 from cachefleet_server.core.reply cimport (
     arg_is, reply_array, reply_null, reply_null_array, reply_syntax_error)
 from cachefleet_server.ds.number cimport chars_to_longdouble, int64_to_chars
@@ -318,8 +318,9 @@ cdef int _register_moves(engine_t* e) except -1:
 
 cdef int register_list_move(engine_t* e) except -1:
     """Adds this family's rows to the engine's command table."""
-    cdef str waits = ("list 2.0.0 O(N) where N is the number of provided keys.; history 6.0.0 `timeout` is interpreted"
-                      " as a double instead of an integer.")
+    cdef str waits = (
+        "list 2.0.0 O(N) where N is the number of provided keys.; history 6.0.0 `timeout` is interpreted as a double"
+        " instead of an integer.")
     cdef str many = ("list 7.0.0 O(N+M) where N is the number of provided keys and M is the number of elements"
                      " returned.")
     cdef str words = "numkeys:integer key:key... where(LEFT | RIGHT) [COUNT count:integer]"
@@ -332,7 +333,8 @@ cdef int register_list_move(engine_t* e) except -1:
                 "key:key... timeout:double")
     command_row(e, lmpop_command, "lmpop", -4, "write movablekeys", "list", "numkeys:1 RW access delete", many,
                 "Takes elements from the first list that has some.", words)
-    command_row(e, blmpop_command, "blmpop", -5, "write blocking movablekeys", "list", "numkeys:2 RW access delete", many,
+    command_row(e, blmpop_command, "blmpop", -5, "write blocking movablekeys", "list",
+                "numkeys:2 RW access delete", many,
                 "Takes elements from the first list that has some, and waits for them.",
                 "timeout:double " + words)
     return 0

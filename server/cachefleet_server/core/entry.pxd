@@ -9,9 +9,10 @@
     payload: int64 (ENC_INT), blob_t* (a long string) or the pointer of a collection
 
 The encodings carry Redis' numbers. A string's *encoding* is what OBJECT ENCODING says (int, embstr,
-raw); where its bytes lie (E_EMBED or blob) is a matter of size alone. A collection that is small lies in the entry, too,
-as bytes of its type's own form (the *tail*); its type decides when it becomes a payload, and when it comes back. Valkey says embstr when its own
+raw); where its bytes lie (E_EMBED or blob) is a matter of size alone. Valkey says embstr when its own
 header, key and value fit 128 bytes together, so the name depends on the key too: `entry_string_label`.
+A small collection lies in the entry, too, as bytes of its type's own form (the *tail*); its type decides when it
+becomes a payload and when it comes back.
 The entry owns key, blob and collection; `entry_free` gives everything back. Entries move: a function
 that may reallocate returns the new pointer, and the caller stores it in every table that holds it
 (the db functions of keyspace/db.pxd do).
@@ -47,8 +48,8 @@ cdef enum:
     E_EMBED = 4
     E_SLAB = 8  # the entry lies in a slab (ds/zmalloc.pxd), not in malloc's memory
 
-    # Bytes of key + value up to which the value lies in the entry. RENAME and COPY of a collection may exceed it by what
-    # the new key is longer, so a collection's value alone is what never has more.
+    # Bytes of key + value up to which the value lies in the entry. A collection's may lie there with more once RENAME
+    # or COPY gave it a longer key; its value alone never has more.
     ENTRY_EMBED_MAX = 1024
     EMBSTR_MAX = 128  # bytes of an embstr object in Valkey: two cache lines
     LRU_BITS_MASK = 0xFFFFFF

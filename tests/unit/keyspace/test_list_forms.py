@@ -103,14 +103,12 @@ def test_replies_outlive_what_they_show(engine: Engine) -> None:
     engine.execute(b"DEL", b"k")
     engine.execute(b"RPUSH", b"k", *[b"!" * 100_000] * 30)
     got = b""
-    while got.count(b"\r\n") < 45:
+    while got.count(b"\r\n") < 44:
         got += peer.read()
-        engine.tick()
     replies, at = [], 0
     while at < len(got):
-        value, size = parse(got[at:])
+        value, at = parse(got, at)
         replies.append(value)
-        at += size
     assert replies == [elements, "OK", elements[0]]
     peer.socket.close()
 

@@ -13,7 +13,8 @@ from cachefleet_server.command_spec import CommandSpec
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """One spec. `numbers` are the fields of its kind: "range", "keynum", "keyword" or "unknown"."""
+    """One spec. `numbers` are the fields of its kind: "range", "keynum", "keyword" or "unknown"; `token` is the keyword,
+    or "exact"."""
 
     kind: str
     numbers: tuple[int, ...]
@@ -48,10 +49,10 @@ def _parse_one(text: str) -> KeySpec:
     kind, _, rest = where.partition(":")
     if kind == "unknown":
         return KeySpec("unknown", (), tuple(flags))
-    if kind == "numkeys":
+    if kind in ("numkeys", "exact-numkeys"):
         numbers = [int(x) for x in rest.split(":")]
         at, first, step = (*numbers, *(1, 1)[len(numbers) - 1 :])
-        return KeySpec("keynum", (at, first, step), tuple(flags))
+        return KeySpec("keynum", (at, first, step), tuple(flags), "exact" if kind == "exact-numkeys" else "")
     if kind == "keyword":
         token, *fields = rest.split(":")
         numbers = [int(x) for x in fields]

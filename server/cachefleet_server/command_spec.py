@@ -14,7 +14,8 @@ made from it. The compact texts of a row (`keys`, `about`, `syntax`) are parsed 
 
     <first>[:<last>[:<step>]]               argument indexes; <last> counts from the end when negative
     numkeys:<at>[:<first>[:<step>]]         argument <at> is the number of keys; the first one is <first> (1) arguments
-                                            behind it, and so on by <step> (1)
+                                            behind it, and so on by <step> (1). The number is read as C's atoi does
+    exact-numkeys:<at>[:<first>[:<step>]]   the same; the number is an integer as commands take it
     keyword:<TOKEN>:<from>:<last>:<step>[:<limit>]
                                             keys start behind TOKEN, searched from argument <from> (negative: backwards
                                             from the end); <last> relative to the first key, or -1; with -1, <limit> n

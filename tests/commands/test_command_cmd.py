@@ -161,3 +161,13 @@ def test_the_keys_of_any_arguments(pair: tuple[redis.Redis, redis.Redis], rng: r
         for _ in range(30):
             words = (*name.split("|"), *(rng.choice(WORDS) for _ in range(rng.randrange(1, 9))))
             test_replies_and_errors(pair, (rng.choice(("GETKEYS", "GETKEYSANDFLAGS")), *words))
+
+
+@pytest.mark.parametrize(
+    "number", ["2", "02", "00000000002", "2x", "+2", " 2", "2 ", "4294967298", "-4294967294", "9" * 30, "-" + "9" * 30]
+)
+def test_numbers_of_keys(pair: tuple[redis.Redis, redis.Redis], number: str) -> None:
+    """Most commands read it as C's atoi does, MSETEX does not."""
+    for name in ("LMPOP", "MSETEX"):
+        for way in ("GETKEYS", "GETKEYSANDFLAGS"):
+            test_replies_and_errors(pair, (way, name, number, "a", "b", "c", "d", "e"))

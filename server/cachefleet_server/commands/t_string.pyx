@@ -430,7 +430,7 @@ cdef int register_string(engine_t* e) except -1:
         "string 1.0.1 O(N) where N is the number of keys",
         "Stores strings under several keys at once, unless one of them exists.", "data{key:key value:string}...")
     command_row(
-        e, msetex_command, "msetex", -4, "write denyoom movablekeys", "string", "numkeys:1:1:2 OW update",
+        e, msetex_command, "msetex", -4, "write denyoom movablekeys", "string", "exact-numkeys:1:1:2 OW update",
         "string 9.1.0 O(N) where N is the number of keys"
         "; tips request_policy:multi_shard response_policy:all_succeeded",
         "Stores strings under several keys at once, under a condition and with a common expiry if wanted.",

@@ -1,14 +1,13 @@
 """Key specs: compiled and applied; see keys.pxd."""
 
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strcmp
 
 from cachefleet_server.core.reply cimport arg_is
+from cachefleet_server.ds.number cimport chars_to_int64
 
 from cachefleet_server import command_keys as texts
-
-cdef enum:
-    DIGITS_MAX = 9  # of a number of keys: more than any request has
 
 
 # ---- compiling -----------------------------------------------------------------------------------
@@ -42,6 +41,7 @@ cdef int keys_compile(command_t* cmd, object spec) except -1:
         s.find = _KINDS[key.kind]
         if key.kind == "keynum":
             s.begin, s.first, s.step = key.numbers
+            s.limit = key.token == "exact"
         elif key.kind != "unknown":
             s.begin, s.last, s.step, s.limit = key.numbers
         if key.kind == "keyword":
@@ -79,19 +79,35 @@ cdef int _find_keyword(const key_spec_t* s, int argc, const arg_t* argv) noexcep
     return -1
 
 
-cdef int _count(const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:
-    """The number that an argument gives, if so many keys are there; else KEYS_INVALID."""
+cdef int64_t _atoi(const char* p, size_t n) noexcept nogil:
+    """As C's atoi: space, a sign, digits; what follows is ignored, a long is cut to an int."""
+    cdef uint64_t most = INT64_MAX
+    cdef uint64_t v = 0
+    cdef size_t i = 0
+    cdef bint negative
+    while i < n and (p[i] == c" " or c"\t" <= p[i] <= c"\r"):
+        i += 1
+    negative = i < n and p[i] == c"-"
+    most += negative
+    i += i < n and (p[i] == c"-" or p[i] == c"+")
+    while i < n and c"0" <= p[i] <= c"9":
+        v = v * 10 + (p[i] - c"0") if v <= (most - (p[i] - c"0")) // 10 else most
+        i += 1
+    return <int>(0 - v if negative else v)
+
+
+cdef int _count(const key_spec_t* s, int argc, const arg_t* argv, bint* odd) noexcept nogil:
+    """The number that an argument gives, if so many keys are there; else KEYS_INVALID. `odd`: only atoi reads it."""
     cdef const arg_t* a = &argv[s.begin]
-    cdef long long n = 0
-    cdef size_t i
-    if s.begin >= argc or a.len == 0:
+    cdef int64_t n
+    if s.begin >= argc:
         return KEYS_INVALID
-    for i in range(a.len):
-        if not c"0" <= a.ptr[i] <= c"9":
-            return KEYS_INVALID
-        if i < DIGITS_MAX:
-            n = n * 10 + (a.ptr[i] - c"0")
-    if n < 1 or a.len > DIGITS_MAX or s.begin + s.first + (n - 1) * s.step >= argc:
+    odd[0] = not chars_to_int64(a.ptr, a.len, &n)
+    if odd[0] and s.limit:
+        return KEYS_INVALID
+    if odd[0]:
+        n = _atoi(a.ptr, a.len)
+    if n < 1 or n > argc or s.begin + s.first + (n - 1) * s.step >= argc:
         return KEYS_INVALID
     return <int>n
 
@@ -115,13 +131,14 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
     cdef int found = 0
     cdef int k, n, at, last
     cdef uint32_t flags
+    cdef bint odd = False
     for k in range(cmd.key_spec_count):
         s = &cmd.key_specs[k]
         if s.find == KEYS_UNKNOWN:
             continue
         at = s.begin
         if s.find == KEYS_COUNTED:
-            n = _count(s, argc, argv)
+            n = _count(s, argc, argv, &odd)
             if n == KEYS_INVALID:
                 return KEYS_INVALID
             at += s.first
@@ -135,7 +152,7 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
             if s.last == -1 and s.limit > 1:
                 last = at + (argc - at) // s.limit - 1
             last = min(last, argc - 1)
-        flags = _flags(cmd, s, argc, argv)
+        flags = 0 if odd else _flags(cmd, s, argc, argv)  # as in Valkey, where another function reads it then
         while at <= last:
             if found < room:
                 out[found].at = at

@@ -38,7 +38,8 @@ def positions(keys: str, *args: bytes) -> list[int]:
         ("1 RW;2 OW", b"a b", [1, 2]),
         ("numkeys:1 RO", b"2 a b WEIGHTS", [2, 3]),
         ("1 OW;numkeys:2 RO", b"to 2 a b", [1, 3, 4]),
-        ("numkeys:1:1:2 OW", b"2 a 1 b 2 EX 3", [2, 4]),
+        ("exact-numkeys:1:1:2 OW", b"2 a 1 b 2 EX 3", [2, 4]),
+        ("numkeys:1 RO", b"4294967298x a b c", [2, 3]),
         ("keyword:STREAMS:1:-1:1:2 RO", b"COUNT 2 streams a b 0 0", [4, 5]),
         ("keyword:KEYS:-2:-1:1 RW incomplete", b"h p k 0 9 keys a b", [7, 8]),
         ("keyword:STORE:2:0:1 OW;1 RO", b"src STORE dst", [3, 1]),
@@ -52,7 +53,7 @@ def test_where_keys_are(keys: str, args: bytes, found: list[int]) -> None:
 
 @pytest.mark.parametrize("number", [b"0", b"2", b"1000000", b"4294967297", b"9" * 30, b"-1", b"x", b"", b"0x1", b" 1"])
 def test_a_number_of_keys_that_does_not_fit_costs_nothing(number: bytes) -> None:
-    keys = "numkeys:1:1:2 OW update"
+    keys = "exact-numkeys:1:1:2 OW update"
     assert positions(keys, b"1", b"k", b"v") == [2]
     tracemalloc.start()
     with pytest.raises(CommandError, match=INVALID):

@@ -96,20 +96,22 @@ cdef int64_t _atoi(const char* p, size_t n) noexcept nogil:
     return <int>(0 - v if negative else v)
 
 
+cdef inline bint _fits(const key_spec_t* s, int argc, int64_t n) noexcept nogil:
+    return 1 <= n <= argc and s.begin + s.first + (n - 1) * s.step < argc
+
+
 cdef int _count(const key_spec_t* s, int argc, const arg_t* argv, bint* odd) noexcept nogil:
-    """The number that an argument gives, if so many keys are there; else KEYS_INVALID. `odd`: only atoi reads it."""
+    """The number that an argument gives, if so many keys are there; else KEYS_INVALID. `odd`: as only atoi reads it."""
     cdef const arg_t* a = &argv[s.begin]
     cdef int64_t n
     if s.begin >= argc:
         return KEYS_INVALID
-    odd[0] = not chars_to_int64(a.ptr, a.len, &n)
-    if odd[0] and s.limit:
-        return KEYS_INVALID
-    if odd[0]:
+    odd[0] = not chars_to_int64(a.ptr, a.len, &n) or not _fits(s, argc, n)
+    if odd[0] and not s.limit:
         n = _atoi(a.ptr, a.len)
-    if n < 1 or n > argc or s.begin + s.first + (n - 1) * s.step >= argc:
+    elif odd[0]:
         return KEYS_INVALID
-    return <int>n
+    return <int>n if _fits(s, argc, n) else KEYS_INVALID
 
 
 cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:

@@ -13,8 +13,8 @@ from cachefleet_server.command_spec import CommandSpec
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """One spec. `numbers` are the fields of its kind: "range", "keynum", "keyword" or "unknown"; `token` is the keyword,
-    or "exact"."""
+    """One spec. `numbers` are the fields of its kind: "range", "keynum", "keyword" or "unknown"; `token` is the
+    keyword, or "exact"."""
 
     kind: str
     numbers: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Lists in files and payloads: those of Valkey and Redis here, ours there, with equal digests; old and hostile forms."""
+"""Lists in files and payloads: those of Valkey and Redis here, ours there, equal digests; old and hostile forms."""
 
 from __future__ import annotations
 

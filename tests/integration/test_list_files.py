@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fleettest.client import Connection, Error
-from fleettest.instance import Instance
-from fleettest.rdbfile import dump, length, string
+from fleettest.instance import Instance, Kind
+from fleettest.rdbfile import Builder, dump, length, string
 
 pytestmark = [pytest.mark.server]
 
@@ -145,6 +145,17 @@ def test_what_is_no_list_is_refused(server: Instance, client: Connection, name: 
     reply = client.call("RESTORE", "k", 0, dump(BAD[name], REDIS70))
     assert isinstance(reply, Error) and "Bad data format" in str(reply)
     assert client.call("EXISTS", "k") == 0
+
+
+@pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
+def test_keys_without_elements_are_left_out(tmp_path: Path, kind: Kind) -> None:
+    """Old versions have written some."""
+    empty = b"\x0a" + string(b"gone") + string(ziplist()) + b"\x12" + string(b"gone too") + length(0)
+    file = Builder().key(b"a", b"1").raw(empty).key(b"b", b"2").end()
+    (tmp_path / "dump.rdb").write_bytes(file)
+    with Instance(kind, directory=tmp_path) as server:
+        assert sorted(server.call("KEYS", "*")) == [b"a", b"b"]
+        assert "keys loaded: 2, keys expired: 0, empty keys skipped: 2" in server.log_text()
 
 
 def test_damaged_payloads_never_crash(server: Instance, client: Connection, rng: random.Random) -> None:

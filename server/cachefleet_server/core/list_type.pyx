@@ -9,7 +9,7 @@ from cachefleet_server.core.entry cimport (
     entry_new_pointer, entry_t)
 from cachefleet_server.core.list_value cimport (
     list_check, list_done, list_iter_t, list_len, list_next, list_of_sequence, list_seek, list_sequence)
-from cachefleet_server.core.rdb cimport rdb_get_length, rdb_put_length, rdb_put_string, rdb_view_string
+from cachefleet_server.core.rdb cimport RDB_ERROR_EMPTY, rdb_get_length, rdb_put_length, rdb_put_string, rdb_view_string
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
 from cachefleet_server.ds.listblock cimport LB_PLAIN, lb_begin, lb_save, lb_saved_size, lblock_t
@@ -135,7 +135,7 @@ cdef entry_t* _load(
         nodes += seq_len(s) > before
         left -= 1
     if in_.error == NULL and seq_len(s) == 0:
-        _refuse(in_, b"a list without elements")
+        _refuse(in_, RDB_ERROR_EMPTY)
     if in_.error != NULL:
         seq_release(e.heap, s)
         return NULL

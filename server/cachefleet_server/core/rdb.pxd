@@ -51,6 +51,7 @@ cdef extern from *:
     #define RDB_ERROR_LZF "corrupt compressed string"
     #define RDB_ERROR_TOO_LONG "string longer than allowed"
     #define RDB_ERROR_MEMORY "not enough memory for a string"
+    #define RDB_ERROR_EMPTY "collection without elements"
     #define RDB_ERROR_TYPE "value type that is not supported by this version"
     """
     const char* RDB_ERROR_SHORT
@@ -59,6 +60,7 @@ cdef extern from *:
     const char* RDB_ERROR_LZF
     const char* RDB_ERROR_TOO_LONG
     const char* RDB_ERROR_MEMORY
+    const char* RDB_ERROR_EMPTY  # all of it was read: a file goes on behind it, as in Valkey
     const char* RDB_ERROR_TYPE
 
 cdef void rdb_out_init(rdb_out_t* out, heap_t* heap, int dialect) noexcept nogil  # neither marks nor compresses

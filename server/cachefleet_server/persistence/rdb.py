@@ -371,7 +371,8 @@ class Rdb:
             self._log.notice(f"RDB age {max(0, int(time.time()) - written)} seconds")
         for module in loader.skipped_modules:
             self._log.warning(f"Auxiliary data of module {module} in {loader.path} was left out")
-        self._log.notice(f"Done loading RDB, keys loaded: {loader.keys}, keys expired: {loader.keys_expired}.")
+        empty = f", empty keys skipped: {loader.keys_empty}" if loader.keys_empty else ""
+        self._log.notice(f"Done loading RDB, keys loaded: {loader.keys}, keys expired: {loader.keys_expired}{empty}.")
 
     def _take_folder(self) -> None:
         """Takes the lock, and removes temp files of servers that were killed while they saved.

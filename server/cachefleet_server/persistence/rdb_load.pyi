@@ -14,6 +14,7 @@ class RdbLoader:
     done_bytes: int
     keys: int  # loaded
     keys_expired: int  # left out because their time has passed
+    keys_empty: int  # left out because their collection has no elements
     def __init__(
         self,
         engine: Engine,

@@ -26,7 +26,7 @@ from cachefleet_server.core.engine cimport db_t, engine_t, keyspace_t, rdb_in_t
 from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_key, entry_set_lru, entry_t
 from cachefleet_server.core.rdb cimport (
-    RDB_ERROR_SHORT, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_EXPIRE, RDB_OPCODE_EXPIRE_MS,
+    RDB_ERROR_EMPTY, RDB_ERROR_SHORT, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_EXPIRE, RDB_OPCODE_EXPIRE_MS,
     RDB_OPCODE_FREQ, RDB_OPCODE_FUNCTION2, RDB_OPCODE_FUNCTION_PRE_GA, RDB_OPCODE_IDLE, RDB_OPCODE_MODULE_AUX,
     RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, RDB_OPCODE_SLOT_INFO, RDB_VERSION_REDIS_MAX,
     RDB_VERSION_VALKEY, rdb_get_byte, rdb_get_entry, rdb_get_int64, rdb_get_length, rdb_in_init, rdb_is_type,
@@ -91,6 +91,7 @@ cdef struct loader_t:
     # totals
     uint64_t keys
     uint64_t expired
+    uint64_t empty
     uint64_t reserve_left  # keys that hints may still reserve room for
     waiting_t waiting[GROUP]
     int waiting_count
@@ -161,6 +162,17 @@ cdef void _journal_left_out(loader_t* l) noexcept nogil:
     buf_free(&l.left_out)
 
 
+cdef bint _goes_on(loader_t* l) noexcept nogil:
+    """After a value that could not be read: it has no elements, which old versions have written."""
+    if strcmp(l.input.error, RDB_ERROR_EMPTY) != 0:
+        return False
+    l.input.p = l.input.error_at
+    l.input.error = NULL
+    l.empty += 1
+    l.expire_ms = l.idle_s = l.frequency = -1
+    return True
+
+
 cdef int _key(loader_t* l, int type_byte) noexcept nogil:
     """A key and its value. Returns STOP_BUDGET when all is well."""
     cdef engine_t* e = l.engine
@@ -177,7 +189,7 @@ cdef int _key(loader_t* l, int type_byte) noexcept nogil:
     entry = rdb_get_entry(&l.input, e, type_byte, key, nk, l.expire_ms)
     zfree(l.input.heap, owned)
     if entry == NULL:
-        return STOP_INPUT
+        return STOP_BUDGET if _goes_on(l) else STOP_INPUT
     if l.skip_expired and l.expire_ms != -1 and l.expire_ms < e.now_ms:
         if l.journal_expired:
             _leave_out(l, entry)
@@ -536,6 +548,10 @@ cdef class RdbLoader:
     @property
     def keys_expired(self):
         return self.l.expired
+
+    @property
+    def keys_empty(self):
+        return self.l.empty
 
     @property
     def end_offset(self):

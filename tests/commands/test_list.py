@@ -321,6 +321,22 @@ def test_sizes(pair: Pair, size: int) -> None:
                 pair.run("DEBUG", "DIGEST-VALUE", key)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["LTRIM", "k", 0, -1], ["LTRIM", "k", -9, 9], ["LTRIM", "k", 1, -1], ["LREM", "k", 0, "zz"]),
+        *(["LREM", "k", 0, "a"], ["LPOP", "k"], ["LPOP", "k", 0], ["LSET", "k", 0, "a"], ["LSET", "k", 9, "a"]),
+        *(["LINSERT", "k", "BEFORE", "zz", "x"], ["LINSERT", "k", "BEFORE", "a", "x"], ["LPUSHX", "k", "x"]),
+        *(["LPUSHX", "other", "x"], ["LMOVE", "k", "k", "LEFT", "LEFT"], ["LMOVE", "k", "other", "LEFT", "LEFT"]),
+        *(["LMOVE", "none", "k", "LEFT", "LEFT"], ["LMPOP", 1, "k", "LEFT"], ["BLPOP", "k", 0], ["LRANGE", "k", 0, 1]),
+    ],
+    ids=lambda words: "-".join(map(str, words)),
+)
+def test_what_changes_a_watched_key(pair: Pair, command: list[str | int]) -> None:
+    pair.flush()
+    pair.pipeline([["RPUSH", "k", "a", "b"], ["WATCH", "k"], command, ["MULTI"], ["EXEC"]])
+
+
 def test_parameters_live(server: Instance, valkey: Instance) -> None:
     same = {"list-max-listpack-size": "-2", "list-compress-depth": 0}
     with Pair(server, valkey) as pair, server.configured(**same), valkey.configured(**same):

@@ -24,7 +24,8 @@ cdef void list_removed(
     db_replace(c.db, old, entry, key.hash)
     notify(c.engine, NOTIFY_LIST, event, key.ptr, key.len, c.db.id)
     delete_if_empty(c, key, left)
-    signal_modified(c, c.db, key.ptr, key.len, key.hash)
+    if changes:  # an LTRIM that removes nothing is an event, and no change for those who watch the key
+        signal_modified(c, c.db, key.ptr, key.len, key.hash)
     c.engine.persist.dirty += changes
 
 # ---- adding ------------------------------------------------------------------------------------------

@@ -125,11 +125,9 @@ cdef char* _copy_name(bytes name) except NULL:
 
 
 cdef command_t* _find_exact(engine_t* e, bytes name) noexcept:
-    cdef void** slot
     if e.commands.names == NULL:
         return NULL
-    slot = ht_find(e.commands.names, name, len(name), hash_bytes(name, len(name), &e.seed))
-    return <command_t*>slot[0] if slot != NULL else NULL
+    return <command_t*>ht_find(e.commands.names, name, len(name), hash_bytes(name, len(name), &e.seed))
 
 
 cdef inline bint _cache_key(const char* p, size_t n, uint64_t* key) noexcept nogil:
@@ -161,7 +159,6 @@ cdef command_t* command_find(engine_t* e, const char* name, size_t n) noexcept n
     cdef bint cacheable = _cache_key(name, n, &key)
     cdef char lower[NAME_MAX]
     cdef size_t i
-    cdef void** found
     cdef command_t* row
     if cacheable:
         slot = <unsigned int>((key * <uint64_t>0x9E3779B97F4A7C15) >> 56)
@@ -174,11 +171,8 @@ cdef command_t* command_find(engine_t* e, const char* name, size_t n) noexcept n
         lower[i] = name[i] | 0x20 if b"A"[0] <= name[i] <= b"Z"[0] else name[i]
         if lower[i] == b"|"[0]:
             return NULL  # subcommands are found through their container
-    found = ht_find(e.commands.names, lower, n, hash_bytes(lower, n, &e.seed))
-    if found == NULL:
-        return NULL
-    row = <command_t*>found[0]
-    if cacheable and _all_letters(name, n):
+    row = <command_t*>ht_find(e.commands.names, lower, n, hash_bytes(lower, n, &e.seed))
+    if row != NULL and cacheable and _all_letters(name, n):
         e.commands.cache_keys[slot] = key
         e.commands.cache[slot] = row
     return row

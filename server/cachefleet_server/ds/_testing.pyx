@@ -16,7 +16,7 @@ from cachefleet_server.ds.hashtable cimport *
 from cachefleet_server.ds.ht_checking cimport ht_check
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.ht_sampling cimport ht_random, ht_sample, rng_next
-from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t
+from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t, ht_slot_t, slot_get, slot_set
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_thread_ns
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport *
@@ -125,21 +125,21 @@ cdef class HashTable:
         ht_prefetch_bucket(self.t, hash)
         ht_prefetch_element(self.t, hash)
         ht_prefetch_overflow(self.t, hash)
-        cdef void** slot = ht_find(self.t, key, len(key), hash)
-        return None if slot == NULL else (<item_t*>slot[0]).value
+        cdef item_t* item = <item_t*>ht_find(self.t, key, len(key), hash)
+        return None if item == NULL else item.value
 
     def update(self, bytes key, int64_t value, bint move):
         """Changes the value in place, or through a new element in the same slot."""
         cdef uint64_t hash = ht_hash(self.t, key, len(key))
-        cdef void** slot = ht_find(self.t, key, len(key), hash)
-        if slot == NULL:
+        cdef ht_slot_t slot = ht_find_slot(self.t, key, len(key), hash)
+        if slot == 0:
             raise KeyError(key)
         ht_announce(self.t, hash)
         if move:
-            zfree(self.heap, slot[0])
-            slot[0] = _item_new(self.heap, key, len(key), value)
+            zfree(self.heap, slot_get(slot))
+            slot_set(slot, _item_new(self.heap, key, len(key), value))
         else:
-            (<item_t*>slot[0]).value = value
+            (<item_t*>slot_get(slot)).value = value
 
     def remove(self, bytes key):
         """The removed value, or None."""
@@ -306,7 +306,7 @@ cdef class HashTableBench:
                     for j in range(step):
                         ht_prefetch_overflow(self.t, hashes[j])
                 for j in range(step):
-                    if ht_find(self.t, &wanted[j].key[0], 16, hashes[j])[0] != wanted[j]:
+                    if ht_find(self.t, &wanted[j].key[0], 16, hashes[j]) != wanted[j]:
                         wrong += 1
             now = cf_thread_ns()
         assert not wrong

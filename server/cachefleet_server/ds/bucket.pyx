@@ -1,6 +1,5 @@
 """Chains of buckets; see bucket.pxd."""
 
-from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from cachefleet_server.ds.intrin cimport cf_popcount64
@@ -18,7 +17,7 @@ cdef ht_bucket_t* _pool_get(heap_t* heap, ht_pool_t* pool) noexcept nogil:
     cdef char* slab
     pool.used += 1
     if b != NULL:
-        pool.free = <ht_bucket_t*>b.slots[0]
+        pool.free = <ht_bucket_t*>bucket_get(b, 0)
     else:
         if pool.fresh_count == 0:
             n = pool.used / SLAB_SHARE
@@ -37,7 +36,7 @@ cdef ht_bucket_t* _pool_get(heap_t* heap, ht_pool_t* pool) noexcept nogil:
 
 
 cdef void pool_put(ht_pool_t* pool, ht_bucket_t* b) noexcept nogil:
-    b.slots[0] = pool.free
+    bucket_set(b, 0, pool.free)
     pool.free = b
     pool.used -= 1
 
@@ -57,21 +56,21 @@ cdef void chain_add_overflow(
 ) noexcept nogil:
     cdef ht_bucket_t* b = head
     cdef ht_bucket_t* child
-    cdef uint64_t holes
+    cdef uint32_t holes
     cdef int i
     while True:
         holes = bucket_holes(b)
         if holes:
-            i = cf_ctz64(holes) >> 3
+            i = cf_ctz64(holes)
             b.tags[i] = tag
-            b.slots[i] = element
+            bucket_set(b, i, element)
             return
         if not b.meta & HT_CHILD:
             child = _pool_get(heap, pool)
             child.tags[0] = b.tags[HT_SLOTS - 1]
-            child.slots[0] = b.slots[HT_SLOTS - 1]
+            bucket_set(child, 0, bucket_get(b, HT_SLOTS - 1))
             b.tags[HT_SLOTS - 1] = 0
-            b.slots[HT_SLOTS - 1] = child
+            bucket_set(b, HT_SLOTS - 1, child)
             b.meta |= HT_CHILD
         b = bucket_next(b)
 
@@ -80,7 +79,7 @@ cdef void chain_compact(ht_pool_t* pool, ht_bucket_t* head) noexcept nogil:
     cdef ht_bucket_t* last
     cdef ht_bucket_t* parent
     cdef ht_bucket_t* hole
-    cdef uint64_t elements
+    cdef uint32_t elements
     cdef int i, to
     while head.meta & HT_CHILD:
         parent = NULL
@@ -94,15 +93,15 @@ cdef void chain_compact(ht_pool_t* pool, ht_bucket_t* head) noexcept nogil:
         elements = bucket_elements(last)
         if elements and hole == NULL and elements & (elements - 1):
             return
-        i = cf_ctz64(elements) >> 3 if elements else 0
+        i = cf_ctz64(elements) if elements else 0
         if elements and hole != NULL:
-            to = cf_ctz64(bucket_holes(hole)) >> 3
+            to = cf_ctz64(bucket_holes(hole))
             hole.tags[to] = last.tags[i]
-            hole.slots[to] = last.slots[i]
+            bucket_set(hole, to, bucket_get(last, i))
             last.tags[i] = 0
         else:  # the last bucket has one element, which replaces its parent's pointer, or none
             parent.tags[HT_SLOTS - 1] = last.tags[i] if elements else 0
-            parent.slots[HT_SLOTS - 1] = last.slots[i] if elements else NULL
+            bucket_set(parent, HT_SLOTS - 1, bucket_get(last, i) if elements else NULL)
             parent.meta &= <uint8_t>~HT_CHILD
             pool_put(pool, last)
 
@@ -118,7 +117,7 @@ cdef size_t chain_len(const ht_bucket_t* head) noexcept nogil:
 
 cdef void* chain_at(const ht_bucket_t* head, size_t at) noexcept nogil:
     cdef const ht_bucket_t* b = head
-    cdef uint64_t m
+    cdef uint32_t m
     cdef size_t n
     while True:
         m = bucket_elements(b)
@@ -127,14 +126,14 @@ cdef void* chain_at(const ht_bucket_t* head, size_t at) noexcept nogil:
             while at:
                 m &= m - 1
                 at -= 1
-            return b.slots[cf_ctz64(m) >> 3]
+            return bucket_get(b, cf_ctz64(m))
         at -= n
         b = bucket_next(b)
 
 
 cdef size_t chain_copy(const ht_bucket_t* head, size_t first, size_t n, void** out) noexcept nogil:
     cdef const ht_bucket_t* b = head
-    cdef uint64_t m
+    cdef uint32_t m
     cdef size_t found = 0
     while b != NULL:
         m = bucket_elements(b)
@@ -144,7 +143,7 @@ cdef size_t chain_copy(const ht_bucket_t* head, size_t first, size_t n, void** o
             if first:
                 first -= 1
             else:
-                out[found] = b.slots[cf_ctz64(m) >> 3]
+                out[found] = bucket_get(b, cf_ctz64(m))
                 cf_prefetch(out[found])
                 found += 1
             m &= m - 1
@@ -158,5 +157,5 @@ cdef void ht_bucket_each(ht_bucket_t* head, ht_each_fn fn, void* ctx) noexcept n
     while b != NULL:
         for i in range(HT_SLOTS):
             if b.tags[i]:
-                fn(ctx, b.slots[i])
+                fn(ctx, bucket_get(b, i))
         b = bucket_next(b)

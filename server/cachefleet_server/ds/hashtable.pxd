@@ -1,14 +1,15 @@
-"""Hash table of element pointers: chains of cache-line buckets, incremental resize, scan.
+"""Hash table of elements: chains of cache-line buckets, incremental resize, scan.
 
     ht_sampling  random elements        ht_freezing  point-in-time iteration        ht_checking  its invariants
 
-A chain is a 64-byte bucket of 7 tags and slots and its overflow buckets (bucket.pxd). A lookup compares the
-7 tags at once, so it touches an element only when 8 bits of its hash agree.
+A chain is a 64-byte bucket of 9 tags and slots and its overflow buckets (bucket.pxd). A lookup compares the
+9 tags at once, so it touches an element only when 8 bits of its hash agree.
 
 Two tables while a resize is under way (`rehash_index` >= 0): each mutation moves one bucket of
 table 0. An element lies in table 1 exactly when its bucket of table 0 has been moved, so a lookup
-reads one chain, resize or not. Elements are opaque; `key_of` finds an element's key. The table never
-frees elements unless told to. Bucket index = low bits of the hash; both tables are powers of two, so
+reads one chain, resize or not. Elements are opaque words
+of 48 bits, addresses in the main (bucket.pxd); `key_of` finds an element's key. The table never frees elements unless
+told to. Bucket index = low bits of the hash; both tables are powers of two, so
 SCAN's reverse-binary cursor returns everything that is present from start to end of a scan.
 
 A frozen table (ht_freezing.pxd) is told before a chain changes: `ht_will_change` in here, `ht_announce` for in-place
@@ -20,8 +21,8 @@ Cost: find, insert, remove O(1) expected.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cachefleet_server.ds.bucket cimport (
-    HT_CHILD, HT_SLOTS, HT_VERSION, bucket_matches, bucket_next, ht_bucket_each, ht_bucket_t, ht_each_fn, ht_pool_t
-)
+    HT_CHILD, HT_SLOTS, HT_VERSION, bucket_get, bucket_matches, bucket_next, bucket_slot, ht_bucket_each, ht_bucket_t,
+    ht_each_fn, ht_pool_t, ht_slot_t, slot_get)
 from cachefleet_server.ds.hash cimport hash_bytes, hash_seed_t
 from cachefleet_server.ds.intrin cimport cf_ctz64, cf_equal, cf_fetch, cf_prefetch, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_t
@@ -48,8 +49,9 @@ cdef struct hashtable_t:
     size_t array_bytes  # what the arrays count for in heap.used: buckets not moved yet, or moved into
     ht_pool_t pools[2]  # overflow buckets
 
+cdef void ht_init(hashtable_t* t, heap_t* heap, ht_key_fn key_of, const hash_seed_t* seed) noexcept nogil
+    # Owns no buckets before the first insert. In memory of the caller's.
 cdef hashtable_t* ht_new(heap_t* heap, ht_key_fn key_of, const hash_seed_t* seed) noexcept nogil
-    # Owns no buckets before the first insert.
 cdef void ht_free(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil
     # free_element may be NULL. The table must not be frozen: its owner ends the freeze (or hands the table
     # over to whoever iterates) before. NULL is fine.
@@ -84,30 +86,36 @@ cdef inline bint ht_is_live(const hashtable_t* t, int ti, uint64_t index) noexce
     return <int64_t>(index & t.masks[0] & t.masks[1]) < t.rehash_index
 
 # Lookup. `hash` is always hash_bytes(key) with the table's seed.
-cdef void** ht_find_overflow(hashtable_t* t, ht_bucket_t* head, const char* key, size_t n, uint64_t hash) noexcept nogil
+cdef ht_slot_t ht_find_overflow(
+    hashtable_t* t, ht_bucket_t* head, const char* key, size_t n, uint64_t hash) noexcept nogil
 
-cdef inline void** ht_find(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil:
-    """The slot that holds the element, or NULL. Valid until the next mutation of the table.
+cdef inline ht_slot_t ht_find_slot(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil:
+    """The slot that holds the element, or 0. Valid until the next mutation of the table.
 
-    A caller may store another pointer for the same key through it, after ht_announce.
+    A caller may store another element of the same key there (slot_set), after ht_announce.
     """
     cdef ht_bucket_t* b = ht_head(t, hash)
-    cdef uint64_t m
+    cdef uint32_t m
     cdef int i
     cdef size_t len
     cdef const char* found
     if b == NULL:
-        return NULL
+        return 0
     m = bucket_matches(b, ht_tag(hash))
     while m:
-        i = cf_ctz64(m) >> 3
-        found = t.key_of(b.slots[i], &len)
+        i = cf_ctz64(m)
+        found = t.key_of(bucket_get(b, i), &len)
         if len == n and cf_equal(found, key, n):
-            return &b.slots[i]
+            return bucket_slot(b, i)
         m &= m - 1
     if b.meta & HT_CHILD:
         return ht_find_overflow(t, b, key, n, hash)
-    return NULL
+    return 0
+
+cdef inline void* ht_find(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil:
+    """The element, or NULL."""
+    cdef ht_slot_t slot = ht_find_slot(t, key, n, hash)
+    return slot_get(slot) if slot else NULL
 
 cdef inline void ht_prefetch_bucket(hashtable_t* t, uint64_t hash) noexcept nogil:
     cf_prefetch(ht_head(t, hash))
@@ -118,11 +126,11 @@ cdef inline bint ht_prefetch_match(const ht_bucket_t* b, uint64_t hash) noexcept
     The first line by a load: a batch of loads does not wait for each other, and where prefetch instructions were used
     instead, GET and SET took 1.5 times and MSET twice the CPU time (100 000 keys, 64-byte values).
     """
-    cdef uint64_t m = bucket_matches(b, ht_tag(hash))
+    cdef uint32_t m = bucket_matches(b, ht_tag(hash))
     cdef char* element
     if m == 0:
         return False
-    element = <char*>b.slots[cf_ctz64(m) >> 3]
+    element = <char*>bucket_get(b, cf_ctz64(m))
     cf_fetch(element)
     cf_prefetch(element + 64)
     return True
@@ -132,34 +140,35 @@ cdef inline bint ht_prefetch_element(hashtable_t* t, uint64_t hash) noexcept nog
     cdef ht_bucket_t* b = ht_head(t, hash)
     if b == NULL or ht_prefetch_match(b, hash) or not b.meta & HT_CHILD:
         return False
-    cf_prefetch(b.slots[HT_SLOTS - 1])
+    cf_prefetch(bucket_next(b))
     return True
 
 cdef inline void ht_prefetch_overflow(hashtable_t* t, uint64_t hash) noexcept nogil:
     """Third pass: the element if its tag is in the overflow bucket, as for up to a quarter of a full table's."""
     cdef ht_bucket_t* b = ht_head(t, hash)
     if b != NULL and b.meta & HT_CHILD and not bucket_matches(b, ht_tag(hash)):
-        ht_prefetch_match(<ht_bucket_t*>b.slots[HT_SLOTS - 1], hash)
+        ht_prefetch_match(bucket_next(b), hash)
 
-cdef inline void** ht_find_pointer(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
-    """The slot that holds this very pointer under this hash, or NULL. Never follows it: it may dangle."""
+cdef inline ht_slot_t ht_find_pointer(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
+    """The slot that holds this very element under this hash, or 0. Never follows it: it may dangle."""
     cdef ht_bucket_t* b = ht_head(t, hash)
     cdef int i
     while b != NULL:
         for i in range(HT_SLOTS):
-            if b.tags[i] and b.slots[i] == element:
-                return &b.slots[i]
+            if b.tags[i] and bucket_get(b, i) == element:
+                return bucket_slot(b, i)
         b = bucket_next(b)
-    return NULL
+    return 0
 
 cdef inline bint ht_holds(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
-    return ht_find_pointer(t, element, hash) != NULL
+    return ht_find_pointer(t, element, hash) != 0
 
 # Mutation.
 cdef void ht_insert(hashtable_t* t, void* element, uint64_t hash) noexcept nogil  # key must be absent
 cdef void* ht_remove(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil  # element or NULL
 cdef void ht_clear(hashtable_t* t, ht_each_fn free_element, void* ctx) noexcept nogil
-    # Empties the table and gives its buckets back. Must not be frozen (see ht_free), nor inside a scan.
+    # Empties the table and gives its buckets back: the end of one that ht_init made. Must not be frozen (see ht_free),
+    # nor inside a scan.
 cdef void ht_deliver(hashtable_t* t, ht_bucket_t* head) noexcept nogil  # freeze_fn on one chain, and marks it
 
 cdef inline void ht_will_change(hashtable_t* t, ht_bucket_t* head) noexcept nogil:

@@ -2,7 +2,7 @@
 
 Load. A table grows to the next power of two when it would hold more than HT_GROW_LOAD elements a
 bucket, and shrinks below HT_SHRINK_LOAD_8TH / 8. Right before growing about 40 % of the buckets have an
-overflow bucket, right after it 3 %; over a doubling the average is 15 bytes an element, overflow included.
+overflow bucket, right after it 3 %; over a doubling the average is 11.6 bytes an element, overflow included.
 
 Memory. heap.used counts of the arrays only what is in use: the part of table 0 that has not been moved
 and the part of table 1 that has been moved into. So `used_memory` does not jump when a resize begins, and
@@ -12,30 +12,36 @@ Overflow buckets belong to the pool of their table and leave with it.
 Chains are compacted at each removal, except inside a scan, which compacts what it has delivered.
 """
 
-from libc.stdint cimport UINT64_MAX, uintptr_t
+from libc.stdint cimport UINT64_MAX
 from libc.string cimport memset
 
 from cachefleet_server.ds.bucket cimport (
-    bucket_elements, bucket_next, chain_add, chain_compact, chain_is_empty, chain_prefetch, pool_free, pool_put)
+    HT_SLOT_FIRST, bucket_elements, bucket_next, chain_add, chain_compact, chain_is_empty, chain_prefetch, pool_free, pool_put,
+    slot_bucket)
 from cachefleet_server.ds.intrin cimport ENGINE_DEBUG, cf_assert, cf_reverse64
 from cachefleet_server.ds.zmalloc cimport (
-    ARRAY_DROP, ARRAY_MAP_MIN, array_drop, array_free, array_new, array_settle, zcalloc, zfree)
+    ARRAY_DROP, ARRAY_MAP_MIN, array_drop, array_free, array_new, array_settle, zfree, zmalloc)
 
 cdef enum:
-    HT_GROW_LOAD = 7  # elements a bucket
-    HT_SHRINK_LOAD_8TH = 7  # eighths of an element a bucket
+    HT_GROW_LOAD = 9  # elements a bucket
+    HT_SHRINK_LOAD_8TH = 9  # eighths of an element a bucket
     HT_SHRINK_MIN = 4  # buckets; smaller tables never shrink
     HT_EMPTY_VISITS = 16  # empty buckets that one rehash step may pass besides the one it moves
 
 
 # ---- life and size -------------------------------------------------------------------------------
 
-cdef hashtable_t* ht_new(heap_t* heap, ht_key_fn key_of, const hash_seed_t* seed) noexcept nogil:
-    cdef hashtable_t* t = <hashtable_t*>zcalloc(heap, sizeof(hashtable_t))
+cdef void ht_init(hashtable_t* t, heap_t* heap, ht_key_fn key_of, const hash_seed_t* seed) noexcept nogil:
+    memset(t, 0, sizeof(hashtable_t))
     t.heap = heap
     t.key_of = key_of
     t.seed = seed
     t.rehash_index = -1
+
+
+cdef hashtable_t* ht_new(heap_t* heap, ht_key_fn key_of, const hash_seed_t* seed) noexcept nogil:
+    cdef hashtable_t* t = <hashtable_t*>zmalloc(heap, sizeof(hashtable_t))
+    ht_init(t, heap, key_of, seed)
     return t
 
 
@@ -150,7 +156,7 @@ cdef void _move_chain(hashtable_t* t, ht_bucket_t* head) noexcept nogil:
     cdef ht_bucket_t* b = head
     cdef ht_bucket_t* next
     cdef ht_bucket_t* target
-    cdef uint64_t m
+    cdef uint32_t m
     cdef size_t n
     cdef int i
     cdef const char* key
@@ -158,20 +164,20 @@ cdef void _move_chain(hashtable_t* t, ht_bucket_t* head) noexcept nogil:
     while b != NULL:
         m = bucket_elements(b)
         while m:
-            i = cf_ctz64(m) >> 3
+            i = cf_ctz64(m)
             m &= m - 1
-            key = t.key_of(b.slots[i], &n)
+            key = t.key_of(bucket_get(b, i), &n)
             target = t.tables[1] + (hash_bytes(key, n, t.seed) & t.masks[1])
             ht_will_change(t, target)
             ht_stamp(t, target)
-            chain_add(t.heap, &t.pools[1], target, b.slots[i], b.tags[i])
+            chain_add(t.heap, &t.pools[1], target, bucket_get(b, i), b.tags[i])
             t.used[0] -= 1
             t.used[1] += 1
         next = bucket_next(b)
         if b != head:
             pool_put(&t.pools[0], b)
         b = next
-    (<uint64_t*>head)[0] = 0
+    memset(head, 0, HT_SLOT_FIRST + 2)  # meta and tags
 
 
 cdef void _rehash_step(hashtable_t* t) noexcept nogil:
@@ -246,26 +252,26 @@ cdef void ht_reserve(hashtable_t* t, size_t n) noexcept nogil:
 
 # ---- lookup and mutation -------------------------------------------------------------------------
 
-cdef void** ht_find_overflow(
+cdef ht_slot_t ht_find_overflow(
     hashtable_t* t, ht_bucket_t* head, const char* key, size_t n, uint64_t hash
 ) noexcept nogil:
     """The rest of ht_find: the buckets behind the head."""
     cdef ht_bucket_t* b = bucket_next(head)
     cdef uint8_t tag = ht_tag(hash)
-    cdef uint64_t m
+    cdef uint32_t m
     cdef size_t len
     cdef int i
     cdef const char* found
     while b != NULL:
         m = bucket_matches(b, tag)
         while m:
-            i = cf_ctz64(m) >> 3
-            found = t.key_of(b.slots[i], &len)
+            i = cf_ctz64(m)
+            found = t.key_of(bucket_get(b, i), &len)
             if len == n and cf_equal(found, key, n):
-                return &b.slots[i]
+                return bucket_slot(b, i)
             m &= m - 1
         b = bucket_next(b)
-    return NULL
+    return 0
 
 
 cdef bint _has_key_of(hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
@@ -294,21 +300,20 @@ cdef void ht_insert(hashtable_t* t, void* element, uint64_t hash) noexcept nogil
 
 
 cdef void* ht_remove(hashtable_t* t, const char* key, size_t n, uint64_t hash) noexcept nogil:
-    cdef void** slot
+    cdef ht_slot_t slot
     cdef void* element
     cdef ht_bucket_t* head
     cdef ht_bucket_t* b
-    cdef int ti
+    cdef int ti, i
     _mutation_step(t)
-    slot = ht_find(t, key, n, hash)
-    if slot == NULL:
+    slot = ht_find_slot(t, key, n, hash)
+    if slot == 0:
         return NULL
     head = ht_head(t, hash)
     ht_will_change(t, head)
-    element = slot[0]
-    # Buckets are aligned to their size, so a slot leads to its bucket.
-    b = <ht_bucket_t*>(<uintptr_t>slot & ~<uintptr_t>(sizeof(ht_bucket_t) - 1))
-    b.tags[slot - &b.slots[0]] = 0
+    element = slot_get(slot)
+    b = slot_bucket(slot, &i)
+    b.tags[i] = 0
     ti = <int64_t>(hash & t.masks[0]) < t.rehash_index
     t.used[ti] -= 1
     if t.resize_paused == 0:

@@ -10,16 +10,17 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 
 from cachefleet_server.ds.bucket cimport (
-    HT_CHILD, HT_SLOTS, HT_VERSION, bucket_elements, bucket_next, chain_is_empty, ht_bucket_t)
+    HT_CHILD, HT_SLOTS, HT_VERSION, bucket_elements, bucket_get, bucket_next, bucket_slot, chain_is_empty, ht_bucket_t)
 from cachefleet_server.ds.hashtable cimport (
-    ht_array_bytes, ht_buckets, ht_find, ht_hash, ht_head, ht_is_live, ht_tag)
+    ht_array_bytes, ht_buckets, ht_find_slot, ht_hash, ht_head, ht_is_live, ht_tag)
 from cachefleet_server.ds.intrin cimport cf_ctz64
 
 
 cdef int _check_chain(hashtable_t* t, int ti, uint64_t index, size_t* used, size_t* children) noexcept nogil:
     cdef ht_bucket_t* head = &t.tables[ti][index]
     cdef ht_bucket_t* b = head
-    cdef uint64_t hash, m
+    cdef uint64_t hash
+    cdef uint32_t m
     cdef uint8_t age = (t.version - (head.meta & HT_VERSION)) & HT_VERSION
     cdef const char* key
     cdef size_t n
@@ -35,20 +36,20 @@ cdef int _check_chain(hashtable_t* t, int ti, uint64_t index, size_t* used, size
     while b != NULL:
         if <uintptr_t>b & (sizeof(ht_bucket_t) - 1):
             return 11
-        if b.meta & HT_CHILD and (b.tags[HT_SLOTS - 1] or b.slots[HT_SLOTS - 1] == NULL):
+        if b.meta & HT_CHILD and (b.tags[HT_SLOTS - 1] or bucket_next(b) == NULL):
             return 8
         m = bucket_elements(b)
         while m:
-            i = cf_ctz64(m) >> 3
+            i = cf_ctz64(m)
             m &= m - 1
             used[0] += 1
-            key = t.key_of(b.slots[i], &n)
+            key = t.key_of(bucket_get(b, i), &n)
             hash = ht_hash(t, key, n)
             if ht_head(t, hash) != head:
                 return 5
             if b.tags[i] != ht_tag(hash):
                 return 6
-            if ht_find(t, key, n, hash) != &b.slots[i]:
+            if ht_find_slot(t, key, n, hash) != bucket_slot(b, i):
                 return 7
         children[0] += b != head
         b = bucket_next(b)

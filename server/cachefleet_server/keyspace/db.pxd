@@ -111,13 +111,11 @@ cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcep
 cdef inline entry_t* lookup_read(client_t* c, arg_t* key) noexcept nogil:
     """The value of a key for reading, or NULL. Fast path: present, and not to expire. Then: count, touch, done."""
     cdef engine_t* e = c.engine
-    cdef void** slot = ht_find(c.db.keys, key.ptr, key.len, arg_hash(e, key))
-    cdef entry_t* entry
-    if slot == NULL:
+    cdef entry_t* entry = <entry_t*>ht_find(c.db.keys, key.ptr, key.len, arg_hash(e, key))
+    if entry == NULL:
         e.stats.keyspace_misses += 1
         notify(e, NOTIFY_KEY_MISS, b"keymiss", key.ptr, key.len, c.db.id)
         return NULL
-    entry = <entry_t*>slot[0]
     if is_expired(c, entry):
         return lookup_flags(c, c.db, key, 0)
     e.stats.keyspace_hits += 1
@@ -129,11 +127,9 @@ cdef inline entry_t* lookup_write(client_t* c, arg_t* key) noexcept nogil:
     """The value of a key that is about to be changed, or NULL. The caller may change it in place."""
     cdef engine_t* e = c.engine
     cdef uint64_t hash = arg_hash(e, key)
-    cdef void** slot = ht_find(c.db.keys, key.ptr, key.len, hash)
-    cdef entry_t* entry
-    if slot == NULL:
+    cdef entry_t* entry = <entry_t*>ht_find(c.db.keys, key.ptr, key.len, hash)
+    if entry == NULL:
         return NULL
-    entry = <entry_t*>slot[0]
     if is_expired(c, entry):
         return lookup_flags(c, c.db, key, LOOKUP_WRITE)
     db_will_change(c.db, hash)

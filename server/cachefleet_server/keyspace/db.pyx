@@ -13,6 +13,7 @@ from cachefleet_server.core.entry cimport (
     entry_new_blob, entry_new_int, entry_new_string, entry_set_blob, entry_set_bytes, entry_set_encoding,
     entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
 from cachefleet_server.core.types cimport entry_ops
+from cachefleet_server.ds.bucket cimport ht_slot_t, slot_set
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_find_pointer, ht_hash, ht_insert, ht_mapped, ht_memory, ht_new, ht_rehashing_memory, ht_remove,
     ht_reserve)
@@ -93,8 +94,7 @@ cdef entry_t* lookup_flags(client_t* c, db_t* db, arg_t* key, int flags) noexcep
 
 
 cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
-    cdef void** slot = ht_find(db.keys, key, nk, hash)
-    return <entry_t*>slot[0] if slot != NULL else NULL
+    return <entry_t*>ht_find(db.keys, key, nk, hash)
 
 
 cdef bint key_deleted(client_t* c, arg_t* key, bint lazy) noexcept nogil:
@@ -120,9 +120,9 @@ cdef entry_t* db_random(db_t* db) noexcept nogil:
 
 cdef inline void _store_address(hashtable_t* t, const void* old, void* new, uint64_t hash) noexcept nogil:
     """Replaces the pointer `old`, which may dangle, by `new`, whose key hashes the same."""
-    cdef void** slot = ht_find_pointer(t, old, hash)
-    cf_assert(slot != NULL)
-    slot[0] = new
+    cdef ht_slot_t slot = ht_find_pointer(t, old, hash)
+    cf_assert(slot != 0)
+    slot_set(slot, new)
 
 
 cdef void db_moved(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil:
@@ -332,7 +332,6 @@ cdef void _check_entry(void* ctx, void* element) noexcept nogil:
     cdef size_t nk
     cdef const char* key = entry_key(entry, &nk)
     cdef int wrong = entry_check(entry)
-    cdef void** slot
     cdef type_ops_t* ops = entry_ops(check.db.engine, entry)
     if wrong:
         check.error = 300 + wrong
@@ -342,8 +341,7 @@ cdef void _check_entry(void* ctx, void* element) noexcept nogil:
             check.error = 500 + wrong
     if entry.flags & E_EXPIRE:
         check.expiring += 1
-        slot = ht_find(check.db.expires, key, nk, ht_hash(check.db.expires, key, nk))
-        if slot == NULL or slot[0] != element:
+        if ht_find(check.db.expires, key, nk, ht_hash(check.db.expires, key, nk)) != element:
             check.error = 401
 
 

@@ -17,13 +17,12 @@ cdef const char* _key_of(const void* element, size_t* n) noexcept nogil:
 
 cdef interest_t* interest_of(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     cdef engine_t* e = db.engine
-    cdef void** slot
     cdef interest_t* interest
     if db.interest == NULL:
         db.interest = ht_new(e.heap, _key_of, &e.seed)
-    slot = ht_find(db.interest, key, nk, hash)
-    if slot != NULL:
-        return <interest_t*>slot[0]
+    interest = <interest_t*>ht_find(db.interest, key, nk, hash)
+    if interest != NULL:
+        return interest
     interest = <interest_t*>zcalloc(e.heap, sizeof(interest_t) + nk)
     interest.db = db
     interest.nk = nk
@@ -47,13 +46,13 @@ cdef void interest_release(interest_t* key) noexcept nogil:
 
 cdef void interest_changed(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     """Waiters first: a watcher that is told leaves, and may take the record along."""
-    cdef void** slot
+    cdef interest_t* interest
     if db.interest == NULL:
         return
-    slot = ht_find(db.interest, key, nk, hash)
-    if slot != NULL:
-        waiting_changed(<interest_t*>slot[0])
-        watch_changed(<interest_t*>slot[0], hash)
+    interest = <interest_t*>ht_find(db.interest, key, nk, hash)
+    if interest != NULL:
+        waiting_changed(interest)
+        watch_changed(interest, hash)
 
 
 cdef void interest_replace_db(db_t* db, db_t* replacement) noexcept nogil:

@@ -85,12 +85,11 @@ cdef bag_t* _new(engine_t* e) noexcept nogil:
 
 cdef void _add(engine_t* e, bag_t* bag, const char* p, size_t n, uint32_t copies) noexcept nogil:
     cdef uint64_t hash = ht_hash(bag.members, p, n)
-    cdef void** slot = ht_find(bag.members, p, n, hash)
-    cdef member_t* member
+    cdef member_t* member = <member_t*>ht_find(bag.members, p, n, hash)
     bag.copies += copies
-    if slot != NULL:
+    if member != NULL:
         ht_announce(bag.members, hash)
-        (<member_t*>slot[0]).copies += copies
+        member.copies += copies
         return
     member = <member_t*>zmalloc(e.heap, sizeof(member_t) + n)
     member.copies = copies
@@ -466,19 +465,20 @@ cdef void bagrem_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef entry_t* entry = lookup_write(c, key)
     cdef bag_t* bag
-    cdef void** slot
+    cdef member_t* member
     if not type_or_reply(c, entry, OBJ_BAG):
         return
     if entry == NULL:
         reply_int(c, 0)
         return
     bag = _bag(entry)
-    slot = ht_find(bag.members, c.argv[2].ptr, c.argv[2].len, ht_hash(bag.members, c.argv[2].ptr, c.argv[2].len))
-    if slot != NULL:
-        _remove(c.engine, bag, <member_t*>slot[0])
+    member = <member_t*>ht_find(
+        bag.members, c.argv[2].ptr, c.argv[2].len, ht_hash(bag.members, c.argv[2].ptr, c.argv[2].len))
+    if member != NULL:
+        _remove(c.engine, bag, member)
         delete_if_empty(c, key, bag.copies)
         key_changed(c, c.db, NOTIFY_GENERIC, b"bagrem", key)
-    reply_int(c, slot != NULL)
+    reply_int(c, member != NULL)
 
 
 def plug_bag(Engine engine):

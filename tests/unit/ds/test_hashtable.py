@@ -19,10 +19,10 @@ from cachefleet_server.ds._testing import HashTable
 
 pytestmark = pytest.mark.unit
 
-GROW_LOAD = 7  # elements a bucket from which a table grows
+GROW_LOAD = 9  # elements a bucket from which a table grows
 NUMBERS = st.integers(0, 400)
 HEADER_BYTES_MAX = 512
-BUCKET, SLOTS = 64, 7  # bytes, elements
+BUCKET, SLOTS = 64, 9  # bytes, elements
 
 
 def key_of(number: int) -> bytes:
@@ -203,7 +203,7 @@ def filled(n: int, seed: int = 1) -> HashTable:
     return table
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 8, 60, 5000])
+@pytest.mark.parametrize("n", [0, 1, 9, 10, 60, 5000])
 def test_fill_and_empty_gives_everything_back(n: int) -> None:
     table = filled(n)
     table.check()
@@ -224,7 +224,7 @@ def test_an_empty_table_owns_no_buckets() -> None:
     assert table.scan(0) == (0, [])
     assert table.remove(b"x") is None
     table.insert(b"x", 1)
-    assert table.slots == 7
+    assert table.slots == SLOTS
 
 
 def test_shrinks_while_elements_leave() -> None:
@@ -240,7 +240,7 @@ def test_shrinks_while_elements_leave() -> None:
     assert sorted(v for _, v in scan_all(table)) == list(range(19_980, 20_000))
 
 
-@pytest.mark.parametrize("n", [7, 100, 3000])
+@pytest.mark.parametrize("n", [9, 100, 3000])
 def test_memory_of_a_table_at_rest_is_that_of_its_buckets(n: int) -> None:
     table = filled(n)
     while table.rehash_steps(100):
@@ -250,7 +250,7 @@ def test_memory_of_a_table_at_rest_is_that_of_its_buckets(n: int) -> None:
 
 
 def test_memory_an_element_over_a_doubling() -> None:
-    """What the .pyx promises: 15 bytes on average, and used_memory without a jump when a resize begins."""
+    """What the .pyx promises: 11.6 bytes on average, and used_memory without a jump when a resize begins."""
     table = HashTable()
     i, worst, previous = 0, 0, 0
     costs: list[float] = []
@@ -261,8 +261,8 @@ def test_memory_an_element_over_a_doubling() -> None:
         previous = table.memory
         if i > 16_000:
             costs.append(table.memory / i)
-    assert sum(costs) / len(costs) < 16
-    assert max(costs) < 23
+    assert sum(costs) / len(costs) < 12.5
+    assert max(costs) < 18
     assert worst <= 64 * 8
 
 
@@ -270,7 +270,7 @@ def test_overflow_is_rare_right_after_growing() -> None:
     table = filled(GROW_LOAD * 4096 + 1)
     while table.rehash_steps(1000):
         pass
-    assert table.slots == 7 * 8192
+    assert table.slots == SLOTS * 8192
     assert table.children < 0.06 * 8192
 
 
@@ -531,5 +531,5 @@ def test_freeze_step_looks_at_a_bounded_number_of_buckets() -> None:
     steps = 1
     while table.freeze_step(10):
         steps += 1
-    assert steps >= table.slots / 7 / (8 * 10)
+    assert steps >= table.slots / SLOTS / (8 * 10)
     assert sum(map(len, table.freeze_end())) == 5

@@ -33,6 +33,7 @@ cdef enum:  # forms
 
 cdef void* member_new(heap_t* h, int form, const char* key, size_t n, const char* value, size_t value_n) noexcept nogil
     # Score and expiry are the caller's to set. The value counts only for MEMBER_HASH.
+cdef void* member_dup(heap_t* h, const void* p, int form) noexcept nogil  # with score and expiry
 cdef void member_free(heap_t* h, void* p, int form) noexcept nogil  # on any thread, with that thread's heap
 cdef void* member_set_value(heap_t* h, void* p, int form, const char* value, size_t n) noexcept nogil
     # Of MEMBER_HASH. At the same address where the value fits without waste; else another element, and p is freed.

@@ -31,6 +31,13 @@ cdef void* member_new(heap_t* h, int form, const char* key, size_t n, const char
     return p
 
 
+cdef void* member_dup(heap_t* h, const void* p, int form) noexcept nogil:
+    cdef size_t size = member_size(p, form)
+    cdef void* fresh = _alloc(h, size)
+    memcpy(fresh, p, size)
+    return fresh
+
+
 cdef void member_free(heap_t* h, void* p, int form) noexcept nogil:
     _free(h, p, member_size(p, form))
 

@@ -1,0 +1,136 @@
+"""Tables of members; see members.pxd."""
+
+from libc.string cimport memset
+
+from cachefleet_server.ds.hashtable cimport (
+    ht_clear, ht_init, ht_insert, ht_memory, ht_remove, ht_reserve, ht_scan)
+from cachefleet_server.ds.ht_checking cimport ht_check
+from cachefleet_server.ds.bucket cimport slot_set
+from cachefleet_server.ds.intrin cimport cf_usable_size
+from cachefleet_server.ds.member cimport (
+    MEMBER_SET, MEMBER_ZSET, member_dup, member_free, member_key, member_memory)
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
+
+
+cdef const char* _key(const void* word, size_t* n) noexcept nogil:
+    """Of a set or a hash."""
+    return member_key(word_member(word), word_form(word, MEMBER_SET), n)
+
+
+cdef const char* _scored_key(const void* word, size_t* n) noexcept nogil:
+    return member_key(word_member(word), word_form(word, MEMBER_ZSET), n)
+
+
+cdef members_t* members_new(engine_t* e, int form, size_t n) noexcept nogil:
+    cdef members_t* m = <members_t*>zmalloc(e.heap, sizeof(members_t))
+    memset(m, 0, sizeof(members_t))
+    m.refs = 1
+    m.form = form
+    ht_init(&m.table, e.heap, _scored_key if form == MEMBER_ZSET else _key, &e.seed)
+    ht_reserve(&m.table, n)
+    return m
+
+# ---- freeing ---------------------------------------------------------------------------------------
+
+cdef struct freeing_t:
+    heap_t* heap
+    int form
+
+
+cdef void _free_one(void* ctx, void* word) noexcept nogil:
+    cdef freeing_t* freeing = <freeing_t*>ctx
+    member_free(freeing.heap, word_member(word), word_form(word, freeing.form))
+
+
+cdef void members_free(heap_t* h, members_t* m) noexcept nogil:
+    cdef freeing_t freeing
+    freeing.heap = h
+    freeing.form = m.form
+    m.table.heap = h
+    ht_clear(&m.table, _free_one, &freeing)
+    zfree(h, m)
+
+
+cdef void members_drop(heap_t* h, const members_t* m, void* word) noexcept nogil:
+    member_free(h, word_member(word), word_form(word, m.form))
+
+# ---- changes ---------------------------------------------------------------------------------------
+
+cdef inline size_t _memory(const members_t* m, const void* word) noexcept nogil:
+    return member_memory(word_member(word), word_form(word, m.form))
+
+
+cdef void members_insert(members_t* m, void* member, int form, uint64_t hash) noexcept nogil:
+    m.bytes += member_memory(member, form)
+    ht_insert(&m.table, word_of(member, form), hash)
+
+
+cdef void members_store(members_t* m, ht_slot_t slot, size_t old_bytes, void* member, int form) noexcept nogil:
+    m.bytes += member_memory(member, form) - old_bytes
+    slot_set(slot, word_of(member, form))
+
+
+cdef void* members_take(members_t* m, const char* key, size_t n, uint64_t hash) noexcept nogil:
+    cdef void* word = ht_remove(&m.table, key, n, hash)
+    if word != NULL:
+        m.bytes -= _memory(m, word)
+    return word
+
+
+cdef struct copying_t:
+    members_t* from_
+    members_t* to
+    heap_t* heap
+
+
+cdef void _copy(void* ctx, void* word) noexcept nogil:
+    cdef copying_t* copying = <copying_t*>ctx
+    cdef int form = word_form(word, copying.from_.form)
+    cdef void* member = member_dup(copying.heap, word_member(word), form)
+    cdef size_t n
+    cdef const char* key = member_key(member, form, &n)
+    members_insert(copying.to, member, form, members_hash(copying.to, key, n))
+
+
+cdef members_t* members_dup(engine_t* e, members_t* m) noexcept nogil:
+    cdef copying_t copying
+    copying.from_ = m
+    copying.to = members_new(e, m.form, members_len(m))
+    copying.heap = e.heap
+    members_each(m, _copy, &copying)
+    return copying.to
+
+# ---- reading ---------------------------------------------------------------------------------------
+
+cdef void members_each(members_t* m, ht_each_fn fn, void* ctx) noexcept nogil:
+    cdef uint64_t cursor = ht_scan(&m.table, 0, fn, ctx)
+    while cursor:
+        cursor = ht_scan(&m.table, cursor, fn, ctx)
+
+
+cdef size_t members_memory(const members_t* m) noexcept nogil:
+    return cf_usable_size(<void*>m) + ht_memory(&m.table) - sizeof(hashtable_t) + m.bytes
+
+# ---- check -----------------------------------------------------------------------------------------
+
+cdef struct checking_t:
+    members_t* members
+    size_t bytes
+
+
+cdef void _check_one(void* ctx, void* word) noexcept nogil:
+    cdef checking_t* checking = <checking_t*>ctx
+    checking.bytes += _memory(checking.members, word)
+
+
+cdef int members_check(members_t* m) noexcept nogil:
+    cdef checking_t checking
+    cdef int wrong = ht_check(&m.table)
+    if wrong:
+        return 10 + wrong
+    checking.members = m
+    checking.bytes = 0
+    members_each(m, _check_one, &checking)
+    if checking.bytes != m.bytes:
+        return 1
+    return 2 if members_len(m) == 0 else 0

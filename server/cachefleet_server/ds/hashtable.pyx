@@ -16,8 +16,8 @@ from libc.stdint cimport UINT64_MAX
 from libc.string cimport memset
 
 from cachefleet_server.ds.bucket cimport (
-    HT_SLOT_FIRST, bucket_elements, bucket_next, chain_add, chain_compact, chain_is_empty, chain_prefetch, pool_free, pool_put,
-    slot_bucket)
+    HT_SLOT_FIRST, bucket_elements, bucket_next, chain_add, chain_compact, chain_is_empty, chain_prefetch, pool_free,
+    pool_put, slot_bucket)
 from cachefleet_server.ds.intrin cimport ENGINE_DEBUG, cf_assert, cf_reverse64
 from cachefleet_server.ds.zmalloc cimport (
     ARRAY_DROP, ARRAY_MAP_MIN, array_drop, array_free, array_new, array_settle, zfree, zmalloc)

@@ -7,7 +7,7 @@
     11 buckets are aligned                             12 the frozen iteration left nothing behind it
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t, uintptr_t
 
 from cachefleet_server.ds.bucket cimport (
     HT_CHILD, HT_SLOTS, HT_VERSION, bucket_elements, bucket_get, bucket_next, bucket_slot, chain_is_empty, ht_bucket_t)

@@ -297,7 +297,7 @@ def test_reserve_while_growing_and_full() -> None:
 
 def test_large_tables_come_from_mappings() -> None:
     """Arrays of over 256 KiB are mapped; parts of 2 MiB are given back while they are moved."""
-    n = 460_000  # 65536 buckets of 64 bytes
+    n = GROW_LOAD * 65536 + 1000  # more than as many buckets of 64 bytes hold
     table = filled(n)
     table.check()
     assert table.rehashing

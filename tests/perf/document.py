@@ -1,6 +1,6 @@
 """The tables of docs/performance.md, from the published run of `make bench`.
 
-    python tests/perf/document.py [run.json ...]    publishes that run, or the groups of one commit together
+    python tests/perf/document.py [run.json ...]    publishes that run, or the groups of one tree together
                                                     (tests/perf/published.json), and writes the tables
 
 A test fails when the page does not hold what the published run gives.
@@ -97,10 +97,10 @@ def _row(cells: list[str]) -> str:
 
 
 def together(runs: list[Run]) -> Run:
-    """Groups that were measured one by one as one run; they must be of one commit and machine."""
+    """Groups that were measured one by one as one run; they must be of one tree and machine."""
     first = runs[0]
     for run in runs:
-        for key in ("commit", "cpu", "subject"):
+        for key in ("tree", "cpu", "subject"):
             if run["machine"][key] != first["machine"][key]:
                 raise SystemExit(f"the runs differ in {key}: {first['machine'][key]} and {run['machine'][key]}")
     parts = ("cases", "memory", "steady", "snapshot", "missed")

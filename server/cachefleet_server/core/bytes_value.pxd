@@ -37,6 +37,9 @@ cdef entry_t* bytes_open(engine_t* e, entry_t* entry, size_t n) noexcept nogil
 cdef entry_t* bytes_close(engine_t* e, entry_t* entry, size_t n) noexcept nogil
 cdef entry_t* bytes_to_pointer(engine_t* e, entry_t* entry, int encoding, void* payload) noexcept nogil
     # The value becomes another structure of another encoding; the bytes are gone.
+cdef entry_t* bytes_from_pointer(
+    engine_t* e, entry_t* entry, int encoding, const char* v, size_t n) noexcept nogil
+    # The other way round: a copy of the bytes is the value, and the payload that was there is the caller's.
 cdef void bytes_free(heap_t* h, entry_t* entry) noexcept nogil
     # For free_fn: of a payload, which has no other owner. On any thread with that thread's heap.
 cdef entry_t* bytes_dup(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil  # for dup_fn

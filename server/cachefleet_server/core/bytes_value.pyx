@@ -88,6 +88,17 @@ cdef entry_t* bytes_to_pointer(engine_t* e, entry_t* entry, int encoding, void* 
     return entry
 
 
+cdef entry_t* bytes_from_pointer(
+    engine_t* e, entry_t* entry, int encoding, const char* v, size_t n
+) noexcept nogil:
+    if entry_has_room(entry, n):
+        entry = entry_pointer_to_tail(e.heap, entry, v, n)
+    else:
+        entry_payload(entry)[0] = _blob_of(e.heap, v, n, n)
+    entry_set_encoding(entry, encoding)
+    return entry
+
+
 cdef void bytes_free(heap_t* h, entry_t* entry) noexcept nogil:
     zfree(h, _blob(entry))
 

@@ -29,7 +29,6 @@ from cachefleet_server.resp.writer cimport mark_t
 
 cdef enum:
     SCAN_COUNT = 10  # elements a call looks at unless COUNT says otherwise
-    STEPS_PER_COUNT = 10  # buckets a call may cross for each element it should look at
 
 
 cdef struct walk_t:
@@ -67,10 +66,7 @@ cdef void _visit(void* ctx, void* element) noexcept nogil:
 cdef void _walk_init(walk_t* w, client_t* c, const arg_t* pattern, int type) noexcept nogil:
     w.client = c
     w.db = c.db
-    # "*" is by far the most frequent pattern and matches everything.
-    w.pattern = pattern
-    if pattern != NULL and pattern.len == 1 and pattern.ptr[0] == b"*":
-        w.pattern = NULL
+    w.pattern = scan_pattern(pattern)
     w.type = type
     w.delete_expired = False
     w.found = NULL
@@ -109,17 +105,21 @@ cdef bint _parse_cursor(const arg_t* a, uint64_t* out) noexcept nogil:
     return chars_to_uint64(p, n, out)
 
 
-cdef bint scan_parse(client_t* c, int cursor_at, scan_options_t* out) noexcept nogil:
+cdef bint scan_cursor(client_t* c, const arg_t* a, uint64_t* out) noexcept nogil:
+    if _parse_cursor(a, out):
+        return True
+    reply_error(c, b"ERR invalid cursor")
+    return False
+
+
+cdef bint scan_options(client_t* c, int first, scan_options_t* out) noexcept nogil:
     cdef option_walk_t w
     out.count = SCAN_COUNT
     out.pattern = NULL
     out.type = -1
     out.no_values = False
     out.no_scores = False
-    if not _parse_cursor(&c.argv[cursor_at], &out.cursor):
-        reply_error(c, b"ERR invalid cursor")
-        return False
-    options_begin(&w, c, cursor_at + 1)
+    options_begin(&w, c, first)
     while options_next(&w):
         if w.option == OPT_COUNT:
             if not arg_int64(c, w.value, &out.count):
@@ -166,7 +166,7 @@ cdef void scan_command(client_t* c) noexcept nogil:
     cdef walk_t w
     cdef buf_t found
     cdef int64_t steps = 0
-    if not scan_parse(c, 1, &o):
+    if not scan_cursor(c, &c.argv[1], &o.cursor) or not scan_options(c, 2, &o):
         return
     buf_init(&found, c.engine.heap)
     _walk_init(&w, c, o.pattern, o.type)
@@ -175,7 +175,7 @@ cdef void scan_command(client_t* c) noexcept nogil:
     while True:
         o.cursor = db_scan(c.db, o.cursor, _visit, &w)
         steps += 1
-        if o.cursor == 0 or w.seen >= o.count or steps // STEPS_PER_COUNT >= o.count:
+        if o.cursor == 0 or w.seen >= o.count or steps // SCAN_STEPS >= o.count:
             break
     _reply_page(c, o.cursor, <entry_t**>found.data, w.count)
     buf_free(&found)

@@ -9,11 +9,12 @@ from cachefleet_server.core.bytes_value cimport (
     bytes_view)
 from cachefleet_server.core.engine cimport engine_t, rdb_in_t, rdb_out_t, save_t
 from cachefleet_server.core.entry cimport (
-    E_EMBED, ENC_HASHTABLE, ENC_LISTPACK, OBJ_SET, entry_check, entry_encoding, entry_free_shell, entry_key,
-    entry_new_pointer, entry_payload, entry_t)
+    E_EMBED, ENC_HASHTABLE, ENC_LISTPACK, OBJ_HASH, OBJ_SET, OBJ_ZSET, entry_check, entry_encoding, entry_free_shell,
+    entry_key, entry_new_pointer, entry_payload, entry_t)
 from cachefleet_server.core.members cimport *
 from cachefleet_server.core.members_saving cimport (
     members_put_t, members_save_begin, members_save_end, members_save_step)
+from cachefleet_server.core.members_walk cimport members_pick, members_random, members_walk, members_walk_all, seen_t
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_REDIS, rdb_get_length, rdb_get_string, rdb_in_init, rdb_out_free, rdb_out_init, rdb_put_string)
 from cachefleet_server.core.types cimport save_init
@@ -74,6 +75,24 @@ cdef void _collect(void* ctx, void* word) noexcept with gil:
     (<list>collecting.found).append(_item(collecting.members, word))
 
 
+cdef struct seeing_t:
+    int form
+    void* found  # list
+
+
+cdef tuple _seen(int form, const seen_t* seen):
+    """(key, value or score or b"")"""
+    key = seen.key.str[:seen.key.len]
+    if form == MEMBER_HASH:
+        return key, seen.value.str[:seen.value.len]
+    return key, seen.score if form == MEMBER_ZSET else b""
+
+
+cdef void _see(void* ctx, const seen_t* seen) noexcept with gil:
+    cdef seeing_t* seeing = <seeing_t*>ctx
+    (<list>seeing.found).append(_seen(seeing.form, seen))
+
+
 cdef void _put(rdb_out_t* out, const members_t* m, const void* word) noexcept nogil:
     cdef size_t n
     cdef const char* p = member_key(word_member(word), word_form(word, m.form), &n)
@@ -111,7 +130,9 @@ cdef class Members(_Engine):
 
     def __init__(self, int form, size_t room=0):
         self.m = members_new(self.e, form, room)
-        self.entry = entry_new_pointer(self.e.heap, b"key", 3, OBJ_SET, ENC_HASHTABLE, self.m, -1)
+        self.e.rng = 1
+        type = OBJ_HASH if form == MEMBER_HASH else OBJ_ZSET if form == MEMBER_ZSET else OBJ_SET
+        self.entry = entry_new_pointer(self.e.heap, b"key", 3, type, ENC_HASHTABLE, self.m, -1)
 
     def close(self, bint remote=False):
         """Frees all; bytes that are left."""
@@ -202,6 +223,37 @@ cdef class Members(_Engine):
     def check(self):
         cdef int wrong = members_check(self.m)
         assert wrong == 0 or (wrong == 2 and len(self) == 0), f"broken invariant {wrong}"
+
+    # -- walks and random members, without those whose time is up
+
+    def walk(self, int64_t now_ms):
+        cdef seeing_t seeing
+        found = []
+        seeing.form = self.m.form
+        seeing.found = <void*>found
+        members_walk_all(self.entry, now_ms, _see, &seeing)
+        return found
+
+    def walk_step(self, uint64_t cursor):
+        cdef seeing_t seeing
+        found = []
+        seeing.form = self.m.form
+        seeing.found = <void*>found
+        return members_walk(self.entry, cursor, -1, _see, &seeing), found
+
+    def pick(self, size_t n, int64_t now_ms=-1):
+        cdef seeing_t seeing
+        found = []
+        seeing.form = self.m.form
+        seeing.found = <void*>found
+        members_pick(self.e, self.entry, n, now_ms, _see, &seeing)
+        return found
+
+    def random(self, int64_t now_ms=-1):
+        cdef seen_t seen
+        if members_random(self.entry, &self.e.rng, now_ms, &seen):
+            return _seen(self.m.form, &seen)
+        return None
 
     # -- saving
 

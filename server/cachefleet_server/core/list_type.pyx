@@ -9,7 +9,8 @@ from cachefleet_server.core.entry cimport (
     entry_new_pointer, entry_t)
 from cachefleet_server.core.list_value cimport (
     list_check, list_done, list_iter_t, list_len, list_next, list_of_sequence, list_seek, list_sequence)
-from cachefleet_server.core.rdb cimport RDB_ERROR_EMPTY, rdb_get_length, rdb_put_length, rdb_put_string, rdb_view_string
+from cachefleet_server.core.rdb cimport (
+    RDB_ERROR_EMPTY, rdb_get_length, rdb_put_length, rdb_put_string, rdb_refuse, rdb_view_string)
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
 from cachefleet_server.ds.listblock cimport LB_PLAIN, lb_begin, lb_save, lb_saved_size, lblock_t
@@ -92,12 +93,6 @@ cdef bint _append_ziplist(engine_t* e, seq_t* s, const char* p, size_t n) noexce
     return True
 
 
-cdef void _refuse(rdb_in_t* in_, const char* text) noexcept nogil:
-    if in_.error == NULL:
-        in_.error = text
-        in_.error_at = in_.p
-
-
 cdef void _load_node(engine_t* e, rdb_in_t* in_, int type_byte, seq_t* s) noexcept nogil:
     """A string of the record: an element, or elements in a packed form."""
     cdef uint64_t container = NODE_PACKED
@@ -107,7 +102,7 @@ cdef void _load_node(engine_t* e, rdb_in_t* in_, int type_byte, seq_t* s) noexce
     if type_byte == RDB_LIST_QUICKLIST_2:
         container = rdb_get_length(in_, NULL)
         if container != NODE_PLAIN and container != NODE_PACKED:
-            _refuse(in_, b"a list's node of an unknown kind")
+            rdb_refuse(in_, b"a list's node of an unknown kind")
             return
     p = rdb_view_string(in_, &n, &owned)
     if in_.error != NULL:
@@ -116,9 +111,9 @@ cdef void _load_node(engine_t* e, rdb_in_t* in_, int type_byte, seq_t* s) noexce
         seq_push(e.heap, s, False, p, n)
     elif type_byte == RDB_LIST_QUICKLIST_2:
         if not seq_append_listpack(e.heap, s, p, n):
-            _refuse(in_, b"corrupt listpack of a list")
+            rdb_refuse(in_, b"corrupt listpack of a list")
     elif not _append_ziplist(e, s, p, n):
-        _refuse(in_, b"corrupt ziplist of a list")
+        rdb_refuse(in_, b"corrupt ziplist of a list")
     zfree(in_.heap, owned)
 
 
@@ -135,7 +130,7 @@ cdef entry_t* _load(
         nodes += seq_len(s) > before
         left -= 1
     if in_.error == NULL and seq_len(s) == 0:
-        _refuse(in_, RDB_ERROR_EMPTY)
+        rdb_refuse(in_, RDB_ERROR_EMPTY)
     if in_.error != NULL:
         seq_release(e.heap, s)
         return NULL

@@ -93,6 +93,7 @@ cdef char* rdb_get_string(rdb_in_t* in_, size_t* n) noexcept nogil
 cdef const char* rdb_view_string(rdb_in_t* in_, size_t* n, char** owned) noexcept nogil
     # No copy when the string is stored plain (*owned is NULL); otherwise *owned must be freed. NULL after an error.
 cdef void rdb_skip_string(rdb_in_t* in_) noexcept nogil
+cdef void rdb_refuse(rdb_in_t* in_, const char* text) noexcept nogil  # an error here, unless there was one
 cdef const char* rdb_type_name(int type_byte, bint valkey) noexcept nogil
     # For "not supported" messages; NULL = unknown.
 cdef int rdb_dialect_of(engine_t* e, const entry_t* entry) noexcept nogil  # the oldest one that can hold the value

@@ -245,7 +245,7 @@ cdef void rdb_in_init(rdb_in_t* in_, heap_t* heap, const void* p, size_t n) noex
     in_.unsupported = -1
 
 
-cdef void _fail(rdb_in_t* in_, const char* text) noexcept nogil:
+cdef void rdb_refuse(rdb_in_t* in_, const char* text) noexcept nogil:
     """Remembers the first error and makes the input look empty, so that every later read fails as well."""
     if in_.error == NULL:
         in_.error = text
@@ -256,7 +256,7 @@ cdef void _fail(rdb_in_t* in_, const char* text) noexcept nogil:
 cdef inline bint _need(rdb_in_t* in_, uint64_t n) noexcept nogil:
     if <uint64_t>(in_.end - in_.p) >= n:
         return True
-    _fail(in_, RDB_ERROR_SHORT)
+    rdb_refuse(in_, RDB_ERROR_SHORT)
     return False
 
 
@@ -296,7 +296,7 @@ cdef uint64_t rdb_get_length(rdb_in_t* in_, bint* special) noexcept nogil:
         special[0] = True
         return first & 0x3F
     in_.p -= 1
-    _fail(in_, RDB_ERROR_LENGTH)
+    rdb_refuse(in_, RDB_ERROR_LENGTH)
     return 0
 
 
@@ -332,14 +332,14 @@ cdef int _get_form(rdb_in_t* in_, form_t* f) noexcept nogil:
         n = rdb_get_length(in_, NULL)
         plain = rdb_get_length(in_, NULL)
     elif special:
-        _fail(in_, RDB_ERROR_STRING)
+        rdb_refuse(in_, RDB_ERROR_STRING)
     if in_.error != NULL or not _need(in_, n):
         return FORM_ERROR
     if plain > in_.string_max:
-        _fail(in_, RDB_ERROR_TOO_LONG)
+        rdb_refuse(in_, RDB_ERROR_TOO_LONG)
         return FORM_ERROR
     if kind == FORM_LZF and (plain == 0 or plain // LZF_RATIO_MAX > n):
-        _fail(in_, RDB_ERROR_LZF)
+        rdb_refuse(in_, RDB_ERROR_LZF)
         return FORM_ERROR
     f.p = <const char*>in_.p
     f.n = n
@@ -353,14 +353,14 @@ cdef bint _unpack(rdb_in_t* in_, const form_t* f, char* dst) noexcept nogil:
     if lzf_decompress(f.p, f.n, dst, f.plain) == f.plain:
         return True
     in_.p = <const uint8_t*>f.p
-    _fail(in_, RDB_ERROR_LZF)
+    rdb_refuse(in_, RDB_ERROR_LZF)
     return False
 
 
 cdef char* _allocate(rdb_in_t* in_, size_t n) noexcept nogil:
     cdef char* p = <char*>ztry_malloc(in_.heap, n if n else 1)
     if p == NULL:
-        _fail(in_, RDB_ERROR_MEMORY)
+        rdb_refuse(in_, RDB_ERROR_MEMORY)
     return p
 
 
@@ -428,11 +428,11 @@ cdef entry_t* rdb_get_entry(
     cdef entry_t* entry
     if ops == NULL:
         in_.unsupported = type_byte
-        _fail(in_, RDB_ERROR_TYPE)
+        rdb_refuse(in_, RDB_ERROR_TYPE)
         return NULL
     entry = ops.load_fn(e, in_, type_byte, key, nk, expire_ms)
     if entry == NULL:
-        _fail(in_, RDB_ERROR_SHORT)
+        rdb_refuse(in_, RDB_ERROR_SHORT)
     return entry
 
 

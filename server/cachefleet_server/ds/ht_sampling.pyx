@@ -36,13 +36,6 @@ cdef inline ht_bucket_t* _live_bucket(const hashtable_t* t, const _live_t* live,
     return &t.tables[1][at / live.run * live.stride + at % live.run]
 
 
-cdef inline uint64_t _below(uint64_t* rng, uint64_t n) noexcept nogil:
-    """A number in [0, n); the bias is below n / 2^32, which no caller can notice."""
-    if n >> 32:
-        return rng_next(rng) % n
-    return ((rng_next(rng) >> 32) * n) >> 32
-
-
 cdef void* ht_random(hashtable_t* t, uint64_t* rng) noexcept nogil:
     """Rejection sampling: a bucket of n elements is taken with probability n / HT_FAIR_CHAIN.
 
@@ -58,18 +51,18 @@ cdef void* ht_random(hashtable_t* t, uint64_t* rng) noexcept nogil:
         return NULL
     _live_buckets(t, &live)
     for _try in range(HT_RANDOM_TRIES):
-        at = _below(rng, live.total)
+        at = rng_below(rng, live.total)
         b = _live_bucket(t, &live, at)
-        pick = _below(rng, HT_FAIR_CHAIN)
+        pick = rng_below(rng, HT_FAIR_CHAIN)
         n = chain_len(b)
         if n > HT_FAIR_CHAIN:
-            pick = _below(rng, n)
+            pick = rng_below(rng, n)
         if pick < n:
             return chain_at(b, pick)
     while chain_len(b) == 0:
         at = at + 1 if at + 1 < live.total else 0
         b = _live_bucket(t, &live, at)
-    return chain_at(b, _below(rng, chain_len(b)))
+    return chain_at(b, rng_below(rng, chain_len(b)))
 
 
 cdef size_t ht_sample(hashtable_t* t, void** out, size_t n, uint64_t* rng) noexcept nogil:
@@ -81,12 +74,12 @@ cdef size_t ht_sample(hashtable_t* t, void** out, size_t n, uint64_t* rng) noexc
     if ht_len(t) == 0 or n == 0:
         return 0
     _live_buckets(t, &live)
-    at = _below(rng, live.total)
+    at = rng_below(rng, live.total)
     b = _live_bucket(t, &live, at)
     # Begins in the middle of a chain, lest elements behind the n-th of theirs are never seen.
     skip = chain_len(b)
     if skip:
-        skip = _below(rng, skip)
+        skip = rng_below(rng, skip)
     found = chain_copy(b, skip, n, out)
     # In a sparse table a few elements near each other are enough: the walk is bounded once one is found.
     while found < n and visits < live.total and (found == 0 or visits < HT_SAMPLE_VISITS * n):

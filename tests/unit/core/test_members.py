@@ -90,6 +90,24 @@ class Table(RuleBasedStateMachine):
     def copy(self) -> None:
         self.table.replace_by_copy()
 
+    # -- walks
+
+    @rule(now=st.sampled_from([-1, 100, 2**62]))
+    def walk(self, now: int) -> None:
+        left = {key: value for key, (value, expiry) in self.model.items() if expiry is None or expiry >= now}
+        seen = self.table.walk(now)
+        assert dict(seen) == left
+        assert len(seen) == len(left)
+        one = self.table.random(now)
+        assert one in left.items() if left else one is None
+
+    @rule(n=st.integers(0, 300), now=st.sampled_from([-1, 100, 2**62]))
+    def pick(self, n: int, now: int) -> None:
+        left = {key: value for key, (value, expiry) in self.model.items() if expiry is None or expiry >= now}
+        seen = self.table.pick(n, now)
+        assert len(dict(seen)) == len(seen) == min(n, len(left))
+        assert dict(seen).items() <= left.items()
+
     # -- saving
 
     def expect(self) -> None:
@@ -221,4 +239,57 @@ def test_commands_may_need_more_commands() -> None:
         pass
     data = table.save_end()
     assert data.count(b"$4\r\nMORE\r\n") == data.count(b"ADD") >= 2
+    table.close()
+
+
+def test_a_walk_sees_whatever_is_there_all_the_time() -> None:
+    table = Members(SET)
+    kept = {b"kept:%d" % i for i in range(500)}
+    for key in kept:
+        table.insert(key)
+    seen, cursor, round_ = set(), 0, 0
+    while True:
+        cursor, found = table.walk_step(cursor)
+        seen |= {key for key, _ in found}
+        if not cursor:
+            break
+        for i in range(200):  # grows, and shrinks again
+            key = b"other:%d" % (round_ // 2 * 200 + i)
+            if round_ % 2:
+                assert table.remove(key)
+            else:
+                table.insert(key)
+        round_ += 1
+    assert round_ > 20
+    assert kept <= seen
+    table.close()
+
+
+@pytest.mark.parametrize(("size", "n"), [(90, 20), (90, 60), (1, 1), (7, 3)])
+def test_picks_and_draws_are_fair(size: int, n: int) -> None:
+    """Within five standard deviations, also while most members' time is up; the draws begin alike each time."""
+    table = Members(SET)
+    for i in range(size):
+        table.insert(b"%d" % i)
+    for i in range(size * 3):
+        table.insert(b"due:%d" % i, b"", 5)
+    rounds = 4000
+    picked = Counter(key for _ in range(rounds) for key, _ in table.pick(n, 10))
+    drawn = Counter(seen[0] for seen in (table.random(10) for _ in range(rounds)) if seen)
+    for counts, share in ((picked, n / size), (drawn, 1 / size)):
+        spread = 5 * (rounds * share * (1 - share)) ** 0.5
+        assert len(counts) == size
+        assert all(abs(count - rounds * share) <= spread for count in counts.values()), counts
+    table.close()
+
+
+def test_one_that_is_left_among_many_whose_time_is_up() -> None:
+    table = Members(SET)
+    for i in range(5000):
+        table.insert(b"due:%d" % i, b"", 5)
+    assert table.random(10) is None
+    assert table.pick(3, 10) == []
+    table.insert(b"left")
+    assert table.random(10) == (b"left", b"")
+    assert table.pick(3, 10) == [(b"left", b"")]
     table.close()

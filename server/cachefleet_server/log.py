@@ -7,13 +7,19 @@
 Everything that logs gets a `Log` in its constructor. A `Log` is usable from the first line of `main` on (standard
 output, level notice); `server.py` binds its fields to the parameters once these are read. Lines are written with one
 `write` each to a descriptor opened with O_APPEND, so lines of helper threads do not mix. A file that was moved away
-(logrotate) is noticed by its inode and opened again; a full disk loses log lines, never the server.
+(logrotate) is noticed by its inode and opened again.
+
+The server never waits for who reads its log. What a full disk, a FIFO, pipe or terminal whose reader has stopped does
+not take is lost and counted; the first line that can be written again is preceded by one that says how many. A file of
+our own is non-blocking. Standard output is shared with others, so it stays as it is: `_write_shared`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import syslog
 import time
 from typing import Final
@@ -46,6 +52,8 @@ class Log:
         self._path = path
         self._fd = -1
         self._inode = -1
+        self._lost = 0  # lines that could not be written, and nobody was told of yet
+        self._torn = False  # what was written last has no end of line
         self._syslog = False
 
     # -- messages
@@ -118,6 +126,7 @@ class Log:
         fd = inode = -1
         if path:
             fd = open_at_once(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+            os.set_blocking(fd, False)
             inode = os.fstat(fd).st_ino
             if self._fd >= 0:
                 os.dup2(fd, self._fd, inheritable=False)
@@ -125,7 +134,7 @@ class Log:
                 fd = self._fd
         elif self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._inode, self._path = fd, inode, path
+        self._fd, self._inode, self._path, self._torn = fd, inode, path, False
 
     def close(self) -> None:
         self.open("")
@@ -137,12 +146,28 @@ class Log:
         self._syslog = True
 
     def _emit(self, line: bytes) -> None:
+        if self._lost:
+            note = f"{self._lost} lines could not be written here and are lost: nobody read them, or the disk was full"
+            if not self._put(self.line(WARNING, note, time.time(), os.getpid()).encode() + b"\n"):
+                self._lost += 1
+                return
+            self._lost = 0
+        if not self._put(line):
+            self._lost += 1
+
+    def _put(self, line: bytes) -> bool:
+        """False: it is not there as a whole."""
+        data = b"\n" + line if self._torn else line
+        done = 0
         try:
             if self._path:
                 self._follow_rotation()
-            os.write(self.fd, line)
+            done = os.write(self._fd, data) if self._fd >= 0 else _write_shared(1, data)
         except OSError:
             pass  # There is nowhere left to report it.
+        if done:
+            self._torn = not data[:done].endswith(b"\n")
+        return done == len(data)
 
     def _follow_rotation(self) -> None:
         try:
@@ -151,3 +176,27 @@ class Log:
         except FileNotFoundError:
             pass
         self.open(self._path)
+
+
+def _write_shared(fd: int, data: bytes) -> int:
+    """As much as goes without waiting. Where there is room, PIPE_BUF bytes of it are; only a terminal may have less, so
+    that is opened once more, for this line alone: it may be another one for the next."""
+    own = -1
+    try:
+        if os.isatty(fd):
+            own = os.open(os.ttyname(fd), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            return os.write(own, data)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        pass  # It is not ours to open.
+    finally:
+        if own >= 0:
+            os.close(own)
+    room = select.poll()
+    room.register(fd, select.POLLOUT)
+    done = 0
+    with contextlib.suppress(OSError):
+        while done < len(data) and room.poll(0):
+            done += os.write(fd, data[done : done + select.PIPE_BUF])
+    return done

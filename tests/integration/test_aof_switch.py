@@ -116,7 +116,7 @@ def test_waitaof_right_after_it_was_switched_on(disk: Disk, off: Instance) -> No
 
 
 def test_waitaof_does_not_count_what_is_not_there_yet(disk: Disk, off: Instance) -> None:
-    disk.faults.set("fail fsync 1- EIO @temp-[!a]*")  # not held: to switch it off would wait for that
+    disk.faults.set("fail fsync 1- EIO @temp-[!a]*")
     with off.connect() as connection:
         replies = connection.pipeline(
             [["SET", "k", "v"], ["CONFIG", "SET", "appendonly", "yes"], ["WAITAOF", 1, 0, 50]]
@@ -286,6 +286,53 @@ def test_what_came_before_a_transaction_that_switches_off_is_in_the_file(disk: D
     on.kill()
     start_with_aof(on)
     assert on.call("GET", "before") == b"1"
+
+
+@pytest.fixture
+def stuck(disk: Disk) -> Iterator[Instance]:
+    """Its disk answers to no fsync: a base is being written, and so is what came since."""
+    with disk.server(appendonly="yes", appendfsync="everysec") as server:
+        server.call("SET", "a", "1")
+        disk.faults.forget()
+        disk.faults.set("hold fsync 1- @temp-[!a]*", "hold fsync 1- @*.2.incr.aof")
+        server.call("BGREWRITEAOF")
+        disk.faults.wait_for("fsync", "temp-[!a]*")
+        server.call("SET", "b", "2")
+        disk.faults.wait_for("fsync", "*.2.incr.aof")
+        server.call("SET", "c", "3")  # waits for that fsync in memory
+        yield server
+
+
+def test_switched_off_while_the_disk_does_not_answer(disk: Disk, stuck: Instance) -> None:
+    assert stuck.call("CONFIG", "SET", "appendonly", "no") == "OK"
+    assert stuck.info("persistence")["aof_enabled"] == "0"
+    assert stuck.call("SET", "d", "not in the file") == "OK"
+    disk.faults.clear()
+    wait_rewritten(stuck, well=False)
+    assert_eventually(lambda: commands(disk.files.incremental.read_bytes())[-1] == [b"SET", b"c", b"3"])
+    assert not list(disk.folder.glob("appendonlydir/temp-*"))
+    stuck.kill()
+    start_with_aof(stuck)
+    assert stuck.call("MGET", "a", "b", "c", "d") == [b"1", b"2", b"3", None]
+
+
+@pytest.mark.parametrize("ends", ["by cron", "by the exit"])
+def test_switched_off_and_on_while_the_disk_does_not_answer(disk: Disk, stuck: Instance, ends: str) -> None:
+    """What was given up is not taken for the first base that is due now."""
+    for word in ("no", "yes", "no", "yes"):
+        assert stuck.call("CONFIG", "SET", "appendonly", word) == "OK"
+    assert stuck.call("SET", "d", "4") == "OK"
+    if ends == "by cron":
+        disk.faults.clear()
+        wait_rewritten(stuck)
+        stuck.kill()
+    else:
+        stuck.process.send_signal(signal.SIGTERM)
+        assert_eventually(lambda: "first base of the append only file before exiting" in stuck.log_text())
+        disk.faults.clear()
+        assert stuck.stop() == 0
+    start_with_aof(stuck)
+    assert stuck.call("MGET", "a", "b", "c", "d") == [b"1", b"2", b"3", b"4"]
 
 
 def test_switched_off_and_away_in_one_go(disk: Disk, on: Instance, tmp_path: Path) -> None:

@@ -123,6 +123,20 @@ def test_a_log_file_that_somebody_reads(tmp_path: Path) -> None:
     assert b"Ready to accept connections" in text and b"bye bye" in text
 
 
+def test_a_log_whose_reader_has_stopped(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    with Instance(options={"logfile": str(tmp_path / "log"), "enable-debug-command": "yes"}) as server:
+        for _ in range(100):
+            assert server.call("DEBUG", "LOG", "x" * 1000) == "OK"  # more than a FIFO takes
+        assert os.read(reader, 1 << 17).count(b"x" * 1000) < 100
+        server.call("DEBUG", "LOG", "the reader is back")
+        assert server.stop() == 0
+    text = os.read(reader, 1 << 17)
+    os.close(reader)
+    assert b"lines could not be written here and are lost" in text and b"the reader is back" in text
+
+
 def test_a_pid_file_that_nobody_reads(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pid")
     with Instance(options={"pidfile": str(tmp_path / "pid")}) as server:

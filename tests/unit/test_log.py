@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
+import select
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+import tty
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cachefleet_server import log as log_module
 from cachefleet_server.log import Log
+from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.unit
 
@@ -119,3 +127,92 @@ def test_user_data_is_hidden_unless_asked_for() -> None:
     assert log.user_data(b"secret") == "*redacted*"
     log.hide_user_data = False
     assert log.user_data(b"k\xff") == "k\\xff"
+
+
+# -- readers that stop, and full disks
+
+LINES = 2500
+FLOOD = f"""
+import sys
+from cachefleet_server.log import Log
+log = Log()
+log.open(sys.argv[1])
+for _ in range({LINES}):
+    log.notice("x" * 300)
+print("all said", file=sys.stderr, flush=True)
+for _ in sys.stdin:
+    log.notice("x" * 300)
+"""
+
+
+def a_pipe(folder: Path) -> tuple[int, int, str]:
+    return (*os.pipe(), "")
+
+
+def a_fifo(folder: Path) -> tuple[int, int, str]:
+    os.mkfifo(folder / "log")
+    reader = os.open(folder / "log", os.O_RDONLY | os.O_NONBLOCK)
+    return reader, os.open(os.devnull, os.O_WRONLY), str(folder / "log")
+
+
+def a_socket(folder: Path) -> tuple[int, int, str]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach(), ""
+
+
+def a_terminal(folder: Path) -> tuple[int, int, str]:
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    return ours, theirs, ""
+
+
+@pytest.mark.parametrize("kind", [a_pipe, a_fifo, a_socket, a_terminal])
+def test_a_reader_that_stops_holds_nobody_up(tmp_path: Path, kind: Callable[[Path], tuple[int, int, str]]) -> None:
+    reader, output, path = kind(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", FLOOD, path], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.PIPE
+    )
+    os.close(output)
+    assert process.stdin is not None and process.stderr is not None
+    text, said = b"", LINES
+
+    def accounted_for() -> bool:
+        """Each line is there, or among those that are said to be lost; one more line tells how many these are."""
+        nonlocal text, said
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        said += 1
+        while select.select([reader], [], [], 0.02)[0]:
+            text += os.read(reader, 65536)
+        lines = text.splitlines()
+        lost = [int(found[1]) for line in lines if (found := re.search(rb"# (\d+) lines could not be written", line))]
+        return bool(lost) and sum(line.endswith(b" * " + b"x" * 300) for line in lines) + sum(lost) == said
+
+    try:
+        assert select.select([process.stderr], [], [], 30)[0], "the server stands still"
+        assert process.stderr.readline() == b"all said\n"
+        assert_eventually(accounted_for)
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(reader)
+
+
+def test_a_full_disk_costs_lines_and_leaves_no_half_ones(tmp_path: Path) -> None:
+    file, before = tmp_path / "log", resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = Log()
+    log.open(str(file))
+    log.notice("first")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 10, before[1]))  # SIGXFSZ is ignored
+        log.notice("half of it")
+        log.notice("nothing of it")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.notice("last")
+    log.notice("and more")
+    log.close()
+    words = [line.split(" ", 6)[-1] for line in file.read_text().splitlines()]
+    assert words[0] == "first" and words[-2:] == ["last", "and more"] and len(words) == 5
+    assert words[2].startswith("2 lines could not be written")

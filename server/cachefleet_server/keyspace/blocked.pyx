@@ -2,7 +2,7 @@
 
 Clients with a deadline form a binary heap by `blocked_until_ms`, in an array of the engine; each knows its
 place (`deadline_index`, counted from 1), so blocking and unblocking cost O(log n) and a look at what is due
-O(1), however many clients wait.
+O(1), however many clients wait. Whose time is up while a pause holds it back leaves the heap until the pause ends.
 """
 
 from cachefleet_server.core.engine cimport (
@@ -12,10 +12,6 @@ from cachefleet_server.core.reply cimport reply_skip_advance
 from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
 from cachefleet_server.keyspace.waiting cimport waiting_is_held, waiting_leave
-
-cdef enum:
-    PUT_OFF_MS = 100  # between two looks at whether a pause still holds back a wait whose time is up
-
 
 # ---- the heap ------------------------------------------------------------------------------------------
 
@@ -146,13 +142,17 @@ cdef void blocked_timeouts(engine_t* e) noexcept nogil:
     while e.clients.deadline_count and e.clients.deadlines[0].blocked_until_ms <= e.now_ms:
         c = e.clients.deadlines[0]
         if waiting_is_held(c):
-            # Not to where the pause is to end alone: it may end earlier.
-            c.blocked_until_ms = min(max(e.pause.next_end_ms, e.now_ms) + 1, e.now_ms + PUT_OFF_MS)
-            _sift_down(e, 1, c)
+            _remove(e, c)
         else:
             unblock_client(c, True)
     if e.clients.deadline_count:
         engine_alarm_ms(e, e.clients.deadlines[0].blocked_until_ms)
+
+
+cdef void blocked_deadline_counts(client_t* c) noexcept nogil:
+    if c.blocked_until_ms and not c.deadline_index:
+        _push(c.engine, c)
+        engine_alarm_ms(c.engine, max(c.blocked_until_ms, c.engine.now_ms))
 
 
 cdef void blocked_free(engine_t* e) noexcept nogil:

@@ -16,7 +16,7 @@ can come between a push and the waiter that it was for.
 - *End of the wait* without being served: the time-out and CLIENT UNBLOCK call the command's `over`; a client that goes
   leaves its queues, and one that is about to go is not served.
 - *Refusals.* What a gate refuses (OOM, as in Valkey) has its reply and waits no more. A pause holds it back: it stays
-  where it is and is served when the pause is over; its time-out comes no earlier than that.
+  where it is and is served when the pause is over; its time-out comes behind that, and at once if it was due before.
 - *Loading.* Nobody is served before the data is there.
 - A wait is one call in the statistics, counted when it ends; MONITOR shows it when it begins.
 
@@ -45,7 +45,8 @@ cdef bint wait_for_keys(
     # replies when the time is up.
 cdef void waiting_serve(engine_t* e, serve_fn serve) noexcept nogil  # until nothing is ready
 cdef void waiting_look_again(engine_t* e) noexcept nogil  # a pause has ended: who was held back is looked at anew
-cdef bint waiting_is_held(client_t* c) noexcept nogil  # a pause holds it back, so its time-out must wait, too
+cdef bint waiting_is_held(client_t* c) noexcept nogil
+    # A pause held it back, and nobody has looked again: its time-out must wait, too.
 cdef size_t waiting_memory(const client_t* c) noexcept nogil
 
 # For keyspace/interest and keyspace/blocked.

@@ -6,11 +6,10 @@ from cachefleet_server.core.engine cimport (
     BLOCKED_KEYS, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_DENY_BLOCKING, DUE_WAITERS,
     keyspace_t)
 from cachefleet_server.core.entry cimport entry_t, entry_type
-from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.request cimport request_keep
 from cachefleet_server.ds.hashtable cimport ht_hash
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
-from cachefleet_server.keyspace.blocked cimport block_client, unblock_client
+from cachefleet_server.keyspace.blocked cimport block_client, blocked_deadline_counts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, db_find
 from cachefleet_server.keyspace.expire cimport is_expired
 from cachefleet_server.keyspace.interest cimport interest_each, interest_of, interest_release
@@ -181,7 +180,13 @@ cdef void waiting_replace_db(db_t* db, db_t* replacement) noexcept nogil:
 
 
 cdef void _look_again(void* ctx, void* element) noexcept nogil:
-    waiting_changed(<interest_t*>element)
+    cdef interest_t* key = <interest_t*>element
+    cdef waiter_t* place = <waiter_t*>key.first
+    while place != NULL:
+        place.wait.held = False
+        blocked_deadline_counts(place.wait.client)
+        place = place.next
+    waiting_changed(key)
 
 
 cdef void waiting_look_again(engine_t* e) noexcept nogil:
@@ -195,15 +200,9 @@ cdef void waiting_look_again(engine_t* e) noexcept nogil:
 
 cdef bint waiting_is_held(client_t* c) noexcept nogil:
     cdef wait_t* wait = _wait(c)
-    return wait != NULL and wait.held and paused(c.engine) != 0
+    return wait != NULL and wait.held
 
 # ---- serving -----------------------------------------------------------------------------------------------
-
-cdef int _type_now(const interest_t* key, const client_t* c) noexcept nogil:
-    cdef entry_t* entry = db_find(
-        key.db, &key.key[0], key.nk, ht_hash(key.db.keys, &key.key[0], key.nk))
-    return _NO_KEY if entry == NULL or is_expired(c, entry) else entry_type(entry)
-
 
 cdef void _serve(wait_t* wait, serve_fn serve) noexcept nogil:
     """While its request runs the client is not blocked; if it is afterwards, it waits on."""
@@ -226,17 +225,21 @@ cdef void _serve(wait_t* wait, serve_fn serve) noexcept nogil:
 
 
 cdef void _serve_key(interest_t* key, serve_fn serve) noexcept nogil:
-    """All who wait for it now, once: who comes back to wait meanwhile is not looked at again."""
+    """All who wait for it now, once: who comes back to wait meanwhile is not looked at again. A key that is there may
+    have expired for one of them and not for the next (import-mode)."""
+    cdef uint64_t hash = ht_hash(key.db.keys, &key.key[0], key.nk)
     cdef size_t left = key.waiters
     cdef waiter_t* place = <waiter_t*>key.first
     cdef waiter_t* following
+    cdef entry_t* entry
     cdef int type
     while place != NULL and left:
         left -= 1
         following = place.next  # serving ends the wait of nobody else
-        type = _type_now(key, place.wait.client)
-        if type == _NO_KEY and key.waiters_on_nokey == 0:
+        entry = db_find(key.db, &key.key[0], key.nk, hash)
+        if entry == NULL and key.waiters_on_nokey == 0:
             return
+        type = _NO_KEY if entry == NULL or is_expired(place.wait.client, entry) else entry_type(entry)
         if type == place.wait.type or place.wait.flags & WAIT_ON_NOKEY:
             _serve(place.wait, serve)
         place = following
@@ -311,6 +314,8 @@ cdef int waiting_check(engine_t* e) noexcept nogil:
         return 3
     while c != NULL:
         if _wait(c) != NULL:
+            if c.blocked_until_ms and not c.deadline_index and not _wait(c).held:
+                return 4
             places += _wait(c).count
         c = c.next
     if places != q.places:  # only connections wait

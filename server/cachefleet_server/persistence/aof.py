@@ -164,7 +164,7 @@ class Aof:
 
     def _finish_start(self) -> None:
         self._log.notice("Writing the first base of the append only file before exiting")
-        if self._rewrite is None or self._rewrite_seq > self._folder.manifest.incremental_seq:  # begun while it was off
+        if self._rewrite is None or not self._file.is_open:  # one that was begun before
             self._give_up_rewrite()
             self._rewrite_now()
         self._finish_rewrite()
@@ -201,6 +201,8 @@ class Aof:
             raise DataError("the append only file is not whole at this moment")
         if not self._file.flush():
             raise DataError("the append only file cannot be written")
+        if not self._file.is_open:
+            self._file.drain()  # the end of the one that was switched off
         manifest = self._folder.manifest if self._on else self._folder.read()
         if manifest is None:
             raise DataError(f"there is no append only file in {self._folder.path}")
@@ -405,9 +407,10 @@ class Aof:
         elif not on:
             self._starting = False
             if self._file.is_open:
-                self._give_up_rewrite()
+                if self._rewrite is not None:
+                    self._rewrite.abort()  # it ends when the disk lets it
                 self._log.notice("The append only file is off")
-            self._file.close()
+            self._file.leave()
             self._on = False
             self._scheduled = False
 

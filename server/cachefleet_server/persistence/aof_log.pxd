@@ -33,7 +33,8 @@ which says where in the history the file is at the end of that line. It is repea
 servers take lines with "#" for comments; ours goes on from the position that it finds (aof_load.pyx).
 
 The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or
-unlink a path.
+unlink a path. A log that is switched off leaves its end to the helper as well, so that nobody waits for a disk that
+does not answer: it writes what was pending, fsyncs and closes.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -52,6 +53,7 @@ cdef enum:
     JOB_FSYNC = 0
     JOB_FSYNC_CLOSE = 1
     JOB_UNLINK = 2
+    JOB_LEAVE = 3
 
 cdef struct aof_job_t:
     work_t work
@@ -59,6 +61,8 @@ cdef struct aof_job_t:
     int fd
     uint64_t offset  # of the journal, safe when the fsync returns
     char* path  # malloc'd, JOB_UNLINK
+    char* rest  # of the engine's heap, JOB_LEAVE: to be written first ...
+    size_t rest_len  # ... so many bytes
 
 cdef struct aof_log_t:
     engine_t* engine
@@ -93,3 +97,5 @@ cdef struct aof_log_t:
 cdef class AofLog:
     cdef Engine engine
     cdef aof_log_t log
+
+    cdef void _is_off(self) except *

@@ -11,10 +11,11 @@ from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 
 from cachefleet_server.core.engine cimport FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, journal_t
 from cachefleet_server.core.latency cimport latency_end, latency_start
-from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from cachefleet_server.ds.worker cimport work_t, worker_drain, worker_free, worker_init, worker_stop, worker_submit
+from cachefleet_server.ds.zmalloc cimport zfree_remote
 from cachefleet_server.keyspace.held cimport held_add, held_confirmed, held_failed, held_remove
 from cachefleet_server.keyspace.journal cimport (
     journal_attach, journal_continue, journal_detach, journal_end, journal_hand_over, journal_mute)
@@ -31,6 +32,9 @@ cdef void _run_job(void* ctx, work_t* work) noexcept nogil:
     if job.kind == JOB_UNLINK:
         unlink(job.path)  # a file that is gone already, or cannot go, costs space only
         free(job.path)
+        return
+    if job.kind == JOB_LEAVE:
+        _leave(log, job)
         return
     start = cf_monotonic_us()
     if fdatasync(job.fd) != 0:
@@ -49,26 +53,46 @@ cdef void _run_job(void* ctx, work_t* work) noexcept nogil:
     pthread_mutex_unlock(&log.helper.lock)
 
 
-cdef bint _submit(aof_log_t* log, int kind, int fd, uint64_t offset, char* path) noexcept nogil:
-    """Hands a job over; false when there is no thread to take it."""
+cdef void _leave(aof_log_t* log, aof_job_t* job) noexcept nogil:
+    """Nothing depends on it any more: what fails is the torn end of a file that nobody goes on with."""
+    cdef size_t done = 0
+    cdef ssize_t n
+    while done < job.rest_len:
+        n = write(job.fd, job.rest + done, job.rest_len - done)
+        if n > 0:
+            done += n
+        elif n == 0 or errno != EINTR:
+            break
+    fdatasync(job.fd)
+    close(job.fd)
+    zfree_remote(log.engine.heap, job.rest)
+
+
+cdef aof_job_t* _job(int kind, int fd, uint64_t offset) noexcept nogil:
     cdef aof_job_t* job = <aof_job_t*>calloc(1, sizeof(aof_job_t))
+    if job != NULL:
+        job.kind = kind
+        job.fd = fd
+        job.offset = offset
+    return job
+
+
+cdef bint _submit(aof_log_t* log, aof_job_t* job) noexcept nogil:
+    """Hands a job over, or frees it: false when there is no thread to take it."""
     if job == NULL:
         return False
-    job.kind = kind
-    job.fd = fd
-    job.offset = offset
-    job.path = path
-    _count(log, kind, 1)
+    _count(log, job.kind, 1)
     if worker_submit(&log.helper, &job.work):
         return True
-    _count(log, kind, -1)
+    _count(log, job.kind, -1)
     free(job)
     return False
 
 
 cdef void _count(aof_log_t* log, int kind, int n) noexcept nogil:
+    """Those that may hold a write back."""
     pthread_mutex_lock(&log.helper.lock)
-    if kind != JOB_UNLINK:
+    if kind == JOB_FSYNC or kind == JOB_FSYNC_CLOSE:
         log.fsyncs += n
     if kind == JOB_FSYNC_CLOSE:
         log.closes += n
@@ -201,7 +225,7 @@ cdef void _sync_later(aof_log_t* log) noexcept nogil:
         return
     if log.written_offset == e.persist.aof_fsynced_offset or e.monotonic_ms - log.last_fsync_ms < FSYNC_EVERY_MS:
         return
-    if not _fsync_running(log) and _submit(log, JOB_FSYNC, log.fd, log.written_offset, NULL):
+    if not _fsync_running(log) and _submit(log, _job(JOB_FSYNC, log.fd, log.written_offset)):
         log.last_fsync_ms = e.monotonic_ms
 
 
@@ -297,6 +321,7 @@ cdef class AofLog:
     def open(self, int fd, uint64_t size):
         """Appends to this descriptor from now on, which is `size` bytes long. The journal is on."""
         cdef engine_t* e = self.log.engine
+        _collect(&self.log)  # what the helper had left to say of an earlier file is no fault of this one
         self.log.sync_failed = False
         journal_attach(e, &self.log.consumer)
         self.log.taken_offset = self.log.written_offset = self.log.consumer.since
@@ -328,7 +353,7 @@ cdef class AofLog:
         if self.log.policy == FSYNC_ALWAYS and not self.log.sync_failed and not _sync_now(&self.log):
             return False
         offset = 0 if self.log.sync_failed else self.log.written_offset
-        if not _submit(&self.log, JOB_FSYNC_CLOSE, old, offset, NULL):
+        if not _submit(&self.log, _job(JOB_FSYNC_CLOSE, old, offset)):
             if fdatasync(old) != 0:
                 _fail(&self.log, errno)
                 self.log.sync_failed = True
@@ -355,18 +380,42 @@ cdef class AofLog:
 
     def close(self):
         """The log is off: what is pending is written, fsynced, and the file closed. False when something was lost."""
-        cdef engine_t* e = self.log.engine
         ok = self.flush(sync=True)
         self.drain()
         if self.log.fd >= 0:
             close(self.log.fd)
+        self._is_off()
+        return ok
+
+    def leave(self):
+        """The log is off, and the helper does the rest. Under `always` what this tick has written is on disk first, as
+        its replies need."""
+        cdef aof_job_t* job
+        cdef buf_t* pending = &self.log.pending
+        if self.log.fd < 0:
+            self.announce(False)
+            return
+        if self.log.engine.journal.buf.len:
+            journal_hand_over(self.log.engine)
+        job = _job(JOB_LEAVE, self.log.fd, 0)
+        if job != NULL:
+            job.rest = pending.data
+            job.rest_len = pending.len
+        if not _submit(&self.log, job):
+            self.close()
+            return
+        buf_init(pending, pending.heap)
+        self._is_off()
+
+    cdef void _is_off(self) except *:
+        cdef engine_t* e = self.log.engine
         self.log.fd = -1
         _hold_replies(&self.log)
         self.log.pending.len = 0
+        self.log.sync_failed = self.log.file_failed = False
         journal_detach(e, &self.log.consumer)
         e.persist.aof_write_failed = False
         self.announce(False)
-        return ok
 
     def announce(self, bint enabled, bint starting=False):
         """What WAITAOF may count on; who waits is answered if that decides it."""
@@ -429,7 +478,10 @@ cdef class AofLog:
         """Removes a file without holding up the engine."""
         cdef bytes name = os.fsencode(path)
         cdef char* copy = strdup(name)
-        if copy == NULL or not _submit(&self.log, JOB_UNLINK, -1, 0, copy):
+        cdef aof_job_t* job = _job(JOB_UNLINK, -1, 0)
+        if job != NULL:
+            job.path = copy
+        if copy == NULL or not _submit(&self.log, job):
             free(copy)
             os.unlink(path)
 

@@ -342,24 +342,58 @@ def test_who_was_held_back_and_finds_nothing_times_out_then(engine: Engine, writ
     advance(engine, 400)
     assert second.read() == b""
     assert writer.send("CLIENT UNPAUSE") == OK
-    assert (first.read(), second.read()) == (popped("k"), b"")
-    advance(engine, 700)
-    assert second.read() == NIL
+    assert (first.read(), second.read()) == (popped("k"), NIL)
 
 
 def test_a_pause_that_ends_early_takes_its_time_outs_along(engine: Engine, writer: Peer, connect: Connect) -> None:
-    """A time-out that came while the wait was held back comes soon after the pause, not when that was to end."""
+    """A time-out that came while the wait was held back comes with the pause's end, not when that was to be."""
     first, second, third = connect(), connect(), connect()
     assert first.send("BBAGPOP k 0") == second.send("BBAGPOP k 300") == third.send("BBAGPOP k 50000") == b""
     writer.send("MULTI", "CLIENT PAUSE 1000000 WRITE", "BAGADD k m", "EXEC")
     advance(engine, 400)
     assert (first.read(), second.read(), third.read()) == (b"", b"", b"")
     assert writer.send("CLIENT UNPAUSE") == OK
-    advance(engine, 100)
     assert (first.read(), second.read(), third.read()) == (popped("k"), NIL, b"")
     advance(engine, 50_000)
     assert third.read() == NIL
     assert engine.check() == []
+
+
+def test_cron_before_the_tick_at_the_end_of_a_pause(engine: Engine, writer: Peer, connect: Connect) -> None:
+    """Whose time was up in the pause, or between its end and that tick, is served first all the same."""
+    first, second, third = connect(), connect(), connect()
+    assert first.send("BBAGPOP k 300") == second.send("BBAGPOP k 1050") == third.send("BBAGPOP k 1060") == b""
+    writer.send("MULTI", "CLIENT PAUSE 1000 WRITE", "BAGADD k m m", "EXEC")
+    advance(engine, 400)
+    assert (first.read(), second.read(), third.read()) == (b"", b"", b"")
+    assert engine.check() == []
+    advance(engine, 700)
+    engine.cron()
+    assert (first.read(), second.read(), third.read()) == (popped("k"), popped("k"), NIL)
+
+
+def test_a_time_that_is_up_in_a_pause_is_not_asked_for_again(engine: Engine, writer: Peer, waiter: Peer) -> None:
+    assert waiter.send("BBAGPOP k 300") == b""
+    writer.send("MULTI", "CLIENT PAUSE 100000 WRITE", "BAGADD k m", "EXEC")
+    assert engine.stats()["clients_in_timeout_table"] == 1
+    advance(engine, 400)
+    assert waiter.read() == b""
+    assert engine.stats()["clients_in_timeout_table"] == 0
+    assert writer.send("CLIENT UNPAUSE") == OK
+    assert waiter.read() == popped("k")
+
+
+def test_expired_for_one_and_not_for_the_next(engine: Engine, writer: Peer, connect: Connect) -> None:
+    """In import-mode keys past their time are there for the import's source, wherever in the queue it is."""
+    engine.set_param("import_mode", 1)
+    first, source, last = connect(), connect(), connect()
+    assert source.send("CLIENT IMPORT-SOURCE ON") == writer.send("CLIENT IMPORT-SOURCE ON") == OK
+    assert first.send("BBAGPOP k 0") == source.send("BBAGPOP k 0") == last.send("BBAGPOP k 0") == b""
+    rows = ("MULTI", "BAGADD k m m", "PEXPIREAT k 1000", "EXEC")
+    assert writer.send(*rows) == OK + QUEUED * 2 + b"*2\r\n:2\r\n:1\r\n"
+    assert (first.read(), source.read(), last.read()) == (b"", popped("k"), b"")
+    assert writer.send("PERSIST k") == b":1\r\n"
+    assert (first.read(), last.read()) == (popped("k"), b"")
 
 
 def test_nobody_is_served_while_data_loads(engine: Engine, writer: Peer, waiter: Peer) -> None:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.client_class cimport client_set_class
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport client_t, held_condition_t, journal_consumer_t
@@ -77,9 +78,9 @@ cdef class Condition:
 # ---- commands that push ----------------------------------------------------------------------------------
 
 cdef client_t* _client(client_t* c, int64_t id) noexcept nogil:
-    cdef client_t* found = c.engine.clients.head
+    cdef client_t* found = client_first(c.engine)
     while found != NULL and <int64_t>found.id != id:
-        found = found.next
+        found = client_next(found)
     return found
 
 

@@ -16,6 +16,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memmove
 from posix.unistd cimport read, write
 
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport (
     TRANSPORT_ERROR, TRANSPORT_WANT_READ, TRANSPORT_WANT_WRITE, client_t, transport_t)
 from cachefleet_server.engine cimport Engine
@@ -228,10 +229,10 @@ cdef class Scrambled:
 
     def plug(self, uint64_t id, uint32_t seed):
         """For a client that was just added."""
-        cdef client_t* c = self.engine.ptr.clients.head
+        cdef client_t* c = client_first(self.engine.ptr)
         cdef session_t* s
         while c.id != id:
-            c = c.next
+            c = client_next(c)
         s = <session_t*>calloc(1, sizeof(session_t))
         s.totals = &self.all
         s.rng = seed

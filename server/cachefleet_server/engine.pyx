@@ -26,6 +26,7 @@ from cachefleet_server.commands.t_list cimport register_list
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
 from cachefleet_server.core.client_class cimport client_set_monitor
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.command cimport command_find, command_find_sub, command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED,
@@ -329,12 +330,12 @@ cdef class Engine(Rows):
         return error
 
     def clients(self):
-        cdef client_t* c = self.ptr.clients.head
+        cdef client_t* c = client_first(self.ptr)
         found = []
         while c != NULL:
             if not c.flags & CLIENT_CLOSE_ASAP:
                 found.append(client_view(c))
-            c = c.next
+            c = client_next(c)
         found.reverse()  # oldest first
         return found
 
@@ -363,14 +364,14 @@ cdef class Engine(Rows):
         return True
 
     def feed_monitors(self, value):
-        cdef client_t* c = self.ptr.clients.head
+        cdef client_t* c = client_first(self.ptr)
         cdef size_t left = self.ptr.clients.monitors
         while c != NULL and left:
             if c.flags & CLIENT_MONITOR:
                 left -= 1
                 if not c.flags & CLIENT_CLOSE_ASAP and reply_begin(c):
                     encode_reply(&c.out, c.resp, value)
-            c = c.next
+            c = client_next(c)
         engine_wake(self.ptr)
 
     def set_monitor(self, uint64_t id):
@@ -395,9 +396,9 @@ cdef class Engine(Rows):
 
 
 cdef client_t* _find(engine_t* e, uint64_t id) noexcept:
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     while c != NULL and c.id != id:
-        c = c.next
+        c = client_next(c)
     return c
 
 

@@ -6,6 +6,7 @@ Nothing here changes anything. `stats` is for INFO and metrics; `counters` alone
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix, digest_mix_number, entry_digest
 from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t, rdb_out_t
 from cachefleet_server.core.entry cimport entry_key, entry_t
@@ -74,7 +75,7 @@ cdef int _check_databases(engine_t* e, list wrong) except -1:
 
 
 cdef object check(engine_t* e):
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     cdef int i, error
     wrong = []
     _check_databases(e, wrong)
@@ -91,7 +92,7 @@ cdef object check(engine_t* e):
         error = out_check(&c.out)
         if error:
             wrong.append(f"output of client {c.id}: {error}")
-        c = c.next
+        c = client_next(c)
     return wrong
 
 
@@ -137,11 +138,11 @@ cdef object stats(engine_t* e):
 
 
 cdef object clients_memory(engine_t* e):
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     cdef size_t total = 0
     while c != NULL:
         total += client_memory(c)
-        c = c.next
+        c = client_next(c)
     return total
 
 

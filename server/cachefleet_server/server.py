@@ -198,7 +198,7 @@ class Server:
         """The last snapshot before the exit. One at a time: a rewrite of the AOF gives way."""
         self._supervisor.status("Saving the final RDB snapshot")
         try:
-            self.aof.settle()
+            self.aof.prepare_exit()
             self.rdb.save()
         except (CachefleetError, OSError):
             self._supervisor.status("Error trying to save the DB, can't exit.")

@@ -26,7 +26,7 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_
 from cachefleet_server.keyspace.db cimport (
     LOOKUP_DELETE, LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, LOOKUP_TOUCH, LOOKUP_WRITE, NOTIFY_GENERIC,
     arg_hash, db_delete, db_insert, db_len, db_random, db_set_expire, db_unlink, entry_copy, key_changed,
-    key_deleted, lookup_flags, lookup_read, lookup_write, notify, signal_modified)
+    key_deleted, key_moved, lookup_flags, lookup_read, lookup_write)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms
 from cachefleet_server.keyspace.expire cimport expire_now, is_expired, may_delete_expired
 from cachefleet_server.keyspace.journal cimport journal_rewrite
@@ -161,11 +161,7 @@ cdef void _rename(client_t* c, bint only_if_new) noexcept nogil:
     entry = db_unlink(c.db, src.ptr, src.len, src_hash)
     cf_assert(entry != NULL)
     db_insert(c.db, entry_rename(e.heap, entry, dst.ptr, dst.len), dst_hash)
-    signal_modified(c, c.db, src.ptr, src.len, src_hash)
-    signal_modified(c, c.db, dst.ptr, dst.len, dst_hash)
-    notify(e, NOTIFY_GENERIC, b"rename_from", src.ptr, src.len, c.db.id)
-    notify(e, NOTIFY_GENERIC, b"rename_to", dst.ptr, dst.len, c.db.id)
-    e.persist.dirty += 1
+    key_moved(c, c.db, b"rename_from", src, c.db, b"rename_to", dst)
     if only_if_new:
         reply_int(c, 1)
     else:
@@ -259,11 +255,7 @@ cdef void move_command(client_t* c) noexcept nogil:
         reply_int(c, 0)
         return
     db_insert(db, db_unlink(c.db, key.ptr, key.len, hash), hash)
-    signal_modified(c, c.db, key.ptr, key.len, hash)
-    signal_modified(c, db, key.ptr, key.len, hash)
-    notify(e, NOTIFY_GENERIC, b"move_from", key.ptr, key.len, c.db.id)
-    notify(e, NOTIFY_GENERIC, b"move_to", key.ptr, key.len, db.id)
-    e.persist.dirty += 1
+    key_moved(c, c.db, b"move_from", key, db, b"move_to", key)
     reply_int(c, 1)
 
 

@@ -9,6 +9,7 @@ Where nothing may block, as inside EXEC: the reply is what is true at that momen
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport BLOCKED_WAIT, CLIENT_DENY_BLOCKING, arg_t, client_t, engine_t
 from cachefleet_server.core.reply cimport arg_int64, reply_array, reply_error, reply_int
@@ -127,12 +128,12 @@ cdef void waitaof_command(client_t* c) noexcept nogil:
 
 cdef void _fsynced(engine_t* e) noexcept nogil:
     """Answers whose wait is over. Linear in the clients, but only while somebody waits."""
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     cdef client_t* following
     if e.clients.blocked == 0:
         return
     while c != NULL:
-        following = c.next
+        following = client_next(c)
         if c.blocked == BLOCKED_WAIT and c.unblock_fn == _waitaof_over and _is_over(e, <const wait_t*>c.waiter):
             unblock_client(c, False)
         c = following

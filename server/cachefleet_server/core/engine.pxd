@@ -23,6 +23,7 @@ from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.hash cimport hash_seed_t
 from cachefleet_server.ds.hashtable cimport hashtable_t
+from cachefleet_server.ds.link cimport link_t, links_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 from cachefleet_server.resp.input cimport arg_arena_t, arg_t, input_limits_t, input_t, request_t
 from cachefleet_server.resp.writer cimport chunk_pool_t, iovec, out_t
@@ -205,6 +206,7 @@ cdef struct transport_t:  # how a connection's bytes pass its socket: a constant
     void (*refuse_fn)(int fd, const char* text, size_t n) noexcept nogil  # NULL: without a word
 
 cdef struct client_t:
+    link_t link  # clients_t.all
     engine_t* engine
     db_t* db
     uint64_t flags  # CLIENT_*
@@ -231,9 +233,6 @@ cdef struct client_t:
     void* transaction  # transaction_t: what was queued since MULTI (keyspace/transaction.pyx)
     void* watches  # watch_t: watched keys (keyspace/watch.pyx)
     client_info_t* info
-    # lists: all clients; clients with output
-    client_t* prev
-    client_t* next
     client_t* next_pending  # engine.pending_write
     client_t* next_resumed  # engine.resumed
     void* view  # borrowed PyObject*: its view (client_view.pyx), NULL while nobody holds one
@@ -415,8 +414,7 @@ cdef struct keyspace_t:  # the data set; another one can be filled beside the en
     size_t watched_keys
     size_t blocking_keys  # keys that somebody waits for ...
     size_t blocking_keys_on_nokey  # ... also for their end
-    void* ready_first  # interest_t: keys that changed while somebody waits, in this order
-    void* ready_last
+    links_t ready  # interest_t: keys that changed while somebody waits, in this order
     bint held_back  # a pause keeps somebody from being served
 
 cdef struct commands_t:
@@ -430,7 +428,7 @@ cdef struct commands_t:
     command_t* ping
 
 cdef struct clients_t:
-    client_t* head  # all connections
+    links_t all  # client_t: the connections (core/clients.pxd), the latest first
     size_t count
     size_t class_count[3]
     uint64_t last_id

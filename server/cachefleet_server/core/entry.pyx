@@ -7,9 +7,10 @@ allocation. Everything else is a fresh allocation with what stays copied over. C
 
 from libc.string cimport memcpy, memmove, memset
 
-from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release
+from cachefleet_server.ds.blob cimport blob_new
 from cachefleet_server.ds.intrin cimport cf_usable_size
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
+from cachefleet_server.ds.owners cimport is_shared, owner_drop
 from cachefleet_server.ds.slab cimport SLAB_MAX, slab_size
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc, zsmall_alloc, zsmall_free
 
@@ -162,7 +163,7 @@ cdef entry_t* entry_new_embedded(
 # ---- freeing ---------------------------------------------------------------------------------------
 
 cdef void entry_free_string(heap_t* h, entry_t* e) noexcept nogil:
-    blob_release(h, entry_blob(e))
+    owner_drop(h, entry_blob(e))
     entry_free_shell(h, e)
 
 
@@ -215,7 +216,7 @@ cdef entry_t* entry_set_bytes(heap_t* h, entry_t* e, const char* v, size_t nv, i
     if nk + nv <= ENTRY_EMBED_MAX:
         return _set_embedded(h, e, v, nv, encoding)
     blob = entry_blob(e)
-    if blob != NULL and not blob_is_shared(blob) and _worth_keeping(cf_usable_size(blob), _BLOB_HEADER + nv):
+    if blob != NULL and not is_shared(blob) and _worth_keeping(cf_usable_size(blob), _BLOB_HEADER + nv):
         blob.len = nv
         memcpy(&blob.data[0], v, nv)
         entry_set_encoding(e, encoding)
@@ -229,7 +230,7 @@ cdef entry_t* entry_set_int(heap_t* h, entry_t* e, int64_t v) noexcept nogil:
     if e.flags & E_EMBED:
         e = _to_pointer_word(h, e, _room(e))
     else:
-        blob_release(h, entry_blob(e))
+        owner_drop(h, entry_blob(e))
     (<int64_t*>entry_payload(e))[0] = v
     entry_set_encoding(e, ENC_INT)
     return e
@@ -239,7 +240,7 @@ cdef entry_t* entry_set_blob(heap_t* h, entry_t* e, blob_t* blob) noexcept nogil
     if e.flags & E_EMBED:
         e = _to_pointer_word(h, e, _room(e))
     else:
-        blob_release(h, entry_blob(e))
+        owner_drop(h, entry_blob(e))
     entry_payload(e)[0] = blob
     entry_set_encoding(e, ENC_RAW)
     return e
@@ -285,9 +286,9 @@ cdef entry_t* entry_grow_raw(heap_t* h, entry_t* e, size_t n, char** data) noexc
         return _grow_embedded(h, e, n, data)
     blob = entry_blob(e)
     old = blob.len
-    if blob_is_shared(blob):
+    if is_shared(blob):
         entry_payload(e)[0] = _blob_new(h, &blob.data[0], old, n if n == old else _greedy(n))
-        blob_release(h, blob)
+        owner_drop(h, blob)
     elif _BLOB_HEADER + n > cf_usable_size(blob):
         entry_payload(e)[0] = zrealloc(h, blob, _BLOB_HEADER + _greedy(n))
     blob = entry_blob(e)

@@ -17,11 +17,12 @@ from cachefleet_server.core.entry cimport (
     entry_new_int, entry_new_string)
 from cachefleet_server.core.lfu cimport entry_lfu_count
 from cachefleet_server.core.types cimport entry_ops, save_whole
-from cachefleet_server.ds.blob cimport blob_share, blob_t
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_putc, buf_reserve
 from cachefleet_server.ds.intrin cimport cf_atomic_get
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
+from cachefleet_server.ds.owners cimport owner_add
 from cachefleet_server.ds.zmalloc cimport zfree, ztry_malloc
 
 cdef enum:
@@ -148,7 +149,8 @@ cdef blob_t* rdb_lendable(const rdb_out_t* out, const entry_t* entry) noexcept n
 
 
 cdef void rdb_put_lent(rdb_out_t* out, blob_t* blob, size_t head, bint compress) noexcept nogil:
-    _mark(out, out.buf.len - head, head, blob.len, blob_share(blob), compress and blob.len <= RDB_COMPRESS_MAX)
+    owner_add(blob)
+    _mark(out, out.buf.len - head, head, blob.len, blob, compress and blob.len <= RDB_COMPRESS_MAX)
     out.lent += blob.len
 
 

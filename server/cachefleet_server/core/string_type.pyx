@@ -15,10 +15,11 @@ from cachefleet_server.core.rdb cimport (
     RDB_TYPE_STRING, rdb_get_string_entry, rdb_length_size, rdb_lendable, rdb_put_int_string, rdb_put_lent,
     rdb_put_length, rdb_put_string)
 from cachefleet_server.core.types cimport type_register, type_row
-from cachefleet_server.ds.blob cimport blob_release, blob_t
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_put
 from cachefleet_server.ds.intrin cimport cf_usable_size
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
+from cachefleet_server.ds.owners cimport owner_drop
 from cachefleet_server.ds.zmalloc cimport heap_t
 from cachefleet_server.resp.command cimport command_header, command_word
 
@@ -27,7 +28,7 @@ cdef enum:
 
 
 cdef void _free(type_ops_t* ops, heap_t* h, entry_t* entry) noexcept nogil:
-    blob_release(h, entry_blob(entry))
+    owner_drop(h, entry_blob(entry))
 
 
 cdef size_t _effort(const entry_t* entry) noexcept nogil:

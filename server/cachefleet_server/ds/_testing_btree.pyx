@@ -49,7 +49,7 @@ cdef class Member:
         memset(&own, 0, sizeof(own))
         if remote:
             member_free(&own, self.p, self.form)
-            self.heap.used += own.used  # as a helper's balance is settled
+            self.heap.used += own.used  # as a helper's is added
         else:
             member_free(self.heap, self.p, self.form)
         self.p = NULL

@@ -8,9 +8,10 @@ from libc.string cimport memcpy, memset
 from cachefleet_server.ds.ht_sampling cimport rng_next
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_thread_ns
 from cachefleet_server.ds.listblock cimport (
-    LB_PLAIN, lb_at, lb_begin, lb_check, lb_cut, lb_insert, lb_listpack_check, lb_new, lb_release, lb_save,
-    lb_saved_size, lblock_t)
+    LB_PLAIN, lb_at, lb_begin, lb_check, lb_cut, lb_insert, lb_listpack_check, lb_new, lb_save, lb_saved_size,
+    lblock_t)
 from cachefleet_server.ds.listpack cimport lp_entry_prev, lp_entry_put, lp_entry_size, lp_get, lp_item, lp_item_t
+from cachefleet_server.ds.owners cimport owner_drop
 from cachefleet_server.ds.seq_checking cimport seq_check
 from cachefleet_server.ds.seq_reading cimport *
 from cachefleet_server.ds.sequence cimport *
@@ -69,7 +70,7 @@ cdef class Block:
         self.b = lb_new(heap.h, 0, 0)
 
     def __dealloc__(self):
-        lb_release(self.heap.h, self.b)
+        owner_drop(self.heap.h, self.b)
 
     def insert(self, size_t i, bytes element):
         """False: no room."""

@@ -20,7 +20,7 @@ from cachefleet_server.ds.bucket cimport (
     pool_put, slot_bucket)
 from cachefleet_server.ds.intrin cimport ENGINE_DEBUG, cf_assert, cf_reverse64
 from cachefleet_server.ds.zmalloc cimport (
-    ARRAY_DROP, ARRAY_MAP_MIN, array_drop, array_free, array_new, array_settle, zfree, zmalloc)
+    ARRAY_DROP, ARRAY_MAP_MIN, array_drop, array_free, array_merge, array_new, zfree, zmalloc)
 
 cdef enum:
     HT_GROW_LOAD = 9  # elements a bucket
@@ -227,7 +227,7 @@ cdef bint ht_resize_if_needed(hashtable_t* t) noexcept nogil:
         _resize_begin(t, _buckets_for(2 * t.used[0]))
     elif t.rehash_index < 0 and not t.merged:
         t.merged = True
-        array_settle(t.heap, t.tables[0], ht_buckets(t, 0) * sizeof(ht_bucket_t))
+        array_merge(t.heap, t.tables[0], ht_buckets(t, 0) * sizeof(ht_bucket_t))
     return t.rehash_index >= 0
 
 

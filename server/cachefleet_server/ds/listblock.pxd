@@ -13,7 +13,7 @@ Forms: packed; *plain*, one element too large to be packed, bare; either may be 
 `bytes` is what it has uncompressed and `capacity` what it has now. What would save less than LB_SAVING bytes stays
 raw and remembers that it was tried (LB_TRIED) until it changes.
 
-A block has owners (refs, the first word as in every payload): lists that share it. All functions with a `place`
+A block has owners (ds/owners.pxd): lists that share it. All functions with a `place`
 need an only owner and an uncompressed packed block, and may move it. Element numbers are walked to from the nearer
 end: a mean of 170 steps of 1.6 ns in 8 KB of ten bytes each.
 
@@ -23,9 +23,8 @@ Cost: push, pop amortised O(1); anything inside O(bytes of the block).
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.listpack cimport LP_EMPTY, lp_get, lp_item_t
-from cachefleet_server.ds.zmalloc cimport heap_t, zfree
+from cachefleet_server.ds.zmalloc cimport heap_t
 
 cdef enum:
     LB_PLAIN = 1  # form
@@ -71,19 +70,6 @@ cdef int lb_check(heap_t* h, const lblock_t* b) noexcept nogil
 
 cdef inline const char* lb_begin(const lblock_t* b) noexcept nogil:
     return &b.data[0] + b.first
-
-cdef inline bint lb_is_shared(const lblock_t* b) noexcept nogil:
-    return cf_ref_get(&b.refs) > 1
-
-cdef inline lblock_t* lb_share(lblock_t* b) noexcept nogil:
-    """One more owner."""
-    cf_ref_add(&b.refs)
-    return b
-
-cdef inline void lb_release(heap_t* h, lblock_t* b) noexcept nogil:
-    """One owner less, on any thread with its heap; the last one frees. NULL is fine."""
-    if b != NULL and cf_ref_drop(&b.refs):
-        zfree(h, b)
 
 cdef inline size_t lb_saved_size(const lblock_t* b) noexcept nogil:
     return b.bytes if b.form & LB_PLAIN else b.bytes + LP_EMPTY

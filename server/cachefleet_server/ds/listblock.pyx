@@ -3,12 +3,13 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memmove
 
-from cachefleet_server.ds.intrin cimport cf_assert, cf_store16, cf_store32
+from cachefleet_server.ds.intrin cimport cf_assert, cf_ref_get, cf_store16, cf_store32
 from cachefleet_server.ds.listpack cimport (
     LP_COUNT_UNKNOWN, LP_END, LP_HEADER, lp_entry_check, lp_entry_is_odd, lp_entry_next, lp_entry_prev, lp_entry_put,
     lp_entry_size, lp_validate)
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
-from cachefleet_server.ds.zmalloc cimport zmalloc, zrealloc, ztry_malloc
+from cachefleet_server.ds.owners cimport owner_drop
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc, ztry_malloc
 
 cdef enum:
     SPARE_PART = 16  # of its entries' bytes is the room that a growing block gets
@@ -280,5 +281,5 @@ cdef int lb_check(heap_t* h, const lblock_t* b) noexcept nogil:
     if raw == NULL:
         return 7
     error = lb_check(h, raw)
-    lb_release(h, raw)
+    owner_drop(h, raw)
     return error

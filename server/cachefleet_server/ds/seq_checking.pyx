@@ -3,8 +3,8 @@
 from libc.string cimport memset
 
 from cachefleet_server.ds.intrin cimport cf_ref_get
-from cachefleet_server.ds.listblock cimport (
-    LB_LZF, LB_PLAIN, LB_TRIED, lb_check, lb_compressed, lb_release, lb_saving, lblock_t)
+from cachefleet_server.ds.listblock cimport LB_LZF, LB_PLAIN, LB_TRIED, lb_check, lb_compressed, lb_saving, lblock_t
+from cachefleet_server.ds.owners cimport owner_drop
 from cachefleet_server.ds.seq_tree cimport SEQ_FANOUT, block_is_small, seq_t, snode_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
@@ -46,7 +46,7 @@ cdef bint _depth_holds(seen_t* seen, const lblock_t* b) noexcept nogil:
         return True
     # A block that others own too is tried in vain without a mark.
     compressed = lb_compressed(seen.heap, b)
-    lb_release(seen.heap, compressed)
+    owner_drop(seen.heap, compressed)
     return compressed == NULL
 
 

@@ -2,17 +2,17 @@
 
 from libc.stdint cimport uint8_t
 
-from cachefleet_server.ds.listblock cimport (
-    LB_LZF, LB_PLAIN, lb_at, lb_begin, lb_release, lb_uncompressed, lblock_t)
+from cachefleet_server.ds.listblock cimport LB_LZF, LB_PLAIN, lb_at, lb_begin, lb_uncompressed, lblock_t
 from cachefleet_server.ds.listpack cimport (
     LP_HEAD_MAX, lp_entry_next, lp_entry_prev, lp_equal, lp_get, lp_item_t, lp_put_int, lp_put_str_head)
+from cachefleet_server.ds.owners cimport owner_drop
 from cachefleet_server.ds.seq_tree cimport path_block, path_edge, path_find, path_step, seq_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
 
 cdef void _enter(seq_iter_t* it, const lblock_t* b) noexcept nogil:
     """Before the block's first element in the iterator's direction."""
-    lb_release(it.heap, it.own)
+    owner_drop(it.heap, it.own)
     it.own = lb_uncompressed(it.heap, b) if b.form & LB_LZF else NULL
     it.block = b if it.own == NULL else it.own
     it.left = b.count
@@ -146,7 +146,7 @@ cdef bint seq_find(seq_iter_t* it, const lp_item_t* wanted, size_t most, size_t*
 
 
 cdef void seq_done(seq_iter_t* it) noexcept nogil:
-    lb_release(it.heap, it.own)
+    owner_drop(it.heap, it.own)
     it.own = NULL
 
 

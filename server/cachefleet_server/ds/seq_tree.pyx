@@ -2,10 +2,11 @@
 
 from libc.string cimport memcpy, memmove
 
-from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
+from cachefleet_server.ds.intrin cimport cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.listblock cimport (
     LB_COMPRESS_MIN, LB_LZF, LB_PLAIN, LB_TRIED, lb_append_entries, lb_begin, lb_compressed, lb_copy, lb_cut,
-    lb_is_shared, lb_release, lb_saving, lb_share, lb_uncompressed)
+    lb_saving, lb_uncompressed)
+from cachefleet_server.ds.owners cimport is_shared, owner_add, owner_drop
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 
 cdef enum:
@@ -36,18 +37,11 @@ cdef snode_t* _node_new(heap_t* h, int level, size_t n) noexcept nogil:
     return node
 
 
-cdef inline void _child_share(const snode_t* node, void* child) noexcept nogil:
-    if node.level:
-        cf_ref_add(&(<snode_t*>child).refs)
-    else:
-        lb_share(<lblock_t*>child)
-
-
 cdef inline void _child_release(heap_t* h, const snode_t* node, void* child) noexcept nogil:
     if node.level:
         node_release(h, <snode_t*>child)
     else:
-        lb_release(h, <lblock_t*>child)
+        owner_drop(h, child)
 
 
 cdef void node_release(heap_t* h, snode_t* node) noexcept nogil:
@@ -65,7 +59,7 @@ cdef bint node_drain(heap_t* h, snode_t** place, size_t* budget) noexcept nogil:
         return True
     while node.n and budget[0] and cf_ref_get(&node.refs) == 1:
         if node.level == 0:
-            lb_release(h, <lblock_t*>node.slots[node.n - 1].child)
+            owner_drop(h, node.slots[node.n - 1].child)
             budget[0] -= 1
         elif not node_drain(h, <snode_t**>&node.slots[node.n - 1].child, budget):
             return False
@@ -88,7 +82,7 @@ cdef void _node_own(heap_t* h, snode_t** place) noexcept nogil:
     new.n = node.n
     memcpy(&new.slots[0], &node.slots[0], node.n * sizeof(seq_slot_t))
     for i in range(node.n):
-        _child_share(node, node.slots[i].child)
+        owner_add(node.slots[i].child)
     place[0] = new
     node_release(h, node)  # the other owner may have let go meanwhile
 
@@ -196,14 +190,14 @@ cdef void path_count(seq_path_t* path, size_t more) noexcept nogil:
 cdef inline void _block_put(heap_t* h, seq_t* s, lblock_t** place, lblock_t* b) noexcept nogil:
     """Another form of the same block."""
     s.saved += lb_saving(b) - lb_saving(place[0])
-    lb_release(h, place[0])
+    owner_drop(h, place[0])
     place[0] = b
 
 
 cdef lblock_t** block_use(heap_t* h, seq_t* s, lblock_t** place) noexcept nogil:
     if place[0].form & LB_LZF:
         _block_put(h, s, place, lb_uncompressed(h, place[0]))
-    elif lb_is_shared(place[0]):
+    elif is_shared(place[0]):
         _block_put(h, s, place, lb_copy(h, place[0]))
     return place
 
@@ -215,7 +209,7 @@ cdef void block_compress(heap_t* h, seq_t* s, lblock_t** place) noexcept nogil:
     new = lb_compressed(h, place[0])
     if new != NULL:
         _block_put(h, s, place, new)
-    elif not lb_is_shared(place[0]):
+    elif not is_shared(place[0]):
         place[0].form |= LB_TRIED
 
 
@@ -250,7 +244,7 @@ cdef void _join_blocks(heap_t* h, seq_t* s, lblock_t** place, lblock_t** from_) 
     if from_[0].form & LB_LZF:
         block_use(h, s, from_)
     lb_append_entries(h, place, lb_begin(from_[0]), from_[0].bytes, from_[0].count, s.bytes_max)
-    lb_release(h, from_[0])
+    owner_drop(h, from_[0])
     s.blocks -= 1
     if s.depth:
         block_compress(h, s, place)
@@ -273,7 +267,7 @@ cdef void _join(heap_t* h, seq_t* s, snode_t* node, size_t i) noexcept nogil:
             return
         _node_own(h, <snode_t**>&node.slots[i].child)
         for j in range(b.n):
-            _child_share(b, b.slots[j].child)
+            owner_add(b.slots[j].child)
             _slots_put(h, <snode_t**>&node.slots[i].child, n + j, b.slots[j].child, b.slots[j].count)
         node_release(h, b)
         _join(h, s, <snode_t*>node.slots[i].child, n - 1)
@@ -359,7 +353,7 @@ cdef void _forget_block(heap_t* h, seq_t* s, lblock_t* b) noexcept nogil:
     s.bytes -= b.bytes
     s.saved -= lb_saving(b)
     s.blocks -= 1
-    lb_release(h, b)
+    owner_drop(h, b)
 
 
 cdef void _forget(heap_t* h, seq_t* s, snode_t* node) noexcept nogil:
@@ -368,7 +362,7 @@ cdef void _forget(heap_t* h, seq_t* s, snode_t* node) noexcept nogil:
     cdef size_t i
     for i in range(node.n):
         if not last:
-            _child_share(node, node.slots[i].child)
+            owner_add(node.slots[i].child)
         if node.level:
             _forget(h, s, <snode_t*>node.slots[i].child)
         else:
@@ -446,5 +440,5 @@ cdef void tree_cut(heap_t* h, seq_t* s, size_t a, size_t b) noexcept nogil:
     while s.top.level and s.top.n == 1:
         node = s.top  # not always owned, if it was below another one until now
         s.top = <snode_t*>node.slots[0].child
-        _child_share(node, s.top)
+        owner_add(s.top)
         node_release(h, node)

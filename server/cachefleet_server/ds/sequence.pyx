@@ -2,13 +2,14 @@
 
 from libc.stdint cimport uint32_t
 
-from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
+from cachefleet_server.ds.intrin cimport cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.listblock cimport (
-    LB_LZF, LB_PLAIN, LB_TRIED, lb_append_entries, lb_at, lb_begin, lb_cut, lb_get,
-    lb_insert, lb_is_shared, lb_listpack_check, lb_new, lb_plain, lb_release, lb_share, lb_split, lb_trim)
+    LB_LZF, LB_PLAIN, LB_TRIED, lb_append_entries, lb_at, lb_begin, lb_cut, lb_get, lb_insert, lb_listpack_check,
+    lb_new, lb_plain, lb_split, lb_trim)
 from cachefleet_server.ds.listpack cimport (
     LP_EMPTY, LP_HEADER, lp_entry_next, lp_entry_put, lp_entry_size, lp_item, lp_item_t, lp_next, lp_text)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
+from cachefleet_server.ds.owners cimport is_shared, owner_add, owner_drop
 from cachefleet_server.ds.seq_tree cimport *
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 
@@ -40,11 +41,11 @@ cdef seq_t* seq_own(heap_t* h, seq_t* s) noexcept nogil:
     new[0] = s[0]
     new.refs = 1
     if s.head != NULL:
-        lb_share(s.head)
+        owner_add(s.head)
     if s.tail != NULL:
-        lb_share(s.tail)
+        owner_add(s.tail)
     if s.top != NULL:
-        cf_ref_add(&s.top.refs)
+        owner_add(s.top)
     seq_release(h, s)
     return new
 
@@ -52,8 +53,8 @@ cdef seq_t* seq_own(heap_t* h, seq_t* s) noexcept nogil:
 cdef void seq_release(heap_t* h, seq_t* s) noexcept nogil:
     if not cf_ref_drop(&s.refs):
         return
-    lb_release(h, s.head)
-    lb_release(h, s.tail)
+    owner_drop(h, s.head)
+    owner_drop(h, s.tail)
     node_release(h, s.top)
     zfree(h, s)
 
@@ -141,7 +142,7 @@ cdef void _tree_push(heap_t* h, seq_t* s, bint front, lblock_t* b) noexcept nogi
     cdef seq_path_t path
     cdef bint small = block_is_small(s, b)
     cdef size_t i
-    if not b.form & LB_PLAIN and not lb_is_shared(b):
+    if not b.form & LB_PLAIN and not is_shared(b):
         lb_trim(h, &b, b.bytes / 64)
     if s.top != NULL:
         path_edge(s, not front, &path)
@@ -168,7 +169,8 @@ cdef lblock_t* _tree_pop(heap_t* h, seq_t* s, bint front) noexcept nogil:
     if path_block(&path).form & LB_LZF:
         path_own(h, s, &path)
         block_use(h, s, <lblock_t**>&path_slot(&path).child)
-    b = lb_share(path_block(&path))
+    b = path_block(&path)
+    owner_add(b)
     s.bytes += b.bytes  # which tree_cut subtracts
     if front:
         tree_cut(h, s, 0, b.count)
@@ -250,7 +252,7 @@ cdef void _cut_end(heap_t* h, seq_t* s, lblock_t** place, size_t a, size_t b) no
     cdef size_t before = place[0].bytes
     if b - a == place[0].count:
         # An only owner's empty block would be no use: an end that is empty is replaced.
-        lb_release(h, place[0])
+        owner_drop(h, place[0])
         place[0] = NULL
         s.bytes -= before
         return

@@ -35,7 +35,7 @@ cdef void oom_abort(size_t n) noexcept nogil
 cdef void* array_new(size_t n) noexcept nogil
     # n zero bytes, aligned to 64. From ARRAY_MAP_MIN on it is a mapping of its own: creating it takes microseconds
     # at any size, and its pages are zeroed when first touched.
-cdef void array_settle(heap_t* h, void* p, size_t n) noexcept nogil
+cdef void array_merge(heap_t* h, void* p, size_t n) noexcept nogil
     # The array is in use as a whole from now on: its pages are merged into huge ones, on another thread. Not from the
     # beginning: a fault on a huge page stops the thread for 0.6 ms.
 cdef void array_drop(void* p, size_t n, size_t offset) noexcept nogil

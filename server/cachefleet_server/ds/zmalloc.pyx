@@ -63,7 +63,7 @@ cdef void* array_new(size_t n) noexcept nogil:
     return p
 
 
-cdef void array_settle(heap_t* h, void* p, size_t n) noexcept nogil:
+cdef void array_merge(heap_t* h, void* p, size_t n) noexcept nogil:
     if n >= HUGE_PAGE:
         merger_add(h.merger, p, n)
 

@@ -17,12 +17,13 @@ from cachefleet_server.core.entry cimport *
 from cachefleet_server.core.pause cimport PAUSE_CLIENT, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.role cimport ROLE_CONNECTION, role_row
 from cachefleet_server.core.types cimport entry_encoding_name, types_init
-from cachefleet_server.ds.blob cimport blob_new, blob_release, blob_share, blob_t
+from cachefleet_server.ds.blob cimport blob_new, blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_bucket_each, ht_bucket_t, ht_len, ht_scan
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.number cimport int64_to_chars
+from cachefleet_server.ds.owners cimport owner_add, owner_drop
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport (
     block_client, block_forget, blocked_check, blocked_free, blocked_timeouts, unblock_client)
@@ -283,13 +284,15 @@ cdef class Keyspace:
     def share(self, int db, bytes key):
         """Becomes an owner of a long string's blob, as a reply does; `release` takes what this returns."""
         cdef arg_t a = journal_arg(key, len(key))
-        return <size_t>blob_share(entry_blob(db_find(self.db(db), a.ptr, a.len, arg_hash(self.e, &a))))
+        cdef blob_t* b = entry_blob(db_find(self.db(db), a.ptr, a.len, arg_hash(self.e, &a)))
+        owner_add(b)
+        return <size_t>b
 
     def release(self, size_t blob):
         """Lets go of a blob and returns the bytes that it held until then."""
         cdef blob_t* b = <blob_t*>blob
         value = (&b.data[0])[:b.len]
-        blob_release(self.e.heap, b)
+        owner_drop(self.e.heap, b)
         return value
 
     def lookup(self, int db, bytes key, int flags):

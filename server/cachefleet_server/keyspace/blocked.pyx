@@ -7,7 +7,7 @@ O(1), however many clients wait. Whose time is up while a pause holds it back le
 
 from cachefleet_server.core.engine cimport (
     BLOCKED_KEYS, BLOCKED_NONE, BLOCKED_PAUSE, CLIENT_BLOCKED, CLIENT_DEFERRED_REPLY_ERROR)
-from cachefleet_server.core.latency cimport duration_bucket
+from cachefleet_server.core.latency cimport count_call
 from cachefleet_server.core.reply cimport reply_skip_advance
 from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
@@ -94,20 +94,6 @@ cdef void _end_wait(client_t* c) noexcept nogil:
         waiting_leave(c)
 
 
-cdef void _count(client_t* c) noexcept nogil:
-    """A command that waited is one call when it ends; the time that it took was counted when it began."""
-    if c.cmd == NULL or not c.role.counts:
-        return
-    c.cmd.stats.calls += 1
-    if c.engine.params.latency_tracking:
-        c.cmd.stats.histogram[duration_bucket(0)] += 1
-    if c.flags & CLIENT_DEFERRED_REPLY_ERROR:
-        c.cmd.stats.failed += 1
-    c.engine.stats.commands += 1
-    c.commands += 1
-    c.last_cmd = c.cmd
-
-
 cdef void block_forget(client_t* c) noexcept nogil:
     _end_wait(c)
     zfree(c.engine.heap, c.waiter)
@@ -132,7 +118,8 @@ cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil:
     if not c.flags & CLIENT_BLOCKED:
         c.blocked = BLOCKED_NONE
         if kind != BLOCKED_PAUSE and c.engine.clients.served != c:  # those run again, as any other command
-            _count(c)
+            if c.cmd != NULL and c.role.counts:
+                count_call(c, c.cmd, 0, (c.flags & CLIENT_DEFERRED_REPLY_ERROR) != 0)
             reply_skip_advance(c)
         client_resume(c)
 

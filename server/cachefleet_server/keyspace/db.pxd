@@ -5,7 +5,7 @@ Rules every caller keeps:
   a running snapshot;
 - an entry function that may move the entry (core/entry.pxd) is followed by db_replace with the old and new address;
   expiry changes only through db_set_expire and db_set_*, because the table of expiring keys must follow;
-- after a change: key_changed, once a key; key_deleted deletes and says so;
+- after a change: key_changed, once a key; key_moved for two; key_deleted deletes and says so;
 - the tables of a database are nobody else's business: db_len, db_scan, db_prefetch ... say what others need.
 
 Keys are arg_t; `hash` is computed on demand and cached in the argument (it was usually computed while parsing).
@@ -92,13 +92,16 @@ cdef inline void notify(
 cdef inline void key_changed(client_t* c, db_t* db, int cls, const char* event, const arg_t* key) noexcept nogil:
     """Who is interested, notification, count of changes, in that order. `c` made the change; NULL: the server itself.
 
-    The key's hash has been computed. Whoever hears of it must not change the keyspace. Commands on two keys, which tell
-    the watchers of both before the first event, call signal_modified and notify themselves.
+    The key's hash has been computed. Whoever hears of it must not change the keyspace.
     """
     signal_modified(c, db, key.ptr, key.len, key.hash)
     notify(db.engine, cls, event, key.ptr, key.len, db.id)
     db.engine.persist.dirty += 1
 
+cdef void key_moved(
+    client_t* c, db_t* from_db, const char* from_event, arg_t* from_, db_t* to_db, const char* to_event, arg_t* to
+) noexcept nogil
+    # Two keys, one change: who is interested in either, then the events (NOTIFY_GENERIC), then the count.
 cdef bint key_deleted(client_t* c, arg_t* key, bint lazy) noexcept nogil
     # Deletes a key of c's database as DEL does: key_changed with "del". False: it was not there.
 cdef bint delete_if_empty(client_t* c, arg_t* key, size_t left) noexcept nogil

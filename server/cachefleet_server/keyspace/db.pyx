@@ -97,6 +97,17 @@ cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexc
     return <entry_t*>ht_find(db.keys, key, nk, hash)
 
 
+cdef void key_moved(
+    client_t* c, db_t* from_db, const char* from_event, arg_t* from_, db_t* to_db, const char* to_event, arg_t* to
+) noexcept nogil:
+    cdef engine_t* e = from_db.engine
+    signal_modified(c, from_db, from_.ptr, from_.len, arg_hash(e, from_))
+    signal_modified(c, to_db, to.ptr, to.len, arg_hash(e, to))
+    notify(e, NOTIFY_GENERIC, from_event, from_.ptr, from_.len, from_db.id)
+    notify(e, NOTIFY_GENERIC, to_event, to.ptr, to.len, to_db.id)
+    e.persist.dirty += 1
+
+
 cdef bint key_deleted(client_t* c, arg_t* key, bint lazy) noexcept nogil:
     if not db_delete(c.db, key.ptr, key.len, arg_hash(c.engine, key), lazy):
         return False

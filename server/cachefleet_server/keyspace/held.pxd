@@ -33,7 +33,7 @@ cdef inline void held_mark(client_t* c, size_t pending) noexcept nogil:
         held_mark_due(c, pending)
 
 cdef void held_mark_due(client_t* c, size_t pending) noexcept nogil
-cdef void held_settle(engine_t* e) noexcept nogil  # the tick's journal was handed over: who wrote in it waits, or not
+cdef void held_decide(engine_t* e) noexcept nogil  # the tick's journal was handed over: who wrote in it waits, or not
 cdef void held_confirmed(engine_t* e) noexcept nogil  # a condition confirms more than before: lets go
 cdef void held_failed(engine_t* e) noexcept nogil  # a condition failed: who waits is disconnected
 cdef void held_add(engine_t* e, held_condition_t* condition) noexcept nogil  # counts from now on; `name` is set

@@ -67,7 +67,7 @@ cdef void _hold(client_t* c, uint64_t at, uint64_t until) noexcept nogil:
     buf_put(&h.marks, &mark, sizeof(mark_t))
 
 
-cdef void held_settle(engine_t* e) noexcept nogil:
+cdef void held_decide(engine_t* e) noexcept nogil:
     cdef due_t* due = <due_t*>e.held.due.data
     cdef due_t* end = <due_t*>(e.held.due.data + e.held.due.len)
     cdef uint64_t until = e.journal.offset

@@ -1,7 +1,7 @@
 """Who is interested in which keys: one record a key, as long as somebody is.
 
     db.interest: hash table of interest_t --- watchers: WATCH (keyspace/watch)
-                                         '--- first ... last: clients that wait, in their order (keyspace/waiting)
+                                         '--- waiters: clients that wait, in their order (keyspace/waiting)
 
 A record belongs to a database's id and a key's name, not to a content: SWAPDB and FLUSHALL leave it where it is and
 say what changed. Trackers of client-side caching will be its third list.
@@ -13,17 +13,16 @@ from libc.stdint cimport uint64_t
 
 from cachefleet_server.core.engine cimport db_t, engine_t
 from cachefleet_server.ds.bucket cimport ht_each_fn
+from cachefleet_server.ds.link cimport link_t, links_t
 
 cdef struct interest_t:
-    db_t* db
-    void* watchers  # watch_t
-    void* first  # waiter_t
-    void* last
-    size_t waiters
-    size_t waiters_on_nokey  # those who also want to know when it is gone
-    interest_t* ready_prev  # keyspace.ready_first: it changed, and its waiters are to be looked at
-    interest_t* ready_next
+    link_t ready_link  # keyspace.ready: it changed, and its waiters are to be looked at
     bint ready
+    db_t* db
+    links_t watchers  # watch_t
+    links_t waiters  # waiter_t
+    size_t waiting  # how many these are ...
+    size_t waiting_on_nokey  # ... and those of them who also want to know when it is gone
     bint pinned  # its waiters are being served: it stays, whoever leaves
     size_t nk
     char key[0]

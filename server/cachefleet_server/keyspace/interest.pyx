@@ -35,7 +35,7 @@ cdef interest_t* interest_of(db_t* db, const char* key, size_t nk, uint64_t hash
 cdef void interest_release(interest_t* key) noexcept nogil:
     cdef db_t* db = key.db
     cdef void* removed
-    if key.watchers != NULL or key.first != NULL or key.pinned:
+    if key.watchers.first != NULL or key.waiters.first != NULL or key.pinned:
         return
     waiting_forget_ready(key)
     removed = ht_remove(db.interest, &key.key[0], key.nk, ht_hash(db.interest, &key.key[0], key.nk))
@@ -85,7 +85,7 @@ cdef void _check_record(void* ctx, void* element) noexcept nogil:
     cdef _records_t* r = <_records_t*>ctx
     cdef interest_t* key = <interest_t*>element
     r.count += 1
-    r.wrong |= key.db != r.db or key.pinned or (key.watchers == NULL and key.first == NULL)
+    r.wrong |= key.db != r.db or key.pinned or (key.watchers.first == NULL and key.waiters.first == NULL)
 
 
 cdef int interest_check(engine_t* e) noexcept nogil:

@@ -1,6 +1,6 @@
 """Clients that wait for keys: what BLPOP, BLMOVE, BZPOPMIN, XREAD BLOCK and the like stand on.
 
-    interest_t of a key: first --- waiter_t --- waiter_t --- last    clients in the order in which they came
+    interest_t of a key: waiters --- waiter_t --- waiter_t           clients in the order in which they came
     client.waiter: wait_t | waiter_t[keys]                           one allocation, and the kept request
 
 A command that finds nothing calls wait_for_keys, and returns without a reply if the client now waits. Its request is

@@ -2,12 +2,14 @@
 
 from libc.stdint cimport uint64_t
 
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport (
     BLOCKED_KEYS, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_DENY_BLOCKING, DUE_WAITERS,
     keyspace_t)
 from cachefleet_server.core.entry cimport entry_t, entry_type
 from cachefleet_server.core.request cimport request_keep
 from cachefleet_server.ds.hashtable cimport ht_hash
+from cachefleet_server.ds.link cimport link_append, link_remove, link_t, links_are_right
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport block_client, blocked_deadline_counts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, db_find
@@ -18,10 +20,9 @@ cdef enum:
     _NO_KEY = -1  # instead of a type
 
 cdef struct waiter_t:  # a client's place in the queue of one key
+    link_t link  # interest_t.waiters
     wait_t* wait
     interest_t* key
-    waiter_t* prev
-    waiter_t* next
 
 cdef struct wait_t:
     client_t* client
@@ -43,42 +44,29 @@ cdef void _enqueue(wait_t* wait, db_t* db, arg_t* key) noexcept nogil:
     cdef keyspace_t* k = db.engine.keyspace
     cdef interest_t* interest = interest_of(db, key.ptr, key.len, arg_hash(db.engine, key))
     cdef waiter_t* place = &wait.places[wait.count]
-    cdef waiter_t* last = <waiter_t*>interest.last
+    cdef waiter_t* last = <waiter_t*>interest.waiters.last
     if last != NULL and last.wait == wait:
         return
     wait.count += 1
     place.wait = wait
     place.key = interest
-    place.next = NULL
-    place.prev = last
-    if last != NULL:
-        last.next = place
-    else:
-        interest.first = place
-        k.blocking_keys += 1
-    interest.last = place
-    interest.waiters += 1
+    link_append(&interest.waiters, &place.link)
+    k.blocking_keys += interest.waiting == 0
+    interest.waiting += 1
     if wait.flags & WAIT_ON_NOKEY:
-        k.blocking_keys_on_nokey += interest.waiters_on_nokey == 0
-        interest.waiters_on_nokey += 1
+        k.blocking_keys_on_nokey += interest.waiting_on_nokey == 0
+        interest.waiting_on_nokey += 1
 
 
 cdef void _dequeue(waiter_t* place) noexcept nogil:
     cdef interest_t* key = place.key
     cdef keyspace_t* k = key.db.engine.keyspace
-    if place.next != NULL:
-        place.next.prev = place.prev
-    else:
-        key.last = place.prev
-    if place.prev != NULL:
-        place.prev.next = place.next
-    else:
-        key.first = place.next
-    key.waiters -= 1
+    link_remove(&key.waiters, &place.link)
+    key.waiting -= 1
     if place.wait.flags & WAIT_ON_NOKEY:
-        key.waiters_on_nokey -= 1
-        k.blocking_keys_on_nokey -= key.waiters_on_nokey == 0
-    if key.first == NULL:
+        key.waiting_on_nokey -= 1
+        k.blocking_keys_on_nokey -= key.waiting_on_nokey == 0
+    if key.waiting == 0:
         k.blocking_keys -= 1
         waiting_forget_ready(key)
         interest_release(key)
@@ -127,33 +115,17 @@ cdef size_t waiting_memory(const client_t* c) noexcept nogil:
 
 cdef void waiting_changed(interest_t* key) noexcept nogil:
     cdef engine_t* e = key.db.engine
-    cdef keyspace_t* k = e.keyspace
-    if key.ready or key.first == NULL:
+    if key.ready or key.waiting == 0:
         return
     key.ready = True
-    key.ready_next = NULL
-    key.ready_prev = <interest_t*>k.ready_last
-    if key.ready_prev != NULL:
-        key.ready_prev.ready_next = key
-    else:
-        k.ready_first = key
-    k.ready_last = key
+    link_append(&e.keyspace.ready, &key.ready_link)
     e.due |= DUE_WAITERS
 
 
 cdef void waiting_forget_ready(interest_t* key) noexcept nogil:
-    cdef keyspace_t* k = key.db.engine.keyspace
-    if not key.ready:
-        return
-    key.ready = False
-    if key.ready_next != NULL:
-        key.ready_next.ready_prev = key.ready_prev
-    else:
-        k.ready_last = key.ready_prev
-    if key.ready_prev != NULL:
-        key.ready_prev.ready_next = key.ready_next
-    else:
-        k.ready_first = key.ready_next
+    if key.ready:
+        key.ready = False
+        link_remove(&key.db.engine.keyspace.ready, &key.ready_link)
 
 
 cdef struct _change_t:
@@ -181,11 +153,11 @@ cdef void waiting_replace_db(db_t* db, db_t* replacement) noexcept nogil:
 
 cdef void _look_again(void* ctx, void* element) noexcept nogil:
     cdef interest_t* key = <interest_t*>element
-    cdef waiter_t* place = <waiter_t*>key.first
+    cdef waiter_t* place = <waiter_t*>key.waiters.first
     while place != NULL:
         place.wait.held = False
         blocked_deadline_counts(place.wait.client)
-        place = place.next
+        place = <waiter_t*>place.link.next
     waiting_changed(key)
 
 
@@ -228,16 +200,16 @@ cdef void _serve_key(interest_t* key, serve_fn serve) noexcept nogil:
     """All who wait for it now, once: who comes back to wait meanwhile is not looked at again. A key that is there may
     have expired for one of them and not for the next (import-mode)."""
     cdef uint64_t hash = ht_hash(key.db.keys, &key.key[0], key.nk)
-    cdef size_t left = key.waiters
-    cdef waiter_t* place = <waiter_t*>key.first
+    cdef size_t left = key.waiting
+    cdef waiter_t* place = <waiter_t*>key.waiters.first
     cdef waiter_t* following
     cdef entry_t* entry
     cdef int type
     while place != NULL and left:
         left -= 1
-        following = place.next  # serving ends the wait of nobody else
+        following = <waiter_t*>place.link.next  # serving ends the wait of nobody else
         entry = db_find(key.db, &key.key[0], key.nk, hash)
-        if entry == NULL and key.waiters_on_nokey == 0:
+        if entry == NULL and key.waiting_on_nokey == 0:
             return
         type = _NO_KEY if entry == NULL or is_expired(place.wait.client, entry) else entry_type(entry)
         if type == place.wait.type or place.wait.flags & WAIT_ON_NOKEY:
@@ -247,8 +219,8 @@ cdef void _serve_key(interest_t* key, serve_fn serve) noexcept nogil:
 
 cdef void waiting_serve(engine_t* e, serve_fn serve) noexcept nogil:
     cdef interest_t* key
-    while e.keyspace.ready_first != NULL:
-        key = <interest_t*>e.keyspace.ready_first
+    while e.keyspace.ready.first != NULL:
+        key = <interest_t*>e.keyspace.ready.first
         waiting_forget_ready(key)
         key.pinned = True
         _serve_key(key, serve)
@@ -268,37 +240,33 @@ cdef struct _queues_t:
 cdef void _check_queue(void* ctx, void* element) noexcept nogil:
     cdef _queues_t* q = <_queues_t*>ctx
     cdef interest_t* key = <interest_t*>element
-    cdef waiter_t* place = <waiter_t*>key.first
-    cdef waiter_t* before = NULL
+    cdef waiter_t* place = <waiter_t*>key.waiters.first
     cdef size_t waiters = 0
     cdef size_t on_nokey = 0
     while place != NULL:
         waiters += 1
         on_nokey += place.wait.flags & WAIT_ON_NOKEY
-        q.wrong |= place.key != key or place.prev != before or _wait(place.wait.client) != place.wait
+        q.wrong |= place.key != key or _wait(place.wait.client) != place.wait
         q.wrong |= not place.wait.client.flags & CLIENT_BLOCKED
-        before = place
-        place = place.next
-    q.wrong |= key.last != before or key.waiters != waiters or key.waiters_on_nokey != on_nokey
+        place = <waiter_t*>place.link.next
+    q.wrong |= not links_are_right(&key.waiters) or key.waiting != waiters or key.waiting_on_nokey != on_nokey
     q.keys += waiters != 0
     q.keys_on_nokey += on_nokey != 0
     q.places += waiters
 
 
 cdef bint _ready_list_is_right(const keyspace_t* k) noexcept nogil:
-    cdef interest_t* key = <interest_t*>k.ready_first
-    cdef interest_t* before = NULL
+    cdef interest_t* key = <interest_t*>k.ready.first
     while key != NULL:
-        if not key.ready or key.first == NULL or key.ready_prev != before:
+        if not key.ready or key.waiting == 0:
             return False
-        before = key
-        key = key.ready_next
-    return k.ready_last == before
+        key = <interest_t*>key.ready_link.next
+    return links_are_right(&k.ready)
 
 
 cdef int waiting_check(engine_t* e) noexcept nogil:
     cdef keyspace_t* k = e.keyspace
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     cdef _queues_t q
     cdef size_t places = 0
     cdef int i
@@ -310,14 +278,14 @@ cdef int waiting_check(engine_t* e) noexcept nogil:
         return 1
     if q.keys != k.blocking_keys or q.keys_on_nokey != k.blocking_keys_on_nokey:
         return 2
-    if not _ready_list_is_right(k) or (k.ready_first != NULL and not e.due & DUE_WAITERS):
+    if not _ready_list_is_right(k) or (k.ready.first != NULL and not e.due & DUE_WAITERS):
         return 3
     while c != NULL:
         if _wait(c) != NULL:
             if c.blocked_until_ms and not c.deadline_index and not _wait(c).held:
                 return 4
             places += _wait(c).count
-        c = c.next
+        c = client_next(c)
     if places != q.places:  # only connections wait
         return 4
-    return 5 if k.ready_first != NULL and e.current == NULL and not e.persist.loading else 0
+    return 5 if k.ready.first != NULL and e.current == NULL and not e.persist.loading else 0

@@ -4,19 +4,20 @@ A watch_t is on its key's list (doubly linked, so a client can leave in O(1)) an
 only ever dropped as a whole).
 """
 
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport CLIENT_DIRTY_CAS
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.ds.hashtable cimport ht_hash
+from cachefleet_server.ds.link cimport link_prepend, link_remove, link_t, links_are_right
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 from cachefleet_server.keyspace.db cimport arg_hash, db_find
 from cachefleet_server.keyspace.expire cimport is_expired
 from cachefleet_server.keyspace.interest cimport interest_each, interest_of, interest_release
 
 cdef struct watch_t:
+    link_t link  # interest_t.watchers
     client_t* client
     interest_t* key
-    watch_t* prev  # of the same key
-    watch_t* next
     watch_t* next_of_client
     bint expired  # the key was past its time when WATCH came
 
@@ -30,12 +31,12 @@ cdef inline bint _is_expired(const client_t* c, db_t* db, const char* key, size_
 cdef bint _watches_already(client_t* c, interest_t* key) noexcept nogil:
     """Walks the client's list and the key's list side by side: whichever ends first has the answer."""
     cdef watch_t* mine = <watch_t*>c.watches
-    cdef watch_t* others = <watch_t*>key.watchers
+    cdef watch_t* others = <watch_t*>key.watchers.first
     while mine != NULL and others != NULL:
         if mine.key == key or others.client == c:
             return True
         mine = mine.next_of_client
-        others = others.next
+        others = <watch_t*>others.link.next
     return False
 
 
@@ -43,7 +44,6 @@ cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef uint64_t hash = arg_hash(e, key)
     cdef interest_t* interest = interest_of(c.db, key.ptr, key.len, hash)
-    cdef watch_t* others = <watch_t*>interest.watchers
     cdef watch_t* watch
     if _watches_already(c, interest):
         return
@@ -51,11 +51,7 @@ cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
     watch.client = c
     watch.key = interest
     watch.expired = _is_expired(c, c.db, key.ptr, key.len, hash)
-    watch.prev = NULL
-    watch.next = others
-    if others != NULL:
-        others.prev = watch
-    interest.watchers = watch
+    link_prepend(&interest.watchers, &watch.link)
     if c.watches == NULL:
         e.keyspace.watching += 1
     e.keyspace.watched_keys += 1
@@ -66,12 +62,7 @@ cdef void watch_key(client_t* c, arg_t* key) noexcept nogil:
 cdef void _leave(engine_t* e, watch_t* watch) noexcept nogil:
     """Takes the watch off its key's list."""
     cdef interest_t* key = watch.key
-    if watch.next != NULL:
-        watch.next.prev = watch.prev
-    if watch.prev != NULL:
-        watch.prev.next = watch.next
-    else:
-        key.watchers = watch.next
+    link_remove(&key.watchers, &watch.link)
     zfree(e.heap, watch)
     e.keyspace.watched_keys -= 1
     interest_release(key)
@@ -111,10 +102,10 @@ cdef inline void _fail_exec(client_t* c) noexcept nogil:
 
 cdef void watch_changed(interest_t* key, uint64_t hash) noexcept nogil:
     """The record is gone with its last watch, so `following` is read before _fail_exec. A client is on it once."""
-    cdef watch_t* watch = <watch_t*>key.watchers
+    cdef watch_t* watch = <watch_t*>key.watchers.first
     cdef watch_t* following
     while watch != NULL:
-        following = watch.next
+        following = <watch_t*>watch.link.next
         if not watch.expired:
             _fail_exec(watch.client)
         elif db_find(key.db, &key.key[0], key.nk, hash) == NULL:
@@ -151,7 +142,7 @@ cdef void _judge(void* ctx, void* element) noexcept nogil:
     cdef bint was = db_find(d.emptied, &key.key[0], key.nk, hash) != NULL
     cdef bint comes = d.replacement != NULL and db_find(d.replacement, &key.key[0], key.nk, hash) != NULL
     cdef bint comes_expired
-    cdef watch_t* watch = <watch_t*>key.watchers
+    cdef watch_t* watch = <watch_t*>key.watchers.first
     if not was and not comes:
         return
     while watch != NULL:
@@ -164,7 +155,7 @@ cdef void _judge(void* ctx, void* element) noexcept nogil:
             watch.expired = True  # nothing became an expired key
         else:
             _collect(d, watch.client)
-        watch = watch.next
+        watch = <watch_t*>watch.link.next
 
 
 cdef void watch_replace_db(db_t* db, db_t* replacement) noexcept nogil:
@@ -211,18 +202,17 @@ cdef struct _watchers_t:
 cdef void _check_watched(void* ctx, void* element) noexcept nogil:
     cdef _watchers_t* w = <_watchers_t*>ctx
     cdef interest_t* key = <interest_t*>element
-    cdef watch_t* watch = <watch_t*>key.watchers
-    cdef watch_t* before = NULL
+    cdef watch_t* watch = <watch_t*>key.watchers.first
+    w.wrong |= not links_are_right(&key.watchers)
     while watch != NULL:
-        w.wrong |= watch.key != key or watch.prev != before or watch.client.watches == NULL
+        w.wrong |= watch.key != key or watch.client.watches == NULL
         w.watches += 1
-        before = watch
-        watch = watch.next
+        watch = <watch_t*>watch.link.next
 
 
 cdef int watch_check(engine_t* e) noexcept nogil:
     cdef _watchers_t w
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     cdef size_t clients = 0
     cdef int i
     w.watches = 0
@@ -231,7 +221,7 @@ cdef int watch_check(engine_t* e) noexcept nogil:
         interest_each(e.keyspace.dbs[i], _check_watched, &w)
     while c != NULL:
         clients += c.watches != NULL
-        c = c.next
+        c = client_next(c)
     if w.wrong:
         return 1
     if clients > e.keyspace.watching:  # clients without a connection may watch, too

@@ -137,7 +137,7 @@ class Aof:
             self._file.lose(self._folder.is_current(self._lost))
 
     async def stop(self) -> None:
-        self.settle()
+        self.prepare_exit()
         pending = self._file.pending
         if self._file.is_open and not self._file.close():
             self._log.warning(
@@ -146,7 +146,7 @@ class Aof:
             )
         self._file.stop()
 
-    def settle(self) -> None:
+    def prepare_exit(self) -> None:
         """An exit is near: no rewrite runs when this returns. A first base is still written, others can wait."""
         self._look()
         if self._starting:

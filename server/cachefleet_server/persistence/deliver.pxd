@@ -19,6 +19,7 @@ from libc.stdint cimport int64_t, uint64_t
 from cachefleet_server.core.engine cimport engine_t, rdb_out_t, save_t
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_bucket_t
+from cachefleet_server.ds.link cimport link_t, links_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 from cachefleet_server.persistence.rdb_writer cimport rdb_chunk_t, rdb_writer_t
 
@@ -39,9 +40,8 @@ cdef struct frozen_t:  # one database's table
 
 cdef struct held_t:  # a large value, which is saved when the tables are done
     save_t save  # first, so that the type's save_out leads here
+    link_t link  # snapshot.held; right behind it
     snapshot_t* snapshot
-    held_t* prev  # snapshot.held
-    held_t* next
     entry_t* entry  # ours: key, expiry and a share of the value
     int dbid
     bint begun  # its record is being written
@@ -67,8 +67,7 @@ cdef struct snapshot_t:
     size_t pressure  # bytes queued from which a tick waits
     size_t behind_max
     size_t largest_lent  # bytes
-    held_t* held  # those whose turn has not come; first the ones that have something waiting
-    held_t* held_last
+    links_t held  # held_t: those whose turn has not come; first the ones that have something waiting
     held_t* current  # its record is being written
     size_t waiting  # bytes in chunks of held values
     size_t copied  # bytes put into chunks, but for `chunk`

@@ -10,6 +10,7 @@ from cachefleet_server.core.types cimport (
 from cachefleet_server.ds.buf cimport buf_putc
 from cachefleet_server.ds.hashtable cimport ht_bucket_each
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_unlikely
+from cachefleet_server.ds.link cimport link_append, link_prepend, link_remove
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport entry_usage
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_entry
@@ -81,28 +82,8 @@ cdef void _push_if_full(snapshot_t* s) noexcept nogil:
 
 # ---- large values --------------------------------------------------------------------------------
 
-cdef void _list(snapshot_t* s, held_t* h, bint first) noexcept nogil:
-    h.prev = NULL if first else s.held_last
-    h.next = s.held if first else NULL
-    if h.prev != NULL:
-        h.prev.next = h
-    else:
-        s.held = h
-    if h.next != NULL:
-        h.next.prev = h
-    else:
-        s.held_last = h
-
-
-cdef void _unlist(snapshot_t* s, held_t* h) noexcept nogil:
-    if h.prev != NULL:
-        h.prev.next = h.next
-    else:
-        s.held = h.next
-    if h.next != NULL:
-        h.next.prev = h.prev
-    else:
-        s.held_last = h.prev
+cdef inline held_t* _first_held(const snapshot_t* s) noexcept nogil:
+    return <held_t*>(<char*>s.held.first - sizeof(save_t)) if s.held.first != NULL else NULL
 
 
 cdef void _hold(snapshot_t* s, entry_t* entry) noexcept nogil:
@@ -115,7 +96,7 @@ cdef void _hold(snapshot_t* s, entry_t* entry) noexcept nogil:
     save_init(&h.save, s.engine, h.entry, NULL, s.commands)
     h.save.held = True
     h.save.out_fn = _held_out
-    _list(s, h, False)
+    link_append(&s.held, &h.link)
     save_begin(&h.save)
 
 
@@ -153,8 +134,8 @@ cdef rdb_out_t* _waiting_out(snapshot_t* s, held_t* h) noexcept nogil:
         h.last.next = chunk
     else:
         h.first = chunk
-        _unlist(s, h)
-        _list(s, h, True)
+        link_remove(&s.held, &h.link)
+        link_prepend(&s.held, &h.link)
     h.last = chunk
     h.counted = 0
     return &chunk.out
@@ -180,10 +161,10 @@ cdef bint deliver_value(snapshot_t* s) noexcept nogil:
     cdef held_t* h = s.current
     cdef bint more
     if h == NULL:
-        h = s.held
+        h = _first_held(s)
         if h == NULL:
             return False
-        _unlist(s, h)
+        link_remove(&s.held, &h.link)
         s.current = h
         h.begun = True
         _select(s, h.dbid)
@@ -202,7 +183,7 @@ cdef bint deliver_value(snapshot_t* s) noexcept nogil:
         s.keys_done += 1
         _let_go(s, h)
     _push_if_full(s)
-    return s.current != NULL or s.held != NULL
+    return s.current != NULL or s.held.first != NULL
 
 
 cdef void _let_go(snapshot_t* s, held_t* h) noexcept nogil:
@@ -220,13 +201,13 @@ cdef void _let_go(snapshot_t* s, held_t* h) noexcept nogil:
 cdef bint drop_held(snapshot_t* s, uint64_t start, uint64_t budget) noexcept nogil:
     cdef held_t* h
     while True:
-        h = s.current if s.current != NULL else s.held
+        h = s.current if s.current != NULL else _first_held(s)
         if h == NULL:
             return True
         if h == s.current:
             s.current = NULL
         else:
-            _unlist(s, h)
+            link_remove(&s.held, &h.link)
         _push_waiting(s, h)
         _let_go(s, h)
         if cf_cycles() - start >= budget:

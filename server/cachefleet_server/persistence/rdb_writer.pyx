@@ -7,9 +7,9 @@ from posix.unistd cimport usleep, write
 
 from cachefleet_server.core.engine cimport rdb_mark_t
 from cachefleet_server.core.rdb cimport RDB_COMPRESS_ROOM, rdb_compress_string, rdb_out_free, rdb_out_init
-from cachefleet_server.ds.blob cimport blob_release_remote
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_reserve
 from cachefleet_server.ds.checksum cimport crc64
+from cachefleet_server.ds.owners cimport owner_drop_remote
 from cachefleet_server.ds.pthread cimport (
     cond_init_timed, deadline_after, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
     pthread_cond_signal, pthread_cond_timedwait, pthread_cond_wait, pthread_join, pthread_mutex_destroy,
@@ -72,7 +72,7 @@ cdef void _release_blobs(rdb_writer_t* w, rdb_chunk_t* chunk) noexcept nogil:
     cdef const rdb_mark_t* mark = <const rdb_mark_t*>chunk.out.marks.data
     cdef const rdb_mark_t* end = mark + chunk.out.marks.len // sizeof(rdb_mark_t)
     while mark < end:
-        blob_release_remote(w.blob_heap, mark.blob)
+        owner_drop_remote(w.blob_heap, mark.blob)
         mark += 1
     chunk.out.marks.len = 0
 
@@ -367,7 +367,7 @@ cdef void _finish(rdb_writer_t* w) noexcept nogil:
     if t.marked:
         _send(w, t.mark, MARK_BYTES)
     cdef bint complete = (
-        w.error == 0 and _wanted(w) and t.ops.settle_fn(t)
+        w.error == 0 and _wanted(w) and t.ops.close_fn(t)
         and _wanted(w)  # that may have taken long
         and t.ops.publish_fn(t))
     if not complete:

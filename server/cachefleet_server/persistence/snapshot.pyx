@@ -94,7 +94,7 @@ cdef bint _step(snapshot_t* s, size_t chains) noexcept nogil:
     if not ht_freeze_step(f.keys, &f.position, chains):
         _table_done(f)
         s.at += 1
-    return s.at < s.count or s.held != NULL
+    return s.at < s.count or s.held.first != NULL
 
 
 cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
@@ -103,7 +103,7 @@ cdef bint _advance(snapshot_t* s, int64_t budget_us) noexcept nogil:
     cdef int state = writer_state(s.writer, &queued)
     cdef uint64_t start = cf_cycles()
     cdef uint64_t budget = <uint64_t>(budget_us * s.engine.cycles_per_us)
-    cdef bint more = s.at < s.count or s.held != NULL or s.current != NULL
+    cdef bint more = s.at < s.count or s.held.first != NULL or s.current != NULL
     if s.state == SNAPSHOT_RUNNING and (s.behind or state != WRITER_BUSY):
         _give_up(s)
     if s.state == SNAPSHOT_GIVEN_UP and not drop_held(s, start, budget):

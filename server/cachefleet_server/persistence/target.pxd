@@ -1,6 +1,6 @@
 """Where a snapshot's stream goes: a file, or a descriptor that takes what it can, such as a replica's socket.
 
-    writer thread:  open -> write, wait, write ... -> settle -> publish      or, at any point, abandon
+    writer thread:  open -> write, wait, write ... -> close -> publish      or, at any point, abandon
 
 The writer thread (rdb_writer.pxd) is the only one that calls these functions, one after the other. A target that
 takes nothing now makes it wait, and then its queue fills: slices pause at RDB_QUEUE_SOFT, with the tables frozen as
@@ -31,7 +31,7 @@ cdef struct target_ops_t:
     bint (*open_fn)(target_t* t) noexcept nogil  # false: failed
     ssize_t (*write_fn)(target_t* t, const char* p, size_t n) noexcept nogil  # bytes taken, > 0, or TARGET_*
     void (*wait_fn)(target_t* t, int ms) noexcept nogil  # until it may take more, for at most ms
-    bint (*settle_fn)(target_t* t) noexcept nogil  # all is written: makes it safe, and closes; false: failed
+    bint (*close_fn)(target_t* t) noexcept nogil  # all is written: makes it safe, and closes; false: failed
     bint (*publish_fn)(target_t* t) noexcept nogil  # the last step, with which the stream is there
     void (*abandon_fn)(target_t* t) noexcept nogil  # closes, and leaves nothing; after any of the others
 

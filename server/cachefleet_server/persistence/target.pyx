@@ -77,7 +77,7 @@ cdef ssize_t _file_write(target_t* t, const char* p, size_t n) noexcept nogil:
     return done
 
 
-cdef bint _file_settle(target_t* t) noexcept nogil:
+cdef bint _file_close(target_t* t) noexcept nogil:
     if fsync(t.fd) != 0:
         return _failed(t, b"fsync")
     # A file that nobody will read soon should not push useful pages out of a container's memory limit.
@@ -120,7 +120,7 @@ cdef target_ops_t FILE  # constant after import
 FILE.open_fn = _file_open
 FILE.write_fn = _file_write
 FILE.wait_fn = _wait
-FILE.settle_fn = _file_settle
+FILE.close_fn = _file_close
 FILE.publish_fn = _file_publish
 FILE.abandon_fn = _file_abandon
 
@@ -158,7 +158,7 @@ cdef target_ops_t DESCRIPTOR  # constant after import
 DESCRIPTOR.open_fn = _nothing_to_do
 DESCRIPTOR.write_fn = _write
 DESCRIPTOR.wait_fn = _wait
-DESCRIPTOR.settle_fn = _close
+DESCRIPTOR.close_fn = _close
 DESCRIPTOR.publish_fn = _nothing_to_do
 DESCRIPTOR.abandon_fn = _descriptor_abandon
 

@@ -1,7 +1,7 @@
 """Clients as connections: creation, reading into requests, writing replies, limits, closing.
 
 Reading and writing are functions over one client's own state; only `shared_input` is common, and a client
-holds a place in it from its read until the batch is settled.
+holds a place in it from its read until the batch is done.
 """
 
 from cachefleet_server.core.engine cimport client_t, engine_t, transport_t

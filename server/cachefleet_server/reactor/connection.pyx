@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from cachefleet_server.core.client_class cimport client_check_output_limit, client_set_monitor
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport (
     CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
     CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
@@ -22,6 +23,7 @@ from cachefleet_server.core.push cimport pushes_forget, pushes_memory
 from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
 from cachefleet_server.core.wake cimport client_close_asap, client_resume, engine_wake
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
+from cachefleet_server.ds.link cimport link_prepend, link_remove
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
 from cachefleet_server.keyspace.held cimport held_allowed, held_forget
@@ -75,10 +77,7 @@ cdef client_t* client_new(engine_t* e, const transport_t* transport, int fd, uns
         return NULL
     e.clients.last_id += 1
     c.id = e.clients.last_id
-    c.next = e.clients.head
-    if c.next != NULL:
-        c.next.prev = c
-    e.clients.head = c
+    link_prepend(&e.clients.all, &c.link)
     e.clients.count += 1
     e.clients.class_count[c.cls] += 1
     e.stats.connections += 1
@@ -137,12 +136,7 @@ cdef void client_free(client_t* c) noexcept nogil:
         if c.transport.close_fn != NULL:
             c.transport.close_fn(c)
         close(c.fd)  # also leaves the epoll set
-        if c.prev != NULL:
-            c.prev.next = c.next
-        else:
-            e.clients.head = c.next
-        if c.next != NULL:
-            c.next.prev = c.prev
+        link_remove(&e.clients.all, &c.link)
         e.clients.count -= 1
         e.clients.class_count[c.cls] -= 1
     if e.current == c:
@@ -304,10 +298,10 @@ cdef void client_account(client_t* c) noexcept nogil:
 
 
 cdef void clients_account(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     while c != NULL:
         client_account(c)
-        c = c.next
+        c = client_next(c)
     engine_wake(e)
 
 
@@ -322,17 +316,17 @@ cdef void clients_evict(engine_t* e) noexcept nogil:
     cdef size_t limit = e.params.maxmemory_clients
     cdef size_t left = e.clients.evictable_memory
     cdef int last = SIZE_CLASSES - 1
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     if limit == 0 or left <= limit:
         return
     memset(classes, 0, sizeof(classes))
     while c != NULL:
         classes[_size_class(c.accounted)] += c.accounted
-        c = c.next
+        c = client_next(c)
     while left - classes[last] > limit:
         left -= classes[last]
         last -= 1
-    c = e.clients.head
+    c = client_first(e)
     while c != NULL:
         if c.accounted and (_size_class(c.accounted) > last
                             or _size_class(c.accounted) == last and left > limit):
@@ -341,11 +335,11 @@ cdef void clients_evict(engine_t* e) noexcept nogil:
             e.stats.evicted_clients += 1
             client_close_asap(c)
             client_account(c)
-        c = c.next
+        c = client_next(c)
 
 
 cdef void clients_cron(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     cdef int64_t limit_ms = e.params.timeout * 1000
     if e.monotonic_ms - e.clients.maxima_since_ms >= MAXIMA_MS:
         e.clients.maxima_since_ms = e.monotonic_ms
@@ -360,4 +354,4 @@ cdef void clients_cron(engine_t* e) noexcept nogil:
         if (limit_ms and c.cls == CLASS_NORMAL and not c.flags & (CLIENT_BLOCKED | CLIENT_HELD | CLIENT_MONITOR)
                 and e.now_ms - c.last_interaction_ms > limit_ms):
             client_close_asap(c)
-        c = c.next
+        c = client_next(c)

@@ -31,7 +31,7 @@ from cachefleet_server.core.engine cimport (
     CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
     COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_PUSHES, DUE_WAITERS, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
-from cachefleet_server.core.latency cimport duration_bucket, duration_ns
+from cachefleet_server.core.latency cimport count_call, duration_ns
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_NOTHING, paused
 from cachefleet_server.core.push cimport pushes_append
 from cachefleet_server.core.role cimport (
@@ -365,18 +365,6 @@ cdef void command_ended(engine_t* e) noexcept nogil:
 
 # ---- calling ------------------------------------------------------------------------------------------
 
-cdef inline void _count(client_t* c, command_t* cmd, uint64_t cycles) noexcept nogil:
-    cdef engine_t* e = c.engine
-    cdef uint64_t ns = duration_ns(e, cycles)
-    cmd.stats.calls += 1
-    cmd.stats.cycles += cycles
-    if cf_likely(e.params.latency_tracking):
-        cmd.stats.histogram[duration_bucket(ns)] += 1
-    e.stats.command_cycles += cycles
-    if cf_unlikely(ns >= e.slow_ns):
-        _report_slow(c, cmd, ns)
-
-
 cdef void _log_command(client_t* c, int kind, uint64_t value) noexcept nogil:
     if c.engine.commandlog_fn != NULL:
         c.engine.commandlog_fn(c, kind, value)
@@ -421,11 +409,15 @@ cdef void _feed_monitors(client_t* c, const command_t* cmd) noexcept nogil:
         e.last_cycles = cf_cycles()  # the next command does not pay for it
 
 
+cdef inline void _count_cycles(engine_t* e, command_t* cmd, uint64_t cycles) noexcept nogil:
+    cmd.stats.cycles += cycles
+    e.stats.command_cycles += cycles
+
+
 cdef void _record_wait(client_t* c, command_t* cmd, uint64_t cycles) noexcept nogil:
     """It waits: one that is served counts then, others when the wait ends (keyspace/blocked)."""
     cdef engine_t* e = c.engine
-    cmd.stats.cycles += cycles
-    e.stats.command_cycles += cycles
+    _count_cycles(e, cmd, cycles)
     e.last_cycles += cycles
     if e.clients.monitors != 0:
         _feed_monitors(c, cmd)
@@ -435,18 +427,20 @@ cdef inline void _record(client_t* c, command_t* cmd, uint64_t start, size_t pen
     """Statistics, command log and MONITOR, of what began at `start` with `pending` bytes of replies before its own."""
     cdef engine_t* e = c.engine
     cdef uint64_t now = cf_cycles()
+    cdef uint64_t ns = duration_ns(e, now - start)
+    cdef bint failed = False
     if cf_unlikely((c.flags & (CLIENT_DEFERRED_REPLY_ERROR | CLIENT_BLOCKED)) != 0):
         if c.flags & CLIENT_BLOCKED:
             _record_wait(c, cmd, now - start)
             return
-        cmd.stats.failed += 1
-    _count(c, cmd, now - start)
+        failed = True
+    count_call(c, cmd, ns, failed)
+    _count_cycles(e, cmd, now - start)
+    if cf_unlikely(ns >= e.slow_ns):
+        _report_slow(c, cmd, ns)
     e.last_cycles = now  # one time stamp a command: the end of this one starts the next
     if not cmd.flags & CMD_SKIP_SLOWLOG:
         _check_size(c, c.out.bytes - pending)
-    c.commands += 1
-    c.last_cmd = cmd
-    e.stats.commands += 1
     if cf_unlikely(e.clients.monitors != 0):
         _feed_monitors(c, cmd)
 

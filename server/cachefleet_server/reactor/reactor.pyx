@@ -22,6 +22,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cachefleet_server.core.client_class cimport client_check_output_limit
+from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN,
@@ -36,7 +37,7 @@ from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, db_prefetch
 from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
-from cachefleet_server.keyspace.held cimport held_settle
+from cachefleet_server.keyspace.held cimport held_decide
 from cachefleet_server.keyspace.journal cimport journal_hand_over
 from cachefleet_server.keyspace.keyspace cimport keyspace_cron
 from cachefleet_server.keyspace.waiting cimport waiting_look_again
@@ -95,8 +96,8 @@ cdef void _calibrate(engine_t* e) noexcept nogil:
 
 
 cdef void reactor_close(engine_t* e) noexcept nogil:
-    while e.clients.head != NULL:
-        client_free(e.clients.head)
+    while client_first(e) != NULL:
+        client_free(client_first(e))
     zfree(e.heap, e.input.shared)
     zfree(e.heap, e.input.arena.args)
     chunk_pool_free(&e.chunks)
@@ -272,7 +273,7 @@ cdef void end_of_batch(engine_t* e) noexcept nogil:
     if e.journal.buf.len:
         journal_hand_over(e)
     if cf_unlikely(e.held.due.len != 0):
-        held_settle(e)
+        held_decide(e)
 
 
 cdef void run_slice(engine_t* e) noexcept nogil:
@@ -302,10 +303,10 @@ cdef void _write_replies(engine_t* e) noexcept nogil:
 
 
 cdef void _close_flagged(engine_t* e) noexcept nogil:
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     cdef client_t* following
     while c != NULL and e.clients.closing:
-        following = c.next
+        following = client_next(c)
         if c.flags & CLIENT_CLOSE_ASAP:
             client_free(c)
         c = following
@@ -322,7 +323,7 @@ cdef inline void _finish(engine_t* e) noexcept nogil:
 
 cdef void _check_pause(engine_t* e) noexcept nogil:
     """Lets clients go when a pause has ended; what another one holds is parked again. A tick comes at each end."""
-    cdef client_t* c = e.clients.head
+    cdef client_t* c = client_first(e)
     if paused(e):
         engine_alarm_ms(e, e.pause.next_end_ms)
     if not e.pause.eased:
@@ -334,7 +335,7 @@ cdef void _check_pause(engine_t* e) noexcept nogil:
     while c != NULL:
         if c.parked != NULL:
             unblock_client(c, False)
-        c = c.next
+        c = client_next(c)
 
 
 cdef void reactor_tick(engine_t* e) noexcept nogil:

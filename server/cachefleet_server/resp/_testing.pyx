@@ -9,7 +9,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release, blob_t
+from cachefleet_server.ds.blob cimport blob_new, blob_t
+from cachefleet_server.ds.owners cimport is_shared, owner_drop
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t
 from cachefleet_server.resp.input cimport (
     INPUT_ERROR, INPUT_OK, arg_arena_t, arg_t, input_arrived, input_check, input_free, input_init,
@@ -90,7 +91,7 @@ cdef class Parser:
                 if blob != NULL:
                     assert blob.len == r.argv[i].len and &blob.data[0] == r.argv[i].ptr
                     assert input_take_blob(&self.input, &r.argv[i]) == NULL
-                    blob_release(self.heap, blob)
+                    owner_drop(self.heap, blob)
                     self.taken += 1
         assert r.argc == 0 or r.bytes == total
         return args, r.raw[:r.raw_len] if r.raw != NULL else None
@@ -232,8 +233,8 @@ cdef class Writer:
         blob.len = len(v)
         memcpy(&blob.data[0], <const char*>v, len(v))
         out_bulk_shared(&self.out, blob, &blob.data[0] + start, n)
-        assert blob_is_shared(blob)
-        blob_release(self.heap, blob)
+        assert is_shared(blob)
+        owner_drop(self.heap, blob)
 
     def raw(self, bytes v): out_raw(&self.out, <char*>v, len(v))
 

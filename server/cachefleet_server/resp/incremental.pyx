@@ -8,9 +8,10 @@ of a blob do not stay in the buffer.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, strlen
 
-from cachefleet_server.ds.blob cimport blob_new, blob_release, blob_t
+from cachefleet_server.ds.blob cimport blob_new, blob_t
 from cachefleet_server.ds.intrin cimport cf_load16
 from cachefleet_server.ds.number cimport chars_to_int64
+from cachefleet_server.ds.owners cimport owner_drop
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc, zrealloc
 from cachefleet_server.resp.inline cimport inline_split
 from cachefleet_server.resp.input cimport (
@@ -32,7 +33,7 @@ cdef void request_memory_free(input_t* in_, request_memory_t** list) noexcept no
         node = list[0]
         list[0] = node.next
         zfree(in_.heap, node.argv)
-        blob_release(in_.heap, node.blob)
+        owner_drop(in_.heap, node.blob)
         zfree(in_.heap, node)
 
 
@@ -51,7 +52,7 @@ cdef void partial_free(input_t* in_) noexcept nogil:
         request_memory_free(in_, &p.held)
         request_memory_free(in_, &p.blobs)
         zfree(in_.heap, p.args)
-        blob_release(in_.heap, p.blob)
+        owner_drop(in_.heap, p.blob)
         zfree(in_.heap, p)
         in_.partial = NULL
 

@@ -107,7 +107,7 @@ cdef int input_next(input_t* in_, const input_limits_t* limits, arg_arena_t* are
 cdef void input_keep_rest(input_t* in_) noexcept nogil
     # No pending request points into the buffers any more: keep leftovers in `own`, drop what is not needed.
 cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil
-    # The blob that holds exactly this argument, now the caller's (blob_release), or NULL.
+    # The blob that holds exactly this argument, now the caller's (owner_drop), or NULL.
 cdef size_t input_unparsed(const input_t* in_) noexcept nogil
     # Bytes held and not parsed yet, with the bookkeeping of an incomplete request: what the query-buffer limit is for.
 cdef size_t input_memory(const input_t* in_) noexcept nogil  # bytes owned by this connection

@@ -7,8 +7,8 @@ CHUNK_POOL_MAX of them; others are freed. `cap` and `blob` tell them apart.
 from libc.math cimport INFINITY, isnan
 from libc.string cimport memmove, strlen
 
-from cachefleet_server.ds.blob cimport blob_release, blob_share
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, double_to_chars
+from cachefleet_server.ds.owners cimport owner_add, owner_drop
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.resp.command cimport HEADER_MAX, header_len, header_write
 
@@ -81,10 +81,10 @@ cdef void chunk_drop(chunk_pool_t* p, chunk_t* c) noexcept nogil:
     cdef uint32_t i
     if c.refs:
         for i in range(c.refs):
-            blob_release(p.heap, (<blob_t**>c.data)[i])
+            owner_drop(p.heap, (<blob_t**>c.data)[i])
         zfree(p.heap, c)
     elif c.blob != NULL:
-        blob_release(p.heap, c.blob)
+        owner_drop(p.heap, c.blob)
         zfree(p.heap, c)
     elif c.cap == POOLED_CAP and p.free_count < CHUNK_POOL_MAX:
         c.next = p.free
@@ -143,7 +143,7 @@ cdef void refs_sent(out_t* o, chunk_t* c) noexcept nogil:
     cdef blob_t* blob = (<blob_t**>c.data)[0]
     cdef size_t n = reference_len(blob)
     while o.sent >= n:
-        blob_release(o.pool.heap, blob)
+        owner_drop(o.pool.heap, blob)
         c.data += sizeof(blob_t*)
         c.refs -= 1
         c.refs_cap -= 1
@@ -290,7 +290,8 @@ cdef void out_reference(out_t* o, blob_t* blob) noexcept nogil:
             room = min(2 * c.refs_cap, <uint32_t>REFS_MAX)
         c = refs_of(o.pool, room)
         chunk_append(o, c)
-    (<blob_t**>c.data)[c.refs] = blob_share(blob)
+    owner_add(blob)
+    (<blob_t**>c.data)[c.refs] = blob
     c.refs += 1
     c.len += n
     c.cap = c.len
@@ -306,7 +307,8 @@ cdef void out_bulk_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexc
     c = chunk_of(o.pool, 0)
     c.len = c.cap = n
     c.data = <char*>p
-    c.blob = blob_share(blob)
+    owner_add(blob)
+    c.blob = blob
     o.bytes += n
     chunk_append(o, c)
     out_raw(o, b"\r\n", 2)

@@ -22,6 +22,7 @@ from cachefleet_server.commands.expire_cmds cimport register_expire
 from cachefleet_server.commands.generic cimport register_generic
 from cachefleet_server.commands.multi cimport register_multi
 from cachefleet_server.commands.scan cimport register_scan
+from cachefleet_server.commands.t_hash cimport register_hash
 from cachefleet_server.commands.t_list cimport register_list
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
@@ -106,6 +107,7 @@ cdef class Engine(Rows):
         types_init(e)
         register_string(e)
         register_list(e)
+        register_hash(e)
         register_generic(e)
         register_expire(e)
         register_scan(e)

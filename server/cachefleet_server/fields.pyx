@@ -61,6 +61,8 @@ cdef dict _params():
         "extended_redis_compatibility": <char*>&p.extended_redis_compatibility - at,
         "list_max_listpack_size": <char*>&p.list_max_listpack_size - at,
         "list_compress_depth": <char*>&p.list_compress_depth - at,
+        "hash_max_listpack_entries": <char*>&p.hash_max_listpack_entries - at,
+        "hash_max_listpack_value": <char*>&p.hash_max_listpack_value - at,
     }
 
 
@@ -160,7 +162,7 @@ DEFAULTS = {
     "tcp_keepalive": 300, "proto_max_bulk_len": 512 << 20, "client_query_buffer_limit": 1 << 30,
     "slowlog_log_slower_than": 10000, "commandlog_request_larger_than": 1 << 20,
     "commandlog_reply_larger_than": 1 << 20, "latency_tracking": 1, "stop_writes_on_bgsave_error": 1,
-    "list_max_listpack_size": -2,
+    "list_max_listpack_size": -2, "hash_max_listpack_entries": 512, "hash_max_listpack_value": 64,
 }
 
 

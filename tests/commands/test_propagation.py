@@ -145,6 +145,18 @@ def test_what_was_journalled_loads_again(journals: Pair) -> None:
         assert client.call("GET", "k60") == b"60"
 
 
+def test_hashes(journals: Pair) -> None:
+    found = compare(journals, [
+        ("HSET", "k", "a", 1, "b", 2), ("hset", "k", "a", 1), ("HMSET", "k", "c", 3), ("HSETNX", "k", "a", 1),
+        ("HSETNX", "k", "d", 1), ("HINCRBY", "k", "a", 5), ("HINCRBY", "k", "a", "x"), ("HINCRBYFLOAT", "k", "a", 0.1),
+        ("HINCRBYFLOAT", "k", "new", "3.0e3"), ("HINCRBYFLOAT", "k", "new", "x"), ("HDEL", "k", "none"),
+        ("HDEL", "k", "a", "none"), ("HGETALL", "none"), ("HDEL", "k", "b", "c", "d", "new"), ("HDEL", "k", "b"),
+        ("HSET", "k", "a"),
+    ])  # fmt: skip
+    assert [b"HSET", b"k", b"new", b"3000"] in found
+    assert [b"HDEL", b"k", b"none"] not in found
+
+
 def test_lists(journals: Pair) -> None:
     found = compare(journals, [
         ("RPUSH", "k", *"abcdefghijklmnop"), ("lpush", "k", "x"), ("LPUSHX", "nokey", "x"), ("LPOP", "k"),

@@ -23,7 +23,7 @@ from cachefleet_server.engine import POLICIES, Engine
 from cachefleet_server.persistence.snapshot import Snapshot
 from cachefleet_server.replies import Error
 from fleettest.model import Failure, Model, Value
-from fleettest.rdbfile import parse
+from fleettest.rdbfile import Fields, parse
 
 pytestmark = pytest.mark.unit
 
@@ -115,6 +115,24 @@ LISTS: list[Row] = [
     (b"LMOVE", KEYS, KEYS, ENDS, ENDS),
     (b"LMPOP", b"2", KEYS, KEYS, ENDS, b"COUNT", st.integers(1, 100)),
 ]
+NAMES = st.one_of(st.sampled_from([b"a", b"1", b"-300", b"", b"f" * 64]), st.binary(max_size=70))
+FIELDS = st.lists(st.tuples(NAMES, DATA), min_size=1, max_size=4).map(lambda pairs: tuple(w for p in pairs for w in p))
+FILLED = st.integers(1, 600).map(lambda n: tuple(b"f%d" % (i // 2) for i in range(2 * n)))
+HASHES: list[Row] = [
+    (b"HSET", KEYS, FIELDS),
+    (b"HSET", KEYS, FIELDS),
+    (b"HSET", KEYS, FILLED),
+    (b"HMSET", KEYS, FIELDS),
+    (b"HSETNX", KEYS, NAMES, DATA),
+    (b"HGET", KEYS, NAMES),
+    (b"HMGET", KEYS, several(NAMES)),
+    (b"HEXISTS", KEYS, NAMES),
+    (b"HSTRLEN", KEYS, NAMES),
+    (b"HLEN", KEYS),
+    (b"HDEL", KEYS, several(NAMES)),
+    (b"HDEL", KEYS, FILLED),
+    (b"HINCRBY", KEYS, NAMES, NUMBERS),
+]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),
     (b"UNLINK", several(KEYS)),
@@ -148,7 +166,7 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
     return drawn if isinstance(drawn, tuple) else (drawn,)
 
 
-COMMAND = st.deferred(lambda: command([*STRINGS, *LISTS, *GENERIC]))  # deferred: its description would be huge
+COMMAND = st.deferred(lambda: command([*STRINGS, *LISTS, *HASHES, *GENERIC]))  # deferred: its description would be huge
 RARE = st.deferred(lambda: command(WHOLE))
 
 
@@ -336,6 +354,10 @@ class EngineMachine(RuleBasedStateMachine):
         if value.type == "list":
             assert tuple(execute(b"LRANGE", key, b"0", b"-1", db=db)) == value.data, key
             assert encoding in ("listpack", "quicklist"), key
+        elif value.type == "hash":
+            words = execute(b"HGETALL", key, db=db)
+            assert Fields(zip(words[::2], words[1::2], strict=True)) == value.data, key
+            assert encoding == value.encoding, key
         else:
             assert execute(b"GET", key, db=db) == value.data, key
             assert encoding == value.encoding, (key, value)

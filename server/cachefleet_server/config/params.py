@@ -254,8 +254,14 @@ _MEMORY_USE = (
 
 _TYPES = _unused(
     _NO_TYPE,
-    Param("hash-max-listpack-entries", _LONG, "512", alias="hash-max-ziplist-entries"),
-    Param("hash-max-listpack-value", _MEMORY, "64", alias="hash-max-ziplist-value"),
+    Param(
+        "hash-max-listpack-entries", _LONG, "512", alias="hash-max-ziplist-entries",
+        engine="hash_max_listpack_entries",
+    ),
+    Param(
+        "hash-max-listpack-value", _MEMORY, "64", alias="hash-max-ziplist-value",
+        engine="hash_max_listpack_value",
+    ),
     Param(
         "list-max-listpack-size", Integer(INT_MIN), "-2", alias="list-max-ziplist-size",
         engine="list_max_listpack_size",

@@ -42,6 +42,8 @@ cdef struct params_t:  # hot parameters, all int64 so that engine.set_param addr
     int64_t extended_redis_compatibility
     int64_t list_max_listpack_size  # -1 ... -5: bytes, n >= 0: elements (ds/sequence.pxd)
     int64_t list_compress_depth
+    int64_t hash_max_listpack_entries
+    int64_t hash_max_listpack_value  # bytes
 
 cdef enum:  # maxmemory_policy: bit set of what to sample and how to rank
     POLICY_LRU = 1

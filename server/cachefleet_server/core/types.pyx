@@ -7,6 +7,7 @@ from libc.string cimport strlen
 from cachefleet_server.core.entry cimport (
     OBJ_HASH, OBJ_LIST, OBJ_SET, OBJ_STREAM, OBJ_TYPES, OBJ_ZSET, entry_encoding, entry_expire, entry_key, entry_lru,
     entry_new_pointer, entry_set_lru)
+from cachefleet_server.core.hash_type cimport register_hash_type
 from cachefleet_server.core.list_type cimport register_list_type
 from cachefleet_server.core.string_type cimport register_string_type
 
@@ -25,6 +26,7 @@ cdef void types_init(engine_t* e) noexcept nogil:
     e.types[OBJ_STREAM].name = b"stream"
     register_string_type(e)
     register_list_type(e)
+    register_hash_type(e)
 
 
 cdef void type_register(engine_t* e, int type) noexcept nogil:

@@ -166,7 +166,23 @@ class Draw:
     def end(self) -> Word:
         return self.pick(b"LEFT", b"RIGHT", b"left", b"Right") if self.chance(0.95) else self.pick(b"", b"LEF", b"0")
 
+    def hash_key(self) -> Word:
+        return self.rng.choice(self.names[16:22]) if self.chance(0.8) else self.key()
+
+    def field(self) -> Word:
+        """Mostly one of few; long and odd ones make tables."""
+        if self.chance(0.9):
+            return b"f%d" % self.rng.randrange(12)
+        return self.text() if self.chance(0.1) else self.pick(b"", b"1", b"-7", b"007", b"\x00\xff")
+
     # -- several arguments
+
+    def fields(self) -> list[Word]:
+        return [self.field() for _ in range(self.rng.randint(1, 4))]
+
+    def field_pairs(self) -> list[Word]:
+        words = [word for _ in range(self.rng.randint(1, 4)) for word in (self.field(), self.element())]
+        return words if self.chance(0.95) else words[1:]
 
     def elements(self) -> list[Word]:
         return [self.element() for _ in range(40 if self.chance(0.05) else self.rng.randint(1, 4))]
@@ -253,7 +269,7 @@ class Draw:
     def scan_options(self) -> list[Word]:
         """COUNT is large enough that one call returns all; a cursor other than 0 would be the server's own affair."""
         pattern = [b"MATCH", self.pattern()]
-        kind = [b"TYPE", self.pick(b"string", b"list", b"STRING", b"nosuchtype", b"")]
+        kind = [b"TYPE", self.pick(b"string", b"list", b"hash", b"STRING", b"nosuchtype", b"")]
         return [b"COUNT", b"10000", *self.some(0.3, lambda: pattern, lambda: kind)]
 
     def bad_scan(self) -> list[Word]:
@@ -300,8 +316,25 @@ LIST_READS = [
     words(b"LINDEX", D.list_key, D.place),
     words(b"LPOS", D.list_key, D.element, D.lpos_options),
 ]
+HASH_WRITES = [
+    words(b"HSET", D.hash_key, D.field_pairs),
+    words(b"HSET", D.hash_key, D.field_pairs),
+    words(b"HMSET", D.hash_key, D.field_pairs),
+    words(b"HSETNX", D.hash_key, D.field, D.value),
+    words(b"HDEL", D.hash_key, D.fields),
+    words(b"HINCRBY", D.hash_key, D.field, D.integer),
+    words(b"HINCRBYFLOAT", D.hash_key, D.field, D.number),
+]
+HASH_READS = [  # no HGETALL and the like: a table has each server's own order
+    words(b"HGET", D.hash_key, D.field),
+    words(b"HMGET", D.hash_key, D.fields),
+    words(b"HEXISTS", D.hash_key, D.field),
+    words(b"HSTRLEN", D.hash_key, D.field),
+    words(b"HLEN", D.hash_key),
+]
 WRITES = [
     *LIST_WRITES,
+    *HASH_WRITES,
     words(b"SET", D.key, D.value),
     words(b"SET", D.key, D.value, D.set_options),
     words(b"SET", D.key, D.value, D.set_options),
@@ -339,6 +372,7 @@ WRITES = [
 ]
 READS = [
     *LIST_READS,
+    *HASH_READS,
     words(b"GET", D.key),
     words(b"GETRANGE", D.key, D.index, D.index),
     words(b"SUBSTR", D.key, D.index, D.index),

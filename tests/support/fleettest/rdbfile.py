@@ -1,6 +1,6 @@
 """RDB files in plain Python: an independent reader, and a writer of files that no server would write.
 
-    parse(data) -> File(version, valkey, aux, records, checksum)       strings and lists (tuples); raises ValueError
+    parse(data) -> File(version, valkey, aux, records, checksum)       raises ValueError
     Builder().select(0).key(b"k", b"v", expire_ms=...).end()           bytes of a file, with a right checksum
 
 Both are written from the format's description and share nothing with the server's code.
@@ -97,7 +97,11 @@ class Builder:
         return data + struct.pack("<Q", crc64(data) if checksum is None else checksum)
 
 
-Data = bytes | tuple[bytes, ...]
+class Fields(frozenset[tuple[bytes, bytes]]):
+    """A hash."""
+
+
+Data = bytes | tuple[bytes, ...] | Fields  # a string, a list, a hash
 
 
 class Record(NamedTuple):
@@ -261,7 +265,22 @@ def _quicklist(reader: _Reader) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-_TYPES: dict[int, Callable[[_Reader], Data]] = {0: _Reader.string, 18: _quicklist}
+def _fields(words: list[bytes]) -> Fields:
+    found = Fields(zip(words[::2], words[1::2], strict=True))
+    if len({name for name, _ in found}) != len(words) // 2:
+        raise ValueError("a field comes twice")
+    return found
+
+
+def _hash(reader: _Reader) -> Fields:
+    return _fields([reader.string() for _ in range(2 * reader.number())])
+
+
+def _packed_hash(reader: _Reader) -> Fields:
+    return _fields(listpack(reader.string()))
+
+
+_TYPES: dict[int, Callable[[_Reader], Data]] = {0: _Reader.string, 4: _hash, 16: _packed_hash, 18: _quicklist}
 
 
 def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompress) -> File:

@@ -26,7 +26,7 @@ from cachefleet_server.engine import Engine
 from cachefleet_server.replies import Error as EngineError
 from fleettest.client import Connection, Error
 from fleettest.grammar import FAR_S, KEYS, WRITES, Command, Draw
-from fleettest.rdbfile import File, dump, string
+from fleettest.rdbfile import Fields, File, dump, string
 
 Step = tuple[int, Command]  # database, words
 Target = Connection | Engine
@@ -74,10 +74,29 @@ def _list(rng: random.Random, key: bytes) -> list[Command]:
     return commands
 
 
+def _hash(rng: random.Random, key: bytes) -> list[Command]:
+    """In an entry, beyond it, and in a table, which some small ones are, too; a fifth loses fields in between."""
+    size = rng.choice((1, 3, 10, 30, 100, 600))
+    if rng.randrange(2):
+        pairs = [(b"%d:" % i + _text(rng)[:300], _text(rng)) for i in range(min(size, 30))]
+    else:
+        pairs = [(b"field:%d" % i, b"%d" % rng.randrange(1 << 40)) for i in range(size)]
+    commands: list[Command] = [(b"DEL", key), (b"HSET", key, *(word for pair in pairs for word in pair))]
+    if rng.randrange(5) == 0:
+        commands.append((b"HDEL", key, *(name for name, _ in pairs[1:] if rng.randrange(2)), b"none"))
+    return commands
+
+
+def _fields(reply: list[bytes] | dict[bytes, bytes]) -> Fields:
+    return Fields(reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True))
+
+
 KINDS: Final = (
     Kind("string", lambda rng, key: [(b"SET", key, _text(rng))], lambda key: (b"GET", key)),
     Kind("list", _list, lambda key: (b"LRANGE", key, b"0", b"-1"), tuple),
+    Kind("hash", _hash, lambda key: (b"HGETALL", key), _fields),
 )
+_TYPES: Final = {bytes: "string", tuple: "list", Fields: "hash"}
 _KINDS: Final = {kind.name: kind for kind in KINDS}
 
 
@@ -174,7 +193,7 @@ def capture(target: Target, databases: Iterable[int] = range(16)) -> Data:
 def of_file(file: File, now_ms: int = 0) -> Data:
     """An RDB file's data, without keys whose time has passed then."""
     return {
-        (db, key): ("list" if isinstance(value, tuple) else "string", value, -1 if expire is None else expire)
+        (db, key): (_TYPES[type(value)], value, -1 if expire is None else expire)
         for db, keys in file.databases().items()
         for key, (value, expire) in keys.items()
         if expire is None or expire >= now_ms

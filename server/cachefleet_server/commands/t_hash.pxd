@@ -1,0 +1,39 @@
+"""Hash commands: what the files of the family share.
+
+    t_hash.pyx         fields set, read and removed, one or all: HSET, HGET, HDEL, HGETALL ...
+    t_hash_number.pyx  values as numbers: HINCRBY, HINCRBYFLOAT
+
+A write goes: look up, change the value (core/hash_value.pxd), store the entry's new address, `hash_changed` or
+`hash_removed`, reply.
+"""
+
+from libc.stdint cimport int64_t
+
+from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
+from cachefleet_server.core.entry cimport OBJ_HASH, entry_t
+from cachefleet_server.core.hash_value cimport hash_find, hash_len, hash_new, hash_write_t
+from cachefleet_server.core.reply cimport reply_bulk, reply_error
+from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
+from cachefleet_server.ds.number cimport INT64_CHARS_MAX
+from cachefleet_server.keyspace.db cimport (
+    NOTIFY_HASH, arg_hash, db_insert, db_replace, lookup_read, lookup_write, notify, signal_modified, type_or_reply)
+
+cdef int register_hash(engine_t* e) except -1
+
+cdef inline void reply_word(client_t* c, const lp_item_t* item) noexcept nogil:
+    cdef char digits[INT64_CHARS_MAX]
+    cdef size_t n
+    cdef const char* p = lp_text(item, &digits[0], &n)
+    reply_bulk(c, p, n)
+
+cdef inline void hash_stored(client_t* c, const arg_t* key, entry_t* old, entry_t* entry) noexcept nogil:
+    """`old`: as lookup_write gave it; NULL: the hash is new."""
+    if old == NULL:
+        db_insert(c.db, entry, key.hash)
+    else:
+        db_replace(c.db, old, entry, key.hash)
+
+cdef inline void hash_changed(client_t* c, const char* event, const arg_t* key, size_t changes) noexcept nogil:
+    signal_modified(c, c.db, key.ptr, key.len, key.hash)
+    notify(c.engine, NOTIFY_HASH, event, key.ptr, key.len, c.db.id)
+    c.engine.persist.dirty += changes

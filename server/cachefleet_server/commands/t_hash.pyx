@@ -1,0 +1,224 @@
+"""Fields of hashes: set, read and removed, one or all."""
+
+from cachefleet_server.commands.t_hash_number cimport register_hash_number
+from cachefleet_server.core.command cimport command_row
+from cachefleet_server.core.hash_value cimport (
+    hash_each, hash_field_t, hash_remove, hash_write, hash_write_begin, hash_write_end)
+from cachefleet_server.core.reply cimport (
+    reply_array, reply_int, reply_map, reply_null, reply_ok, reply_wrong_arity)
+from cachefleet_server.keyspace.db cimport delete_if_empty
+
+# ---- setting -----------------------------------------------------------------------------------------
+
+cdef int _set(client_t* c, arg_t* key, entry_t* old, const arg_t* words, int pairs) noexcept nogil:
+    """How many fields are new."""
+    cdef engine_t* e = c.engine
+    cdef hash_write_t w
+    cdef int created = 0
+    cdef int i
+    hash_write_begin(&w, e, old if old != NULL else hash_new(e, key.ptr, key.len), words, pairs)
+    for i in range(pairs):
+        created += hash_write(&w, words[2 * i].ptr, words[2 * i].len, words[2 * i + 1].ptr, words[2 * i + 1].len)
+    hash_stored(c, key, old, hash_write_end(&w))
+    hash_changed(c, b"hset", key, pairs)
+    return created
+
+
+cdef void _set_pairs(client_t* c, bint count) noexcept nogil:
+    cdef arg_t* key = &c.argv[1]
+    cdef entry_t* old
+    cdef int created
+    if c.argc & 1:
+        reply_wrong_arity(c)
+        return
+    old = lookup_write(c, key)
+    if not type_or_reply(c, old, OBJ_HASH):
+        return
+    created = _set(c, key, old, &c.argv[2], (c.argc - 2) // 2)
+    if count:
+        reply_int(c, created)
+    else:
+        reply_ok(c)
+
+
+cdef void hset_command(client_t* c) noexcept nogil:
+    _set_pairs(c, True)
+
+
+cdef void hmset_command(client_t* c) noexcept nogil:
+    _set_pairs(c, False)
+
+
+cdef void hsetnx_command(client_t* c) noexcept nogil:
+    cdef arg_t* key = &c.argv[1]
+    cdef arg_t* name = &c.argv[2]
+    cdef entry_t* old = lookup_write(c, key)
+    cdef lp_item_t value
+    if not type_or_reply(c, old, OBJ_HASH):
+        return
+    if old != NULL and hash_find(old, name.ptr, name.len, &value):
+        reply_int(c, 0)
+        return
+    _set(c, key, old, name, 1)
+    reply_int(c, 1)
+
+# ---- reading -----------------------------------------------------------------------------------------
+
+cdef void _reply_value(client_t* c, const entry_t* entry, const arg_t* name) noexcept nogil:
+    cdef lp_item_t value
+    if entry != NULL and hash_find(entry, name.ptr, name.len, &value):
+        reply_word(c, &value)
+    else:
+        reply_null(c)
+
+
+cdef void hget_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    if type_or_reply(c, entry, OBJ_HASH):
+        _reply_value(c, entry, &c.argv[2])
+
+
+cdef void hmget_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    cdef int i
+    if not type_or_reply(c, entry, OBJ_HASH):
+        return
+    reply_array(c, c.argc - 2)
+    for i in range(2, c.argc):
+        _reply_value(c, entry, &c.argv[i])
+
+
+cdef void hexists_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    cdef lp_item_t value
+    if type_or_reply(c, entry, OBJ_HASH):
+        reply_int(c, entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, &value))
+
+
+cdef void hstrlen_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    cdef char digits[INT64_CHARS_MAX]
+    cdef lp_item_t value
+    cdef size_t n = 0
+    if not type_or_reply(c, entry, OBJ_HASH):
+        return
+    if entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, &value):
+        lp_text(&value, &digits[0], &n)
+    reply_int(c, n)
+
+
+cdef void hlen_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    if type_or_reply(c, entry, OBJ_HASH):
+        reply_int(c, hash_len(entry) if entry != NULL else 0)
+
+
+cdef void _reply_name(void* ctx, const hash_field_t* field) noexcept nogil:
+    reply_word(<client_t*>ctx, &field.name)
+
+
+cdef void _reply_value_of(void* ctx, const hash_field_t* field) noexcept nogil:
+    reply_word(<client_t*>ctx, &field.value)
+
+
+cdef void _reply_both(void* ctx, const hash_field_t* field) noexcept nogil:
+    reply_word(<client_t*>ctx, &field.name)
+    reply_word(<client_t*>ctx, &field.value)
+
+
+cdef void hgetall_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    if not type_or_reply(c, entry, OBJ_HASH):
+        return
+    reply_map(c, hash_len(entry) if entry != NULL else 0)
+    if entry != NULL:
+        hash_each(entry, _reply_both, c)
+
+
+cdef void hkeys_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    if not type_or_reply(c, entry, OBJ_HASH):
+        return
+    reply_array(c, hash_len(entry) if entry != NULL else 0)
+    if entry != NULL:
+        hash_each(entry, _reply_name, c)
+
+
+cdef void hvals_command(client_t* c) noexcept nogil:
+    cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    if not type_or_reply(c, entry, OBJ_HASH):
+        return
+    reply_array(c, hash_len(entry) if entry != NULL else 0)
+    if entry != NULL:
+        hash_each(entry, _reply_value_of, c)
+
+# ---- removing ----------------------------------------------------------------------------------------
+
+cdef void hdel_command(client_t* c) noexcept nogil:
+    cdef arg_t* key = &c.argv[1]
+    cdef entry_t* old = lookup_write(c, key)
+    cdef entry_t* entry = old
+    cdef size_t removed = 0
+    cdef bint found
+    cdef int i
+    if not type_or_reply(c, old, OBJ_HASH):
+        return
+    if old != NULL:
+        for i in range(2, c.argc):
+            entry = hash_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, &found)
+            removed += found
+            if hash_len(entry) == 0:
+                break
+        hash_stored(c, key, old, entry)
+        if removed:
+            hash_changed(c, b"hdel", key, removed)
+            delete_if_empty(c, key, hash_len(entry))
+    reply_int(c, removed)
+
+# ---- rows --------------------------------------------------------------------------------------------
+
+cdef int _register_writes(engine_t* e) except -1:
+    command_row(e, hset_command, "hset", -4, "write denyoom fast", "hash", "1 RW update",
+                "hash 2.0.0 O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command"
+                " is called with multiple field/value pairs."
+                "; history 4.0.0 Accepts multiple `field` and `value` arguments.",
+                "Sets fields of a hash, which is created if need be.", "key:key data{field:string value:string}...")
+    command_row(e, hmset_command, "hmset", -4, "write denyoom fast", "hash", "1 RW update",
+                "hash 2.0.0 O(N) where N is the number of fields being set.",
+                "Sets fields of a hash, which is created if need be.", "key:key data{field:string value:string}...")
+    command_row(e, hsetnx_command, "hsetnx", 4, "write denyoom fast", "hash", "1 RW insert", "hash 2.0.0 O(1)",
+                "Sets a field of a hash if the hash has no such field.", "key:key field:string value:string")
+    command_row(e, hdel_command, "hdel", -3, "write fast", "hash", "1 RW delete",
+                "hash 2.0.0 O(N) where N is the number of fields to be removed."
+                "; history 2.4.0 Accepts multiple `field` arguments.",
+                "Removes fields from a hash, and the hash with its last one.", "key:key field:string...")
+    return 0
+
+
+cdef int _register_whole(engine_t* e) except -1:
+    cdef str about = "hash 2.0.0 O(N) where N is the size of the hash.; tips nondeterministic_output_order"
+    command_row(e, hgetall_command, "hgetall", 2, "readonly", "hash", "1 RO access", about,
+                "Returns all fields of a hash with their values.", "key:key")
+    command_row(e, hkeys_command, "hkeys", 2, "readonly", "hash", "1 RO access", about,
+                "Returns the names of all fields of a hash.", "key:key")
+    command_row(e, hvals_command, "hvals", 2, "readonly", "hash", "1 RO access", about,
+                "Returns the values of all fields of a hash.", "key:key")
+    return 0
+
+
+cdef int register_hash(engine_t* e) except -1:
+    """Adds this family's rows to the engine's command table."""
+    _register_writes(e)
+    _register_whole(e)
+    command_row(e, hget_command, "hget", 3, "readonly fast", "hash", "1 RO access", "hash 2.0.0 O(1)",
+                "Returns the value of a field.", "key:key field:string")
+    command_row(e, hmget_command, "hmget", -3, "readonly fast", "hash", "1 RO access",
+                "hash 2.0.0 O(N) where N is the number of fields being requested.",
+                "Returns the values of several fields.", "key:key field:string...")
+    command_row(e, hexists_command, "hexists", 3, "readonly fast", "hash", "1 RO", "hash 2.0.0 O(1)",
+                "Tells whether a hash has a field.", "key:key field:string")
+    command_row(e, hlen_command, "hlen", 2, "readonly fast", "hash", "1 RO", "hash 2.0.0 O(1)",
+                "Tells how many fields a hash has.", "key:key")
+    command_row(e, hstrlen_command, "hstrlen", 3, "readonly fast", "hash", "1 RO", "hash 3.2.0 O(1)",
+                "Tells how many bytes the value of a field has.", "key:key field:string")
+    return register_hash_number(e)

@@ -1,0 +1,71 @@
+"""A hash's value in both of its forms.
+
+    ENC_LISTPACK     a pack (ds/pack.pxd) of fields, in the entry or in a blob (core/bytes_value.pxd)
+    ENC_HASHTABLE    a table of members (core/members.pxd)
+
+A pack becomes a table where Valkey's listpack becomes one: before fields are added if they alone are more than
+`hash-max-listpack-entries`, or one word is longer than `hash-max-listpack-value`; after one was added if there are more
+than that. A table never becomes a pack again.
+
+Entries move: what changes a hash returns the entry's address, or leaves it in `hash_write_t.entry`, and the caller
+stores it (db_replace). Bytes that are written must not be the hash's own. Nothing here looks at the keyspace; an empty
+hash is deleted by the command.
+
+Writing several fields is one change: hash_write_begin, hash_write for each, hash_write_end. Between them the entry is
+open and belongs to the writer.
+"""
+
+from libc.stdint cimport int64_t
+
+from cachefleet_server.core.engine cimport arg_t, engine_t
+from cachefleet_server.core.entry cimport ENC_HASHTABLE, entry_bytes, entry_encoding, entry_t
+from cachefleet_server.core.members cimport members_len, members_of, members_t
+from cachefleet_server.ds.listpack cimport lp_item_t
+from cachefleet_server.ds.pack cimport pack_len
+
+cdef struct hash_field_t:  # borrowed until the hash changes
+    lp_item_t name
+    lp_item_t value
+
+ctypedef void (*hash_each_fn)(void* ctx, const hash_field_t* field) noexcept nogil
+
+cdef struct hash_write_t:
+    engine_t* engine
+    entry_t* entry
+    members_t* members  # NULL: a pack, which has
+    size_t len  # so many bytes
+    size_t room  # and room for so many
+
+cdef inline bint hash_is_table(const entry_t* entry) noexcept nogil:
+    return entry_encoding(entry) == ENC_HASHTABLE
+
+cdef inline size_t hash_len(const entry_t* entry) noexcept nogil:
+    cdef size_t n
+    return members_len(members_of(entry)) if hash_is_table(entry) else pack_len(entry_bytes(entry, &n))
+
+# Reading.
+cdef bint hash_find(const entry_t* entry, const char* name, size_t n, lp_item_t* value) noexcept nogil
+    # False: there is no such field.
+cdef void hash_each(const entry_t* entry, hash_each_fn fn, void* ctx) noexcept nogil
+    # fn gets each field, once; it may not change the hash. In order of insertion in a pack.
+
+# Changing.
+cdef entry_t* hash_new(engine_t* e, const char* key, size_t nk) noexcept nogil  # empty
+cdef void hash_write_begin(hash_write_t* w, engine_t* e, entry_t* entry, const arg_t* words, int pairs) noexcept nogil
+    # Names and values that will be written, in turn.
+cdef bint hash_write(hash_write_t* w, const char* name, size_t n, const char* value, size_t vn) noexcept nogil
+    # True: a new field; else its value is another now.
+cdef entry_t* hash_write_end(hash_write_t* w) noexcept nogil
+cdef entry_t* hash_remove(engine_t* e, entry_t* entry, const char* name, size_t n, bint* removed) noexcept nogil
+
+# Loading.
+cdef entry_t* hash_of_pack(
+    engine_t* e, const char* key, size_t nk, const char* data, size_t len, int64_t expire_ms) noexcept nogil
+    # A copy of the pack, or a table if it is longer than a listpack may be.
+cdef entry_t* hash_of_members(
+    engine_t* e, const char* key, size_t nk, members_t* m, int64_t expire_ms) noexcept nogil  # takes the table over
+cdef void hash_put_pack(engine_t* e, members_t* m, const char* data, size_t len) noexcept nogil
+    # All fields of a pack into a table that has none of them.
+
+cdef int hash_check(engine_t* e, const entry_t* entry) noexcept nogil
+    # 0; 1 name; 2 empty; 10 + n: pack_check; 20: not a hash's pack; 30 + n: members_check

@@ -1,0 +1,192 @@
+"""Hashes in files and payloads: those of Valkey and Redis here, ours there, equal digests; old and hostile forms."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import pytest
+
+from fleettest.client import Connection, Error
+from fleettest.instance import Instance
+from fleettest.rdbfile import dump, length, string
+
+pytestmark = [pytest.mark.server]
+
+REDIS70 = 10
+
+
+def fill(connection: Connection, rng: random.Random) -> None:
+    """Both encodings, each form of a word, few fields and many."""
+    connection.call("HSET", "one", "x", "y")
+    connection.call("HSET", "numbers", *(v for bits in range(63) for v in (1 << bits, -(1 << bits))))
+    connection.call("HSET", "sizes", *(b"v" * n for n in (0, 1, 2, 61, 62, 63, 64, 64)))
+    connection.call("HSET", "odd", b"007", b"-0", b"+1", b"\0", b"\xff" * 60, b"1.5", b"99999999999999999999", b"")
+    connection.call("HSET", "middle", *(rng.randbytes(30) for _ in range(400)))
+    connection.call("HSET", "full", *(b"field:%d" % (i // 2) for i in range(1024)))
+    connection.call("HSET", "many", *(b"field:%d" % i for i in range(10_000)))
+    connection.call("HSET", "huge", *(rng.randbytes(n) for n in (10, 253, 254, 4095, 4096, 20_000, 300_000, 10)))
+    connection.call("HSET", "repetitive", *(b"abc" * 1000 + b"%d" % i for i in range(40)))
+    connection.call("HSET", "expires", "a", "b")
+    connection.call("PEXPIREAT", "expires", 99_999_999_999_999)
+
+
+def names(connection: Connection) -> dict[bytes, bytes]:
+    return {key: connection.call("OBJECT", "ENCODING", key) for key in sorted(connection.call("KEYS", "*"))}
+
+
+@pytest.mark.differential
+@pytest.mark.parametrize("compressed", ["yes", "no"])
+@pytest.mark.parametrize("other", ["valkey", "redis"])
+def test_files_both_ways(tmp_path: Path, rng: random.Random, other: str, compressed: str) -> None:
+    options = {"enable-debug-command": "yes", "rdbcompression": compressed}
+    for source, target in ((other, "cachefleet"), ("cachefleet", other)):
+        folder = tmp_path / source
+        folder.mkdir()
+        with Instance(source, directory=folder, options=options) as server, server.connect() as c:
+            fill(c, rng)
+            expected = c.call("DEBUG", "DIGEST"), names(c)
+            c.call("SAVE")
+        with Instance(target, directory=folder, options=options) as server, server.connect() as c:
+            assert (c.call("DEBUG", "DIGEST"), names(c)) == expected
+
+
+@pytest.mark.differential
+def test_payloads_both_ways(server: Instance, valkey: Instance, rng: random.Random) -> None:
+    with server.connect() as ours, valkey.connect() as theirs:
+        for source, target in ((ours, theirs), (theirs, ours)):
+            source.call("FLUSHALL")
+            target.call("FLUSHALL")
+            fill(source, rng)
+            source.call("PERSIST", "expires")
+            for key in source.call("KEYS", "*"):
+                assert target.call("RESTORE", key, 0, source.call("DUMP", key)) == "OK"
+                assert target.call("DEBUG", "DIGEST-VALUE", key) == source.call("DEBUG", "DIGEST-VALUE", key)
+                assert target.call("OBJECT", "ENCODING", key) == source.call("OBJECT", "ENCODING", key)
+
+
+def ziplist(*elements: bytes) -> bytes:
+    """Of strings below 64 bytes."""
+    entries, before, tail = b"", 0, 10
+    for element in elements:
+        tail = 10 + len(entries)
+        entry = bytes([before, len(element)]) + element
+        before = len(entry)
+        entries += entry
+    return struct.pack("<IIH", 11 + len(entries), tail, len(elements)) + entries + b"\xff"
+
+
+def listpack(*elements: bytes) -> bytes:
+    """The same."""
+    entries = b"".join(bytes([0x80 | len(e)]) + e + bytes([1 + len(e)]) for e in elements)
+    return struct.pack("<IH", 7 + len(entries), len(elements)) + entries + b"\xff"
+
+
+def zipmap(*elements: bytes) -> bytes:
+    """Each value with two unused bytes behind it."""
+    pairs = zip(elements[::2], elements[1::2], strict=True)
+    body = b"".join(bytes([len(n)]) + n + bytes([len(v), 2]) + v + b"??" for n, v in pairs)
+    return bytes([len(elements) // 2]) + body + b"\xff"
+
+
+PAIRS = [b"a", b"1", b"b", b"", b"12", b"x" * 60, b"", b"empty"]
+LONG = [b"a", b"x" * 70]
+GOOD = {
+    "pairs": (b"\x04" + length(4) + b"".join(map(string, PAIRS)), PAIRS),
+    "long pairs": (b"\x04" + length(1) + b"".join(map(string, LONG)), LONG),
+    "coded": (b"\x04\x02" + b"\xc0\x07" + b"\xc1\x00\x01" + string(b"a") + b"\xc0\xff", [b"7", b"256", b"a", b"-1"]),
+    "zipmap": (b"\x09" + string(zipmap(*PAIRS)), PAIRS),
+    "long zipmap": (b"\x09" + string(zipmap(*LONG)), LONG),
+    "ziplist": (b"\x0d" + string(ziplist(*PAIRS)), PAIRS),
+    "listpack": (b"\x10" + string(listpack(*PAIRS)), PAIRS),
+    "many pairs": (
+        b"\x04" + length(600) + b"".join(string(b"%d" % (i // 2)) for i in range(1200)),
+        [b"%d" % (i // 2) for i in range(1200)],
+    ),
+    "many in a listpack": (
+        b"\x10" + string(listpack(*(b"%d" % (i // 2) for i in range(1200)))), [b"%d" % (i // 2) for i in range(1200)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_every_form_is_read(server: Instance, valkey: Instance, name: str) -> None:
+    value, words = GOOD[name]
+    expected = dict(zip(words[::2], words[1::2], strict=True))
+    found = []
+    for instance in (server, valkey):
+        with instance.connect(resp=3) as c:
+            c.call("DEL", "k")
+            assert c.call("RESTORE", "k", 0, dump(value, REDIS70)) == "OK"
+            assert c.call("HGETALL", "k") == expected
+            found.append((c.call("OBJECT", "ENCODING", "k"), c.call("DEBUG", "DIGEST-VALUE", "k")))
+    assert found[0] == found[1]
+    with server.connect(resp=3) as ours:
+        assert ours.call("HSET", "k", "more", "than before") == 1
+        assert ours.call("DEBUG", "RELOAD") == "OK"
+        assert ours.call("HGETALL", "k") == {**expected, b"more": b"than before"}
+
+
+TWICE = [b"a", b"1", b"a", b"2"]
+BAD = {
+    "no fields": b"\x04" + length(0),
+    "an empty ziplist": b"\x0d" + string(ziplist()),
+    "an empty listpack": b"\x10" + string(listpack()),
+    "an empty zipmap": b"\x09" + string(zipmap()),
+    "fewer pairs": b"\x04" + length(3) + string(b"a") * 4,
+    "half a pair": b"\x04" + length(1) + string(b"a"),
+    "an odd listpack": b"\x10" + string(listpack(b"a", b"b", b"c")),
+    "an odd ziplist": b"\x0d" + string(ziplist(b"a", b"b", b"c")),
+    "many pairs": b"\x04" + length(1 << 40) + string(b"a"),
+    "a cut listpack": b"\x10" + string(listpack(b"a", b"b")[:-1]),
+    "a ziplist as listpack": b"\x10" + string(ziplist(b"a", b"b")),
+    "a listpack as ziplist": b"\x0d" + string(listpack(b"a", b"b")),
+    "a listpack as zipmap": b"\x09" + string(listpack(b"a", b"b")),
+    "twice, pairs": b"\x04" + length(2) + b"".join(map(string, TWICE)),
+    "twice, long pairs": b"\x04" + length(3) + b"".join(map(string, [*LONG, *TWICE])),
+    "twice, listpack": b"\x10" + string(listpack(*TWICE)),
+    "twice, ziplist": b"\x0d" + string(ziplist(*TWICE)),
+    "twice, zipmap": b"\x09" + string(zipmap(*TWICE)),
+    "twice, many": b"\x10" + string(listpack(*(b"%d" % (i % 1100) for i in range(1200)))),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_hash_is_refused(server: Instance, client: Connection, name: str) -> None:
+    reply = client.call("RESTORE", "k", 0, dump(BAD[name], REDIS70))
+    assert isinstance(reply, Error) and "Bad data format" in str(reply)
+    assert client.call("EXISTS", "k") == 0
+
+
+def test_damaged_payloads_never_crash(server: Instance, client: Connection, rng: random.Random) -> None:
+    values = [value for value, _ in GOOD.values()]
+    for _ in range(3000):
+        value = bytearray(rng.choice(values))
+        for _ in range(rng.randint(1, 3)):
+            value[rng.randrange(1, len(value))] = rng.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF, rng.randrange(256)))
+        if client.call("RESTORE", "k", 0, dump(bytes(value), REDIS70), "REPLACE") == "OK":
+            n = client.call("HLEN", "k")
+            found = client.call("HGETALL", "k")
+            assert len(found) == 2 * n > 0
+            assert client.call("HMGET", "k", *found[::2]) == found[1::2]
+            client.call("HSET", "k", "a", "b", "more", "x" * 20)
+            client.call("HDEL", "k", found[0])
+    assert client.call("PING") == "PONG"
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_bases_of_an_aof(tmp_path: Path, rng: random.Random, preamble: str) -> None:
+    """As an RDB file and as commands, taken while the hashes change."""
+    options = {"enable-debug-command": "yes", "appendonly": "yes", "aof-use-rdb-preamble": preamble}
+    with Instance("cachefleet", directory=tmp_path, options=options) as server, server.connect() as c:
+        fill(c, rng)
+        assert not isinstance(c.call("BGREWRITEAOF"), Error)
+        for i in range(500):
+            c.call("HSET", "many", b"field:%d" % (2 * i), b"changed", b"new:%d" % i, i)
+            c.call("HDEL", "many", b"field:%d" % (4000 + 2 * i))
+            c.call("HINCRBYFLOAT", "full", b"new", 0.5)
+            c.call("HSET", "huge", "field", rng.randbytes(50))
+        expected = c.call("DEBUG", "DIGEST")
+        assert c.call("DEBUG", "LOADAOF") == "OK"
+        assert c.call("DEBUG", "DIGEST") == expected

@@ -18,12 +18,13 @@ from cachefleet_server.core.members_walk cimport members_pick, members_random, m
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_REDIS, rdb_get_length, rdb_get_string, rdb_in_init, rdb_out_free, rdb_out_init, rdb_put_string)
 from cachefleet_server.core.types cimport save_init
-from cachefleet_server.ds.blob cimport blob_release, blob_share, blob_t
+from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.bucket cimport slot_get
 from cachefleet_server.ds.member cimport (
     MEMBER_HASH, MEMBER_TTL, MEMBER_ZSET, member_expiry, member_key, member_memory, member_new, member_score,
     member_set_expiry, member_set_form, member_set_score, member_set_value, member_value)
+from cachefleet_server.ds.owners cimport owner_add, owner_drop
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_t, heap_used, zfree
 from cachefleet_server.resp.command cimport command_word
 
@@ -319,7 +320,7 @@ cdef class Bytes(_Engine):
         if self.entry != NULL:
             self.release()
             if not self.entry.flags & E_EMBED:
-                blob_release(self.e.heap, <blob_t*>entry_payload(self.entry)[0])
+                owner_drop(self.e.heap, entry_payload(self.entry)[0])
             entry_free_shell(self.e.heap, self.entry)
             self.entry = NULL
         return self.used
@@ -358,20 +359,21 @@ cdef class Bytes(_Engine):
         """As a snapshot does: the value, from now on."""
         self.release()
         if not self.entry.flags & E_EMBED:
-            self.shared = blob_share(<blob_t*>entry_payload(self.entry)[0])
+            self.shared = <blob_t*>entry_payload(self.entry)[0]
+            owner_add(self.shared)
 
     @property
     def shared_value(self):
         return None if self.shared == NULL else (&self.shared.data[0])[:self.shared.len]
 
     def release(self):
-        blob_release(self.e.heap, self.shared)
+        owner_drop(self.e.heap, self.shared)
         self.shared = NULL
 
     def replace_by_copy(self, bytes key):
         cdef entry_t* copy = bytes_dup(self.e, self.entry, key, len(key))
         if not self.entry.flags & E_EMBED:
-            blob_release(self.e.heap, <blob_t*>entry_payload(self.entry)[0])
+            owner_drop(self.e.heap, entry_payload(self.entry)[0])
         entry_free_shell(self.e.heap, self.entry)
         self.entry = copy
 

@@ -5,8 +5,9 @@ from libc.string cimport memcpy
 from cachefleet_server.core.entry cimport (
     ENTRY_EMBED_MAX, entry_dup_embedded, entry_encoding, entry_has_room, entry_key, entry_new_embedded,
     entry_new_pointer, entry_pointer_to_tail, entry_resize_tail, entry_set_encoding, entry_tail_to_pointer, entry_type)
-from cachefleet_server.ds.blob cimport blob_is_shared, blob_new, blob_release
+from cachefleet_server.ds.blob cimport blob_new
 from cachefleet_server.ds.intrin cimport cf_usable_size
+from cachefleet_server.ds.owners cimport is_shared, owner_drop
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
 
 cdef enum:
@@ -52,9 +53,9 @@ cdef entry_t* bytes_open(engine_t* e, entry_t* entry, size_t n) noexcept nogil:
     if entry.flags & E_EMBED:
         return _open_embedded(e, entry, n)
     blob = _blob(entry)
-    if blob_is_shared(blob):
+    if is_shared(blob):
         entry_payload(entry)[0] = _blob_of(e.heap, &blob.data[0], blob.len, max(n, blob.len))
-        blob_release(e.heap, blob)
+        owner_drop(e.heap, blob)
     elif sizeof(blob_t) + n > cf_usable_size(blob):
         entry_payload(entry)[0] = zrealloc(e.heap, blob, sizeof(blob_t) + n + n // SPARE_SHARE)
     return entry
@@ -70,7 +71,7 @@ cdef entry_t* bytes_close(engine_t* e, entry_t* entry, size_t n) noexcept nogil:
     entry_key(entry, &nk)
     if nk + n <= ENTRY_EMBED_MAX // 2:
         entry = entry_pointer_to_tail(e.heap, entry, &blob.data[0], n)
-        blob_release(e.heap, blob)
+        owner_drop(e.heap, blob)
     elif cf_usable_size(blob) > sizeof(blob_t) + n + 2 * n // SPARE_SHARE:
         entry_payload(entry)[0] = zrealloc(e.heap, blob, sizeof(blob_t) + n)
     return entry
@@ -83,7 +84,7 @@ cdef entry_t* bytes_to_pointer(engine_t* e, entry_t* entry, int encoding, void* 
     else:
         blob = _blob(entry)
         entry_payload(entry)[0] = payload
-        blob_release(e.heap, blob)
+        owner_drop(e.heap, blob)
     entry_set_encoding(entry, encoding)
     return entry
 

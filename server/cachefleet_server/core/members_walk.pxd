@@ -5,8 +5,8 @@ members see.
     table (core/members.pxd)               in the order of its cursor
 
 A walk has the table's guarantee (ds/hashtable.pxd): what is there from the first call to the last is delivered,
-whatever comes and goes in between; a member may come twice. A small collection comes as a whole, with any cursor, and so does
-one that was converted while somebody walked.
+whatever comes and goes in between; a member may come twice. A small collection comes as a whole, with any cursor, and
+so does one that was converted while somebody walked.
 
 Members whose time is up are passed over: `now_ms`, or -1 for all.
 

@@ -151,7 +151,11 @@ class Draw:
 
     def list_key(self) -> Word:
         """Mostly one that strings are put into less often."""
-        return self.rng.choice(self.names[8:14]) if self.chance(0.8) else self.key()
+        return self._key_of(8)
+
+    def _key_of(self, first: int) -> Word:
+        """Mostly one of six names from that one on, of few names too: values of a type find each other."""
+        return self.names[(first + self.rng.randrange(6)) % len(self.names)] if self.chance(0.8) else self.key()
 
     def element(self) -> Word:
         """Often one that a list has already."""
@@ -167,7 +171,7 @@ class Draw:
         return self.pick(b"LEFT", b"RIGHT", b"left", b"Right") if self.chance(0.95) else self.pick(b"", b"LEF", b"0")
 
     def hash_key(self) -> Word:
-        return self.rng.choice(self.names[16:22]) if self.chance(0.8) else self.key()
+        return self._key_of(16)
 
     def field(self) -> Word:
         """Mostly one of few; long and odd ones make tables."""

@@ -24,6 +24,7 @@ from cachefleet_server.commands.multi cimport register_multi
 from cachefleet_server.commands.scan cimport register_scan
 from cachefleet_server.commands.t_hash cimport register_hash
 from cachefleet_server.commands.t_list cimport register_list
+from cachefleet_server.commands.t_set cimport register_set
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.wait cimport register_wait
 from cachefleet_server.core.client_class cimport client_set_monitor
@@ -108,6 +109,7 @@ cdef class Engine(Rows):
         register_string(e)
         register_list(e)
         register_hash(e)
+        register_set(e)
         register_generic(e)
         register_expire(e)
         register_scan(e)

@@ -63,6 +63,9 @@ cdef dict _params():
         "list_compress_depth": <char*>&p.list_compress_depth - at,
         "hash_max_listpack_entries": <char*>&p.hash_max_listpack_entries - at,
         "hash_max_listpack_value": <char*>&p.hash_max_listpack_value - at,
+        "set_max_intset_entries": <char*>&p.set_max_intset_entries - at,
+        "set_max_listpack_entries": <char*>&p.set_max_listpack_entries - at,
+        "set_max_listpack_value": <char*>&p.set_max_listpack_value - at,
     }
 
 
@@ -162,7 +165,12 @@ DEFAULTS = {
     "tcp_keepalive": 300, "proto_max_bulk_len": 512 << 20, "client_query_buffer_limit": 1 << 30,
     "slowlog_log_slower_than": 10000, "commandlog_request_larger_than": 1 << 20,
     "commandlog_reply_larger_than": 1 << 20, "latency_tracking": 1, "stop_writes_on_bgsave_error": 1,
-    "list_max_listpack_size": -2, "hash_max_listpack_entries": 512, "hash_max_listpack_value": 64,
+    "list_max_listpack_size": -2,
+    "hash_max_listpack_entries": 512,
+    "hash_max_listpack_value": 64,
+    "set_max_intset_entries": 512,
+    "set_max_listpack_entries": 128,
+    "set_max_listpack_value": 64,
 }
 
 

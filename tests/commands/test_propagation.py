@@ -192,3 +192,39 @@ def test_waiters_of_lists_are_journalled_as_what_they_did(journals: Pair) -> Non
             pusher.call("FLUSHALL")
     mine, its = (journal(i)[n:] for i, n in zip(journals.instances, before, strict=True))
     assert mine == its
+
+
+def test_sets(journals: Pair) -> None:
+    """What is drawn becomes what went."""
+    many = [b"m%d" % i for i in range(3000)]
+    found = compare(journals, [
+        ("SADD", "k", *"abcdefgh"), ("sadd", "k", "a"), ("SADD", "k", "a", "new"), ("SREM", "k", "nothing"),
+        ("SREM", "k", "new", "nothing"), ("SREM", "nokey", "a"), ("SMOVE", "k", "other", "a"),
+        ("SMOVE", "k", "other", "nothing"), ("SMOVE", "nokey", "other", "a"), ("SMOVE", "other", "other", "a"),
+        ("SADD", "single", "a"), ("SPOP", "single"), ("SADD", "single", 1), ("spop", "single", 5),
+        ("SPOP", "single", 1), ("SADD", "single", 1), ("SPOP", "single", 0), ("SPOP", "single", 1),
+        ("SUNIONSTORE", "to", "k", "other"),
+        ("SINTERSTORE", "to", "k", "other"), ("SINTERSTORE", "nokey", "k", "other"), ("SDIFFSTORE", "to", "k", "other"),
+        ("SDIFFSTORE", "to", "nokey", "k"), ("SADD", "many", *many), ("SPOP", "many", 3000),
+        ("MULTI",), ("SADD", "k", "x"), ("SPOP", "nokey"), ("SPOP", "k", 100), ("EXEC",),
+    ])  # fmt: skip
+    assert [b"SREM", b"single", b"a"] in found
+
+
+def test_several_drawn_members_go_by_few_commands(journals: Pair) -> None:
+    """Each server draws its own: what went is what they journalled, in as many commands."""
+    before = [len(journal(instance)) for instance in journals.instances]
+    members = [b"m%d" % i for i in range(3000)]
+    for connection in (journals.ours, journals.theirs):
+        connection.call("SADD", "drawn", *members)
+        for count in (1, 5, 1023, 1024, 900):
+            assert len(connection.call("SPOP", "drawn", count)) == count
+    shapes = []
+    for instance, n in zip(journals.instances, before, strict=True):
+        commands = [c for c in journal(instance)[n:] if c[0] != b"SELECT"]
+        removed = [word for command in commands if command[0] == b"SREM" for word in command[2:]]
+        assert len(removed) == len(set(removed)) == 2953
+        assert frozenset(members) - frozenset(removed) == frozenset(instance.call("SMEMBERS", "drawn"))
+        shapes.append([(command[0], len(command)) for command in commands])
+        instance.call("DEL", "drawn")
+    assert shapes[0] == shapes[1]

@@ -115,7 +115,7 @@ def test_expired_keys_are_left_out(tmp_path: Path) -> None:
 def test_other_types_stop_the_start(tmp_path: Path, kind: Kind) -> None:
     with Instance(kind, directory=tmp_path / "theirs") as server, server.connect() as connection:
         connection.call("SET", "k", "v")
-        connection.call("SADD", "s", "v")
+        connection.call("XADD", "s", "*", "f", "v")
         assert connection.call("SAVE") == "OK"
     folder = tmp_path / "ours"
     folder.mkdir()
@@ -123,7 +123,7 @@ def test_other_types_stop_the_start(tmp_path: Path, kind: Kind) -> None:
     server = Instance(directory=folder)
     server.spawn()
     assert server.wait_exit() == 1
-    assert "type set is not supported by this version" in server.log_text()
+    assert "type stream is not supported by this version" in server.log_text()
     assert (folder / "dump.rdb").read_bytes() == (tmp_path / "theirs" / "dump.rdb").read_bytes()
 
 

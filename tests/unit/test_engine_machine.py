@@ -133,6 +133,30 @@ HASHES: list[Row] = [
     (b"HDEL", KEYS, FILLED),
     (b"HINCRBY", KEYS, NAMES, NUMBERS),
 ]
+MEMBERS = st.one_of(ELEMENTS, st.integers(0, 30))
+NUMBERED = st.tuples(st.sampled_from([b"%d", b"m%d"]), st.integers(1, 600)).map(
+    lambda drawn: tuple(drawn[0] % i for i in range(drawn[1]))
+)
+SETS: list[Row] = [
+    (b"SADD", KEYS, several(MEMBERS)),
+    (b"SADD", KEYS, several(st.integers(0, 30))),
+    (b"SADD", KEYS, NUMBERED),
+    (b"SREM", KEYS, several(MEMBERS)),
+    (b"SREM", KEYS, NUMBERED),
+    (b"SMOVE", KEYS, KEYS, MEMBERS),
+    (b"SPOP", KEYS, st.sampled_from([100_000, -1])),
+    (b"SCARD", KEYS),
+    (b"SISMEMBER", KEYS, MEMBERS),
+    (b"SMISMEMBER", KEYS, several(MEMBERS)),
+    (b"SMEMBERS", KEYS),
+    (b"SINTER", several(KEYS)),
+    (b"SUNION", several(KEYS)),
+    (b"SDIFF", several(KEYS)),
+    (b"SINTERSTORE", KEYS, several(KEYS)),
+    (b"SUNIONSTORE", KEYS, several(KEYS)),
+    (b"SDIFFSTORE", KEYS, several(KEYS)),
+    (b"SINTERCARD", b"2", KEYS, KEYS, b"LIMIT", st.integers(0, 20)),
+]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),
     (b"UNLINK", several(KEYS)),
@@ -166,13 +190,17 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
     return drawn if isinstance(drawn, tuple) else (drawn,)
 
 
-COMMAND = st.deferred(lambda: command([*STRINGS, *LISTS, *HASHES, *GENERIC]))  # deferred: its description would be huge
+COMMAND = st.deferred(  # its description would be huge
+    lambda: command([*STRINGS, *LISTS, *HASHES, *SETS, *GENERIC])
+)
 RARE = st.deferred(lambda: command(WHOLE))
 
 
 def same(reply: Any, expected: Any) -> bool:
     if isinstance(expected, Failure):
         return isinstance(reply, Error) and reply.split(" ")[0] == str(expected)
+    if isinstance(expected, frozenset):
+        return isinstance(reply, list) and len(reply) == len(expected) and frozenset(reply) == expected
     if isinstance(expected, list):
         return isinstance(reply, list) and len(reply) == len(expected) and all(map(same, reply, expected))
     return not isinstance(reply, Error) and bool(reply == expected)
@@ -358,6 +386,9 @@ class EngineMachine(RuleBasedStateMachine):
             words = execute(b"HGETALL", key, db=db)
             assert Fields(zip(words[::2], words[1::2], strict=True)) == value.data, key
             assert encoding == value.encoding, key
+        elif value.type == "set":
+            assert same(execute(b"SMEMBERS", key, db=db), value.data), key
+            assert encoding in ("intset", "listpack", "hashtable"), key
         else:
             assert execute(b"GET", key, db=db) == value.data, key
             assert encoding == value.encoding, (key, value)

@@ -46,6 +46,7 @@ cdef enum:
     OPT_KEEPTTL
     OPT_LBOUND
     OPT_LEN
+    OPT_LIMIT
     OPT_LT
     OPT_MATCH
     OPT_MAXLEN

@@ -9,6 +9,7 @@ from cachefleet_server.core.entry cimport (
     entry_new_pointer, entry_set_lru)
 from cachefleet_server.core.hash_type cimport register_hash_type
 from cachefleet_server.core.list_type cimport register_list_type
+from cachefleet_server.core.set_type cimport register_set_type
 from cachefleet_server.core.string_type cimport register_string_type
 
 cdef extern from "<strings.h>" nogil:
@@ -27,6 +28,7 @@ cdef void types_init(engine_t* e) noexcept nogil:
     register_string_type(e)
     register_list_type(e)
     register_hash_type(e)
+    register_set_type(e)
 
 
 cdef void type_register(engine_t* e, int type) noexcept nogil:

@@ -173,6 +173,9 @@ class Draw:
     def hash_key(self) -> Word:
         return self._key_of(16)
 
+    def set_key(self) -> Word:
+        return self._key_of(14)
+
     def field(self) -> Word:
         """Mostly one of few; long and odd ones make tables."""
         if self.chance(0.9):
@@ -187,6 +190,34 @@ class Draw:
     def field_pairs(self) -> list[Word]:
         words = [word for _ in range(self.rng.randint(1, 4)) for word in (self.field(), self.element())]
         return words if self.chance(0.95) else words[1:]
+
+    def set_keys(self) -> list[Word]:
+        return [self.set_key() for _ in range(self.rng.randint(1, 4))]
+
+    def counted_set_keys(self) -> list[Word]:
+        keys = self.set_keys()
+        return [b"%d" % len(keys) if self.chance(0.9) else self.integer(), *keys]
+
+    def members(self) -> list[Word]:
+        """Often all integers, and sometimes enough to leave a small encoding."""
+        n = self.rng.randint(1, 4) if self.chance(0.9) else self.rng.choice([60, 130, 520])
+        if self.chance(0.5):
+            return [b"%d" % self.rng.randrange(n * 3) for _ in range(n)]
+        return [b"m%d" % self.rng.randrange(n * 3) if n > 4 else self.element() for _ in range(n)]
+
+    def sintercard_options(self) -> list[Word]:
+        return self.some(0.4, lambda: [b"LIMIT", self.count()])
+
+    def draws(self) -> list[Word]:
+        return self.some(0.7, lambda: [self.pick(b"0", b"1", b"5", b"-1", b"-7", b"1000", b"a", *BORDERS[:4])])
+
+    def all_of_it(self) -> Word:
+        """A count, so that chance has no say."""
+        return self.pick(b"0", b"100000", b"-1", b"a", BORDERS[0], BORDERS[2])
+
+    def member_scan_options(self) -> list[Word]:
+        pattern = [b"MATCH", self.pattern()]
+        return [b"COUNT", b"10000", *self.some(0.3, lambda: pattern, lambda: [self.pick(b"NOVALUES", b"x")])]
 
     def elements(self) -> list[Word]:
         return [self.element() for _ in range(40 if self.chance(0.05) else self.rng.randint(1, 4))]
@@ -273,7 +304,7 @@ class Draw:
     def scan_options(self) -> list[Word]:
         """COUNT is large enough that one call returns all; a cursor other than 0 would be the server's own affair."""
         pattern = [b"MATCH", self.pattern()]
-        kind = [b"TYPE", self.pick(b"string", b"list", b"hash", b"STRING", b"nosuchtype", b"")]
+        kind = [b"TYPE", self.pick(b"string", b"list", b"hash", b"set", b"STRING", b"nosuchtype", b"")]
         return [b"COUNT", b"10000", *self.some(0.3, lambda: pattern, lambda: kind)]
 
     def bad_scan(self) -> list[Word]:
@@ -336,9 +367,35 @@ HASH_READS = [  # no HGETALL and the like: a table has each server's own order
     words(b"HSTRLEN", D.hash_key, D.field),
     words(b"HLEN", D.hash_key),
 ]
+SET_WRITES = [
+    words(b"SADD", D.set_key, D.members),
+    words(b"SADD", D.set_key, D.members),
+    words(b"SADD", D.set_key, D.members),
+    words(b"SREM", D.set_key, D.members),
+    words(b"SMOVE", D.set_key, D.set_key, D.element),
+    words(b"SPOP", D.set_key, D.all_of_it),
+    words(b"SINTERSTORE", D.set_key, D.set_keys),
+    words(b"SUNIONSTORE", D.set_key, D.set_keys),
+    words(b"SDIFFSTORE", D.set_key, D.set_keys),
+]
+SET_READS = [
+    words(b"SCARD", D.set_key),
+    words(b"SISMEMBER", D.set_key, D.element),
+    words(b"SMISMEMBER", D.set_key, D.members),
+    words(b"SINTERCARD", D.counted_set_keys, D.sintercard_options),
+]
+SET_UNORDERED = [  # in transactions they could not be compared
+    words(b"SMEMBERS", D.set_key),
+    words(b"SINTER", D.set_keys),
+    words(b"SUNION", D.set_keys),
+    words(b"SDIFF", D.set_keys),
+    words(b"SRANDMEMBER", D.set_key, D.draws),
+    words(b"SSCAN", D.set_key, b"0", D.member_scan_options),
+]
 WRITES = [
     *LIST_WRITES,
     *HASH_WRITES,
+    *SET_WRITES,
     words(b"SET", D.key, D.value),
     words(b"SET", D.key, D.value, D.set_options),
     words(b"SET", D.key, D.value, D.set_options),
@@ -377,6 +434,7 @@ WRITES = [
 READS = [
     *LIST_READS,
     *HASH_READS,
+    *SET_READS,
     words(b"GET", D.key),
     words(b"GETRANGE", D.key, D.index, D.index),
     words(b"SUBSTR", D.key, D.index, D.index),
@@ -395,6 +453,7 @@ READS = [
 ]
 READ_OR_WRITE = [*WRITES, *READS]  # exact replies, so these go into transactions too
 OTHERS = [
+    *SET_UNORDERED,
     words(b"TTL", D.key),
     words(b"PTTL", D.key),
     words(b"EXPIRETIME", D.key),
@@ -442,13 +501,16 @@ INSIDE = [
     words(b"BLMPOP", D.number, D.counted_list_keys, D.end, D.multi_pop_options),
 ]
 COMMANDS = READ_OR_WRITE
+# Without its COUNT a scan would return a cursor, without its count SPOP would let chance decide, and with another one
+# SRANDMEMBER might never end.
+UNSPOILED = frozenset((b"SCAN", b"SSCAN", b"SPOP", b"SRANDMEMBER"))
 
 
 def spoil(draw: Draw, command: Command) -> Command:
     """Wrong arity, wrong arguments, odd case: in one command out of seven."""
     kind = draw.rng.random()
     made = list(command)
-    if made[0] == b"SCAN":  # without its COUNT it would return a cursor
+    if made[0] in UNSPOILED:
         return command
     at = draw.rng.randrange(len(made))
     if kind < 0.04:

@@ -7,6 +7,7 @@
     model_strings   strings and numbers
     model_lists     lists
     model_hashes    hashes
+    model_sets      sets; a reply in no order is a frozenset
     A type is a file model_<type>.py with a class whose methods are commands, and one base class more of Model.
 
 It shares nothing with the server's code. Replies: bytes, int, None, list, `OK`; an error is `Error(text)`, of which
@@ -16,10 +17,11 @@ only the first word is compared, since texts are compared with the real server e
 from fleettest.model_base import Base, Failure, Value
 from fleettest.model_hashes import Hashes
 from fleettest.model_lists import Lists
+from fleettest.model_sets import Sets
 from fleettest.model_strings import Strings
 
 __all__ = ["Failure", "Model", "Value"]
 
 
-class Model(Strings, Lists, Hashes, Base):
+class Model(Strings, Lists, Hashes, Sets, Base):
     """All types together."""

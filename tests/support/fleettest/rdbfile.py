@@ -101,7 +101,7 @@ class Fields(frozenset[tuple[bytes, bytes]]):
     """A hash."""
 
 
-Data = bytes | tuple[bytes, ...] | Fields  # a string, a list, a hash
+Data = bytes | tuple[bytes, ...] | Fields | frozenset[bytes]  # a string, a list, a hash, a set
 
 
 class Record(NamedTuple):
@@ -280,7 +280,35 @@ def _packed_hash(reader: _Reader) -> Fields:
     return _fields(listpack(reader.string()))
 
 
-_TYPES: dict[int, Callable[[_Reader], Data]] = {0: _Reader.string, 4: _hash, 16: _packed_hash, 18: _quicklist}
+def _distinct(members: list[bytes]) -> frozenset[bytes]:
+    if not members or len(set(members)) != len(members):
+        raise ValueError("a set that is empty, or with a member twice")
+    return frozenset(members)
+
+
+def _set(reader: _Reader) -> frozenset[bytes]:
+    return _distinct([reader.string() for _ in range(reader.number())])
+
+
+def intset(data: bytes) -> list[bytes]:
+    width, count = struct.unpack_from("<II", data)
+    if width not in (2, 4, 8) or len(data) != 8 + width * count:
+        raise ValueError("no intset")
+    numbers = [int.from_bytes(data[at : at + width], "little", signed=True) for at in range(8, len(data), width)]
+    if numbers != sorted(numbers):
+        raise ValueError("an intset out of order")
+    return [b"%d" % number for number in numbers]
+
+
+_TYPES: dict[int, Callable[[_Reader], Data]] = {
+    0: _Reader.string,
+    2: _set,
+    4: _hash,
+    11: lambda reader: _distinct(intset(reader.string())),
+    16: _packed_hash,
+    18: _quicklist,
+    20: lambda reader: _distinct(listpack(reader.string())),
+}
 
 
 def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompress) -> File:

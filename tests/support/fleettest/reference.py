@@ -48,6 +48,17 @@ def same_in_any_order(ours: bytes, theirs: bytes) -> bool:
     return sorted(_flat(parse(ours)[0])) == sorted(_flat(parse(theirs)[0]))
 
 
+def same_members(ours: bytes, theirs: bytes) -> bool:
+    """Also the same type of reply: a set's members in any order."""
+    return ours[:1] == theirs[:1] != b"-" and same_in_any_order(ours, theirs)
+
+
+def same_number(ours: bytes, theirs: bytes) -> bool:
+    """One element, or as many."""
+    a, b = parse(ours)[0], parse(theirs)[0]
+    return same_kind(ours, theirs) and (not isinstance(a, list) or len(a) == len(b))
+
+
 def same_pairs_in_any_order(ours: bytes, theirs: bytes) -> bool:
     def pairs(raw: bytes) -> list[tuple[str, str]]:
         value = parse(raw)[0]
@@ -90,6 +101,8 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(r"RANDOMKEY\b", "a random choice by each server", same_kind),
     Explained(r"KEYS\b", "order of a hash table with a random seed", same_in_any_order),
     Explained(r"SCAN\b", "order of a hash table with a random seed", same_in_any_order),
+    Explained(r"(SMEMBERS|SINTER|SUNION|SDIFF|SSCAN)\b", "order of a hash table with a random seed", same_members),
+    Explained(r"(SPOP|SRANDMEMBER)\b", "a random choice by each server", same_number),
     Explained(r"OBJECT (IDLETIME|FREQ)\b", "the access clock and a probabilistic counter", within(CLOCK_S)),
     Explained(r"CONFIG GET\b", "order of a hash table with a random seed", same_pairs_in_any_order),
     Explained(r"HELLO\b", "server name, version and connection id", same_kind),

@@ -91,13 +91,28 @@ def _fields(reply: list[bytes] | dict[bytes, bytes]) -> Fields:
     return Fields(reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True))
 
 
+def _set(rng: random.Random, key: bytes) -> list[Command]:
+    """Of integers, of texts in few bytes, and large ones; a fifth loses members in between."""
+    size = rng.choice((1, 3, 10, 30, 100, 300, 1000))
+    if rng.randrange(2):
+        members = [_text(rng) for _ in range(min(size, 30))]
+    else:
+        width = rng.choice((8, 20, 40))
+        members = [rng.choice((b"", b"", b"m"))[: size % 3] + b"%d" % rng.randrange(1 << width) for _ in range(size)]
+    commands: list[Command] = [(b"DEL", key), (b"SADD", key, *members)]
+    if rng.randrange(5) == 0:
+        commands += [(b"SREM", key, *members[::2]), (b"SADD", key, members[0])]
+    return commands
+
+
 KINDS: Final = (
     Kind("string", lambda rng, key: [(b"SET", key, _text(rng))], lambda key: (b"GET", key)),
     Kind("list", _list, lambda key: (b"LRANGE", key, b"0", b"-1"), tuple),
     Kind("hash", _hash, lambda key: (b"HGETALL", key), _fields),
+    Kind("set", _set, lambda key: (b"SMEMBERS", key), frozenset),
 )
-_TYPES: Final = {bytes: "string", tuple: "list", Fields: "hash"}
 _KINDS: Final = {kind.name: kind for kind in KINDS}
+_KIND_OF: Final[dict[type, str]] = {bytes: "string", tuple: "list", Fields: "hash", frozenset: "set"}  # of rdbfile
 
 
 class Seeder:
@@ -115,7 +130,8 @@ class Seeder:
         """Every key in one of the databases; a fifth of them expire in a day or more."""
         steps: list[Step] = []
         for key in self.draw.names:
-            steps += [(self.rng.choice(self.databases), command) for command in self._value(key)]
+            db = self.rng.choice(self.databases)
+            steps += [(db, command) for command in self._value(key)]
         return steps
 
     def _value(self, key: bytes) -> list[Command]:
@@ -193,7 +209,7 @@ def capture(target: Target, databases: Iterable[int] = range(16)) -> Data:
 def of_file(file: File, now_ms: int = 0) -> Data:
     """An RDB file's data, without keys whose time has passed then."""
     return {
-        (db, key): (_TYPES[type(value)], value, -1 if expire is None else expire)
+        (db, key): (_KIND_OF[type(value)], value, -1 if expire is None else expire)
         for db, keys in file.databases().items()
         for key, (value, expire) in keys.items()
         if expire is None or expire >= now_ms

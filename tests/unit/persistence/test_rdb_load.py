@@ -181,7 +181,7 @@ def test_duplicate_keys(engine: Engine, tmp_path: Path) -> None:
         (b"REDIS0010", b"\x12\x01l\x01\x02\x07" + bytes(7), "corrupt listpack of a list at byte"),
         (b"REDIS0011", b"\x15\x01s", "type stream is not supported"),
         (b"REDIS0010", b"\x11\x01z\x01a", "type zset is not supported"),
-        (b"REDIS0010", b"\x14\x01z\x01a", "type set is not supported"),
+        (b"REDIS0010", b"\x14\x01s\x01a", "corrupt listpack of a set at byte"),
         (b"REDIS0010", b"\x07\x01m\x01a", "type module is not supported"),
         (b"VALKEY080", b"\x16\x01h\x01", "type hash with field expiry is not supported"),
         (b"VALKEY080", b"\x19\x01h\x01", "type 25 is not supported"),

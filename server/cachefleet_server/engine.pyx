@@ -26,6 +26,7 @@ from cachefleet_server.commands.t_hash cimport register_hash
 from cachefleet_server.commands.t_list cimport register_list
 from cachefleet_server.commands.t_set cimport register_set
 from cachefleet_server.commands.t_string cimport register_string
+from cachefleet_server.commands.t_zset cimport register_zset
 from cachefleet_server.commands.wait cimport register_wait
 from cachefleet_server.core.client_class cimport client_set_monitor
 from cachefleet_server.core.clients cimport client_first, client_next
@@ -110,6 +111,7 @@ cdef class Engine(Rows):
         register_list(e)
         register_hash(e)
         register_set(e)
+        register_zset(e)
         register_generic(e)
         register_expire(e)
         register_scan(e)

@@ -66,6 +66,8 @@ cdef dict _params():
         "set_max_intset_entries": <char*>&p.set_max_intset_entries - at,
         "set_max_listpack_entries": <char*>&p.set_max_listpack_entries - at,
         "set_max_listpack_value": <char*>&p.set_max_listpack_value - at,
+        "zset_max_listpack_entries": <char*>&p.zset_max_listpack_entries - at,
+        "zset_max_listpack_value": <char*>&p.zset_max_listpack_value - at,
     }
 
 
@@ -171,6 +173,8 @@ DEFAULTS = {
     "set_max_intset_entries": 512,
     "set_max_listpack_entries": 128,
     "set_max_listpack_value": 64,
+    "zset_max_listpack_entries": 128,
+    "zset_max_listpack_value": 64,
 }
 
 

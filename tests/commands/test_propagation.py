@@ -228,3 +228,17 @@ def test_several_drawn_members_go_by_few_commands(journals: Pair) -> None:
         shapes.append([(command[0], len(command)) for command in commands])
         instance.call("DEL", "drawn")
     assert shapes[0] == shapes[1]
+
+
+def test_sorted_sets(journals: Pair) -> None:
+    found = compare(journals, [
+        ("ZADD", "k", 1, "a", "2.5", "b", "-0", "c", "inf", "d"), ("zadd", "k", "NX", 1, "a"), ("ZADD", "k", 1, "a"),
+        ("ZADD", "k", "XX", "CH", 5, "a", 6, "z"), ("ZADD", "k", "INCR", 1, "a"), ("ZADD", "k", "INCR", "-inf", "d"),
+        ("ZINCRBY", "k", "0.1", "b"), ("ZINCRBY", "k", 0, "b"), ("ZADD", "nokey", "XX", 1, "a"), ("ZREM", "k", "none"),
+        ("ZREM", "k", "a", "none"), ("ZRANGESTORE", "other", "k", 0, 1), ("ZRANGESTORE", "other", "nokey", 0, 1),
+        ("ZRANGESTORE", "other", "nokey", 0, 1), ("ZREMRANGEBYRANK", "k", 9, 9), ("ZREMRANGEBYRANK", "k", 0, 0),
+        ("ZREMRANGEBYSCORE", "k", "(5", "(5"), ("ZREMRANGEBYSCORE", "k", "-inf", "5"),
+        ("ZREMRANGEBYLEX", "k", "-", "(a"), ("ZREMRANGEBYLEX", "k", "-", "+"), ("EXISTS", "k"),
+    ])  # fmt: skip
+    assert [b"ZADD", b"k", b"1", b"a", b"2.5", b"b", b"-0", b"c", b"inf", b"d"] in found
+    assert [b"ZRANGESTORE", b"other", b"k", b"0", b"1"] in found

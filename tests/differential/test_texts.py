@@ -19,6 +19,7 @@ from cachefleet_server.ds._testing import (
     decompress,
     double_text,
     longdouble_sum_text,
+    parse_bound,
     parse_double,
     parse_int64,
     parse_uint64,
@@ -101,7 +102,7 @@ def test_numbers_read_as_in_valkey(valkey: Instance, rng: random.Random) -> None
                 )
                 score, integer, cursor, total = answers[2], answers[4], answers[5], answers[8]
                 double = parse_double(a.encode())
-                assert score == (None if double is None else double_text(double)), a
+                assert score == (None if double is None else double_text(double + 0)), a  # -0 is 0 in a listpack
                 assert (None if isinstance(integer, Error) else integer) == parse_int64(a.encode()), a
                 assert isinstance(cursor, Error) == (parse_uint64(a.encode()) is None), a
                 mine = longdouble_sum_text(a.encode(), b.encode())
@@ -111,6 +112,20 @@ def test_numbers_read_as_in_valkey(valkey: Instance, rng: random.Random) -> None
                     assert answers[7] == Error("ERR increment would produce NaN or Infinity"), (a, b)
                 else:
                     assert total == mine, (a, b)
+
+
+def test_bounds_read_as_in_valkey(valkey: Instance, rng: random.Random) -> None:
+    """Of ranges of scores: how many of these are at least that."""
+    scores = [-math.inf, -1e300, -1.0, -0.5, 0.0, 5e-324, 1e-5, 1.0, 9.0, 1e5, 2.0**53 - 1, 1e18, 1e300, math.inf]
+    with valkey.connect() as c:
+        c.call("DEL", "z")
+        c.call("ZADD", "z", *(word for score in scores for word in (repr(score), repr(score))))
+        texts = [random_text(rng) for _ in range(10 * BATCH)] + ["", "1\0x", "\0", "1e400", "-1e400", "1e-400", "nan"]
+        answers = c.pipeline([("ZCOUNT", "z", text, "+inf") for text in texts])
+        for text, answer in zip(texts, answers, strict=True):
+            bound = parse_bound(text.encode())
+            found = None if isinstance(answer, Error) else answer
+            assert found == (None if bound is None else sum(score >= bound for score in scores)), text
 
 
 def test_globs_match_as_in_valkey(valkey: Instance, rng: random.Random) -> None:

@@ -157,6 +157,34 @@ SETS: list[Row] = [
     (b"SDIFFSTORE", KEYS, several(KEYS)),
     (b"SINTERCARD", b"2", KEYS, KEYS, b"LIMIT", st.integers(0, 20)),
 ]
+SCORED_MEMBERS = st.one_of(st.sampled_from([b"a", b"b", b"1", b"-300", b"y" * 65]), st.integers(0, 300).map(text), DATA)
+SCORES = st.sampled_from([b"0", b"1", b"1", b"2", b"-7", b"1.5", b"inf", b"-inf", b"1000000"])
+BOUNDS = st.tuples(st.sampled_from([b"", b"("]), SCORES).map(b"".join)
+SCORED = st.lists(st.tuples(SCORES, SCORED_MEMBERS), min_size=1, max_size=5).map(
+    lambda pairs: tuple(word for pair in pairs for word in pair)
+)
+CROWD = st.tuples(st.integers(1, 200), SCORES).map(
+    lambda drawn: tuple(w for i in range(drawn[0]) for w in (drawn[1], b"member:%d" % i))
+)
+ZSETS: list[Row] = [
+    (b"ZADD", KEYS, SCORED),
+    (b"ZADD", KEYS, CROWD),
+    (b"ZADD", KEYS, st.lists(st.sampled_from([b"NX", b"XX", b"GT", b"LT", b"CH"]), max_size=2).map(tuple), SCORED),
+    (b"ZINCRBY", KEYS, st.sampled_from([b"1", b"-2", b"0.5"]), st.integers(0, 300)),
+    (b"ZREM", KEYS, several(SCORED_MEMBERS)),
+    (b"ZCARD", KEYS),
+    (b"ZSCORE", KEYS, SCORED_MEMBERS),
+    (b"ZRANK", KEYS, SCORED_MEMBERS),
+    (b"ZREVRANK", KEYS, SCORED_MEMBERS),
+    (b"ZCOUNT", KEYS, BOUNDS, BOUNDS),
+    (b"ZRANGE", KEYS, PLACES, PLACES, b"WITHSCORES"),
+    (b"ZREVRANGE", KEYS, PLACES, PLACES, b"WITHSCORES"),
+    (b"ZRANGEBYSCORE", KEYS, BOUNDS, BOUNDS, b"LIMIT", st.integers(-1, 5), st.integers(-1, 20)),
+    (b"ZREVRANGEBYSCORE", KEYS, BOUNDS, BOUNDS, b"LIMIT", st.integers(-1, 5), st.integers(-1, 20)),
+    (b"ZREMRANGEBYRANK", KEYS, PLACES, st.integers(-12, 100)),
+    (b"ZREMRANGEBYSCORE", KEYS, BOUNDS, BOUNDS),
+    (b"ZRANGESTORE", KEYS, KEYS, PLACES, st.integers(-12, 200)),
+]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),
     (b"UNLINK", several(KEYS)),
@@ -191,7 +219,7 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
 
 
 COMMAND = st.deferred(  # its description would be huge
-    lambda: command([*STRINGS, *LISTS, *HASHES, *SETS, *GENERIC])
+    lambda: command([*STRINGS, *LISTS, *HASHES, *SETS, *ZSETS, *GENERIC])
 )
 RARE = st.deferred(lambda: command(WHOLE))
 
@@ -389,6 +417,11 @@ class EngineMachine(RuleBasedStateMachine):
         elif value.type == "set":
             assert same(execute(b"SMEMBERS", key, db=db), value.data), key
             assert encoding in ("intset", "listpack", "hashtable"), key
+        elif value.type == "zset":
+            reply = execute(b"ZRANGE", key, b"0", b"-1", b"WITHSCORES", db=db)
+            found = tuple((member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True))
+            assert found == value.data, key
+            assert encoding in ("listpack", "skiplist"), key
         else:
             assert execute(b"GET", key, db=db) == value.data, key
             assert encoding == value.encoding, (key, value)

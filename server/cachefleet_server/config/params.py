@@ -270,8 +270,14 @@ _TYPES = _unused(
     Param("set-max-intset-entries", _LONG, "512", engine="set_max_intset_entries"),
     Param("set-max-listpack-entries", _LONG, "128", engine="set_max_listpack_entries"),
     Param("set-max-listpack-value", _LONG, "64", engine="set_max_listpack_value"),
-    Param("zset-max-listpack-entries", _LONG, "128", alias="zset-max-ziplist-entries"),
-    Param("zset-max-listpack-value", _MEMORY, "64", alias="zset-max-ziplist-value"),
+    Param(
+        "zset-max-listpack-entries", _LONG, "128", alias="zset-max-ziplist-entries",
+        engine="zset_max_listpack_entries",
+    ),
+    Param(
+        "zset-max-listpack-value", _MEMORY, "64", alias="zset-max-ziplist-value",
+        engine="zset_max_listpack_value",
+    ),
     Param("hll-sparse-max-bytes", _MEMORY, "3000"),
     Param("stream-node-max-bytes", _MEMORY, "4096"),
     Param("stream-node-max-entries", _LONG, "100"),

@@ -29,6 +29,7 @@ cdef enum:
     OPT_ASYNC
     OPT_BYFLOAT
     OPT_BYINT
+    OPT_CH
     OPT_COUNT
     OPT_DB
     OPT_ENX
@@ -43,6 +44,7 @@ cdef enum:
     OPT_IFDNE
     OPT_IFEQ
     OPT_IFNE
+    OPT_INCR
     OPT_KEEPTTL
     OPT_LBOUND
     OPT_LEN

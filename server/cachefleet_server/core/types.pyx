@@ -11,6 +11,7 @@ from cachefleet_server.core.hash_type cimport register_hash_type
 from cachefleet_server.core.list_type cimport register_list_type
 from cachefleet_server.core.set_type cimport register_set_type
 from cachefleet_server.core.string_type cimport register_string_type
+from cachefleet_server.core.zset_type cimport register_zset_type
 
 cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char* a, const char* b, size_t n)
@@ -29,6 +30,7 @@ cdef void types_init(engine_t* e) noexcept nogil:
     register_list_type(e)
     register_hash_type(e)
     register_set_type(e)
+    register_zset_type(e)
 
 
 cdef void type_register(engine_t* e, int type) noexcept nogil:

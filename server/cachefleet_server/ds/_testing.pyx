@@ -400,6 +400,11 @@ def parse_double(bytes text):
     return v if chars_to_double(text, len(text), &v) else None
 
 
+def parse_bound(bytes text):
+    cdef double v
+    return v if chars_to_bound(text, len(text), &v) else None
+
+
 def hash64(bytes data, uint64_t seed_a, uint64_t seed_b):
     cdef hash_seed_t seed
     seed.a = seed_a

@@ -21,11 +21,16 @@ cdef bint chars_to_uint64(const char* p, size_t n, uint64_t* out) noexcept nogil
 cdef bint chars_to_double(const char* p, size_t n, double* out) noexcept nogil
     # As Valkey 9 reads scores and the like: decimal or "inf"/"infinity", an optional sign, whole input, correctly
     # rounded. Refused: space, hex, NaN, a finite text that overflows or becomes 0.
+cdef bint chars_to_bound(const char* p, size_t n, double* out) noexcept nogil
+    # As it reads the bounds of a range of scores: the same, but a NUL ends the text, an empty one is 0, and what
+    # overflows is infinite, what is too small 0.
 cdef bint chars_to_longdouble(const char* p, size_t n, long double* out) noexcept nogil
     # As INCRBYFLOAT reads: what strtold takes (hex too), whole input, no leading space, no NaN, no overflow and no
     # nonzero text that becomes 0.
 cdef int double_to_chars(char* out, double v) noexcept nogil
-    # As Valkey replies doubles, RESP2 and RESP3: an integer plain, else the digits that Grisu2 finds, which read back
-    # as v. At most DOUBLE_CHARS_MAX.
+    # As Valkey replies doubles, RESP2 and RESP3: an integer plain, else double_to_shortest; -0 as such.
+cdef int double_to_shortest(char* out, double v) noexcept nogil
+    # The digits that Grisu2 finds, which read back as v, in the shorter of the plain and the scientific form. At most
+    # DOUBLE_CHARS_MAX.
 cdef int longdouble_to_chars(char* out, long double v) noexcept nogil
     # INCRBYFLOAT's "human" form: %.17Lf, zeros trimmed, "-0" as "0". NUMBER_CHARS_MAX.

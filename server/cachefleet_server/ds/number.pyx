@@ -11,7 +11,7 @@ doubles, and one operation rounds once), else by the C library, which rounds cor
 """
 
 from libc cimport errno
-from libc.math cimport HUGE_VAL, isinf, isnan
+from libc.math cimport HUGE_VAL, copysign, isinf, isnan
 from libc.stdint cimport INT64_MAX, UINT64_MAX, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport strtod
@@ -71,6 +71,14 @@ cdef extern from *:
     locale_t uselocale(locale_t locale) nogil
     void freelocale(locale_t locale) nogil
 
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char* p, size_t n)
+
+
+cdef enum:  # what a text is for _read_double
+    FINE = 0
+    NO_NUMBER = 1
+    OUT_OF_RANGE = 2
 
 cdef enum:
     GRISU_EXPONENT_MIN = -60  # of scaled numbers: the integer part fits 32 bits, the fraction keeps 4 spare bits
@@ -237,7 +245,8 @@ cdef double _library_double(const char* p, size_t n) noexcept nogil:
     return v
 
 
-cdef bint chars_to_double(const char* p, size_t n, double* out) noexcept nogil:
+cdef int _read_double(const char* p, size_t n, double* out) noexcept nogil:
+    """NO_NUMBER, or a number: FINE, or OUT_OF_RANGE if it is an infinity or 0 that the text does not say."""
     cdef size_t i = 0
     cdef size_t digits = 0
     cdef int significant = 0  # digits from the first nonzero one on
@@ -248,13 +257,13 @@ cdef bint chars_to_double(const char* p, size_t n, double* out) noexcept nogil:
     cdef bint point = False
     cdef double v
     if n == 0 or n >= NUMBER_CHARS_MAX:
-        return False
+        return NO_NUMBER
     negative = p[0] == c"-"
     if negative or p[0] == c"+":
         i = 1
     if _is_word(p + i, n - i, b"inf", 3) or _is_word(p + i, n - i, b"infinity", 8):
         out[0] = -HUGE_VAL if negative else HUGE_VAL
-        return True
+        return FINE
     while i < n:
         if _is_digit(p[i]):
             digits += 1
@@ -269,19 +278,31 @@ cdef bint chars_to_double(const char* p, size_t n, double* out) noexcept nogil:
             break
         i += 1
     if digits == 0:
-        return False
+        return NO_NUMBER
     if i < n and (p[i] | 0x20 != c"e" or not _exponent(p + i + 1, n - i - 1, &exponent)):
-        return False
+        return NO_NUMBER
     scale += exponent
     if significant <= 19 and mantissa >> DOUBLE_BITS == 0 and -22 <= scale <= 22:
         v = <double>mantissa / cf_exact_tens[-scale] if scale < 0 else <double>mantissa * cf_exact_tens[scale]
         out[0] = -v if negative else v
-        return True
+        return FINE
     v = _library_double(p, n)
-    if isinf(v) or (v == 0 and significant):
+    out[0] = v
+    return OUT_OF_RANGE if isinf(v) or (v == 0 and significant) else FINE
+
+
+cdef bint chars_to_double(const char* p, size_t n, double* out) noexcept nogil:
+    cdef double v
+    if _read_double(p, n, &v) != FINE:
         return False
     out[0] = v
     return True
+
+
+cdef bint chars_to_bound(const char* p, size_t n, double* out) noexcept nogil:
+    n = strnlen(p, n)
+    out[0] = 0
+    return n == 0 or _read_double(p, n, out) != NO_NUMBER
 
 
 cdef bint chars_to_longdouble(const char* p, size_t n, long double* out) noexcept nogil:
@@ -460,25 +481,32 @@ cdef int _layout(char* out, const char* digits, int n, int exponent, bint negati
     return at + 2 + uint64_to_chars(out + at + 2, distance)
 
 
-cdef int double_to_chars(char* out, double v) noexcept nogil:
+cdef int double_to_shortest(char* out, double v) noexcept nogil:
     cdef char digits[GRISU_DIGITS_MAX]
     cdef int exponent, n
     cdef int sign = 0
     if isnan(v):
         memcpy(out, b"nan", 3)
         return 3
-    if isinf(v):
-        memcpy(out, b"-inf" if v < 0 else b"inf", 4)
-        return 4 if v < 0 else 3
-    # Fast-path. If: an integer up to 2^62. Then: printed as one, beyond 2^53 too, and -0 as 0.
-    if -4611686018427387904.0 <= v <= 4611686018427387904.0 and <double><int64_t>v == v:
-        return int64_to_chars(out, <int64_t>v)
-    if v < 0:
+    if copysign(1, v) < 0:
         out[0] = c"-"
         sign = 1
         v = -v
+    if isinf(v):
+        memcpy(out + sign, b"inf", 3)
+        return sign + 3
+    if v == 0:
+        out[sign] = c"0"
+        return sign + 1
     n = _shortest(digits, v, &exponent)
     return sign + _layout(out + sign, digits, n, exponent, sign)
+
+
+cdef int double_to_chars(char* out, double v) noexcept nogil:
+    # Fast-path. If: an integer up to 2^62. Then: printed as one, beyond 2^53 too.
+    if -4611686018427387904.0 <= v <= 4611686018427387904.0 and <double><int64_t>v == v and (v or copysign(1, v) > 0):
+        return int64_to_chars(out, <int64_t>v)
+    return double_to_shortest(out, v)
 
 
 cdef int longdouble_to_chars(char* out, long double v) noexcept nogil:

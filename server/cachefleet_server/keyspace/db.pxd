@@ -104,6 +104,9 @@ cdef void key_moved(
     # Two keys, one change: who is interested in either, then the events (NOTIFY_GENERIC), then the count.
 cdef bint key_deleted(client_t* c, arg_t* key, bint lazy) noexcept nogil
     # Deletes a key of c's database as DEL does: key_changed with "del". False: it was not there.
+cdef void key_stored(client_t* c, arg_t* key, int cls, const char* event, entry_t* entry) noexcept nogil
+    # A command's result, a new entry without expiry, takes the place of whatever the key has, and key_changed says so.
+    # NULL, nothing to store: the key is deleted.
 cdef bint delete_if_empty(client_t* c, arg_t* key, size_t left) noexcept nogil
     # After `left` elements remain of a collection: none, and the key goes, with the event "del". Between the event
     # of what was removed and key_changed.

@@ -115,6 +115,17 @@ cdef bint key_deleted(client_t* c, arg_t* key, bint lazy) noexcept nogil:
     return True
 
 
+cdef void key_stored(client_t* c, arg_t* key, int cls, const char* event, entry_t* entry) noexcept nogil:
+    cdef engine_t* e = c.engine
+    cdef uint64_t hash = arg_hash(e, key)
+    if entry == NULL:
+        key_deleted(c, key, e.params.lazyfree_lazy_server_del)
+        return
+    db_delete(c.db, key.ptr, key.len, hash, e.params.lazyfree_lazy_server_del)
+    db_insert(c.db, entry, hash)
+    key_changed(c, c.db, cls, event, key)
+
+
 cdef bint delete_if_empty(client_t* c, arg_t* key, size_t left) noexcept nogil:
     if left:
         return False

@@ -239,6 +239,51 @@ class Draw:
         rank = [b"RANK", self.place()]
         return self.some(0.4, lambda: rank, lambda: [b"COUNT", self.count()], lambda: [b"MAXLEN", self.count()])
 
+    def zset_key(self) -> Word:
+        return self._key_of(20)
+
+    def member(self) -> Word:
+        """Often one that a sorted set has already."""
+        return self.pick(b"a", b"b", b"ab", b"1", b"-7", b"300", b"") if self.chance(0.75) else self.value()
+
+    def zset_members(self) -> list[Word]:
+        return [self.member() for _ in range(self.rng.randint(1, 4))]
+
+    def score(self) -> Word:
+        kind = self.rng.random()
+        if kind < 0.6:
+            return self.pick(b"0", b"1", b"2", b"2", b"-1", b"1.5", b"-0", b"100")
+        return self.number() if kind < 0.8 else b"%d" % self.rng.randrange(-1000, 1000)
+
+    def scored(self) -> list[Word]:
+        count = self.rng.randint(40, 140) if self.chance(0.05) else self.rng.randint(1, 4)
+        return [word for _ in range(count) for word in (self.score(), self.member())]
+
+    def score_bound(self) -> Word:
+        return self.pick(b"", b"", b"", b"(") + (self.score() if self.chance(0.8) else self.pick(b"-inf", b"+inf"))
+
+    def zadd_options(self) -> list[Word]:
+        words = (b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR", b"ch")
+        return self.some(0.12, *(lambda word=word: [word] for word in words))
+
+    def limit(self) -> list[Word]:
+        """Offsets below 0 are a matter of the form in Valkey."""
+        offset = b"%d" % self.rng.randrange(8) if self.chance(0.9) else self.pick(*NOT_INTEGERS)
+        return [b"LIMIT", offset, self.place()]
+
+    def withscores(self) -> list[Word]:
+        return self.some(0.4, lambda: [b"WITHSCORES"])
+
+    def score_range_options(self) -> list[Word]:
+        return self.some(0.4, lambda: [b"WITHSCORES"], self.limit)
+
+    def zrange(self) -> list[Word]:
+        """What follows the key: by rank, or by score."""
+        if self.chance(0.5):
+            return [self.place(), self.place(), *self.some(0.3, lambda: [b"REV"], lambda: [b"WITHSCORES"], self.limit)]
+        rest = self.some(0.4, lambda: [b"REV"], lambda: [b"WITHSCORES"], self.limit, lambda: [b"byscore"])
+        return [self.score_bound(), self.score_bound(), *rest]
+
     def keys(self) -> list[Word]:
         return [self.key() for _ in range(self.rng.randint(1, 4))]
 
@@ -304,7 +349,7 @@ class Draw:
     def scan_options(self) -> list[Word]:
         """COUNT is large enough that one call returns all; a cursor other than 0 would be the server's own affair."""
         pattern = [b"MATCH", self.pattern()]
-        kind = [b"TYPE", self.pick(b"string", b"list", b"hash", b"set", b"STRING", b"nosuchtype", b"")]
+        kind = [b"TYPE", self.pick(b"string", b"list", b"hash", b"set", b"zset", b"STRING", b"nosuchtype", b"")]
         return [b"COUNT", b"10000", *self.some(0.3, lambda: pattern, lambda: kind)]
 
     def bad_scan(self) -> list[Word]:
@@ -392,10 +437,35 @@ SET_UNORDERED = [  # in transactions they could not be compared
     words(b"SRANDMEMBER", D.set_key, D.draws),
     words(b"SSCAN", D.set_key, b"0", D.member_scan_options),
 ]
+ZSET_WRITES = [
+    words(b"ZADD", D.zset_key, D.scored),
+    words(b"ZADD", D.zset_key, D.scored),
+    words(b"ZADD", D.zset_key, D.zadd_options, D.scored),
+    words(b"ZADD", D.zset_key, D.zadd_options, b"INCR", D.score, D.member),
+    words(b"ZINCRBY", D.zset_key, D.score, D.member),
+    words(b"ZREM", D.zset_key, D.zset_members),
+    words(b"ZREMRANGEBYRANK", D.zset_key, D.place, D.place),
+    words(b"ZREMRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound),
+    words(b"ZRANGESTORE", D.zset_key, D.zset_key, D.zrange),
+]
+ZSET_READS = [
+    words(b"ZCARD", D.zset_key),
+    words(b"ZSCORE", D.zset_key, D.member),
+    words(b"ZMSCORE", D.zset_key, D.zset_members),
+    words(b"ZRANK", D.zset_key, D.member),
+    words(b"ZREVRANK", D.zset_key, D.member, b"WITHSCORE"),
+    words(b"ZCOUNT", D.zset_key, D.score_bound, D.score_bound),
+    words(b"ZRANGE", D.zset_key, D.zrange),
+    words(b"ZRANGE", D.zset_key, b"0", b"-1", b"WITHSCORES"),
+    words(b"ZREVRANGE", D.zset_key, D.place, D.place, D.withscores),
+    words(b"ZRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound, D.score_range_options),
+    words(b"ZREVRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound, D.score_range_options),
+]
 WRITES = [
     *LIST_WRITES,
     *HASH_WRITES,
     *SET_WRITES,
+    *ZSET_WRITES,
     words(b"SET", D.key, D.value),
     words(b"SET", D.key, D.value, D.set_options),
     words(b"SET", D.key, D.value, D.set_options),
@@ -435,6 +505,7 @@ READS = [
     *LIST_READS,
     *HASH_READS,
     *SET_READS,
+    *ZSET_READS,
     words(b"GET", D.key),
     words(b"GETRANGE", D.key, D.index, D.index),
     words(b"SUBSTR", D.key, D.index, D.index),

@@ -8,6 +8,7 @@
     model_lists     lists
     model_hashes    hashes
     model_sets      sets; a reply in no order is a frozenset
+    model_zsets     sorted sets
     A type is a file model_<type>.py with a class whose methods are commands, and one base class more of Model.
 
 It shares nothing with the server's code. Replies: bytes, int, None, list, `OK`; an error is `Error(text)`, of which
@@ -19,9 +20,10 @@ from fleettest.model_hashes import Hashes
 from fleettest.model_lists import Lists
 from fleettest.model_sets import Sets
 from fleettest.model_strings import Strings
+from fleettest.model_zsets import Zsets
 
 __all__ = ["Failure", "Model", "Value"]
 
 
-class Model(Strings, Lists, Hashes, Sets, Base):
+class Model(Strings, Lists, Hashes, Sets, Zsets, Base):
     """All types together."""

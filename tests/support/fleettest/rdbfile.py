@@ -9,7 +9,7 @@ Both are written from the format's description and share nothing with the server
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -101,7 +101,11 @@ class Fields(frozenset[tuple[bytes, bytes]]):
     """A hash."""
 
 
-Data = bytes | tuple[bytes, ...] | Fields | frozenset[bytes]  # a string, a list, a hash, a set
+class Scores(tuple[tuple[bytes, float], ...]):
+    """A sorted set, in its order."""
+
+
+Data = bytes | tuple[bytes, ...] | Fields | frozenset[bytes] | Scores  # a string, a list, a hash, a set, a sorted set
 
 
 class Record(NamedTuple):
@@ -300,15 +304,39 @@ def intset(data: bytes) -> list[bytes]:
     return [b"%d" % number for number in numbers]
 
 
+def scores(pairs: Iterable[tuple[bytes, float]]) -> Scores:
+    """In the order of a sorted set."""
+    found = Scores(sorted(pairs, key=lambda pair: (pair[1], pair[0])))
+    if len(dict(found)) != len(found):
+        raise ValueError("a member comes twice")
+    return found
+
+
+def _scores(reader: _Reader) -> Scores:
+    return scores([(reader.string(), struct.unpack("<d", reader.take(8))[0]) for _ in range(reader.number())])
+
+
+def _packed_scores(reader: _Reader) -> Scores:
+    words = listpack(reader.string())
+    pairs = tuple((member, float(score)) for member, score in zip(words[::2], words[1::2], strict=True))
+    if scores(pairs) != pairs:
+        raise ValueError("a sorted set in another order")
+    return Scores(pairs)
+
+
 _TYPES: dict[int, Callable[[_Reader], Data]] = {
     0: _Reader.string,
     2: _set,
     4: _hash,
+    5: _scores,
     11: lambda reader: _distinct(intset(reader.string())),
     16: _packed_hash,
+    17: _packed_scores,
     18: _quicklist,
     20: lambda reader: _distinct(listpack(reader.string())),
 }
+
+
 
 
 def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompress) -> File:

@@ -26,7 +26,7 @@ from cachefleet_server.engine import Engine
 from cachefleet_server.replies import Error as EngineError
 from fleettest.client import Connection, Error
 from fleettest.grammar import FAR_S, KEYS, WRITES, Command, Draw
-from fleettest.rdbfile import Fields, File, dump, string
+from fleettest.rdbfile import Fields, File, Scores, dump, string
 
 Step = tuple[int, Command]  # database, words
 Target = Connection | Engine
@@ -105,14 +105,37 @@ def _set(rng: random.Random, key: bytes) -> list[Command]:
     return commands
 
 
+def _zset(rng: random.Random, key: bytes) -> list[Command]:
+    """A pack in an entry and beyond it, and a table; equal scores, and some that a listpack holds as text."""
+    size = rng.choice((1, 3, 10, 100, 300))
+    long = rng.randrange(8) == 0
+    pairs: list[bytes] = []
+    for i in range(size):
+        score = rng.choice((b"0", b"-0", b"1.5", b"inf", b"%d" % rng.randrange(-9, 9), repr(rng.random()).encode()))
+        member = _text(rng) if long and i < 20 else b"%d" % rng.randrange(1 << rng.choice((4, 20, 40)))
+        pairs += [score, member]
+    return [(b"DEL", key), (b"ZADD", key, *pairs)]
+
+
+def _scores(reply: Any) -> Scores:
+    return Scores((member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True))
+
+
 KINDS: Final = (
     Kind("string", lambda rng, key: [(b"SET", key, _text(rng))], lambda key: (b"GET", key)),
     Kind("list", _list, lambda key: (b"LRANGE", key, b"0", b"-1"), tuple),
     Kind("hash", _hash, lambda key: (b"HGETALL", key), _fields),
     Kind("set", _set, lambda key: (b"SMEMBERS", key), frozenset),
+    Kind("zset", _zset, lambda key: (b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"), _scores),
 )
 _KINDS: Final = {kind.name: kind for kind in KINDS}
-_KIND_OF: Final[dict[type, str]] = {bytes: "string", tuple: "list", Fields: "hash", frozenset: "set"}  # of rdbfile
+_KIND_OF: Final[dict[type, str]] = {
+    bytes: "string",
+    tuple: "list",
+    Fields: "hash",
+    frozenset: "set",
+    Scores: "zset",
+}
 
 
 class Seeder:

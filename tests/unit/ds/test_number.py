@@ -161,7 +161,7 @@ def test_doubles_read_back_and_are_short(rng: random.Random) -> None:
     ("value", "text"),
     [
         (0.0, b"0"),
-        (-0.0, b"0"),
+        (-0.0, b"-0"),
         (1.0, b"1"),
         (-1.5, b"-1.5"),
         (0.1, b"0.1"),

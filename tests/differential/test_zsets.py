@@ -1,0 +1,87 @@
+"""Sorted sets beside the real Valkey: each reply, and each name that OBJECT ENCODING gives, at several limits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from fleettest.grammar import ZSET_READS, ZSET_WRITES, Command, Draw, words
+from fleettest.instance import Pool
+from fleettest.reference import Pair
+
+pytestmark = [pytest.mark.server, pytest.mark.differential]
+
+ROUNDS = 12
+COMMANDS = 150  # a round
+KEYS = [b"k%d" % i for i in range(26)]
+LEX = [b"lex1", b"lex2"]  # all scores are equal, or their ranges mean nothing
+D = Draw
+
+
+def _lex_key(draw: Draw) -> bytes:
+    return draw.rng.choice(LEX)
+
+
+def _lex_bound(draw: Draw) -> bytes:
+    if draw.chance(0.2):
+        return draw.pick(b"-", b"+", b"-", b"+", b"a", b"", b"(", b"[", b"-a")
+    return draw.pick(b"(", b"[") + draw.member()
+
+
+def _equal_scores(draw: Draw) -> list[bytes]:
+    count = 140 if draw.chance(0.05) else draw.rng.randint(1, 8)
+    return [word for _ in range(count) for word in (b"0", draw.member())]
+
+
+BY_LEX = [
+    words(b"ZADD", _lex_key, _equal_scores),
+    words(b"ZADD", _lex_key, _equal_scores),
+    words(b"ZRANGEBYLEX", _lex_key, _lex_bound, _lex_bound, lambda d: d.some(0.4, d.limit)),
+    words(b"ZREVRANGEBYLEX", _lex_key, _lex_bound, _lex_bound, lambda d: d.some(0.4, d.limit)),
+    words(b"ZRANGE", _lex_key, _lex_bound, _lex_bound, b"BYLEX", lambda d: d.some(0.4, d.limit, lambda: [b"REV"])),
+    words(b"ZLEXCOUNT", _lex_key, _lex_bound, _lex_bound),
+    words(b"ZREMRANGEBYLEX", _lex_key, _lex_bound, _lex_bound),
+    words(b"ZRANGESTORE", D.zset_key, _lex_key, _lex_bound, _lex_bound, b"BYLEX"),
+]
+SETTLING = [  # what makes sorted sets large, and what moves them
+    words(b"ZADD", D.zset_key, lambda d: [w for i in range(d.rng.randrange(1, 90)) for w in (d.score(), b"%d" % i)]),
+    words(b"ZADD", D.zset_key, D.score, lambda d: b"y" * d.rng.randrange(1, 100)),
+    words(b"ZREMRANGEBYRANK", D.zset_key, D.place, lambda d: b"%d" % d.rng.randrange(50)),
+    words(b"COPY", D.zset_key, D.zset_key, b"REPLACE"),
+    words(b"RENAME", D.zset_key, D.zset_key),
+    words(b"DEL", D.zset_key),
+    words(b"EXPIRE", D.zset_key, b"10000"),
+    words(b"PERSIST", D.zset_key),
+]
+
+
+@pytest.fixture
+def fresh() -> Iterator[Pool]:
+    pool = Pool()
+    yield pool
+    pool.close()
+
+
+def _round(draw: Draw) -> list[Command]:
+    commands: list[Command] = []
+    for _ in range(COMMANDS):
+        kind = draw.rng.random()
+        rows = ZSET_WRITES if kind < 0.4 else SETTLING if kind < 0.55 else BY_LEX if kind < 0.7 else ZSET_READS
+        commands.append(draw.rng.choice(rows)(draw))
+        commands += [(b"OBJECT", b"ENCODING", key) for key in (*KEYS[14:16], *KEYS[22:], *LEX) if draw.chance(0.3)]
+    return commands
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+@pytest.mark.parametrize("limit", [(128, 64), (8, 64), (128, 3), (0, 64), (1000, 100)], ids=str)
+def test_forms(fresh: Pool, rng: random.Random, resp: int, limit: tuple[int, int]) -> None:
+    options = {"zset-max-listpack-entries": limit[0], "zset-max-listpack-value": limit[1]}
+    with Pair(fresh.get("cachefleet", **options), fresh.get("valkey", **options), resp=resp) as pair:
+        for _ in range(ROUNDS):
+            pair.flush()
+            pair.pipeline(_round(Draw(rng, 0, keys=KEYS)))
+            for key in (*KEYS, *LEX):
+                pair.run("DEBUG", "DIGEST-VALUE", key)
+                pair.run("ZRANGE", key, 0, -1, "WITHSCORES")

@@ -40,6 +40,7 @@ from cachefleet_server.keyspace.watch cimport (
 
 cdef enum:
     _CLIENTS_MAX = 64
+    OBJ_BLOCK = 9  # a type that no other has
 
 
 # ---- a collection type: a block that says how many allocations it stands for ----------------------------
@@ -70,7 +71,7 @@ cdef size_t _block_effort(const entry_t* entry) noexcept nogil:
 
 cdef entry_t* _block_dup(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil:
     return entry_new_pointer(
-        e.heap, key, nk, OBJ_SET, ENC_HASHTABLE, _block_new(e.heap, _block(entry).effort), -1)
+        e.heap, key, nk, OBJ_BLOCK, ENC_HASHTABLE, _block_new(e.heap, _block(entry).effort), -1)
 
 
 # ---- snapshots --------------------------------------------------------------------------------------------
@@ -162,10 +163,10 @@ cdef class Keyspace:
         e.params.maxmemory_eviction_tenacity = 100
         buf_init(&e.journal.buf, e.heap)
         types_init(e)
-        e.types[OBJ_SET].encodings[ENC_HASHTABLE] = b"hashtable"
-        e.types[OBJ_SET].free_fn = _block_free
-        e.types[OBJ_SET].dup_fn = _block_dup
-        e.types[OBJ_SET].effort_fn = _block_effort
+        e.types[OBJ_BLOCK].encodings[ENC_HASHTABLE] = b"hashtable"
+        e.types[OBJ_BLOCK].free_fn = _block_free
+        e.types[OBJ_BLOCK].dup_fn = _block_dup
+        e.types[OBJ_BLOCK].effort_fn = _block_effort
         e.keyspace = keyspace_new(e, databases)
         self.client()
 
@@ -353,7 +354,7 @@ cdef class Keyspace:
         cdef _block_t* block = _block_new(self.e.heap, effort)
         db_insert(
             self.db(db),
-            entry_new_pointer(self.e.heap, a.ptr, a.len, OBJ_SET, ENC_HASHTABLE, block, expire_ms),
+            entry_new_pointer(self.e.heap, a.ptr, a.len, OBJ_BLOCK, ENC_HASHTABLE, block, expire_ms),
             arg_hash(self.e, &a))
 
     def expire(self, int db, bytes key, int64_t expire_ms):

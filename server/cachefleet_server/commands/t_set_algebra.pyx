@@ -101,6 +101,15 @@ cdef void _end_replies(algebra_t* a, mark_t mark) noexcept nogil:
     reply_insert(a.client, mark, c"~" if a.client.resp > 2 else c"*", a.found)
 
 
+cdef entry_t* _collector(const algebra_t* a) noexcept nogil:
+    """For members of these sets, which are replied and not stored: what finds them fastest."""
+    cdef int i
+    for i in range(a.count):
+        if a.sets[i] != NULL and entry_encoding(a.sets[i]) != ENC_INTSET:
+            return set_new_table(a.client.engine, b"", 0, 0, -1)
+    return set_new_intset(a.client.engine, b"", 0, -1)
+
+
 cdef void _store(algebra_t* a, const char* event) noexcept nogil:
     """The result at argv[1], instead of whatever is there, and how many members it has. NULL: an empty one."""
     cdef client_t* c = a.client
@@ -216,7 +225,7 @@ cdef void sunion_command(client_t* c) noexcept nogil:
     if a.count == 1:
         reply_whole_set(c, a.sets[0])
     else:
-        a.result = set_new_table(c.engine, b"", 0, 0, -1)
+        a.result = _collector(&a)
         _begin_replies(&a, &mark)
         _unite(&a)
         _end_replies(&a, mark)
@@ -307,7 +316,7 @@ cdef void sdiff_command(client_t* c) noexcept nogil:
         _subtract(&a)
         _end_replies(&a, mark)
     else:
-        a.result = set_new_table(c.engine, b"", 0, set_len(a.sets[0]), -1)
+        a.result = _collector(&a)
         _subtract(&a)
         reply_whole_set(c, a.result)
     _close(&a)

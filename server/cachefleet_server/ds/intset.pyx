@@ -27,21 +27,22 @@ cdef void intset_init(char* p) noexcept nogil:
 
 
 cdef bint intset_find(const char* p, int64_t v, uint32_t* at) noexcept nogil:
+    """Without a branch that depends on what is compared: of 100 integers, half of seven would be mispredicted."""
     cdef uint32_t width = intset_width(p)
+    cdef uint32_t n = intset_count(p)
+    cdef uint32_t left = n
     cdef uint32_t low = 0
-    cdef uint32_t high = intset_count(p)
-    cdef uint32_t n = high
-    cdef uint32_t mid
-    if high and v > intset_load(p, high - 1, width):  # ascending input is common
-        low = high
-    while low < high:
-        mid = (low + high) >> 1
-        if intset_load(p, mid, width) < v:
-            low = mid + 1
-        else:
-            high = mid
+    cdef uint32_t half
+    if n == 0 or v > intset_load(p, n - 1, width):  # ascending input is common
+        at[0] = n
+        return False
+    while left > 1:
+        half = left >> 1
+        low += half & (0 - <uint32_t>(intset_load(p, low + half - 1, width) < v))
+        left -= half
+    low += intset_load(p, low, width) < v
     at[0] = low
-    return low < n and intset_load(p, low, width) == v
+    return intset_load(p, low, width) == v
 
 
 cdef size_t intset_plan_add(const char* p, int64_t v, intset_edit_t* edit) noexcept nogil:

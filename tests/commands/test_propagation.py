@@ -242,3 +242,32 @@ def test_sorted_sets(journals: Pair) -> None:
     ])  # fmt: skip
     assert [b"ZADD", b"k", b"1", b"a", b"2.5", b"b", b"-0", b"c", b"inf", b"d"] in found
     assert [b"ZRANGESTORE", b"other", b"k", b"0", b"1"] in found
+
+
+def test_pops_of_sorted_sets(journals: Pair) -> None:
+    found = compare(journals, [
+        ("ZADD", "k", *(word for i in range(20) for word in (i, f"m{i}"))), ("ZPOPMIN", "k"), ("zpopmax", "k", 2),
+        ("ZPOPMIN", "k", 0), ("ZPOPMIN", "nokey", 2), ("ZMPOP", 2, "nokey", "k", "MIN"),
+        ("zmpop", 2, "nokey", "k", "max", "COUNT", 2), ("ZMPOP", 1, "nokey", "MIN"), ("BZPOPMIN", "nokey", "k", 0),
+        ("bzpopmax", "k", "k", 1.5), ("BZPOPMIN", "nokey", 0.001), ("BZMPOP", 0, 2, "nokey", "k", "MIN", "COUNT", 2),
+        ("MULTI",), ("BZPOPMIN", "k", 0), ("BZPOPMAX", "nokey", 0), ("EXEC",), ("ZPOPMIN", "k", 500), ("EXISTS", "k"),
+    ])  # fmt: skip
+    assert [b"ZPOPMIN", b"k"] in found
+    assert [b"ZPOPMAX", b"k", b"2"] in found
+
+
+def test_waiters_of_sorted_sets_are_journalled_as_what_they_did(journals: Pair) -> None:
+    ours, theirs = journals.instances
+    before = [len(journal(instance)) for instance in journals.instances]
+    for instance in (ours, theirs):
+        with instance.connect() as one, instance.connect() as two, instance.connect() as adder:
+            one.send_command("BZPOPMAX", "other", "set", 0)
+            assert_eventually(lambda i=instance: b"blocked_clients:1\r" in i.call("INFO", "clients"))
+            two.send_command("BZMPOP", 0, 2, "other", "set", "MIN", "COUNT", 5)
+            assert_eventually(lambda i=instance: b"blocked_clients:2\r" in i.call("INFO", "clients"))
+            assert adder.call("ZADD", "set", 1, "a", 2, "b", 3, "c") == 3
+            assert one.read() == [b"set", b"c", b"3"]
+            assert two.read() == [b"set", [[b"a", b"1"], [b"b", b"2"]]]
+            adder.call("FLUSHALL")
+    mine, its = (journal(i)[n:] for i, n in zip(journals.instances, before, strict=True))
+    assert mine == its

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fleettest.instance import Instance
@@ -322,6 +324,115 @@ SCRIPTS = {
         ZRANGESTORE d k 0 1 LIMIT 0 1
         ZRANGESTORE d k a 1
     """,
+    "pop": """
+        ZPOPMIN
+        ZPOPMIN k
+        ZPOPMAX k
+        ZPOPMIN k 0
+        ZPOPMIN k 2
+        ZPOPMAX k 3
+        ZPOPMAX k 0
+        ZPOPMIN k -1
+        ZPOPMIN k abc
+        ZPOPMIN k 1.5
+        ZPOPMIN k 9223372036854775808
+        ZPOPMIN k 1 2
+        ZPOPMIN none
+        ZPOPMIN none 1
+        ZPOPMIN none 0
+        ZPOPMIN none -1
+        ZPOPMAX k 9223372036854775807
+        EXISTS k
+        ZPOPMIN k
+    """,
+    "several": """
+        ZMPOP
+        ZMPOP 0 k MIN
+        ZMPOP -1 k MIN
+        ZMPOP a k MIN
+        ZMPOP 1 k
+        ZMPOP 2 k MIN
+        ZMPOP 3 none k MIN
+        ZMPOP 1 k UP
+        ZMPOP 1 k MIN COUNT
+        ZMPOP 1 k MIN COUNT 0
+        ZMPOP 1 k MIN COUNT -1
+        ZMPOP 1 k MIN COUNT a
+        ZMPOP 1 k MIN COUNT 1 COUNT 1
+        ZMPOP 1 k MIN FOO 1
+        ZMPOP 9223372036854775807 k MIN
+        ZMPOP 1 none MIN
+        ZMPOP 1 none MAX COUNT 10
+        ZMPOP 2 none k MIN
+        ZMPOP 2 none k MAX COUNT 2
+        ZMPOP 2 k none min count 100000
+        EXISTS k
+    """,
+    "waits_that_find": """
+        BZPOPMIN
+        BZPOPMIN k
+        BZPOPMIN k -1
+        BZPOPMIN k a
+        BZPOPMIN k nan
+        BZPOPMIN k inf
+        SET str x
+        BZPOPMIN str 0.001
+        BZPOPMIN k 0x1p-10
+        BZPOPMIN none k 0.001
+        BZPOPMAX k none 0.001
+        BZPOPMIN none str 0.001
+        BZPOPMAX none 0.001
+        BZMPOP 0.001 1 k MIN
+        BZMPOP 0.001 2 none k MAX COUNT 3
+        BZMPOP 0.001 1 none MIN
+        BZMPOP a 0 k MIN
+        BZMPOP a 1 k MIN
+        BZMPOP -1 1 k MIN
+        BZMPOP 0.001 1 k UP
+        BZMPOP 0.001 5 k MIN
+        BZMPOP 0.001 1 k MIN COUNT 0
+        MULTI
+        BZPOPMIN none 0
+        BZPOPMAX none k 0
+        BZMPOP 0 1 none MIN
+        BZMPOP 0 2 none k MIN
+        EXEC
+    """,
+    "random": """
+        ZRANDMEMBER
+        ZRANDMEMBER none
+        ZRANDMEMBER none 5
+        ZRANDMEMBER none -5 WITHSCORES
+        ZRANDMEMBER k 0
+        ZRANDMEMBER k 0 WITHSCORES
+        ZRANDMEMBER k a
+        ZRANDMEMBER none a
+        ZRANDMEMBER k 1 WITHVALUES
+        ZRANDMEMBER k 1 WITHSCORES x
+        ZRANDMEMBER k -9223372036854775808
+        ZRANDMEMBER k 9223372036854775807 WITHSCORES x
+        ZRANDMEMBER k -4611686018427387904 WITHSCORES
+        ZSCAN k
+        ZSCAN k a
+        ZSCAN none a
+        ZSCAN none 0 FOO
+        ZSCAN k 0 FOO
+        ZSCAN k 0 COUNT 0
+        ZSCAN k 0 COUNT a
+        ZSCAN k 0 MATCH nobody* COUNT 1000
+        ZSCAN k 0 MATCH nobody* COUNT 1000 NOSCORES
+        ZSCAN k 0 MATCH top COUNT 1000
+        ZSCAN k 0 NOSCORES MATCH top COUNT 1000
+        ZSCAN k 0 NOVALUES
+        ZADD k 0.1 tenth 1e17 big 123456789012345678 bigger -0 minus 1.5e-7 small 4611686018427387904 limit 3 three
+        ZSCAN k 0 MATCH tenth COUNT 1000
+        ZSCAN k 0 MATCH big COUNT 1000
+        ZSCAN k 0 MATCH bigger COUNT 1000
+        ZSCAN k 0 MATCH minus COUNT 1000
+        ZSCAN k 0 MATCH small COUNT 1000
+        ZSCAN k 0 MATCH limit COUNT 1000
+        ZSCAN k 0 MATCH three COUNT 1000
+    """,
     "other_commands": """
         TYPE k
         OBJECT ENCODING k
@@ -357,6 +468,35 @@ SCRIPTS = {
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_script(pair: Pair, name: str, form: str) -> None:
     both_ways(pair, [*SETS[form], *script(SCRIPTS[name])])
+
+
+@pytest.mark.parametrize("form", ["listpack", "skiplist", "one"])
+@pytest.mark.parametrize("resp", [2, 3])
+def test_some_members(server: Instance, form: str, resp: int) -> None:
+    """ZRANDMEMBER and ZSCAN give members with their scores, in an order of their own."""
+    with server.connect(resp=resp) as c:
+        c.call("FLUSHALL")
+        for command in SETS[form]:
+            c.call(*command)
+        members = c.call("ZRANGE", "k", 0, -1)
+        scores = dict(zip(members, c.call("ZMSCORE", "k", *members), strict=True))
+
+        def pairs(reply: list[Any]) -> list[tuple[bytes, Any]]:
+            return [(m, s) for m, s in (reply if resp == 3 else zip(reply[::2], reply[1::2], strict=True))]
+
+        assert sorted(pairs(c.call("ZRANDMEMBER", "k", 1000, "WITHSCORES"))) == sorted(scores.items())
+        assert sorted(c.call("ZRANDMEMBER", "k", 1000)) == sorted(scores)
+        some = pairs(c.call("ZRANDMEMBER", "k", len(scores) // 2, "withscores"))
+        assert len(dict(some)) == len(some) == len(scores) // 2 and set(some) <= set(scores.items())
+        drawn = pairs(c.call("ZRANDMEMBER", "k", -500, "WITHSCORES"))
+        assert len(drawn) == 500 and set(drawn) == set(scores.items())
+        assert c.call("ZRANDMEMBER", "k") in scores
+        cursor, found = c.call("ZSCAN", "k", 0, "COUNT", 1000)
+        assert cursor == b"0"
+        assert {m: float(score) for m, score in zip(found[::2], found[1::2], strict=True)} == {
+            m: float(score) for m, score in scores.items()
+        }
+        assert sorted(c.call("ZSCAN", "k", 0, "COUNT", 1000, "NOSCORES")[1]) == sorted(scores)
 
 
 @pytest.mark.parametrize("count", [127, 128, 129])
@@ -395,6 +535,7 @@ def test_thresholds(pair: Pair, count: int, size: int) -> None:
         *(["ZADD", "k", 1, "a"], ["ZADD", "k", 2, "a"], ["ZADD", "k", "NX", 2, "a"], ["ZADD", "k", "GT", 0, "a"]),
         *(["ZADD", "none", "XX", 2, "a"], ["ZINCRBY", "k", 0, "a"], ["ZINCRBY", "k", 1, "a"], ["ZREM", "k", "x"]),
         *(["ZREM", "k", "a"], ["ZREMRANGEBYRANK", "k", 5, 6], ["ZREMRANGEBYRANK", "k", 0, 0], ["ZRANGE", "k", 0, 1]),
+        *(["ZPOPMIN", "k"], ["ZPOPMIN", "k", 0], ["ZMPOP", 1, "k", "MAX"], ["BZPOPMIN", "k", 0]),
         *(["ZRANGESTORE", "k", "none", 0, 1], ["ZRANGESTORE", "none", "k", 5, 6], ["ZRANGESTORE", "k", "k", 0, -1]),
     ],
     ids=lambda words: "-".join(map(str, words)),

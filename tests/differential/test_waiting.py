@@ -1,4 +1,4 @@
-"""Clients that wait for lists, beside the real Valkey: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP.
+"""Clients that wait for lists and sorted sets, beside the real Valkey: BLPOP, BLMOVE, BLMPOP, BZPOPMIN, BZMPOP ...
 
 A step is one client's pipeline; after it, what each client of either server received must be the same bytes, and so
 must be the counts of who waits for what.
@@ -79,6 +79,8 @@ class Both:
             [f"RPUSH {key} {self.element()}", f"LPUSH {key} {self.element()}"] * 3
             + [f"RPUSH {key} {self.element()} {self.element()}", f"LPUSHX {key} {self.element()}", f"LPOP {key}",
                f"LMOVE {key} {other} LEFT LEFT", f"LTRIM {key} 1 -1",
+               f"ZADD {key} {self.element()} m", f"ZADD {key} 1 a 2 b", f"ZPOPMAX {key}", f"ZADD {key} 3 c",
+               f"ZRANGESTORE {key} {other} 0 1",
                f"DEL {key}", f"RENAME {key} {other}", f"COPY {key} {other}", f"MOVE {key} {db}",
                f"COPY {key} {other} DB {db} REPLACE", f"SWAPDB {db} {self.rng.randrange(DATABASES)}", f"SET {key} s",
                f"RENAMENX {key} {other}", f"PEXPIRE {key} 0", f"PEXPIRE {key} 100000", f"PERSIST {key}",
@@ -98,6 +100,8 @@ class Both:
             [f"BLMOVE {keys[0]} {self.rng.choice(KEYS)} {end} {other} 0", f"BRPOPLPUSH {keys[0]} {keys[-1]} 0"]
             + [f"BLMPOP 0 {len(keys)} {' '.join(keys)} {end} COUNT {self.rng.randint(1, 3)}"]
             + [f"BLPOP {' '.join(keys)} 0", f"BRPOP {' '.join(keys)} 0"] * 2
+            + [f"BZPOPMIN {' '.join(keys)} 0", f"BZPOPMAX {' '.join(keys)} 0"]
+            + [f"BZMPOP 0 {len(keys)} {' '.join(keys)} MIN COUNT {self.rng.randint(1, 3)}"]
         )
 
     def pipeline(self) -> list[str]:

@@ -367,7 +367,7 @@ def test_a_base_of_commands(tmp_path: Path, rng: random.Random) -> None:
             connection = server.connect()
             assert_same(capture(connection), before)
         words = {command[0] for command in commands(files.base.read_bytes())}
-        assert words == {b"SELECT", b"SET", b"RPUSH", b"HSET", b"SADD", b"PEXPIREAT"}
+        assert words == {b"SELECT", b"SET", b"RPUSH", b"HSET", b"SADD", b"ZADD", b"PEXPIREAT"}
 
 
 @pytest.mark.differential

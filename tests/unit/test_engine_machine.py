@@ -184,6 +184,9 @@ ZSETS: list[Row] = [
     (b"ZREMRANGEBYRANK", KEYS, PLACES, st.integers(-12, 100)),
     (b"ZREMRANGEBYSCORE", KEYS, BOUNDS, BOUNDS),
     (b"ZRANGESTORE", KEYS, KEYS, PLACES, st.integers(-12, 200)),
+    (b"ZPOPMIN", KEYS),
+    (b"ZPOPMAX", KEYS, st.integers(0, 150)),
+    (b"ZMPOP", b"2", KEYS, KEYS, st.sampled_from([b"MIN", b"MAX"]), b"COUNT", st.integers(1, 100)),
 ]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),

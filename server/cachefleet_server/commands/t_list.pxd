@@ -11,6 +11,7 @@ A write goes: look up, change the value (core/list_value.pxd), `list_stored` wit
 from libc.stdint cimport int64_t
 from libc.string cimport strlen
 
+from cachefleet_server.commands.popping cimport range_or_reply
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport OBJ_LIST, entry_t
 from cachefleet_server.core.list_value cimport list_block, list_iter_t, list_len, list_settle
@@ -19,7 +20,7 @@ from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.listblock cimport lblock_t
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
-from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64
+from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.keyspace.db cimport (
     NOTIFY_GENERIC, NOTIFY_LIST, arg_hash, db_insert, db_replace, delete_if_empty, lookup_read, lookup_write, notify,
     signal_modified, type_or_reply)
@@ -38,15 +39,6 @@ cdef inline void reply_item(client_t* c, const lp_item_t* item, lblock_t* block)
         return
     p = lp_text(item, &digits[0], &n)
     reply_bulk(c, p, n)
-
-cdef inline bint range_or_reply(
-    client_t* c, const arg_t* a, int64_t least, int64_t* out, const char* text
-) noexcept nogil:
-    """An integer of at least that; else the text is the error."""
-    if chars_to_int64(a.ptr, a.len, out) and out[0] >= least:
-        return True
-    reply_error(c, text)
-    return False
 
 cdef inline void list_changed(client_t* c, const char* event, const arg_t* key, size_t changes) noexcept nogil:
     signal_modified(c, c.db, key.ptr, key.len, key.hash)

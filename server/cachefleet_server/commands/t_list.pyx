@@ -1,5 +1,6 @@
 """Elements at the ends of lists, and ranges of them."""
 
+from cachefleet_server.commands.popping cimport ERR_MUST_BE_POSITIVE
 from cachefleet_server.commands.t_list_inner cimport register_list_inner
 from cachefleet_server.commands.t_list_move cimport register_list_move
 from cachefleet_server.core.command cimport command_row
@@ -7,12 +8,6 @@ from cachefleet_server.core.list_value cimport (
     list_done, list_new, list_next, list_prepare, list_push, list_remove, list_seek)
 from cachefleet_server.core.reply cimport (
     arg_int64, reply_array, reply_int, reply_null, reply_null_array, reply_ok, reply_wrong_arity)
-
-cdef extern from *:
-    """
-    #define ERR_MUST_BE_POSITIVE "ERR value is out of range, must be positive"
-    """
-    const char* ERR_MUST_BE_POSITIVE
 
 
 cdef void list_removed(

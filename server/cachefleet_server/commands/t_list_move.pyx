@@ -1,38 +1,26 @@
 """Elements that go from one list to another, several lists, and clients that wait for elements.
 
-What waits is journalled as the command that would have done the same without waiting. A time-out is a number of seconds
-with a fraction; 0 is for ever. Where nobody may wait, the reply is that there is nothing.
+What waits, and what several keys mean: popping.pxd.
 """
 
-from libc.stdint cimport INT64_MAX
 from libc.string cimport memcpy
 
+from cachefleet_server.commands.popping cimport (
+    first_of_type, journal_pop, multi_pop_t, multi_pop_words, nothing_came, timeout_or_reply)
 from cachefleet_server.commands.t_list cimport *
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.list_value cimport (
     list_done, list_new, list_next, list_prepare, list_push, list_remove, list_seek)
-from cachefleet_server.core.options cimport option_walk_t, options_begin, options_end, options_next
 from cachefleet_server.core.reply cimport (
     arg_is, reply_array, reply_null, reply_null_array, reply_syntax_error)
-from cachefleet_server.ds.number cimport chars_to_longdouble, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 from cachefleet_server.keyspace.waiting cimport wait_for_keys
-
-cdef extern from "<math.h>" nogil:
-    long double ceill(long double v)
 
 cdef enum:
     END_NONE = -1
     RIGHT = 0
     LEFT = 1
-
-cdef struct multi_pop_t:  # LMPOP's and BLMPOP's words
-    arg_t* keys
-    int count  # of keys
-    int end
-    int64_t most  # elements
-
 
 cdef int _end_or_reply(client_t* c, const arg_t* a) noexcept nogil:
     if arg_is(a, b"left"):
@@ -42,32 +30,6 @@ cdef int _end_or_reply(client_t* c, const arg_t* a) noexcept nogil:
     reply_syntax_error(c)
     return END_NONE
 
-
-cdef bint _timeout_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil:
-    """Unix time in ms; 0: for ever."""
-    cdef long double v
-    cdef int64_t ms
-    if not chars_to_longdouble(a.ptr, a.len, &v):
-        reply_error(c, b"ERR timeout is not a float or out of range")
-        return False
-    v *= 1000
-    if v > <long double>INT64_MAX:
-        reply_error(c, b"ERR timeout is out of range")
-        return False
-    v = ceill(v)
-    if v < 0:
-        reply_error(c, b"ERR timeout is negative")
-        return False
-    ms = <int64_t>v
-    if ms > INT64_MAX - c.engine.now_ms:
-        reply_error(c, b"ERR timeout is out of range")
-        return False
-    until_ms[0] = ms + c.engine.now_ms if ms else 0
-    return True
-
-
-cdef void _nothing_came(client_t* c, bint timed_out) noexcept nogil:
-    reply_null_array(c)
 
 # ---- from one list to another ------------------------------------------------------------------------
 
@@ -165,7 +127,7 @@ cdef void _move_or_wait(
     if not type_or_reply(c, source, OBJ_LIST):
         return
     if source == NULL:
-        if not wait_for_keys(c, &c.argv[1], 1, OBJ_LIST, 0, until_ms, _nothing_came):
+        if not wait_for_keys(c, &c.argv[1], 1, OBJ_LIST, 0, until_ms, nothing_came):
             reply_null(c)
     elif _move(c, source, from_front, to_front) and c.engine.journal.enabled:
         argv[0] = journal_arg(name, strlen(name))
@@ -177,41 +139,19 @@ cdef void blmove_command(client_t* c) noexcept nogil:
     cdef int from_end = _end_or_reply(c, &c.argv[3])
     cdef int to_end = _end_or_reply(c, &c.argv[4]) if from_end != END_NONE else END_NONE
     cdef int64_t until_ms
-    if to_end != END_NONE and _timeout_or_reply(c, &c.argv[5], &until_ms):
+    if to_end != END_NONE and timeout_or_reply(c, &c.argv[5], &until_ms):
         _move_or_wait(c, from_end, to_end, until_ms, b"LMOVE", 4)
 
 
 cdef void brpoplpush_command(client_t* c) noexcept nogil:
     cdef int64_t until_ms
-    if _timeout_or_reply(c, &c.argv[3], &until_ms):
+    if timeout_or_reply(c, &c.argv[3], &until_ms):
         _move_or_wait(c, RIGHT, LEFT, until_ms, b"RPOPLPUSH", 2)
 
 # ---- the first of several lists ----------------------------------------------------------------------
 
-cdef bint _first_list(client_t* c, arg_t* keys, int count, arg_t** key, entry_t** entry) noexcept nogil:
-    """The first key that exists, or NULL. False: it is no list, which has been replied."""
-    cdef int i
-    key[0] = NULL
-    entry[0] = NULL
-    for i in range(count):
-        entry[0] = lookup_write(c, &keys[i])
-        if entry[0] != NULL:
-            key[0] = &keys[i]
-            return type_or_reply(c, entry[0], OBJ_LIST)
-    return True
-
-
-cdef void _journal_pop(client_t* c, const arg_t* key, bint front, size_t count) noexcept nogil:
-    """LPOP or RPOP, with a count unless that is 0."""
-    cdef arg_t argv[3]
-    cdef char digits[INT64_CHARS_MAX]
-    if not c.engine.journal.enabled:
-        return
-    argv[0] = journal_arg(b"LPOP" if front else b"RPOP", 4)
-    argv[1] = key[0]
-    if count:
-        argv[2] = journal_arg(&digits[0], int64_to_chars(&digits[0], count))
-    journal_rewrite(c, 3 if count else 2, argv)
+cdef inline const char* _name(bint front) noexcept nogil:
+    return b"LPOP" if front else b"RPOP"
 
 
 cdef void _blocking_pop(client_t* c, bint front) noexcept nogil:
@@ -219,16 +159,16 @@ cdef void _blocking_pop(client_t* c, bint front) noexcept nogil:
     cdef int64_t until_ms
     cdef arg_t* key
     cdef entry_t* entry
-    if not _timeout_or_reply(c, &c.argv[c.argc - 1], &until_ms):
+    if not timeout_or_reply(c, &c.argv[c.argc - 1], &until_ms):
         return
-    if not _first_list(c, &c.argv[1], count, &key, &entry):
+    if not first_of_type(c, &c.argv[1], count, OBJ_LIST, &key, &entry):
         return
     if entry != NULL:
         reply_array(c, 2)
         reply_bulk(c, key.ptr, key.len)
         pop_one_and_reply(c, key, entry, front)
-        _journal_pop(c, key, front, 0)
-    elif not wait_for_keys(c, &c.argv[1], count, OBJ_LIST, 0, until_ms, _nothing_came):
+        journal_pop(c, _name(front), key, 0)
+    elif not wait_for_keys(c, &c.argv[1], count, OBJ_LIST, 0, until_ms, nothing_came):
         reply_null_array(c)
 
 
@@ -240,60 +180,35 @@ cdef void brpop_command(client_t* c) noexcept nogil:
     _blocking_pop(c, False)
 
 
-cdef bint _multi_pop_words(client_t* c, int first, multi_pop_t* m) noexcept nogil:
-    """numkeys key ... end [COUNT n], from argv[first] on."""
-    cdef option_walk_t w
-    cdef int64_t count
-    if not range_or_reply(c, &c.argv[first], 1, &count, b"ERR numkeys should be greater than 0"):
-        return False
-    if count >= c.argc - first - 1:
-        reply_syntax_error(c)
-        return False
-    m.keys = &c.argv[first + 1]
-    m.count = <int>count
-    m.end = _end_or_reply(c, &c.argv[first + 1 + count])
-    if m.end == END_NONE:
-        return False
-    m.most = -1
-    options_begin(&w, c, first + 2 + m.count)
-    while options_next(&w):
-        if m.most != -1:
-            w.failed = True
-        elif not range_or_reply(c, w.value, 1, &m.most, b"ERR count should be greater than 0"):
-            return False
-    m.most = max(m.most, <int64_t>1)
-    return options_end(&w)
-
-
 cdef bint _multi_pop(client_t* c, const multi_pop_t* m) noexcept nogil:
     """False: none of the keys exists."""
     cdef arg_t* key
     cdef entry_t* entry
     cdef size_t count
-    if not _first_list(c, m.keys, m.count, &key, &entry):
+    if not first_of_type(c, m.keys, m.count, OBJ_LIST, &key, &entry):
         return True
     if entry == NULL:
         return False
     count = min(<size_t>m.most, list_len(entry))
     reply_array(c, 2)
     reply_bulk(c, key.ptr, key.len)
-    pop_and_reply(c, key, entry, m.end, count)
-    _journal_pop(c, key, m.end, count)
+    pop_and_reply(c, key, entry, m.front, count)
+    journal_pop(c, _name(m.front), key, count)
     return True
 
 
 cdef void lmpop_command(client_t* c) noexcept nogil:
     cdef multi_pop_t m
-    if _multi_pop_words(c, 1, &m) and not _multi_pop(c, &m):
+    if multi_pop_words(c, 1, b"left", b"right", &m) and not _multi_pop(c, &m):
         reply_null_array(c)
 
 
 cdef void blmpop_command(client_t* c) noexcept nogil:
     cdef multi_pop_t m
     cdef int64_t until_ms
-    if not _multi_pop_words(c, 2, &m) or not _timeout_or_reply(c, &c.argv[1], &until_ms) or _multi_pop(c, &m):
+    if not multi_pop_words(c, 2, b"left", b"right", &m) or not timeout_or_reply(c, &c.argv[1], &until_ms):
         return
-    if not wait_for_keys(c, m.keys, m.count, OBJ_LIST, 0, until_ms, _nothing_came):
+    if not _multi_pop(c, &m) and not wait_for_keys(c, m.keys, m.count, OBJ_LIST, 0, until_ms, nothing_came):
         reply_null_array(c)
 
 # ---- rows --------------------------------------------------------------------------------------------

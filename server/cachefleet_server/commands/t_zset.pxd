@@ -2,6 +2,7 @@
 
     t_zset.pyx        members by name: ZADD, ZINCRBY, ZREM, ZSCORE, ZRANK ...
     t_zset_range.pyx  members between two places: ZRANGE in all its forms, ZCOUNT, ZREMRANGEBY..., ZRANGESTORE
+    t_zset_pop.pyx    the first and last members, and all that wait
 
 A write goes: look up, change the value (core/zset_value.pxd), then `zset_removed`, or db_replace and `zset_changed`,
 and the reply where it may come last.
@@ -9,23 +10,18 @@ and the reply where it may come last.
 
 from libc.stdint cimport int64_t
 
+from cachefleet_server.commands.t_members cimport reply_member
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport OBJ_ZSET, entry_t
 from cachefleet_server.core.reply cimport reply_bulk
 from cachefleet_server.core.zset_value cimport zset_len
-from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
+from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.keyspace.db cimport (
     NOTIFY_GENERIC, NOTIFY_ZSET, arg_hash, db_insert, db_replace, delete_if_empty, key_stored, lookup_read,
     lookup_write, notify, signal_modified, type_or_reply)
 
 cdef int register_zset(engine_t* e) except -1
-
-cdef inline void reply_member(client_t* c, const lp_item_t* item) noexcept nogil:
-    cdef char digits[INT64_CHARS_MAX]
-    cdef size_t n
-    cdef const char* p = lp_text(item, &digits[0], &n)
-    reply_bulk(c, p, n)
 
 cdef inline void zset_changed(client_t* c, const char* event, const arg_t* key, size_t changes) noexcept nogil:
     signal_modified(c, c.db, key.ptr, key.len, key.hash)

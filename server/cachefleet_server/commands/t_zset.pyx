@@ -1,8 +1,12 @@
 """Members of sorted sets by their names."""
 
+from cachefleet_server.commands.t_members cimport random_members, scan_members
+from cachefleet_server.commands.t_zset_pop cimport register_zset_pop
 from cachefleet_server.commands.t_zset_range cimport register_zset_range
 from cachefleet_server.core.command cimport command_row
+from cachefleet_server.core.entry cimport ENC_SKIPLIST, entry_encoding
 from cachefleet_server.core.errors cimport ERR_NOT_FLOAT
+from cachefleet_server.core.members_walk cimport seen_t
 from cachefleet_server.core.options cimport (
     OPT_CH, OPT_GT, OPT_INCR, OPT_LT, OPT_NX, OPT_XX, option_walk_t, options_begin, options_next)
 from cachefleet_server.core.reply cimport (
@@ -11,8 +15,9 @@ from cachefleet_server.core.reply cimport (
 from cachefleet_server.core.zset_value cimport (
     ZADD_ADDED, ZADD_GT, ZADD_INCR, ZADD_LT, ZADD_NAN, ZADD_NX, ZADD_SAME, ZADD_UPDATED, ZADD_XX, zset_add, zset_new,
     zset_prepare, zset_rank, zset_remove, zset_score)
-from cachefleet_server.ds.number cimport chars_to_double
+from cachefleet_server.ds.number cimport DOUBLE_CHARS_MAX, chars_to_double, double_to_17_digits, double_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
+from cachefleet_server.keyspace.db cimport db_find
 
 cdef enum:
     SCORES_AT_HAND = 64  # pairs whose scores are kept on the stack
@@ -248,6 +253,33 @@ cdef void zrank_command(client_t* c) noexcept nogil:
 cdef void zrevrank_command(client_t* c) noexcept nogil:
     _rank(c, True)
 
+# ---- some of them ------------------------------------------------------------------------------------
+
+cdef void _reply_seen_score(client_t* c, const seen_t* seen) noexcept nogil:
+    reply_double(c, seen.score)
+
+
+cdef void zrandmember_command(client_t* c) noexcept nogil:
+    random_members(c, OBJ_ZSET, b"withscores", _reply_seen_score)
+
+
+cdef void _reply_seen_text(client_t* c, const seen_t* seen) noexcept nogil:
+    cdef char text[DOUBLE_CHARS_MAX]
+    reply_bulk(c, text, double_to_chars(text, seen.score))
+
+
+cdef void _reply_seen_digits(client_t* c, const seen_t* seen) noexcept nogil:
+    cdef char text[DOUBLE_CHARS_MAX]
+    reply_bulk(c, text, double_to_17_digits(text, seen.score))
+
+
+cdef void zscan_command(client_t* c) noexcept nogil:
+    """Scores are strings here, and those of a large sorted set are printed in another way, as in Valkey."""
+    cdef arg_t* key = &c.argv[1]
+    cdef const entry_t* entry = db_find(c.db, key.ptr, key.len, arg_hash(c.engine, key))
+    cdef bint large = entry != NULL and entry_encoding(entry) == ENC_SKIPLIST
+    scan_members(c, OBJ_ZSET, _reply_seen_digits if large else _reply_seen_text)
+
 # ---- rows --------------------------------------------------------------------------------------------
 
 cdef int _register_reads(engine_t* e) except -1:
@@ -265,6 +297,15 @@ cdef int _register_reads(engine_t* e) except -1:
     command_row(e, zrevrank_command, "zrevrank", -3, "readonly fast", "sortedset", "1 RO access", rank,
                 "Returns how many members are behind a member, and its score.",
                 "key:key member:string [WITHSCORE]")
+    command_row(e, zrandmember_command, "zrandmember", -2, "readonly", "sortedset", "1 RO access",
+                "sorted-set 6.2.0 O(N) where N is the number of members returned; tips nondeterministic_output",
+                "Returns random members.", "key:key [options{count:integer [WITHSCORES]}]")
+    command_row(e, zscan_command, "zscan", -3, "readonly", "sortedset", "1 RO access",
+                "sorted-set 2.8.0 O(1) for every call. O(N) for a complete iteration, including enough command calls"
+                " for the cursor to return back to 0. N is the number of elements inside the collection."
+                "; tips nondeterministic_output; history 8.0.0 Added noscores option.",
+                "Walks over the members of a sorted set, a page a call.",
+                "key:key cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [NOSCORES]")
     return 0
 
 
@@ -286,4 +327,5 @@ cdef int register_zset(engine_t* e) except -1:
                 " of elements to be removed.; history 2.4.0 Accepts multiple elements.",
                 "Takes members out of a sorted set.", "key:key member:string...")
     _register_reads(e)
-    return register_zset_range(e)
+    register_zset_range(e)
+    return register_zset_pop(e)

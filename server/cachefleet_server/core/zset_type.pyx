@@ -13,7 +13,8 @@ from cachefleet_server.core.members cimport (
 from cachefleet_server.core.members_saving cimport (
     MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
 from cachefleet_server.core.rdb cimport (
-    RDB_ERROR_EMPTY, rdb_get_byte, rdb_get_int64, rdb_get_length, rdb_put_int64, rdb_put_string, rdb_view_string)
+    RDB_ERROR_EMPTY, rdb_get_byte, rdb_get_int64, rdb_get_length, rdb_put_int64, rdb_put_string, rdb_refuse,
+    rdb_view_string)
 from cachefleet_server.core.types cimport save_out, type_register, type_row
 from cachefleet_server.core.zset_value cimport (
     word_score, word_scored, zset_build_add, zset_build_begin, zset_build_drop, zset_build_end, zset_build_find,
@@ -79,18 +80,12 @@ cdef void _digest(engine_t* e, const entry_t* entry, uint8_t* digest) noexcept n
 
 # ---- loading ---------------------------------------------------------------------------------------
 
-cdef void _refuse(rdb_in_t* in_, const char* text) noexcept nogil:
-    if in_.error == NULL:
-        in_.error = text
-        in_.error_at = in_.p
-
-
 cdef void _add(zset_build_t* b, rdb_in_t* in_, const char* p, size_t n, double score) noexcept nogil:
     cdef uint64_t hash = members_hash(b.members, p, n)
     if isnan(score):
-        _refuse(in_, b"a sorted set's score is not a number")
+        rdb_refuse(in_, b"a sorted set's score is not a number")
     elif zset_build_find(b, p, n, hash) != NULL:
-        _refuse(in_, b"a sorted set has a member twice")
+        rdb_refuse(in_, b"a sorted set has a member twice")
     else:
         zset_build_add(b, p, n, hash, score)
 
@@ -106,12 +101,12 @@ cdef double _get_text_score(rdb_in_t* in_) noexcept nogil:
     if n == SCORE_MINUS_INF:
         return -INFINITY
     if n == SCORE_NAN:
-        _refuse(in_, b"a sorted set's score is not a number")
+        rdb_refuse(in_, b"a sorted set's score is not a number")
         return 0
     for i in range(n):
         text[i] = <char>rdb_get_byte(in_)
     if in_.error == NULL and not chars_to_double(text, n, &score):
-        _refuse(in_, b"a sorted set's score is not a number")
+        rdb_refuse(in_, b"a sorted set's score is not a number")
     return score
 
 
@@ -150,7 +145,7 @@ cdef void _load_packed(
     cdef size_t n
     while in_.error == NULL and next(p, &at, &member):
         if not next(p, &at, &score) or not pack_read_score(&score, &number):
-            _refuse(in_, b"a sorted set's member has no score")
+            rdb_refuse(in_, b"a sorted set's member has no score")
             return
         text = lp_text(&member, digits, &n)
         _add(b, in_, text, n, number)
@@ -167,11 +162,11 @@ cdef void _load_string(zset_build_t* b, rdb_in_t* in_, bint is_ziplist) noexcept
         if ziplist_validate(p, n, &count):
             _load_packed(b, in_, p, ziplist_next, ZIPLIST_HEADER)
         else:
-            _refuse(in_, b"corrupt ziplist of a sorted set")
+            rdb_refuse(in_, b"corrupt ziplist of a sorted set")
     elif lp_validate(p, n, &count):
         _load_packed(b, in_, p, lp_next, LP_HEADER)
     else:
-        _refuse(in_, b"corrupt listpack of a sorted set")
+        rdb_refuse(in_, b"corrupt listpack of a sorted set")
     zfree(in_.heap, owned)
 
 
@@ -189,7 +184,7 @@ cdef entry_t* _load(
         _load_string(&b, in_, type_byte == RDB_ZSET_ZIPLIST)
         b.longest = 0  # as in Valkey, what was packed stays so whatever its members' lengths
     if in_.error == NULL and members_len(b.members) == 0:
-        _refuse(in_, RDB_ERROR_EMPTY)
+        rdb_refuse(in_, RDB_ERROR_EMPTY)
     if in_.error == NULL:
         return zset_build_end(&b, key, nk, expire_ms)
     zset_build_drop(&b)

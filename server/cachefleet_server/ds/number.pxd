@@ -32,5 +32,6 @@ cdef int double_to_chars(char* out, double v) noexcept nogil
 cdef int double_to_shortest(char* out, double v) noexcept nogil
     # The digits that Grisu2 finds, which read back as v, in the shorter of the plain and the scientific form. At most
     # DOUBLE_CHARS_MAX.
+cdef int double_to_17_digits(char* out, double v) noexcept nogil  # printf's %.17g. At most DOUBLE_CHARS_MAX.
 cdef int longdouble_to_chars(char* out, long double v) noexcept nogil
     # INCRBYFLOAT's "human" form: %.17Lf, zeros trimmed, "-0" as "0". NUMBER_CHARS_MAX.

@@ -509,6 +509,13 @@ cdef int double_to_chars(char* out, double v) noexcept nogil:
     return double_to_shortest(out, v)
 
 
+cdef int double_to_17_digits(char* out, double v) noexcept nogil:
+    cdef locale_t locale = _radix_point()
+    cdef int n = snprintf(out, DOUBLE_CHARS_MAX, "%.17g", v)
+    _radix_restore(locale)
+    return n
+
+
 cdef int longdouble_to_chars(char* out, long double v) noexcept nogil:
     cdef locale_t locale
     cdef int n

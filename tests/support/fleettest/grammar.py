@@ -240,14 +240,18 @@ class Draw:
         return self.some(0.4, lambda: rank, lambda: [b"COUNT", self.count()], lambda: [b"MAXLEN", self.count()])
 
     def zset_key(self) -> Word:
-        return self._key_of(20)
+        return self._key_of(22)
 
-    def member(self) -> Word:
+    def counted_zset_keys(self) -> list[Word]:
+        keys = [self.zset_key() for _ in range(self.rng.randint(1, 3))]
+        return [b"%d" % len(keys) if self.chance(0.9) else self.integer(), *keys]
+
+    def zset_member(self) -> Word:
         """Often one that a sorted set has already."""
         return self.pick(b"a", b"b", b"ab", b"1", b"-7", b"300", b"") if self.chance(0.75) else self.value()
 
     def zset_members(self) -> list[Word]:
-        return [self.member() for _ in range(self.rng.randint(1, 4))]
+        return [self.zset_member() for _ in range(self.rng.randint(1, 4))]
 
     def score(self) -> Word:
         kind = self.rng.random()
@@ -257,7 +261,7 @@ class Draw:
 
     def scored(self) -> list[Word]:
         count = self.rng.randint(40, 140) if self.chance(0.05) else self.rng.randint(1, 4)
-        return [word for _ in range(count) for word in (self.score(), self.member())]
+        return [word for _ in range(count) for word in (self.score(), self.zset_member())]
 
     def score_bound(self) -> Word:
         return self.pick(b"", b"", b"", b"(") + (self.score() if self.chance(0.8) else self.pick(b"-inf", b"+inf"))
@@ -441,19 +445,22 @@ ZSET_WRITES = [
     words(b"ZADD", D.zset_key, D.scored),
     words(b"ZADD", D.zset_key, D.scored),
     words(b"ZADD", D.zset_key, D.zadd_options, D.scored),
-    words(b"ZADD", D.zset_key, D.zadd_options, b"INCR", D.score, D.member),
-    words(b"ZINCRBY", D.zset_key, D.score, D.member),
+    words(b"ZADD", D.zset_key, D.zadd_options, b"INCR", D.score, D.zset_member),
+    words(b"ZINCRBY", D.zset_key, D.score, D.zset_member),
     words(b"ZREM", D.zset_key, D.zset_members),
     words(b"ZREMRANGEBYRANK", D.zset_key, D.place, D.place),
     words(b"ZREMRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound),
     words(b"ZRANGESTORE", D.zset_key, D.zset_key, D.zrange),
+    words(b"ZPOPMIN", D.zset_key, D.pop_count),
+    words(b"ZPOPMAX", D.zset_key, D.pop_count),
+    words(b"ZMPOP", D.counted_zset_keys, lambda d: d.pick(b"MIN", b"max", b"x"), D.multi_pop_options),
 ]
 ZSET_READS = [
     words(b"ZCARD", D.zset_key),
-    words(b"ZSCORE", D.zset_key, D.member),
+    words(b"ZSCORE", D.zset_key, D.zset_member),
     words(b"ZMSCORE", D.zset_key, D.zset_members),
-    words(b"ZRANK", D.zset_key, D.member),
-    words(b"ZREVRANK", D.zset_key, D.member, b"WITHSCORE"),
+    words(b"ZRANK", D.zset_key, D.zset_member),
+    words(b"ZREVRANK", D.zset_key, D.zset_member, b"WITHSCORE"),
     words(b"ZCOUNT", D.zset_key, D.score_bound, D.score_bound),
     words(b"ZRANGE", D.zset_key, D.zrange),
     words(b"ZRANGE", D.zset_key, b"0", b"-1", b"WITHSCORES"),

@@ -157,3 +157,20 @@ class Zsets(Base):
         self.keys.pop(target, None)
         self._keep_scores(target, dict(pairs))
         return len(pairs)
+
+    def _taken(self, key: bytes, first: bool, count: int) -> Pairs:
+        pairs = self.pairs(key) if first else self.pairs(key)[::-1]
+        self._without(key, pairs[:count])
+        return pairs[:count]
+
+    def do_zpopmin(self, key: bytes, *count: bytes) -> list[bytes]:
+        return _flat(self._taken(key, True, number(count[0]) if count else 1))
+
+    def do_zpopmax(self, key: bytes, *count: bytes) -> list[bytes]:
+        return _flat(self._taken(key, False, number(count[0]) if count else 1))
+
+    def do_zmpop(self, _n: bytes, one: bytes, other: bytes, where: bytes, _count: bytes, count: bytes) -> object:
+        for key in (one, other):
+            if self.pairs(key):
+                return [key, [_flat([pair]) for pair in self._taken(key, where == b"MIN", number(count))]]
+        return None

@@ -1,0 +1,147 @@
+"""The first and last members of sorted sets, and clients that wait for them; see popping.pxd."""
+
+from cachefleet_server.commands.popping cimport (
+    ERR_MUST_BE_POSITIVE, first_of_type, journal_pop, multi_pop_t, multi_pop_words, nothing_came, range_or_reply,
+    timeout_or_reply)
+from cachefleet_server.commands.t_zset cimport *
+from cachefleet_server.core.command cimport command_row
+from cachefleet_server.core.reply cimport reply_array, reply_double, reply_null_array, reply_syntax_error
+from cachefleet_server.core.zset_value cimport zset_iter_t, zset_next, zset_remove_range, zset_seek
+from cachefleet_server.keyspace.waiting cimport wait_for_keys
+
+
+cdef void _pop(client_t* c, arg_t* key, entry_t* old, bint front, size_t n, bint in_pairs) noexcept nogil:
+    """Replies n members, which are there, behind a header that the caller has replied, and removes them."""
+    cdef size_t first = 0 if front else zset_len(old) - n
+    cdef zset_iter_t it
+    cdef lp_item_t item
+    cdef double score
+    zset_seek(&it, old, first, n, not front)
+    while zset_next(&it, &item, &score):
+        if in_pairs:
+            reply_array(c, 2)
+        reply_member(c, &item)
+        reply_double(c, score)
+    zset_removed(
+        c, b"zpopmin" if front else b"zpopmax", key, old, zset_remove_range(c.engine, old, first, n), n)
+
+
+cdef inline const char* _name(bint front) noexcept nogil:
+    return b"ZPOPMIN" if front else b"ZPOPMAX"
+
+
+cdef void _pop_command(client_t* c, bint front) noexcept nogil:
+    cdef arg_t* key = &c.argv[1]
+    cdef bint in_pairs = c.resp == 3 and c.argc == 3
+    cdef int64_t count = 1
+    cdef entry_t* entry
+    if c.argc > 3:
+        reply_syntax_error(c)
+        return
+    if c.argc == 3 and not range_or_reply(c, &c.argv[2], 0, &count, ERR_MUST_BE_POSITIVE):
+        return
+    entry = lookup_write(c, key)
+    if not type_or_reply(c, entry, OBJ_ZSET):
+        return
+    if entry == NULL or count == 0:
+        reply_array(c, 0)
+        return
+    count = min(count, <int64_t>zset_len(entry))
+    reply_array(c, count if in_pairs else 2 * count)
+    _pop(c, key, entry, front, count, in_pairs)
+
+
+cdef void zpopmin_command(client_t* c) noexcept nogil:
+    _pop_command(c, True)
+
+
+cdef void zpopmax_command(client_t* c) noexcept nogil:
+    _pop_command(c, False)
+
+
+cdef void _blocking_pop(client_t* c, bint front) noexcept nogil:
+    cdef int count = c.argc - 2
+    cdef int64_t until_ms
+    cdef arg_t* key
+    cdef entry_t* entry
+    if not timeout_or_reply(c, &c.argv[c.argc - 1], &until_ms):
+        return
+    if not first_of_type(c, &c.argv[1], count, OBJ_ZSET, &key, &entry):
+        return
+    if entry != NULL:
+        reply_array(c, 3)
+        reply_bulk(c, key.ptr, key.len)
+        _pop(c, key, entry, front, 1, False)
+        journal_pop(c, _name(front), key, 0)
+    elif not wait_for_keys(c, &c.argv[1], count, OBJ_ZSET, 0, until_ms, nothing_came):
+        reply_null_array(c)
+
+
+cdef void bzpopmin_command(client_t* c) noexcept nogil:
+    _blocking_pop(c, True)
+
+
+cdef void bzpopmax_command(client_t* c) noexcept nogil:
+    _blocking_pop(c, False)
+
+
+cdef bint _multi_pop(client_t* c, const multi_pop_t* m) noexcept nogil:
+    """False: none of the keys exists."""
+    cdef arg_t* key
+    cdef entry_t* entry
+    cdef size_t count
+    if not first_of_type(c, m.keys, m.count, OBJ_ZSET, &key, &entry):
+        return True
+    if entry == NULL:
+        return False
+    count = min(<size_t>m.most, zset_len(entry))
+    reply_array(c, 2)
+    reply_bulk(c, key.ptr, key.len)
+    reply_array(c, count)
+    _pop(c, key, entry, m.front, count, True)
+    journal_pop(c, _name(m.front), key, count)
+    return True
+
+
+cdef void zmpop_command(client_t* c) noexcept nogil:
+    cdef multi_pop_t m
+    if multi_pop_words(c, 1, b"min", b"max", &m) and not _multi_pop(c, &m):
+        reply_null_array(c)
+
+
+cdef void bzmpop_command(client_t* c) noexcept nogil:
+    cdef multi_pop_t m
+    cdef int64_t until_ms
+    if not multi_pop_words(c, 2, b"min", b"max", &m) or not timeout_or_reply(c, &c.argv[1], &until_ms):
+        return
+    if not _multi_pop(c, &m) and not wait_for_keys(c, m.keys, m.count, OBJ_ZSET, 0, until_ms, nothing_came):
+        reply_null_array(c)
+
+# ---- rows --------------------------------------------------------------------------------------------
+
+cdef int register_zset_pop(engine_t* e) except -1:
+    """Adds this family's rows to the engine's command table."""
+    cdef str one = ("sorted-set 5.0.0 O(log(N)*M) with N being the number of elements in the sorted set, and M being"
+                    " the number of elements popped.")
+    cdef str waits = ("sorted-set 5.0.0 O(log(N)) with N being the number of elements in the sorted set."
+                      "; history 6.0.0 `timeout` is interpreted as a double instead of an integer.")
+    cdef str many = ("sorted-set 7.0.0 O(K) + O(M*log(N)) where K is the number of provided keys, N being the number"
+                     " of elements in the sorted set, and M being the number of elements popped.")
+    cdef str words = "numkeys:integer key:key... where(MIN | MAX) [COUNT count:integer]"
+    command_row(e, zpopmin_command, "zpopmin", -2, "write fast", "sortedset", "1 RW access delete", one,
+                "Takes the members with the lowest scores.", "key:key [count:integer]")
+    command_row(e, zpopmax_command, "zpopmax", -2, "write fast", "sortedset", "1 RW access delete", one,
+                "Takes the members with the highest scores.", "key:key [count:integer]")
+    command_row(e, bzpopmin_command, "bzpopmin", -3, "write blocking fast", "sortedset", "1:-2 RW access delete",
+                waits, "Takes the first member of the first sorted set that has one, and waits for it.",
+                "key:key... timeout:double")
+    command_row(e, bzpopmax_command, "bzpopmax", -3, "write blocking fast", "sortedset", "1:-2 RW access delete",
+                waits, "Takes the last member of the first sorted set that has one, and waits for it.",
+                "key:key... timeout:double")
+    command_row(e, zmpop_command, "zmpop", -4, "write movablekeys", "sortedset", "numkeys:1 RW access delete", many,
+                "Takes members from the first sorted set that has some.", words)
+    command_row(e, bzmpop_command, "bzmpop", -5, "write blocking movablekeys", "sortedset",
+                "numkeys:2 RW access delete", many,
+                "Takes members from the first sorted set that has some, and waits for them.",
+                "timeout:double " + words)
+    return 0

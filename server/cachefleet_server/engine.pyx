@@ -22,7 +22,9 @@ from cachefleet_server.commands.expire_cmds cimport register_expire
 from cachefleet_server.commands.generic cimport register_generic
 from cachefleet_server.commands.multi cimport register_multi
 from cachefleet_server.commands.scan cimport register_scan
+from cachefleet_server.commands.t_bitmap cimport register_bitmap
 from cachefleet_server.commands.t_hash cimport register_hash
+from cachefleet_server.commands.t_hyperloglog cimport register_hyperloglog
 from cachefleet_server.commands.t_list cimport register_list
 from cachefleet_server.commands.t_set cimport register_set
 from cachefleet_server.commands.t_string cimport register_string
@@ -108,6 +110,8 @@ cdef class Engine(Rows):
         set_defaults(e)
         types_init(e)
         register_string(e)
+        register_bitmap(e)
+        register_hyperloglog(e)
         register_list(e)
         register_hash(e)
         register_set(e)

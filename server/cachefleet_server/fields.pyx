@@ -68,6 +68,7 @@ cdef dict _params():
         "set_max_listpack_value": <char*>&p.set_max_listpack_value - at,
         "zset_max_listpack_entries": <char*>&p.zset_max_listpack_entries - at,
         "zset_max_listpack_value": <char*>&p.zset_max_listpack_value - at,
+        "hll_sparse_max_bytes": <char*>&p.hll_sparse_max_bytes - at,
     }
 
 
@@ -175,6 +176,7 @@ DEFAULTS = {
     "set_max_listpack_value": 64,
     "zset_max_listpack_entries": 128,
     "zset_max_listpack_value": 64,
+    "hll_sparse_max_bytes": 3000,
 }
 
 

@@ -22,6 +22,7 @@ EXPLAINED = {
 EXPLAINED_DOCS = {
     ("set", "arguments"): "options of Redis 8.4: IFNE, IFDEQ, IFDNE",
     ("set", "history"): "the same",
+    ("bitop", "arguments"): "operations of Redis 8.2: DIFF, DIFF1, ANDOR, ONE",
     ("delex", ""): "of Redis 8.4",
     ("digest", ""): "of Redis 8.4",
     ("increx", ""): "of Redis 8.8",

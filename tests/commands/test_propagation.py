@@ -71,6 +71,28 @@ def test_deletions_follow_lazyfree(journals: Pair) -> None:
             compare(journals, [("SET", "k", "v"), ("PEXPIREAT", "k", -5), ("SET", "k", "v"), ("EXPIRE", "k", 0, "LT")])
 
 
+def test_bitmaps(journals: Pair) -> None:
+    compare(journals, [
+        ("SETBIT", "b", 7, 1), ("SETBIT", "b", 7, 1), ("SETBIT", "b", 70, 0), ("SETBIT", "b", 0, 0), ("GETBIT", "b", 7),
+        ("BITCOUNT", "b"), ("BITPOS", "b", 1), ("BITOP", "AND", "d", "b", "b"), ("BITOP", "NOT", "d", "b"),
+        ("BITOP", "XOR", "d", "no", "no"), ("BITOP", "XOR", "d", "no", "no"), ("BITFIELD", "b", "GET", "u8", 0),
+        ("BITFIELD", "b", "SET", "u8", 0, 9, "SET", "u8", 0, 8), ("BITFIELD", "b", "SET", "u8", 0, 8),
+        ("BITFIELD", "b", "OVERFLOW", "FAIL", "INCRBY", "u8", 0, 255), ("BITFIELD", "b", "SET", "u8", 800, 0),
+        ("MULTI",), ("SETBIT", "b", 7, 1), ("SETBIT", "b", 7, 0), ("BITCOUNT", "b"), ("EXEC",),
+    ])  # fmt: skip
+
+
+def test_hyperloglogs(journals: Pair) -> None:
+    """PFCOUNT is a change where it writes the count."""
+    compare(journals, [
+        ("PFADD", "h"), ("PFADD", "h"), ("PFADD", "h", "a", "b"), ("PFADD", "h", "a"), ("PFCOUNT", "h"),
+        ("PFCOUNT", "h"), ("PFCOUNT", "h", "no"), ("PFMERGE", "d", "h"), ("PFMERGE", "d", "h"), ("PFMERGE", "d"),
+        ("PFDEBUG", "ENCODING", "d"), ("PFDEBUG", "TODENSE", "d"), ("PFDEBUG", "TODENSE", "d"),
+        ("PFDEBUG", "GETREG", "d"), ("PFDEBUG", "GETREG", "h"), ("PFCOUNT", "d"), ("PFCOUNT", "no"),
+        ("MULTI",), ("PFADD", "h", "z"), ("PFCOUNT", "h"), ("PFCOUNT", "h"), ("EXEC",),
+    ])  # fmt: skip
+
+
 def test_generic(journals: Pair) -> None:
     compare(journals, [
         ("SET", "k", "v"), ("del", "k", "nokey"), ("DEL", "nokey"), ("SET", "k", "v"), ("unlink", "k"), ("SET", "a", 1),

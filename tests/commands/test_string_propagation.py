@@ -129,6 +129,13 @@ OURS_ONLY: list[tuple[str, list[str]]] = [
     ("INCREX n BYFLOAT 1 UBOUND 5", []),
     ("INCREX n BYFLOAT 1 UBOUND 5 SATURATE PERSIST", ["SET n 5"]),
     ("INCREX n BYFLOAT 1 EXAT 1", ["UNLINK n"]),
+    ("SET k v", ["SET k v"]),
+    ("BITOP DIFF d k none", ["SET d v"]),
+    ("BITOP one d k k", ["SET d \x00"]),
+    ("BITOP ANDOR d none none", ["DEL d"]),
+    ("BITOP ANDOR d none none", []),
+    ("BITFIELD b OVERFLOW FAIL SET u8 0 256", ["BITFIELD b OVERFLOW FAIL SET u8 0 256"]),
+    ("BITFIELD b OVERFLOW FAIL SET u8 0 256", []),
 ]
 
 

@@ -90,6 +90,17 @@ STRINGS: list[Row] = [
     (b"INCR", KEYS),
     (b"DECR", KEYS),
 ]
+BITS = st.sampled_from([0, 1, 7, 8, 63, 500, 8191, 9000, -1, 2**32])
+OPERATIONS = st.sampled_from([b"AND", b"OR", b"XOR", b"NOT", b"DIFF", b"DIFF1", b"ANDOR", b"ONE"])
+BITMAPS: list[Row] = [
+    (b"SETBIT", KEYS, BITS, st.integers(0, 1)),
+    (b"GETBIT", KEYS, BITS),
+    (b"BITCOUNT", KEYS),
+    (b"BITCOUNT", KEYS, st.integers(-30, 30), st.integers(-30, 30)),
+    (b"BITPOS", KEYS, st.sampled_from([b"0", b"1"])),
+    (b"BITOP", OPERATIONS, KEYS, several(KEYS)),
+    (b"BITFIELD", KEYS, b"INCRBY", st.integers(1, 63).map(lambda n: b"u%d" % n), BITS, NUMBERS),
+]
 ELEMENTS = st.one_of(st.sampled_from([b"a", b"1", b"-300", b"y" * 70]), DATA)
 PLACES = st.integers(-12, 12)
 ENDS = st.sampled_from([b"LEFT", b"RIGHT"])
@@ -221,9 +232,8 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
     return drawn if isinstance(drawn, tuple) else (drawn,)
 
 
-COMMAND = st.deferred(  # its description would be huge
-    lambda: command([*STRINGS, *LISTS, *HASHES, *SETS, *ZSETS, *GENERIC])
-)
+# Deferred: its description would be huge.
+COMMAND = st.deferred(lambda: command([*STRINGS, *BITMAPS, *LISTS, *HASHES, *SETS, *ZSETS, *GENERIC]))
 RARE = st.deferred(lambda: command(WHOLE))
 
 

@@ -1,4 +1,4 @@
-"""Parts of strings, and strings as numbers: what INCR and its kin share with INCREX."""
+"""Parts of strings, and strings as numbers: what INCR and its kin share with INCREX, SETRANGE with SETBIT."""
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
 
@@ -10,6 +10,9 @@ from cachefleet_server.core.reply cimport reply_error
 from cachefleet_server.ds.number cimport chars_to_int64, chars_to_longdouble
 
 cdef int register_string_edit(engine_t* e) except -1
+cdef char* string_room(client_t* c, const arg_t* key, entry_t* entry, size_t n) noexcept nogil
+    # The bytes of a raw string of at least n of them, 0 where there were none: `entry`, from lookup_write, or a new one
+    # where that is NULL. Nobody shares them.
 cdef void store_text(client_t* c, arg_t* key, entry_t* old, const char* text, size_t n) noexcept nogil
     # Stores text that stays text although it may look like an integer; keeps the expiry. `old` from lookup_write.
 

@@ -33,12 +33,16 @@ cdef bint _length_allowed(client_t* c, size_t offset, size_t n) noexcept nogil:
     return False
 
 
-cdef char* _grow(client_t* c, const arg_t* key, entry_t* entry, size_t n) noexcept nogil:
-    """Makes the string raw and n bytes long; returns where its bytes lie."""
+cdef char* string_room(client_t* c, const arg_t* key, entry_t* entry, size_t n) noexcept nogil:
     cdef char* data
-    cdef entry_t* moved = entry_grow_raw(c.engine.heap, entry, n, &data)
-    if moved != entry:
-        db_replace(c.db, entry, moved, key.hash)
+    cdef entry_t* moved
+    if entry == NULL:
+        entry = entry_new_raw(c.engine.heap, key.ptr, key.len, NULL, 0, -1)
+        entry = entry_grow_raw(c.engine.heap, entry, n, &data)
+        db_insert(c.db, entry, key.hash)
+        return data
+    moved = entry_grow_raw(c.engine.heap, entry, max(n, entry_string_len(entry)), &data)
+    db_replace(c.db, entry, moved, key.hash)
     return data
 
 
@@ -56,7 +60,7 @@ cdef void append_command(client_t* c) noexcept nogil:
         n = entry_string_len(entry)
         if not _length_allowed(c, n, tail.len):
             return
-        data = _grow(c, key, entry, n + tail.len)
+        data = string_room(c, key, entry, n + tail.len)
         memcpy(data + n, tail.ptr, tail.len)
     string_changed(c, b"append", key)
     reply_int(c, n + tail.len)
@@ -68,7 +72,6 @@ cdef void setrange_command(client_t* c) noexcept nogil:
     cdef entry_t* entry
     cdef int64_t offset
     cdef size_t n, end
-    cdef char* data
     if not arg_int64(c, &c.argv[2], &offset):
         return
     if offset < 0:
@@ -84,13 +87,7 @@ cdef void setrange_command(client_t* c) noexcept nogil:
     if not _length_allowed(c, offset, part.len):
         return
     end = <size_t>offset + part.len
-    if entry == NULL:
-        entry = entry_new_raw(c.engine.heap, key.ptr, key.len, NULL, 0, -1)
-        entry = entry_grow_raw(c.engine.heap, entry, end, &data)
-        db_insert(c.db, entry, key.hash)
-    else:
-        data = _grow(c, key, entry, end if end > n else n)
-    memcpy(data + offset, part.ptr, part.len)
+    memcpy(string_room(c, key, entry, end) + offset, part.ptr, part.len)
     string_changed(c, b"setrange", key)
     reply_int(c, end if end > n else n)
 

@@ -278,7 +278,7 @@ _TYPES = _unused(
         "zset-max-listpack-value", _MEMORY, "64", alias="zset-max-ziplist-value",
         engine="zset_max_listpack_value",
     ),
-    Param("hll-sparse-max-bytes", _MEMORY, "3000"),
+    Param("hll-sparse-max-bytes", _MEMORY, "3000", engine="hll_sparse_max_bytes"),
     Param("stream-node-max-bytes", _MEMORY, "4096"),
     Param("stream-node-max-entries", _LONG, "100"),
     Param("notify-keyspace-events", KeyspaceEvents(), "", unused=_NO_PUBSUB),

@@ -115,7 +115,8 @@ cdef int _count(const key_spec_t* s, int argc, const arg_t* argv, bint* odd) noe
 
 
 cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:
-    """The spec's flags for these very arguments: SET reads the old value only with GET."""
+    """The spec's flags for these very arguments: SET reads the old value only with GET, BITFIELD of GETs alone does not
+    write."""
     cdef int i
     if not s.flags & KEY_VARIABLE_FLAGS:
         return s.flags
@@ -125,6 +126,12 @@ cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const 
                 break
         else:
             return KEY_OW | KEY_UPDATE
+    elif strcmp(cmd.name, b"bitfield") == 0:
+        for i in range(2, argc, 3):
+            if i + 2 >= argc or not arg_is(&argv[i], b"get"):
+                break
+        else:
+            return KEY_RO | KEY_ACCESS
     return s.flags & ~<uint32_t>KEY_VARIABLE_FLAGS
 
 
@@ -154,6 +161,8 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
             if s.last == -1 and s.limit > 1:
                 last = at + (argc - at) // s.limit - 1
             last = min(last, argc - 1)
+            if last < at:  # PFMERGE without a source: for Valkey its arguments do not fit
+                return KEYS_INVALID
         flags = 0 if odd else _flags(cmd, s, argc, argv)  # as in Valkey, where another function reads it then
         while at <= last:
             if found < room:

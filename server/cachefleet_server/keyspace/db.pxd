@@ -207,6 +207,8 @@ cdef bint db_delete(db_t* db, const char* key, size_t nk, uint64_t hash, bint la
 cdef entry_t* db_set_string(
     db_t* db, arg_t* key, entry_t* old, const char* v, size_t nv, int64_t expire_ms, int flags) noexcept nogil
 cdef entry_t* db_set_int(db_t* db, arg_t* key, entry_t* old, int64_t v, int64_t expire_ms, int flags) noexcept nogil
+cdef entry_t* db_set_raw(db_t* db, arg_t* key, entry_t* old, const char* v, size_t nv) noexcept nogil
+    # Text that stays text, ENC_RAW; no expiry.
 cdef entry_t* db_set_blob(db_t* db, arg_t* key, entry_t* old, blob_t* blob, int64_t expire_ms, int flags) noexcept nogil
 cdef entry_t* db_set_expire(db_t* db, entry_t* entry, uint64_t hash, int64_t expire_ms) noexcept nogil  # -1 removes
 

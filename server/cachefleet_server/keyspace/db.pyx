@@ -9,8 +9,8 @@ An empty database in use costs two table headers: a table has no buckets before 
 
 from cachefleet_server.core.engine cimport type_ops_t
 from cachefleet_server.core.entry cimport (
-    E_EXPIRE, ENC_EMBSTR, entry_check, entry_encoding, entry_expire, entry_key, entry_key_of, entry_memory,
-    entry_new_blob, entry_new_int, entry_new_string, entry_set_blob, entry_set_bytes, entry_set_encoding,
+    E_EXPIRE, ENC_EMBSTR, ENC_RAW, entry_check, entry_encoding, entry_expire, entry_key, entry_key_of, entry_memory,
+    entry_new_blob, entry_new_int, entry_new_raw, entry_new_string, entry_set_blob, entry_set_bytes, entry_set_encoding,
     entry_set_expire, entry_set_int, entry_set_lru, entry_string_label)
 from cachefleet_server.core.types cimport entry_ops
 from cachefleet_server.ds.bucket cimport ht_slot_t, slot_set
@@ -290,6 +290,18 @@ cdef entry_t* db_set_int(db_t* db, arg_t* key, entry_t* old, int64_t v, int64_t 
     had = _overwrite_begin(db, key, old, expire_ms, flags)
     new = entry_set_int(e.heap, old, v)
     return _overwrite_end(db, key, old, new, had, expire_ms, flags)
+
+
+cdef entry_t* db_set_raw(db_t* db, arg_t* key, entry_t* old, const char* v, size_t nv) noexcept nogil:
+    cdef engine_t* e = db.engine
+    cdef entry_t* new
+    cdef bint had
+    arg_hash(e, key)
+    if not _is_string(old):
+        return _store_new(db, key, old, entry_new_raw(e.heap, key.ptr, key.len, v, nv, -1), -1, 0)
+    had = _overwrite_begin(db, key, old, -1, 0)
+    new = entry_set_bytes(e.heap, old, v, nv, ENC_RAW)
+    return _overwrite_end(db, key, old, new, had, -1, 0)
 
 
 cdef entry_t* db_set_blob(

@@ -461,7 +461,7 @@ cdef void call(client_t* c) noexcept nogil:
         _record(c, cmd, start, pending)
     if e.persist.dirty == dirty or not e.journal.enabled:
         return
-    if cmd.flags & CMD_ADMIN or not c.role.journals:
+    if cmd.flags & (CMD_ADMIN | CMD_WRITE) == CMD_ADMIN or not c.role.journals:
         return  # SAVE counts changes down, DEBUG POPULATE runs commands that are in the journal already
     if cf_unlikely(e.held.conditions != NULL) and not nested:
         held_mark(c, pending)

@@ -1,5 +1,8 @@
 """Random commands: which there are, and how their arguments are drawn so that errors and borders are hit.
 
+    grammar_words   how a row is made of words
+    grammar_bits    rows of bitmaps and HyperLogLogs
+
     draw = Draw(rng, now_s)
     rng.choice(WRITES)(draw)                a command
     episode(draw, 500)                      commands of two connections, transactions among them
@@ -16,8 +19,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-Word = bytes
-Command = tuple[bytes, ...]
+from fleettest.grammar_bits import BITMAP_READS, BITMAP_WRITES, HLL_READS, HLL_WRITES
+from fleettest.grammar_words import Command as Command
+from fleettest.grammar_words import Word as Word
+from fleettest.grammar_words import words as words
+
 FAR_S = 100_000  # no key expires by itself during an episode
 
 KEYS = [b"k%d" % i for i in range(24)] + [b"", b"\x00\xff\r\n", b"key with space", b"{tag}a", b"K1", b"x" * 300]
@@ -365,17 +371,6 @@ class Draw:
         return list(self.rng.choice(COMMANDS)(self))
 
 
-def words(*parts: Word | Callable[[Draw], Word | list[Word]]) -> Callable[[Draw], Command]:
-    def make(draw: Draw) -> Command:
-        made: list[Word] = []
-        for part in parts:
-            word = part if isinstance(part, bytes) else part(draw)
-            made += word if isinstance(word, list) else [word]
-        return tuple(made)
-
-    return make
-
-
 D = Draw
 LIST_WRITES = [
     words(b"LPUSH", D.list_key, D.elements),
@@ -473,6 +468,8 @@ WRITES = [
     *HASH_WRITES,
     *SET_WRITES,
     *ZSET_WRITES,
+    *BITMAP_WRITES,
+    *HLL_WRITES,
     words(b"SET", D.key, D.value),
     words(b"SET", D.key, D.value, D.set_options),
     words(b"SET", D.key, D.value, D.set_options),
@@ -513,6 +510,8 @@ READS = [
     *HASH_READS,
     *SET_READS,
     *ZSET_READS,
+    *BITMAP_READS,
+    *HLL_READS,
     words(b"GET", D.key),
     words(b"GETRANGE", D.key, D.index, D.index),
     words(b"SUBSTR", D.key, D.index, D.index),
@@ -611,7 +610,7 @@ def _unsafe_to_replace(made: list[bytes], at: int) -> bool:
     name = made[0].upper()
     if b"EX" in name or b"SCAN" in name or name in (b"SET", b"RESTORE", b"MSETEX", b"WAIT", b"WAITAOF"):
         return True
-    return name == b"SETRANGE" and at == 2
+    return name in (b"SETRANGE", b"SETBIT", b"BITFIELD") and at >= 2
 
 
 def episode(draw: Draw, count: int) -> list[tuple[int, Command]]:

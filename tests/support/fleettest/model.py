@@ -5,6 +5,7 @@
 
     model_base      values, databases, time, commands that are of no type
     model_strings   strings and numbers
+    model_bitmaps   strings as bitmaps
     model_lists     lists
     model_hashes    hashes
     model_sets      sets; a reply in no order is a frozenset
@@ -16,14 +17,14 @@ only the first word is compared, since texts are compared with the real server e
 """
 
 from fleettest.model_base import Base, Failure, Value
+from fleettest.model_bitmaps import Bitmaps
 from fleettest.model_hashes import Hashes
 from fleettest.model_lists import Lists
 from fleettest.model_sets import Sets
-from fleettest.model_strings import Strings
 from fleettest.model_zsets import Zsets
 
 __all__ = ["Failure", "Model", "Value"]
 
 
-class Model(Strings, Lists, Hashes, Sets, Zsets, Base):
+class Model(Bitmaps, Lists, Hashes, Sets, Zsets, Base):
     """All types together."""

@@ -23,6 +23,7 @@ from cachefleet_server.commands.generic cimport register_generic
 from cachefleet_server.commands.multi cimport register_multi
 from cachefleet_server.commands.scan cimport register_scan
 from cachefleet_server.commands.t_bitmap cimport register_bitmap
+from cachefleet_server.commands.t_geo cimport register_geo
 from cachefleet_server.commands.t_hash cimport register_hash
 from cachefleet_server.commands.t_hyperloglog cimport register_hyperloglog
 from cachefleet_server.commands.t_list cimport register_list
@@ -112,6 +113,7 @@ cdef class Engine(Rows):
         register_string(e)
         register_bitmap(e)
         register_hyperloglog(e)
+        register_geo(e)
         register_list(e)
         register_hash(e)
         register_set(e)

@@ -21,7 +21,16 @@ from cachefleet_server.keyspace.db cimport (
     NOTIFY_GENERIC, NOTIFY_ZSET, arg_hash, db_insert, db_replace, delete_if_empty, key_stored, lookup_read,
     lookup_write, notify, signal_modified, type_or_reply)
 
+cdef struct add_t:  # the words of ZADD and its kin
+    int flags  # ZADD_*
+    bint changed  # CH: what was updated counts, too
+    int first  # argument where the pairs of score and member begin
+    int step  # arguments of a pair, of which the last is the member
+    int pairs
+
 cdef int register_zset(engine_t* e) except -1
+cdef void zset_add_scored(client_t* c, const add_t* o, double* scores) noexcept nogil
+    # Adds to argv[1], and replies, when all scores have been read.
 
 cdef inline void zset_changed(client_t* c, const char* event, const arg_t* key, size_t changes) noexcept nogil:
     signal_modified(c, c.db, key.ptr, key.len, key.hash)

@@ -22,12 +22,6 @@ from cachefleet_server.keyspace.db cimport db_find
 cdef enum:
     SCORES_AT_HAND = 64  # pairs whose scores are kept on the stack
 
-cdef struct add_t:  # ZADD's and ZINCRBY's words
-    int flags  # ZADD_*
-    bint changed  # CH: what was updated counts, too
-    int first  # argument where the pairs begin
-    int pairs
-
 
 cdef void zset_removed(
     client_t* c, const char* event, arg_t* key, entry_t* old, entry_t* entry, size_t changes
@@ -54,6 +48,7 @@ cdef bint _options_or_reply(client_t* c, add_t* o) noexcept nogil:
     cdef int pairs
     o.flags = 0
     o.changed = False
+    o.step = 2
     options_begin(&w, c, 2)
     while options_next(&w):
         if w.option == OPT_NX:
@@ -89,7 +84,7 @@ cdef entry_t* _target(client_t* c, const add_t* o, entry_t* old) noexcept nogil:
     cdef size_t longest = 0
     cdef int i
     for i in range(o.pairs):
-        longest = max(longest, c.argv[o.first + 2 * i + 1].len)
+        longest = max(longest, c.argv[o.first + o.step * (i + 1) - 1].len)
     if old == NULL:
         return zset_new(c.engine, c.argv[1].ptr, c.argv[1].len, o.pairs, longest)
     return zset_prepare(c.engine, old, o.pairs, longest)
@@ -104,7 +99,7 @@ cdef void _add_all(client_t* c, const add_t* o, double* scores, entry_t* old) no
     cdef int done = ZADD_SAME
     cdef int i
     for i in range(o.pairs):
-        member = &c.argv[o.first + 2 * i + 1]
+        member = &c.argv[o.first + o.step * (i + 1) - 1]
         entry = zset_add(c.engine, entry, member.ptr, member.len, &scores[i], o.flags, &done)
         added += done == ZADD_ADDED
         updated += done == ZADD_UPDATED
@@ -124,28 +119,31 @@ cdef void _add_all(client_t* c, const add_t* o, double* scores, entry_t* old) no
         zset_changed(c, b"zincr" if o.flags & ZADD_INCR else b"zadd", key, added + updated)
 
 
+cdef void zset_add_scored(client_t* c, const add_t* o, double* scores) noexcept nogil:
+    cdef entry_t* old = lookup_write(c, &c.argv[1])
+    if not type_or_reply(c, old, OBJ_ZSET):
+        return
+    if old != NULL or not o.flags & ZADD_XX:
+        _add_all(c, o, scores, old)
+    elif o.flags & ZADD_INCR:
+        reply_null(c)
+    else:
+        reply_int(c, 0)
+
+
 cdef void _add(client_t* c, const add_t* o) noexcept nogil:
     cdef double at_hand[SCORES_AT_HAND]
     cdef double* scores = at_hand
-    cdef entry_t* old
     cdef int i
     cdef bint fine = True
     if o.pairs > SCORES_AT_HAND:
         scores = <double*>zmalloc(c.engine.heap, o.pairs * sizeof(double))
     for i in range(o.pairs):
-        fine = _score_or_reply(c, &c.argv[o.first + 2 * i], &scores[i])
+        fine = _score_or_reply(c, &c.argv[o.first + o.step * i], &scores[i])
         if not fine:
             break
     if fine:
-        old = lookup_write(c, &c.argv[1])
-        if not type_or_reply(c, old, OBJ_ZSET):
-            pass
-        elif old != NULL or not o.flags & ZADD_XX:
-            _add_all(c, o, scores, old)
-        elif o.flags & ZADD_INCR:
-            reply_null(c)
-        else:
-            reply_int(c, 0)
+        zset_add_scored(c, o, scores)
     if scores != at_hand:
         zfree(c.engine.heap, scores)
 
@@ -161,6 +159,7 @@ cdef void zincrby_command(client_t* c) noexcept nogil:
     o.flags = ZADD_INCR
     o.changed = False
     o.first = 2
+    o.step = 2
     o.pairs = 1
     _add(c, &o)
 

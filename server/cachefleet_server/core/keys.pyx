@@ -2,7 +2,7 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, strcmp
+from libc.string cimport memcpy, strcmp, strncmp
 
 from cachefleet_server.core.reply cimport arg_is
 from cachefleet_server.ds.number cimport chars_to_int64
@@ -114,6 +114,28 @@ cdef int _count(const key_spec_t* s, int argc, const arg_t* argv, bint* odd) noe
     return <int>n if _fits(s, argc, n) else KEYS_INVALID
 
 
+cdef bint _is_georadius(const command_t* cmd) noexcept nogil:
+    """GEORADIUS and GEORADIUSBYMEMBER, whose keys a function of their own reads: the last STORE or STOREDIST counts."""
+    return cmd.key_spec_count == 3 and strncmp(cmd.name, b"georadius", 9) == 0
+
+
+cdef int _georadius_keys(int argc, const arg_t* argv, key_ref_t* out, int room) noexcept nogil:
+    cdef int at = 0
+    cdef int i = 5
+    while i + 1 < argc:
+        if arg_is(&argv[i], b"store") or arg_is(&argv[i], b"storedist"):
+            i += 1
+            at = i
+        i += 1
+    if room > 0:
+        out[0].at = 1
+        out[0].flags = KEY_RO | KEY_ACCESS
+    if at and room > 1:
+        out[1].at = at
+        out[1].flags = KEY_OW | KEY_UPDATE
+    return 1 + (at != 0)
+
+
 cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:
     """The spec's flags for these very arguments: SET reads the old value only with GET, BITFIELD of GETs alone does not
     write."""
@@ -141,6 +163,8 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
     cdef int k, n, at, last
     cdef uint32_t flags
     cdef bint odd = False
+    if _is_georadius(cmd):
+        return _georadius_keys(argc, argv, out, room)
     for k in range(cmd.key_spec_count):
         s = &cmd.key_specs[k]
         if s.find == KEYS_UNKNOWN:

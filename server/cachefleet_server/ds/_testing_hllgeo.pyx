@@ -9,6 +9,7 @@ from cachefleet_server.ds.bits cimport *
 from cachefleet_server.ds.geohash cimport *
 from cachefleet_server.ds.hyperloglog cimport *
 from cachefleet_server.ds.intrin cimport cf_thread_ns
+from cachefleet_server.ds.partsort cimport sort_part
 from cachefleet_server.ds.vector cimport (
     cf_bits_count, cf_bits_count_any, cf_hll_count, cf_hll_count_any, cf_hll_max, cf_hll_max_any, cf_hll_merge,
     cf_hll_merge_any, cf_hll_pack, cf_hll_pack_any)
@@ -501,3 +502,30 @@ def bench_within(int rounds, list points, tuple centre, double radius_m):
         ended = cf_thread_ns()
     free(scores)
     return (ended - began) / <double>(n * rounds), inside / <double>(n * rounds)
+
+
+# ---- sorting a part --------------------------------------------------------------------------------
+
+cdef struct keyed_t:
+    int64_t key
+    uint32_t place
+
+
+cdef int _by_key(const void* a, const void* b) noexcept nogil:
+    cdef int64_t x = (<const keyed_t*>a).key
+    cdef int64_t y = (<const keyed_t*>b).key
+    return 0 if x == y else -1 if x < y else 1
+
+
+def part_sorted(list keys, size_t first, size_t last):
+    """Where the elements were that are now in each place."""
+    cdef size_t i
+    cdef size_t n = len(keys)
+    cdef keyed_t* array = <keyed_t*>malloc(max(n, <size_t>1) * sizeof(keyed_t))
+    for i in range(n):
+        array[i].key = keys[i]
+        array[i].place = i
+    sort_part(array, n, sizeof(keyed_t), _by_key, first, last)
+    result = [array[i].place for i in range(n)]
+    free(array)
+    return result

@@ -2,6 +2,7 @@
 
     grammar_words   how a row is made of words
     grammar_bits    rows of bitmaps and HyperLogLogs
+    grammar_geo     rows of positions
 
     draw = Draw(rng, now_s)
     rng.choice(WRITES)(draw)                a command
@@ -20,6 +21,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from fleettest.grammar_bits import BITMAP_READS, BITMAP_WRITES, HLL_READS, HLL_WRITES
+from fleettest.grammar_geo import GEO_READS, GEO_WRITES
 from fleettest.grammar_words import Command as Command
 from fleettest.grammar_words import Word as Word
 from fleettest.grammar_words import words as words
@@ -470,6 +472,7 @@ WRITES = [
     *ZSET_WRITES,
     *BITMAP_WRITES,
     *HLL_WRITES,
+    *GEO_WRITES,
     words(b"SET", D.key, D.value),
     words(b"SET", D.key, D.value, D.set_options),
     words(b"SET", D.key, D.value, D.set_options),
@@ -512,6 +515,7 @@ READS = [
     *ZSET_READS,
     *BITMAP_READS,
     *HLL_READS,
+    *GEO_READS,
     words(b"GET", D.key),
     words(b"GETRANGE", D.key, D.index, D.index),
     words(b"SUBSTR", D.key, D.index, D.index),

@@ -70,13 +70,13 @@ lint: dev ## ruff, cython-lint, mypy --strict, import-linter
 asan: $(VENV)/.dev ## Unit tests of the engine under the address and undefined-behaviour sanitizers
 	tests/asan.sh
 
-fuzz: $(VENV)/.dev ## Fuzz the parser, RESTORE and the RDB loader under sanitizers (FUZZ_SECONDS=600)
+fuzz: $(VENV)/.dev ## Fuzz the parser, RESTORE, the RDB loader and every decoder under sanitizers (FUZZ_SECONDS=600)
 	tests/fuzz.sh $(FUZZ_SECONDS)
 
 differential: dev check-test ## The same random commands to our server and the real Valkey (SEED=n repeats a run)
 	$(PYTEST) tests/differential
 
-bench: dev check-test ## CPU per operation beside Valkey, Redis and the kernel's floor (about 15 minutes; GROUP=strings,memory: a part)
+bench: dev check-test ## CPU per operation beside Valkey, Redis and the kernel's floor (GROUP=lists,latency: a part, each below 20 minutes)
 	$(PY) tests/perf/bench.py $(if $(GROUP),--group $(GROUP))
 
 bench-quick: dev check-test ## The same in under 3 minutes, with fewer cases

@@ -19,7 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 * 1024, EVENTS_MAX = 256, OUTPUT_BYTES = 1024 * 1024, FDS_MAX = 65536 };
+enum { READ_BYTES = 64 * 1024, EVENTS_MAX = 256, FDS_MAX = 65536 };
+enum { OUTPUT_BYTES = 16 * 1024 * 1024, REPEATED_BYTES = 1024 * 1024 };
 
 typedef struct {
     size_t partial; /* bytes of a request that is not whole yet */
@@ -72,7 +73,7 @@ static int read_reply(void) {
     size_t n;
     while ((n = fread(output + reply_bytes, 1, sizeof output - reply_bytes, stdin)) > 0) reply_bytes += n;
     if (reply_bytes == 0 || reply_bytes == sizeof output) return 0;
-    for (output_bytes = reply_bytes; output_bytes + reply_bytes <= sizeof output; output_bytes += reply_bytes)
+    for (output_bytes = reply_bytes; output_bytes + reply_bytes <= REPEATED_BYTES; output_bytes += reply_bytes)
         memcpy(output + output_bytes, output, reply_bytes);
     return 1;
 }
@@ -82,7 +83,7 @@ int main(int argc, char **argv) {
     struct epoll_event events[EVENTS_MAX];
     int one = 1;
     if (argc != 3 || (request_bytes = strtoul(argv[2], NULL, 10)) == 0 || !read_reply())
-        return fprintf(stderr, "usage: %s PORT REQUEST_BYTES < reply (less than 1 MB)\n", argv[0]), 2;
+        return fprintf(stderr, "usage: %s PORT REQUEST_BYTES < reply (less than 16 MB)\n", argv[0]), 2;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     address.sin_port = htons((unsigned short)atoi(argv[1]));

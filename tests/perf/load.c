@@ -1,10 +1,17 @@
-/* The load of the benchmark: a fixed command over many pipelined connections, from one thread.
+/* The load of the benchmark: fixed commands over many pipelined connections, from one thread.
  *
- * usage: load PORT key=value ... -- WORD...
+ * usage: load PORT key=value ... -- WORD... [-- WORD...]... [--- WORD... [-- WORD...]...]
  *   conns=50  pipeline=1  seconds=1  ops=0 (0 = until the time is up)  keys=100000
  *   rate=0 (ops/s, 0 = as fast as possible)
- *   seq=0 (1: keys in order from 0, to fill)  seed=1  inline=0 (1: the words on one line)
- * Each "__key__" inside a word becomes "key:" and twelve digits of a random key number.
+ *   seq=0 (1: numbers in order, to fill)  seed=1  inline=0 (1: the words on one line)
+ * Several commands follow each other in one batch, which holds `pipeline` of them. Behind `---` come those of every
+ * second connection: two that wait for each other. Then `ops` is needed, and each connection sends its share.
+ *
+ * Numbers inside words: "__key__" becomes "key:" and twelve digits below `keys`, "__10-99__" a number from 10 to 99
+ * (both of as many digits), "__pair__" "pair:" and twelve digits that a connection shares with its neighbour. They are
+ * random. In order, each command has the next key, and ranges count on when all keys have had their turn: so
+ * `HSET __key__ f:__000-999__ v` gives every key all fields. Equal ranges of one command count on from one to the
+ * next. What a range yields in order is shuffled.
  *
  * With a rate the load is open: a batch is due at its time whether or not earlier ones were answered, and latency
  * counts from when it was due, so a stalled server cannot hide behind a waiting client. Without, each connection
@@ -29,12 +36,31 @@
 #include <unistd.h>
 
 enum { CONNS_MAX = 4096, EVENTS_MAX = 512, READ_BYTES = 256 * 1024, HEAD_MAX = 32, SUB = 64, BUCKETS = 64 * SUB };
-enum { DIGITS = 12 };
-static const char MARK[] = "__key__";
-static const char PREFIX[] = "key:000000000000";
+enum { DIGITS = 12, COMMANDS_MAX = 8, SLOTS_MAX = 1024 };
+enum { SLOT_KEY, SLOT_PAIR, SLOT_RANGE };
+
+typedef struct {
+    int kind, digits;    /* SLOT_*; how many digits are written ... */
+    size_t at;           /* ... at this place of the batch */
+    uint64_t low, span;  /* SLOT_RANGE */
+    uint64_t times, nth; /* slots of this range in its command, and which of them it is */
+    uint64_t factor;     /* shuffles, having no divisor in common with span */
+    long command;        /* position of its command in the batch */
+} slot_t;
+
+typedef struct { /* what a connection sends again and again */
+    char *bytes;
+    size_t n, slot_count;
+    slot_t *slots;
+    int has_key;
+    long next_command; /* number of the batch's first command, for numbers in order */
+} batch_t;
 
 typedef struct {
     int fd;
+    batch_t *batch;
+    uint64_t pair;
+    long batches_left;    /* of two that wait for each other */
     char *out;            /* the batch; digits are rewritten before each sending */
     size_t sent, due;     /* bytes of the current batch sent; batches waiting to be sent (open load) */
     long unanswered;      /* replies still to come for the batch in flight */
@@ -54,9 +80,9 @@ static struct {
     long conns, pipeline, ops, keys, seq, is_inline;
     double seconds, rate;
     uint64_t random;
-    char *batch;
-    size_t batch_bytes, *digits, digit_count;  /* offsets of the digits in a batch */
-    long next_key, sent_ops, done_ops, errors;
+    batch_t of_role[2];
+    int roles;
+    long sent_ops, done_ops, errors;
     uint64_t histogram[BUCKETS], batches, latency_sum_ns;
 } S = {.conns = 50, .pipeline = 1, .seconds = 1, .keys = 100000, .random = 1};
 
@@ -102,56 +128,136 @@ static double percentile_us(double share) {
 
 /* -- the batch */
 
-static size_t put_word(char *to, const char *word) {
-    size_t n = 0;
+static uint64_t common_divisor(uint64_t a, uint64_t b) { return b ? common_divisor(b, a % b) : a; }
+
+/* A mark at the beginning of `word`: fills in what it stands for. Returns its length, 0 if there is none. */
+static size_t parse_mark(const char *word, slot_t *slot, const char **prefix) {
+    char low[DIGITS + 1], high[DIGITS + 1], end = 0;
+    int n = 0;
+    *prefix = "";
+    slot->digits = DIGITS;
+    if (!strncmp(word, "__key__", 7)) return slot->kind = SLOT_KEY, *prefix = "key:", 7;
+    if (!strncmp(word, "__pair__", 8)) return slot->kind = SLOT_PAIR, *prefix = "pair:", 8;
+    if (sscanf(word, "__%12[0-9]-%12[0-9]_%c%n", low, high, &end, &n) < 3 || end != '_' || n == 0) return 0;
+    if (strlen(low) != strlen(high) || strcmp(low, high) > 0) errno = EINVAL, die(word);
+    slot->kind = SLOT_RANGE;
+    slot->digits = (int)strlen(low);
+    slot->low = strtoull(low, NULL, 10);
+    slot->span = strtoull(high, NULL, 10) - slot->low + 1;
+    return (size_t)n;
+}
+
+static size_t put_word(char *to, const char *word, slot_t *slots, size_t *slot_count) {
+    size_t n = 0, mark;
+    const char *prefix;
     while (*word) {
-        if (strncmp(word, MARK, sizeof MARK - 1) == 0) {
-            memcpy(to + n, PREFIX, sizeof PREFIX - 1);
-            n += sizeof PREFIX - 1;
-            word += sizeof MARK - 1;
-        } else to[n++] = *word++;
+        slot_t slot = {0};
+        if (!(mark = parse_mark(word, &slot, &prefix))) {
+            to[n++] = *word++;
+            continue;
+        }
+        n += (size_t)sprintf(to + n, "%s", prefix);
+        slot.at = n;
+        if (*slot_count == SLOTS_MAX) errno = E2BIG, die(word);
+        slots[(*slot_count)++] = slot;
+        memset(to + n, '0', (size_t)slot.digits);
+        n += (size_t)slot.digits;
+        word += mark;
     }
     return n;
 }
 
-static void build_batch(int words, char **argv) {
-    size_t room = 64;
-    for (int i = 0; i < words; i++) room += strlen(argv[i]) * 3 + 64;
-    char *word = malloc(room), *one = malloc(room * 2);
-    size_t n = S.is_inline ? 0 : (size_t)sprintf(one, "*%d\r\n", words);
-    for (int i = 0; i < words; i++) {
-        size_t len = put_word(word, argv[i]);
-        if (S.is_inline) n += (size_t)sprintf(one + n, i ? " " : "");
-        else n += (size_t)sprintf(one + n, "$%zu\r\n", len);
-        memcpy(one + n, word, len);
-        n += len;
-        if (!S.is_inline) memcpy(one + n, "\r\n", 2), n += 2;
+/* Counts slots of one range, and chooses how ranges are shuffled. */
+static void relate_slots(slot_t *slots, size_t count) {
+    static const uint64_t FACTORS[] = {7919, 104729, 611953};
+    for (size_t i = 0; i < count; i++) {
+        slot_t *slot = &slots[i];
+        for (size_t j = 0; j < count; j++) {
+            int same = slots[j].kind == SLOT_RANGE && slots[j].low == slot->low && slots[j].span == slot->span;
+            slot->times += (uint64_t)same, slot->nth += (uint64_t)(same && j < i);
+        }
+        slot->factor = FACTORS[slot->digits % 3];
+        if (slot->kind == SLOT_RANGE && common_divisor(slot->factor, slot->span) != 1) slot->factor = 1;
     }
-    if (S.is_inline) memcpy(one + n, "\r\n", 2), n += 2;
-    S.batch_bytes = n * (size_t)S.pipeline;
-    S.batch = malloc(S.batch_bytes);
-    for (long i = 0; i < S.pipeline; i++) memcpy(S.batch + (size_t)i * n, one, n);
-    S.digits = malloc(sizeof(size_t) * (S.batch_bytes / DIGITS + 1));
-    for (char *at = S.batch; (at = memmem(at, (size_t)(S.batch + S.batch_bytes - at), PREFIX, sizeof PREFIX - 1)); at++)
-        S.digits[S.digit_count++] = (size_t)(at - S.batch) + 4;
-    free(word), free(one);
 }
 
-static void draw_keys(char *batch) {
-    for (size_t i = 0; i < S.digit_count; i++) {
-        uint64_t key = S.seq ? (uint64_t)(S.next_key++ % S.keys) : next_random() % (uint64_t)S.keys;
-        char *at = batch + S.digits[i] + DIGITS;
-        for (int d = 0; d < DIGITS; d++) *--at = (char)('0' + key % 10), key /= 10;
+static void add_command(batch_t *batch, int words, char **argv, long command) {
+    size_t room = 64, n, count = 0;
+    static slot_t slots[SLOTS_MAX];
+    for (int i = 0; i < words; i++) room += strlen(argv[i]) * 3 + 64;
+    char *word = malloc(room);
+    batch->bytes = realloc(batch->bytes, batch->n + room * 2);
+    char *to = batch->bytes;
+    n = batch->n + (S.is_inline ? 0 : (size_t)sprintf(to + batch->n, "*%d\r\n", words));
+    for (int i = 0; i < words; i++) {
+        size_t first = count, len = put_word(word, argv[i], slots, &count);
+        n += (size_t)(S.is_inline ? sprintf(to + n, i ? " " : "") : sprintf(to + n, "$%zu\r\n", len));
+        for (size_t j = first; j < count; j++) slots[j].at += n, slots[j].command = command;
+        memcpy(to + n, word, len);
+        n += len;
+        if (!S.is_inline || i == words - 1) memcpy(to + n, "\r\n", 2), n += 2;
     }
+    free(word);
+    relate_slots(slots, count);
+    batch->slots = realloc(batch->slots, sizeof(slot_t) * (batch->slot_count + count));
+    memcpy(batch->slots + batch->slot_count, slots, sizeof(slot_t) * count);
+    batch->slot_count += count;
+    for (size_t j = 0; j < count; j++) batch->has_key |= slots[j].kind == SLOT_KEY;
+    batch->n = n;
+}
+
+/* All commands of all roles; false if the words make no sense. */
+static int build_batches(int words, char **argv) {
+    int at[2][COMMANDS_MAX], count[2][COMMANDS_MAX] = {{0}}, commands[2] = {0, 0};
+    S.roles = 1;
+    for (int i = 0, fresh = 1; i < words; i++) {
+        int role = S.roles - 1;
+        if (!strcmp(argv[i], "---")) {
+            if (++S.roles > 2) return 0;
+            fresh = 1;
+        } else if (!strcmp(argv[i], "--")) fresh = 1;
+        else {
+            if (fresh && commands[role] == COMMANDS_MAX) return 0;
+            if (fresh) at[role][commands[role]++] = i, fresh = 0;
+            count[role][commands[role] - 1]++;
+        }
+    }
+    for (int role = 0; role < S.roles; role++) {
+        if (commands[role] == 0 || S.pipeline % commands[role]) return 0;
+        for (long i = 0; i < S.pipeline; i++) {
+            int which = (int)(i % commands[role]);
+            add_command(&S.of_role[role], count[role][which], argv + at[role][which], i);
+        }
+    }
+    return S.roles == 1 || (S.ops && S.conns % 2 == 0);
+}
+
+static uint64_t number_of(const conn_t *c, const slot_t *slot) {
+    uint64_t command = (uint64_t)(c->batch->next_command + slot->command), turn;
+    if (slot->kind == SLOT_PAIR) return c->pair;
+    if (slot->kind == SLOT_KEY) return (S.seq ? command : next_random()) % (uint64_t)S.keys;
+    if (!S.seq) return slot->low + next_random() % slot->span;
+    turn = command / (c->batch->has_key ? (uint64_t)S.keys : 1) * slot->times + slot->nth;
+    return slot->low + turn % slot->span * slot->factor % slot->span;
+}
+
+static void draw_numbers(conn_t *c) {
+    for (size_t i = 0; i < c->batch->slot_count; i++) {
+        const slot_t *slot = &c->batch->slots[i];
+        uint64_t number = number_of(c, slot);
+        char *at = c->out + slot->at + slot->digits;
+        for (int d = 0; d < slot->digits; d++) *--at = (char)('0' + number % 10), number /= 10;
+    }
+    c->batch->next_command += S.pipeline;
 }
 
 /* -- sending */
 
 static void flush_out(int epoll, conn_t *c) {
-    ssize_t n = write(c->fd, c->out + c->sent, S.batch_bytes - c->sent);
+    ssize_t n = write(c->fd, c->out + c->sent, c->batch->n - c->sent);
     if (n < 0 && errno != EAGAIN) die("write");
     if (n > 0) c->sent += (size_t)n;
-    int want = c->sent < S.batch_bytes;
+    int want = c->sent < c->batch->n;
     if (want != c->want_write) {
         struct epoll_event event = {.events = EPOLLIN | (want ? EPOLLOUT : 0), .data.ptr = c};
         epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
@@ -160,15 +266,17 @@ static void flush_out(int epoll, conn_t *c) {
 }
 
 static void send_batch(int epoll, conn_t *c, uint64_t start_ns) {
-    draw_keys(c->out);
+    draw_numbers(c);
     c->sent = 0;
     c->start_ns = start_ns;
     c->unanswered = S.pipeline;
+    c->batches_left--;
     S.sent_ops += S.pipeline;
     flush_out(epoll, c);
 }
 
-static int may_send(uint64_t now, uint64_t end_ns) {
+static int may_send(const conn_t *c, uint64_t now, uint64_t end_ns) {
+    if (S.roles == 2) return c->batches_left > 0;
     return S.ops ? S.sent_ops < S.ops : now < end_ns;
 }
 
@@ -231,9 +339,12 @@ static void connect_all(int epoll, int port) {
         if (connect(C[i].fd, (struct sockaddr *)&address, sizeof address)) die("connect");
         setsockopt(C[i].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         fcntl(C[i].fd, F_SETFL, O_NONBLOCK);
-        C[i].out = malloc(S.batch_bytes);
+        C[i].batch = &S.of_role[S.roles == 2 ? i % 2 : 0];
+        C[i].pair = (uint64_t)i / 2;
+        C[i].batches_left = S.ops / S.pipeline / S.conns;
+        C[i].out = malloc(C[i].batch->n);
         if (S.rate > 0) C[i].queue = malloc(sizeof(uint64_t) * QUEUE);
-        memcpy(C[i].out, S.batch, S.batch_bytes);
+        memcpy(C[i].out, C[i].batch->bytes, C[i].batch->n);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &C[i]};
         epoll_ctl(epoll, EPOLL_CTL_ADD, C[i].fd, &event);
     }
@@ -260,7 +371,7 @@ static void next_of(int epoll, conn_t *c, uint64_t end_ns) {
         send_batch(epoll, c, start_ns);
     } else {
         uint64_t now = now_ns();
-        if (may_send(now, end_ns)) send_batch(epoll, c, now);
+        if (may_send(c, now, end_ns)) send_batch(epoll, c, now);
     }
 }
 
@@ -276,11 +387,12 @@ static void run(int epoll) {
     uint64_t start = now_ns(), end_ns = start + (uint64_t)(S.seconds * 1e9), due = start;
     uint64_t last_progress = start;
     if (S.rate <= 0)
-        for (long i = 0; i < S.conns && may_send(start, end_ns); i++) send_batch(epoll, &C[i], now_ns());
+        for (long i = 0; i < S.conns && may_send(&C[i], start, end_ns); i++) send_batch(epoll, &C[i], now_ns());
     for (;;) {
         uint64_t now = now_ns();
         if (S.rate > 0) due = hand_out_due(epoll, now, end_ns, due);
-        if (S.done_ops == S.sent_ops && !(S.rate > 0 ? due < end_ns : may_send(now, end_ns))) return;
+        if (S.done_ops == S.sent_ops && !(S.rate > 0 ? due < end_ns : S.roles == 1 && may_send(NULL, now, end_ns)))
+            return;
         int ready = wait_ready(epoll, events, due, end_ns);
         if (ready > 0) last_progress = now;
         if (now - last_progress > 20000000000u) errno = ETIMEDOUT, die("no reply for 20 s");
@@ -312,10 +424,10 @@ static int parse_options(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     int words_at = argc > 3 ? parse_options(argc, argv) : -1;
-    if (words_at < 0) return fprintf(stderr, "usage: %s PORT key=value ... -- WORD...\n", argv[0]), 2;
+    if (words_at < 0 || !build_batches(argc - words_at, argv + words_at))
+        return fprintf(stderr, "usage: %s PORT key=value ... -- WORD...\n", argv[0]), 2;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
-    build_batch(argc - words_at, argv + words_at);
     int epoll = epoll_create1(0);
     connect_all(epoll, atoi(argv[1]));
     uint64_t start = now_ns();

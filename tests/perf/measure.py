@@ -10,9 +10,12 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from cases import Fill, Words
 
 from fleettest.client import Connection
 from fleettest.instance import Instance, StartError, free_port
@@ -20,6 +23,7 @@ from fleettest.wait import assert_eventually
 
 HERE = Path(__file__).resolve().parent
 CFLAGS = ("-O2", "-Wall", "-D_GNU_SOURCE")
+JEMALLOC_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/lib64")
 _CPUCLOCK_SCHED = 2
 
 
@@ -70,6 +74,14 @@ def memory_bytes(pid: int, field: str = "Pss") -> int:
     return 0
 
 
+def jemalloc() -> str:
+    """The library, which Debian's redis-server uses."""
+    library = "libjemalloc.so.2"
+    if not any((Path(folder) / library).exists() for folder in JEMALLOC_FOLDERS):
+        raise StartError(f"no {library}: apt-get install libjemalloc2")
+    return library
+
+
 class Floor:
     """The C epoll loop of floor.c, for requests of one size and one reply to each."""
 
@@ -101,7 +113,7 @@ def _listens(port: int) -> bool:
 
 def reply_to(server: Instance, words: tuple[str, ...]) -> bytes:
     """The bytes with which a server answers one request."""
-    with server.connect() as connection:
+    with server.connect(timeout_s=120) as connection:
         return connection.raw(*words)
 
 
@@ -129,10 +141,16 @@ class Load:
     def __init__(self, build: Path) -> None:
         self.binary = compile_c(HERE / "load.c", build)
 
-    def start(self, target: Target, words: tuple[str, ...], **options: float) -> subprocess.Popen[bytes]:
+    def start(
+        self, target: Target, commands: Sequence[Words], partner: Sequence[Words] = (), /, **options: float
+    ) -> subprocess.Popen[bytes]:
+        """`commands` follow each other in each batch; `partner` is what every second connection does instead."""
         pairs = [f"{name}={value}" for name, value in options.items()]
+        words = [word for command in commands for word in ("--", *command)]
+        if partner:
+            words += ["---", *(word for command in partner for word in (*command, "--"))][:-1]
         return subprocess.Popen(
-            [str(self.binary), str(target.port), *pairs, "--", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [str(self.binary), str(target.port), *pairs, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
     def finish(self, process: subprocess.Popen[bytes], *, errors_allowed: bool = False) -> dict[str, Any]:
@@ -144,9 +162,11 @@ class Load:
             raise LoadError(f"{report['errors']} error replies of {report['ops']}: {process.args!r}")
         return report
 
-    def run(self, target: Target, words: tuple[str, ...], **options: float) -> Result:
+    def run(
+        self, target: Target, commands: Sequence[Words], partner: Sequence[Words] = (), /, **options: float
+    ) -> Result:
         before = cpu_seconds(target.pid)
-        report = self.finish(self.start(target, words, **options))
+        report = self.finish(self.start(target, commands, partner, **options))
         spent = cpu_seconds(target.pid) - before
         return Result(
             ops=report["ops"],
@@ -159,15 +179,18 @@ class Load:
             max_us=report["max_us"],
         )
 
+    def make(self, target: Target, fill: Fill) -> None:
+        """Sends each command of a fill once."""
+        pipeline = min(fill.count, 100 if sum(map(len, fill.words)) <= 2048 else 10)
+        batches = -(-fill.count // pipeline)
+        options = {"conns": min(20, batches), "ops": batches * pipeline, "keys": fill.keys, "seq": 1}
+        self.finish(self.start(target, [fill.words], pipeline=pipeline, **options))
+
     def fill(self, server: Instance, keys: int, value_bytes: int) -> None:
         """Empties the server and sets keys 0 .. keys-1."""
         with server.connect(timeout_s=120) as connection:
             assert connection.call("FLUSHALL") == "OK"
-        words = ("SET", "__key__", "x" * value_bytes)
-        pipeline = 100 if value_bytes <= 1024 else 10
-        batches = -(-keys // pipeline)
-        options = {"conns": min(20, batches), "pipeline": pipeline, "ops": batches * pipeline, "keys": keys, "seq": 1}
-        self.finish(self.start(server, words, **options))
+        self.make(server, Fill(("SET", "__key__", "x" * value_bytes), keys, keys))
         got = server.call("DBSIZE")
         if got != keys:
             raise LoadError(f"{server} holds {got} keys after the fill, not {keys}")

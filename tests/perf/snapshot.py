@@ -16,7 +16,7 @@ from measure import Load, children, cpu_seconds, memory_bytes
 
 from fleettest.instance import Instance
 
-WORDS = ("SET", "__key__", "x" * 64)
+COMMANDS = (("SET", "__key__", "x" * 64),)
 POLL_S = 0.005
 MEMORY_POLL_S = 0.05
 
@@ -35,10 +35,10 @@ def measure_snapshot(server: Instance, load: Load, *, keys: int, rate: int, seco
     """The server is filled by this function."""
     load.fill(server, keys, 64)
     options = {"keys": keys, "rate": rate, "seconds": seconds}
-    load.run(server, WORDS, **{**options, "seconds": 0.5})
-    before = load.run(server, WORDS, **options)
+    load.run(server, COMMANDS, **{**options, "seconds": 0.5})
+    before = load.run(server, COMMANDS, **options)
     spent = _cpu_with_children(server.pid)
-    process = load.start(server, WORDS, **options)
+    process = load.start(server, COMMANDS, **options)
     snapshots = _snapshots_until(server, process, None)
     report = load.finish(process)
     _wait_idle(server)
@@ -56,7 +56,7 @@ def measure_snapshot(server: Instance, load: Load, *, keys: int, rate: int, seco
 def _memory_growth(server: Instance, load: Load, options: dict[str, Any]) -> float:
     start = memory_bytes(server.pid)
     peaks = [start]
-    process = load.start(server, WORDS, **options)
+    process = load.start(server, COMMANDS, **options)
     _snapshots_until(server, process, peaks)
     load.finish(process, errors_allowed=True)
     _wait_idle(server)

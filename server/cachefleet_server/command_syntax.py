@@ -12,6 +12,7 @@ from typing import Any
 _SCAN = re.compile(r"\s*(\.\.\.|[\[\](){}|]|[^\s\[\](){}|.@]+(?:\.(?!\.\.)[^\s\[\](){}|.@]+)*|@-?[0-9.]*[0-9])")
 _TOKEN = re.compile(r"[A-Z][A-Z0-9_-]*|[=~*$]+")
 _SHOWN = re.compile("<(.*)>")
+ELEMENTS = frozenset(("field", "member"))
 _TYPES = frozenset(("key", "string", "integer", "double", "pattern", "unix-time"))
 
 Node = dict[str, Any]
@@ -113,6 +114,50 @@ def _shown(node: Node, specs: int) -> Node:
     if "arguments" in node:
         shown["arguments"] = [_shown(child, specs) for child in node["arguments"]]
     return shown
+
+
+def _fixed(node: Node) -> int:
+    """How many arguments a node is; 0 if that may differ."""
+    if not {"optional", "multiple"}.isdisjoint(node.get("flags", ())):
+        return 0
+    if node["type"] == "oneof":
+        sizes = {_fixed(child) for child in node["arguments"]}
+        inner = sizes.pop() if len(sizes) == 1 else 0
+    elif node["type"] == "block":
+        found = [_fixed(child) for child in node["arguments"]]
+        inner = sum(found) if all(found) else 0
+    else:
+        return 1 + ("token" in node and node["type"] != "pure-token")
+    return inner + ("token" in node) if inner else 0
+
+
+def _place(node: Node) -> tuple[int, int] | None:
+    """Where the name of an element is in a node, and in how many arguments; None: it has none."""
+    parts = node["arguments"] if node["type"] == "block" else [node]
+    names = [part["name"] for part in parts]
+    found = [i for i, name in enumerate(names) if name in ELEMENTS]
+    if len(found) != 1 or "optional" in node.get("flags", ()):
+        return None
+    if (node["type"] == "block" and not all(map(_fixed, parts))) or any("token" in part for part in parts):
+        return None
+    return found[0], len(parts)
+
+
+def element_range(syntax: str) -> tuple[int, int, int]:
+    """(first, last, step) of the arguments that name elements of a value, fields or members, from the last one down to
+    `first`; `last` is negative where it counts from the end. Zeros: there are none, or they may be anywhere."""
+    nodes = _Parser(syntax).items("")
+    for i, node in enumerate(nodes):
+        place = _place(node)
+        if place is None:
+            continue
+        before, behind = [_fixed(other) for other in nodes[:i]], [_fixed(other) for other in nodes[i + 1 :]]
+        at, size = place
+        first = 1 + sum(before) + at
+        if all(behind):
+            return first, at - size - sum(behind), size
+        return (first, first, size) if all(before) and "multiple" not in node.get("flags", ()) else (0, 0, 0)
+    return 0, 0, 0
 
 
 def arguments(syntax: str, specs: int) -> list[Node]:

@@ -24,7 +24,7 @@ from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_insert, ht_new
 from cachefleet_server.ds.intrin cimport cf_load32
 
-from cachefleet_server import command_spec
+from cachefleet_server import command_spec, command_syntax
 
 cdef enum:
     NAME_MAX = 64  # bytes; longer names are no commands
@@ -37,6 +37,8 @@ FLAG_BITS = {
     "no_async_loading": CMD_NO_ASYNC_LOADING, "no_multi": CMD_NO_MULTI, "movablekeys": CMD_MOVABLEKEYS,
     "allow_busy": CMD_ALLOW_BUSY, "no_mandatory_keys": CMD_NO_MANDATORY_KEYS, "container": CMD_CONTAINER,
 }
+
+COLLECTIONS = frozenset(("hash", "list", "set", "sortedset", "geo", "stream"))  # ACL categories
 
 RUN_INSIDE_MULTI = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
 
@@ -85,6 +87,9 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
         row.flags |= CMD_TRANSACTION
     row.acl_categories = command_spec.category_bits(spec)
     row.keys.first, row.keys.last, row.keys.step = command_spec.simple_range(spec.keys)
+    row.on_collections = not spec.acl.isdisjoint(COLLECTIONS)
+    if row.on_collections:
+        row.elements.first, row.elements.last, row.elements.step = command_syntax.element_range(spec.syntax)
     keys_compile(row, spec)
     row.fn = fn
     if fn != NULL:

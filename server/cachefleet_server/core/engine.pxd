@@ -28,6 +28,7 @@ from cachefleet_server.ds.zmalloc cimport heap_t
 from cachefleet_server.resp.input cimport arg_arena_t, arg_t, input_limits_t, input_t, request_t
 from cachefleet_server.resp.writer cimport chunk_pool_t, iovec, out_t
 
+cdef struct batched_t
 cdef struct engine_t
 cdef struct client_t
 cdef struct command_t
@@ -86,6 +87,11 @@ cdef struct key_range_t:  # the first key spec when it is a plain range: what pr
     int last  # negative counts from the end: -1 = last argument
     int step
 
+cdef struct element_range_t:  # the arguments that name elements of the value: fields, members
+    int first
+    int last  # from here down to `first`; negative counts from the end
+    int step  # 0: none, or they may be anywhere
+
 cdef struct option_t:  # an optional token of a row's syntax text (core/options.pxd)
     uint64_t head  # of the word: its first eight letters, in lower case ...
     uint64_t tail  # ... and, from eight letters on, its last
@@ -100,6 +106,8 @@ cdef struct command_t:
     uint64_t flags  # CMD_*
     uint64_t acl_categories
     key_range_t keys  # step 0: none, or not a plain range
+    bint on_collections  # its keys hold collections: prefetching goes on into the values
+    element_range_t elements
     key_spec_t* key_specs
     int key_spec_count
     command_fn fn  # NULL: a Python row, run by engine.python_fn with the GIL held
@@ -320,6 +328,7 @@ cdef struct type_ops_t:  # what a data type plugs in: one row of engine.types; c
     void (*save_begin_fn)(save_t* s) noexcept nogil
     bint (*save_step_fn)(save_t* s) noexcept nogil
     void (*save_end_fn)(save_t* s) noexcept nogil
+    bint (*prefetch_fn)(engine_t* e, const entry_t* entry, const batched_t* p, int step) noexcept nogil
 
 # ---- persistence state read on the hot path ---------------------------------------------------------
 

@@ -3,24 +3,25 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cachefleet_server.core.digest cimport digest_mix
-from cachefleet_server.core.engine cimport rdb_in_t, rdb_out_t, save_t, type_ops_t
+from cachefleet_server.core.engine cimport batched_t, rdb_in_t, rdb_out_t, save_t, type_ops_t
 from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_LISTPACK, ENC_QUICKLIST, OBJ_LIST, entry_bytes, entry_dup_embedded, entry_encoding, entry_key,
-    entry_new_pointer, entry_t)
+    entry_new_pointer, entry_size, entry_t)
 from cachefleet_server.core.list_value cimport (
     list_check, list_done, list_iter_t, list_len, list_next, list_of_sequence, list_seek, list_sequence)
 from cachefleet_server.core.rdb cimport (
     RDB_ERROR_EMPTY, rdb_get_length, rdb_put_length, rdb_put_string, rdb_refuse, rdb_view_string)
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
+from cachefleet_server.ds.intrin cimport cf_prefetch
 from cachefleet_server.ds.listblock cimport LB_PLAIN, lb_begin, lb_save, lb_saved_size, lblock_t
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.seq_reading cimport (
     seq_block, seq_block_next, seq_done, seq_iter_t, seq_next, seq_seek)
 from cachefleet_server.ds.sequence cimport (
-    seq_append_listpack, seq_blocks, seq_bytes, seq_len, seq_memory, seq_new, seq_own, seq_push, seq_release,
-    seq_share, seq_t)
+    seq_append_listpack, seq_blocks, seq_bytes, seq_len, seq_memory, seq_new, seq_own, seq_prefetch, seq_push,
+    seq_release, seq_share, seq_t)
 from cachefleet_server.ds.ziplist cimport ZIPLIST_HEADER, ziplist_next, ziplist_validate
 from cachefleet_server.ds.zmalloc cimport heap_t, zfree, zmalloc
 from cachefleet_server.resp.command cimport command_header, command_word
@@ -75,6 +76,14 @@ cdef void _digest(engine_t* e, const entry_t* entry, uint8_t* digest) noexcept n
         p = lp_text(&item, &digits[0], &n)
         digest_mix(digest, p, n)
     list_done(&it)
+
+
+cdef bint _prefetch(engine_t* e, const entry_t* entry, const batched_t* p, int step) noexcept nogil:
+    """Both ends: a longer embedded list is moved as a whole by LPUSH, and that begins at its end."""
+    if entry.flags & E_EMBED:
+        cf_prefetch(<const char*>entry + entry_size(entry))
+        return False
+    return seq_prefetch(list_sequence(entry), step)
 
 
 # ---- loading ---------------------------------------------------------------------------------------
@@ -283,4 +292,5 @@ cdef void register_list_type(engine_t* e) noexcept nogil:
     row.save_begin_fn = _save_begin
     row.save_step_fn = _save_step
     row.save_end_fn = _save_end
+    row.prefetch_fn = _prefetch
     type_register(e, OBJ_LIST)

@@ -16,7 +16,7 @@ Freeing is O(members), on the helper thread for large ones.
 
 from libc.stdint cimport uint64_t, uint8_t, uintptr_t
 
-from cachefleet_server.core.engine cimport engine_t
+from cachefleet_server.core.engine cimport batched_t, engine_t
 from cachefleet_server.core.entry cimport entry_payload, entry_t
 from cachefleet_server.ds.bucket cimport ht_each_fn, ht_slot_t
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_announce, ht_find, ht_find_slot, ht_hash, ht_len
@@ -80,4 +80,7 @@ cdef members_t* members_dup(engine_t* e, members_t* m) noexcept nogil  # members
 cdef void members_each(members_t* m, ht_each_fn fn, void* ctx) noexcept nogil
     # fn gets each word, once; it may not change the table.
 cdef size_t members_memory(const members_t* m) noexcept nogil  # without the order's nodes
+cdef bint members_prefetch(engine_t* e, const entry_t* entry, const batched_t* p, int step) noexcept nogil
+    # prefetch_fn of the three types, whatever form the value has: bytes (core/bytes_value.pxd), or a table, of which
+    # the places of the elements that the request names are fetched.
 cdef int members_check(members_t* m) noexcept nogil  # 0; 1 bytes; 2 empty; 10 + n: ht_check

@@ -2,11 +2,19 @@
 
 from libc.string cimport memset
 
+from cachefleet_server.core.bytes_value cimport bytes_view
+from cachefleet_server.core.engine cimport arg_t
+from cachefleet_server.core.entry cimport (
+    E_EMBED, ENC_HASHTABLE, ENC_SKIPLIST, entry_encoding, entry_payload, entry_size)
+from cachefleet_server.core.types cimport prefetch_last
+from cachefleet_server.ds.hash cimport hash_bytes
+
 from cachefleet_server.ds.hashtable cimport (
-    ht_clear, ht_init, ht_insert, ht_memory, ht_remove, ht_reserve, ht_scan)
+    ht_clear, ht_init, ht_insert, ht_memory, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow, ht_remove,
+    ht_reserve, ht_scan)
 from cachefleet_server.ds.ht_checking cimport ht_check
 from cachefleet_server.ds.bucket cimport slot_set
-from cachefleet_server.ds.intrin cimport cf_usable_size
+from cachefleet_server.ds.intrin cimport cf_fetch, cf_prefetch, cf_usable_size
 from cachefleet_server.ds.member cimport (
     MEMBER_SET, MEMBER_ZSET, member_dup, member_free, member_key, member_memory)
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
@@ -110,6 +118,60 @@ cdef void members_each(members_t* m, ht_each_fn fn, void* ctx) noexcept nogil:
 
 cdef size_t members_memory(const members_t* m) noexcept nogil:
     return cf_usable_size(<void*>m) + ht_memory(&m.table) - sizeof(hashtable_t) + m.bytes
+
+# ---- prefetching -----------------------------------------------------------------------------------
+
+cdef enum:
+    PREFETCH_ELEMENTS = 16  # of one request
+
+
+cdef bint _prefetch_bytes(const entry_t* entry, int step) noexcept nogil:
+    """What lies at the end is looked at first: a pack's tags."""
+    cdef size_t n
+    cdef const char* p
+    if entry.flags & E_EMBED:
+        cf_prefetch(<const char*>entry + entry_size(entry) - 1)
+        return False
+    if step == 0:
+        cf_fetch(entry_payload(entry)[0])
+        return True
+    p = bytes_view(entry, &n)
+    cf_prefetch(p + n - 1)
+    cf_prefetch(p + n - 64)
+    return False
+
+
+cdef bint _prefetch_members(members_t* m, const batched_t* p, int stage) noexcept nogil:
+    """The passes of a table; true if the next one may be needed."""
+    cdef arg_t* a = prefetch_last(p)
+    cdef int at = <int>(a - p.request.argv)
+    cdef int left = PREFETCH_ELEMENTS
+    cdef bint more = stage == 0
+    while at >= p.cmd.elements.first and left:
+        a = &p.request.argv[at]
+        if stage == 0:
+            if a.hash == 0:
+                a.hash = hash_bytes(a.ptr, a.len, m.table.seed)
+            ht_prefetch_bucket(&m.table, a.hash)
+        elif stage == 1:
+            more |= ht_prefetch_element(&m.table, a.hash)
+        else:
+            ht_prefetch_overflow(&m.table, a.hash)
+        at -= p.cmd.elements.step
+        left -= 1
+    return more
+
+
+cdef bint members_prefetch(engine_t* e, const entry_t* entry, const batched_t* p, int step) noexcept nogil:
+    cdef char* payload
+    if entry_encoding(entry) != ENC_HASHTABLE and entry_encoding(entry) != ENC_SKIPLIST:
+        return _prefetch_bytes(entry, step)
+    if step == 0:
+        payload = <char*>entry_payload(entry)[0]
+        cf_fetch(payload)
+        cf_prefetch(payload + 64)
+        return prefetch_last(p) != NULL
+    return _prefetch_members(members_of(entry), p, step - 1)
 
 # ---- check -----------------------------------------------------------------------------------------
 

@@ -44,9 +44,20 @@ Saving is one walk for all purposes, in three parts:
                             (`s.commands`), each write to save_out is of whole commands (resp/command.pxd).
 - save_end_fn(s)            after the last step, or early. Thaws. The entry is freed by the caller.
 save_begin_fn and save_end_fn may be NULL.
+
+Prefetching. Before a batch of requests is executed, the entries of its keys are fetched; then, for commands on
+collections, what they will touch behind those:
+
+- prefetch_fn(e, entry, p, step)  step 0: the entry is in the cache; what its value begins with is asked for
+                            (cf_prefetch, cf_fetch), nothing of it read. Step n + 1: what step n asked for may be read,
+                            to ask for what it leads to. False: that was the last step. All requests of the batch take
+                            a step before any takes the next. The entry may be another one than the request's, of the
+                            same tag, and any command may come: arguments are looked at as far as `p.cmd.elements` says
+                            that they name elements (prefetch_last). Nothing is changed but an argument's hash (the
+                            engine's seed), which the command finds computed. NULL: nothing lies behind an entry.
 """
 
-from cachefleet_server.core.engine cimport engine_t, rdb_out_t, save_t, type_ops_t
+from cachefleet_server.core.engine cimport arg_t, batched_t, engine_t, rdb_out_t, save_t, type_ops_t
 from cachefleet_server.core.entry cimport E_EMBED, OBJ_STRING, entry_payload, entry_t, entry_type
 from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.zmalloc cimport heap_t
@@ -95,6 +106,14 @@ cdef void save_begin(save_t* s) noexcept nogil
 cdef bint save_step(save_t* s) noexcept nogil  # true while more is left
 cdef void save_end(save_t* s) noexcept nogil
 cdef void save_whole(engine_t* e, const entry_t* entry, rdb_out_t* out, bint commands) noexcept nogil  # at once
+
+cdef inline arg_t* prefetch_last(const batched_t* p) noexcept nogil:
+    """The last argument that names an element, for prefetch_fn; NULL: none does. Those before it are
+    p.cmd.elements.step apart, down to p.request.argv + p.cmd.elements.first."""
+    cdef int at = p.cmd.elements.last + (p.request.argc if p.cmd.elements.last < 0 else 0)
+    if p.cmd.elements.step == 0 or at < p.cmd.elements.first or at >= p.request.argc:
+        return NULL
+    return &p.request.argv[at]
 
 cdef inline rdb_out_t* save_out(save_t* s) noexcept nogil:
     """Where the next group of elements goes; asked for anew for each. NULL: nothing is wanted any more."""

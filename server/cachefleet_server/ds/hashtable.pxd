@@ -149,6 +149,19 @@ cdef inline void ht_prefetch_overflow(hashtable_t* t, uint64_t hash) noexcept no
     if b != NULL and b.meta & HT_CHILD and not bucket_matches(b, ht_tag(hash)):
         ht_prefetch_match(bucket_next(b), hash)
 
+cdef inline void* ht_candidate(const hashtable_t* t, uint64_t hash) noexcept nogil:
+    """The first element with this hash's tag, in the head or the overflow bucket; mostly the one with this hash. Of use
+    for prefetching alone: no key is compared."""
+    cdef const ht_bucket_t* b = ht_head(t, hash)
+    cdef uint32_t m
+    if b == NULL:
+        return NULL
+    m = bucket_matches(b, ht_tag(hash))
+    if m == 0 and b.meta & HT_CHILD:
+        b = bucket_next(b)
+        m = bucket_matches(b, ht_tag(hash))
+    return bucket_get(b, cf_ctz64(m)) if m else NULL
+
 cdef inline ht_slot_t ht_find_pointer(const hashtable_t* t, const void* element, uint64_t hash) noexcept nogil:
     """The slot that holds this very element under this hash, or 0. Never follows it: it may dangle."""
     cdef ht_bucket_t* b = ht_head(t, hash)

@@ -31,7 +31,8 @@ seq_memory are O(1), for the caller's decision between listpack and this. With 1
 12.1 bytes an element. collections.md: Valkey's LPUSH 1800, RPOP 1000, LRANGE of 100 8000 as whole commands, 12.1 bytes.
 """
 
-from cachefleet_server.ds.intrin cimport cf_ref_add
+from cachefleet_server.ds.intrin cimport cf_fetch, cf_prefetch, cf_ref_add
+from cachefleet_server.ds.listblock cimport lb_begin, lblock_t
 from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.seq_tree cimport seq_t
 from cachefleet_server.ds.zmalloc cimport heap_t
@@ -56,6 +57,24 @@ cdef void seq_peek(const seq_t* s, bint front, lp_item_t* e) noexcept nogil
     # The element at an end; its bytes are borrowed until the list changes.
 
 cdef size_t seq_memory(const seq_t* s) noexcept nogil  # of all that it owns, alone or not; without unused room
+
+cdef inline bint seq_prefetch(const seq_t* s, int step) noexcept nogil:
+    """Brings in, step by step, what a push or pop at either end and a search touch first; false: that was all. The list
+    is not empty."""
+    cdef const lblock_t* last
+    if step == 0:
+        cf_fetch(s)
+        cf_prefetch(<const char*>s + 64)
+    elif step == 1:
+        cf_prefetch(s.head)
+        cf_prefetch(s.tail if s.tail != NULL else s.head)
+        if s.top != NULL:
+            cf_prefetch(s.top)
+    else:
+        last = s.tail if s.tail != NULL else s.head
+        cf_prefetch(lb_begin(s.head))
+        cf_prefetch(lb_begin(last) + last.bytes)
+    return step < 2
 
 cdef inline size_t seq_len(const seq_t* s) noexcept nogil:
     return s.len

@@ -25,8 +25,8 @@ from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.bucket cimport ht_each_fn
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_find, ht_freeze_fn, ht_len, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow,
-    ht_scan, ht_announce)
+    hashtable_t, ht_announce, ht_candidate, ht_find, ht_freeze_fn, ht_len, ht_prefetch_bucket, ht_prefetch_element,
+    ht_prefetch_overflow, ht_scan)
 from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
 from cachefleet_server.keyspace.evict cimport entry_touch
 from cachefleet_server.keyspace.expire cimport is_expired
@@ -175,6 +175,10 @@ cdef inline bint db_prefetch(db_t* db, uint64_t hash, int stage) noexcept nogil:
     else:
         ht_prefetch_overflow(db.keys, hash)
     return False
+
+cdef inline entry_t* db_candidate(const db_t* db, uint64_t hash) noexcept nogil:
+    """After those passes: most likely the entry of the key with this hash, to prefetch what lies behind. NULL: none."""
+    return <entry_t*>ht_candidate(db.keys, hash)
 
 cdef struct db_tables_t:  # bytes
     size_t keys

@@ -27,14 +27,16 @@ from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
     BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN,
     CLIENT_READ_AT_WRITABLE, CLIENT_RESUMED, EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, db_t, batched_t)
+from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
 from cachefleet_server.core.reply cimport reply_client_ready
+from cachefleet_server.core.types cimport entry_ops
 from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms, engine_wake
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport heap_cron, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
-from cachefleet_server.keyspace.db cimport arg_hash, db_prefetch
+from cachefleet_server.keyspace.db cimport arg_hash, db_candidate, db_prefetch
 from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
 from cachefleet_server.keyspace.held cimport held_decide
@@ -53,6 +55,7 @@ from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chu
 cdef enum:
     ARENA_ARGS = 4096  # arguments of one batch that need no memory of their own
     PREFETCH_KEYS = 16  # keys of one request that are hashed ahead
+    VALUES_MAX = 64  # values of one batch that are prefetched
     CLIENTS_CRON_MS = 1000
     OUT_SLICE = 1048576  # bytes of replies after which a pipelining client waits for the next tick
     CALIBRATE_US = 2000
@@ -134,19 +137,61 @@ cdef inline bint _prefetch(batched_t* p, int stage) noexcept nogil:
     return more
 
 
+cdef struct ahead_t:  # a value on its way
+    batched_t* request
+    const entry_t* entry
+
+
+cdef void _prefetch_values(engine_t* e, batched_t** requests, int n) noexcept nogil:
+    """The entries are on their way: now what lies behind them, as their types say, a step of all before the next."""
+    cdef ahead_t ahead[VALUES_MAX]
+    cdef ahead_t* v
+    cdef batched_t* p
+    cdef int i, at, last, left
+    cdef int count = 0
+    cdef int step = 0
+    for i in range(n):
+        p = requests[i]
+        last = p.cmd.keys.last if p.cmd.keys.last >= 0 else p.request.argc + p.cmd.keys.last
+        at = p.cmd.keys.first
+        while at <= last and at < p.request.argc and count < VALUES_MAX:
+            v = &ahead[count]
+            v.request = p
+            v.entry = db_candidate(p.client.db, arg_hash(e, &p.request.argv[at]))
+            count += v.entry != NULL and entry_ops(e, v.entry).prefetch_fn != NULL
+            at += p.cmd.keys.step
+    while count:
+        left = 0
+        for i in range(count):
+            if entry_ops(e, ahead[i].entry).prefetch_fn(e, ahead[i].entry, ahead[i].request, step):
+                ahead[left] = ahead[i]
+                left += 1
+        count = left
+        step += 1
+
+
 cdef void _prefetch_batch(engine_t* e) noexcept nogil:
     """The buckets are on their way since parsing: now the entries, so that their misses overlap."""
     cdef batched_t* again[BATCH_MAX]
+    cdef batched_t* deeper[BATCH_MAX]
     cdef batched_t* p
     cdef int i
     cdef int count = 0
+    cdef int deep = 0
     for i in range(e.batch_len):
         p = &e.batch[i]
-        if p.cmd != NULL and p.cmd.keys.step and _prefetch(p, 1):
+        if p.cmd == NULL or not p.cmd.keys.step:
+            continue
+        if _prefetch(p, 1):
             again[count] = p
             count += 1
+        if p.cmd.on_collections:
+            deeper[deep] = p
+            deep += 1
     for i in range(count):
         _prefetch(again[i], 2)
+    if deep:
+        _prefetch_values(e, deeper, deep)
 
 
 cdef inline void _limit_clients(client_t* c) noexcept nogil:

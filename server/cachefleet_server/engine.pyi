@@ -108,7 +108,9 @@ class Engine:
     def memory_usage(self, db: int, key: bytes, samples: int) -> int | None: ...  # bytes; None: no such key
     def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones
     def digest(self) -> bytes: ...  # DEBUG DIGEST: 20 bytes, equal to Valkey's for equal data
-    def value_facts(self, db: int, key: bytes) -> tuple[str, int, int] | None: ...
+    def value_facts(
+        self, db: int, key: bytes
+    ) -> tuple[str, int, int, tuple[int, int, int, int, int] | None] | None: ...
     # Encoding, bytes in a file, seconds idle; None for a key that is not there. An expired one is.
     def value_digest(self, db: int, key: bytes) -> bytes: ...  # of one value; zeros for a key that is not there
     def new_keyspace(self) -> Keyspace: ...  # empty, beside the engine's own, to be loaded

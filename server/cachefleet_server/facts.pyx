@@ -9,12 +9,16 @@ from libc.string cimport memset
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix, digest_mix_number, entry_digest
 from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t, rdb_out_t
-from cachefleet_server.core.entry cimport entry_key, entry_t
+from cachefleet_server.core.entry cimport ENC_QUICKLIST, entry_encoding, entry_key, entry_t
+from cachefleet_server.core.list_value cimport list_sequence
 from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.pause cimport pause_purpose, paused
 from cachefleet_server.core.rdb cimport rdb_dialect_of, rdb_out_free, rdb_out_init, rdb_put_value
 from cachefleet_server.core.types cimport entry_encoding_name
 from cachefleet_server.ds.hash cimport hash_bytes
+from cachefleet_server.ds.listblock cimport lb_saved_size
+from cachefleet_server.ds.seq_reading cimport seq_block, seq_block_next, seq_done, seq_iter_t, seq_seek
+from cachefleet_server.ds.sequence cimport seq_blocks, seq_len, seq_t
 from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes, slab_check
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.fields cimport STATS, stat_at
@@ -213,7 +217,23 @@ cdef object value_facts(engine_t* e, int db, bytes key):
     saved = out.buf.len - 1  # without the type's byte
     rdb_out_free(&out)
     idle_s = 0 if e.params.maxmemory_policy & POLICY_LFU else entry_idle_ms(e, entry) // 1000
-    return entry_encoding_name(e, entry).decode(), saved, idle_s
+    return entry_encoding_name(e, entry).decode(), saved, idle_s, _quicklist_facts(e, entry)
+
+
+cdef object _quicklist_facts(engine_t* e, const entry_t* entry):
+    """Nodes, elements, list-max-listpack-size, list-compress-depth, bytes of all nodes as a file has them."""
+    cdef const seq_t* s
+    cdef seq_iter_t it
+    cdef size_t size = 0
+    if entry_encoding(entry) != ENC_QUICKLIST:
+        return None
+    s = list_sequence(entry)
+    seq_seek(&it, e.heap, s, 0, False)
+    while seq_block(&it) != NULL:
+        size += lb_saved_size(seq_block(&it))
+        seq_block_next(&it)
+    seq_done(&it)
+    return seq_blocks(s), seq_len(s), s.fill, s.depth, size
 
 
 cdef object table_memory(engine_t* e):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,3 +215,40 @@ def test_the_aof_follows_a_reload_of_other_data(tmp_path: Path, options: list[st
         server.call("SET", "after", "1")
         server.restart(kill=True)
         assert [server.call("GET", "k"), server.call("GET", "gone"), server.call("GET", "after")] == [*there, b"1"]
+
+
+def test_lists_as_test_suites_look_at_them(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    replies = []
+    for client in pair:
+        client.flushall()
+        client.rpush("small", "a", "b", "1")
+        client.rpush("large", *["x" * 100] * 300)
+        client.rpush("plain", *["y" * 100] * 3000, "z" * 20_000)
+        client.config_set("list-compress-depth", 1)
+        client.rpush("packed", *["y" * 100] * 3000)
+        client.config_set("list-compress-depth", 0)
+        client.config_set("list-max-listpack-size", 4)
+        client.rpush("counted", *["y" * 100] * 30)
+        client.config_set("list-max-listpack-size", -2)
+        client.set("string", "x")
+        replies.append(seen(client))
+    assert replies[0] == replies[1]
+
+
+def seen(client: redis.Redis) -> list[object]:
+    """What may differ is left out: addresses, clocks, and how well LZF does."""
+    found: list[object] = []
+    for key in ("small", "large", "plain", "packed", "counted", "string", "nosuch"):
+        for words in ("LISTPACK _", "QUICKLIST _", "QUICKLIST _ 1", "OBJECT _", "OBJECT _ fast"):
+            try:
+                reply = client.execute_command("DEBUG", *words.replace("_", key).split()).decode()
+            except redis.ResponseError as error:
+                reply = str(error)
+            found.append(re.sub(r"(Value at|lru|lru_seconds_idle|serializedlength):\w+", r"\1", reply))
+    for size in ("0", "1", "0b", "1k", "1gb", "4293918720", "4293918721", "4gb", "-1", "1.5", "xx"):
+        try:
+            found.append(client.execute_command("DEBUG", "QUICKLIST-PACKED-THRESHOLD", size))
+        except redis.ResponseError as error:
+            found.append(str(error))
+    client.execute_command("DEBUG", "QUICKLIST-PACKED-THRESHOLD", "0")
+    return found

@@ -1,7 +1,7 @@
 """DEBUG: what test suites and people hunting a bug use. Refused unless `enable-debug-command` says yes or local.
 
-Subcommands that only concern parts this server does not have (replication internals, cluster links, listpacks) are
-unknown here, except the switches that test suites flip blindly, which are accepted and do nothing.
+Subcommands that only concern parts this server does not have (replication internals, cluster links) are unknown here,
+except the switches that test suites flip blindly, which are accepted and do nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from cachefleet_server.admin.arguments import SYNTAX, help_lines, integer, is_local, text
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
+from cachefleet_server.config.kinds import parse_memory
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log
@@ -27,6 +28,7 @@ REFUSED = (
     "connection, otherwise you need to set this option in the configuration file, and then restart the server."
 )
 SLEEP_SECONDS_MAX = 3600.0
+PACKED_THRESHOLD_MAX = 4096 * 1024 * 1024 - 1024 * 1024
 HELP = (
     "DIGEST",
     "    A signature of all data.",
@@ -36,14 +38,20 @@ HELP = (
     "    Reply with this error.",
     "LOADAOF",
     "    Flush the append only file, empty the databases, and load it.",
+    "LISTPACK <key>",
+    "    Write to the log how a small value is stored.",
     "LOG <message>",
     "    Write a line to the log.",
-    "OBJECT <key>",
-    "    How a value is stored.",
+    "OBJECT <key> [fast]",
+    "    How a value is stored. With fast, without what takes time to find out.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Make string keys prefix:0, prefix:1 ...",
     "PROTOCOL <type>",
     "    A reply of each type: string integer double bignum null array set map verbatim push true false.",
+    "QUICKLIST <key> [<0|1>]",
+    "    Write to the log how a large list is stored.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Accepted, and without effect.",
     "RELOAD [NOSAVE]",
     "    Save, empty, and load the RDB file.",
     "SEGFAULT",
@@ -84,17 +92,20 @@ class Debug:
             b"digest-value": (self.digest_value, 2, 1 << 20),
             b"error": (lambda c, a: Error(text(a[2])), 3, 3),
             b"loadaof": (self.load_aof, 2, 1 << 20),
+            b"listpack": (self.print_value, 3, 3),
             b"log": (self.write_log, 3, 3),
             b"object": (self.object, 3, 4),
             b"populate": (self.populate, 3, 5),
             b"protocol": (self.protocol, 3, 3),
+            b"quicklist": (self.print_value, 3, 4),
+            b"quicklist-packed-threshold": (self.packed_threshold, 3, 3),
             b"reload": (self.reload, 2, 5),
             b"segfault": (self.segfault, 2, 2),
             b"set-active-expire": (self.set_active_expire, 3, 3),
             b"sleep": (self.sleep, 3, 3),
             b"slices": (self.slices, 2, 2),
         }
-        for name in (b"quicklist-packed-threshold", b"dict-resizing", b"hashtable-can-abort-shrink", b"pause-cron"):
+        for name in (b"dict-resizing", b"hashtable-can-abort-shrink", b"pause-cron"):
             self.actions[name] = (lambda c, a: OK, 3, 3)
         self.actions[b"replybuffer"] = (lambda c, a: OK, 4, 4)
 
@@ -201,11 +212,35 @@ class Debug:
         facts = self.engine.value_facts(client.db, argv[2])
         if facts is None:
             raise CommandError("ERR no such key")
-        encoding, saved, idle_s = facts
-        return Simple(
-            f"Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{saved} "
-            f"lru:{self.engine.stats()['lru_clock']} lru_seconds_idle:{idle_s}"
-        )
+        encoding, saved, idle_s, quicklist = facts
+        fast = len(argv) > 3 and argv[3].lower() == b"fast"
+        words = [f"Value at:0x0 refcount:1 encoding:{encoding}"]
+        if not fast:
+            words.append(f"serializedlength:{saved}")
+        words.append(f"lru:{self.engine.stats()['lru_clock']} lru_seconds_idle:{idle_s}")
+        if quicklist is not None:
+            nodes, length, fill, depth, size = quicklist
+            words.append(f"ql_nodes:{nodes} ql_avg_node:{length / nodes:.2f} ql_listpack_max:{fill}")
+            words.append(f"ql_compressed:{depth > 0:d}" + ("" if fast else f" ql_uncompressed_size:{size}"))
+        return Simple(" ".join(words))
+
+    def print_value(self, client: Client, argv: list[bytes]) -> Reply:
+        """LISTPACK, QUICKLIST: to the log, since a server's standard output is nobody's."""
+        facts = self.engine.value_facts(client.db, argv[2])
+        name = text(argv[1]).lower()
+        if facts is None:
+            raise CommandError("ERR no such key")
+        if facts[0] != name:
+            raise CommandError(f"ERR Not a {name} encoded object.")
+        self.log.warning(f"DEBUG {name.upper()}: {self.object(client, [*argv[:3]])}")
+        return Simple(f"{name.capitalize()} structure printed on stdout")
+
+    def packed_threshold(self, client: Client, argv: list[bytes]) -> Reply:
+        """An element has a node of its own if it does not fit into one with others: there is no other threshold."""
+        size = parse_memory(text(argv[2]))
+        if size is None or not 0 <= size <= PACKED_THRESHOLD_MAX:
+            raise CommandError("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+        return OK
 
     def digest_value(self, client: Client, argv: list[bytes]) -> Reply:
         return [Simple(self.engine.value_digest(client.db, key).hex()) for key in argv[2:]]

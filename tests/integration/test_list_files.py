@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import struct
 from pathlib import Path
 
 import pytest
 
 from fleettest.client import Connection, Error
+from fleettest.encodings import listpack, ziplist
 from fleettest.instance import Instance, Kind
 from fleettest.rdbfile import Builder, dump, length, string
 
@@ -68,28 +68,6 @@ def test_payloads_both_ways(server: Instance, valkey: Instance, rng: random.Rand
                 assert target.call("OBJECT", "ENCODING", key) == source.call("OBJECT", "ENCODING", key)
 
 
-def ziplist(*elements: bytes | int) -> bytes:
-    entries, before, tail = b"", 0, 10
-    for element in elements:
-        tail = 10 + len(entries)
-        head = bytes([before]) if before < 254 else b"\xfe" + struct.pack("<I", before)
-        if isinstance(element, int):
-            body = bytes([0xF1 + element]) if 0 <= element <= 12 else b"\xe0" + struct.pack("<q", element)
-        elif len(element) < 64:
-            body = bytes([len(element)]) + element
-        else:
-            body = struct.pack(">H", 0x4000 | len(element)) + element
-        before = len(head + body)
-        entries += head + body
-    return struct.pack("<IIH", 11 + len(entries), tail, len(elements)) + entries + b"\xff"
-
-
-def listpack(*elements: bytes) -> bytes:
-    """Of strings below 64 bytes."""
-    entries = b"".join(bytes([0x80 | len(e)]) + e + bytes([1 + len(e)]) for e in elements)
-    return struct.pack("<IH", 7 + len(entries), len(elements)) + entries + b"\xff"
-
-
 def node(kind: int, data: bytes) -> bytes:
     return length(kind) + string(data)
 
@@ -97,11 +75,11 @@ def node(kind: int, data: bytes) -> bytes:
 GOOD = {
     "strings": (b"\x01" + length(3) + string(b"a") + string(b"12") + b"\xc0\x07", [b"a", b"12", b"7"]),
     "ziplist": (
-        b"\x0a" + string(ziplist(b"a", 5, -70000, b"x" * 300, b"z")),
+        b"\x0a" + string(ziplist([b"a", 5, -70000, b"x" * 300, b"z"])),
         [b"a", b"5", b"-70000", b"x" * 300, b"z"],
     ),
     "ziplists": (
-        b"\x0e" + length(3) + string(ziplist(b"a", b"b")) + string(ziplist()) + string(ziplist(b"c", 1)),
+        b"\x0e" + length(3) + string(ziplist([b"a", b"b"])) + string(ziplist([])) + string(ziplist([b"c", 1])),
         [b"a", b"b", b"c", b"1"],
     ),
     "listpacks": (
@@ -129,13 +107,13 @@ def test_every_form_is_read(server: Instance, valkey: Instance, name: str) -> No
 BAD = {
     "no elements": b"\x01" + length(0),
     "no nodes": b"\x12" + length(0),
-    "an empty ziplist": b"\x0a" + string(ziplist()),
+    "an empty ziplist": b"\x0a" + string(ziplist([])),
     "empty nodes": b"\x12" + length(2) + node(2, listpack()) * 2,
     "a node of no kind": b"\x12" + length(1) + node(3, listpack(b"a")),
     "fewer nodes": b"\x12" + length(2) + node(2, listpack(b"a")),
     "many strings": b"\x01" + length(1 << 40) + string(b"a"),
     "a cut listpack": b"\x12" + length(1) + node(2, listpack(b"a")[:-1]),
-    "a ziplist as listpack": b"\x12" + length(1) + node(2, ziplist(b"a")),
+    "a ziplist as listpack": b"\x12" + length(1) + node(2, ziplist([b"a"])),
     "a listpack as ziplist": b"\x0a" + string(listpack(b"a")),
 }
 
@@ -150,7 +128,7 @@ def test_what_is_no_list_is_refused(server: Instance, client: Connection, name: 
 @pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
 def test_keys_without_elements_are_left_out(tmp_path: Path, kind: Kind) -> None:
     """Old versions have written some."""
-    empty = b"\x0a" + string(b"gone") + string(ziplist()) + b"\x12" + string(b"gone too") + length(0)
+    empty = b"\x0a" + string(b"gone") + string(ziplist([])) + b"\x12" + string(b"gone too") + length(0)
     file = Builder().key(b"a", b"1").raw(empty).key(b"b", b"2").end()
     (tmp_path / "dump.rdb").write_bytes(file)
     with Instance(kind, directory=tmp_path) as server:

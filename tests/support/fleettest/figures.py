@@ -60,6 +60,10 @@ KINDS: Final = {
     "inputs": Kind(
         "inputs to parser, RESTORE and RDB loader under sanitizers", lambda seed: ["tests/fuzz.sh", "300", str(seed)]
     ),
+    "decoders": Kind(
+        "inputs to decoders of packed forms and of values of every type, by a native loop under sanitizers",
+        lambda seed: ["tests/asan.sh", "python", "tests/fuzz/fuzz_native.py", "300", "--seed", str(seed)],
+    ),
     "commands": Kind("random commands answered as by Valkey", _pytest("tests/differential/test_differential.py")),
 }
 

@@ -68,7 +68,7 @@ STAGES: Final = (
     Stage("lint", "ruff, cython-lint, mypy, import-linter", ["make", "lint"]),
     Stage("dist", "source archive and wheels, built from a copy, installed and run", ["tests/dist.sh"]),
     Stage("asan", "unit tests of the engine under sanitizers", ["tests/asan.sh"]),
-    Stage("fuzz", "parser, RESTORE and RDB loader under sanitizers", ["tests/fuzz.sh", str(FUZZ_S), "{seed}"]),
+    Stage("fuzz", "parser, RESTORE, RDB loader, decoders under sanitizers", ["tests/fuzz.sh", str(FUZZ_S), "{seed}"]),
     Stage(
         "tests",
         "all that can run side by side",

@@ -25,6 +25,7 @@ from cachefleet_server.ds._testing_pack import (
     ziplist_read,
     zipmap_read,
 )
+from fleettest.encodings import ziplist, zipmap
 
 pytestmark = pytest.mark.unit
 
@@ -259,44 +260,6 @@ def test_untrusted_intsets(data: bytes, fault: int | None) -> None:
 
 
 # ---- the old forms -----------------------------------------------------------------------------------
-
-
-def ziplist_code(value: bytes | int) -> bytes:
-    if isinstance(value, bytes):
-        n = len(value)
-        if n < 64:
-            return bytes([n]) + value
-        if n < 1 << 14:
-            return bytes([0x40 | n >> 8, n & 255]) + value
-        return b"\x80" + struct.pack(">I", n) + value
-    if 0 <= value <= 12:
-        return bytes([0xF1 + value])
-    for first, bits in ((0xFE, 8), (0xC0, 16), (0xF0, 24), (0xD0, 32), (0xE0, 64)):
-        if -(1 << bits - 1) <= value < 1 << bits - 1:
-            return bytes([first]) + (value & (1 << bits) - 1).to_bytes(bits // 8, "little")
-    raise AssertionError(value)
-
-
-def ziplist(values: list[bytes | int], long_at: int = -1) -> bytes:
-    """`long_at`: an entry whose neighbour's size takes 5 bytes in any case."""
-    body, before, last = b"", 0, 10
-    for i, value in enumerate(values):
-        size = bytes([before]) if before < 254 and i != long_at else b"\xfe" + struct.pack("<I", before)
-        last = 10 + len(body)
-        entry = size + ziplist_code(value)
-        body += entry
-        before = len(entry)
-    return struct.pack("<IIH", len(body) + 11, last, len(values)) + body + b"\xff"
-
-
-def zipmap(pairs: list[tuple[bytes, bytes]], unused: int = 0) -> bytes:
-    def length(n: int) -> bytes:
-        return bytes([n]) if n < 254 else b"\xfe" + struct.pack("<I", n)
-
-    body = b"".join(
-        length(len(f)) + f + length(len(v)) + bytes([unused]) + v + b"?" * unused for f, v in pairs
-    )
-    return bytes([min(len(pairs), 254)]) + body + b"\xff"
 
 
 @given(st.lists(texts, max_size=20), st.integers(-1, 20))

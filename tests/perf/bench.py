@@ -166,6 +166,7 @@ class Bench:
     def taken(self, case: MemoryCase, kind: Kind, env: dict[str, str]) -> tuple[float, float, float]:
         """Bytes an item, used and resident; and the share of the resident ones that stays when all is deleted."""
         with Instance(kind, env=env) as server:
+            self.load.make(server, cases.Fill(("PING", "x" * 100), 100_000))  # buffers that any traffic fills
             used, resident = used_memory(server), memory_bytes(server.pid, "Rss")
             for fill in case.fills:
                 self.load.make(server, fill)

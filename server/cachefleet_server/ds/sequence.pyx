@@ -18,6 +18,7 @@ cdef enum:
     FILL_BYTES = 4096  # of -1; twice that of -2 ...
     FILL_BYTES_COUNTED = 8192  # of fill >= 0
     FIRST_ROOM = 48  # bytes of a new block
+    LEFT_ROOM = 16  # bytes that may be unused in a block that is no end any more
     PUSH_MORE = 8  # bytes over its text that a pushed element is thought to need, at least what its entry does; as
     # Valkey does, whose nodes then end at the same elements
     WINDOW_MORE = 2  # blocks that one change can push away from an end: half of one, and what comes between
@@ -143,7 +144,7 @@ cdef void _tree_push(heap_t* h, seq_t* s, bint front, lblock_t* b) noexcept nogi
     cdef bint small = block_is_small(s, b)
     cdef size_t i
     if not b.form & LB_PLAIN and not is_shared(b):
-        lb_trim(h, &b, b.bytes / 64)
+        lb_trim(h, &b, LEFT_ROOM)
     if s.top != NULL:
         path_edge(s, not front, &path)
         path_own(h, s, &path)

@@ -55,6 +55,7 @@ from cachefleet_server.resp.writer cimport chunk_pool_free, chunk_pool_init, chu
 cdef enum:
     ARENA_ARGS = 4096  # arguments of one batch that need no memory of their own
     PREFETCH_KEYS = 16  # keys of one request that are hashed ahead
+    RESUME_TURNS = 64  # of clients that were unblocked, in one tick
     VALUES_MAX = 64  # values of one batch that are prefetched
     CLIENTS_CRON_MS = 1000
     OUT_SLICE = 1048576  # bytes of replies after which a pipelining client waits for the next tick
@@ -287,16 +288,22 @@ cdef void _read_and_parse(client_t* c) noexcept nogil:
             _parse(c)
 
 
-cdef void _resume(engine_t* e) noexcept nogil:
+cdef bint _resume(engine_t* e, bint again) noexcept nogil:
     """Clients that were unblocked: their parked request first, then the input they had sent meanwhile, then what their
-    transport has read ahead."""
+    transport has read ahead. `again` in this tick: those whose replies have grown long wait. False: all do."""
     cdef client_t* c = e.clients.resumed
     cdef client_t* following
+    cdef bint some = False
     e.clients.resumed = NULL
     while c != NULL:
         following = c.next_resumed
         c.flags &= ~<uint64_t>CLIENT_RESUMED
         c.next_resumed = NULL
+        if again and c.out.bytes > OUT_SLICE:
+            client_resume(c)
+            c = following
+            continue
+        some = True
         if not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_BLOCKED):
             if c.parked != NULL:
                 parked_run(c)
@@ -310,6 +317,14 @@ cdef void _resume(engine_t* e) noexcept nogil:
             _finish_batch(e)  # a client that holds its input's place is not read into it
             _read_and_parse(c)
         c = following
+    return some
+
+
+cdef void _resume_all(engine_t* e) noexcept nogil:
+    """Whoever is resumed may let others go on: two that hand over to each other need no tick for each turn."""
+    cdef int turn = 0
+    while e.clients.resumed != NULL and turn < RESUME_TURNS and _resume(e, turn > 0):
+        turn += 1
 
 # ---- end of batch and write ----------------------------------------------------------------------------------
 
@@ -416,7 +431,7 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
                 and not c.flags & (CLIENT_CLOSE_ASAP | CLIENT_RESUMED)):
             _read_and_parse(c)
     if e.clients.resumed != NULL:
-        _resume(e)
+        _resume_all(e)
     _finish_batch(e)
     if not e.persist.loading:
         expire_fast_cycle(e)

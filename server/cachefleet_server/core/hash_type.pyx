@@ -12,7 +12,8 @@ from cachefleet_server.core.hash_loading cimport (
 from cachefleet_server.core.hash_value cimport (
     hash_check, hash_each, hash_field_t, hash_is_table, hash_len, hash_of_members)
 from cachefleet_server.core.members cimport (
-    members_dup, members_free, members_len, members_memory, members_of, members_t, word_form, word_member)
+    members_dup, members_free, members_len, members_memory, members_of, members_prefetch, members_t, word_form,
+    word_member)
 from cachefleet_server.core.members_saving cimport (
     MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
 from cachefleet_server.core.rdb cimport rdb_put_string
@@ -194,4 +195,5 @@ cdef void register_hash_type(engine_t* e) noexcept nogil:
     row.save_begin_fn = _save_begin
     row.save_step_fn = _save_step
     row.save_end_fn = _save_end
+    row.prefetch_fn = members_prefetch
     type_register(e, OBJ_HASH)

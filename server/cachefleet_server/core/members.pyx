@@ -8,7 +8,6 @@ from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_HASHTABLE, ENC_SKIPLIST, entry_encoding, entry_payload, entry_size)
 from cachefleet_server.core.types cimport prefetch_last
 from cachefleet_server.ds.hash cimport hash_bytes
-
 from cachefleet_server.ds.hashtable cimport (
     ht_clear, ht_init, ht_insert, ht_memory, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow, ht_remove,
     ht_reserve, ht_scan)

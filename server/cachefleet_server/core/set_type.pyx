@@ -17,7 +17,7 @@ from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_REDIS70, RDB_ERROR_EMPTY, rdb_get_length, rdb_length_size, rdb_put_lent, rdb_put_length,
     rdb_put_string, rdb_refuse, rdb_view_string)
 from cachefleet_server.core.set_value cimport (
-    set_add, set_check, set_len, set_member, set_new_intset, set_new_table, set_to_table)
+    set_add, set_check, set_intset_max, set_len, set_member, set_new_intset, set_new_table, set_to_table)
 from cachefleet_server.core.types cimport save_out, type_register, type_row
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
@@ -88,7 +88,7 @@ cdef entry_t* _load_members(engine_t* e, rdb_in_t* in_, const char* key, size_t 
     cdef const char* p
     cdef size_t n
     cdef bint added
-    if left > <uint64_t>e.params.set_max_intset_entries:
+    if left > set_intset_max(e):
         entry = set_new_table(e, key, nk, min(left, <size_t>(in_.end - in_.p)), expire_ms)  # each takes a byte
     else:
         entry = set_new_intset(e, key, nk, expire_ms)
@@ -116,7 +116,7 @@ cdef entry_t* _of_intset(
         rdb_refuse(in_, b"corrupt intset of a set")
         return NULL
     entry = bytes_new(e, key, nk, OBJ_SET, ENC_INTSET, p, n, expire_ms)
-    if intset_count(p) > <uint64_t>e.params.set_max_intset_entries:
+    if intset_count(p) > set_intset_max(e):
         entry = set_to_table(e, entry, 0)
     return entry
 

@@ -22,6 +22,7 @@ from libc.stdint cimport int64_t
 from cachefleet_server.core.engine cimport engine_t
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.members_walk cimport members_count
+from cachefleet_server.ds.intset cimport INTSET_MAX
 from cachefleet_server.ds.listpack cimport lp_item_t
 
 cdef inline size_t set_len(const entry_t* entry) noexcept nogil:
@@ -32,6 +33,10 @@ cdef inline void set_member(lp_item_t* out, const char* p, size_t n) noexcept no
     out.str = p
     out.len = n
     out.num = 0
+
+cdef inline size_t set_intset_max(const engine_t* e) noexcept nogil:
+    """Integers up to which a set stays an intset; with one more, which must fit in, it becomes a hashtable."""
+    return min(<size_t>e.params.set_max_intset_entries, <size_t>INTSET_MAX - 1)
 
 cdef entry_t* set_new(
     engine_t* e, const char* key, size_t nk, const lp_item_t* first, size_t count) noexcept nogil

@@ -29,10 +29,6 @@ from cachefleet_server.ds.pack_building cimport (
 from cachefleet_server.ds.pack_checking cimport pack_check
 from cachefleet_server.ds.zmalloc cimport heap_t, zfree, zmalloc
 
-cdef enum:
-    INTSET_ENTRIES_MAX = 1 << 26  # as INTSET_MAX
-
-
 cdef inline bint _as_int(const lp_item_t* member, int64_t* v) noexcept nogil:
     if member.str != NULL:
         return chars_to_int64(member.str, member.len, v)
@@ -50,10 +46,6 @@ cdef inline void _as_item(const lp_item_t* member, pack_item_t* out) noexcept no
 cdef inline size_t _text_len(const lp_item_t* member) noexcept nogil:
     cdef char digits[INT64_CHARS_MAX]
     return member.len if member.str != NULL else int64_to_chars(&digits[0], member.num)
-
-
-cdef inline size_t _intset_max(const engine_t* e) noexcept nogil:
-    return min(<size_t>e.params.set_max_intset_entries, <size_t>INTSET_ENTRIES_MAX)
 
 
 cdef inline bint _may_pack(const engine_t* e, size_t count, size_t longest) noexcept nogil:
@@ -151,7 +143,7 @@ cdef entry_t* set_to_intset(engine_t* e, entry_t* entry) noexcept nogil:
     cdef reading_t r
     cdef buf_t b
     cdef size_t i
-    if entry_encoding(entry) == ENC_INTSET or n > _intset_max(e):
+    if entry_encoding(entry) == ENC_INTSET or n > set_intset_max(e):
         return entry
     r.out = <int64_t*>zmalloc(e.heap, (n + 1) * sizeof(int64_t))
     r.count = 0
@@ -200,7 +192,7 @@ cdef entry_t* set_new(
 ) noexcept nogil:
     cdef char empty[PACK_HEADER]
     cdef int64_t v
-    if count <= _intset_max(e) and _as_int(first, &v):
+    if count <= set_intset_max(e) and _as_int(first, &v):
         return set_new_intset(e, key, nk, -1)
     if count > <size_t>e.params.set_max_listpack_entries:
         return set_new_table(e, key, nk, count, -1)
@@ -212,7 +204,7 @@ cdef entry_t* set_prepare(engine_t* e, entry_t* entry, size_t count) noexcept no
     cdef int encoding = entry_encoding(entry)
     if encoding == ENC_HASHTABLE:
         return entry
-    if count > (_intset_max(e) if encoding == ENC_INTSET else <size_t>e.params.set_max_listpack_entries):
+    if count > (set_intset_max(e) if encoding == ENC_INTSET else <size_t>e.params.set_max_listpack_entries):
         return set_to_table(e, entry, count)
     return entry
 
@@ -279,7 +271,7 @@ cdef entry_t* _add_to_intset(engine_t* e, entry_t* entry, const lp_item_t* membe
     added[0] = True
     n = intset_count(data) + 1
     entry = _commit_intset(e, entry, &edit)
-    return set_to_table(e, entry, 0) if n > _intset_max(e) else entry
+    return set_to_table(e, entry, 0) if n > set_intset_max(e) else entry
 
 
 cdef entry_t* set_add(engine_t* e, entry_t* entry, const lp_item_t* member, bint* added) noexcept nogil:

@@ -1,15 +1,14 @@
 """HyperLogLog commands.
 
-A sparse string is changed in a copy on the stack, which takes its place when all went well: so a string whose runs are
-broken stays as it was, a promotion ends in memory of just its size, and an entry is resized once a command. A dense
-string is changed where it lies. PFCOUNT of one key writes the count into the string: that is a change for the journal
-and for who watches the key, but no event.
+A sparse string is changed in a copy on the stack, which takes its place at the end: so a promotion ends in memory
+of just its size, and an entry is resized once a command. A dense string is changed where it lies. PFCOUNT of one
+key writes the count into the string: that is a change for the journal and for who watches the key, but no event.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset, strlen
 
-from cachefleet_server.commands.t_string cimport string_changed
+from cachefleet_server.commands.t_string cimport propagate_set, string_changed
 from cachefleet_server.commands.t_string_edit cimport string_room
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
@@ -25,6 +24,7 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.keyspace.db cimport (
     LOOKUP_NONOTIFY, LOOKUP_NOSTATS, LOOKUP_NOTOUCH, db_insert, db_replace, db_will_change, lookup_flags, lookup_read,
     lookup_write, signal_modified, string_or_reply)
+from cachefleet_server.keyspace.journal cimport journal_arg
 
 cdef extern from *:
     """
@@ -101,6 +101,7 @@ cdef void pfadd_command(client_t* c) noexcept nogil:
     cdef uint8_t scratch[HLL_WORK_BYTES]
     cdef entry_t* entry = lookup_write(c, key)
     cdef int64_t changed
+    cdef arg_t value
     cdef hll_t h
     if entry == NULL:
         h.data = scratch
@@ -112,6 +113,11 @@ cdef void pfadd_command(client_t* c) noexcept nogil:
     changed = _add_all(c, entry, &h, scratch)
     if changed < 0:
         reply_error(c, ERR_CORRUPT_HLL)
+        if h.data == scratch:  # elements were added in front of the break, and stay, as in Valkey
+            _store(c, key, entry, &h)
+            c.engine.persist.dirty += 1
+            value = journal_arg(<const char*>scratch, h.len)
+            propagate_set(c, key, &value, -1, True)
         return
     if entry == NULL:
         hll_invalidate(scratch)  # though it is right: peers do, without an element, too

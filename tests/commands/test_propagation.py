@@ -304,3 +304,11 @@ def test_waiters_of_sorted_sets_are_journalled_as_what_they_did(journals: Pair) 
             adder.call("FLUSHALL")
     mine, its = (journal(i)[n:] for i, n in zip(journals.instances, before, strict=True))
     assert mine == its
+
+
+def test_stored_sorted_sets(journals: Pair) -> None:
+    compare(journals, [
+        ("ZADD", "k", 1, "a", 2, "b"), ("SADD", "s", "a", "c"), ("ZUNIONSTORE", "d", 2, "k", "s", "WEIGHTS", 1, 2),
+        ("zinterstore", "d", 2, "k", "s"), ("ZDIFFSTORE", "d", 2, "k", "s"), ("ZDIFFSTORE", "d", 2, "k", "k"),
+        ("ZDIFFSTORE", "d", 2, "k", "k"), ("ZUNION", 2, "k", "s"), ("ZINTERCARD", 2, "k", "s"),
+    ])  # fmt: skip

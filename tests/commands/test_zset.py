@@ -536,6 +536,7 @@ def test_thresholds(pair: Pair, count: int, size: int) -> None:
         *(["ZADD", "none", "XX", 2, "a"], ["ZINCRBY", "k", 0, "a"], ["ZINCRBY", "k", 1, "a"], ["ZREM", "k", "x"]),
         *(["ZREM", "k", "a"], ["ZREMRANGEBYRANK", "k", 5, 6], ["ZREMRANGEBYRANK", "k", 0, 0], ["ZRANGE", "k", 0, 1]),
         *(["ZPOPMIN", "k"], ["ZPOPMIN", "k", 0], ["ZMPOP", 1, "k", "MAX"], ["BZPOPMIN", "k", 0]),
+        *(["ZUNIONSTORE", "k", 1, "k"], ["ZINTERSTORE", "k", 2, "k", "none"], ["ZDIFFSTORE", "none", 2, "k", "k"]),
         *(["ZRANGESTORE", "k", "none", 0, 1], ["ZRANGESTORE", "none", "k", 5, 6], ["ZRANGESTORE", "k", "k", 0, -1]),
     ],
     ids=lambda words: "-".join(map(str, words)),

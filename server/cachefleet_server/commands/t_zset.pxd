@@ -3,6 +3,7 @@
     t_zset.pyx        members by name: ZADD, ZINCRBY, ZREM, ZSCORE, ZRANK ...
     t_zset_range.pyx  members between two places: ZRANGE in all its forms, ZCOUNT, ZREMRANGEBY..., ZRANGESTORE
     t_zset_pop.pyx    the first and last members, and all that wait
+    t_zset_algebra.pyx  unions, intersections and differences, of sets, too
 
 A write goes: look up, change the value (core/zset_value.pxd), then `zset_removed`, or db_replace and `zset_changed`,
 and the reply where it may come last.

@@ -1,6 +1,7 @@
 """Members of sorted sets by their names."""
 
 from cachefleet_server.commands.t_members cimport random_members, scan_members
+from cachefleet_server.commands.t_zset_algebra cimport register_zset_algebra
 from cachefleet_server.commands.t_zset_pop cimport register_zset_pop
 from cachefleet_server.commands.t_zset_range cimport register_zset_range
 from cachefleet_server.core.command cimport command_row
@@ -327,4 +328,5 @@ cdef int register_zset(engine_t* e) except -1:
                 "Takes members out of a sorted set.", "key:key member:string...")
     _register_reads(e)
     register_zset_range(e)
+    register_zset_algebra(e)
     return register_zset_pop(e)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, strcmp, strncmp
+from libc.string cimport memcpy, memmove, strcmp, strncmp
 
 from cachefleet_server.core.reply cimport arg_is
 from cachefleet_server.ds.number cimport chars_to_int64
@@ -159,7 +159,9 @@ cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const 
 
 cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref_t* out, int room) noexcept nogil:
     cdef const key_spec_t* s
+    cdef key_ref_t first
     cdef int found = 0
+    cdef int before = 0  # keys of specs in front of an odd one
     cdef int k, n, at, last
     cdef uint32_t flags
     cdef bint odd = False
@@ -174,6 +176,7 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
             n = _count(s, argc, argv, &odd)
             if n == KEYS_INVALID:
                 return KEYS_INVALID
+            before = found if odd else 0
             at += s.first
             last = at + (n - 1) * s.step
         else:
@@ -194,4 +197,10 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
                 out[found].flags = flags
             found += 1
             at += s.step
+    while before and found <= room:  # that function gives a destination last, and without flags, too
+        first = out[0]
+        first.flags = 0
+        memmove(out, out + 1, (found - 1) * sizeof(key_ref_t))
+        out[found - 1] = first
+        before -= 1
     return found

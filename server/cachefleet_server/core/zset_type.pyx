@@ -40,6 +40,7 @@ cdef enum:
     SCORE_INF = 254
     SCORE_MINUS_INF = 255
     ROOM_MAX = 1 << 20  # members that a record's count makes room for before they have come
+    MEMBER_MIN = 2  # bytes of one with its score
 
 
 # ---- the row ---------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ cdef entry_t* _load(
     cdef zset_build_t b
     if type_byte == RDB_ZSET or type_byte == RDB_ZSET_2:
         count = rdb_get_length(in_, NULL)
-    zset_build_begin(&b, e, min(count, <uint64_t>ROOM_MAX))
+    zset_build_begin(&b, e, min(count, <uint64_t>ROOM_MAX, <uint64_t>(in_.end - in_.p) // MEMBER_MIN))
     if type_byte == RDB_ZSET or type_byte == RDB_ZSET_2:
         _load_members(&b, in_, type_byte == RDB_ZSET, count)
     else:

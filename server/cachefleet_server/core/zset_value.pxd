@@ -136,6 +136,8 @@ cdef void* zset_build_find(zset_build_t* b, const char* member, size_t n, uint64
     # What was added, with a score to set (member_set_score, MEMBER_ZSET), or NULL.
 cdef void zset_build_add(zset_build_t* b, const char* member, size_t n, uint64_t hash, double score) noexcept nogil
     # A member that was not added yet. In any order; members in their order save the sorting.
+cdef void** zset_build_sort(zset_build_t* b, size_t* n) noexcept nogil
+    # What was added, in order: elements of the order (member_key and member_score, MEMBER_ZSET), borrowed.
 cdef entry_t* zset_build_end(zset_build_t* b, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
     # In the form that fits; not of nothing.
 cdef void zset_build_drop(zset_build_t* b) noexcept nogil

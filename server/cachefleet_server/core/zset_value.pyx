@@ -399,6 +399,12 @@ cdef void zset_build_add(zset_build_t* b, const char* member, size_t n, uint64_t
     buf_put(&b.elements, &element, sizeof(void*))
 
 
+cdef void** zset_build_sort(zset_build_t* b, size_t* n) noexcept nogil:
+    n[0] = members_len(b.members)
+    bt_sort(zset_order(b.members), <void**>b.elements.data, n[0])
+    return <void**>b.elements.data
+
+
 cdef entry_t* _build_pack(
     zset_build_t* b, void** elements, size_t members, const char* key, size_t nk, int64_t expire_ms
 ) noexcept nogil:
@@ -422,10 +428,9 @@ cdef entry_t* _build_pack(
 
 
 cdef entry_t* zset_build_end(zset_build_t* b, const char* key, size_t nk, int64_t expire_ms) noexcept nogil:
-    cdef void** elements = <void**>b.elements.data
-    cdef size_t members = members_len(b.members)
+    cdef size_t members
+    cdef void** elements = zset_build_sort(b, &members)
     cdef entry_t* entry
-    bt_sort(zset_order(b.members), elements, members)
     if _fits_pack(b.engine, members, b.longest):
         entry = _build_pack(b, elements, members, key, nk, expire_ms)
         if entry != NULL:

@@ -254,6 +254,13 @@ class Draw:
         keys = [self.zset_key() for _ in range(self.rng.randint(1, 3))]
         return [b"%d" % len(keys) if self.chance(0.9) else self.integer(), *keys]
 
+    def any_of_zsets(self) -> list[Word]:
+        """Numbers of keys, sorted sets and sets."""
+        keys = [self._key_of(14) if self.chance(0.2) else self.zset_key() for _ in range(self.rng.randint(1, 4))]
+        weights = [b"WEIGHTS", *(self.score() for _ in keys)]
+        aggregate = [b"AGGREGATE", self.pick(b"SUM", b"min", b"MAX", b"x")]
+        return [b"%d" % len(keys), *keys, *self.some(0.3, lambda: weights, lambda: aggregate)]
+
     def zset_member(self) -> Word:
         """Often one that a sorted set has already."""
         return self.pick(b"a", b"b", b"ab", b"1", b"-7", b"300", b"") if self.chance(0.75) else self.value()
@@ -448,11 +455,18 @@ ZSET_WRITES = [
     words(b"ZREMRANGEBYRANK", D.zset_key, D.place, D.place),
     words(b"ZREMRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound),
     words(b"ZRANGESTORE", D.zset_key, D.zset_key, D.zrange),
+    words(b"ZUNIONSTORE", D.zset_key, D.any_of_zsets),
+    words(b"ZINTERSTORE", D.zset_key, D.any_of_zsets),
+    words(b"ZDIFFSTORE", D.zset_key, D.counted_zset_keys),
     words(b"ZPOPMIN", D.zset_key, D.pop_count),
     words(b"ZPOPMAX", D.zset_key, D.pop_count),
     words(b"ZMPOP", D.counted_zset_keys, lambda d: d.pick(b"MIN", b"max", b"x"), D.multi_pop_options),
 ]
 ZSET_READS = [
+    words(b"ZUNION", D.any_of_zsets, D.withscores),
+    words(b"ZINTER", D.any_of_zsets, D.withscores),
+    words(b"ZDIFF", D.counted_zset_keys, D.withscores),
+    words(b"ZINTERCARD", D.counted_zset_keys, lambda d: d.some(0.4, lambda: [b"LIMIT", d.count()])),
     words(b"ZCARD", D.zset_key),
     words(b"ZSCORE", D.zset_key, D.zset_member),
     words(b"ZMSCORE", D.zset_key, D.zset_members),

@@ -73,7 +73,7 @@ class _Parser:
             name, _, token = word.partition("=")
             return {"name": name, "type": "pure-token", "token": token}
         shown = _SHOWN.search(word)
-        name, _, kind = _SHOWN.sub("", word).partition(":")
+        name, _, kind = _SHOWN.sub("", word).removesuffix("#").partition(":")
         if self.peek() == "(" and not kind:
             return self.choice(name)
         if self.peek() == "{" and not kind:
@@ -84,6 +84,8 @@ class _Parser:
         if kind not in _TYPES:
             raise ValueError(f"syntax text: {word!r} has no known type")
         leaf: Node = {"name": name, "type": kind, "shown": shown[1] if shown else name}
+        if word.endswith("#"):
+            leaf["key_rank"] = 0
         if kind in ("key", "pattern"):
             leaf["key_rank"] = self.keys
             self.keys += kind == "key"
@@ -104,7 +106,7 @@ def _shown(node: Node, specs: int) -> Node:
     shown: Node = {"name": node["name"], "type": node["type"]}
     if node["type"] not in ("oneof", "block"):
         shown["display_text"] = node.get("shown", node["name"])
-    if node["type"] == "key" and specs:
+    if "key_rank" in node and node["type"] != "pattern" and specs:
         shown["key_spec_index"] = min(node["key_rank"], specs - 1)
     for field in ("token", "since", "deprecated_since"):
         if field in node:

@@ -103,7 +103,8 @@ class Engine:
     # histogram counts calls below 2**i * 1.024 us
     def tick_histogram(self) -> list[int]: ...  # ticks by duration, in buckets as command_stats has
     def error_stats(self) -> dict[str, int]: ...  # prefix -> count
-    def keyspace(self) -> list[tuple[int, int, int, int]]: ...  # (db, keys, expires, avg ttl ms), non-empty ones
+    # (db, keys, expires, avg ttl ms, keys with members that expire), non-empty ones
+    def keyspace(self) -> list[tuple[int, int, int, int, int]]: ...
     def allocator_stats(self) -> dict[str, Any]: ...  # allocator_allocated, allocator_active (bytes), mem_allocator
     def memory_usage(self, db: int, key: bytes, samples: int) -> int | None: ...  # bytes; None: no such key
     def table_memory(self) -> list[tuple[int, int, int]]: ...  # (db, bytes of keys' table, of expires'), non-empty ones

@@ -179,7 +179,8 @@ cdef object error_stats(engine_t* e):
 cdef object keyspace(engine_t* e):
     cdef int i
     return [
-        (e.keyspace.dbs[i].id, db_len(e.keyspace.dbs[i]), db_expiring(e.keyspace.dbs[i]), e.keyspace.dbs[i].avg_ttl_ms)
+        (e.keyspace.dbs[i].id, db_len(e.keyspace.dbs[i]), db_expiring(e.keyspace.dbs[i]), e.keyspace.dbs[i].avg_ttl_ms,
+         e.keyspace.dbs[i].timed_count)
         for i in range(e.keyspace.opened) if db_len(e.keyspace.dbs[i])]
 
 

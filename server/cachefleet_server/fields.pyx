@@ -87,6 +87,7 @@ cdef dict _stats():
         "keyspace_hits": <char*>&s.keyspace_hits - at,
         "keyspace_misses": <char*>&s.keyspace_misses - at,
         "expired_keys": <char*>&s.expired_keys - at,
+        "expired_fields": <char*>&s.expired_fields - at,
         "expired_stale_per_mille": <char*>&s.expired_stale_per_mille - at,
         "expired_time_cap_reached": <char*>&s.expired_time_cap_reached - at,
         "expire_cycles": <char*>&s.expire_cycles - at,

@@ -190,6 +190,53 @@ def test_hashes(journals: Pair) -> None:
     assert [b"HDEL", b"k", b"none"] not in found
 
 
+def test_fields_that_expire(journals: Pair) -> None:
+    far = FUTURE * 1000
+    found = compare(journals, [
+        ("HSET", "k", *"abcdefghij"), ("HEXPIRE", "k", 100, "FIELDS", 2, "a", "none"),
+        ("HEXPIRE", "none", 1, "FIELDS", 1, "a"),
+        ("HPEXPIRE", "k", 100_000, "nx", "FIELDS", 1, "c"), ("HPEXPIRE", "k", 100_000, "NX", "FIELDS", 1, "c"),
+        ("HEXPIREAT", "k", FUTURE, "fields", 1, "a"), ("hpexpireat", "k", far, "fields", 2, "a", "c"),
+        ("HEXPIRE", "k", 0, "FIELDS", 2, "e", "none"), ("HPERSIST", "k", "FIELDS", 2, "a", "none"),
+        ("HPERSIST", "k", "FIELDS", 1, "a"), ("HTTL", "k", "FIELDS", 1, "c"), ("HGETEX", "k", "FIELDS", 1, "a"),
+        ("HGETEX", "k", "EX", 100, "FIELDS", 2, "a", "none"), ("HGETEX", "k", "PERSIST", "FIELDS", 2, "a", "g"),
+        ("HGETEX", "k", "PXAT", far, "FIELDS", 2, "a", "g"), ("HGETEX", "k", "PX", 0, "FIELDS", 2, "g", "none"),
+        ("HSETEX", "k", "fields", 1, "a", 5), ("HSETEX", "k", "NX", "FIELDS", 1, "a", 5),
+        ("HSETEX", "k", "xx", "FXX", "EX", 100, "fields", 2, "a", 5, "c", 6),
+        ("HSETEX", "k", "keepttl", "FIELDS", 1, "a", 7), ("HSETEX", "k", "FNX", "PXAT", far, "FIELDS", 1, "n", 7),
+        ("HSETEX", "k", "EXAT", 1, "FIELDS", 2, "n", 7, "m", 1),
+        ("HSETEX", "new", "EXAT", 1, "FIELDS", 1, "n", 7), ("HINCRBY", "k", "a", 1), ("HINCRBYFLOAT", "k", "a", 0.5),
+        ("HGETDEL", "k", "fields", 2, "c", "none"), ("HGETDEL", "k", "fields", 1, "none"),
+        ("HEXPIRE", "k", 0, "FIELDS", 2, "i", "a"), ("EXISTS", "k"),
+    ])  # fmt: skip
+    assert [b"HPEXPIREAT", b"k", b"T", b"FIELDS", b"2", b"a", b"none"] in found
+    assert found[-1][:2] == [b"HDEL", b"k"]
+
+
+def test_fields_whose_time_is_over(journals: Pair) -> None:
+    """Written anew they are told as a follower, who hides nothing, has to see it; removed by a slice as HDEL."""
+    for connection in (journals.ours, journals.theirs):
+        connection.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    for command in (("HSET", "k", "a", 1), ("HSETNX", "k", "a", 1), ("HINCRBY", "k", "a", 1), ("HDEL", "k", "a"),
+                    ("HINCRBYFLOAT", "k", "a", 1), ("HSETEX", "k", "FNX", "FIELDS", 1, "a", 1)):  # fmt: skip
+        compare(journals, [
+            ("DEL", "k"), ("HSET", "k", "a", 1, "b", 2), ("HPEXPIRE", "k", 1, "FIELDS", 1, "a"),
+            ("DEBUG", "SLEEP", 0.005), command,
+        ])  # fmt: skip
+    ours = journals.instances[0]
+    with ours.connect() as client:
+        client.call("FLUSHALL")
+        client.call("HSET", "k", "a", 1, "b", 2)
+        client.call("HPEXPIRE", "k", 1, "FIELDS", 2, "a", "b")
+        client.call("DEBUG", "SLEEP", 0.005)
+        assert client.call("EXISTS", "k") == 1
+        for connection in (journals.ours, journals.theirs):
+            connection.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+        assert_eventually(functools.partial(_is_zero, client, "DBSIZE"))
+        name, key, *fields = journal(ours)[-1]
+        assert (name, key, sorted(fields)) == (b"HDEL", b"k", [b"a", b"b"])
+
+
 def test_lists(journals: Pair) -> None:
     found = compare(journals, [
         ("RPUSH", "k", *"abcdefghijklmnop"), ("lpush", "k", "x"), ("LPUSHX", "nokey", "x"), ("LPOP", "k"),

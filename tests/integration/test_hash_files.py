@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fleettest.client import Connection, Error
-from fleettest.instance import Instance
+from fleettest.instance import Instance, Kind
 from fleettest.rdbfile import dump, length, string
+from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server]
 
@@ -173,6 +174,136 @@ def test_damaged_payloads_never_crash(server: Instance, client: Connection, rng:
             client.call("HSET", "k", "a", "b", "more", "x" * 20)
             client.call("HDEL", "k", found[0])
     assert client.call("PING") == "PONG"
+
+
+# ---- fields that expire ------------------------------------------------------------------------------
+
+FAR = 99_999_999_999_000
+
+
+def fill_timed(connection: Connection) -> None:
+    connection.call("HSET", "few", *(b"%d" % (i // 2) for i in range(20)))
+    connection.call("HPEXPIREAT", "few", FAR, "FIELDS", 3, 0, 5, 9)
+    connection.call("HSET", "all", *(b"f%d" % i for i in range(20)))
+    connection.call("HPEXPIREAT", "all", FAR + 1, "FIELDS", 10, *(b"f%d" % i for i in range(0, 20, 2)))
+    connection.call("HSET", "many", *(b"field:%d" % i for i in range(6000)))
+    for i in range(0, 6000, 6):
+        connection.call("HPEXPIREAT", "many", FAR + i, "FIELDS", 1, b"field:%d" % i)
+    connection.call("HSET", "plain", "a", "b")
+
+
+def times(connection: Connection) -> dict[bytes, dict[bytes, tuple[bytes, int]]]:
+    found = {}
+    for key in connection.call("KEYS", "*"):
+        words = connection.call("HGETALL", key)
+        names = words[::2]
+        expires = connection.call("HPEXPIRETIME", key, "FIELDS", len(names), *names)
+        found[key] = dict(zip(names, zip(words[1::2], expires, strict=True), strict=True))
+    return found
+
+
+@pytest.mark.differential
+@pytest.mark.parametrize("source", ["valkey", "cachefleet"])
+def test_files_with_times(tmp_path: Path, source: Kind) -> None:
+    """In Valkey's dialect, both ways; without such fields the file is one that Redis 7.0 reads."""
+    options = {"enable-debug-command": "yes"}
+    with Instance(source, directory=tmp_path, options=options) as server, server.connect() as c:
+        fill_timed(c)
+        expected, before = times(c), names(c)
+        c.call("SAVE")
+        assert (tmp_path / "dump.rdb").read_bytes().startswith(b"VALKEY080")
+        if source == "cachefleet":
+            c.call("DEL", "few", "all", "many")
+            c.call("BGSAVE")
+            assert_eventually(lambda: (tmp_path / "dump.rdb").read_bytes().startswith(b"REDIS0010"))
+            fill_timed(c)
+            c.call("SAVE")
+    target: Kind = "cachefleet" if source == "valkey" else "valkey"
+    with Instance(target, directory=tmp_path, options=options) as server, server.connect() as c:
+        assert times(c) == expected
+        assert names(c) == before
+
+
+@pytest.mark.differential
+def test_payloads_with_times(server: Instance, valkey: Instance) -> None:
+    with server.connect() as ours, valkey.connect() as theirs:
+        for source, target in ((ours, theirs), (theirs, ours)):
+            source.call("FLUSHALL")
+            target.call("FLUSHALL")
+            fill_timed(source)
+            for key in source.call("KEYS", "*"):
+                assert target.call("RESTORE", key, 0, source.call("DUMP", key)) == "OK"
+            assert times(target) == times(source)
+            assert names(target) == names(source)
+
+
+def le(n: int) -> bytes:
+    return n.to_bytes(8, "little", signed=True)
+
+
+def timed_listpack(*triples: tuple[bytes, bytes, int]) -> bytes:
+    entries = b""
+    for name, value, at in triples:
+        entries += b"".join(bytes([0x80 | len(e)]) + e + bytes([1 + len(e)]) for e in (name, value))
+        entries += b"\xf4" + le(at) + b"\x09"
+    return struct.pack("<IH", 7 + len(entries), 3 * len(triples)) + entries + b"\xff"
+
+
+VALKEY = 80
+REDIS74 = 12
+TIMED = {
+    "valkey": (VALKEY, b"\x16\x02" + string(b"a") + string(b"1") + le(FAR) + string(b"b") + string(b"2") + le(-1)),
+    "redis": (REDIS74, b"\x18" + le(FAR - 10) + b"\x02\x0b\x01a\x011" + b"\0\x01b\xc0\2"),
+    "redis listpack": (REDIS74, b"\x19" + le(FAR) + string(timed_listpack((b"a", b"1", FAR), (b"b", b"2", 0)))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_every_form_with_times_is_read(server: Instance, client: Connection, name: str) -> None:
+    version, value = TIMED[name]
+    assert client.call("RESTORE", "k", 0, dump(value, version)) == "OK"
+    assert client.call("HMGET", "k", "a", "b") == [b"1", b"2"]
+    assert client.call("HPEXPIRETIME", "k", "FIELDS", 2, "a", "b") == [FAR, -1]
+    assert client.call("DEBUG", "RELOAD") == "OK"
+    assert client.call("HPEXPIRETIME", "k", "FIELDS", 2, "a", "b") == [FAR, -1]
+
+
+BAD_TIMED = {
+    "no fields": (VALKEY, b"\x16\0"),
+    "an early time": (VALKEY, b"\x16\x01" + string(b"a") + string(b"1") + le(-2)),
+    "twice": (VALKEY, b"\x16\x02" + (string(b"a") + string(b"1") + le(FAR)) * 2),
+    "cut": (VALKEY, b"\x16\x01" + string(b"a") + string(b"1") + le(FAR)[:7]),
+    "redis' own 22": (REDIS74, TIMED["valkey"][1]),
+    "24 of valkey": (VALKEY, TIMED["redis"][1]),
+    "beyond time": (REDIS74, b"\x18" + le(2**63 - 2) + b"\x01\x0b" + string(b"a") + string(b"1")),
+    "a base below zero": (REDIS74, b"\x18" + le(-5) + b"\x01\x0b" + string(b"a") + string(b"1")),
+    "no triples": (REDIS74, b"\x19" + le(FAR) + string(listpack(b"a", b"b"))),
+    "a time that is text": (REDIS74, b"\x19" + le(FAR) + string(listpack(b"a", b"b", b"c"))),
+    "a time below zero": (REDIS74, b"\x19" + le(FAR) + string(timed_listpack((b"a", b"b", -1)))),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TIMED)
+def test_what_has_no_times_is_refused(server: Instance, client: Connection, name: str) -> None:
+    version, value = BAD_TIMED[name]
+    reply = client.call("RESTORE", "k", 0, dump(value, version))
+    assert isinstance(reply, Error) and "Bad data format" in str(reply)
+    assert client.call("EXISTS", "k") == 0
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_bases_of_an_aof_with_times(tmp_path: Path, preamble: str) -> None:
+    options = {"enable-debug-command": "yes", "appendonly": "yes", "aof-use-rdb-preamble": preamble}
+    with Instance("cachefleet", directory=tmp_path, options=options) as server, server.connect() as c:
+        fill_timed(c)
+        assert not isinstance(c.call("BGREWRITEAOF"), Error)
+        for i in range(0, 3000, 2):
+            c.call("HPEXPIREAT", "many", FAR + 7, "FIELDS", 1, b"field:%d" % i)
+            c.call("HSET", "many", b"field:%d" % (2 * i), "changed")
+            c.call("HINCRBY", "few", 5, 1)
+        expected = times(c)
+        assert c.call("DEBUG", "LOADAOF") == "OK"
+        assert times(c) == expected
 
 
 @pytest.mark.parametrize("preamble", ["yes", "no"])

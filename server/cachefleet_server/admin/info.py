@@ -102,8 +102,8 @@ class Info:
 
     def _keyspace(self) -> list[str]:
         return [
-            f"db{db}:keys={n},expires={e},avg_ttl={ttl},keys_with_volatile_items=0"
-            for db, n, e, ttl in self.engine.keyspace()
+            f"db{db}:keys={n},expires={e},avg_ttl={ttl},keys_with_volatile_items={timed}"
+            for db, n, e, ttl, timed in self.engine.keyspace()
         ]
 
 

@@ -32,11 +32,11 @@ cdef enum:
     ARGS_INLINE = 8  # arguments rewritten on the stack; more only with repeated options
 
 
-cdef bint _parse_conditions(client_t* c, int* out) noexcept nogil:
+cdef bint conditions_or_reply(client_t* c, int first, int end, int* out) noexcept nogil:
     cdef option_walk_t w
     cdef int found = 0
-    options_begin(&w, c, 3)
-    while options_next(&w):
+    options_begin(&w, c, first)
+    while w.at < end and options_next(&w):
         if w.option == OPT_NX:
             found |= IF_NX
         elif w.option == OPT_XX:
@@ -56,14 +56,17 @@ cdef bint _parse_conditions(client_t* c, int* out) noexcept nogil:
     return True
 
 
-cdef bint _parse_time(client_t* c, int64_t base_ms, int64_t unit_ms, int64_t* when) noexcept nogil:
-    """Negative times are fine (the key goes at once); only what does not fit 64 bits is an error."""
+cdef bint time_or_reply(
+    client_t* c, const arg_t* a, int64_t least, int64_t base_ms, int64_t unit_ms, int64_t* when
+) noexcept nogil:
+    """Of a key negative times are fine (it goes at once); only what does not fit 64 bits is an error."""
     cdef int64_t v
     cdef char text[96]
     cdef int n
-    if not arg_int64(c, &c.argv[2], &v):
+    if not arg_int64(c, a, &v):
         return False
-    if (unit_ms == 1 or INT64_MIN // 1000 <= v <= INT64_MAX // 1000) and v * unit_ms <= INT64_MAX - base_ms:
+    if (v >= least and (unit_ms == 1 or INT64_MIN // 1000 <= v <= INT64_MAX // 1000)
+            and v * unit_ms <= INT64_MAX - base_ms):
         when[0] = v * unit_ms + base_ms
         return True
     n = snprintf(text, sizeof(text), b"ERR invalid expire time in '%s' command", c.cmd.name)
@@ -71,15 +74,15 @@ cdef bint _parse_time(client_t* c, int64_t base_ms, int64_t unit_ms, int64_t* wh
     return False
 
 
-cdef bint _condition_holds(const entry_t* entry, int conditions, int64_t when) noexcept nogil:
-    cdef bint has = entry.flags & E_EXPIRE
+cdef bint conditions_hold(int64_t expire_ms, int conditions, int64_t when) noexcept nogil:
+    cdef bint has = expire_ms >= 0
     if conditions & IF_NX and has:
         return False
     if conditions & IF_XX and not has:
         return False
-    if conditions & IF_GT and (not has or when <= entry_expire(entry)):
+    if conditions & IF_GT and (not has or when <= expire_ms):
         return False
-    if conditions & IF_LT and has and when >= entry_expire(entry):
+    if conditions & IF_LT and has and when >= expire_ms:
         return False
     return True
 
@@ -122,10 +125,11 @@ cdef void _expire(client_t* c, int64_t base_ms, int64_t unit_ms) noexcept nogil:
     cdef int64_t when = 0
     cdef entry_t* entry
     cdef uint64_t hash
-    if not _parse_conditions(c, &conditions) or not _parse_time(c, base_ms, unit_ms, &when):
+    if not conditions_or_reply(c, 3, c.argc, &conditions) or not time_or_reply(
+            c, &c.argv[2], INT64_MIN, base_ms, unit_ms, &when):
         return
     entry = lookup_write(c, key)
-    if entry == NULL or not _condition_holds(entry, conditions, when):
+    if entry == NULL or not conditions_hold(entry_expire(entry), conditions, when):
         reply_int(c, 0)
         return
     if deadline_is_past(c, when):
@@ -155,23 +159,23 @@ cdef void pexpireat_command(client_t* c) noexcept nogil:
     _expire(c, 0, 1)
 
 
+cdef int64_t ttl_reply(const client_t* c, int64_t expire_ms, bint absolute, bint seconds) noexcept nogil:
+    if not absolute:
+        expire_ms = max(expire_ms - c.engine.now_ms, <int64_t>0)
+    # Unsigned, for the latest possible time is accepted and would overflow.
+    return <int64_t>((<uint64_t>expire_ms + 500) // 1000) if seconds else expire_ms
+
+
 cdef void _ttl(client_t* c, bint absolute, bint seconds) noexcept nogil:
-    """-2 without the key, -1 without a time to live. Seconds are rounded."""
+    """-2 without the key, -1 without a time to live."""
     cdef entry_t* entry = lookup_flags(c, c.db, &c.argv[1], LOOKUP_NOTOUCH)
-    cdef int64_t v
     if entry == NULL:
         reply_int(c, -2)
         return
     if not entry.flags & E_EXPIRE:
         reply_int(c, -1)
         return
-    v = entry_expire(entry)
-    if not absolute:
-        v -= c.engine.now_ms
-        if v < 0:
-            v = 0
-    # Unsigned, for the latest possible time is accepted and would overflow.
-    reply_int(c, <int64_t>((<uint64_t>v + 500) // 1000) if seconds else v)
+    reply_int(c, ttl_reply(c, entry_expire(entry), absolute, seconds))
 
 
 cdef void ttl_command(client_t* c) noexcept nogil:

@@ -1,32 +1,38 @@
 """Fields of hashes: set, read and removed, one or all."""
 
+from cachefleet_server.commands.t_hash_expire cimport register_hash_expire
 from cachefleet_server.commands.t_hash_number cimport register_hash_number
+from cachefleet_server.commands.t_hash_several cimport register_hash_several
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.hash_value cimport (
-    hash_each, hash_field_t, hash_remove, hash_write, hash_write_begin, hash_write_end)
+    hash_count, hash_each, hash_each_fn, hash_remove, hash_write, hash_write_begin, hash_write_end)
 from cachefleet_server.core.reply cimport (
     reply_array, reply_int, reply_map, reply_null, reply_ok, reply_wrong_arity)
-from cachefleet_server.keyspace.db cimport delete_if_empty
+from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 
 # ---- setting -----------------------------------------------------------------------------------------
 
-cdef int _set(client_t* c, arg_t* key, entry_t* old, const arg_t* words, int pairs) noexcept nogil:
-    """How many fields are new."""
+cdef int _set(client_t* c, arg_t* key, entry_t* old, const arg_t* words, int pairs, size_t* renewed) noexcept nogil:
+    """How many fields are new, and how many of these were there, hidden."""
     cdef engine_t* e = c.engine
     cdef hash_write_t w
     cdef int created = 0
     cdef int i
-    hash_write_begin(&w, e, old if old != NULL else hash_new(e, key.ptr, key.len), words, pairs)
+    hash_write_begin(
+        &w, e, old if old != NULL else hash_new(e, key.ptr, key.len), words, pairs, members_now(c), HASH_FOREVER)
     for i in range(pairs):
         created += hash_write(&w, words[2 * i].ptr, words[2 * i].len, words[2 * i + 1].ptr, words[2 * i + 1].len)
     hash_stored(c, key, old, hash_write_end(&w))
+    hash_renewed(c, key, w.renewed)
     hash_changed(c, b"hset", key, pairs)
+    renewed[0] = w.renewed
     return created
 
 
 cdef void _set_pairs(client_t* c, bint count) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef entry_t* old
+    cdef size_t renewed
     cdef int created
     if c.argc & 1:
         reply_wrong_arity(c)
@@ -34,7 +40,7 @@ cdef void _set_pairs(client_t* c, bint count) noexcept nogil:
     old = lookup_write(c, key)
     if not type_or_reply(c, old, OBJ_HASH):
         return
-    created = _set(c, key, old, &c.argv[2], (c.argc - 2) // 2)
+    created = _set(c, key, old, &c.argv[2], (c.argc - 2) // 2, &renewed)
     if count:
         reply_int(c, created)
     else:
@@ -53,21 +59,29 @@ cdef void hsetnx_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef arg_t* name = &c.argv[2]
     cdef entry_t* old = lookup_write(c, key)
-    cdef lp_item_t value
+    cdef hash_field_t field
+    cdef size_t renewed
+    cdef arg_t argv[4]
+    cdef int i
     if not type_or_reply(c, old, OBJ_HASH):
         return
-    if old != NULL and hash_find(old, name.ptr, name.len, &value):
+    if old != NULL and hash_find(old, name.ptr, name.len, members_now(c), &field):
         reply_int(c, 0)
         return
-    _set(c, key, old, name, 1)
+    _set(c, key, old, name, 1, &renewed)
+    if renewed:  # who follows hides nothing
+        argv[0] = journal_arg(b"HSET", 4)
+        for i in range(1, 4):
+            argv[i] = c.argv[i]
+        journal_rewrite(c, 4, argv)
     reply_int(c, 1)
 
 # ---- reading -----------------------------------------------------------------------------------------
 
 cdef void _reply_value(client_t* c, const entry_t* entry, const arg_t* name) noexcept nogil:
-    cdef lp_item_t value
-    if entry != NULL and hash_find(entry, name.ptr, name.len, &value):
-        reply_word(c, &value)
+    cdef hash_field_t field
+    if entry != NULL and hash_find(entry, name.ptr, name.len, members_now(c), &field):
+        reply_word(c, &field.value)
     else:
         reply_null(c)
 
@@ -90,20 +104,20 @@ cdef void hmget_command(client_t* c) noexcept nogil:
 
 cdef void hexists_command(client_t* c) noexcept nogil:
     cdef entry_t* entry = lookup_read(c, &c.argv[1])
-    cdef lp_item_t value
+    cdef hash_field_t field
     if type_or_reply(c, entry, OBJ_HASH):
-        reply_int(c, entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, &value))
+        reply_int(c, entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, members_now(c), &field))
 
 
 cdef void hstrlen_command(client_t* c) noexcept nogil:
     cdef entry_t* entry = lookup_read(c, &c.argv[1])
     cdef char digits[INT64_CHARS_MAX]
-    cdef lp_item_t value
+    cdef hash_field_t field
     cdef size_t n = 0
     if not type_or_reply(c, entry, OBJ_HASH):
         return
-    if entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, &value):
-        lp_text(&value, &digits[0], &n)
+    if entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, members_now(c), &field):
+        lp_text(&field.value, &digits[0], &n)
     reply_int(c, n)
 
 
@@ -126,31 +140,30 @@ cdef void _reply_both(void* ctx, const hash_field_t* field) noexcept nogil:
     reply_word(<client_t*>ctx, &field.value)
 
 
-cdef void hgetall_command(client_t* c) noexcept nogil:
+cdef void _reply_whole(client_t* c, bint pairs, hash_each_fn fn) noexcept nogil:
     cdef entry_t* entry = lookup_read(c, &c.argv[1])
+    cdef size_t n
     if not type_or_reply(c, entry, OBJ_HASH):
         return
-    reply_map(c, hash_len(entry) if entry != NULL else 0)
-    if entry != NULL:
-        hash_each(entry, _reply_both, c)
+    n = hash_count(entry, members_now(c)) if entry != NULL else 0
+    if pairs:
+        reply_map(c, n)
+    else:
+        reply_array(c, n)
+    if n:
+        hash_each(entry, members_now(c), fn, c)
+
+
+cdef void hgetall_command(client_t* c) noexcept nogil:
+    _reply_whole(c, True, _reply_both)
 
 
 cdef void hkeys_command(client_t* c) noexcept nogil:
-    cdef entry_t* entry = lookup_read(c, &c.argv[1])
-    if not type_or_reply(c, entry, OBJ_HASH):
-        return
-    reply_array(c, hash_len(entry) if entry != NULL else 0)
-    if entry != NULL:
-        hash_each(entry, _reply_name, c)
+    _reply_whole(c, False, _reply_name)
 
 
 cdef void hvals_command(client_t* c) noexcept nogil:
-    cdef entry_t* entry = lookup_read(c, &c.argv[1])
-    if not type_or_reply(c, entry, OBJ_HASH):
-        return
-    reply_array(c, hash_len(entry) if entry != NULL else 0)
-    if entry != NULL:
-        hash_each(entry, _reply_value_of, c)
+    _reply_whole(c, False, _reply_value_of)
 
 # ---- removing ----------------------------------------------------------------------------------------
 
@@ -165,14 +178,11 @@ cdef void hdel_command(client_t* c) noexcept nogil:
         return
     if old != NULL:
         for i in range(2, c.argc):
-            entry = hash_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, &found)
+            entry = hash_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, members_now(c), &found)
             removed += found
             if hash_len(entry) == 0:
                 break
-        hash_stored(c, key, old, entry)
-        if removed:
-            hash_changed(c, b"hdel", key, removed)
-            delete_if_empty(c, key, hash_len(entry))
+        hash_emptied(c, b"hdel", key, old, entry, removed)
     reply_int(c, removed)
 
 # ---- rows --------------------------------------------------------------------------------------------
@@ -221,4 +231,6 @@ cdef int register_hash(engine_t* e) except -1:
                 "Tells how many fields a hash has.", "key:key")
     command_row(e, hstrlen_command, "hstrlen", 3, "readonly fast", "hash", "1 RO", "hash 3.2.0 O(1)",
                 "Tells how many bytes the value of a field has.", "key:key field:string")
-    return register_hash_number(e)
+    register_hash_number(e)
+    register_hash_expire(e)
+    return register_hash_several(e)

@@ -122,6 +122,10 @@ cdef struct command_t:
 
 # ---- databases -----------------------------------------------------------------------------------
 
+cdef struct timed_t:  # a payload with members that expire (keyspace/member_expiry.pxd)
+    int64_t at_ms  # when the first of them does
+    void* members  # members_t
+
 cdef struct db_t:
     engine_t* engine
     int id
@@ -130,6 +134,9 @@ cdef struct db_t:
     hashtable_t* interest  # key -> who watches it or waits for it (keyspace/interest); NULL until the first does
     uint64_t expire_cursor  # active expiry's place in `expires`
     int64_t avg_ttl_ms  # running average, for INFO
+    timed_t* timed  # binary heap by at_ms
+    size_t timed_count
+    size_t timed_cap
 
 # ---- clients -------------------------------------------------------------------------------------
 
@@ -302,6 +309,7 @@ cdef struct save_t:  # the saving of one value, as RDB bytes or as commands; con
     rdb_out_t* (*out_fn)(save_t* s) noexcept nogil  # NULL: always `out`
     bint commands
     bint held  # the value may change, or be deleted, between the steps
+    int rdb_type  # of the record, chosen at the beginning; -1: there is none
     size_t written  # bytes since the step began; the type adds what it puts into save_out
     # the type's own; zeros at the beginning
     bint counted  # the record's count is written

@@ -1,18 +1,18 @@
 """Hashes from RDB bytes; see hash_loading.pxd.
 
 A packed form is one string of the record, which is validated whole and then walked; pairs are strings each. Either way
-pairs come one by one to a *build*: a pack while it is short enough, a table from then on.
+pairs come one by one to a *build*: a pack while it is short enough and none of them expires, a table from then on.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport INT64_MAX, uint64_t
 
 from cachefleet_server.core.hash_value cimport hash_of_members, hash_of_pack, hash_put_pack
 from cachefleet_server.core.members cimport (
     members_find, members_free, members_hash, members_insert, members_new, members_t)
-from cachefleet_server.core.rdb cimport RDB_ERROR_EMPTY, rdb_get_length, rdb_view_string
+from cachefleet_server.core.rdb cimport RDB_ERROR_EMPTY, RDB_ERROR_TYPE, rdb_get_int64, rdb_get_length, rdb_view_string
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
 from cachefleet_server.ds.listpack cimport LP_HEADER, lp_item_t, lp_next, lp_text, lp_validate
-from cachefleet_server.ds.member cimport MEMBER_HASH, member_new
+from cachefleet_server.ds.member cimport MEMBER_HASH, MEMBER_TTL, member_new, member_set_expiry
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.pack cimport PACK_HASH, PACK_KEYS_MAX
 from cachefleet_server.ds.pack_building cimport (
@@ -27,11 +27,13 @@ cdef extern from *:
     #define ERROR_LISTPACK "corrupt listpack of a hash"
     #define ERROR_ZIPLIST "corrupt ziplist of a hash"
     #define ERROR_ZIPMAP "corrupt zipmap of a hash"
+    #define ERROR_TIME "a field's time that is none"
     """
     const char* ERROR_TWICE
     const char* ERROR_LISTPACK
     const char* ERROR_ZIPLIST
     const char* ERROR_ZIPMAP
+    const char* ERROR_TIME
 
 cdef struct build_t:
     engine_t* engine
@@ -67,7 +69,9 @@ cdef void _to_table(build_t* b, size_t expected) noexcept nogil:
         _refuse(b.in_, ERROR_TWICE)
 
 
-cdef void _add_member(build_t* b, const lp_item_t* name, const lp_item_t* value) noexcept nogil:
+cdef void _add_member(build_t* b, const lp_item_t* name, const lp_item_t* value, int64_t expire_ms) noexcept nogil:
+    cdef int form = MEMBER_HASH | MEMBER_TTL if expire_ms >= 0 else MEMBER_HASH
+    cdef void* member
     cdef char name_digits[INT64_CHARS_MAX]
     cdef char value_digits[INT64_CHARS_MAX]
     cdef size_t n, vn
@@ -77,17 +81,25 @@ cdef void _add_member(build_t* b, const lp_item_t* name, const lp_item_t* value)
     if members_find(b.members, p, n, hash) != NULL:
         _refuse(b.in_, ERROR_TWICE)
         return
-    members_insert(b.members, member_new(b.engine.heap, MEMBER_HASH, p, n, v, vn), MEMBER_HASH, hash)
+    member = member_new(b.engine.heap, form, p, n, v, vn)
+    if expire_ms >= 0:
+        member_set_expiry(member, expire_ms)
+    members_insert(b.members, member, form, hash)
 
 
-cdef void _add(build_t* b, const lp_item_t* name, const lp_item_t* value) noexcept nogil:
+cdef void _add_timed(build_t* b, const lp_item_t* name, const lp_item_t* value, int64_t expire_ms) noexcept nogil:
     if b.members == NULL:
-        if b.pack.count < b.count_max and name.len <= b.text_max and value.len <= b.text_max:
+        if (expire_ms < 0 and b.pack.count < b.count_max and name.len <= b.text_max
+                and value.len <= b.text_max):
             pack_build_add(&b.pack, name, value)
             return
         _to_table(b, b.pack.count + 1)
     if b.in_.error == NULL:
-        _add_member(b, name, value)
+        _add_member(b, name, value, expire_ms)
+
+
+cdef inline void _add(build_t* b, const lp_item_t* name, const lp_item_t* value) noexcept nogil:
+    _add_timed(b, name, value, -1)
 
 
 cdef entry_t* _end(build_t* b, const char* key, size_t nk, int64_t expire_ms) noexcept nogil:
@@ -110,8 +122,20 @@ cdef entry_t* _end(build_t* b, const char* key, size_t nk, int64_t expire_ms) no
 
 # ---- the forms -------------------------------------------------------------------------------------
 
-cdef void _read_pairs(build_t* b) noexcept nogil:
+cdef int64_t _metadata_time(rdb_in_t* in_, int64_t base_ms) noexcept nogil:
+    cdef uint64_t after = rdb_get_length(in_, NULL)
+    if after == 0:
+        return -1
+    if base_ms < 0 or after > <uint64_t>(INT64_MAX - base_ms):
+        _refuse(in_, ERROR_TIME)
+        return -1
+    return base_ms + <int64_t>after - 1
+
+
+cdef void _read_pairs(build_t* b, int type_byte) noexcept nogil:
     cdef rdb_in_t* in_ = b.in_
+    cdef int64_t base_ms = rdb_get_int64(in_) if type_byte == RDB_HASH_METADATA else 0
+    cdef int64_t expire_ms = -1
     cdef uint64_t left = rdb_get_length(in_, NULL)
     cdef char* name_owned = NULL
     cdef char* value_owned = NULL
@@ -120,10 +144,16 @@ cdef void _read_pairs(build_t* b) noexcept nogil:
     if left > b.count_max:  # each pair has two bytes at least
         _to_table(b, min(left, <uint64_t>(in_.end - in_.p) / 2))
     while left and in_.error == NULL:
+        if type_byte == RDB_HASH_METADATA:
+            expire_ms = _metadata_time(in_, base_ms)
         name.str = rdb_view_string(in_, &name.len, &name_owned)
         value.str = rdb_view_string(in_, &value.len, &value_owned)
+        if type_byte == RDB_HASH_2:
+            expire_ms = rdb_get_int64(in_)
+        if expire_ms < -1:
+            _refuse(in_, ERROR_TIME)
         if in_.error == NULL:
-            _add(b, &name, &value)
+            _add_timed(b, &name, &value, expire_ms)
         zfree(in_.heap, name_owned)
         zfree(in_.heap, value_owned)
         name_owned = value_owned = NULL
@@ -140,6 +170,24 @@ cdef void _read_listpack(build_t* b, const char* p, size_t n) noexcept nogil:
     while b.in_.error == NULL and lp_next(p, &at, &name):
         lp_next(p, &at, &value)
         _add(b, &name, &value)
+
+
+cdef void _read_triples(build_t* b, const char* p, size_t n) noexcept nogil:
+    cdef lp_item_t name, value, time
+    cdef size_t at = LP_HEADER
+    cdef size_t count
+    time.str = NULL
+    time.num = 0
+    if not lp_validate(p, n, &count) or count % 3:
+        _refuse(b.in_, ERROR_LISTPACK)
+        return
+    while b.in_.error == NULL and lp_next(p, &at, &name):
+        lp_next(p, &at, &value)
+        lp_next(p, &at, &time)
+        if time.str != NULL or time.num < 0:
+            _refuse(b.in_, ERROR_TIME)
+        else:
+            _add_timed(b, &name, &value, time.num if time.num else -1)
 
 
 cdef void _read_ziplist(build_t* b, const char* p, size_t n) noexcept nogil:
@@ -168,10 +216,15 @@ cdef void _read_zipmap(build_t* b, const char* p, size_t n) noexcept nogil:
 cdef void _read_packed(build_t* b, int type_byte) noexcept nogil:
     cdef char* owned = NULL
     cdef size_t n = 0
-    cdef const char* p = rdb_view_string(b.in_, &n, &owned)
+    cdef const char* p
+    if type_byte == RDB_HASH_LISTPACK_EX:
+        rdb_get_int64(b.in_)  # the first time
+    p = rdb_view_string(b.in_, &n, &owned)
     if b.in_.error == NULL:
         if type_byte == RDB_HASH_LISTPACK:
             _read_listpack(b, p, n)
+        elif type_byte == RDB_HASH_LISTPACK_EX:
+            _read_triples(b, p, n)
         elif type_byte == RDB_HASH_ZIPLIST:
             _read_ziplist(b, p, n)
         else:
@@ -185,11 +238,15 @@ cdef entry_t* hash_load(
     """As Valkey, a listpack or ziplist is converted for its count alone, whatever the lengths in it."""
     cdef build_t build
     cdef size_t text_max = e.params.hash_max_listpack_value
-    if type_byte == RDB_HASH_LISTPACK or type_byte == RDB_HASH_ZIPLIST:
+    if type_byte > RDB_HASH_LISTPACK and (type_byte == RDB_HASH_2) != in_.valkey:
+        in_.unsupported = type_byte  # Redis 7.4's release candidates had another 22
+        _refuse(in_, RDB_ERROR_TYPE)
+        return NULL
+    if type_byte == RDB_HASH_LISTPACK or type_byte == RDB_HASH_LISTPACK_EX or type_byte == RDB_HASH_ZIPLIST:
         text_max = <size_t>-1
     _begin(&build, e, in_, text_max)
-    if type_byte == RDB_HASH:
-        _read_pairs(&build)
+    if type_byte == RDB_HASH or type_byte == RDB_HASH_2 or type_byte == RDB_HASH_METADATA:
+        _read_pairs(&build, type_byte)
     else:
         _read_packed(&build, type_byte)
     return _end(&build, key, nk, expire_ms)

@@ -1,6 +1,6 @@
 """The row of hashes; see hash_type.pxd."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
 from cachefleet_server.core.bytes_value cimport bytes_dup, bytes_free, bytes_memory, bytes_view
 from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix
@@ -8,15 +8,17 @@ from cachefleet_server.core.engine cimport rdb_out_t, save_t, type_ops_t
 from cachefleet_server.core.entry cimport (
     ENC_HASHTABLE, ENC_LISTPACK, OBJ_HASH, entry_key, entry_t)
 from cachefleet_server.core.hash_loading cimport (
-    RDB_HASH, RDB_HASH_LISTPACK, RDB_HASH_ZIPLIST, RDB_HASH_ZIPMAP, hash_load)
+    METADATA_BASE, RDB_HASH, RDB_HASH_2, RDB_HASH_LISTPACK, RDB_HASH_LISTPACK_EX, RDB_HASH_METADATA, RDB_HASH_ZIPLIST,
+    RDB_HASH_ZIPMAP, hash_load)
 from cachefleet_server.core.hash_value cimport (
     hash_check, hash_each, hash_field_t, hash_is_table, hash_len, hash_of_members)
 from cachefleet_server.core.members cimport (
     members_dup, members_free, members_len, members_memory, members_of, members_prefetch, members_t, word_form,
     word_member)
+from cachefleet_server.core.members_expiry cimport members_timed, word_expiry
 from cachefleet_server.core.members_saving cimport (
     MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
-from cachefleet_server.core.rdb cimport rdb_put_string
+from cachefleet_server.core.rdb cimport RDB_DIALECT_VALKEY, rdb_put_int64, rdb_put_length, rdb_put_string
 from cachefleet_server.core.types cimport save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
@@ -24,7 +26,7 @@ from cachefleet_server.ds.member cimport MEMBER_HASH, member_key, member_value
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.pack_building cimport pack_to_listpack
 from cachefleet_server.ds.zmalloc cimport heap_t
-from cachefleet_server.resp.command cimport command_header, command_word
+from cachefleet_server.resp.command cimport command_header, command_number, command_word
 
 # ---- the row ---------------------------------------------------------------------------------------
 
@@ -67,12 +69,20 @@ cdef void _digest_field(void* ctx, const hash_field_t* field) noexcept nogil:
 
 
 cdef void _digest(engine_t* e, const entry_t* entry, uint8_t* digest) noexcept nogil:
-    hash_each(entry, _digest_field, digest)
+    hash_each(entry, -1, _digest_field, digest)
 
 # ---- saving ----------------------------------------------------------------------------------------
 
 cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
-    return RDB_HASH if hash_is_table(entry) else RDB_HASH_LISTPACK
+    if not hash_is_table(entry):
+        return RDB_HASH_LISTPACK
+    if members_timed(members_of(entry)) == 0:
+        return RDB_HASH
+    return RDB_HASH_2 if dialect == RDB_DIALECT_VALKEY else RDB_HASH_METADATA
+
+
+cdef bint _needs_newer(const entry_t* entry) noexcept nogil:
+    return hash_is_table(entry) and members_timed(members_of(entry)) != 0
 
 
 cdef size_t _save_size(const entry_t* entry) noexcept nogil:
@@ -101,12 +111,66 @@ cdef void _put_words(buf_t* buf, const members_t* m, const void* word) noexcept 
     command_word(buf, p, n)
 
 
-cdef members_put_t PUT  # constant after import
-PUT.command = b"HSET"
-PUT.words = 2
-PUT.put_fn = _put
-PUT.put_words_fn = _put_words
-PUT.put_more_fn = NULL
+cdef void _put_expiry(rdb_out_t* out, const members_t* m, const void* word) noexcept nogil:
+    """Of HASH_2."""
+    _put(out, m, word)
+    rdb_put_int64(out, word_expiry(word))
+
+
+cdef void _put_base(rdb_out_t* out) noexcept nogil:
+    """Times of HASH_METADATA count from this one, which is 1 as they are written."""
+    rdb_put_int64(out, METADATA_BASE)
+
+
+cdef void _put_metadata(rdb_out_t* out, const members_t* m, const void* word) noexcept nogil:
+    cdef int64_t expire_ms = word_expiry(word)
+    rdb_put_length(out, max(expire_ms - METADATA_BASE + 1, <int64_t>1) if expire_ms >= 0 else 0)
+    _put(out, m, word)
+
+
+cdef void _put_times(save_t* s, rdb_out_t* out, const members_t* m, void** words, int n) noexcept nogil:
+    """HPEXPIREAT key time FIELDS 1 name, for each field that expires."""
+    cdef buf_t* buf = &out.buf
+    cdef size_t nk
+    cdef const char* key = entry_key(s.entry, &nk)
+    cdef const char* name
+    cdef size_t size
+    cdef int i
+    for i in range(n):
+        if word_expiry(words[i]) < 0:
+            continue
+        name = member_key(word_member(words[i]), word_form(words[i], MEMBER_HASH), &size)
+        command_header(buf, c"*", 6)
+        command_word(buf, b"HPEXPIREAT", 10)
+        command_word(buf, key, nk)
+        command_number(buf, word_expiry(words[i]))
+        command_word(buf, b"FIELDS", 6)
+        command_word(buf, b"1", 1)
+        command_word(buf, name, size)
+
+
+cdef enum:  # PUT
+    PLAIN = 0
+    TIMED = 1
+    METADATA = 2
+
+cdef members_put_t PUT[3]  # constant after import
+for _i in range(3):
+    PUT[_i].command = b"HSET"
+    PUT[_i].words = 2
+    PUT[_i].put_head_fn = NULL
+    PUT[_i].put_fn = _put
+    PUT[_i].put_words_fn = _put_words
+    PUT[_i].put_more_fn = _put_times
+PUT[TIMED].put_fn = _put_expiry
+PUT[METADATA].put_head_fn = _put_base
+PUT[METADATA].put_fn = _put_metadata
+
+
+cdef inline const members_put_t* _how(const save_t* s) noexcept nogil:
+    if s.rdb_type == RDB_HASH_2:
+        return &PUT[TIMED]
+    return &PUT[METADATA] if s.rdb_type == RDB_HASH_METADATA else &PUT[PLAIN]
 
 cdef struct small_t:  # a pack that becomes commands
     save_t* save
@@ -152,7 +216,7 @@ cdef void _save_small(save_t* s) noexcept nogil:
         small.out = out
         small.left = hash_len(s.entry)
         small.in_command = 0
-        hash_each(s.entry, _put_field, &small)
+        hash_each(s.entry, -1, _put_field, &small)
         return
     data = bytes_view(s.entry, &n)
     buf_init(&listpack, s.engine.heap)
@@ -163,7 +227,7 @@ cdef void _save_small(save_t* s) noexcept nogil:
 
 cdef void _save_begin(save_t* s) noexcept nogil:
     if hash_is_table(s.entry):
-        members_save_begin(s, &PUT)
+        members_save_begin(s, _how(s))
 
 
 cdef bint _save_step(save_t* s) noexcept nogil:
@@ -182,7 +246,9 @@ cdef void register_hash_type(engine_t* e) noexcept nogil:
     cdef type_ops_t* row = type_row(e, OBJ_HASH)
     row.encodings[ENC_LISTPACK] = b"listpack"
     row.encodings[ENC_HASHTABLE] = b"hashtable"
-    row.rdb_bytes = 1 << RDB_HASH | 1 << RDB_HASH_ZIPMAP | 1 << RDB_HASH_ZIPLIST | 1 << RDB_HASH_LISTPACK
+    row.rdb_bytes = (
+        1 << RDB_HASH | 1 << RDB_HASH_ZIPMAP | 1 << RDB_HASH_ZIPLIST | 1 << RDB_HASH_LISTPACK | 1 << RDB_HASH_2
+        | 1 << RDB_HASH_METADATA | 1 << RDB_HASH_LISTPACK_EX)
     row.free_fn = _free
     row.effort_fn = _effort
     row.dup_fn = _dup
@@ -190,6 +256,7 @@ cdef void register_hash_type(engine_t* e) noexcept nogil:
     row.digest_fn = _digest
     row.check_fn = hash_check
     row.load_fn = hash_load
+    row.needs_newer_fn = _needs_newer
     row.rdb_type_fn = _rdb_type
     row.save_size_fn = _save_size
     row.save_begin_fn = _save_begin

@@ -7,6 +7,9 @@ A pack becomes a table where Valkey's listpack becomes one: before fields are ad
 `hash-max-listpack-entries`, or one word is longer than `hash-max-listpack-value`; after one was added if there are more
 than that. A table never becomes a pack again.
 
+Fields that expire are members of a table (core/members_expiry.pxd): a pack becomes one for them. Those whose time is
+before `now_ms` are hidden: not found, not delivered, not removed, and new when they are written. -1 hides none.
+
 Entries move: what changes a hash returns the entry's address, or leaves it in `hash_write_t.entry`, and the caller
 stores it (db_replace). Bytes that are written must not be the hash's own. Nothing here looks at the keyspace; an empty
 hash is deleted by the command.
@@ -23,15 +26,23 @@ from cachefleet_server.core.members cimport members_len, members_of, members_t
 from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.pack cimport pack_len
 
+cdef enum:  # in place of a time
+    HASH_FOREVER = -1
+    HASH_KEEP = -2  # the time that the field has
+
 cdef struct hash_field_t:  # borrowed until the hash changes
     lp_item_t name
     lp_item_t value
+    int64_t expire_ms  # -1: never
 
 ctypedef void (*hash_each_fn)(void* ctx, const hash_field_t* field) noexcept nogil
 
 cdef struct hash_write_t:
     engine_t* engine
     entry_t* entry
+    int64_t now_ms
+    int64_t expire_ms  # of the fields that are written
+    size_t renewed  # hidden fields that were written
     members_t* members  # NULL: a pack, which has
     size_t len  # so many bytes
     size_t room  # and room for so many
@@ -44,19 +55,26 @@ cdef inline size_t hash_len(const entry_t* entry) noexcept nogil:
     return members_len(members_of(entry)) if hash_is_table(entry) else pack_len(entry_bytes(entry, &n))
 
 # Reading.
-cdef bint hash_find(const entry_t* entry, const char* name, size_t n, lp_item_t* value) noexcept nogil
-    # False: there is no such field.
-cdef void hash_each(const entry_t* entry, hash_each_fn fn, void* ctx) noexcept nogil
+cdef bint hash_find(
+    const entry_t* entry, const char* name, size_t n, int64_t now_ms, hash_field_t* field) noexcept nogil
+    # Value and time of a field. False: there is no such field.
+cdef size_t hash_count(const entry_t* entry, int64_t now_ms) noexcept nogil  # fields that hash_each delivers
+cdef void hash_each(const entry_t* entry, int64_t now_ms, hash_each_fn fn, void* ctx) noexcept nogil
     # fn gets each field, once; it may not change the hash. In order of insertion in a pack.
 
 # Changing.
 cdef entry_t* hash_new(engine_t* e, const char* key, size_t nk) noexcept nogil  # empty
-cdef void hash_write_begin(hash_write_t* w, engine_t* e, entry_t* entry, const arg_t* words, int pairs) noexcept nogil
-    # Names and values that will be written, in turn.
+cdef void hash_write_begin(
+    hash_write_t* w, engine_t* e, entry_t* entry, const arg_t* words, int pairs, int64_t now_ms,
+    int64_t expire_ms) noexcept nogil
+    # Names and values that will be written, in turn, and when they expire.
 cdef bint hash_write(hash_write_t* w, const char* name, size_t n, const char* value, size_t vn) noexcept nogil
     # True: a new field; else its value is another now.
 cdef entry_t* hash_write_end(hash_write_t* w) noexcept nogil
-cdef entry_t* hash_remove(engine_t* e, entry_t* entry, const char* name, size_t n, bint* removed) noexcept nogil
+cdef entry_t* hash_remove(
+    engine_t* e, entry_t* entry, const char* name, size_t n, int64_t now_ms, bint* removed) noexcept nogil
+cdef entry_t* hash_expire(engine_t* e, entry_t* entry, const char* name, size_t n, int64_t expire_ms) noexcept nogil
+    # Gives another time to a field that exists, or HASH_FOREVER.
 
 # Loading.
 cdef entry_t* hash_of_pack(

@@ -8,11 +8,13 @@ from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_LISTPACK, ENTRY_EMBED_MAX, OBJ_HASH, entry_key, entry_new_pointer)
 from cachefleet_server.core.members cimport (
     members_announce, members_check, members_drop, members_each, members_find, members_find_slot, members_hash,
-    members_insert, members_new, members_store, members_take, word_form, word_member)
+    members_insert, members_new, members_set_expiry, members_store_timed, members_take, members_untime, word_form,
+    word_member)
+from cachefleet_server.core.members_expiry cimport expiring_count_due, member_due, word_expiry
 from cachefleet_server.ds.bucket cimport ht_slot_t, slot_get
 from cachefleet_server.ds.listpack cimport lp_get, lp_text
 from cachefleet_server.ds.member cimport (
-    MEMBER_HASH, member_key, member_memory, member_new, member_set_value, member_value)
+    MEMBER_HASH, MEMBER_TTL, member_key, member_memory, member_new, member_set_expiry, member_set_value, member_value)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.pack cimport (
     PACK_HASH, PACK_HEADER, pack_at_t, pack_commit, pack_edit_t, pack_find, pack_first, pack_index_bytes, pack_init,
@@ -21,9 +23,10 @@ from cachefleet_server.ds.pack_checking cimport pack_check
 
 # ---- reading ---------------------------------------------------------------------------------------
 
-cdef inline void _member_value(const void* word, lp_item_t* out) noexcept nogil:
-    out.str = member_value(word_member(word), word_form(word, MEMBER_HASH), &out.len)
-    out.num = 0
+cdef inline void _see_value(const void* word, hash_field_t* out) noexcept nogil:
+    out.value.str = member_value(word_member(word), word_form(word, MEMBER_HASH), &out.value.len)
+    out.value.num = 0
+    out.expire_ms = word_expiry(word)
 
 
 cdef inline bint _pack_find(const char* data, size_t len, const char* name, size_t n, pack_at_t* at) noexcept nogil:
@@ -32,7 +35,9 @@ cdef inline bint _pack_find(const char* data, size_t len, const char* name, size
     return pack_find(data, len, &item, at)
 
 
-cdef bint hash_find(const entry_t* entry, const char* name, size_t n, lp_item_t* value) noexcept nogil:
+cdef bint hash_find(
+    const entry_t* entry, const char* name, size_t n, int64_t now_ms, hash_field_t* field
+) noexcept nogil:
     cdef members_t* m
     cdef void* word
     cdef const char* data
@@ -41,31 +46,41 @@ cdef bint hash_find(const entry_t* entry, const char* name, size_t n, lp_item_t*
     if hash_is_table(entry):
         m = members_of(entry)
         word = members_find(m, name, n, members_hash(m, name, n))
-        if word != NULL:
-            _member_value(word, value)
-        return word != NULL
+        if word == NULL or member_due(word, now_ms):
+            return False
+        _see_value(word, field)
+        return True
     data = bytes_view(entry, &len)
     if not _pack_find(data, len, name, n, &at):
         return False
-    lp_get(data + at.value, value)
+    lp_get(data + at.value, &field.value)
+    field.expire_ms = -1
     return True
+
+
+cdef size_t hash_count(const entry_t* entry, int64_t now_ms) noexcept nogil:
+    cdef size_t n = hash_len(entry)
+    return n - expiring_count_due(members_of(entry), now_ms) if hash_is_table(entry) else n
 
 
 cdef struct each_t:
     hash_each_fn fn
     void* ctx
+    int64_t now_ms
 
 
 cdef void _each_word(void* ctx, void* word) noexcept nogil:
     cdef each_t* each = <each_t*>ctx
     cdef hash_field_t field
+    if member_due(word, each.now_ms):
+        return
     field.name.str = member_key(word_member(word), word_form(word, MEMBER_HASH), &field.name.len)
     field.name.num = 0
-    _member_value(word, &field.value)
+    _see_value(word, &field)
     each.fn(each.ctx, &field)
 
 
-cdef void hash_each(const entry_t* entry, hash_each_fn fn, void* ctx) noexcept nogil:
+cdef void hash_each(const entry_t* entry, int64_t now_ms, hash_each_fn fn, void* ctx) noexcept nogil:
     cdef each_t each
     cdef const char* data
     cdef hash_field_t field
@@ -75,9 +90,11 @@ cdef void hash_each(const entry_t* entry, hash_each_fn fn, void* ctx) noexcept n
     if hash_is_table(entry):
         each.fn = fn
         each.ctx = ctx
+        each.now_ms = now_ms
         members_each(members_of(entry), _each_word, &each)
         return
     data = bytes_view(entry, &len)
+    field.expire_ms = -1
     more = pack_first(data, &at)
     while more:
         lp_get(data + at.at, &field.name)
@@ -125,13 +142,18 @@ cdef inline bint _is_long(const engine_t* e, size_t n) noexcept nogil:
     return <int64_t>n > e.params.hash_max_listpack_value
 
 
-cdef void hash_write_begin(hash_write_t* w, engine_t* e, entry_t* entry, const arg_t* words, int pairs) noexcept nogil:
+cdef void hash_write_begin(
+    hash_write_t* w, engine_t* e, entry_t* entry, const arg_t* words, int pairs, int64_t now_ms, int64_t expire_ms
+) noexcept nogil:
     cdef const char* data
     cdef size_t nk
-    cdef bint long_ = pairs > e.params.hash_max_listpack_entries
+    cdef bint long_ = pairs > e.params.hash_max_listpack_entries or expire_ms >= 0
     cdef int i
     w.engine = e
     w.entry = entry
+    w.now_ms = now_ms
+    w.expire_ms = expire_ms
+    w.renewed = 0
     w.members = NULL
     if hash_is_table(entry):
         w.members = members_of(entry)
@@ -153,25 +175,42 @@ cdef void hash_write_begin(hash_write_t* w, engine_t* e, entry_t* entry, const a
         w.entry = bytes_open(e, entry, w.room)
 
 
+cdef void _write_new(
+    hash_write_t* w, const char* name, size_t n, const char* value, size_t vn, uint64_t hash
+) noexcept nogil:
+    cdef int form = MEMBER_HASH | MEMBER_TTL if w.expire_ms >= 0 else MEMBER_HASH
+    cdef void* member = member_new(w.engine.heap, form, name, n, value, vn)
+    if w.expire_ms >= 0:
+        member_set_expiry(member, w.expire_ms)
+    members_insert(w.members, member, form, hash)
+
+
 cdef bint _write_member(hash_write_t* w, const char* name, size_t n, const char* value, size_t vn) noexcept nogil:
     cdef members_t* m = w.members
     cdef uint64_t hash = members_hash(m, name, n)
     cdef ht_slot_t slot = members_find_slot(m, name, n, hash)
+    cdef int64_t expire_ms = w.expire_ms
     cdef void* word
     cdef void* member
     cdef size_t before
+    cdef bint hidden
     cdef int form
     if slot == 0:
-        member = member_new(w.engine.heap, MEMBER_HASH, name, n, value, vn)
-        members_insert(m, member, MEMBER_HASH, hash)
+        _write_new(w, name, n, value, vn, hash)
         return True
     members_announce(m, hash)
     word = slot_get(slot)
+    hidden = member_due(word, w.now_ms)
+    w.renewed += hidden
+    if expire_ms == HASH_KEEP:
+        expire_ms = HASH_FOREVER if hidden else word_expiry(word)
     form = word_form(word, MEMBER_HASH)
     member = word_member(word)
     before = member_memory(member, form)
-    members_store(m, slot, before, member_set_value(w.engine.heap, member, form, value, vn), form)
-    return False
+    members_untime(m, word)
+    member = member_set_value(w.engine.heap, member, form, value, vn)
+    members_store_timed(m, slot, before, member, form, expire_ms)
+    return hidden
 
 
 cdef bint hash_write(hash_write_t* w, const char* name, size_t n, const char* value, size_t vn) noexcept nogil:
@@ -209,19 +248,29 @@ cdef entry_t* hash_write_end(hash_write_t* w) noexcept nogil:
     return w.entry
 
 
-cdef entry_t* hash_remove(engine_t* e, entry_t* entry, const char* name, size_t n, bint* removed) noexcept nogil:
-    cdef members_t* m
+cdef bint _remove_member(engine_t* e, members_t* m, const char* name, size_t n, int64_t now_ms) noexcept nogil:
+    cdef uint64_t hash = members_hash(m, name, n)
     cdef void* word
+    if m.expiring != NULL and now_ms >= 0:
+        word = members_find(m, name, n, hash)
+        if word == NULL or member_due(word, now_ms):
+            return False
+    word = members_take(m, name, n, hash)
+    if word == NULL:
+        return False
+    members_drop(e.heap, m, word)
+    return True
+
+
+cdef entry_t* hash_remove(
+    engine_t* e, entry_t* entry, const char* name, size_t n, int64_t now_ms, bint* removed
+) noexcept nogil:
     cdef const char* data
     cdef size_t len
     cdef pack_at_t at
     cdef pack_edit_t edit
     if hash_is_table(entry):
-        m = members_of(entry)
-        word = members_take(m, name, n, members_hash(m, name, n))
-        removed[0] = word != NULL
-        if word != NULL:
-            members_drop(e.heap, m, word)
+        removed[0] = _remove_member(e, members_of(entry), name, n, now_ms)
         return entry
     data = bytes_view(entry, &len)
     removed[0] = _pack_find(data, len, name, n, &at)
@@ -232,6 +281,22 @@ cdef entry_t* hash_remove(engine_t* e, entry_t* entry, const char* name, size_t 
     n = pack_plan_remove(data, len, &at, &edit)
     pack_commit(bytes_data(entry), &edit)
     return bytes_close(e, entry, n)
+
+
+cdef entry_t* hash_expire(engine_t* e, entry_t* entry, const char* name, size_t n, int64_t expire_ms) noexcept nogil:
+    cdef hash_write_t w
+    cdef uint64_t hash
+    if not hash_is_table(entry):
+        if expire_ms == HASH_FOREVER:
+            return entry
+        w.engine = e
+        w.entry = entry
+        bytes_view(entry, &w.len)
+        _to_table(&w, 0)
+        entry = w.entry
+    hash = members_hash(members_of(entry), name, n)
+    members_set_expiry(members_of(entry), members_find_slot(members_of(entry), name, n, hash), hash, expire_ms)
+    return entry
 
 # ---- loading ---------------------------------------------------------------------------------------
 

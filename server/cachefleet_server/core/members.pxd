@@ -1,6 +1,6 @@
 """Large hashes, sets and sorted sets: a table of members, a payload.
 
-    members_t: owners | table (ds/hashtable.pxd) | form | bytes | the order of a sorted set
+    members_t: owners | table (ds/hashtable.pxd) | form | bytes | the order of a sorted set | those that expire
 
 An element of the table is a *word*: the address of a member (ds/member.pxd), plus MEMBER_EXPIRES where the member has
 an expiry in front. So a member without one costs nothing for those that have one, and a lookup compares keys without
@@ -10,11 +10,13 @@ Members are in the table alone here; a sorted set has them in its order, too (co
 of it before they are freed. Before a member changes in place, `members_announce`: a snapshot may have frozen the table
 (core/members_saving.pxd). Additions and removals say so themselves.
 
+Members that expire have an index of their own (core/members_expiry.pxd), which the functions below keep.
+
 A payload has one owner who may change it, its entry; a snapshot that adopted it when the entry went only reads it.
 Freeing is O(members), on the helper thread for large ones.
 """
 
-from libc.stdint cimport uint64_t, uint8_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t, uintptr_t
 
 from cachefleet_server.core.engine cimport batched_t, engine_t
 from cachefleet_server.core.entry cimport entry_payload, entry_t
@@ -31,6 +33,7 @@ cdef struct members_t:
     hashtable_t table
     size_t bytes  # of the members, as the allocator rounds them
     void* order  # of a sorted set: its btree_t, whose nodes are its type's to free; else NULL
+    void* expiring  # expiring_t, of core/members_expiry; NULL: no member expires
     uint8_t form  # MEMBER_SET, MEMBER_HASH, MEMBER_ZSET
 
 cdef inline members_t* members_of(const entry_t* entry) noexcept nogil:
@@ -68,11 +71,18 @@ cdef inline void members_announce(members_t* m, uint64_t hash) noexcept nogil:
 cdef members_t* members_new(engine_t* e, int form, size_t n) noexcept nogil  # one owner; room for n members
 cdef void members_free(heap_t* h, members_t* m) noexcept nogil
     # With all members, but not its order's nodes. On any thread with that thread's heap.
+cdef void members_untime(members_t* m, void* word) noexcept nogil
+    # Before a member that may expire is changed (announced); then members_store.
 cdef void members_insert(members_t* m, void* member, int form, uint64_t hash) noexcept nogil
     # Takes a member of this form (with MEMBER_TTL or not) whose key is absent.
 cdef void members_store(members_t* m, ht_slot_t slot, size_t old_bytes, void* member, int form) noexcept nogil
     # Puts the member there that came of the one that was (announced; member_set_value, member_set_form), which had
     # old_bytes (member_memory).
+cdef void members_store_timed(
+    members_t* m, ht_slot_t slot, size_t old_bytes, void* member, int form, int64_t expire_ms) noexcept nogil
+    # The same, with another time; -1: with none. The member moves if it gets its first one, or loses it.
+cdef void members_set_expiry(members_t* m, ht_slot_t slot, uint64_t hash, int64_t expire_ms) noexcept nogil
+    # Of a member of a set or hash. Announces it.
 cdef void* members_take(members_t* m, const char* key, size_t n, uint64_t hash) noexcept nogil
     # Removes; the word, or NULL. The member is the caller's then: members_drop.
 cdef void members_drop(heap_t* h, const members_t* m, void* word) noexcept nogil  # frees a member that was taken
@@ -83,4 +93,4 @@ cdef size_t members_memory(const members_t* m) noexcept nogil  # without the ord
 cdef bint members_prefetch(engine_t* e, const entry_t* entry, const batched_t* p, int step) noexcept nogil
     # prefetch_fn of the three types, whatever form the value has: bytes (core/bytes_value.pxd), or a table, of which
     # the places of the elements that the request names are fetched.
-cdef int members_check(members_t* m) noexcept nogil  # 0; 1 bytes; 2 empty; 10 + n: ht_check
+cdef int members_check(members_t* m) noexcept nogil  # 0; 1 bytes; 2 empty; 10 + n: ht_check; 30 + n: expiring_check

@@ -6,16 +6,18 @@ from cachefleet_server.core.bytes_value cimport bytes_view
 from cachefleet_server.core.engine cimport arg_t
 from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_HASHTABLE, ENC_SKIPLIST, entry_encoding, entry_payload, entry_size)
+from cachefleet_server.core.members_expiry cimport (
+    expiring_add, expiring_check, expiring_free, expiring_memory, expiring_remove)
 from cachefleet_server.core.types cimport prefetch_last
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
     ht_clear, ht_init, ht_insert, ht_memory, ht_prefetch_bucket, ht_prefetch_element, ht_prefetch_overflow, ht_remove,
     ht_reserve, ht_scan)
 from cachefleet_server.ds.ht_checking cimport ht_check
-from cachefleet_server.ds.bucket cimport slot_set
+from cachefleet_server.ds.bucket cimport slot_get, slot_set
 from cachefleet_server.ds.intrin cimport cf_fetch, cf_prefetch, cf_usable_size
 from cachefleet_server.ds.member cimport (
-    MEMBER_SET, MEMBER_ZSET, member_dup, member_free, member_key, member_memory)
+    MEMBER_SET, MEMBER_ZSET, member_dup, member_free, member_key, member_memory, member_set_expiry, member_set_form)
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 
 
@@ -53,6 +55,7 @@ cdef void members_free(heap_t* h, members_t* m) noexcept nogil:
     cdef freeing_t freeing
     freeing.heap = h
     freeing.form = m.form
+    expiring_free(h, m)
     m.table.heap = h
     ht_clear(&m.table, _free_one, &freeing)
     zfree(h, m)
@@ -67,20 +70,48 @@ cdef inline size_t _memory(const members_t* m, const void* word) noexcept nogil:
     return member_memory(word_member(word), word_form(word, m.form))
 
 
+cdef void members_untime(members_t* m, void* word) noexcept nogil:
+    if <uintptr_t>word & MEMBER_EXPIRES:
+        expiring_remove(m, word_member(word))
+
+
 cdef void members_insert(members_t* m, void* member, int form, uint64_t hash) noexcept nogil:
     m.bytes += member_memory(member, form)
     ht_insert(&m.table, word_of(member, form), hash)
+    if form & MEMBER_TTL:
+        expiring_add(m, member)
 
 
 cdef void members_store(members_t* m, ht_slot_t slot, size_t old_bytes, void* member, int form) noexcept nogil:
     m.bytes += member_memory(member, form) - old_bytes
     slot_set(slot, word_of(member, form))
+    if form & MEMBER_TTL:
+        expiring_add(m, member)
+
+
+cdef void members_store_timed(
+    members_t* m, ht_slot_t slot, size_t old_bytes, void* member, int form, int64_t expire_ms
+) noexcept nogil:
+    cdef int timed = m.form | MEMBER_TTL if expire_ms >= 0 else m.form
+    if timed != form:
+        member = member_set_form(m.table.heap, member, form, timed)
+    if expire_ms >= 0:
+        member_set_expiry(member, expire_ms)
+    members_store(m, slot, old_bytes, member, timed)
+
+
+cdef void members_set_expiry(members_t* m, ht_slot_t slot, uint64_t hash, int64_t expire_ms) noexcept nogil:
+    cdef void* word = slot_get(slot)
+    members_announce(m, hash)
+    members_untime(m, word)
+    members_store_timed(m, slot, _memory(m, word), word_member(word), word_form(word, m.form), expire_ms)
 
 
 cdef void* members_take(members_t* m, const char* key, size_t n, uint64_t hash) noexcept nogil:
     cdef void* word = ht_remove(&m.table, key, n, hash)
     if word != NULL:
         m.bytes -= _memory(m, word)
+        members_untime(m, word)
     return word
 
 
@@ -116,7 +147,7 @@ cdef void members_each(members_t* m, ht_each_fn fn, void* ctx) noexcept nogil:
 
 
 cdef size_t members_memory(const members_t* m) noexcept nogil:
-    return cf_usable_size(<void*>m) + ht_memory(&m.table) - sizeof(hashtable_t) + m.bytes
+    return cf_usable_size(<void*>m) + ht_memory(&m.table) - sizeof(hashtable_t) + m.bytes + expiring_memory(m)
 
 # ---- prefetching -----------------------------------------------------------------------------------
 
@@ -177,11 +208,13 @@ cdef bint members_prefetch(engine_t* e, const entry_t* entry, const batched_t* p
 cdef struct checking_t:
     members_t* members
     size_t bytes
+    size_t expiring
 
 
 cdef void _check_one(void* ctx, void* word) noexcept nogil:
     cdef checking_t* checking = <checking_t*>ctx
     checking.bytes += _memory(checking.members, word)
+    checking.expiring += (<uintptr_t>word & MEMBER_EXPIRES) != 0
 
 
 cdef int members_check(members_t* m) noexcept nogil:
@@ -191,7 +224,11 @@ cdef int members_check(members_t* m) noexcept nogil:
         return 10 + wrong
     checking.members = m
     checking.bytes = 0
+    checking.expiring = 0
     members_each(m, _check_one, &checking)
     if checking.bytes != m.bytes:
         return 1
+    wrong = expiring_check(m, checking.expiring)
+    if wrong:
+        return 30 + wrong
     return 2 if members_len(m) == 0 else 0

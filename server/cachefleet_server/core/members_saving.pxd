@@ -19,11 +19,12 @@ cdef enum:
 cdef struct members_put_t:
     const char* command  # that adds members: SADD, HSET, ZADD
     int words  # of it for a member
+    void (*put_head_fn)(rdb_out_t* out) noexcept nogil  # what an RDB record has before its count. NULL: nothing
     void (*put_fn)(rdb_out_t* out, const members_t* m, const void* word) noexcept nogil  # in an RDB record
     void (*put_words_fn)(buf_t* buf, const members_t* m, const void* word) noexcept nogil  # in the command
     # Commands that follow the group's, for what the command cannot say. NULL: none.
     void (*put_more_fn)(save_t* s, rdb_out_t* out, const members_t* m, void** words, int n) noexcept nogil
 
 cdef void members_save_begin(save_t* s, const members_put_t* put) noexcept nogil
-cdef bint members_save_step(save_t* s) noexcept nogil  # an RDB record begins with the count, and has nothing before it
+cdef bint members_save_step(save_t* s) noexcept nogil  # an RDB record begins with the count
 cdef void members_save_end(save_t* s) noexcept nogil

@@ -91,6 +91,8 @@ cdef bint members_save_step(save_t* s) noexcept nogil:
         s.counted = True
         out = NULL if s.commands else save_out(s)
         if out != NULL:
+            if _put_of(s).put_head_fn != NULL:
+                _put_of(s).put_head_fn(out)
             rdb_put_length(out, s.count)
     if not s.held:
         group.save = s

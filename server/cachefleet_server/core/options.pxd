@@ -35,7 +35,9 @@ cdef enum:
     OPT_ENX
     OPT_EX
     OPT_EXAT
+    OPT_FNX
     OPT_FREQ
+    OPT_FXX
     OPT_GET
     OPT_GT
     OPT_IDLETIME

@@ -75,7 +75,7 @@ cdef blob_t* rdb_lendable(const rdb_out_t* out, const entry_t* entry) noexcept n
 cdef void rdb_put_lent(rdb_out_t* out, blob_t* blob, size_t head, bint compress) noexcept nogil
     # Shares the blob instead of copying it. Its length code is the last `head` bytes of buf.
 cdef void rdb_put_int_string(rdb_out_t* out, int64_t v) noexcept nogil
-cdef void rdb_put_head(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil
+cdef void rdb_put_head(rdb_out_t* out, engine_t* e, const entry_t* entry, int type_byte) noexcept nogil
     # [expire] [idle|freq] type key
 cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil  # head and value
 cdef void rdb_put_value(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil  # type byte and value: DUMP

@@ -192,7 +192,7 @@ cdef size_t rdb_compress_string(char* dst, const char* p, size_t n) noexcept nog
     return used + packed
 
 
-cdef void rdb_put_head(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
+cdef void rdb_put_head(rdb_out_t* out, engine_t* e, const entry_t* entry, int type_byte) noexcept nogil:
     cdef size_t nk
     cdef const char* key = entry_key(entry, &nk)
     if entry.flags & E_EXPIRE:
@@ -204,13 +204,13 @@ cdef void rdb_put_head(rdb_out_t* out, engine_t* e, const entry_t* entry) noexce
     elif e.params.maxmemory_policy & POLICY_LFU:
         buf_putc(&out.buf, RDB_OPCODE_FREQ)
         buf_putc(&out.buf, <uint8_t>entry_lfu_count(e, entry))
-    buf_putc(&out.buf, <unsigned char>entry_ops(e, entry).rdb_type_fn(entry, out.dialect))
+    buf_putc(&out.buf, <unsigned char>type_byte)
     rdb_put_string(out, key, nk)
 
 
 cdef void rdb_put_entry(rdb_out_t* out, engine_t* e, const entry_t* entry) noexcept nogil:
     out.delay_us += e.params.rdb_key_save_delay
-    rdb_put_head(out, e, entry)
+    rdb_put_head(out, e, entry, entry_ops(e, entry).rdb_type_fn(entry, out.dialect))
     save_whole(e, entry, out, False)
 
 
@@ -225,7 +225,10 @@ cdef int rdb_dialect_of(engine_t* e, const entry_t* entry) noexcept nogil:
 
 
 cdef int rdb_dialect_of_all(engine_t* e) noexcept nogil:
-    cdef int type
+    cdef int type, i
+    for i in range(e.keyspace.opened):
+        if e.keyspace.dbs[i].timed_count:
+            return RDB_DIALECT_VALKEY
     for type in range(OBJ_TYPES):
         if cf_atomic_get(&e.types[type].newer):
             return RDB_DIALECT_VALKEY

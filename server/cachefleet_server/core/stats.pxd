@@ -14,6 +14,7 @@ cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
     uint64_t keyspace_hits
     uint64_t keyspace_misses
     uint64_t expired_keys
+    uint64_t expired_fields  # members, of any type
     uint64_t expired_stale_per_mille
     uint64_t expired_time_cap_reached
     uint64_t expire_cycles  # cycle-counter ticks spent in active expiry

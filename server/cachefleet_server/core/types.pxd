@@ -32,11 +32,13 @@ Contracts of the row (NULL only where said):
 
 Saving is one walk for all purposes, in three parts:
 
-- save_begin_fn(s)          O(1), writes nothing. If `s.held`, the value must stay what it is now *for s*, while
-                            commands go on changing it: from here to the end, whatever is about to change an element
-                            first writes it to save_out(s) (a table does so by ht_freeze_begin, chain by chain), or
-                            leaves the old nodes to s and changes copies (nodes with a count of owners). Commands need
-                            no call of their own: the structure knows that it is frozen, as the table of keys does.
+- save_begin_fn(s)          O(1), writes nothing. The record will have the type byte s.rdb_type, which rdb_type_fn gave
+                            just now, whatever becomes of the value. If `s.held`, the value must stay what it is now
+                            *for s*, while commands go on changing it: from here to the end, whatever is about to change
+                            an element first writes it to save_out(s) (a table does so by ht_freeze_begin, chain by
+                            chain), or leaves the old nodes to s and changes copies (nodes with a count of owners).
+                            Commands need no call of their own: the structure knows that it is frozen, as the table of
+                            keys does.
 - save_step_fn(s)           writes about SAVE_STEP bytes at most, besides one element, to save_out(s), looking at a
                             bounded number of places; true while more is left. The first step of an RDB record begins
                             with the count of elements *at the beginning*. What the structure wrote by itself before

@@ -81,6 +81,7 @@ cdef void save_init(save_t* s, engine_t* e, const entry_t* entry, rdb_out_t* out
     s.out_fn = NULL
     s.commands = commands
     s.held = False
+    s.rdb_type = entry_ops(e, entry).rdb_type_fn(entry, out.dialect) if out != NULL and not commands else -1
     s.written = 0
     s.counted = False
     s.count = 0

@@ -21,9 +21,11 @@ from cachefleet_server.ds.ht_checking cimport ht_check
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin
 from cachefleet_server.ds.ht_sampling cimport ht_random
 from cachefleet_server.ds.intrin cimport cf_assert
+from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.keyspace.evict cimport entry_initial_lru
 from cachefleet_server.keyspace.expire cimport expire_now, may_delete_expired
 from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry, lazyfree_table, tables_free
+from cachefleet_server.keyspace.member_expiry cimport members_gone, members_heap_check, members_settle
 
 
 # ---- lifetime ----------------------------------------------------------------------------------------
@@ -44,8 +46,12 @@ cdef void db_release(db_t* db, bint lazy) noexcept nogil:
         lazyfree_table(e, keys, db.expires)
     else:
         tables_free(e, keys, db.expires)
+    zfree(e.heap, db.timed)
     db.keys = NULL
     db.expires = NULL
+    db.timed = NULL
+    db.timed_count = 0
+    db.timed_cap = 0
 
 
 cdef void db_exchange(db_t* a, db_t* b) noexcept nogil:
@@ -54,10 +60,16 @@ cdef void db_exchange(db_t* a, db_t* b) noexcept nogil:
     a.expires = b.expires
     a.expire_cursor = b.expire_cursor
     a.avg_ttl_ms = b.avg_ttl_ms
+    a.timed = b.timed
+    a.timed_count = b.timed_count
+    a.timed_cap = b.timed_cap
     b.keys = kept.keys
     b.expires = kept.expires
     b.expire_cursor = kept.expire_cursor
     b.avg_ttl_ms = kept.avg_ttl_ms
+    b.timed = kept.timed
+    b.timed_count = kept.timed_count
+    b.timed_cap = kept.timed_cap
 
 
 # ---- lookup --------------------------------------------------------------------------------------------
@@ -158,14 +170,18 @@ cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
     ht_insert(db.keys, entry, hash)
     if entry.flags & E_EXPIRE:
         ht_insert(db.expires, entry, hash)
+    members_settle(db, entry, hash)
 
 
 cdef entry_t* db_unlink(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     cdef entry_t* entry = <entry_t*>ht_remove(db.keys, key, nk, hash)
     cdef void* expiring
-    if entry != NULL and entry.flags & E_EXPIRE:
+    if entry == NULL:
+        return NULL
+    if entry.flags & E_EXPIRE:
         expiring = ht_remove(db.expires, key, nk, hash)
         cf_assert(expiring == entry)
+    members_gone(db, entry)
     return entry
 
 
@@ -237,6 +253,7 @@ cdef entry_t* _overwrite_collection(
     if old.flags & E_EXPIRE and entry_encoding(new) == ENC_EMBSTR:
         entry_set_encoding(new, entry_string_label(key.len, new.vlen, True, False))
     entry_set_lru(new, entry_initial_lru(e))
+    members_gone(db, old)
     new = _overwrite_end(db, key, old, new, had, kept, 0)
     if e.params.lazyfree_lazy_server_del:
         lazyfree_entry(e, old)
@@ -381,7 +398,7 @@ cdef void _check_entry(void* ctx, void* element) noexcept nogil:
 
 cdef int db_check(db_t* db) noexcept nogil:
     """0; 100 + n, 200 + n: table keys, expires; 300 + n: an entry; 401: missing in expires; 402: too
-    many there; 500 + n: a value."""
+    many there; 500 + n: a value; 700 + n: members_heap_check."""
     cdef _check_t check
     cdef uint64_t cursor = 0
     cdef int wrong = ht_check(db.keys)
@@ -399,4 +416,5 @@ cdef int db_check(db_t* db) noexcept nogil:
             break
     if check.error == 0 and check.expiring != ht_len(db.expires):
         return 402
-    return check.error
+    wrong = members_heap_check(db)
+    return check.error if check.error or wrong == 0 else 700 + wrong

@@ -10,8 +10,9 @@ holds the loop longer than a slice:
             <= 1 ms                                 3 ms    <= 1 ms
 
 A slice looks at some hundred keys of each database and stays with one while more than `11 - effort` percent of what it
-meets is expired, for then walking on pays. Cron runs a slice whenever it comes; while one is behind, the
-following ones run at the ends of ticks, and the engine's alarm makes those ticks happen.
+meets is expired, for then walking on pays. Up to half of the slice is for members of collections whose time is over
+(keyspace/member_expiry.pxd). Cron runs a slice whenever it comes; while one is behind, the following ones run at the
+ends of ticks, and the engine's alarm makes those ticks happen.
 
 Elements of a few buckets are gathered first, then prefetched, then checked: the walk is bound by
 cache misses, and this overlaps them.
@@ -30,6 +31,7 @@ from cachefleet_server.ds.intrin cimport cf_assert, cf_cycles, cf_monotonic_us, 
 from cachefleet_server.keyspace.db cimport NOTIFY_EXPIRED, db_unlink, notify, signal_modified
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_command, journal_delete
 from cachefleet_server.keyspace.lazyfree cimport entry_free, lazyfree_entry
+from cachefleet_server.keyspace.member_expiry cimport members_expire
 
 cdef enum:
     GATHER_MAX = 128  # keys gathered before they are checked
@@ -151,16 +153,19 @@ cdef void _slice(engine_t* e) noexcept nogil:
     cdef int64_t took_us
     cdef int _i
     cdef bint done = True
+    cdef db_t* db
     cdef tally_t tally
     tally.sampled = 0
     tally.expired = 0
     for _i in range(e.keyspace.opened):
         if e.keyspace.expiry.next_db >= e.keyspace.opened:
             e.keyspace.expiry.next_db = 0
-        if ht_len(e.keyspace.dbs[e.keyspace.expiry.next_db].expires):
-            done = _slice_db(e.keyspace.dbs[e.keyspace.expiry.next_db], start + EXPIRE_SLICE_US, &tally)
-            if not done:
-                break  # the next slice goes on here
+        db = e.keyspace.dbs[e.keyspace.expiry.next_db]
+        done = members_expire(db, start + EXPIRE_SLICE_US / 2)
+        if ht_len(db.expires):
+            done = _slice_db(db, start + EXPIRE_SLICE_US, &tally) and done
+        if not done:
+            break  # the next slice goes on here
         e.keyspace.expiry.next_db += 1
     took_us = cf_monotonic_us() - start
     e.keyspace.expiry.behind = not done

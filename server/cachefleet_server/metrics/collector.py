@@ -110,7 +110,7 @@ class EngineCollector(Collector):
         return _family("redis_instance_info", [(labels, 1)])
 
     def _databases(self) -> Iterable[Metric]:
-        found = {db: (keys, expires, ttl_ms) for db, keys, expires, ttl_ms in self.engine.keyspace()}
+        found = {db: (keys, expires, ttl_ms) for db, keys, expires, ttl_ms, _ in self.engine.keyspace()}
         found.setdefault(0, (0, 0, 0))
         rows = sorted(found.items())
         yield _family("redis_db_keys", [((f"db{db}",), keys) for db, (keys, _, _) in rows])

@@ -95,6 +95,8 @@ cdef void _hold(snapshot_t* s, entry_t* entry) noexcept nogil:
     h.entry = entry_share(s.engine, entry)
     save_init(&h.save, s.engine, h.entry, NULL, s.commands)
     h.save.held = True
+    if not s.commands:
+        h.save.rdb_type = entry_ops(s.engine, entry).rdb_type_fn(entry, s.like.dialect)
     h.save.out_fn = _held_out
     link_append(&s.held, &h.link)
     save_begin(&h.save)
@@ -170,7 +172,7 @@ cdef bint deliver_value(snapshot_t* s) noexcept nogil:
         _select(s, h.dbid)
         s.chunk.out.delay_us += s.engine.params.rdb_key_save_delay
         if not s.commands:
-            rdb_put_head(&s.chunk.out, s.engine, h.entry)
+            rdb_put_head(&s.chunk.out, s.engine, h.entry, h.save.rdb_type)
     more = save_step(&h.save)
     if h.first != NULL:  # behind the count, which the first step wrote
         _push(s)

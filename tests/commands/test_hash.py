@@ -139,6 +139,33 @@ SCRIPTS = {
         HGET k new
         HLEN k
     """,
+    "scan": """
+        HSCAN
+        HSCAN k
+        HSCAN k a
+        HSCAN k 0 COUNT 0
+        HSCAN k 0 COUNT a
+        HSCAN k 0 MATCH
+        HSCAN k 0 NOSCORES
+        HSCAN k 0 TYPE hash
+        HSCAN k 0 MATCH a
+        HSCAN k 0 MATCH 1[0-9] COUNT 1000
+        HSCAN k 0 NOVALUES MATCH a
+        HSCAN new 0
+        HSCAN new 5
+    """,
+    "random": """
+        HRANDFIELD
+        HRANDFIELD new
+        HRANDFIELD new 5
+        HRANDFIELD new 5 WITHVALUES
+        HRANDFIELD k 0
+        HRANDFIELD k a
+        HRANDFIELD k 1 foo
+        HRANDFIELD k 1 WITHVALUES foo
+        HRANDFIELD k 9223372036854775807 WITHVALUES
+        HRANDFIELD k -9223372036854775808
+    """,
     "other_commands": """
         TYPE k
         OBJECT ENCODING k
@@ -266,3 +293,44 @@ def test_parameters_live(server: Instance, valkey: Instance) -> None:
 def test_what_changes_a_watched_key(pair: Pair, command: list[str | int]) -> None:
     pair.flush()
     pair.pipeline([["HSET", "k", "a", "1", "c", "1"], ["WATCH", "k"], command, ["MULTI"], ["EXEC"]])
+
+
+@pytest.mark.parametrize("form", ["listpack", "hashtable", "one"])
+def test_random_fields(pair: Pair, form: str) -> None:
+    """All of them, or several: the same set, and with values those that they have."""
+    pair.flush()
+    pair.pipeline(SETS[form])
+    fields = pair.ours.call("HGETALL", "k")
+    whole = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+    for connection in (pair.ours, pair.theirs):
+        assert set(connection.call("HRANDFIELD", "k", 100)) == whole.keys()
+        assert set(connection.call("HRANDFIELD", "k", -100)) <= whole.keys()
+        assert len(connection.call("HRANDFIELD", "k", -100)) == 100
+        assert connection.call("HRANDFIELD", "k") in whole
+        few = connection.call("HRANDFIELD", "k", max(len(whole) - 2, 1))
+        assert len(set(few)) == len(few) == max(len(whole) - 2, 1)
+        for count in (3, -20, 100):
+            found = connection.call("HRANDFIELD", "k", count, "WITHVALUES")
+            flat = found if found and isinstance(found[0], bytes) else [word for two in found for word in two]
+            assert all(whole[name] == value for name, value in zip(flat[::2], flat[1::2], strict=True))
+            assert len(flat) == 2 * (-count if count < 0 else min(count, len(whole)))
+
+
+def test_a_walk_returns_what_stays(server: Instance) -> None:
+    """While the table grows and shrinks."""
+    with server.connect() as c:
+        c.call("DEL", "k")
+        stays = {b"stays:%d" % i for i in range(2000)}
+        c.call("HSET", "k", *(word for name in stays for word in (name, b"v")))
+        cursor, found, n = b"0", set(), 0
+        while True:
+            cursor, words = c.call("HSCAN", "k", cursor, "COUNT", 20)
+            found |= set(words[::2])
+            n += 1
+            c.call("HSET", "k", *(word for i in range(100) for word in (b"comes:%d:%d" % (n, i), b"v")))
+            if n % 3 == 0:
+                c.call("HDEL", "k", *(b"comes:%d:%d" % (n - j, i) for j in range(3) for i in range(100)))
+            if cursor == b"0":
+                break
+        assert stays <= found
+        assert n > 50

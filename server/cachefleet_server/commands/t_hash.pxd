@@ -11,25 +11,20 @@ A write goes: look up, change the value (core/hash_value.pxd), store the entry's
 
 from libc.stdint cimport int64_t
 
+from cachefleet_server.commands.t_members cimport members_clock, reply_member
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport OBJ_HASH, entry_t
 from cachefleet_server.core.hash_value cimport (
     HASH_FOREVER, HASH_KEEP, hash_field_t, hash_find, hash_len, hash_new, hash_write_t)
-from cachefleet_server.core.reply cimport reply_bulk, reply_error
+from cachefleet_server.core.reply cimport reply_error
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.keyspace.db cimport (
     NOTIFY_HASH, arg_hash, db_insert, db_replace, delete_if_empty, lookup_read, lookup_write, notify, signal_modified,
     type_or_reply)
-from cachefleet_server.keyspace.member_expiry cimport members_now, members_settle
+from cachefleet_server.keyspace.member_expiry cimport members_settle
 
 cdef int register_hash(engine_t* e) except -1
-
-cdef inline void reply_word(client_t* c, const lp_item_t* item) noexcept nogil:
-    cdef char digits[INT64_CHARS_MAX]
-    cdef size_t n
-    cdef const char* p = lp_text(item, &digits[0], &n)
-    reply_bulk(c, p, n)
 
 cdef inline void hash_stored(client_t* c, const arg_t* key, entry_t* old, entry_t* entry) noexcept nogil:
     """`old`: as lookup_write gave it; NULL: the hash is new."""

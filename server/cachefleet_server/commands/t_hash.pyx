@@ -3,9 +3,11 @@
 from cachefleet_server.commands.t_hash_expire cimport register_hash_expire
 from cachefleet_server.commands.t_hash_number cimport register_hash_number
 from cachefleet_server.commands.t_hash_several cimport register_hash_several
+from cachefleet_server.commands.t_members cimport random_members, scan_members
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.hash_value cimport (
-    hash_count, hash_each, hash_each_fn, hash_remove, hash_write, hash_write_begin, hash_write_end)
+    hash_count, hash_remove, hash_write, hash_write_begin, hash_write_end)
+from cachefleet_server.core.members_walk cimport members_walk_all, seen_fn, seen_t
 from cachefleet_server.core.reply cimport (
     reply_array, reply_int, reply_map, reply_null, reply_ok, reply_wrong_arity)
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
@@ -19,7 +21,7 @@ cdef int _set(client_t* c, arg_t* key, entry_t* old, const arg_t* words, int pai
     cdef int created = 0
     cdef int i
     hash_write_begin(
-        &w, e, old if old != NULL else hash_new(e, key.ptr, key.len), words, pairs, members_now(c), HASH_FOREVER)
+        &w, e, old if old != NULL else hash_new(e, key.ptr, key.len), words, pairs, members_clock(c), HASH_FOREVER)
     for i in range(pairs):
         created += hash_write(&w, words[2 * i].ptr, words[2 * i].len, words[2 * i + 1].ptr, words[2 * i + 1].len)
     hash_stored(c, key, old, hash_write_end(&w))
@@ -65,7 +67,7 @@ cdef void hsetnx_command(client_t* c) noexcept nogil:
     cdef int i
     if not type_or_reply(c, old, OBJ_HASH):
         return
-    if old != NULL and hash_find(old, name.ptr, name.len, members_now(c), &field):
+    if old != NULL and hash_find(old, name.ptr, name.len, members_clock(c), &field):
         reply_int(c, 0)
         return
     _set(c, key, old, name, 1, &renewed)
@@ -80,8 +82,8 @@ cdef void hsetnx_command(client_t* c) noexcept nogil:
 
 cdef void _reply_value(client_t* c, const entry_t* entry, const arg_t* name) noexcept nogil:
     cdef hash_field_t field
-    if entry != NULL and hash_find(entry, name.ptr, name.len, members_now(c), &field):
-        reply_word(c, &field.value)
+    if entry != NULL and hash_find(entry, name.ptr, name.len, members_clock(c), &field):
+        reply_member(c, &field.value)
     else:
         reply_null(c)
 
@@ -106,7 +108,7 @@ cdef void hexists_command(client_t* c) noexcept nogil:
     cdef entry_t* entry = lookup_read(c, &c.argv[1])
     cdef hash_field_t field
     if type_or_reply(c, entry, OBJ_HASH):
-        reply_int(c, entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, members_now(c), &field))
+        reply_int(c, entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, members_clock(c), &field))
 
 
 cdef void hstrlen_command(client_t* c) noexcept nogil:
@@ -116,7 +118,7 @@ cdef void hstrlen_command(client_t* c) noexcept nogil:
     cdef size_t n = 0
     if not type_or_reply(c, entry, OBJ_HASH):
         return
-    if entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, members_now(c), &field):
+    if entry != NULL and hash_find(entry, c.argv[2].ptr, c.argv[2].len, members_clock(c), &field):
         lp_text(&field.value, &digits[0], &n)
     reply_int(c, n)
 
@@ -127,31 +129,31 @@ cdef void hlen_command(client_t* c) noexcept nogil:
         reply_int(c, hash_len(entry) if entry != NULL else 0)
 
 
-cdef void _reply_name(void* ctx, const hash_field_t* field) noexcept nogil:
-    reply_word(<client_t*>ctx, &field.name)
+cdef void _reply_name(void* ctx, const seen_t* field) noexcept nogil:
+    reply_member(<client_t*>ctx, &field.key)
 
 
-cdef void _reply_value_of(void* ctx, const hash_field_t* field) noexcept nogil:
-    reply_word(<client_t*>ctx, &field.value)
+cdef void _reply_value_of(void* ctx, const seen_t* field) noexcept nogil:
+    reply_member(<client_t*>ctx, &field.value)
 
 
-cdef void _reply_both(void* ctx, const hash_field_t* field) noexcept nogil:
-    reply_word(<client_t*>ctx, &field.name)
-    reply_word(<client_t*>ctx, &field.value)
+cdef void _reply_both(void* ctx, const seen_t* field) noexcept nogil:
+    reply_member(<client_t*>ctx, &field.key)
+    reply_member(<client_t*>ctx, &field.value)
 
 
-cdef void _reply_whole(client_t* c, bint pairs, hash_each_fn fn) noexcept nogil:
+cdef void _reply_whole(client_t* c, bint pairs, seen_fn fn) noexcept nogil:
     cdef entry_t* entry = lookup_read(c, &c.argv[1])
     cdef size_t n
     if not type_or_reply(c, entry, OBJ_HASH):
         return
-    n = hash_count(entry, members_now(c)) if entry != NULL else 0
+    n = hash_count(entry, members_clock(c)) if entry != NULL else 0
     if pairs:
         reply_map(c, n)
     else:
         reply_array(c, n)
     if n:
-        hash_each(entry, members_now(c), fn, c)
+        members_walk_all(entry, members_clock(c), fn, c)
 
 
 cdef void hgetall_command(client_t* c) noexcept nogil:
@@ -164,6 +166,18 @@ cdef void hkeys_command(client_t* c) noexcept nogil:
 
 cdef void hvals_command(client_t* c) noexcept nogil:
     _reply_whole(c, False, _reply_value_of)
+
+
+cdef void _value_of(client_t* c, const seen_t* field) noexcept nogil:
+    reply_member(c, &field.value)
+
+
+cdef void hscan_command(client_t* c) noexcept nogil:
+    scan_members(c, OBJ_HASH, _value_of)
+
+
+cdef void hrandfield_command(client_t* c) noexcept nogil:
+    random_members(c, OBJ_HASH, b"withvalues", _value_of)
 
 # ---- removing ----------------------------------------------------------------------------------------
 
@@ -178,7 +192,7 @@ cdef void hdel_command(client_t* c) noexcept nogil:
         return
     if old != NULL:
         for i in range(2, c.argc):
-            entry = hash_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, members_now(c), &found)
+            entry = hash_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, members_clock(c), &found)
             removed += found
             if hash_len(entry) == 0:
                 break
@@ -213,6 +227,15 @@ cdef int _register_whole(engine_t* e) except -1:
                 "Returns the names of all fields of a hash.", "key:key")
     command_row(e, hvals_command, "hvals", 2, "readonly", "hash", "1 RO access", about,
                 "Returns the values of all fields of a hash.", "key:key")
+    command_row(e, hscan_command, "hscan", -3, "readonly", "hash", "1 RO access",
+                "hash 2.8.0 O(1) for every call. O(N) for a complete iteration, including enough command calls for the"
+                " cursor to return back to 0. N is the number of elements inside the collection."
+                "; tips nondeterministic_output",
+                "Walks over the fields of a hash, a page a call.",
+                "key:key cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [NOVALUES]")
+    command_row(e, hrandfield_command, "hrandfield", -2, "readonly", "hash", "1 RO access",
+                "hash 6.2.0 O(N) where N is the number of fields returned; tips nondeterministic_output",
+                "Returns random fields of a hash.", "key:key [options{count:integer [WITHVALUES]}]")
     return 0
 
 

@@ -9,7 +9,7 @@ from libc.string cimport strlen
 from cachefleet_server.commands.expire_cmds cimport conditions_hold, conditions_or_reply, time_or_reply, ttl_reply
 from cachefleet_server.commands.t_hash cimport (
     HASH_FOREVER, OBJ_HASH, delete_if_empty, entry_t, hash_changed, hash_field_t, hash_find, hash_len,
-    hash_stored, lookup_read, lookup_write, members_now, type_or_reply)
+    hash_stored, lookup_read, lookup_write, members_clock, type_or_reply)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.errors cimport ERR_SYNTAX
 from cachefleet_server.core.hash_value cimport hash_expire, hash_remove
@@ -107,7 +107,7 @@ cdef struct expiring_t:  # HEXPIRE at work
 cdef int _expire_field(client_t* c, expiring_t* x, const arg_t* name) noexcept nogil:
     cdef hash_field_t field
     cdef bint removed
-    if not hash_find(x.entry, name.ptr, name.len, members_now(c), &field):
+    if not hash_find(x.entry, name.ptr, name.len, members_clock(c), &field):
         return FIELD_ABSENT
     if not conditions_hold(field.expire_ms, x.conditions, x.when):
         return FIELD_REFUSED
@@ -196,7 +196,7 @@ cdef void _ttl(client_t* c, bint absolute, bint seconds) noexcept nogil:
         return
     reply_array(c, c.argc - 4)
     for i in range(4, c.argc):
-        if entry == NULL or not hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_now(c), &field):
+        if entry == NULL or not hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_clock(c), &field):
             reply_int(c, FIELD_ABSENT)
         elif field.expire_ms < 0:
             reply_int(c, FIELD_FOREVER)
@@ -236,7 +236,7 @@ cdef void hpersist_command(client_t* c) noexcept nogil:
         return
     reply_array(c, c.argc - 4)
     for i in range(4, c.argc):
-        if entry == NULL or not hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_now(c), &field):
+        if entry == NULL or not hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_clock(c), &field):
             reply_int(c, FIELD_ABSENT)
         elif field.expire_ms < 0:
             reply_int(c, FIELD_FOREVER)

@@ -8,7 +8,7 @@ from libc.math cimport isinf, isnan
 
 from cachefleet_server.commands.t_hash cimport (
     HASH_KEEP, OBJ_HASH, arg_t, client_t, engine_t, entry_t, hash_changed, hash_field_t, hash_find, hash_new,
-    hash_renewed, hash_stored, hash_write_t, int64_t, lookup_write, lp_text, members_now, type_or_reply)
+    hash_renewed, hash_stored, hash_write_t, int64_t, lookup_write, lp_text, members_clock, type_or_reply)
 from cachefleet_server.commands.t_string_edit cimport sum_int, take_float
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.errors cimport ERR_NOT_FLOAT, ERR_OVERFLOW
@@ -27,7 +27,7 @@ cdef bint _store(client_t* c, entry_t* old, const char* event, const char* text,
     pair[0] = c.argv[2]
     pair[1] = journal_arg(text, n)
     hash_write_begin(
-        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), pair, 1, members_now(c), HASH_KEEP)
+        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), pair, 1, members_clock(c), HASH_KEEP)
     hash_write(&w, pair[0].ptr, pair[0].len, text, n)
     hash_stored(c, key, old, hash_write_end(&w))
     hash_renewed(c, key, w.renewed)
@@ -69,7 +69,7 @@ cdef void hincrby_command(client_t* c) noexcept nogil:
     old = lookup_write(c, &c.argv[1])
     if not type_or_reply(c, old, OBJ_HASH):
         return
-    if old != NULL and hash_find(old, c.argv[2].ptr, c.argv[2].len, members_now(c), &field):
+    if old != NULL and hash_find(old, c.argv[2].ptr, c.argv[2].len, members_clock(c), &field):
         if field.value.str == NULL:
             value = field.value.num
         elif not chars_to_int64(field.value.str, field.value.len, &value):
@@ -104,7 +104,7 @@ cdef void hincrbyfloat_command(client_t* c) noexcept nogil:
     old = lookup_write(c, &c.argv[1])
     if not type_or_reply(c, old, OBJ_HASH):
         return
-    if old != NULL and hash_find(old, c.argv[2].ptr, c.argv[2].len, members_now(c), &field):
+    if old != NULL and hash_find(old, c.argv[2].ptr, c.argv[2].len, members_clock(c), &field):
         p = lp_text(&field.value, digits, &n)
         if not chars_to_longdouble(p, n, &value):
             reply_error(c, b"ERR hash value is not a float")

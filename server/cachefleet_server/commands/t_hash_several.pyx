@@ -10,7 +10,7 @@ from cachefleet_server.commands.expire_cmds cimport time_or_reply
 from cachefleet_server.commands.t_hash cimport (
     HASH_FOREVER, HASH_KEEP, NOTIFY_HASH, OBJ_HASH, arg_t, client_t, delete_if_empty, entry_t, hash_changed,
     hash_emptied, hash_field_t, hash_find, hash_len, hash_new, hash_renewed, hash_stored, hash_write_t, lookup_write,
-    members_now, notify, reply_word, type_or_reply)
+    members_clock, notify, reply_member, type_or_reply)
 from cachefleet_server.commands.t_hash_expire cimport (
     ERR_NUMFIELDS, fields_clause, fields_or_reply, tell_add, tell_fields, tell_free, tell_init, tell_removed, tell_t)
 from cachefleet_server.commands.t_string_options cimport (
@@ -93,10 +93,10 @@ cdef entry_t* _get_field(
 ) noexcept nogil:
     cdef hash_field_t field
     cdef bint removed
-    if entry == NULL or not hash_find(entry, name.ptr, name.len, members_now(c), &field):
+    if entry == NULL or not hash_find(entry, name.ptr, name.len, members_clock(c), &field):
         reply_null(c)
         return entry
-    reply_word(c, &field.value)
+    reply_member(c, &field.value)
     if o.ttl == TTL_NONE or (o.ttl == TTL_PERSIST and field.expire_ms < 0):
         return entry
     tell_add(told, name)
@@ -150,7 +150,7 @@ cdef bint _may_set(client_t* c, const entry_t* entry, const several_t* o, int fi
     if o.field_condition == 0:
         return True
     for i in range(first, c.argc, 2):
-        there = entry != NULL and hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_now(c), &field)
+        there = entry != NULL and hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_clock(c), &field)
         if there != (o.field_condition == OPT_FXX):
             return False
     return True
@@ -213,7 +213,7 @@ cdef void _set_fields(client_t* c, entry_t* old, const several_t* o, int at) noe
     cdef hash_write_t w
     cdef int i
     hash_write_begin(
-        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), words, pairs, members_now(c),
+        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), words, pairs, members_clock(c),
         o.expire_ms)
     for i in range(pairs):
         hash_write(&w, words[2 * i].ptr, words[2 * i].len, words[2 * i + 1].ptr, words[2 * i + 1].len)
@@ -269,10 +269,10 @@ cdef void hgetdel_command(client_t* c) noexcept nogil:
     entry = old
     reply_array(c, c.argc - 4)
     for i in range(4, c.argc):
-        if entry == NULL or not hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_now(c), &field):
+        if entry == NULL or not hash_find(entry, c.argv[i].ptr, c.argv[i].len, members_clock(c), &field):
             reply_null(c)
             continue
-        reply_word(c, &field.value)
+        reply_member(c, &field.value)
         entry = hash_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, -1, &found)
         removed += 1
     if removed:

@@ -10,14 +10,14 @@ from cachefleet_server.core.entry cimport (
 from cachefleet_server.core.hash_loading cimport (
     METADATA_BASE, RDB_HASH, RDB_HASH_2, RDB_HASH_LISTPACK, RDB_HASH_LISTPACK_EX, RDB_HASH_METADATA, RDB_HASH_ZIPLIST,
     RDB_HASH_ZIPMAP, hash_load)
-from cachefleet_server.core.hash_value cimport (
-    hash_check, hash_each, hash_field_t, hash_is_table, hash_len, hash_of_members)
+from cachefleet_server.core.hash_value cimport hash_check, hash_is_table, hash_len, hash_of_members
 from cachefleet_server.core.members cimport (
     members_dup, members_free, members_len, members_memory, members_of, members_prefetch, members_t, word_form,
     word_member)
 from cachefleet_server.core.members_expiry cimport members_timed, word_expiry
 from cachefleet_server.core.members_saving cimport (
     MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
+from cachefleet_server.core.members_walk cimport members_walk_all, seen_t
 from cachefleet_server.core.rdb cimport RDB_DIALECT_VALKEY, rdb_put_int64, rdb_put_length, rdb_put_string
 from cachefleet_server.core.types cimport save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
@@ -58,18 +58,18 @@ cdef void _mix(uint8_t* digest, const lp_item_t* item) noexcept nogil:
     digest_mix(digest, p, n)
 
 
-cdef void _digest_field(void* ctx, const hash_field_t* field) noexcept nogil:
+cdef void _digest_field(void* ctx, const seen_t* field) noexcept nogil:
     cdef uint8_t own[DIGEST_BYTES]
     cdef int i
     for i in range(DIGEST_BYTES):
         own[i] = 0
-    _mix(own, &field.name)
+    _mix(own, &field.key)
     _mix(own, &field.value)
     digest_add(<uint8_t*>ctx, own, DIGEST_BYTES)
 
 
 cdef void _digest(engine_t* e, const entry_t* entry, uint8_t* digest) noexcept nogil:
-    hash_each(entry, -1, _digest_field, digest)
+    members_walk_all(entry, -1, _digest_field, digest)
 
 # ---- saving ----------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ cdef void _put_item(buf_t* buf, const lp_item_t* item) noexcept nogil:
     command_word(buf, p, n)
 
 
-cdef void _put_field(void* ctx, const hash_field_t* field) noexcept nogil:
+cdef void _put_field(void* ctx, const seen_t* field) noexcept nogil:
     cdef small_t* small = <small_t*>ctx
     cdef buf_t* buf = &small.out.buf
     cdef const char* key
@@ -199,7 +199,7 @@ cdef void _put_field(void* ctx, const hash_field_t* field) noexcept nogil:
         command_word(buf, b"HSET", 4)
         command_word(buf, key, nk)
     small.in_command -= 1
-    _put_item(buf, &field.name)
+    _put_item(buf, &field.key)
     _put_item(buf, &field.value)
 
 
@@ -216,7 +216,7 @@ cdef void _save_small(save_t* s) noexcept nogil:
         small.out = out
         small.left = hash_len(s.entry)
         small.in_command = 0
-        hash_each(s.entry, -1, _put_field, &small)
+        members_walk_all(s.entry, -1, _put_field, &small)
         return
     data = bytes_view(s.entry, &n)
     buf_init(&listpack, s.engine.heap)

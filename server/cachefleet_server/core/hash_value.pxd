@@ -8,7 +8,7 @@ A pack becomes a table where Valkey's listpack becomes one: before fields are ad
 than that. A table never becomes a pack again.
 
 Fields that expire are members of a table (core/members_expiry.pxd): a pack becomes one for them. Those whose time is
-before `now_ms` are hidden: not found, not delivered, not removed, and new when they are written. -1 hides none.
+before `now_ms` are hidden: not found, not removed, and new when they are written. -1 hides none.
 
 Entries move: what changes a hash returns the entry's address, or leaves it in `hash_write_t.entry`, and the caller
 stores it (db_replace). Bytes that are written must not be the hash's own. Nothing here looks at the keyspace; an empty
@@ -31,11 +31,8 @@ cdef enum:  # in place of a time
     HASH_KEEP = -2  # the time that the field has
 
 cdef struct hash_field_t:  # borrowed until the hash changes
-    lp_item_t name
     lp_item_t value
     int64_t expire_ms  # -1: never
-
-ctypedef void (*hash_each_fn)(void* ctx, const hash_field_t* field) noexcept nogil
 
 cdef struct hash_write_t:
     engine_t* engine
@@ -58,9 +55,8 @@ cdef inline size_t hash_len(const entry_t* entry) noexcept nogil:
 cdef bint hash_find(
     const entry_t* entry, const char* name, size_t n, int64_t now_ms, hash_field_t* field) noexcept nogil
     # Value and time of a field. False: there is no such field.
-cdef size_t hash_count(const entry_t* entry, int64_t now_ms) noexcept nogil  # fields that hash_each delivers
-cdef void hash_each(const entry_t* entry, int64_t now_ms, hash_each_fn fn, void* ctx) noexcept nogil
-    # fn gets each field, once; it may not change the hash. In order of insertion in a pack.
+cdef size_t hash_count(const entry_t* entry, int64_t now_ms) noexcept nogil
+    # Fields that a walk (core/members_walk.pxd) delivers.
 
 # Changing.
 cdef entry_t* hash_new(engine_t* e, const char* key, size_t nk) noexcept nogil  # empty

@@ -7,14 +7,15 @@ from cachefleet_server.core.bytes_value cimport (
 from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_LISTPACK, ENTRY_EMBED_MAX, OBJ_HASH, entry_key, entry_new_pointer)
 from cachefleet_server.core.members cimport (
-    members_announce, members_check, members_drop, members_each, members_find, members_find_slot, members_hash,
+    members_announce, members_check, members_drop, members_find, members_find_slot, members_hash,
     members_insert, members_new, members_set_expiry, members_store_timed, members_take, members_untime, word_form,
     word_member)
-from cachefleet_server.core.members_expiry cimport expiring_count_due, member_due, word_expiry
+from cachefleet_server.core.members_expiry cimport expiring_count_due, word_expiry
+from cachefleet_server.core.members_walk cimport word_is_due
 from cachefleet_server.ds.bucket cimport ht_slot_t, slot_get
 from cachefleet_server.ds.listpack cimport lp_get, lp_text
 from cachefleet_server.ds.member cimport (
-    MEMBER_HASH, MEMBER_TTL, member_key, member_memory, member_new, member_set_expiry, member_set_value, member_value)
+    MEMBER_HASH, MEMBER_TTL, member_memory, member_new, member_set_expiry, member_set_value, member_value)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.pack cimport (
     PACK_HASH, PACK_HEADER, pack_at_t, pack_commit, pack_edit_t, pack_find, pack_first, pack_index_bytes, pack_init,
@@ -22,12 +23,6 @@ from cachefleet_server.ds.pack cimport (
 from cachefleet_server.ds.pack_checking cimport pack_check
 
 # ---- reading ---------------------------------------------------------------------------------------
-
-cdef inline void _see_value(const void* word, hash_field_t* out) noexcept nogil:
-    out.value.str = member_value(word_member(word), word_form(word, MEMBER_HASH), &out.value.len)
-    out.value.num = 0
-    out.expire_ms = word_expiry(word)
-
 
 cdef inline bint _pack_find(const char* data, size_t len, const char* name, size_t n, pack_at_t* at) noexcept nogil:
     cdef pack_item_t item
@@ -46,9 +41,11 @@ cdef bint hash_find(
     if hash_is_table(entry):
         m = members_of(entry)
         word = members_find(m, name, n, members_hash(m, name, n))
-        if word == NULL or member_due(word, now_ms):
+        if word == NULL or word_is_due(word, now_ms):
             return False
-        _see_value(word, field)
+        field.value.str = member_value(word_member(word), word_form(word, MEMBER_HASH), &field.value.len)
+        field.value.num = 0
+        field.expire_ms = word_expiry(word)
         return True
     data = bytes_view(entry, &len)
     if not _pack_find(data, len, name, n, &at):
@@ -61,46 +58,6 @@ cdef bint hash_find(
 cdef size_t hash_count(const entry_t* entry, int64_t now_ms) noexcept nogil:
     cdef size_t n = hash_len(entry)
     return n - expiring_count_due(members_of(entry), now_ms) if hash_is_table(entry) else n
-
-
-cdef struct each_t:
-    hash_each_fn fn
-    void* ctx
-    int64_t now_ms
-
-
-cdef void _each_word(void* ctx, void* word) noexcept nogil:
-    cdef each_t* each = <each_t*>ctx
-    cdef hash_field_t field
-    if member_due(word, each.now_ms):
-        return
-    field.name.str = member_key(word_member(word), word_form(word, MEMBER_HASH), &field.name.len)
-    field.name.num = 0
-    _see_value(word, &field)
-    each.fn(each.ctx, &field)
-
-
-cdef void hash_each(const entry_t* entry, int64_t now_ms, hash_each_fn fn, void* ctx) noexcept nogil:
-    cdef each_t each
-    cdef const char* data
-    cdef hash_field_t field
-    cdef pack_at_t at
-    cdef size_t len
-    cdef bint more
-    if hash_is_table(entry):
-        each.fn = fn
-        each.ctx = ctx
-        each.now_ms = now_ms
-        members_each(members_of(entry), _each_word, &each)
-        return
-    data = bytes_view(entry, &len)
-    field.expire_ms = -1
-    more = pack_first(data, &at)
-    while more:
-        lp_get(data + at.at, &field.name)
-        lp_get(data + at.value, &field.value)
-        fn(ctx, &field)
-        more = pack_next(data, &at)
 
 # ---- from a pack to a table ------------------------------------------------------------------------
 
@@ -200,7 +157,7 @@ cdef bint _write_member(hash_write_t* w, const char* name, size_t n, const char*
         return True
     members_announce(m, hash)
     word = slot_get(slot)
-    hidden = member_due(word, w.now_ms)
+    hidden = word_is_due(word, w.now_ms)
     w.renewed += hidden
     if expire_ms == HASH_KEEP:
         expire_ms = HASH_FOREVER if hidden else word_expiry(word)
@@ -253,7 +210,7 @@ cdef bint _remove_member(engine_t* e, members_t* m, const char* name, size_t n, 
     cdef void* word
     if m.expiring != NULL and now_ms >= 0:
         word = members_find(m, name, n, hash)
-        if word == NULL or member_due(word, now_ms):
+        if word == NULL or word_is_due(word, now_ms):
             return False
     word = members_take(m, name, n, hash)
     if word == NULL:

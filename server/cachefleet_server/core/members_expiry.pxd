@@ -11,7 +11,7 @@ and remove. What changes a member in place takes it out first (members_untime), 
 
 `first_ms` is the earliest time, or earlier: removing the first member leaves it as it was (`stale`), and
 expiring_first_ms finds it anew. keyspace/member_expiry, which keeps payloads in order of it, has its own notes here.
-Nobody compares times here with a clock; member_due says what others hide.
+What others hide, core/members_walk.pxd says.
 
 Cost: O(1) to add, O(EXPIRING_FEW) to remove among few; O(log n) beyond.
 """
@@ -40,10 +40,6 @@ cdef struct expiring_t:
 cdef inline int64_t word_expiry(const void* word) noexcept nogil:
     """-1: the member does not expire."""
     return member_expiry(word_member(word)) if <uintptr_t>word & MEMBER_EXPIRES else -1
-
-cdef inline bint member_due(const void* word, int64_t now_ms) noexcept nogil:
-    """Its time is over, as an entry's is. now_ms -1: none is ever."""
-    return <uintptr_t>word & MEMBER_EXPIRES and member_expiry(word_member(word)) < now_ms
 
 cdef inline expiring_t* members_expiring(const members_t* m) noexcept nogil:
     return <expiring_t*>m.expiring

@@ -8,17 +8,15 @@ right.
 
 Members whose time is over are hidden from whoever names or lists them, and are still counted (HLEN, as in Valkey) until
 a slice removes them: in batches of one payload, journalled as one command that removes them. The last one takes its key
-with it. Who hides what is the role's decision, as for keys: `members_now`.
+with it. Who hides what is the role's decision, as for keys (commands/t_members.pxd).
 """
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport client_t, db_t
+from cachefleet_server.core.engine cimport db_t
 from cachefleet_server.core.entry cimport ENC_HASHTABLE, ENC_SKIPLIST, entry_encoding, entry_t
 from cachefleet_server.core.members cimport members_of
-from cachefleet_server.core.role cimport EXPIRY_PRESENT
 from cachefleet_server.ds.intrin cimport cf_unlikely
-from cachefleet_server.keyspace.expire cimport expiry_rule
 
 cdef enum:
     MEMBER_BATCH = 64  # members that are removed and journalled together
@@ -26,10 +24,6 @@ cdef enum:
 cdef inline bint members_may_expire(const entry_t* entry) noexcept nogil:
     cdef int encoding = entry_encoding(entry)
     return (encoding == ENC_HASHTABLE or encoding == ENC_SKIPLIST) and members_of(entry).expiring != NULL
-
-cdef inline int64_t members_now(const client_t* c) noexcept nogil:
-    """Before which time members are over, for this client; -1: none is."""
-    return -1 if expiry_rule(c) == EXPIRY_PRESENT else c.engine.now_ms
 
 cdef void members_put_right(db_t* db, const entry_t* entry, uint64_t hash) noexcept nogil
 cdef void members_leave(db_t* db, const entry_t* entry) noexcept nogil

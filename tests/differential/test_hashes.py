@@ -35,6 +35,41 @@ SETTLING = [  # what makes hashes large, and small again
 ]
 
 
+def _clause(draw: Draw) -> list[bytes]:
+    names = draw.fields()
+    return [b"FIELDS", b"%d" % len(names) if draw.chance(0.97) else draw.integer(), *names]
+
+
+def _pairs(draw: Draw) -> list[bytes]:
+    words = draw.field_pairs()
+    return [b"FIELDS", b"%d" % (len(words) // 2), *words]
+
+
+def _at(draw: Draw) -> bytes:
+    """Far in the future, or past."""
+    far = b"%d" % (4_000_000_000_000 + draw.rng.randrange(5))
+    return far if draw.chance(0.9) else draw.pick(b"0", b"1", b"-1", b"a")
+
+
+def _expiry(draw: Draw) -> list[bytes]:
+    return draw.some(0.6, lambda: [b"PXAT", _at(draw)], lambda: [draw.pick(b"KEEPTTL", b"PERSIST")])
+
+
+def _conditions(draw: Draw) -> list[bytes]:
+    return draw.some(0.2, lambda: [draw.pick(b"NX", b"xx")], lambda: [draw.pick(b"FNX", b"FXX")])
+
+
+TIMED = [  # in no other test: a file with such fields is not for Redis 7.0
+    words(b"HPEXPIREAT", D.hash_key, _at, D.any_expire_options, _clause),
+    words(b"HPERSIST", D.hash_key, _clause),
+    words(b"HGETEX", D.hash_key, _expiry, _clause),
+    words(b"HSETEX", D.hash_key, _conditions, _expiry, _pairs),
+    words(b"HGETDEL", D.hash_key, _clause),
+    words(b"HPEXPIRETIME", D.hash_key, _clause),
+    words(b"HEXPIRETIME", D.hash_key, _clause),
+]
+
+
 @pytest.fixture
 def fresh() -> Iterator[Pool]:
     pool = Pool()
@@ -46,7 +81,7 @@ def _round(draw: Draw) -> list[Command]:
     commands: list[Command] = []
     for _ in range(COMMANDS):
         kind = draw.rng.random()
-        rows = HASH_WRITES if kind < 0.5 else SETTLING if kind < 0.7 else HASH_READS
+        rows = HASH_WRITES if kind < 0.3 else TIMED if kind < 0.6 else SETTLING if kind < 0.75 else HASH_READS
         commands.append(draw.rng.choice(rows)(draw))
         commands += [(b"OBJECT", b"ENCODING", key) for key in KEYS[16:22] if draw.chance(0.3)]
     return commands

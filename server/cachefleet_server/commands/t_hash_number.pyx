@@ -27,7 +27,8 @@ cdef bint _store(client_t* c, entry_t* old, const char* event, const char* text,
     pair[0] = c.argv[2]
     pair[1] = journal_arg(text, n)
     hash_write_begin(
-        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), pair, 1, members_clock(c), HASH_KEEP)
+        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), pair, 1, members_clock(c),
+        HASH_KEEP)
     hash_write(&w, pair[0].ptr, pair[0].len, text, n)
     hash_stored(c, key, old, hash_write_end(&w))
     hash_renewed(c, key, w.renewed)

@@ -188,6 +188,7 @@ cdef class Members(_Engine):
         cdef void* word = slot_get(slot)
         cdef int form = word_form(word, self.m.form)
         cdef size_t before = member_memory(word_member(word), form)
+        members_untime(self.m, word)
         members_store(
             self.m, slot, before, member_set_value(self.e.heap, word_member(word), form, value, len(value)), form)
 
@@ -198,6 +199,7 @@ cdef class Members(_Engine):
         cdef int form = word_form(word, self.m.form)
         cdef int wanted = self._form(expiry)
         cdef size_t before = member_memory(member, form)
+        members_untime(self.m, word)
         if form != wanted:
             member = member_set_form(self.e.heap, member, form, wanted)
         if expiry is not None:

@@ -81,7 +81,7 @@ cdef void save_init(save_t* s, engine_t* e, const entry_t* entry, rdb_out_t* out
     s.out_fn = NULL
     s.commands = commands
     s.held = False
-    s.rdb_type = entry_ops(e, entry).rdb_type_fn(entry, out.dialect) if out != NULL and not commands else -1
+    s.rdb_type = -1
     s.written = 0
     s.counted = False
     s.count = 0
@@ -91,6 +91,8 @@ cdef void save_init(save_t* s, engine_t* e, const entry_t* entry, rdb_out_t* out
 
 cdef void save_begin(save_t* s) noexcept nogil:
     cdef type_ops_t* ops = entry_ops(s.engine, s.entry)
+    if s.out != NULL and not s.commands:  # else it has been chosen, by who knows the dialect
+        s.rdb_type = ops.rdb_type_fn(s.entry, s.out.dialect)
     if ops.save_begin_fn != NULL:
         ops.save_begin_fn(s)
 

@@ -14,7 +14,8 @@ with it. Who hides what is the role's decision, as for keys (commands/t_members.
 from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.engine cimport db_t
-from cachefleet_server.core.entry cimport ENC_HASHTABLE, ENC_SKIPLIST, entry_encoding, entry_t
+from cachefleet_server.core.entry cimport (
+    ENC_HASHTABLE, ENC_SKIPLIST, OBJ_HASH, OBJ_SET, entry_encoding, entry_t, entry_type)
 from cachefleet_server.core.members cimport members_of
 from cachefleet_server.ds.intrin cimport cf_unlikely
 
@@ -23,7 +24,8 @@ cdef enum:
 
 cdef inline bint members_may_expire(const entry_t* entry) noexcept nogil:
     cdef int encoding = entry_encoding(entry)
-    return (encoding == ENC_HASHTABLE or encoding == ENC_SKIPLIST) and members_of(entry).expiring != NULL
+    return ((encoding == ENC_HASHTABLE or encoding == ENC_SKIPLIST) and OBJ_SET <= entry_type(entry) <= OBJ_HASH
+            and members_of(entry).expiring != NULL)
 
 cdef void members_put_right(db_t* db, const entry_t* entry, uint64_t hash) noexcept nogil
 cdef void members_leave(db_t* db, const entry_t* entry) noexcept nogil

@@ -173,7 +173,8 @@ def test_the_index_of_few_and_many(engine: Engine, count: int, rng: random.Rando
     engine.execute(b"HSET", b"k", b"stays", b"1", *(word for name in names for word in (name, b"v")))
     engine.execute(b"HPERSIST", b"k", b"FIELDS", b"%d" % count, *names)  # room for arguments
     before = used(engine)
-    for _ in range(2):
+    after = []
+    for _ in range(3):
         start = now_ms(engine) + 100_000
         for name in rng.sample(names, count):
             expire(engine, b"k", start + rng.randrange(1000), [name])
@@ -183,7 +184,8 @@ def test_the_index_of_few_and_many(engine: Engine, count: int, rng: random.Rando
         assert used(engine) - before < 6000 + 26 * count
         engine.execute(b"HPERSIST", b"k", b"FIELDS", b"%d" % count, *names)
         assert engine.check() == []
-    assert abs(used(engine) - before) < 4000
+        after.append(used(engine))
+    assert after[1] == after[2]  # the first time takes some for good: arguments, pages of small objects
     expire(engine, b"k", start, names)
     advance(engine, 200_000)
     work(engine, 100)

@@ -46,15 +46,16 @@ kubernetes: $(VENV)/.dev $(VENV)/.go
 
 exhaustive: dev check-test kubernetes ## Every variant of what `test` samples, before an issue is called resolved
 	$(PYTEST) tests -m exhaustive --timeout 3600 -n 3
+	CACHEFLEET_EXAMPLES=10 SOAK_SECONDS=120 $(PYTEST) -q tests/unit tests/integration/test_connections.py --timeout 3600 -n 3
 
 figures: dev check-test kubernetes ## More seeds for a row of docs/figures.md (KIND=kills SEEDS=1-9 MINUTES=40)
 	PYTHONPATH=tests/support $(PY) -m fleettest.figures $(KIND) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 mutants: dev ## Break the code of an area in places chosen by seeds; list what no test notices (AREA=keyspace SEEDS=1-20)
-	$(PY) tests/mutants/mutants.py $(AREA) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+	CACHEFLEET_EXAMPLES=3 $(PY) tests/mutants/mutants.py $(AREA) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 unit: dev ## Laws of the tree and unit tests: the loop under a minute
-	$(PYTEST) -q -n 2 tests/tidy tests/unit
+	$(PYTEST) -q -n 2 -m "not exhaustive" tests/tidy tests/unit
 
 build: $(VENV)/.server ## Compile what changed, in place
 	$(PY) setup.py -q build_ext --inplace

@@ -41,7 +41,8 @@ else
   export PYTHONPATH="$tree/server:$tree/operator:$tree/tests/support"
 fi
 if [ $# -eq 0 ]; then 
-  set -- python -m pytest -q -p no:cacheprovider -o timeout=900 tests/unit/{ds,resp,core,keyspace,reactor,persistence}
+  set -- python -m pytest -q -p no:cacheprovider -o timeout=900 -m "not exhaustive" -n "$(($(nproc) > 1 ? 2 : 0))" \
+    tests/unit/{ds,resp,core,keyspace,reactor,persistence}
 fi
 if [ "$1" = python ]; then shift; set -- "$python" "$@"; fi
 exec "$@"

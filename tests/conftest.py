@@ -22,6 +22,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from fleettest.client import Connection
+from fleettest.examples import DEFAULT, FACTOR
 from fleettest.instance import Instance, Pool
 from fleettest.reference import Pair
 
@@ -29,7 +30,7 @@ pytest_plugins = ["fleettest.costing", "fleettest.kube", "fleettest.skips", "fle
 
 POOL: pytest.StashKey[Pool] = pytest.StashKey()
 
-settings.register_profile("fleet", deadline=None, print_blob=True)
+settings.register_profile("fleet", deadline=None, print_blob=True, max_examples=DEFAULT * FACTOR)
 settings.register_profile("mutants", settings.get_profile("fleet"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("fleet")
 

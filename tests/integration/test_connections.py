@@ -20,7 +20,7 @@ pytestmark = pytest.mark.server
 KB = 1024
 IDLE = 10_000
 IDLE_BYTES_MAX = 1 * KB
-SOAK_S = float(os.environ.get("SOAK_SECONDS", "60"))
+SOAK_S = float(os.environ.get("SOAK_SECONDS", "30"))
 
 
 def used(server: Instance) -> int:
@@ -191,11 +191,11 @@ class Soak:
         return self.settle()
 
 
-@pytest.mark.slow("half a minute of work, and memory that settles after each part")
+@pytest.mark.slow("a quarter of a minute of work, and memory that settles after each part")
 @pytest.mark.timeout(int(SOAK_S) + 300)
 @pytest.mark.parametrize("host", ["no", "yes"], ids=["snapshots", "aof-and-snapshots"], indirect=True)
 def test_soak_without_growth(host: Instance, rng: random.Random) -> None:
-    """SOAK_SECONDS=60 of mixed work, half without and half with an AOF, each in three parts; the last two must not be
+    """SOAK_SECONDS=30 of mixed work, half without and half with an AOF, each in three parts; the last two must not be
     larger than the first."""
     part_s = SOAK_S / 2 / 3
     # Where rewrites and large buffers come and go, malloc's heap was seen to differ by 15 MB, in both directions.

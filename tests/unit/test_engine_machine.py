@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -22,6 +21,7 @@ from cachefleet_server._testing import advance, now_ms, seed_random
 from cachefleet_server.engine import POLICIES, Engine
 from cachefleet_server.persistence.snapshot import Snapshot
 from cachefleet_server.replies import Error
+from fleettest.examples import examples
 from fleettest.model import Failure, Model, Value
 from fleettest.rdbfile import Fields, parse
 
@@ -450,4 +450,4 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 TestEngine = EngineMachine.TestCase
-TestEngine.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestEngine.settings = examples(40, stateful_step_count=50)

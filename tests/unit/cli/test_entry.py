@@ -72,7 +72,7 @@ def test_an_interrupt_while_python_imports_is_quiet(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text(SLOW)
     process = subprocess.Popen(
         [*COMMAND, "local", "up"], env={**os.environ, "PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.read(9) == b"importing"

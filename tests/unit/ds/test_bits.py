@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import reduce
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cachefleet_server.ds._testing_hllgeo import (
@@ -21,6 +21,7 @@ from cachefleet_server.ds._testing_hllgeo import (
     set_bit,
     write_integer,
 )
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -48,7 +49,7 @@ def clipped(total: int, first: int, last: int) -> tuple[int, int]:
 
 
 @given(strings, positions, positions, st.booleans())
-@settings(max_examples=500)
+@examples(150)
 def test_count(data: bytes, first: int, last: int, in_bits: bool) -> None:
     unit = 1 if in_bits else 8
     a, b = clipped(len(data) * 8 // unit, first, last)
@@ -65,7 +66,7 @@ def test_count_of_long_strings(rng: random.Random) -> None:
 
 
 @given(strings, st.booleans(), positions, st.none() | positions, st.booleans())
-@settings(max_examples=500)
+@examples(150)
 def test_find(data: bytes, value: bool, first: int, last: int | None, in_bits: bool) -> None:
     unit = 1 if in_bits else 8
     a, b = clipped(len(data) * 8 // unit, first, -1 if last is None else last)
@@ -112,7 +113,7 @@ def wanted(op: int, data: list[bytes]) -> bytes:
 
 
 @given(st.sampled_from(list(OPERATIONS)), st.lists(strings, min_size=1, max_size=6))
-@settings(max_examples=500)
+@examples(150)
 def test_combine(op: int, data: list[bytes]) -> None:
     assert combine(op, data) == wanted(op, data)
 
@@ -155,7 +156,7 @@ def test_single_bits(data: bytes, at: int, value: bool) -> None:
 
 
 @given(st.binary(max_size=24), st.integers(0, 220), st.integers(1, 64), st.booleans())
-@settings(max_examples=500)
+@examples(150)
 def test_read(data: bytes, at: int, width: int, signed: bool) -> None:
     value = int(text(data)[at : at + width].ljust(width, "0"), 2)
     if signed and value >> (width - 1):
@@ -164,7 +165,7 @@ def test_read(data: bytes, at: int, width: int, signed: bool) -> None:
 
 
 @given(st.binary(min_size=10, max_size=24), st.data(), st.integers(1, 64))
-@settings(max_examples=500)
+@examples(150)
 def test_write(data: bytes, draw: st.DataObject, width: int) -> None:
     at = draw.draw(st.integers(0, len(data) * 8 - width))
     value = draw.draw(st.integers(0, (1 << width) - 1))
@@ -181,7 +182,7 @@ def near(*values: int) -> st.SearchStrategy[int]:
 
 
 @given(st.data(), st.integers(1, 64), st.booleans(), st.sampled_from([WRAP, SATURATE, FAIL]))
-@settings(max_examples=500)
+@examples(150)
 def test_add(draw: st.DataObject, width: int, signed: bool, overflow: int) -> None:
     least, most = (-(1 << width - 1), (1 << width - 1) - 1) if signed else (0, (1 << width) - 1)
     inside = st.integers(least, most) | st.sampled_from([least, most, most - 1])

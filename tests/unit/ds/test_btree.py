@@ -11,11 +11,12 @@ import random
 from bisect import bisect_left, bisect_right
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cachefleet_server.ds._testing_btree import HASH, SET, TTL, ZSET, Tree
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -204,8 +205,8 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+TestModel.settings = examples(
+    30, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
 
 

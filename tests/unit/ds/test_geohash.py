@@ -7,7 +7,7 @@ import random
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cachefleet_server.ds._testing_hllgeo import (
@@ -19,6 +19,7 @@ from cachefleet_server.ds._testing_hllgeo import (
     encode,
     hash_text,
 )
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -39,7 +40,7 @@ def place(v: float, most: float) -> int:
 
 
 @given(lons, lats)
-@settings(max_examples=500)
+@examples(200)
 def test_encode_and_decode(lon: float, lat: float) -> None:
     bits = encode(lon, lat)
     assert bits is not None

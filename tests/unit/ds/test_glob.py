@@ -9,10 +9,11 @@ import functools
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cachefleet_server.ds.glob import glob_matches as glob
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -67,7 +68,7 @@ def reference(pattern: bytes, text: bytes) -> bool:
     return match(0, 0) if text else pattern == b""
 
 
-@settings(max_examples=3000)
+@examples(1000)
 @given(PATTERNS, TEXTS)
 def test_against_the_definition(pattern: bytes, text: bytes) -> None:
     assert glob(pattern, text) == reference(pattern, text)

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cachefleet_server.ds._testing_hllgeo import Corrupt, Hll, hll_hash_of, hll_kernels, hll_place, hll_union, selftest
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -114,7 +115,7 @@ def test_new_one() -> None:
 
 
 @given(st.lists(st.tuples(indexes, ranks), max_size=40), limits)
-@settings(max_examples=300)
+@examples(100)
 def test_registers_are_the_model_s_after_each_step(steps: list[tuple[int, int]], sparse_max: int) -> None:
     one, model = Hll(), bytearray(REGISTERS)
     for index, rank in steps:
@@ -137,7 +138,7 @@ def test_registers_are_the_model_s_after_each_step(steps: list[tuple[int, int]],
 
 
 @given(st.lists(st.tuples(st.integers(0, REGISTERS - 1), st.integers(1, 32)), max_size=200))
-@settings(max_examples=50)
+@examples(25)
 def test_many_runs_of_all_kinds(steps: list[tuple[int, int]]) -> None:
     """Long enough that runs are skipped eight at a time."""
     one = filled(steps, 100_000)
@@ -147,7 +148,7 @@ def test_many_runs_of_all_kinds(steps: list[tuple[int, int]]) -> None:
 
 
 @given(st.dictionaries(indexes, st.integers(1, 32)), st.lists(st.tuples(indexes, ranks)), limits)
-@settings(max_examples=300)
+@examples(100)
 def test_a_cursor_changes_nothing(start: dict[int, int], steps: list[tuple[int, int]], sparse_max: int) -> None:
     a, b = filled(list(start.items()), 100_000), filled(list(start.items()), 100_000)
     ascending = sorted(dict(steps).items())
@@ -223,7 +224,7 @@ def test_counts_are_near_and_equal_to_the_formula_s(rng: random.Random) -> None:
 
 
 @given(st.lists(st.lists(st.tuples(indexes, ranks), max_size=15), min_size=1, max_size=4), limits, st.booleans())
-@settings(max_examples=200)
+@examples(80)
 def test_merging(parts: list[list[tuple[int, int]]], sparse_max: int, dense: bool) -> None:
     target, *sources = [filled(part) for part in parts]
     if dense:
@@ -297,7 +298,7 @@ runs = st.one_of(
 
 
 @given(st.lists(runs, max_size=60).map(b"".join), indexes, ranks, limits)
-@settings(max_examples=500)
+@examples(200)
 def test_garbage(data: bytes, index: int, rank: int, sparse_max: int) -> None:
     """Under the address sanitizer this proves the bounds."""
     survives(Hll(HEAD_SPARSE + data), index, rank, sparse_max)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cachefleet_server.ds._testing_sequence import Block, Heap, entry, listpack_check
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -169,7 +169,7 @@ class BlockMachine(RuleBasedStateMachine):
 
 
 TestBlock = BlockMachine.TestCase
-TestBlock.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBlock.settings = examples(30, stateful_step_count=30)
 
 
 def test_what_is_removed_is_given_back() -> None:

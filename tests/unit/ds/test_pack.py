@@ -14,11 +14,12 @@ import struct
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cachefleet_server.ds._testing_pack import HASH, SET, ZSET, Pack, listpack, listpack_read, pack_of_listpack
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -161,7 +162,7 @@ class SortedSet(Kept):
         assert self.pack.score_bound(score, True) == bisect.bisect_right(scores, score)  # type: ignore[type-var]
 
 
-BUDGET = settings(max_examples=40, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow])
+BUDGET = examples(20, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow])
 TestHash = Hash.TestCase
 TestHash.settings = BUDGET
 TestSet = Set.TestCase
@@ -406,7 +407,7 @@ def test_check_knows_what_is_wrong() -> None:
 
 
 @given(st.sampled_from([HASH, SET, ZSET]), st.integers(0, 25), st.data())
-@settings(max_examples=150)
+@examples(60)
 def test_check_survives_any_bytes(kind: int, n: int, data: st.DataObject) -> None:
     """It reads nothing outside (which the sanitizers see)."""
     pack = Pack(kind)

@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cachefleet_server.ds._testing_sequence import Heap, Sequence, entry
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -180,8 +181,8 @@ class Owners(RuleBasedStateMachine):
 
 
 TestOwners = Owners.TestCase
-TestOwners.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+TestOwners.settings = examples(
+    50, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 from cachefleet_server.keyspace._testing import Keyspace, Snapshot
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -232,4 +233,4 @@ class DatabaseMachine(RuleBasedStateMachine):
 
 
 TestDatabases = DatabaseMachine.TestCase
-TestDatabases.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestDatabases.settings = examples(30, stateful_step_count=60)

@@ -12,13 +12,13 @@ import itertools
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cachefleet_server._testing import advance, now_ms
 from cachefleet_server.engine import Engine
 from cachefleet_server.persistence._testing import plug_bag
+from fleettest.examples import examples
 from fleettest.peers import Peer
 
 pytestmark = pytest.mark.unit
@@ -375,4 +375,4 @@ class WaitingMachine(RuleBasedStateMachine):
 
 
 TestWaiting = WaitingMachine.TestCase
-TestWaiting.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWaiting.settings = examples(30, stateful_step_count=40)

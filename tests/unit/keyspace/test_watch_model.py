@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import pytest
 from cachefleet_server.keyspace._testing import Keyspace
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from fleettest.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -148,7 +149,7 @@ class WatchMachine(RuleBasedStateMachine):
 
 
 TestWatch = WatchMachine.TestCase
-TestWatch.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestWatch.settings = examples(40, stateful_step_count=50)
 
 
 def test_many_watchers_of_one_key_and_many_keys_of_one_client() -> None:

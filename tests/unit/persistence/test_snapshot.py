@@ -284,8 +284,8 @@ def test_large_values_as_commands(engine: Engine, tmp_path: Path, rng: random.Ra
 @pytest.mark.parametrize("commands", [False, True], ids=["records", "commands"])
 def test_a_slice_copies_no_large_value(engine: Engine, commands: bool) -> None:
     """Values are lent to the writer from where they lie: neither time nor memory goes by their size."""
-    values = {b"huge": 40 << 20, **{b"large%d" % i: 200_000 for i in range(100)}}
-    values |= {b"middle%d" % i: 16_000 for i in range(3000)}
+    values = {b"huge": 20 << 20, **{b"large%d" % i: 200_000 for i in range(50)}}
+    values |= {b"middle%d" % i: 16_000 for i in range(1000)}
     for key, size in values.items():
         engine.execute(b"SET", key, bytes(size))
     total = sum(values.values())

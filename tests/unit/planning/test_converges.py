@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cachefleet_operator.api import names
@@ -13,6 +13,7 @@ from cachefleet_operator.api.objects import Key
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import STEADY_S
 from cachefleet_operator.planning.refusals import RETRY_S
+from fleettest.examples import examples
 from fleettest.snapshots import cache, secret
 from fleettest.world import World
 
@@ -39,7 +40,7 @@ spec = st.fixed_dictionaries(
 growth = st.lists(st.sampled_from(range(len(SIZES))), min_size=5, max_size=5).map(sorted)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(30)
 @given(st.lists(spec, min_size=1, max_size=5), growth, st.lists(st.integers(0, 3), min_size=5, max_size=5))
 def test_converges(specs: list[dict[str, Any]], sizes: list[int], patience: list[int]) -> None:
     """Specs change after few cycles, in the middle of whatever goes on."""

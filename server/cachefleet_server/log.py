@@ -10,8 +10,9 @@ output, level notice); `server.py` binds its fields to the parameters once these
 (logrotate) is noticed by its inode and opened again.
 
 The server never waits for who reads its log. What a full disk, a FIFO, pipe or terminal whose reader has stopped does
-not take is lost and counted; the first line that can be written again is preceded by one that says how many. A file of
-our own is non-blocking. Standard output is shared with others, so it stays as it is: `_write_shared`.
+not take is lost and counted; the first line that can be written again is preceded by one that says how many. So it is
+with syslog. A file of our own is non-blocking. Standard output is shared with others, so it stays as it is:
+`_write_shared`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import contextlib
 import json
 import os
 import select
+import socket
 import syslog
 import time
+from collections.abc import Callable
 from typing import Final
 
 from cachefleet_server.files import open_at_once
@@ -40,6 +43,60 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 REDACTED: Final = "*redacted*"
 
 
+class _Counted:
+    """A place for messages that counts those which it does not take, and says how many they were."""
+
+    def __init__(self, put: Callable[[int, str], bool]) -> None:
+        self._put = put
+        self._lost = 0
+
+    def write(self, level: int, message: str) -> None:
+        if self._lost:
+            note = f"{self._lost} lines could not be written here and are lost: nobody read them, or the disk was full"
+            if not self._put(WARNING, note):
+                self._lost += 1
+                return
+            self._lost = 0
+        if not self._put(level, message):
+            self._lost += 1
+
+
+class _Syslog(_Counted):
+    """Datagrams as the C library writes them, but none waits for a syslogd that does not read."""
+
+    def __init__(self, ident: str, facility: int, path: str) -> None:
+        super().__init__(self._send)
+        self._ident = ident
+        self._facility = facility
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    def _send(self, level: int, message: str) -> bool:
+        t = time.localtime()
+        stamp = f"{_MONTHS[t.tm_mon - 1]} {t.tm_mday:2} {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+        head = f"<{self._facility | _SYSLOG_PRIORITY[level]}>{stamp} {self._ident}[{os.getpid()}]: "
+        data = (head + message).encode("utf-8", "replace")
+        for fresh in (self._socket is None, True):
+            try:
+                if self._socket is None:
+                    self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                    self._socket.connect(self._path)
+                self._socket.send(data)
+                return True
+            except BlockingIOError:
+                break
+            except OSError:  # it is not there, or another one is by now
+                self.close()
+                if fresh:
+                    break
+        return False
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
 class Log:
     """Where messages go and how they look. Fields may be changed at any time."""
 
@@ -52,9 +109,9 @@ class Log:
         self._path = path
         self._fd = -1
         self._inode = -1
-        self._lost = 0  # lines that could not be written, and nobody was told of yet
         self._torn = False  # what was written last has no end of line
-        self._syslog = False
+        self._file = _Counted(self._put)
+        self._syslog: _Syslog | None = None
 
     # -- messages
 
@@ -73,10 +130,9 @@ class Log:
     def write(self, level: int, message: str) -> None:
         if level < self.level:
             return
-        line = self.line(level, message, time.time(), os.getpid())
-        self._emit(line.encode("utf-8", "surrogateescape") + b"\n")
-        if self._syslog:
-            syslog.syslog(_SYSLOG_PRIORITY[level], message.encode("utf-8", "replace").decode())
+        self._file.write(level, message)
+        if self._syslog is not None:
+            self._syslog.write(level, message)
 
     def user_data(self, data: bytes) -> str:
         """Text for a key, value or argument of a user; hidden unless `hide-user-data-from-log no`."""
@@ -138,26 +194,17 @@ class Log:
 
     def close(self) -> None:
         self.open("")
+        if self._syslog is not None:
+            self._syslog.close()
 
-    def to_syslog(self, ident: str, facility: str) -> None:
+    def to_syslog(self, ident: str, facility: str, path: str = "/dev/log") -> None:
         """Sends messages to syslog as well; `facility` is "user" or "local0" to "local7"."""
-        number: int = getattr(syslog, "LOG_" + facility.upper())
-        syslog.openlog(ident, syslog.LOG_PID | syslog.LOG_NDELAY, number)
-        self._syslog = True
+        self._syslog = _Syslog(ident, getattr(syslog, "LOG_" + facility.upper()), path)
 
-    def _emit(self, line: bytes) -> None:
-        if self._lost:
-            note = f"{self._lost} lines could not be written here and are lost: nobody read them, or the disk was full"
-            if not self._put(self.line(WARNING, note, time.time(), os.getpid()).encode() + b"\n"):
-                self._lost += 1
-                return
-            self._lost = 0
-        if not self._put(line):
-            self._lost += 1
-
-    def _put(self, line: bytes) -> bool:
-        """False: it is not there as a whole."""
-        data = b"\n" + line if self._torn else line
+    def _put(self, level: int, message: str) -> bool:
+        """False: the line is not there as a whole."""
+        line = self.line(level, message, time.time(), os.getpid()).encode("utf-8", "surrogateescape")
+        data = b"\n" * self._torn + line + b"\n"
         done = 0
         try:
             if self._path:

@@ -199,6 +199,35 @@ def test_a_reader_that_stops_holds_nobody_up(tmp_path: Path, kind: Callable[[Pat
         os.close(reader)
 
 
+def test_a_syslogd_that_stops_holds_nobody_up(tmp_path: Path) -> None:
+    log, path, sent = Log(level=log_module.WARNING), str(tmp_path / "log"), 2000
+    log.open(os.devnull)
+    log.to_syslog("cache", "local3", path)
+
+    def read(daemon: socket.socket) -> Iterator[str]:
+        while select.select([daemon], [], [], 0)[0]:
+            text = daemon.recv(500).decode()
+            found = re.fullmatch(r"<156>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d cache\[\d+\]: (.*)", text)
+            assert found, text
+            yield found[1]
+
+    log.warning("nobody is there")
+    for first in ("1 lines could not be written", "line 0"):  # a syslogd, and one that takes its place
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+            daemon.bind(path)
+            for i in range(sent):
+                log.warning(f"line {i}")
+            said = list(read(daemon))
+            assert said[0].startswith(first)
+            taken = [text for text in said if text.startswith("line")]
+            assert taken == [f"line {i}" for i in range(len(taken))] and len(taken) < sent
+            log.warning("it reads again")
+            note, last = read(daemon)
+            assert note.startswith(f"{sent - len(taken)} lines could not be written") and last == "it reads again"
+        os.unlink(path)
+    log.close()
+
+
 def test_a_full_disk_costs_lines_and_leaves_no_half_ones(tmp_path: Path) -> None:
     file, before = tmp_path / "log", resource.getrlimit(resource.RLIMIT_FSIZE)
     log = Log()

@@ -23,7 +23,7 @@ from cachefleet_server.log import Log
 from cachefleet_server.persistence import aof_manifest
 from cachefleet_server.persistence.aof_manifest import BASE, Manifest, Part
 
-_TEMP_BASE: Final = re.compile(r"temp-rewriteaof-bg-(\d+)\.aof")
+_TEMP_BASE: Final = re.compile(r"temp-rewriteaof-bg-(\d+)\.aof(\.aside)?")
 
 
 class AofFolder:

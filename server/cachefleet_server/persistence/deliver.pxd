@@ -9,9 +9,10 @@ one more owner of it, and its structure is told to keep what it is now (core/typ
     write to a held value --> its own small chunks --'  behind its record's first step
 
 What a write is about to change of a held value is serialised then, a chain of its elements at a time; it waits in
-chunks of the value's own until the value's turn, which comes first for values that have any. As commands it need not
-wait. DEL, SET, FLUSHALL, RENAME and expiry of a held value take one owner away; the snapshot frees what only it still
-has. Such a value does not count against maxmemory meanwhile: evicting other keys would not free it.
+chunks of the value's own until the value's turn, which comes first for values that have any; where the target is a file
+and more than ASIDE_MIN waits, the writer puts it aside on the disk (rdb_writer.pxd). As commands it need not wait. DEL,
+SET, FLUSHALL, RENAME and expiry of a held value take one owner away; the snapshot frees what only it still has. Such a
+value does not count against maxmemory meanwhile: evicting other keys would not free it.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -29,6 +30,9 @@ cdef enum:
     SNAPSHOT_WRITER = 2  # everything was delivered; the writer thread works on
     SNAPSHOT_GIVEN_UP = 3  # held values are let go, slice by slice
     SNAPSHOT_OVER = 4
+
+    ASIDE_MIN = 4194304  # bytes that wait in memory; from there on pieces of ...
+    ASIDE_PIECE = 4096  # ... so many bytes go to the disk
 
 cdef struct frozen_t:  # one database's table
     snapshot_t* snapshot
@@ -48,6 +52,7 @@ cdef struct held_t:  # a large value, which is saved when the tables are done
     rdb_chunk_t* first  # what writes serialised before that
     rdb_chunk_t* last
     size_t counted  # bytes of `last` that snapshot.waiting has
+    int number  # under which more of it was put aside; 0: nothing was
 
 cdef struct snapshot_t:
     engine_t* engine
@@ -70,6 +75,8 @@ cdef struct snapshot_t:
     links_t held  # held_t: those whose turn has not come; first the ones that have something waiting
     held_t* current  # its record is being written
     size_t waiting  # bytes in chunks of held values
+    bint asides  # the target is a file
+    int numbers  # given to values of which something was put aside
     size_t copied  # bytes put into chunks, but for `chunk`
     size_t slice_copied_max  # the most bytes that one slice put into chunks ...
     size_t step_copied_max  # ... and between two looks at the clock

@@ -123,14 +123,35 @@ cdef void _count_waiting(snapshot_t* s, held_t* h) noexcept nogil:
     h.counted = n
 
 
+cdef void _put_aside(snapshot_t* s, held_t* h) noexcept nogil:
+    """Its chunks to the writer, but not for the stream yet."""
+    cdef rdb_chunk_t* chunk = h.first
+    cdef rdb_chunk_t* following
+    if h.number == 0:
+        s.numbers += 1
+        h.number = s.numbers
+    while chunk != NULL:
+        following = chunk.next
+        chunk.aside = h.number
+        s.waiting -= chunk.out.buf.len
+        if writer_push(s.writer, chunk) + s.waiting > s.behind_max + s.largest_lent:
+            s.behind = True
+        chunk = following
+    h.first = h.last = NULL
+
+
 cdef rdb_out_t* _waiting_out(snapshot_t* s, held_t* h) noexcept nogil:
     cdef rdb_chunk_t* chunk
+    cdef bint much = s.asides and s.waiting > ASIDE_MIN
+    cdef size_t enough = ASIDE_PIECE if much else RDB_CHUNK
     if h.last != NULL:
         _count_waiting(s, h)
         if s.waiting > s.behind_max:
             s.behind = True
-        if h.counted < RDB_CHUNK:
+        if h.counted < enough:
             return &h.last.out
+        if much:
+            _put_aside(s, h)
     chunk = writer_chunk(s.writer, &s.like, True)
     if h.last != NULL:
         h.last.next = chunk
@@ -174,9 +195,11 @@ cdef bint deliver_value(snapshot_t* s) noexcept nogil:
         if not s.commands:
             rdb_put_head(&s.chunk.out, s.engine, h.entry, h.save.rdb_type)
     more = save_step(&h.save)
-    if h.first != NULL:  # behind the count, which the first step wrote
+    if h.first != NULL or h.number:  # behind the count, which the first step wrote
         _push(s)
         _push_waiting(s, h)
+        s.chunk.recall = h.number
+        h.number = 0
     if not more:
         if s.commands:
             _select(s, h.dbid)

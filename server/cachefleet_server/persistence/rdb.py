@@ -43,7 +43,7 @@ from cachefleet_server.version import REDIS_VERSION, __version__
 
 RETRY_S: Final = 5.0
 LOAD_SLICE_US: Final = 4000
-_TEMP_NAME: Final = re.compile(r"temp-\d+\.rdb")
+_TEMP_NAME: Final = re.compile(r"temp-\d+\.rdb(\.aside)?")
 
 _BUSY = "ERR Background save already in progress"
 _OTHER = (

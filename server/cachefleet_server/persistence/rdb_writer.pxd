@@ -16,6 +16,10 @@ How the producer learns of things: it asks `writer_state` once a slice, and the 
 eventfd) readable when the stream is done, when it failed, and when a full queue has drained to half.
 Errors: the first one is kept (an errno and what was being done), and the target leaves nothing.
 
+Aside. What writes change of a large value waits for that value's turn in the stream (deliver.pxd), and would cost its
+memory until then. So a chunk may have a number: it goes into a file without a name beside the target's, in the form in
+which it would have gone there. All that has this number comes into the stream in front of the chunk that recalls it.
+
 A target that takes nothing makes the thread wait (`stalled`), a moment at a time, so that an abort is noticed. Nobody
 may wait for such a thread: it does not get on faster for having the core.
 """
@@ -39,6 +43,8 @@ cdef enum:
 
 cdef struct rdb_chunk_t:
     rdb_chunk_t* next
+    int aside  # the number under which it is put aside; 0: it is for the stream
+    int recall  # what has this number comes in front of it; 0: nothing does
     rdb_out_t out
 
 cdef struct rdb_writer_t:
@@ -71,6 +77,10 @@ cdef struct rdb_writer_t:
     heap_t* own_heap
     buf_t packed  # a chunk after compression
     uint64_t crc
+    int putting  # the number under which what is written now is put aside; 0: it is not
+    int aside_fd  # -1: nothing was put aside yet
+    int64_t aside_size
+    buf_t extents  # extent_t: where in that file what lies
 
 cdef rdb_writer_t* writer_new(
         heap_t* heap, heap_t* blob_heap, target_t* target, bint footer, bint checksum, int wake_fd) noexcept nogil

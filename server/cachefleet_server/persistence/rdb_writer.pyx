@@ -1,9 +1,9 @@
 """The writer thread of a snapshot; see rdb_writer.pxd."""
 
-from libc.errno cimport ETIMEDOUT, errno
+from libc.errno cimport EINTR, EIO, ETIMEDOUT, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
-from posix.unistd cimport usleep, write
+from posix.unistd cimport close, pread, pwrite, usleep, write
 
 from cachefleet_server.core.engine cimport rdb_mark_t
 from cachefleet_server.core.rdb cimport RDB_COMPRESS_ROOM, rdb_compress_string, rdb_out_free, rdb_out_init
@@ -17,7 +17,12 @@ from cachefleet_server.ds.pthread cimport (
     thread_start, timespec)
 from cachefleet_server.ds.intrin cimport cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, zfree, zfree_remote, zmalloc
-from cachefleet_server.persistence.target cimport MARK_BYTES, TARGET_WAIT, target_fail, target_t
+from cachefleet_server.persistence.target cimport MARK_BYTES, TARGET_WAIT, target_aside, target_fail, target_t
+
+cdef struct extent_t:
+    int number
+    int64_t at
+    int64_t n
 
 cdef enum:
     CHUNK_KEEP_MAX = 2 * RDB_CHUNK  # bytes; a chunk that one large value made bigger is freed, not reused
@@ -39,7 +44,9 @@ cdef rdb_writer_t* writer_new(
     w.checksum = checksum
     w.wake_fd = wake_fd
     w.own_heap = heap_new()
+    w.aside_fd = -1
     buf_init(&w.packed, w.own_heap)
+    buf_init(&w.extents, w.own_heap)
     pthread_mutex_init(&w.lock, NULL)
     pthread_cond_init(&w.filled, NULL)
     cond_init_timed(&w.changed)
@@ -57,6 +64,7 @@ cdef void _release(rdb_writer_t* w) noexcept nogil:
     pthread_cond_destroy(&w.filled)
     pthread_cond_destroy(&w.changed)
     buf_free(&w.packed)
+    buf_free(&w.extents)
     heap_free(w.own_heap)
     zfree(w.heap, w)
 
@@ -108,6 +116,7 @@ cdef rdb_chunk_t* writer_chunk(rdb_writer_t* w, const rdb_out_t* like, bint smal
         chunk = <rdb_chunk_t*>zmalloc(w.heap, sizeof(rdb_chunk_t))
         rdb_out_init(&chunk.out, w.heap, like.dialect)
     chunk.next = NULL
+    chunk.aside = chunk.recall = 0
     chunk.out.buf.len = 0
     chunk.out.lent = 0
     chunk.out.delay_us = 0
@@ -192,7 +201,11 @@ cdef void* _run(void* argument) noexcept nogil:
         if chunk == NULL:
             break
         if w.error == 0:
+            if chunk.recall:
+                _recall(w, chunk.recall)
+            w.putting = chunk.aside
             _write_chunk(w, chunk)
+            w.putting = 0
             _delay(w, chunk.out.delay_us)
         _give_back(w, chunk)
     _finish(w)
@@ -304,10 +317,57 @@ cdef void _flush(rdb_writer_t* w) noexcept nogil:
 
 
 cdef void _write(rdb_writer_t* w, const char* p, size_t n) noexcept nogil:
-    """Part of the stream, as against what the target puts around it."""
+    """Part of the stream, as against what the target puts around it, now or later."""
+    if w.putting:
+        _put_aside(w, p, n)
+        return
     if w.checksum:
         w.crc = crc64(w.crc, p, n)
     _send(w, p, n)
+
+
+cdef void _put_aside(rdb_writer_t* w, const char* p, size_t n) noexcept nogil:
+    cdef extent_t extent
+    cdef extent_t* last = <extent_t*>(w.extents.data + w.extents.len - sizeof(extent_t)) if w.extents.len else NULL
+    cdef ssize_t done
+    if w.aside_fd < 0 and w.error == 0:
+        w.aside_fd = target_aside(w.target)
+    if last == NULL or last.number != w.putting:
+        extent.number = w.putting
+        extent.at = w.aside_size
+        extent.n = 0
+        buf_put(&w.extents, &extent, sizeof(extent_t))
+        last = <extent_t*>(w.extents.data + w.extents.len - sizeof(extent_t))
+    while n > 0 and w.target.error == 0:
+        done = pwrite(w.aside_fd, p, n, w.aside_size)
+        if done > 0:
+            p += done
+            n -= done
+            last.n += done
+            w.aside_size += done
+        elif done == 0 or errno != EINTR:
+            target_fail(w.target, errno if done else EIO, b"write aside")
+    if w.target.error:
+        _fail(w)
+
+
+cdef void _recall(rdb_writer_t* w, int number) noexcept nogil:
+    cdef const extent_t* extent = <const extent_t*>w.extents.data
+    cdef const extent_t* end = <const extent_t*>(w.extents.data + w.extents.len)
+    cdef int64_t at
+    cdef ssize_t done
+    while extent < end:
+        at = 0
+        while extent.number == number and at < extent.n and w.error == 0 and _wanted(w):
+            done = pread(w.aside_fd, buf_reserve(&w.packed, RDB_CHUNK), min(extent.n - at, RDB_CHUNK), extent.at + at)
+            if done > 0:
+                w.packed.len = done
+                _flush(w)
+                at += done
+            elif done == 0 or errno != EINTR:
+                target_fail(w.target, errno if done else EIO, b"read what was put aside")
+                _fail(w)
+        extent += 1
 
 
 cdef void _send(rdb_writer_t* w, const char* p, size_t n) noexcept nogil:
@@ -359,6 +419,8 @@ cdef void _finish(rdb_writer_t* w) noexcept nogil:
     cdef target_t* t = w.target
     cdef uint8_t footer[8]
     cdef int i
+    if w.aside_fd >= 0:
+        close(w.aside_fd)
     if w.footer:
         for i in range(8):
             footer[i] = <uint8_t>(w.crc >> (8 * i))

@@ -198,6 +198,7 @@ cdef void _begin(snapshot_t* s, target_t* target, bint checksum) noexcept nogil:
     cdef frozen_t* f
     cdef int i
     s.heap = heap_new()
+    s.asides = target_is_file(target)
     s.writer = writer_new(
         s.heap, e.heap, target, not s.commands, checksum and not s.commands, e.wake_fd)
     if s.writer == NULL:

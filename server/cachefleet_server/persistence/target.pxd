@@ -8,7 +8,8 @@ they are, so the point in time stays. What writes deliver meanwhile cannot wait;
 holds for a slow disk, too (snapshot.pxd), the snapshot is given up. A target that fails ends its own snapshot and
 nothing else. `stall_ms` bounds how long one may take nothing at all; a trickle is no stall.
 
-A file: written under a temporary name, fsynced as it grows, and renamed when all of it is on disk.
+A file: written under a temporary name, fsynced as it grows, and renamed when all of it is on disk. Beside it there may
+be another one, without a name, for what has to wait (rdb_writer.pxd).
 
 A descriptor is the target's own and closed at its end, so who needs the connection afterwards gives a dup. It should
 be non-blocking, or an abort waits for its reader. A receiver that cannot be told a length beforehand gets a mark of
@@ -55,4 +56,6 @@ cdef void target_file(target_t* t, const char* temp_path, const char* final_path
 cdef void target_descriptor(target_t* t, int fd, const char* mark, int64_t stall_ms) noexcept nogil  # mark NULL: none
 cdef void target_free(target_t* t) noexcept nogil
 cdef void target_fail(target_t* t, int error, const char* what) noexcept nogil  # keeps the first one
+cdef int target_aside(target_t* t) noexcept nogil
+    # A file without a name beside a file that is the target, to write and to read; -1: failed. The caller closes it.
 cdef bint target_is_file(const target_t* t) noexcept nogil

@@ -4,7 +4,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdio cimport rename, snprintf
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset, strdup, strrchr
-from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY, open
+from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, open
 from posix.unistd cimport close, fdatasync, fsync, unlink, write
 
 cdef extern from "<fcntl.h>" nogil:
@@ -133,6 +133,18 @@ cdef void target_file(target_t* t, const char* temp_path, const char* final_path
     if final_path != NULL and final_path[0]:
         t.final_path = strdup(final_path)
     t.sync_often = sync_often
+
+
+cdef int target_aside(target_t* t) noexcept nogil:
+    cdef char path[4096]
+    cdef int fd
+    snprintf(path, sizeof(path), b"%s.aside", t.temp_path)
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE)
+    if fd < 0:
+        _failed(t, b"open a file beside it")
+    else:
+        unlink(path)
+    return fd
 
 
 cdef bint target_is_file(const target_t* t) noexcept nogil:

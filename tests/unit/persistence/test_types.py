@@ -6,7 +6,9 @@ The bag (persistence/_testing.pyx) has one command, BAGADD; nothing else knows o
 from __future__ import annotations
 
 import gc
+import hashlib
 import random
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -290,6 +292,63 @@ def test_many_members_are_neither_copied_nor_waited_for(
     assert engine.stats()["used_memory"] - used < 8 * members
     end(snapshot)
     assert loaded(tmp_path / "file", commands=commands) == before
+
+
+def change_all(engine: Engine, bags: list[bytes], count: int, rng: random.Random) -> None:
+    members = [(bag, b"member:%d" % i) for bag in bags for i in range(count)]
+    rng.shuffle(members)
+    for bag, member in members:
+        engine.execute(b"BAGADD", bag, member + hashlib.shake_128(member).digest(400))  # nothing to compress
+
+
+@pytest.fixture
+def large(engine: Engine, rng: random.Random) -> list[bytes]:
+    """Bags of about 16 MB together."""
+    bags = [b"bag:%d" % i for i in range(5)]
+    change_all(engine, bags, 8000, rng)
+    return bags
+
+
+def test_what_writes_change_waits_on_the_disk(
+    engine: Engine, large: list[bytes], tmp_path: Path, rng: random.Random
+) -> None:
+    """All of five values, in pieces of each, before any of them has its turn."""
+    before = signatures(engine)
+    snapshot = begin(engine, tmp_path / "file")
+    while snapshot.progress[0] == 0 and snapshot.step(1):  # the tables are done, and one small step of a value
+        pass
+    change_all(engine, large, 8000, rng)
+    assert snapshot.copied > 12 << 20
+    assert_eventually(lambda: snapshot.memory < 7 << 20, lambda: f"{snapshot.memory} bytes")
+    change_all(engine, [b"late"], 100, rng)
+    end(snapshot)
+    assert loaded(tmp_path / "file", commands=False) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_waits_on_the_disk_is_dropped_with_the_snapshot(
+    engine: Engine, large: list[bytes], tmp_path: Path, rng: random.Random
+) -> None:
+    snapshot = begin(engine, tmp_path / "file")
+    change_all(engine, large, 8000, rng)
+    snapshot.abort()
+    assert snapshot.finish().aborted
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_nothing_aside(
+    engine: Engine, large: list[bytes], tmp_path: Path, rng: random.Random
+) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    snapshot = begin(engine, tmp_path / "file")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))  # SIGXFSZ is ignored
+        change_all(engine, large, 8000, rng)
+        result = snapshot.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not result.ok
+    assert result.error == "write aside: File too large"
 
 
 def test_slices_are_bounded(engine: Engine, tmp_path: Path) -> None:

@@ -95,8 +95,9 @@ def test_hyperloglogs(journals: Pair) -> None:
 
 def test_positions(journals: Pair) -> None:
     compare(journals, [
-        ("GEOADD", "g", 13.361389, 38.115556, "p", 15.087269, 37.502669, "c"), ("GEOADD", "g", 15.087269, 37.502669, "c"),
-        ("geoadd", "g", "ch", "XX", 1, 1, "c", 2, 2, "no"), ("GEOADD", "g", "NX", 1, 1, "c"), ("GEOADD", "g", 1, 1, "c"),
+        ("GEOADD", "g", 13.361389, 38.115556, "p", 15.087269, 37.502669, "c"),
+        ("GEOADD", "g", 15.087269, 37.502669, "c"), ("geoadd", "g", "ch", "XX", 1, 1, "c", 2, 2, "no"),
+        ("GEOADD", "g", "NX", 1, 1, "c"), ("GEOADD", "g", 1, 1, "c"),
         ("GEOSEARCH", "g", "FROMLONLAT", 1, 1, "BYRADIUS", 1, "km"), ("GEORADIUS", "g", 1, 1, 1, "km", "STORE", "d"),
         ("GEORADIUS", "g", 9, 9, 1, "m", "STORE", "d"), ("GEORADIUS", "g", 9, 9, 1, "m", "STORE", "d"),
         ("GEORADIUSBYMEMBER", "g", "p", 9999, "km", "STOREDIST", "d"),

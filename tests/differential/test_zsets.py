@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleettest.grammar import ZSET_READS, ZSET_WRITES, Command, Draw, words
+from fleettest.grammar import Command, Draw, words
+from fleettest.grammar_zsets import ZSET_READS, ZSET_WRITES
 from fleettest.instance import Pool
 from fleettest.reference import Pair
 

@@ -3,6 +3,7 @@
     grammar_words   how a row is made of words
     grammar_bits    rows of bitmaps and HyperLogLogs
     grammar_geo     rows of positions
+    grammar_zsets   rows of sorted sets
 
     draw = Draw(rng, now_s)
     rng.choice(WRITES)(draw)                a command
@@ -25,6 +26,7 @@ from fleettest.grammar_geo import GEO_READS, GEO_WRITES
 from fleettest.grammar_words import Command as Command
 from fleettest.grammar_words import Word as Word
 from fleettest.grammar_words import words as words
+from fleettest.grammar_zsets import ZSET_READS, ZSET_WRITES
 
 FAR_S = 100_000  # no key expires by itself during an episode
 
@@ -159,9 +161,9 @@ class Draw:
 
     def list_key(self) -> Word:
         """Mostly one that strings are put into less often."""
-        return self._key_of(8)
+        return self.key_of(8)
 
-    def _key_of(self, first: int) -> Word:
+    def key_of(self, first: int) -> Word:
         """Mostly one of six names from that one on, of few names too: values of a type find each other."""
         return self.names[(first + self.rng.randrange(6)) % len(self.names)] if self.chance(0.8) else self.key()
 
@@ -179,10 +181,10 @@ class Draw:
         return self.pick(b"LEFT", b"RIGHT", b"left", b"Right") if self.chance(0.95) else self.pick(b"", b"LEF", b"0")
 
     def hash_key(self) -> Word:
-        return self._key_of(16)
+        return self.key_of(16)
 
     def set_key(self) -> Word:
-        return self._key_of(14)
+        return self.key_of(14)
 
     def field(self) -> Word:
         """Mostly one of few; long and odd ones make tables."""
@@ -246,62 +248,6 @@ class Draw:
     def lpos_options(self) -> list[Word]:
         rank = [b"RANK", self.place()]
         return self.some(0.4, lambda: rank, lambda: [b"COUNT", self.count()], lambda: [b"MAXLEN", self.count()])
-
-    def zset_key(self) -> Word:
-        return self._key_of(22)
-
-    def counted_zset_keys(self) -> list[Word]:
-        keys = [self.zset_key() for _ in range(self.rng.randint(1, 3))]
-        return [b"%d" % len(keys) if self.chance(0.9) else self.integer(), *keys]
-
-    def any_of_zsets(self) -> list[Word]:
-        """Numbers of keys, sorted sets and sets."""
-        keys = [self._key_of(14) if self.chance(0.2) else self.zset_key() for _ in range(self.rng.randint(1, 4))]
-        weights = [b"WEIGHTS", *(self.score() for _ in keys)]
-        aggregate = [b"AGGREGATE", self.pick(b"SUM", b"min", b"MAX", b"x")]
-        return [b"%d" % len(keys), *keys, *self.some(0.3, lambda: weights, lambda: aggregate)]
-
-    def zset_member(self) -> Word:
-        """Often one that a sorted set has already."""
-        return self.pick(b"a", b"b", b"ab", b"1", b"-7", b"300", b"") if self.chance(0.75) else self.value()
-
-    def zset_members(self) -> list[Word]:
-        return [self.zset_member() for _ in range(self.rng.randint(1, 4))]
-
-    def score(self) -> Word:
-        kind = self.rng.random()
-        if kind < 0.6:
-            return self.pick(b"0", b"1", b"2", b"2", b"-1", b"1.5", b"-0", b"100")
-        return self.number() if kind < 0.8 else b"%d" % self.rng.randrange(-1000, 1000)
-
-    def scored(self) -> list[Word]:
-        count = self.rng.randint(40, 140) if self.chance(0.05) else self.rng.randint(1, 4)
-        return [word for _ in range(count) for word in (self.score(), self.zset_member())]
-
-    def score_bound(self) -> Word:
-        return self.pick(b"", b"", b"", b"(") + (self.score() if self.chance(0.8) else self.pick(b"-inf", b"+inf"))
-
-    def zadd_options(self) -> list[Word]:
-        words = (b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR", b"ch")
-        return self.some(0.12, *(lambda word=word: [word] for word in words))
-
-    def limit(self) -> list[Word]:
-        """Offsets below 0 are a matter of the form in Valkey."""
-        offset = b"%d" % self.rng.randrange(8) if self.chance(0.9) else self.pick(*NOT_INTEGERS)
-        return [b"LIMIT", offset, self.place()]
-
-    def withscores(self) -> list[Word]:
-        return self.some(0.4, lambda: [b"WITHSCORES"])
-
-    def score_range_options(self) -> list[Word]:
-        return self.some(0.4, lambda: [b"WITHSCORES"], self.limit)
-
-    def zrange(self) -> list[Word]:
-        """What follows the key: by rank, or by score."""
-        if self.chance(0.5):
-            return [self.place(), self.place(), *self.some(0.3, lambda: [b"REV"], lambda: [b"WITHSCORES"], self.limit)]
-        rest = self.some(0.4, lambda: [b"REV"], lambda: [b"WITHSCORES"], self.limit, lambda: [b"byscore"])
-        return [self.score_bound(), self.score_bound(), *rest]
 
     def keys(self) -> list[Word]:
         return [self.key() for _ in range(self.rng.randint(1, 4))]
@@ -444,40 +390,6 @@ SET_UNORDERED = [  # in transactions they could not be compared
     words(b"SDIFF", D.set_keys),
     words(b"SRANDMEMBER", D.set_key, D.draws),
     words(b"SSCAN", D.set_key, b"0", D.member_scan_options),
-]
-ZSET_WRITES = [
-    words(b"ZADD", D.zset_key, D.scored),
-    words(b"ZADD", D.zset_key, D.scored),
-    words(b"ZADD", D.zset_key, D.zadd_options, D.scored),
-    words(b"ZADD", D.zset_key, D.zadd_options, b"INCR", D.score, D.zset_member),
-    words(b"ZINCRBY", D.zset_key, D.score, D.zset_member),
-    words(b"ZREM", D.zset_key, D.zset_members),
-    words(b"ZREMRANGEBYRANK", D.zset_key, D.place, D.place),
-    words(b"ZREMRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound),
-    words(b"ZRANGESTORE", D.zset_key, D.zset_key, D.zrange),
-    words(b"ZUNIONSTORE", D.zset_key, D.any_of_zsets),
-    words(b"ZINTERSTORE", D.zset_key, D.any_of_zsets),
-    words(b"ZDIFFSTORE", D.zset_key, D.counted_zset_keys),
-    words(b"ZPOPMIN", D.zset_key, D.pop_count),
-    words(b"ZPOPMAX", D.zset_key, D.pop_count),
-    words(b"ZMPOP", D.counted_zset_keys, lambda d: d.pick(b"MIN", b"max", b"x"), D.multi_pop_options),
-]
-ZSET_READS = [
-    words(b"ZUNION", D.any_of_zsets, D.withscores),
-    words(b"ZINTER", D.any_of_zsets, D.withscores),
-    words(b"ZDIFF", D.counted_zset_keys, D.withscores),
-    words(b"ZINTERCARD", D.counted_zset_keys, lambda d: d.some(0.4, lambda: [b"LIMIT", d.count()])),
-    words(b"ZCARD", D.zset_key),
-    words(b"ZSCORE", D.zset_key, D.zset_member),
-    words(b"ZMSCORE", D.zset_key, D.zset_members),
-    words(b"ZRANK", D.zset_key, D.zset_member),
-    words(b"ZREVRANK", D.zset_key, D.zset_member, b"WITHSCORE"),
-    words(b"ZCOUNT", D.zset_key, D.score_bound, D.score_bound),
-    words(b"ZRANGE", D.zset_key, D.zrange),
-    words(b"ZRANGE", D.zset_key, b"0", b"-1", b"WITHSCORES"),
-    words(b"ZREVRANGE", D.zset_key, D.place, D.place, D.withscores),
-    words(b"ZRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound, D.score_range_options),
-    words(b"ZREVRANGEBYSCORE", D.zset_key, D.score_bound, D.score_bound, D.score_range_options),
 ]
 WRITES = [
     *LIST_WRITES,

@@ -74,9 +74,7 @@ def area(draw: Draw) -> list[Word]:
 
 def order(draw: Draw) -> list[Word]:
     any_ = [b"ANY"] if draw.chance(0.3) else []
-    return draw.some(
-        0.4, lambda: [draw.pick(b"ASC", b"desc")], lambda: [b"COUNT", draw.count(), *any_], lambda: any_
-    )
+    return draw.some(0.4, lambda: [draw.pick(b"ASC", b"desc")], lambda: [b"COUNT", draw.count(), *any_], lambda: any_)
 
 
 def shown(draw: Draw) -> list[Word]:

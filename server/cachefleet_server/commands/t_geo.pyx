@@ -40,7 +40,8 @@ cdef bint geo_double_or_reply(client_t* c, const arg_t* a, double* out, const ch
 
 cdef bint geo_point_or_reply(client_t* c, const arg_t* a, geo_point_t* at) noexcept nogil:
     cdef char text[PLACE_CHARS]
-    if not geo_double_or_reply(c, a, &at.lon, ERR_NOT_FLOAT) or not geo_double_or_reply(c, a + 1, &at.lat, ERR_NOT_FLOAT):
+    if (not geo_double_or_reply(c, a, &at.lon, ERR_NOT_FLOAT)
+            or not geo_double_or_reply(c, a + 1, &at.lat, ERR_NOT_FLOAT)):
         return False
     if geo_valid(at.lon, at.lat):
         return True

@@ -6,7 +6,7 @@ found, but where a limit leaves some out: then they come as in Valkey, which sor
 What is collected borrows the members from the sorted set, which stays as it is until they have been used.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport qsort
 
 from cachefleet_server.commands.t_geo cimport reply_distance, reply_point
@@ -20,7 +20,7 @@ from cachefleet_server.core.zset_value cimport (
     BOUND_SCORE, zset_add, zset_bound_t, zset_iter_t, zset_new, zset_next, zset_range, zset_seek)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.geohash cimport (
-    GEO_CIRCLE, geo_bits, geo_decode, geo_range_t, geo_search, geo_search_t, geo_within)
+    geo_bits, geo_decode, geo_range_t, geo_search, geo_search_t, geo_within)
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.partsort cimport sort_part
@@ -205,8 +205,8 @@ cdef int register_geo_search(engine_t* e) except -1:
     cdef str unit = "unit(M | KM | FT | MI)"
     cdef str within = (" O(N+log(M)) where N is the number of elements inside the bounding box of the circular area"
                        " delimited by center and radius and M is the number of items inside the index.")
-    cdef str within_shape = (" O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around"
-                             " the shape provided as the filter and M is the number of items inside the shape")
+    cdef str within_shape = (" O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area"
+                             " around the shape provided as the filter and M is the number of items inside the shape")
     cdef str upper = "; history 7.0.0 Added support for uppercase unit names."
     cdef str old = within + "; history 6.2.0 Added the `ANY` option for `COUNT`." + upper
     cdef str new = within_shape + upper + "; history 9.0.0 Added support for the BYPOLYGON option."

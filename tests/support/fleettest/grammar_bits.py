@@ -50,7 +50,7 @@ def field_value(draw: Draw) -> Word:
 
 
 def hll_key(draw: Draw) -> Word:
-    return draw.rng.choice(draw.names[14:18]) if draw.chance(0.9) else draw.key()
+    return draw.key_of(14)
 
 
 def hll_element(draw: Draw) -> Word:

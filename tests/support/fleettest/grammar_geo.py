@@ -14,7 +14,7 @@ METRES = {b"m": 1.0, b"KM": 1000.0, b"ft": 0.3048, b"mi": 1609.34}
 
 
 def geo_key(draw: Draw) -> Word:
-    return draw.rng.choice(draw.names[18:22]) if draw.chance(0.9) else draw.key()
+    return draw.key_of(18)
 
 
 def place(draw: Draw) -> list[Word]:

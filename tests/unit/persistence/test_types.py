@@ -319,7 +319,8 @@ def test_what_writes_change_waits_on_the_disk(
         pass
     change_all(engine, large, 8000, rng)
     assert snapshot.copied > 12 << 20
-    assert_eventually(lambda: snapshot.memory < 7 << 20, lambda: f"{snapshot.memory} bytes")
+    # 4 MB may wait, and as much again is room of buffers that grow by doubling.
+    assert_eventually(lambda: snapshot.memory < 9 << 20, lambda: f"{snapshot.memory} bytes")
     change_all(engine, [b"late"], 100, rng)
     end(snapshot)
     assert loaded(tmp_path / "file", commands=False) == before

@@ -9,7 +9,8 @@ from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_HASHTABLE, ENC_INTSET, ENC_LISTPACK, OBJ_SET, entry_encoding, entry_free_shell, entry_key,
     entry_new_pointer, entry_payload, entry_t)
 from cachefleet_server.core.members cimport (
-    members_dup, members_free, members_len, members_memory, members_of, members_t, word_form, word_member)
+    members_dup, members_free, members_len, members_memory, members_of, members_prefetch, members_t, word_form,
+    word_member)
 from cachefleet_server.core.members_saving cimport (
     MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
 from cachefleet_server.core.members_walk cimport is_small, members_walk_all, seen_t
@@ -318,4 +319,5 @@ cdef void register_set_type(engine_t* e) noexcept nogil:
     row.save_begin_fn = _save_begin
     row.save_step_fn = _save_step
     row.save_end_fn = _save_end
+    row.prefetch_fn = members_prefetch
     type_register(e, OBJ_SET)

@@ -120,12 +120,10 @@ def test_frequency(pair: Pair) -> None:
 
 def test_types_are_refused_by_name(server: Instance, valkey: Instance) -> None:
     with valkey.connect() as theirs:
-        theirs.call("HSET", "hash", "f", "v")
-        theirs.call("XADD", "stream", "*", "f", "v")
-        for name in ("hash", "stream"):
-            reply = server.call("RESTORE", "k", 0, theirs.call("DUMP", name))
-            assert isinstance(reply, Error)
-            assert reply == f"ERR Bad data format: values of type {name} are not supported by this version"
+        theirs.call("XADD", "k", "*", "f", "v")
+        reply = server.call("RESTORE", "k", 0, theirs.call("DUMP", "k"))
+    assert isinstance(reply, Error)
+    assert reply == "ERR Bad data format: values of type stream are not supported by this version"
     assert server.call("EXISTS", "k") == 0
 
 

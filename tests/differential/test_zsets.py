@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from fleettest.grammar import Command, Draw, words
-from fleettest.grammar_zsets import ZSET_READS, ZSET_WRITES
+from fleettest.grammar_zsets import ZSET_READS, ZSET_WRITES, limit, score, zset_key, zset_member
 from fleettest.instance import Pool
 from fleettest.reference import Pair
 
@@ -18,7 +18,6 @@ ROUNDS = 12
 COMMANDS = 150  # a round
 KEYS = [b"k%d" % i for i in range(28)]
 LEX = [b"lex1", b"lex2"]  # all scores are equal, or their ranges mean nothing
-D = Draw
 
 
 def _lex_key(draw: Draw) -> bytes:
@@ -28,33 +27,41 @@ def _lex_key(draw: Draw) -> bytes:
 def _lex_bound(draw: Draw) -> bytes:
     if draw.chance(0.2):
         return draw.pick(b"-", b"+", b"-", b"+", b"a", b"", b"(", b"[", b"-a")
-    return draw.pick(b"(", b"[") + draw.zset_member()
+    return draw.pick(b"(", b"[") + zset_member(draw)
 
 
 def _equal_scores(draw: Draw) -> list[bytes]:
     count = 140 if draw.chance(0.05) else draw.rng.randint(1, 8)
-    return [word for _ in range(count) for word in (b"0", draw.zset_member())]
+    return [word for _ in range(count) for word in (b"0", zset_member(draw))]
+
+
+def _limit_at_times(draw: Draw) -> list[bytes]:
+    return draw.some(0.4, lambda: limit(draw))
+
+
+def _lex_options(draw: Draw) -> list[bytes]:
+    return draw.some(0.4, lambda: limit(draw), lambda: [b"REV"])
 
 
 BY_LEX = [
     words(b"ZADD", _lex_key, _equal_scores),
     words(b"ZADD", _lex_key, _equal_scores),
-    words(b"ZRANGEBYLEX", _lex_key, _lex_bound, _lex_bound, lambda d: d.some(0.4, d.limit)),
-    words(b"ZREVRANGEBYLEX", _lex_key, _lex_bound, _lex_bound, lambda d: d.some(0.4, d.limit)),
-    words(b"ZRANGE", _lex_key, _lex_bound, _lex_bound, b"BYLEX", lambda d: d.some(0.4, d.limit, lambda: [b"REV"])),
+    words(b"ZRANGEBYLEX", _lex_key, _lex_bound, _lex_bound, _limit_at_times),
+    words(b"ZREVRANGEBYLEX", _lex_key, _lex_bound, _lex_bound, _limit_at_times),
+    words(b"ZRANGE", _lex_key, _lex_bound, _lex_bound, b"BYLEX", _lex_options),
     words(b"ZLEXCOUNT", _lex_key, _lex_bound, _lex_bound),
     words(b"ZREMRANGEBYLEX", _lex_key, _lex_bound, _lex_bound),
-    words(b"ZRANGESTORE", D.zset_key, _lex_key, _lex_bound, _lex_bound, b"BYLEX"),
+    words(b"ZRANGESTORE", zset_key, _lex_key, _lex_bound, _lex_bound, b"BYLEX"),
 ]
 SETTLING = [  # what makes sorted sets large, and what moves them
-    words(b"ZADD", D.zset_key, lambda d: [w for i in range(d.rng.randrange(1, 90)) for w in (d.score(), b"%d" % i)]),
-    words(b"ZADD", D.zset_key, D.score, lambda d: b"y" * d.rng.randrange(1, 100)),
-    words(b"ZREMRANGEBYRANK", D.zset_key, D.place, lambda d: b"%d" % d.rng.randrange(50)),
-    words(b"COPY", D.zset_key, D.zset_key, b"REPLACE"),
-    words(b"RENAME", D.zset_key, D.zset_key),
-    words(b"DEL", D.zset_key),
-    words(b"EXPIRE", D.zset_key, b"10000"),
-    words(b"PERSIST", D.zset_key),
+    words(b"ZADD", zset_key, lambda d: [w for i in range(d.rng.randrange(1, 90)) for w in (score(d), b"%d" % i)]),
+    words(b"ZADD", zset_key, score, lambda d: b"y" * d.rng.randrange(1, 100)),
+    words(b"ZREMRANGEBYRANK", zset_key, Draw.place, lambda d: b"%d" % d.rng.randrange(50)),
+    words(b"COPY", zset_key, zset_key, b"REPLACE"),
+    words(b"RENAME", zset_key, zset_key),
+    words(b"DEL", zset_key),
+    words(b"EXPIRE", zset_key, b"10000"),
+    words(b"PERSIST", zset_key),
 ]
 
 

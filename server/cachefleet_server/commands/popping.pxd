@@ -8,8 +8,6 @@ from libc.stdint cimport int64_t
 
 from cachefleet_server.core.engine cimport arg_t, client_t
 from cachefleet_server.core.entry cimport entry_t
-from cachefleet_server.core.reply cimport reply_error
-from cachefleet_server.ds.number cimport chars_to_int64
 
 cdef extern from *:
     """
@@ -22,15 +20,6 @@ cdef struct multi_pop_t:  # the words of LMPOP and the like
     int count  # of keys
     bint front  # the first of the two words that say where
     int64_t most  # elements
-
-cdef inline bint range_or_reply(
-    client_t* c, const arg_t* a, int64_t least, int64_t* out, const char* text
-) noexcept nogil:
-    """An integer of at least that; else the text is the error."""
-    if chars_to_int64(a.ptr, a.len, out) and out[0] >= least:
-        return True
-    reply_error(c, text)
-    return False
 
 cdef bint timeout_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil
     # Unix time in ms; 0: for ever.

@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX
 from libc.string cimport strlen
 
 from cachefleet_server.core.options cimport option_walk_t, options_begin, options_end, options_next
-from cachefleet_server.core.reply cimport arg_is, reply_null_array, reply_syntax_error
+from cachefleet_server.core.reply cimport arg_int64_from, arg_is, reply_error, reply_null_array, reply_syntax_error
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_longdouble, int64_to_chars
 from cachefleet_server.keyspace.db cimport lookup_write, type_or_reply
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
@@ -41,7 +41,7 @@ cdef bint multi_pop_words(
     cdef option_walk_t w
     cdef const arg_t* where
     cdef int64_t count
-    if not range_or_reply(c, &c.argv[first], 1, &count, b"ERR numkeys should be greater than 0"):
+    if not arg_int64_from(c, &c.argv[first], 1, &count, b"ERR numkeys should be greater than 0"):
         return False
     if count >= c.argc - first - 1:
         reply_syntax_error(c)
@@ -58,7 +58,7 @@ cdef bint multi_pop_words(
     while options_next(&w):
         if m.most != -1:
             w.failed = True
-        elif not range_or_reply(c, w.value, 1, &m.most, b"ERR count should be greater than 0"):
+        elif not arg_int64_from(c, w.value, 1, &m.most, b"ERR count should be greater than 0"):
             return False
     m.most = max(m.most, <int64_t>1)
     return options_end(&w)

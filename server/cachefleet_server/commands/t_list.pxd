@@ -11,7 +11,6 @@ A write goes: look up, change the value (core/list_value.pxd), `list_stored` wit
 from libc.stdint cimport int64_t
 from libc.string cimport strlen
 
-from cachefleet_server.commands.popping cimport range_or_reply
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport OBJ_LIST, entry_t
 from cachefleet_server.core.list_value cimport list_block, list_iter_t, list_len, list_settle

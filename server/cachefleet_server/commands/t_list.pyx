@@ -7,7 +7,7 @@ from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.list_value cimport (
     list_done, list_new, list_next, list_prepare, list_push, list_remove, list_seek)
 from cachefleet_server.core.reply cimport (
-    arg_int64, reply_array, reply_int, reply_null, reply_null_array, reply_ok, reply_wrong_arity)
+    arg_int64, arg_int64_from, reply_array, reply_int, reply_null, reply_null_array, reply_ok, reply_wrong_arity)
 
 
 cdef void list_removed(
@@ -145,7 +145,7 @@ cdef void _pop(client_t* c, bint front) noexcept nogil:
     if c.argc > 3:
         reply_wrong_arity(c)
         return
-    if c.argc == 3 and not range_or_reply(c, &c.argv[2], 0, &count, ERR_MUST_BE_POSITIVE):
+    if c.argc == 3 and not arg_int64_from(c, &c.argv[2], 0, &count, ERR_MUST_BE_POSITIVE):
         return
     entry = lookup_write(c, key)
     if not type_or_reply(c, entry, OBJ_LIST):

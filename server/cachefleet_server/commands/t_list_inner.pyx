@@ -9,7 +9,7 @@ from cachefleet_server.core.list_value cimport (
 from cachefleet_server.core.options cimport (
     OPT_COUNT, OPT_MAXLEN, OPT_RANK, option_walk_t, options_begin, options_end, options_next)
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, mark_t, reply_array, reply_insert, reply_int, reply_mark, reply_null, reply_ok,
+    arg_int64, arg_int64_from, arg_is, mark_t, reply_array, reply_insert, reply_int, reply_mark, reply_null, reply_ok,
     reply_syntax_error)
 from cachefleet_server.core.errors cimport ERR_NO_KEY, ERR_OUT_OF_RANGE
 from cachefleet_server.ds.listpack cimport lp_item
@@ -32,7 +32,7 @@ cdef struct search_t:  # LPOS
 
 cdef bint _signed_or_reply(client_t* c, const arg_t* a, int64_t* out) noexcept nogil:
     """A number that may be negated."""
-    return arg_int64(c, a, out) and range_or_reply(c, a, -INT64_MAX, out, ERR_NOT_IN_RANGE)
+    return arg_int64(c, a, out) and arg_int64_from(c, a, -INT64_MAX, out, ERR_NOT_IN_RANGE)
 
 
 cdef inline bint _place(const entry_t* entry, int64_t* index) noexcept nogil:
@@ -201,10 +201,10 @@ cdef bint _search_options(client_t* c, search_t* s) noexcept nogil:
                 reply_error(c, ERR_RANK)
                 return False
         elif w.option == OPT_COUNT:
-            if not range_or_reply(c, w.value, 0, &s.count, b"ERR COUNT can't be negative"):
+            if not arg_int64_from(c, w.value, 0, &s.count, b"ERR COUNT can't be negative"):
                 return False
         elif w.option == OPT_MAXLEN:
-            if not range_or_reply(c, w.value, 0, &s.most, b"ERR MAXLEN can't be negative"):
+            if not arg_int64_from(c, w.value, 0, &s.most, b"ERR MAXLEN can't be negative"):
                 return False
     return options_end(&w)
 

@@ -3,7 +3,6 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from cachefleet_server.commands.t_list cimport range_or_reply
 from cachefleet_server.commands.t_members cimport random_members, reply_member, scan_members
 from cachefleet_server.commands.t_set_algebra cimport register_set_algebra
 from cachefleet_server.core.command cimport command_row
@@ -11,7 +10,7 @@ from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t
 from cachefleet_server.core.entry cimport ENC_HASHTABLE, OBJ_SET, entry_encoding
 from cachefleet_server.core.members_walk cimport members_pick, members_random, members_walk_all, seen_t
 from cachefleet_server.core.reply cimport (
-    reply_array, reply_bulk, reply_int, reply_null, reply_set, reply_syntax_error)
+    arg_int64_from, reply_array, reply_bulk, reply_int, reply_null, reply_set, reply_syntax_error)
 from cachefleet_server.core.set_value cimport (
     set_add, set_has, set_len, set_member, set_new, set_prepare, set_remove, set_to_listpack)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
@@ -298,7 +297,7 @@ cdef void spop_command(client_t* c) noexcept nogil:
     if c.argc > 3:
         reply_syntax_error(c)
         return
-    if c.argc == 3 and not range_or_reply(c, &c.argv[2], 0, &count, ERR_MUST_BE_POSITIVE):
+    if c.argc == 3 and not arg_int64_from(c, &c.argv[2], 0, &count, ERR_MUST_BE_POSITIVE):
         return
     entry = lookup_write(c, key)
     if not type_or_reply(c, entry, OBJ_SET):

@@ -11,7 +11,6 @@ listpack that becomes an intset in the end if all members are integers.
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport qsort
 
-from cachefleet_server.commands.t_list cimport range_or_reply
 from cachefleet_server.commands.t_members cimport reply_member
 from cachefleet_server.commands.t_set cimport reply_whole_set
 from cachefleet_server.core.command cimport command_row
@@ -19,7 +18,8 @@ from cachefleet_server.core.engine cimport arg_t, client_t
 from cachefleet_server.core.entry cimport ENC_INTSET, OBJ_SET, entry_encoding, entry_t
 from cachefleet_server.core.members_walk cimport members_walk, seen_fn, seen_t
 from cachefleet_server.core.options cimport option_walk_t, options_begin, options_end, options_next
-from cachefleet_server.core.reply cimport mark_t, reply_error, reply_insert, reply_int, reply_mark, reply_set
+from cachefleet_server.core.reply cimport (
+    arg_int64_from, mark_t, reply_error, reply_insert, reply_int, reply_mark, reply_set)
 from cachefleet_server.core.set_value cimport (
     set_add, set_has, set_len, set_member, set_new, set_new_intset, set_new_table, set_remove, set_to_intset)
 from cachefleet_server.ds.listpack cimport lp_item_t
@@ -167,14 +167,14 @@ cdef void sintercard_command(client_t* c) noexcept nogil:
     cdef option_walk_t w
     cdef int64_t count
     cdef int64_t limit = 0
-    if not range_or_reply(c, &c.argv[1], 1, &count, b"ERR numkeys should be greater than 0"):
+    if not arg_int64_from(c, &c.argv[1], 1, &count, b"ERR numkeys should be greater than 0"):
         return
     if count > c.argc - 2:
         reply_error(c, b"ERR Number of keys can't be greater than number of args")
         return
     options_begin(&w, c, 2 + <int>count)
     while options_next(&w):
-        if not range_or_reply(c, w.value, 0, &limit, b"ERR LIMIT can't be negative"):
+        if not arg_int64_from(c, w.value, 0, &limit, b"ERR LIMIT can't be negative"):
             return
     if not options_end(&w) or not _open(&a, c, &c.argv[2], <int>count):
         return

@@ -13,7 +13,6 @@ from libc.math cimport isnan
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport qsort
 
-from cachefleet_server.commands.popping cimport range_or_reply
 from cachefleet_server.commands.t_zset cimport *
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport OBJ_SET, entry_type
@@ -21,7 +20,8 @@ from cachefleet_server.core.errors cimport ERR_WRONGTYPE
 from cachefleet_server.core.members cimport members_hash, members_len
 from cachefleet_server.core.members_walk cimport members_count, members_walk, seen_t
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_array, reply_double, reply_error, reply_error_format, reply_int, reply_syntax_error)
+    arg_int64, arg_int64_from, arg_is, reply_array, reply_double, reply_error, reply_error_format, reply_int,
+    reply_syntax_error)
 from cachefleet_server.core.set_value cimport set_has, set_member
 from cachefleet_server.core.zset_value cimport (
     zset_build_add, zset_build_begin, zset_build_drop, zset_build_end, zset_build_find, zset_build_sort, zset_build_t,
@@ -138,7 +138,7 @@ cdef bint _options_or_reply(client_t* c, algebra_t* a) noexcept nogil:
         elif not a.stores and not a.counts and arg_is(word, b"withscores"):
             a.with_scores = True
         elif a.counts and left and arg_is(word, b"limit"):
-            if not range_or_reply(c, &c.argv[i], 0, &a.limit, b"ERR LIMIT can't be negative"):
+            if not arg_int64_from(c, &c.argv[i], 0, &a.limit, b"ERR LIMIT can't be negative"):
                 return False
             i += 1
         else:

@@ -1,11 +1,12 @@
 """The first and last members of sorted sets, and clients that wait for them; see popping.pxd."""
 
 from cachefleet_server.commands.popping cimport (
-    ERR_MUST_BE_POSITIVE, first_of_type, journal_pop, multi_pop_t, multi_pop_words, nothing_came, range_or_reply,
+    ERR_MUST_BE_POSITIVE, first_of_type, journal_pop, multi_pop_t, multi_pop_words, nothing_came,
     timeout_or_reply)
 from cachefleet_server.commands.t_zset cimport *
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.reply cimport reply_array, reply_double, reply_null_array, reply_syntax_error
+from cachefleet_server.core.reply cimport (
+    arg_int64_from, reply_array, reply_double, reply_null_array, reply_syntax_error)
 from cachefleet_server.core.zset_value cimport zset_iter_t, zset_next, zset_remove_range, zset_seek
 from cachefleet_server.keyspace.waiting cimport wait_for_keys
 
@@ -38,7 +39,7 @@ cdef void _pop_command(client_t* c, bint front) noexcept nogil:
     if c.argc > 3:
         reply_syntax_error(c)
         return
-    if c.argc == 3 and not range_or_reply(c, &c.argv[2], 0, &count, ERR_MUST_BE_POSITIVE):
+    if c.argc == 3 and not arg_int64_from(c, &c.argv[2], 0, &count, ERR_MUST_BE_POSITIVE):
         return
     entry = lookup_write(c, key)
     if not type_or_reply(c, entry, OBJ_ZSET):

@@ -11,6 +11,7 @@ from libc.string cimport strlen
 from cachefleet_server.core.engine cimport (
     CLIENT_CLOSE_AFTER_REPLY, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, arg_t, client_t)
 from cachefleet_server.ds.blob cimport blob_t
+from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.resp.writer cimport (
     mark_t, out_array, out_bool, out_bulk, out_bulk_shared, out_double, out_insert, out_int, out_map, out_mark,
     out_null, out_null_array, out_push, out_raw, out_set, out_simple, out_verbatim)
@@ -102,5 +103,14 @@ cdef inline void reply_insert(client_t* c, mark_t m, char type_byte, int64_t n) 
 # Arguments.
 cdef bint arg_int64(client_t* c, const arg_t* a, int64_t* out) noexcept nogil
     # False after replying "ERR value is not an integer or out of range".
+cdef inline bint arg_int64_from(
+    client_t* c, const arg_t* a, int64_t least, int64_t* out, const char* text
+) noexcept nogil:
+    """An integer of at least `least`. False after replying that text."""
+    if chars_to_int64(a.ptr, a.len, out) and out[0] >= least:
+        return True
+    reply_error(c, text)
+    return False
+
 cdef bint arg_is(const arg_t* a, const char* word) noexcept nogil
     # Case-insensitive comparison with an upper- or lower-case word.

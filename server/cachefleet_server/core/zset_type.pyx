@@ -9,7 +9,7 @@ from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix
 from cachefleet_server.core.engine cimport rdb_in_t, rdb_out_t, save_t, type_ops_t
 from cachefleet_server.core.entry cimport ENC_LISTPACK, ENC_SKIPLIST, OBJ_ZSET, entry_key, entry_t
 from cachefleet_server.core.members cimport (
-    members_hash, members_len, members_memory, members_of, members_t)
+    members_hash, members_len, members_memory, members_of, members_prefetch, members_t)
 from cachefleet_server.core.members_saving cimport (
     MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
 from cachefleet_server.core.rdb cimport (
@@ -305,4 +305,5 @@ cdef void register_zset_type(engine_t* e) noexcept nogil:
     row.save_begin_fn = _save_begin
     row.save_step_fn = _save_step
     row.save_end_fn = _save_end
+    row.prefetch_fn = members_prefetch
     type_register(e, OBJ_ZSET)

@@ -264,6 +264,9 @@ def test_parameters_live(server: Instance, valkey: Instance) -> None:
                 pair.run("DEL", "k")
                 pair.run("HSET", "k", *["same", "value"] * n)
                 pair.run("OBJECT", "ENCODING", "k")
+                pair.run("DEL", "k")
+                pair.run("HSETEX", "k", "FIELDS", n, *["same", "value"] * n)  # looks at no number ahead
+                pair.run("OBJECT", "ENCODING", "k")
                 for i in range(n):
                     pair.run("HSET", "one", f"f{i}", i)
                     pair.run("OBJECT", "ENCODING", "one")

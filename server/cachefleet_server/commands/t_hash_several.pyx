@@ -212,8 +212,10 @@ cdef void _set_fields(client_t* c, entry_t* old, const several_t* o, int at) noe
     cdef arg_t* words = &c.argv[at + 2]
     cdef hash_write_t w
     cdef int i
+    # Of no fields, so that their number does not count before they are there: a field that comes twice is one, as in
+    # Valkey, which looks ahead for HSET alone.
     hash_write_begin(
-        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), words, pairs, members_clock(c),
+        &w, c.engine, old if old != NULL else hash_new(c.engine, key.ptr, key.len), words, 0, members_clock(c),
         o.expire_ms)
     for i in range(pairs):
         hash_write(&w, words[2 * i].ptr, words[2 * i].len, words[2 * i + 1].ptr, words[2 * i + 1].len)

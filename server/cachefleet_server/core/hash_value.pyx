@@ -122,7 +122,7 @@ cdef void hash_write_begin(
         w.room += words[i].len
     if long_:
         _to_table(w, pairs)
-    elif pairs == 1:
+    elif pairs <= 1:
         w.room = w.len
     else:  # about what it will be, at once; short words have heads of one byte
         w.room += w.len + 2 * pairs + pack_index_bytes(pack_len(data) + pairs, data[2])

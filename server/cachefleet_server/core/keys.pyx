@@ -149,10 +149,15 @@ cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const 
         else:
             return KEY_OW | KEY_UPDATE
     elif strcmp(cmd.name, b"bitfield") == 0:
-        for i in range(2, argc, 3):
-            if i + 2 >= argc or not arg_is(&argv[i], b"get"):
+        i = 2
+        while i < argc:
+            if i + 2 < argc and arg_is(&argv[i], b"get"):
+                i += 3
+            elif i + 1 < argc and arg_is(&argv[i], b"overflow"):
+                i += 2
+            else:
                 break
-        else:
+        if i == argc:
             return KEY_RO | KEY_ACCESS
     return s.flags & ~<uint32_t>KEY_VARIABLE_FLAGS
 

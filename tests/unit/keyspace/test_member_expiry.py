@@ -181,7 +181,7 @@ def test_the_index_of_few_and_many(engine: Engine, count: int, rng: random.Rando
         for name in rng.sample(names, count // 2):
             expire(engine, b"k", start + rng.randrange(1000), [name])
         assert engine.check() == []
-        assert used(engine) - before < 6000 + 26 * count
+        assert used(engine) - before < 8000 + 26 * count  # leaves of a small tree may be a third full
         engine.execute(b"HPERSIST", b"k", b"FIELDS", b"%d" % count, *names)
         assert engine.check() == []
         after.append(used(engine))

@@ -118,6 +118,7 @@ def test_inside_a_transaction(server: Instance) -> None:
         assert connection.call("EXEC") == ["OK", "Background saving scheduled", "OK"]
         file = server.directory / "dump.rdb"
         assert_eventually(lambda: file.exists() and len(parse(file.read_bytes()).records) == 2)
+        assert_eventually(lambda: persistence(server)["rdb_bgsave_in_progress"] == "0")
         assert connection.call("MULTI") == "OK"
         reply = connection.call("SAVE")
         assert isinstance(reply, Error)
@@ -262,7 +263,7 @@ def test_rdb_key_save_delay(server: Instance) -> None:
             assert c.call("BGSAVE") == "Background saving started"
             assert server.info("persistence")["rdb_bgsave_in_progress"] == "1"
             assert c.call("BGSAVE", "CANCEL") == "Background saving cancelled"
-            assert_eventually(lambda: server.info("persistence")["rdb_bgsave_in_progress"] == "0")
+            assert_eventually(lambda: persistence(server)["rdb_bgsave_in_progress"] == "0")
             c.call("CONFIG", "SET", "rdb-key-save-delay", 2000)
             began = time.monotonic()
             assert c.call("SAVE") == "OK"

@@ -150,7 +150,11 @@ def test_sighup_during_the_start_is_taken_later(own: Instance, tmp_path: Path) -
 
 
 def test_ctrl_c_during_the_start_leaves_no_trace(own: Instance) -> None:
-    process = own.spawn()
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs inherit that it is ignored
+    try:
+        process = own.spawn()
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert_eventually(lambda: blocked(process.pid, signal.SIGHUP), "main has begun", pause_s=0)
     process.send_signal(signal.SIGINT)
     assert own.wait_exit() in (-signal.SIGINT, 0)  # 0: it came when there was a handler already

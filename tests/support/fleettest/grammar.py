@@ -372,7 +372,6 @@ SET_WRITES = [
     words(b"SADD", D.set_key, D.members),
     words(b"SREM", D.set_key, D.members),
     words(b"SMOVE", D.set_key, D.set_key, D.element),
-    words(b"SPOP", D.set_key, D.all_of_it),
     words(b"SINTERSTORE", D.set_key, D.set_keys),
     words(b"SUNIONSTORE", D.set_key, D.set_keys),
     words(b"SDIFFSTORE", D.set_key, D.set_keys),
@@ -390,6 +389,7 @@ SET_UNORDERED = [  # in transactions they could not be compared
     words(b"SDIFF", D.set_keys),
     words(b"SRANDMEMBER", D.set_key, D.draws),
     words(b"SSCAN", D.set_key, b"0", D.member_scan_options),
+    words(b"SPOP", D.set_key, D.all_of_it),
 ]
 WRITES = [
     *LIST_WRITES,

@@ -41,7 +41,8 @@ def score(draw: Draw) -> Word:
     if kind < 0.6:
         return draw.pick(b"0", b"1", b"2", b"2", b"-1", b"1.5", b"-0", b"100")
     text = draw.number() if kind < 0.8 else b"%d" % draw.rng.randrange(-1000, 1000)
-    return b"8" if b"x" in text.lower() else text  # Redis 7.0 takes hexadecimal ones, and writes them to its AOF
+    # Redis 7.0 takes hexadecimal ones, and spaces in bounds, and writes them to its AOF.
+    return b"8" if b"x" in text.lower() or text.startswith(b" ") else text
 
 
 def scored(draw: Draw) -> list[Word]:

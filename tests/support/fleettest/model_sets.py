@@ -59,9 +59,9 @@ class Sets(Base):
 
     def do_spop(self, key: bytes, count: bytes) -> Members:
         """Of all, so that chance has no say."""
-        found = self.members(key)
         if number(count) < 0:
             raise Failure("ERR")
+        found = self.members(key)
         assert number(count) >= len(found)
         self._keep_members(key, frozenset())
         return found

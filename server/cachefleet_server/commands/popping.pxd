@@ -2,6 +2,9 @@
 
 What has waited is journalled as the command that would have done the same without waiting. A time-out is a number of
 seconds with a fraction; 0 is for ever. Where nobody may wait, the reply is that there is nothing.
+
+BLPOP and BZPOPMIN, LMPOP and ZMPOP, BLMPOP and BZMPOP are the same three commands over two kinds of values: a kind is a
+`popped_t`, a constant of its type.
 """
 
 from libc.stdint cimport int64_t
@@ -15,20 +18,21 @@ cdef extern from *:
     """
     const char* ERR_MUST_BE_POSITIVE
 
-cdef struct multi_pop_t:  # the words of LMPOP and the like
-    arg_t* keys
-    int count  # of keys
-    bint front  # the first of the two words that say where
-    int64_t most  # elements
+cdef struct popped_t:  # what commands take from
+    int type  # OBJ_*
+    const char* front  # the words for its ends
+    const char* back
+    const char* front_command  # what takes from there, in the journal
+    const char* back_command
+    int one_parts  # of the reply of BLPOP and the like, the key's name included
+    size_t (*len_fn)(const entry_t* entry) noexcept nogil
+    # Reply elements, which are there, and remove them: one behind the key's name, or so many as an array.
+    void (*one_fn)(client_t* c, arg_t* key, entry_t* entry, bint front) noexcept nogil
+    void (*several_fn)(client_t* c, arg_t* key, entry_t* entry, bint front, size_t count) noexcept nogil
 
 cdef bint timeout_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil
     # Unix time in ms; 0: for ever.
-cdef bint multi_pop_words(
-    client_t* c, int first, const char* front, const char* back, multi_pop_t* m) noexcept nogil
-    # numkeys key ... front|back [COUNT n], from argv[first] on. False after a reply.
-cdef bint first_of_type(
-    client_t* c, arg_t* keys, int count, int type, arg_t** key, entry_t** entry) noexcept nogil
-    # The first key that exists, or NULL. False: it has another type, which has been replied.
-cdef void journal_pop(client_t* c, const char* name, const arg_t* key, size_t count) noexcept nogil
-    # Instead of the running command; with a count unless that is 0.
+cdef void blocking_pop(client_t* c, const popped_t* p, bint front) noexcept nogil  # key ... timeout
+cdef void multi_pop(client_t* c, const popped_t* p) noexcept nogil  # numkeys key ... front|back [COUNT n]
+cdef void blocking_multi_pop(client_t* c, const popped_t* p) noexcept nogil  # timeout, and the same
 cdef void nothing_came(client_t* c, bint timed_out) noexcept nogil  # for wait_for_keys

@@ -6,13 +6,13 @@ What waits, and what several keys mean: popping.pxd.
 from libc.string cimport memcpy
 
 from cachefleet_server.commands.popping cimport (
-    first_of_type, journal_pop, multi_pop_t, multi_pop_words, nothing_came, timeout_or_reply)
+    blocking_multi_pop, blocking_pop, multi_pop, nothing_came, popped_t, timeout_or_reply)
 from cachefleet_server.commands.t_list cimport *
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.list_value cimport (
     list_done, list_new, list_next, list_prepare, list_push, list_remove, list_seek)
 from cachefleet_server.core.reply cimport (
-    arg_is, reply_array, reply_null, reply_null_array, reply_syntax_error)
+    arg_is, reply_null, reply_syntax_error)
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 from cachefleet_server.keyspace.waiting cimport wait_for_keys
@@ -150,66 +150,25 @@ cdef void brpoplpush_command(client_t* c) noexcept nogil:
 
 # ---- the first of several lists ----------------------------------------------------------------------
 
-cdef inline const char* _name(bint front) noexcept nogil:
-    return b"LPOP" if front else b"RPOP"
-
-
-cdef void _blocking_pop(client_t* c, bint front) noexcept nogil:
-    cdef int count = c.argc - 2
-    cdef int64_t until_ms
-    cdef arg_t* key
-    cdef entry_t* entry
-    if not timeout_or_reply(c, &c.argv[c.argc - 1], &until_ms):
-        return
-    if not first_of_type(c, &c.argv[1], count, OBJ_LIST, &key, &entry):
-        return
-    if entry != NULL:
-        reply_array(c, 2)
-        reply_bulk(c, key.ptr, key.len)
-        pop_one_and_reply(c, key, entry, front)
-        journal_pop(c, _name(front), key, 0)
-    elif not wait_for_keys(c, &c.argv[1], count, OBJ_LIST, 0, until_ms, nothing_came):
-        reply_null_array(c)
+cdef popped_t LISTS = popped_t(  # constant after import
+    type=OBJ_LIST, front=b"left", back=b"right", front_command=b"LPOP", back_command=b"RPOP", one_parts=2,
+    len_fn=list_len, one_fn=pop_one_and_reply, several_fn=pop_and_reply)
 
 
 cdef void blpop_command(client_t* c) noexcept nogil:
-    _blocking_pop(c, True)
+    blocking_pop(c, &LISTS, True)
 
 
 cdef void brpop_command(client_t* c) noexcept nogil:
-    _blocking_pop(c, False)
-
-
-cdef bint _multi_pop(client_t* c, const multi_pop_t* m) noexcept nogil:
-    """False: none of the keys exists."""
-    cdef arg_t* key
-    cdef entry_t* entry
-    cdef size_t count
-    if not first_of_type(c, m.keys, m.count, OBJ_LIST, &key, &entry):
-        return True
-    if entry == NULL:
-        return False
-    count = min(<size_t>m.most, list_len(entry))
-    reply_array(c, 2)
-    reply_bulk(c, key.ptr, key.len)
-    pop_and_reply(c, key, entry, m.front, count)
-    journal_pop(c, _name(m.front), key, count)
-    return True
+    blocking_pop(c, &LISTS, False)
 
 
 cdef void lmpop_command(client_t* c) noexcept nogil:
-    cdef multi_pop_t m
-    if multi_pop_words(c, 1, b"left", b"right", &m) and not _multi_pop(c, &m):
-        reply_null_array(c)
+    multi_pop(c, &LISTS)
 
 
 cdef void blmpop_command(client_t* c) noexcept nogil:
-    cdef multi_pop_t m
-    cdef int64_t until_ms
-    if not multi_pop_words(c, 2, b"left", b"right", &m) or not timeout_or_reply(c, &c.argv[1], &until_ms):
-        return
-    if not _multi_pop(c, &m) and not wait_for_keys(c, m.keys, m.count, OBJ_LIST, 0, until_ms, nothing_came):
-        reply_null_array(c)
+    blocking_multi_pop(c, &LISTS)
 
 # ---- rows --------------------------------------------------------------------------------------------
 

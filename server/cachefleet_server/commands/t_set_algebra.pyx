@@ -25,8 +25,7 @@ from cachefleet_server.core.set_value cimport (
 from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
-from cachefleet_server.keyspace.db cimport (
-    NOTIFY_SET, arg_hash, db_delete, db_insert, key_changed, key_deleted, lookup_read, type_or_reply)
+from cachefleet_server.keyspace.db cimport NOTIFY_SET, key_stored, lookup_read, type_or_reply
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_entry
 
 cdef struct algebra_t:
@@ -113,17 +112,10 @@ cdef entry_t* _collector(const algebra_t* a) noexcept nogil:
 cdef void _store(algebra_t* a, const char* event) noexcept nogil:
     """The result at argv[1], instead of whatever is there, and how many members it has. NULL: an empty one."""
     cdef client_t* c = a.client
-    cdef engine_t* e = c.engine
-    cdef arg_t* key = &c.argv[1]
-    cdef bint lazy = e.params.lazyfree_lazy_server_del
     cdef size_t n = set_len(a.result) if a.result != NULL else 0
-    if n == 0:
-        key_deleted(c, key, lazy)
-    else:
-        db_delete(c.db, key.ptr, key.len, arg_hash(e, key), lazy)
-        db_insert(c.db, a.result, key.hash)
-        a.result = NULL
-        key_changed(c, c.db, NOTIFY_SET, event, key)
+    key_stored(c, &c.argv[1], NOTIFY_SET, event, a.result if n else NULL)
+    if n:
+        a.result = NULL  # the database's now
     reply_int(c, n)
 
 # ---- intersections -----------------------------------------------------------------------------------

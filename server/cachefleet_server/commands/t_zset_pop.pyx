@@ -1,14 +1,11 @@
 """The first and last members of sorted sets, and clients that wait for them; see popping.pxd."""
 
 from cachefleet_server.commands.popping cimport (
-    ERR_MUST_BE_POSITIVE, first_of_type, journal_pop, multi_pop_t, multi_pop_words, nothing_came,
-    timeout_or_reply)
+    ERR_MUST_BE_POSITIVE, blocking_multi_pop, blocking_pop, multi_pop, popped_t)
 from cachefleet_server.commands.t_zset cimport *
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.reply cimport (
-    arg_int64_from, reply_array, reply_double, reply_null_array, reply_syntax_error)
+from cachefleet_server.core.reply cimport arg_int64_from, reply_array, reply_double, reply_syntax_error
 from cachefleet_server.core.zset_value cimport zset_iter_t, zset_next, zset_remove_range, zset_seek
-from cachefleet_server.keyspace.waiting cimport wait_for_keys
 
 
 cdef void _pop(client_t* c, arg_t* key, entry_t* old, bint front, size_t n, bint in_pairs) noexcept nogil:
@@ -25,10 +22,6 @@ cdef void _pop(client_t* c, arg_t* key, entry_t* old, bint front, size_t n, bint
         reply_double(c, score)
     zset_removed(
         c, b"zpopmin" if front else b"zpopmax", key, old, zset_remove_range(c.engine, old, first, n), n)
-
-
-cdef inline const char* _name(bint front) noexcept nogil:
-    return b"ZPOPMIN" if front else b"ZPOPMAX"
 
 
 cdef void _pop_command(client_t* c, bint front) noexcept nogil:
@@ -60,63 +53,34 @@ cdef void zpopmax_command(client_t* c) noexcept nogil:
     _pop_command(c, False)
 
 
-cdef void _blocking_pop(client_t* c, bint front) noexcept nogil:
-    cdef int count = c.argc - 2
-    cdef int64_t until_ms
-    cdef arg_t* key
-    cdef entry_t* entry
-    if not timeout_or_reply(c, &c.argv[c.argc - 1], &until_ms):
-        return
-    if not first_of_type(c, &c.argv[1], count, OBJ_ZSET, &key, &entry):
-        return
-    if entry != NULL:
-        reply_array(c, 3)
-        reply_bulk(c, key.ptr, key.len)
-        _pop(c, key, entry, front, 1, False)
-        journal_pop(c, _name(front), key, 0)
-    elif not wait_for_keys(c, &c.argv[1], count, OBJ_ZSET, 0, until_ms, nothing_came):
-        reply_null_array(c)
+cdef void _pop_one(client_t* c, arg_t* key, entry_t* entry, bint front) noexcept nogil:
+    _pop(c, key, entry, front, 1, False)
+
+
+cdef void _pop_several(client_t* c, arg_t* key, entry_t* entry, bint front, size_t count) noexcept nogil:
+    reply_array(c, count)
+    _pop(c, key, entry, front, count, True)
+
+
+cdef popped_t ZSETS = popped_t(  # constant after import
+    type=OBJ_ZSET, front=b"min", back=b"max", front_command=b"ZPOPMIN", back_command=b"ZPOPMAX", one_parts=3,
+    len_fn=zset_len, one_fn=_pop_one, several_fn=_pop_several)
 
 
 cdef void bzpopmin_command(client_t* c) noexcept nogil:
-    _blocking_pop(c, True)
+    blocking_pop(c, &ZSETS, True)
 
 
 cdef void bzpopmax_command(client_t* c) noexcept nogil:
-    _blocking_pop(c, False)
-
-
-cdef bint _multi_pop(client_t* c, const multi_pop_t* m) noexcept nogil:
-    """False: none of the keys exists."""
-    cdef arg_t* key
-    cdef entry_t* entry
-    cdef size_t count
-    if not first_of_type(c, m.keys, m.count, OBJ_ZSET, &key, &entry):
-        return True
-    if entry == NULL:
-        return False
-    count = min(<size_t>m.most, zset_len(entry))
-    reply_array(c, 2)
-    reply_bulk(c, key.ptr, key.len)
-    reply_array(c, count)
-    _pop(c, key, entry, m.front, count, True)
-    journal_pop(c, _name(m.front), key, count)
-    return True
+    blocking_pop(c, &ZSETS, False)
 
 
 cdef void zmpop_command(client_t* c) noexcept nogil:
-    cdef multi_pop_t m
-    if multi_pop_words(c, 1, b"min", b"max", &m) and not _multi_pop(c, &m):
-        reply_null_array(c)
+    multi_pop(c, &ZSETS)
 
 
 cdef void bzmpop_command(client_t* c) noexcept nogil:
-    cdef multi_pop_t m
-    cdef int64_t until_ms
-    if not multi_pop_words(c, 2, b"min", b"max", &m) or not timeout_or_reply(c, &c.argv[1], &until_ms):
-        return
-    if not _multi_pop(c, &m) and not wait_for_keys(c, m.keys, m.count, OBJ_ZSET, 0, until_ms, nothing_came):
-        reply_null_array(c)
+    blocking_multi_pop(c, &ZSETS)
 
 # ---- rows --------------------------------------------------------------------------------------------
 

@@ -257,51 +257,53 @@ cdef entry_t* zset_remove_range(engine_t* e, entry_t* entry, size_t first, size_
 
 # ---- reading ---------------------------------------------------------------------------------------
 
-cdef bint zset_score(const entry_t* entry, const char* member, size_t n, double* score) noexcept nogil:
+cdef struct found_t:
+    size_t rank  # in a pack
+    void* word  # in a table; else NULL
+    double score
+
+
+cdef bint _find(const entry_t* entry, const char* member, size_t n, found_t* out) noexcept nogil:
     cdef members_t* m
-    cdef void* word
     cdef const char* data
     cdef size_t len
     cdef pack_item_t item
     cdef pack_at_t at
-    if zset_is_pack(entry):
-        data = bytes_view(entry, &len)
-        pack_item(&item, member, n)
-        if not pack_find(data, len, &item, &at):
+    if not zset_is_pack(entry):
+        m = members_of(entry)
+        out.word = members_find(m, member, n, members_hash(m, member, n))
+        if out.word == NULL:
             return False
-        score[0] = pack_score(data + at.value)
+        out.score = word_score(out.word)
         return True
-    m = members_of(entry)
-    word = members_find(m, member, n, members_hash(m, member, n))
-    if word == NULL:
+    data = bytes_view(entry, &len)
+    pack_item(&item, member, n)
+    if not pack_find(data, len, &item, &at):
         return False
-    score[0] = word_score(word)
+    out.word = NULL
+    out.rank = at.index
+    out.score = pack_score(data + at.value)
+    return True
+
+
+cdef bint zset_score(const entry_t* entry, const char* member, size_t n, double* score) noexcept nogil:
+    cdef found_t found
+    if not _find(entry, member, n, &found):
+        return False
+    score[0] = found.score
     return True
 
 
 cdef bint zset_rank(const entry_t* entry, const char* member, size_t n, size_t* rank, double* score) noexcept nogil:
-    cdef members_t* m
-    cdef void* word
-    cdef const char* data
-    cdef size_t len
-    cdef pack_item_t item
-    cdef pack_at_t at
+    cdef found_t found
     cdef bt_iter_t it
-    if zset_is_pack(entry):
-        data = bytes_view(entry, &len)
-        pack_item(&item, member, n)
-        if not pack_find(data, len, &item, &at):
-            return False
-        rank[0] = at.index
-        score[0] = pack_score(data + at.value)
-        return True
-    m = members_of(entry)
-    word = members_find(m, member, n, members_hash(m, member, n))
-    if word == NULL:
+    if not _find(entry, member, n, &found):
         return False
-    bt_seek(zset_order(m), word_scored(word), &it)
-    rank[0] = bt_iter_rank(&it)
-    score[0] = word_score(word)
+    if found.word != NULL:
+        bt_seek(zset_order(members_of(entry)), word_scored(found.word), &it)
+        found.rank = bt_iter_rank(&it)
+    rank[0] = found.rank
+    score[0] = found.score
     return True
 
 

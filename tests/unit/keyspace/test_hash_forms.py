@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from cachefleet_server._testing import advance
 from cachefleet_server.engine import Engine
-from fleettest.wait import assert_eventually
+from fleettest.forms import KEY_SIZES, expire_all, grow_and_shrink, move_about, two_keys, used
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    assert made.check() == []
-    made.close()
 
 
 def whole(engine: Engine, key: bytes) -> dict[bytes, bytes]:
@@ -27,28 +16,19 @@ def whole(engine: Engine, key: bytes) -> dict[bytes, bytes]:
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
-def used(engine: Engine) -> int:
-    return int(engine.stats()["used_memory"])
-
-
 def flat(fields: dict[bytes, bytes]) -> list[bytes]:
     return [word for pair in fields.items() for word in pair]
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 255, 256, 1000, 1023, 2000])
+@pytest.mark.parametrize("size", KEY_SIZES)
 def test_keys_of_all_lengths(engine: Engine, size: int) -> None:
     """A hash of any form survives a longer and a shorter key, an expiry that comes and goes, and changes of form."""
-    key, other = b"k" * size, b"o" * (2100 - size)
+    key, other = two_keys(size)
     for count in (1, 10, 100, 512, 900):
         fields = {b"f%d" % i: b"%d" % i for i in range(count)}
         engine.execute(b"DEL", key, other)
         engine.execute(b"HSET", key, *flat(fields))
-        for change in (
-            (b"PEXPIRE", key, b"100000"), (b"RENAME", key, other), (b"PERSIST", other), (b"COPY", other, key),
-            (b"PEXPIRE", key, b"100000"), (b"RENAME", key, other), (b"COPY", other, key), (b"PERSIST", other),
-        ):  # fmt: skip
-            assert engine.execute(*change) in ("OK", 1)
-            assert engine.check() == []
+        move_about(engine, key, other)
         assert whole(engine, key) == whole(engine, other) == fields
         engine.execute(b"HSET", other, b"new", b"x" * 60)
         engine.execute(b"HDEL", key, b"f0")
@@ -58,17 +38,10 @@ def test_keys_of_all_lengths(engine: Engine, size: int) -> None:
 
 @pytest.mark.parametrize("size", [3, 60, 5000])
 def test_growing_and_shrinking_gives_memory_back(engine: Engine, size: int) -> None:
-    engine.execute(b"SET", b"warm", b"x")
-    before = used(engine)
-    for _ in range(2):
-        for i in range(700):
-            assert engine.execute(b"HSET", b"k", b"f%d" % i, b"v" * size) == 1
-            assert i % 50 or engine.check() == []
-        for i in range(700):
-            assert engine.execute(b"HDEL", b"k", b"f%d" % i) == 1
-            assert i % 50 or engine.check() == []
-    assert engine.execute(b"EXISTS", b"k") == 0
-    assert used(engine) - before < 5000
+    def name(i: int) -> bytes:
+        return b"f%d" % i
+
+    grow_and_shrink(engine, 700, lambda i: (b"HSET", b"k", name(i), b"v" * size), lambda i: (b"HDEL", b"k", name(i)))
 
 
 def test_a_small_hash_costs_its_bytes(engine: Engine) -> None:
@@ -92,10 +65,4 @@ def test_expiry_frees_hashes_of_all_forms(engine: Engine) -> None:
     before = used(engine)
     for i in range(100):
         engine.execute(b"HSET", b"k%d" % i, *(b"%d" % (n // 2) for n in range((10, 800, 4000)[i % 3])))
-        engine.execute(b"PEXPIRE", b"k%d" % i, b"10")
-    advance(engine, 1000)
-    for _ in range(100):
-        engine.cron()
-        engine.tick()
-    assert engine.execute(b"DBSIZE") == 0
-    assert_eventually(lambda: used(engine) - before < 50_000)  # the helper thread frees the large ones
+    expire_all(engine, before)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from cachefleet_server._testing import advance
 from cachefleet_server.engine import Engine
 from fleettest.client import encode, parse
+from fleettest.forms import KEY_SIZES, expire_all, grow_and_shrink, move_about, two_keys, used
 from fleettest.peers import Peer
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    assert made.check() == []
-    made.close()
 
 
 def whole(engine: Engine, key: bytes) -> list[bytes]:
@@ -28,24 +18,15 @@ def whole(engine: Engine, key: bytes) -> list[bytes]:
     return found
 
 
-def used(engine: Engine) -> int:
-    return int(engine.stats()["used_memory"])
-
-
-@pytest.mark.parametrize("size", [0, 1, 100, 255, 256, 1000, 1023, 2000])
+@pytest.mark.parametrize("size", KEY_SIZES)
 def test_keys_of_all_lengths(engine: Engine, size: int) -> None:
     """A list in its entry survives a longer and a shorter key, an expiry that comes and goes, and growing out of it."""
-    key, other = b"k" * size, b"o" * (2100 - size)
+    key, other = two_keys(size)
     for count in (1, 10, 100, 900):
         elements = [b"%d" % i for i in range(count)]
         engine.execute(b"DEL", key, other)
         engine.execute(b"RPUSH", key, *elements)
-        for change in (
-            (b"PEXPIRE", key, b"100000"), (b"RENAME", key, other), (b"PERSIST", other), (b"COPY", other, key),
-            (b"PEXPIRE", key, b"100000"), (b"RENAME", key, other), (b"COPY", other, key), (b"PERSIST", other),
-        ):  # fmt: skip
-            assert engine.execute(*change) in ("OK", 1)
-            assert engine.check() == []
+        move_about(engine, key, other)
         assert whole(engine, key) == whole(engine, other) == elements
         engine.execute(b"LPUSH", other, b"first")
         engine.execute(b"LPOP", key)
@@ -53,19 +34,9 @@ def test_keys_of_all_lengths(engine: Engine, size: int) -> None:
         assert whole(engine, key) == elements[1:]
 
 
-def test_growing_and_shrinking_gives_memory_back(engine: Engine) -> None:
-    engine.execute(b"SET", b"warm", b"x")
-    before = used(engine)
-    for size in (3, 60, 5000):
-        for _ in range(2):
-            for i in range(500):
-                engine.execute(b"RPUSH", b"k", b"v" * size)
-                assert i % 50 or engine.check() == []
-            for i in range(500):
-                engine.execute(b"LPOP", b"k")
-                assert i % 50 or engine.check() == []
-        assert engine.execute(b"EXISTS", b"k") == 0
-        assert used(engine) - before < 5000
+@pytest.mark.parametrize("size", [3, 60, 5000])
+def test_growing_and_shrinking_gives_memory_back(engine: Engine, size: int) -> None:
+    grow_and_shrink(engine, 500, lambda i: (b"RPUSH", b"k", b"v" * size), lambda i: (b"LPOP", b"k"))
 
 
 def test_a_small_list_costs_its_bytes(engine: Engine) -> None:
@@ -119,14 +90,4 @@ def test_expiry_frees_lists_of_both_forms(engine: Engine) -> None:
     before = used(engine)
     for i in range(100):
         engine.execute(b"RPUSH", b"k%d" % i, *[b"v" * 30] * (5 if i % 2 else 5000))
-        engine.execute(b"PEXPIRE", b"k%d" % i, b"10")
-    advance(engine, 1000)
-    for _ in range(100):
-        engine.cron()
-        engine.tick()
-    assert engine.execute(b"DBSIZE") == 0
-    for _ in range(100):
-        if used(engine) - before < 50_000:
-            break
-        engine.execute(b"FLUSHALL", b"SYNC")
-    assert used(engine) - before < 50_000
+    expire_all(engine, before)

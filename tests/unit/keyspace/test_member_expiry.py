@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,31 +10,13 @@ import pytest
 from cachefleet_server._testing import advance, now_ms
 from cachefleet_server.engine import Engine
 from cachefleet_server.persistence.snapshot import Snapshot
+from fleettest.forms import used, work
 
 pytestmark = pytest.mark.unit
 
 Fields = dict[bytes, tuple[bytes, int]]  # name -> value, time or -1
 KEYS = [b"k%d" % i for i in range(6)]
 NAMES = [b"f%d" % i for i in range(10)]
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    assert made.check() == []
-    made.close()
-
-
-def work(engine: Engine, slices: int = 3) -> None:
-    """Time for active expiry."""
-    for _ in range(slices):
-        engine.cron()
-        engine.tick()
-
-
-def used(engine: Engine) -> int:
-    return int(engine.stats()["used_memory"])
 
 
 def numbered(n: int) -> list[bytes]:
@@ -130,7 +111,7 @@ def test_against_a_model(engine: Engine, rng: random.Random) -> None:
             engine.tick()
             model.now = now_ms(engine)
         if rng.random() < 0.05:
-            work(engine)
+            work(engine, 3)
             model.now = now_ms(engine)
             for db in range(2):
                 for key in KEYS:
@@ -161,7 +142,7 @@ def test_hidden_to_the_millisecond(engine: Engine) -> None:
     assert seen[-1] is None
     assert engine.execute(b"HLEN", b"k") == 2
     engine.set_param("active_expire_enabled", 1)
-    work(engine)
+    work(engine, 3)
     assert engine.execute(b"HLEN", b"k") == 1
     assert engine.counters()["expired_fields"] == 1
 

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
-from cachefleet_server._testing import advance
 from cachefleet_server.engine import Engine
-from fleettest.wait import assert_eventually
+from fleettest.forms import KEY_SIZES, expire_all, grow_and_shrink, move_about, two_keys, used
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    assert made.check() == []
-    made.close()
 
 
 def whole(engine: Engine, key: bytes) -> list[bytes]:
@@ -28,28 +18,19 @@ def whole(engine: Engine, key: bytes) -> list[bytes]:
     return found
 
 
-def used(engine: Engine) -> int:
-    return int(engine.stats()["used_memory"])
-
-
 def scored(members: list[bytes]) -> list[bytes]:
     return [word for i, member in enumerate(members) for word in (b"%d" % i, member)]
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 255, 256, 1000, 1023, 2000])
+@pytest.mark.parametrize("size", KEY_SIZES)
 def test_keys_of_all_lengths(engine: Engine, size: int) -> None:
     """A sorted set in its entry survives a longer and a shorter key, an expiry that comes and goes, and growing."""
-    key, other = b"k" * size, b"o" * (2100 - size)
+    key, other = two_keys(size)
     for count in (1, 10, 100, 900):
         members = [b"%d" % i for i in range(count)]
         engine.execute(b"DEL", key, other)
         engine.execute(b"ZADD", key, *scored(members))
-        for change in (
-            (b"PEXPIRE", key, b"100000"), (b"RENAME", key, other), (b"PERSIST", other), (b"COPY", other, key),
-            (b"PEXPIRE", key, b"100000"), (b"RENAME", key, other), (b"COPY", other, key), (b"PERSIST", other),
-        ):  # fmt: skip
-            assert engine.execute(*change) in ("OK", 1)
-            assert engine.check() == []
+        move_about(engine, key, other)
         assert whole(engine, key) == whole(engine, other) == members
         engine.execute(b"ZADD", other, b"-1", b"first")
         engine.execute(b"ZREM", key, b"0")
@@ -57,19 +38,14 @@ def test_keys_of_all_lengths(engine: Engine, size: int) -> None:
         assert whole(engine, key) == members[1:]
 
 
-def test_growing_and_shrinking_gives_memory_back(engine: Engine) -> None:
-    engine.execute(b"SET", b"warm", b"x")
-    before = used(engine)
-    for size in (3, 60, 300):
-        for _ in range(2):
-            for i in range(500):
-                engine.execute(b"ZADD", b"k", b"%d" % (i % 7), b"%d" % i + b"v" * size)
-                assert i % 50 or engine.check() == []
-            for i in range(500):
-                engine.execute(b"ZREM", b"k", b"%d" % i + b"v" * size)
-                assert i % 50 or engine.check() == []
-        assert engine.execute(b"EXISTS", b"k") == 0
-        assert used(engine) - before < 5000
+@pytest.mark.parametrize("size", [3, 60, 300])
+def test_growing_and_shrinking_gives_memory_back(engine: Engine, size: int) -> None:
+    def member(i: int) -> bytes:
+        return b"%d" % i + b"v" * size
+
+    grow_and_shrink(
+        engine, 500, lambda i: (b"ZADD", b"k", b"%d" % (i % 7), member(i)), lambda i: (b"ZREM", b"k", member(i))
+    )
 
 
 def test_what_a_member_costs(engine: Engine) -> None:
@@ -118,20 +94,7 @@ def test_expiry_frees_both_forms(engine: Engine) -> None:
     before = used(engine)
     for i in range(100):
         engine.execute(b"ZADD", b"k%d" % i, *scored([b"v%d" % j for j in range(5 if i % 2 else 2000)]))
-        engine.execute(b"PEXPIRE", b"k%d" % i, b"10")
-    advance(engine, 1000)
-    for _ in range(100):
-        engine.cron()
-        engine.tick()
-    assert engine.execute(b"DBSIZE") == 0
-
-    def taken_in() -> bool:
-        """What the helper thread has freed."""
-        engine.cron()
-        engine.tick()
-        return used(engine) - before < 50_000
-
-    assert_eventually(taken_in)
+    expire_all(engine, before)
 
 
 @pytest.mark.parametrize("form", [b"a", b"a" * 65], ids=["listpack", "skiplist"])

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from fleettest.grammar import WRITES, Draw
 from fleettest.grammar_bits import BITMAP_READS, BITMAP_WRITES, HLL_READS, HLL_WRITES, hll_key
-from fleettest.grammar_words import Command, words
+from fleettest.grammar_words import words
 from fleettest.instance import Pool
 from fleettest.reference import Pair
+from fleettest.rounds import Kind, compare
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
-ROUNDS = 8
-COMMANDS = 200  # a round
 KEYS = [b"k%d" % i for i in range(14)] + [b"h%d" % i for i in range(4)]
 D = Draw
 SETTLING = [  # what puts other strings in their place
@@ -34,21 +32,9 @@ SETTLING = [  # what puts other strings in their place
 ROWS = {"bitmaps": (BITMAP_WRITES, BITMAP_READS), "hyperloglogs": (HLL_WRITES, HLL_READS)}
 
 
-@pytest.fixture
-def fresh() -> Iterator[Pool]:
-    pool = Pool()
-    yield pool
-    pool.close()
-
-
-def _round(draw: Draw, family: str) -> list[Command]:
-    writes, reads = ROWS[family]
-    commands: list[Command] = []
-    for _ in range(COMMANDS):
-        kind = draw.rng.random()
-        rows = writes if kind < 0.5 else SETTLING if kind < 0.65 else reads
-        commands.append(draw.rng.choice(rows)(draw))
-    return commands
+def _whole(pair: Pair, key: bytes) -> None:
+    pair.run("GET", key)
+    pair.run("OBJECT", "ENCODING", key)
 
 
 @pytest.mark.parametrize("resp", [2, 3])
@@ -56,13 +42,9 @@ def _round(draw: Draw, family: str) -> list[Command]:
 @pytest.mark.parametrize("family", ROWS)
 def test_random_commands(fresh: Pool, rng: random.Random, family: str, resp: int, limit: str) -> None:
     options = {"hll-sparse-max-bytes": limit}
-    with Pair(fresh.get("cachefleet", **options), fresh.get("valkey", **options), resp=resp) as pair:
-        for _ in range(ROUNDS):
-            pair.flush()
-            pair.pipeline(_round(Draw(rng, 0, keys=KEYS), family))
-            for key in KEYS:
-                pair.run("GET", key)
-                pair.run("OBJECT", "ENCODING", key)
+    writes, reads = ROWS[family]
+    kinds: list[Kind] = [(0.5, writes), (0.15, SETTLING), (0.35, reads)]
+    compare(fresh, rng, resp, kinds, KEYS, options=options, more=_whole)
 
 
 def test_they_are_written() -> None:

@@ -3,7 +3,6 @@
 import importlib.util
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,14 +22,6 @@ def load(name: str) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     return importlib.import_module(name)
-
-
-@pytest.fixture
-def fresh() -> Iterator[Pool]:
-    """Servers on which no other test has set anything: a parameter left behind would look like a difference."""
-    pool = Pool()
-    yield pool
-    pool.close()
 
 
 @pytest.mark.slow("a hundred thousand commands to two servers")

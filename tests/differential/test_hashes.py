@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
-from fleettest.grammar import HASH_READS, HASH_WRITES, Command, Draw, words
+from fleettest.grammar import HASH_READS, HASH_WRITES, Draw, words
 from fleettest.instance import Pool
-from fleettest.reference import Pair
+from fleettest.rounds import Kind, compare, moves
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
-ROUNDS = 12
-COMMANDS = 150  # a round
 KEYS = [b"k%d" % i for i in range(24)]
 D = Draw
 
@@ -27,11 +24,7 @@ SETTLING = [  # what makes hashes large, and small again
     words(b"HSET", D.hash_key, _many),
     words(b"HDEL", D.hash_key, _many),
     words(b"HDEL", D.hash_key, D.fields),
-    words(b"COPY", D.hash_key, D.hash_key, b"REPLACE"),
-    words(b"RENAME", D.hash_key, D.hash_key),
-    words(b"DEL", D.hash_key),
-    words(b"EXPIRE", D.hash_key, b"10000"),
-    words(b"PERSIST", D.hash_key),
+    *moves(D.hash_key),
 ]
 
 
@@ -70,30 +63,11 @@ TIMED = [  # in no other test: a file with such fields is not for Redis 7.0
 ]
 
 
-@pytest.fixture
-def fresh() -> Iterator[Pool]:
-    pool = Pool()
-    yield pool
-    pool.close()
-
-
-def _round(draw: Draw) -> list[Command]:
-    commands: list[Command] = []
-    for _ in range(COMMANDS):
-        kind = draw.rng.random()
-        rows = HASH_WRITES if kind < 0.3 else TIMED if kind < 0.6 else SETTLING if kind < 0.75 else HASH_READS
-        commands.append(draw.rng.choice(rows)(draw))
-        commands += [(b"OBJECT", b"ENCODING", key) for key in KEYS[16:22] if draw.chance(0.3)]
-    return commands
+KINDS: list[Kind] = [(0.3, HASH_WRITES), (0.3, TIMED), (0.15, SETTLING), (0.25, HASH_READS)]
 
 
 @pytest.mark.parametrize("resp", [2, 3])
 @pytest.mark.parametrize("limit", ["512", "20", "8", "1"])
 def test_forms(fresh: Pool, rng: random.Random, resp: int, limit: str) -> None:
     options = {"hash-max-listpack-entries": limit}
-    with Pair(fresh.get("cachefleet", **options), fresh.get("valkey", **options), resp=resp) as pair:
-        for _ in range(ROUNDS):
-            pair.flush()
-            pair.pipeline(_round(Draw(rng, 0, keys=KEYS)))
-            for key in KEYS:
-                pair.run("DEBUG", "DIGEST-VALUE", key)
+    compare(fresh, rng, resp, KINDS, KEYS, options=options, named=KEYS[16:22])

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
-from fleettest.grammar import Command, Draw, words
+from fleettest.grammar import Draw, words
 from fleettest.grammar_zsets import ZSET_READS, ZSET_WRITES, limit, score, zset_key, zset_member
 from fleettest.instance import Pool
 from fleettest.reference import Pair
+from fleettest.rounds import Kind, compare, moves
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
-ROUNDS = 12
-COMMANDS = 150  # a round
 KEYS = [b"k%d" % i for i in range(28)]
 LEX = [b"lex1", b"lex2"]  # all scores are equal, or their ranges mean nothing
 
@@ -57,39 +55,21 @@ SETTLING = [  # what makes sorted sets large, and what moves them
     words(b"ZADD", zset_key, lambda d: [w for i in range(d.rng.randrange(1, 90)) for w in (score(d), b"%d" % i)]),
     words(b"ZADD", zset_key, score, lambda d: b"y" * d.rng.randrange(1, 100)),
     words(b"ZREMRANGEBYRANK", zset_key, Draw.place, lambda d: b"%d" % d.rng.randrange(50)),
-    words(b"COPY", zset_key, zset_key, b"REPLACE"),
-    words(b"RENAME", zset_key, zset_key),
-    words(b"DEL", zset_key),
-    words(b"EXPIRE", zset_key, b"10000"),
-    words(b"PERSIST", zset_key),
+    *moves(zset_key),
 ]
 
 
-@pytest.fixture
-def fresh() -> Iterator[Pool]:
-    pool = Pool()
-    yield pool
-    pool.close()
+KINDS: list[Kind] = [(0.4, ZSET_WRITES), (0.15, SETTLING), (0.15, BY_LEX), (0.3, ZSET_READS)]
 
 
-def _round(draw: Draw) -> list[Command]:
-    commands: list[Command] = []
-    for _ in range(COMMANDS):
-        kind = draw.rng.random()
-        rows = ZSET_WRITES if kind < 0.4 else SETTLING if kind < 0.55 else BY_LEX if kind < 0.7 else ZSET_READS
-        commands.append(draw.rng.choice(rows)(draw))
-        commands += [(b"OBJECT", b"ENCODING", key) for key in (*KEYS[22:], *LEX) if draw.chance(0.3)]
-    return commands
+def _members(pair: Pair, key: bytes) -> None:
+    pair.run("ZRANGE", key, 0, -1, "WITHSCORES")
 
 
 @pytest.mark.parametrize("resp", [2, 3])
 @pytest.mark.parametrize("limit", [(128, 64), (8, 64), (128, 3), (0, 64), (1000, 100)], ids=str)
 def test_forms(fresh: Pool, rng: random.Random, resp: int, limit: tuple[int, int]) -> None:
     options = {"zset-max-listpack-entries": limit[0], "zset-max-listpack-value": limit[1]}
-    with Pair(fresh.get("cachefleet", **options), fresh.get("valkey", **options), resp=resp) as pair:
-        for _ in range(ROUNDS):
-            pair.flush()
-            pair.pipeline(_round(Draw(rng, 0, keys=KEYS)))
-            for key in (*KEYS, *LEX):
-                pair.run("DEBUG", "DIGEST-VALUE", key)
-                pair.run("ZRANGE", key, 0, -1, "WITHSCORES")
+    compare(
+        fresh, rng, resp, KINDS, KEYS, options=options, named=(*KEYS[22:], *LEX), also=LEX, more=_members
+    )

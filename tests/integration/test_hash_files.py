@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fleettest.client import Connection, Error
+from fleettest.client import Connection
+from fleettest.encodings import listpack, ziplist, zipmap
 from fleettest.instance import Instance, Kind
 from fleettest.rdbfile import dump, length, string
+from fleettest.typefiles import aof_base, damaged, digest, files_both_ways, left_out, names, payloads_both_ways, refused
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server]
@@ -33,62 +35,22 @@ def fill(connection: Connection, rng: random.Random) -> None:
     connection.call("PEXPIREAT", "expires", 99_999_999_999_999)
 
 
-def names(connection: Connection) -> dict[bytes, bytes]:
-    return {key: connection.call("OBJECT", "ENCODING", key) for key in sorted(connection.call("KEYS", "*"))}
-
-
 @pytest.mark.differential
 @pytest.mark.parametrize("compressed", ["yes", "no"])
 @pytest.mark.parametrize("other", ["valkey", "redis"])
-def test_files_both_ways(tmp_path: Path, rng: random.Random, other: str, compressed: str) -> None:
-    options = {"enable-debug-command": "yes", "rdbcompression": compressed}
-    for source, target in ((other, "cachefleet"), ("cachefleet", other)):
-        folder = tmp_path / source
-        folder.mkdir()
-        with Instance(source, directory=folder, options=options) as server, server.connect() as c:
-            fill(c, rng)
-            expected = c.call("DEBUG", "DIGEST"), names(c)
-            c.call("SAVE")
-        with Instance(target, directory=folder, options=options) as server, server.connect() as c:
-            assert (c.call("DEBUG", "DIGEST"), names(c)) == expected
+def test_files_both_ways(tmp_path: Path, rng: random.Random, other: Kind, compressed: str) -> None:
+    files_both_ways(tmp_path, rng, other, fill, [digest, names], rdbcompression=compressed)
 
 
 @pytest.mark.differential
 def test_payloads_both_ways(server: Instance, valkey: Instance, rng: random.Random) -> None:
     with server.connect() as ours, valkey.connect() as theirs:
-        for source, target in ((ours, theirs), (theirs, ours)):
-            source.call("FLUSHALL")
-            target.call("FLUSHALL")
-            fill(source, rng)
-            source.call("PERSIST", "expires")
-            for key in source.call("KEYS", "*"):
-                assert target.call("RESTORE", key, 0, source.call("DUMP", key)) == "OK"
-                assert target.call("DEBUG", "DIGEST-VALUE", key) == source.call("DEBUG", "DIGEST-VALUE", key)
-                assert target.call("OBJECT", "ENCODING", key) == source.call("OBJECT", "ENCODING", key)
+        payloads_both_ways(ours, theirs, rng, fill)
 
 
-def ziplist(*elements: bytes) -> bytes:
-    """Of strings below 64 bytes."""
-    entries, before, tail = b"", 0, 10
-    for element in elements:
-        tail = 10 + len(entries)
-        entry = bytes([before, len(element)]) + element
-        before = len(entry)
-        entries += entry
-    return struct.pack("<IIH", 11 + len(entries), tail, len(elements)) + entries + b"\xff"
-
-
-def listpack(*elements: bytes) -> bytes:
-    """The same."""
-    entries = b"".join(bytes([0x80 | len(e)]) + e + bytes([1 + len(e)]) for e in elements)
-    return struct.pack("<IH", 7 + len(entries), len(elements)) + entries + b"\xff"
-
-
-def zipmap(*elements: bytes) -> bytes:
+def zipmap_of(words: list[bytes]) -> bytes:
     """Each value with two unused bytes behind it."""
-    pairs = zip(elements[::2], elements[1::2], strict=True)
-    body = b"".join(bytes([len(n)]) + n + bytes([len(v), 2]) + v + b"??" for n, v in pairs)
-    return bytes([len(elements) // 2]) + body + b"\xff"
+    return zipmap(list(zip(words[::2], words[1::2], strict=True)), unused=2)
 
 
 PAIRS = [b"a", b"1", b"b", b"", b"12", b"x" * 60, b"", b"empty"]
@@ -97,9 +59,9 @@ GOOD = {
     "pairs": (b"\x04" + length(4) + b"".join(map(string, PAIRS)), PAIRS),
     "long pairs": (b"\x04" + length(1) + b"".join(map(string, LONG)), LONG),
     "coded": (b"\x04\x02" + b"\xc0\x07" + b"\xc1\x00\x01" + string(b"a") + b"\xc0\xff", [b"7", b"256", b"a", b"-1"]),
-    "zipmap": (b"\x09" + string(zipmap(*PAIRS)), PAIRS),
-    "long zipmap": (b"\x09" + string(zipmap(*LONG)), LONG),
-    "ziplist": (b"\x0d" + string(ziplist(*PAIRS)), PAIRS),
+    "zipmap": (b"\x09" + string(zipmap_of(PAIRS)), PAIRS),
+    "long zipmap": (b"\x09" + string(zipmap_of(LONG)), LONG),
+    "ziplist": (b"\x0d" + string(ziplist(PAIRS)), PAIRS),
     "listpack": (b"\x10" + string(listpack(*PAIRS)), PAIRS),
     "many pairs": (
         b"\x04" + length(600) + b"".join(string(b"%d" % (i // 2)) for i in range(1200)),
@@ -132,48 +94,48 @@ def test_every_form_is_read(server: Instance, valkey: Instance, name: str) -> No
 TWICE = [b"a", b"1", b"a", b"2"]
 BAD = {
     "no fields": b"\x04" + length(0),
-    "an empty ziplist": b"\x0d" + string(ziplist()),
+    "an empty ziplist": b"\x0d" + string(ziplist([])),
     "an empty listpack": b"\x10" + string(listpack()),
-    "an empty zipmap": b"\x09" + string(zipmap()),
+    "an empty zipmap": b"\x09" + string(zipmap_of([])),
     "fewer pairs": b"\x04" + length(3) + string(b"a") * 4,
     "half a pair": b"\x04" + length(1) + string(b"a"),
     "an odd listpack": b"\x10" + string(listpack(b"a", b"b", b"c")),
-    "an odd ziplist": b"\x0d" + string(ziplist(b"a", b"b", b"c")),
+    "an odd ziplist": b"\x0d" + string(ziplist([b"a", b"b", b"c"])),
     "many pairs": b"\x04" + length(1 << 40) + string(b"a"),
     "a cut listpack": b"\x10" + string(listpack(b"a", b"b")[:-1]),
-    "a ziplist as listpack": b"\x10" + string(ziplist(b"a", b"b")),
+    "a ziplist as listpack": b"\x10" + string(ziplist([b"a", b"b"])),
     "a listpack as ziplist": b"\x0d" + string(listpack(b"a", b"b")),
     "a listpack as zipmap": b"\x09" + string(listpack(b"a", b"b")),
     "twice, pairs": b"\x04" + length(2) + b"".join(map(string, TWICE)),
     "twice, long pairs": b"\x04" + length(3) + b"".join(map(string, [*LONG, *TWICE])),
     "twice, listpack": b"\x10" + string(listpack(*TWICE)),
-    "twice, ziplist": b"\x0d" + string(ziplist(*TWICE)),
-    "twice, zipmap": b"\x09" + string(zipmap(*TWICE)),
+    "twice, ziplist": b"\x0d" + string(ziplist(TWICE)),
+    "twice, zipmap": b"\x09" + string(zipmap_of(TWICE)),
     "twice, many": b"\x10" + string(listpack(*(b"%d" % (i % 1100) for i in range(1200)))),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_hash_is_refused(server: Instance, client: Connection, name: str) -> None:
-    reply = client.call("RESTORE", "k", 0, dump(BAD[name], REDIS70))
-    assert isinstance(reply, Error) and "Bad data format" in str(reply)
-    assert client.call("EXISTS", "k") == 0
+    refused(client, BAD[name], REDIS70)
+
+
+@pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
+def test_keys_without_fields_are_left_out(tmp_path: Path, kind: Kind) -> None:
+    empty = b"\x0d" + string(b"gone") + string(ziplist([])) + b"\x04" + string(b"gone too") + length(0)
+    left_out(tmp_path, kind, empty)
 
 
 def test_damaged_payloads_never_crash(server: Instance, client: Connection, rng: random.Random) -> None:
-    values = [value for value, _ in GOOD.values()]
-    for _ in range(3000):
-        value = bytearray(rng.choice(values))
-        for _ in range(rng.randint(1, 3)):
-            value[rng.randrange(1, len(value))] = rng.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF, rng.randrange(256)))
-        if client.call("RESTORE", "k", 0, dump(bytes(value), REDIS70), "REPLACE") == "OK":
-            n = client.call("HLEN", "k")
-            found = client.call("HGETALL", "k")
-            assert len(found) == 2 * n > 0
-            assert client.call("HMGET", "k", *found[::2]) == found[1::2]
-            client.call("HSET", "k", "a", "b", "more", "x" * 20)
-            client.call("HDEL", "k", found[0])
-    assert client.call("PING") == "PONG"
+    def use() -> None:
+        n = client.call("HLEN", "k")
+        found = client.call("HGETALL", "k")
+        assert len(found) == 2 * n > 0
+        assert client.call("HMGET", "k", *found[::2]) == found[1::2]
+        client.call("HSET", "k", "a", "b", "more", "x" * 20)
+        client.call("HDEL", "k", found[0])
+
+    damaged(client, rng, [value for value, _ in GOOD.values()], REDIS70, use)
 
 
 # ---- fields that expire ------------------------------------------------------------------------------
@@ -286,38 +248,27 @@ BAD_TIMED = {
 @pytest.mark.parametrize("name", BAD_TIMED)
 def test_what_has_no_times_is_refused(server: Instance, client: Connection, name: str) -> None:
     version, value = BAD_TIMED[name]
-    reply = client.call("RESTORE", "k", 0, dump(value, version))
-    assert isinstance(reply, Error) and "Bad data format" in str(reply)
-    assert client.call("EXISTS", "k") == 0
+    refused(client, value, version)
 
 
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 def test_bases_of_an_aof_with_times(tmp_path: Path, preamble: str) -> None:
-    options = {"enable-debug-command": "yes", "appendonly": "yes", "aof-use-rdb-preamble": preamble}
-    with Instance("cachefleet", directory=tmp_path, options=options) as server, server.connect() as c:
-        fill_timed(c)
-        assert not isinstance(c.call("BGREWRITEAOF"), Error)
+    def change(c: Connection) -> None:
         for i in range(0, 3000, 2):
             c.call("HPEXPIREAT", "many", FAR + 7, "FIELDS", 1, b"field:%d" % i)
             c.call("HSET", "many", b"field:%d" % (2 * i), "changed")
             c.call("HINCRBY", "few", 5, 1)
-        expected = times(c)
-        assert c.call("DEBUG", "LOADAOF") == "OK"
-        assert times(c) == expected
+
+    aof_base(tmp_path, preamble, fill_timed, change, times)
 
 
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 def test_bases_of_an_aof(tmp_path: Path, rng: random.Random, preamble: str) -> None:
-    """As an RDB file and as commands, taken while the hashes change."""
-    options = {"enable-debug-command": "yes", "appendonly": "yes", "aof-use-rdb-preamble": preamble}
-    with Instance("cachefleet", directory=tmp_path, options=options) as server, server.connect() as c:
-        fill(c, rng)
-        assert not isinstance(c.call("BGREWRITEAOF"), Error)
+    def change(c: Connection) -> None:
         for i in range(500):
             c.call("HSET", "many", b"field:%d" % (2 * i), b"changed", b"new:%d" % i, i)
             c.call("HDEL", "many", b"field:%d" % (4000 + 2 * i))
             c.call("HINCRBYFLOAT", "full", b"new", 0.5)
             c.call("HSET", "huge", "field", rng.randbytes(50))
-        expected = c.call("DEBUG", "DIGEST")
-        assert c.call("DEBUG", "LOADAOF") == "OK"
-        assert c.call("DEBUG", "DIGEST") == expected
+
+    aof_base(tmp_path, preamble, lambda c: fill(c, rng), change, digest)

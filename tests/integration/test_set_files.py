@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from fleettest.client import Connection, Error
-from fleettest.instance import Instance
+from fleettest.encodings import listpack
+from fleettest.instance import Instance, Kind
 from fleettest.rdbfile import dump, length, string
+from fleettest.typefiles import aof_base, damaged, digest, files_both_ways, left_out, names, payloads_both_ways, refused
 
 pytestmark = [pytest.mark.server]
 
@@ -34,47 +36,18 @@ def fill(connection: Connection, rng: random.Random) -> None:
     connection.call("PEXPIREAT", "expires", 99_999_999_999_999)
 
 
-def names(connection: Connection) -> dict[bytes, bytes]:
-    return {key: connection.call("OBJECT", "ENCODING", key) for key in sorted(connection.call("KEYS", "*"))}
-
-
 @pytest.mark.differential
 @pytest.mark.parametrize("compressed", ["yes", "no"])
 @pytest.mark.parametrize("other", ["valkey", "redis"])
-def test_files_both_ways(tmp_path: Path, rng: random.Random, other: str, compressed: str) -> None:
-    options = {"enable-debug-command": "yes", "rdbcompression": compressed}
-    for source, target in ((other, "cachefleet"), ("cachefleet", other)):
-        folder = tmp_path / source
-        folder.mkdir()
-        with Instance(source, directory=folder, options=options) as server, server.connect() as c:
-            fill(c, rng)
-            expected = c.call("DEBUG", "DIGEST"), names(c)
-            c.call("SAVE")
-        with Instance(target, directory=folder, options=options) as server, server.connect() as c:
-            digest, found = c.call("DEBUG", "DIGEST"), names(c)
-            assert digest == expected[0]
-            if other == "valkey":
-                assert found == expected[1]
+def test_files_both_ways(tmp_path: Path, rng: random.Random, other: Kind, compressed: str) -> None:
+    looks = [digest, *([names] if other == "valkey" else [])]
+    files_both_ways(tmp_path, rng, other, fill, looks, rdbcompression=compressed)
 
 
 @pytest.mark.differential
 def test_payloads_both_ways(server: Instance, valkey: Instance, rng: random.Random) -> None:
     with server.connect() as ours, valkey.connect() as theirs:
-        for source, target in ((ours, theirs), (theirs, ours)):
-            source.call("FLUSHALL")
-            target.call("FLUSHALL")
-            fill(source, rng)
-            source.call("PERSIST", "expires")
-            for key in source.call("KEYS", "*"):
-                assert target.call("RESTORE", key, 0, source.call("DUMP", key)) == "OK"
-                assert target.call("DEBUG", "DIGEST-VALUE", key) == source.call("DEBUG", "DIGEST-VALUE", key)
-                assert target.call("OBJECT", "ENCODING", key) == source.call("OBJECT", "ENCODING", key)
-
-
-def listpack(*elements: bytes) -> bytes:
-    """Of strings below 64 bytes."""
-    entries = b"".join(bytes([0x80 | len(e)]) + e + bytes([1 + len(e)]) for e in elements)
-    return struct.pack("<IH", 7 + len(entries), len(elements)) + entries + b"\xff"
+        payloads_both_ways(ours, theirs, rng, fill)
 
 
 def intset(width: int, *numbers: int) -> bytes:
@@ -137,54 +110,47 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_set_is_refused(server: Instance, client: Connection, name: str) -> None:
-    reply = client.call("RESTORE", "k", 0, dump(BAD[name], 11))
-    assert isinstance(reply, Error) and "Bad data format" in str(reply)
-    assert client.call("EXISTS", "k") == 0
+    refused(client, BAD[name], 11)
 
 
 def test_a_listpack_with_more_members_than_a_small_set_holds(server: Instance, client: Connection) -> None:
     members = [b"%05x" % i for i in range(70_000)]
-    entries = b"".join(bytes([0x80 | len(e)]) + e + bytes([1 + len(e)]) for e in members)
-    packed = struct.pack("<IH", 7 + len(entries), 0xFFFF) + entries + b"\xff"
+    packed = listpack(*members)
     with server.configured(**{"set-max-listpack-entries": 100_000}):
         assert client.call("RESTORE", "k", 0, dump(b"\x14" + string(packed), 11)) == "OK"
         assert sorted(client.call("SMEMBERS", "k")) == members
-        twice = struct.pack("<IH", 7 + len(entries) + 7, 0xFFFF) + entries + entries[:7] + b"\xff"
+        twice = listpack(*members, members[0])
         assert isinstance(client.call("RESTORE", "other", 0, dump(b"\x14" + string(twice), 11)), Error)
         assert client.call("EXISTS", "other") == 0
 
 
+@pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
+def test_keys_without_members_are_left_out(tmp_path: Path, kind: Kind) -> None:
+    empty = b"\x02" + string(b"gone") + length(0) + b"\x02" + string(b"gone too") + length(0)
+    left_out(tmp_path, kind, empty)
+
+
 def test_damaged_payloads_never_crash(server: Instance, client: Connection, rng: random.Random) -> None:
+    def use() -> None:
+        n = client.call("SCARD", "k")
+        assert len(set(client.call("SMEMBERS", "k"))) == n > 0
+        client.call("SADD", "k", "a", 1)
+        client.call("SPOP", "k")
+
     values = [value for name, (value, _) in GOOD.items() if not name.startswith("many")]
-    for _ in range(3000):
-        value = bytearray(rng.choice(values))
-        for _ in range(rng.randint(1, 3)):
-            value[rng.randrange(1, len(value))] = rng.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF, rng.randrange(256)))
-        if client.call("RESTORE", "k", 0, dump(bytes(value), 11), "REPLACE") == "OK":
-            n = client.call("SCARD", "k")
-            assert len(set(client.call("SMEMBERS", "k"))) == n > 0
-            client.call("SADD", "k", "a", 1)
-            client.call("SPOP", "k")
-    assert client.call("PING") == "PONG"
+    damaged(client, rng, values, 11, use)
 
 
-def test_bases_of_an_aof(tmp_path: Path, rng: random.Random) -> None:
-    """As an RDB file and as commands, taken while the sets change."""
-    for preamble in ("yes", "no"):
-        folder = tmp_path / preamble
-        folder.mkdir()
-        options = {"enable-debug-command": "yes", "appendonly": "yes", "aof-use-rdb-preamble": preamble}
-        with Instance("cachefleet", directory=folder, options=options) as server, server.connect() as c:
-            fill(c, rng)
-            assert not isinstance(c.call("BGREWRITEAOF"), Error)
-            for i in range(500):
-                c.call("SADD", "many", b"new:%d" % i)
-                c.call("SREM", "many", b"member:%d" % (i * 7))
-                c.call("SMOVE", "many", "other", b"member:%d" % (i * 11))
-                c.call("SPOP", "binary")
-                c.call("SPOP", "many", 3)
-            c.call("SPOP", "binary", 450)
-            c.call("SUNIONSTORE", "border", "border", "small")
-            expected = c.call("DEBUG", "DIGEST")
-            assert c.call("DEBUG", "LOADAOF") == "OK"
-            assert c.call("DEBUG", "DIGEST") == expected
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_bases_of_an_aof(tmp_path: Path, rng: random.Random, preamble: str) -> None:
+    def change(c: Connection) -> None:
+        for i in range(500):
+            c.call("SADD", "many", b"new:%d" % i)
+            c.call("SREM", "many", b"member:%d" % (i * 7))
+            c.call("SMOVE", "many", "other", b"member:%d" % (i * 11))
+            c.call("SPOP", "binary")
+            c.call("SPOP", "many", 3)
+        c.call("SPOP", "binary", 450)
+        c.call("SUNIONSTORE", "border", "border", "small")
+
+    aof_base(tmp_path, preamble, lambda c: fill(c, rng), change, digest)

@@ -11,7 +11,8 @@ import pytest
 from fleettest.client import Arg, Connection, Error
 from fleettest.encodings import listpack, ziplist
 from fleettest.instance import Instance, Kind
-from fleettest.rdbfile import Builder, dump, length, string
+from fleettest.rdbfile import dump, length, string
+from fleettest.typefiles import aof_base, damaged, digest, files_both_ways, left_out, names, payloads_both_ways, refused
 
 pytestmark = [pytest.mark.server]
 
@@ -38,10 +39,6 @@ def fill(connection: Connection, rng: random.Random) -> None:
     connection.call("PEXPIREAT", "expires", 99_999_999_999_999)
 
 
-def names(connection: Connection) -> dict[bytes, bytes]:
-    return {key: connection.call("OBJECT", "ENCODING", key) for key in sorted(connection.call("KEYS", "*"))}
-
-
 def orders(connection: Connection) -> dict[bytes, list[tuple[bytes, float]]]:
     def order(key: bytes) -> list[tuple[bytes, float]]:
         found = connection.call("ZRANGE", key, 0, -1, "WITHSCORES")
@@ -53,33 +50,16 @@ def orders(connection: Connection) -> dict[bytes, list[tuple[bytes, float]]]:
 @pytest.mark.differential
 @pytest.mark.parametrize("compressed", ["yes", "no"])
 @pytest.mark.parametrize("other", ["valkey", "redis"])
-def test_files_both_ways(tmp_path: Path, rng: random.Random, other: str, compressed: str) -> None:
-    options = {"enable-debug-command": "yes", "rdbcompression": compressed}
-    for source, target in ((other, "cachefleet"), ("cachefleet", other)):
-        folder = tmp_path / source
-        folder.mkdir()
-        with Instance(source, directory=folder, options=options) as server, server.connect() as c:
-            fill(c, rng)
-            digest, expected = c.call("DEBUG", "DIGEST"), (names(c), orders(c))
-            c.call("SAVE")
-        with Instance(target, directory=folder, options=options) as server, server.connect() as c:
-            assert (names(c), orders(c)) == expected
-            if other == "valkey":  # Redis 7.0 writes a score with other digits into it
-                assert c.call("DEBUG", "DIGEST") == digest
+def test_files_both_ways(tmp_path: Path, rng: random.Random, other: Kind, compressed: str) -> None:
+    # Redis 7.0 writes a score with other digits into its digest.
+    looks = [names, orders, *([digest] if other == "valkey" else [])]
+    files_both_ways(tmp_path, rng, other, fill, looks, rdbcompression=compressed)
 
 
 @pytest.mark.differential
 def test_payloads_both_ways(server: Instance, valkey: Instance, rng: random.Random) -> None:
     with server.connect() as ours, valkey.connect() as theirs:
-        for source, target in ((ours, theirs), (theirs, ours)):
-            source.call("FLUSHALL")
-            target.call("FLUSHALL")
-            fill(source, rng)
-            source.call("PERSIST", "expires")
-            for key in source.call("KEYS", "*"):
-                assert target.call("RESTORE", key, 0, source.call("DUMP", key)) == "OK"
-                assert target.call("DEBUG", "DIGEST-VALUE", key) == source.call("DEBUG", "DIGEST-VALUE", key)
-                assert target.call("OBJECT", "ENCODING", key) == source.call("OBJECT", "ENCODING", key)
+        payloads_both_ways(ours, theirs, rng, fill)
 
 
 def text_score(text: bytes) -> bytes:
@@ -166,50 +146,33 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_sorted_set_is_refused(server: Instance, client: Connection, name: str) -> None:
-    reply = client.call("RESTORE", "k", 0, dump(BAD[name], REDIS70))
-    assert isinstance(reply, Error) and "Bad data format" in str(reply)
-    assert client.call("EXISTS", "k") == 0
+    refused(client, BAD[name], REDIS70)
 
 
 @pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
 def test_keys_without_members_are_left_out(tmp_path: Path, kind: Kind) -> None:
     empty = b"\x0c" + string(b"gone") + string(ziplist([])) + b"\x05" + string(b"gone too") + length(0)
-    file = Builder().key(b"a", b"1").raw(empty).key(b"b", b"2").end()
-    (tmp_path / "dump.rdb").write_bytes(file)
-    with Instance(kind, directory=tmp_path) as server:
-        assert sorted(server.call("KEYS", "*")) == [b"a", b"b"]
-        assert "keys loaded: 2, keys expired: 0, empty keys skipped: 2" in server.log_text()
+    left_out(tmp_path, kind, empty)
 
 
 def test_damaged_payloads_never_crash(server: Instance, client: Connection, rng: random.Random) -> None:
-    values = [value for value, _ in GOOD.values()]
-    for _ in range(3000):
-        value = bytearray(rng.choice(values))
-        for _ in range(rng.randint(1, 3)):
-            value[rng.randrange(1, len(value))] = rng.choice((0, 1, 0x7F, 0x80, 0xFE, 0xFF, rng.randrange(256)))
-        if client.call("RESTORE", "k", 0, dump(bytes(value), REDIS70), "REPLACE") == "OK":
-            n = client.call("ZCARD", "k")
-            assert len(client.call("ZRANGE", "k", 0, -1)) == n == client.call("ZCOUNT", "k", "-inf", "+inf") > 0
-            client.call("ZINCRBY", "k", 1, "a")
-            client.call("ZREMRANGEBYRANK", "k", 0, 1)
-    assert client.call("PING") == "PONG"
+    def use() -> None:
+        n = client.call("ZCARD", "k")
+        assert len(client.call("ZRANGE", "k", 0, -1)) == n == client.call("ZCOUNT", "k", "-inf", "+inf") > 0
+        client.call("ZINCRBY", "k", 1, "a")
+        client.call("ZREMRANGEBYRANK", "k", 0, 1)
+
+    damaged(client, rng, [value for value, _ in GOOD.values()], REDIS70, use)
 
 
-def test_bases_of_an_aof(tmp_path: Path, rng: random.Random) -> None:
-    """As an RDB file and as commands, taken while the sorted sets change."""
-    for preamble in ("yes", "no"):
-        folder = tmp_path / preamble
-        folder.mkdir()
-        options = {"enable-debug-command": "yes", "appendonly": "yes", "aof-use-rdb-preamble": preamble}
-        with Instance("cachefleet", directory=folder, options=options) as server, server.connect() as c:
-            fill(c, rng)
-            assert not isinstance(c.call("BGREWRITEAOF"), Error)
-            for i in range(500):
-                c.call("ZADD", "many", rng.random(), b"new:%d" % i)
-                c.call("ZREM", "many", b"member:%d" % rng.randrange(20_000))
-                c.call("ZINCRBY", "many", 0.25, b"member:%d" % rng.randrange(20_000))
-                c.call("ZREMRANGEBYRANK", "many", i, i + 1)
-                c.call("ZADD", "floats", i, b"new:%d" % i)
-            expected = c.call("DEBUG", "DIGEST"), orders(c)
-            assert c.call("DEBUG", "LOADAOF") == "OK"
-            assert (c.call("DEBUG", "DIGEST"), orders(c)) == expected
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_bases_of_an_aof(tmp_path: Path, rng: random.Random, preamble: str) -> None:
+    def change(c: Connection) -> None:
+        for i in range(500):
+            c.call("ZADD", "many", rng.random(), b"new:%d" % i)
+            c.call("ZREM", "many", b"member:%d" % rng.randrange(20_000))
+            c.call("ZINCRBY", "many", 0.25, b"member:%d" % rng.randrange(20_000))
+            c.call("ZREMRANGEBYRANK", "many", i, i + 1)
+            c.call("ZADD", "floats", i, b"new:%d" % i)
+
+    aof_base(tmp_path, preamble, lambda c: fill(c, rng), change, lambda c: (digest(c), orders(c)))

@@ -9,7 +9,8 @@ from libc.stdint cimport INT64_MAX, uint64_t
 from cachefleet_server.core.hash_value cimport hash_of_members, hash_of_pack, hash_put_pack
 from cachefleet_server.core.members cimport (
     members_find, members_free, members_hash, members_insert, members_new, members_t)
-from cachefleet_server.core.rdb cimport RDB_ERROR_EMPTY, RDB_ERROR_TYPE, rdb_get_int64, rdb_get_length, rdb_view_string
+from cachefleet_server.core.rdb cimport (
+    RDB_ERROR_EMPTY, RDB_ERROR_TYPE, rdb_get_int64, rdb_get_length, rdb_refuse, rdb_view_string)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
 from cachefleet_server.ds.listpack cimport LP_HEADER, lp_item_t, lp_next, lp_text, lp_validate
 from cachefleet_server.ds.member cimport MEMBER_HASH, MEMBER_TTL, member_new, member_set_expiry
@@ -45,12 +46,6 @@ cdef struct build_t:
     members_t* members  # NULL: still a pack
 
 
-cdef void _refuse(rdb_in_t* in_, const char* text) noexcept nogil:
-    if in_.error == NULL:
-        in_.error = text
-        in_.error_at = in_.p
-
-
 cdef void _begin(build_t* b, engine_t* e, rdb_in_t* in_, size_t text_max) noexcept nogil:
     b.engine = e
     b.in_ = in_
@@ -66,7 +61,7 @@ cdef void _to_table(build_t* b, size_t expected) noexcept nogil:
     if pack_build_end(&b.pack) == PACK_OK:
         hash_put_pack(b.engine, b.members, b.buf.data, b.buf.len)
     else:
-        _refuse(b.in_, ERROR_TWICE)
+        rdb_refuse(b.in_, ERROR_TWICE)
 
 
 cdef void _add_member(build_t* b, const lp_item_t* name, const lp_item_t* value, int64_t expire_ms) noexcept nogil:
@@ -79,7 +74,7 @@ cdef void _add_member(build_t* b, const lp_item_t* name, const lp_item_t* value,
     cdef const char* v = lp_text(value, &value_digits[0], &vn)
     cdef uint64_t hash = members_hash(b.members, p, n)
     if members_find(b.members, p, n, hash) != NULL:
-        _refuse(b.in_, ERROR_TWICE)
+        rdb_refuse(b.in_, ERROR_TWICE)
         return
     member = member_new(b.engine.heap, form, p, n, v, vn)
     if expire_ms >= 0:
@@ -107,9 +102,9 @@ cdef entry_t* _end(build_t* b, const char* key, size_t nk, int64_t expire_ms) no
     cdef entry_t* entry = NULL
     if b.in_.error == NULL and b.members == NULL:
         if b.pack.count == 0:
-            _refuse(b.in_, RDB_ERROR_EMPTY)
+            rdb_refuse(b.in_, RDB_ERROR_EMPTY)
         elif pack_build_end(&b.pack) != PACK_OK:  # not too large: _add counted, and a file's string is below its limit
-            _refuse(b.in_, ERROR_TWICE)
+            rdb_refuse(b.in_, ERROR_TWICE)
         else:
             entry = hash_of_pack(b.engine, key, nk, b.buf.data, b.buf.len, expire_ms)
     elif b.in_.error == NULL:
@@ -127,7 +122,7 @@ cdef int64_t _metadata_time(rdb_in_t* in_, int64_t base_ms) noexcept nogil:
     if after == 0:
         return -1
     if base_ms < 0 or after > <uint64_t>(INT64_MAX - base_ms):
-        _refuse(in_, ERROR_TIME)
+        rdb_refuse(in_, ERROR_TIME)
         return -1
     return base_ms + <int64_t>after - 1
 
@@ -151,7 +146,7 @@ cdef void _read_pairs(build_t* b, int type_byte) noexcept nogil:
         if type_byte == RDB_HASH_2:
             expire_ms = rdb_get_int64(in_)
         if expire_ms < -1:
-            _refuse(in_, ERROR_TIME)
+            rdb_refuse(in_, ERROR_TIME)
         if in_.error == NULL:
             _add_timed(b, &name, &value, expire_ms)
         zfree(in_.heap, name_owned)
@@ -165,7 +160,7 @@ cdef void _read_listpack(build_t* b, const char* p, size_t n) noexcept nogil:
     cdef size_t at = LP_HEADER
     cdef size_t count
     if not lp_validate(p, n, &count) or count & 1:
-        _refuse(b.in_, ERROR_LISTPACK)
+        rdb_refuse(b.in_, ERROR_LISTPACK)
         return
     while b.in_.error == NULL and lp_next(p, &at, &name):
         lp_next(p, &at, &value)
@@ -179,13 +174,13 @@ cdef void _read_triples(build_t* b, const char* p, size_t n) noexcept nogil:
     time.str = NULL
     time.num = 0
     if not lp_validate(p, n, &count) or count % 3:
-        _refuse(b.in_, ERROR_LISTPACK)
+        rdb_refuse(b.in_, ERROR_LISTPACK)
         return
     while b.in_.error == NULL and lp_next(p, &at, &name):
         lp_next(p, &at, &value)
         lp_next(p, &at, &time)
         if time.str != NULL or time.num < 0:
-            _refuse(b.in_, ERROR_TIME)
+            rdb_refuse(b.in_, ERROR_TIME)
         else:
             _add_timed(b, &name, &value, time.num if time.num else -1)
 
@@ -195,7 +190,7 @@ cdef void _read_ziplist(build_t* b, const char* p, size_t n) noexcept nogil:
     cdef size_t at = ZIPLIST_HEADER
     cdef size_t count
     if not ziplist_validate(p, n, &count) or count & 1:
-        _refuse(b.in_, ERROR_ZIPLIST)
+        rdb_refuse(b.in_, ERROR_ZIPLIST)
         return
     while b.in_.error == NULL and ziplist_next(p, &at, &name):
         ziplist_next(p, &at, &value)
@@ -207,7 +202,7 @@ cdef void _read_zipmap(build_t* b, const char* p, size_t n) noexcept nogil:
     cdef size_t at = ZIPMAP_HEADER
     cdef size_t count
     if not zipmap_validate(p, n, &count):
-        _refuse(b.in_, ERROR_ZIPMAP)
+        rdb_refuse(b.in_, ERROR_ZIPMAP)
         return
     while b.in_.error == NULL and zipmap_next(p, &at, &name, &value):
         _add(b, &name, &value)
@@ -240,7 +235,7 @@ cdef entry_t* hash_load(
     cdef size_t text_max = e.params.hash_max_listpack_value
     if type_byte > RDB_HASH_LISTPACK and (type_byte == RDB_HASH_2) != in_.valkey:
         in_.unsupported = type_byte  # Redis 7.4's release candidates had another 22
-        _refuse(in_, RDB_ERROR_TYPE)
+        rdb_refuse(in_, RDB_ERROR_TYPE)
         return NULL
     if type_byte == RDB_HASH_LISTPACK or type_byte == RDB_HASH_LISTPACK_EX or type_byte == RDB_HASH_ZIPLIST:
         text_max = <size_t>-1

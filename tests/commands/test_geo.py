@@ -7,6 +7,7 @@ import random
 import pytest
 
 from fleettest.client import Arg
+from fleettest.grammar_geo import polygon
 from fleettest.reference import Pair
 from fleettest.scripts import both_ways, script
 
@@ -243,8 +244,8 @@ def test_random_searches(pair: Pair, rng: random.Random, members: int) -> None:
         size = repr(10 ** rng.uniform(2, 7.3) / {"m": 1, "km": 1000, "ft": 0.3, "MI": 1609}[unit])
         area: list[Arg] = ["BYRADIUS", size, unit] if rng.random() < 0.5 else ["BYBOX", size, size, unit]
         if rng.random() < 0.2:
-            corners = [place(rng) for _ in range(rng.randrange(3, 7))]
-            centre, area = [], ["BYPOLYGON", len(corners), *(repr(v) for corner in corners for v in corner)]
+            corners = rng.randrange(3, 7)
+            centre, area = [], ["BYPOLYGON", corners, *polygon(lambda: [b"%r" % v for v in place(rng)], corners)]
         count = rng.choice([[], [], ["COUNT", 3], ["COUNT", 5, "ANY"], ["COUNT", 50, "ANY"]])
         shown = rng.sample(["WITHDIST", "WITHHASH", "WITHCOORD"], rng.randrange(4))
         order = rng.choice([[], ["ASC"], ["DESC"]])

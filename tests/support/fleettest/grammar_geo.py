@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import atan2, cos, degrees, hypot, radians, sin
 from typing import TYPE_CHECKING
 
 from fleettest.grammar_words import Word, words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from fleettest.grammar import Draw
 
 CITIES = [(b"13.361389", b"38.115556"), (b"15.087269", b"37.502669"), (b"-0.1278", b"51.5074"), (b"179.9", b"-84.9")]
@@ -26,6 +29,25 @@ def place(draw: Draw) -> list[Word]:
     if kind < 0.95:
         return [b"%.9f" % draw.rng.uniform(-180, 180), b"%.9f" % draw.rng.uniform(-85, 85)]
     return [draw.pick(b"180", b"-180", b"181", b"a", b"nan", b"1e300"), draw.pick(b"85.05112878", b"90", b"-inf", b"")]
+
+
+def over_a_pole(corners: Sequence[tuple[float, float]]) -> bool:
+    """A polygon's middle is beyond the positions' last latitude: a peer then looks at cells that it has not set."""
+    x = sum(cos(radians(lat)) * cos(radians(lon)) for lon, lat in corners)
+    y = sum(cos(radians(lat)) * sin(radians(lon)) for lon, lat in corners)
+    return abs(degrees(atan2(sum(sin(radians(lat)) for _, lat in corners), hypot(x, y)))) > 85
+
+
+def polygon(draw_place: Callable[[], Sequence[Word]], corners: int) -> list[Word]:
+    """Words of places whose middle is not over a pole; what is no number is left to the servers."""
+    while True:
+        words = [word for _ in range(corners) for word in draw_place()]
+        try:
+            numbers = [float(word) for word in words]
+            if not over_a_pole(list(zip(numbers[::2], numbers[1::2], strict=True))):
+                return words
+        except ValueError:
+            return words
 
 
 def city(draw: Draw) -> Word:
@@ -67,7 +89,7 @@ def centre(draw: Draw) -> list[Word]:
 def area(draw: Draw) -> list[Word]:
     if draw.chance(0.1):
         corners = draw.rng.randrange(2, 6)
-        return [b"BYPOLYGON", b"%d" % corners, *(word for _ in range(corners) for word in place(draw))]
+        return [b"BYPOLYGON", b"%d" % corners, *polygon(lambda: place(draw), corners)]
     shape = [b"BYRADIUS", *radius(draw)] if draw.chance(0.5) else [b"bybox", *lengths(draw, 2)]
     return [*centre(draw), *shape] if draw.chance(0.95) else [*shape, *centre(draw)]
 

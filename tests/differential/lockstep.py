@@ -20,7 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from fleettest.grammar import Command, Draw, episode
-from fleettest.instance import Instance, Kind, Option
+from fleettest.instance import Instance, Option
+from fleettest.programs import Kind
 from fleettest.reference import Mismatch, Pair, show
 from fleettest.seeder import KINDS
 

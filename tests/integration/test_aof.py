@@ -13,7 +13,8 @@ import pytest
 from fleettest.aoffile import NOTE, TIMESTAMP, AofFolder, as_aof, commands, make_folder, plain
 from fleettest.client import Error
 from fleettest.disk import wait_rewritten
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
+from fleettest.programs import Kind
 from fleettest.seeder import Seeder, assert_same, capture, fill, run
 from fleettest.wait import assert_eventually
 
@@ -311,7 +312,7 @@ def travel(tmp_path: Path, rng: random.Random, source: Kind, target: Kind, *, re
 
 
 @pytest.mark.differential
-@pytest.mark.parametrize("source", ["valkey", "redis"])
+@pytest.mark.parametrize("source", ["valkey", "redis", "redis8"])
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 @pytest.mark.parametrize("rewritten", [False, True], ids=["grown", "rewritten"])
 def test_theirs_load_here(tmp_path: Path, rng: random.Random, source: Kind, preamble: str, rewritten: bool) -> None:
@@ -319,7 +320,28 @@ def test_theirs_load_here(tmp_path: Path, rng: random.Random, source: Kind, prea
 
 
 @pytest.mark.differential
-@pytest.mark.parametrize("target", ["valkey", "redis"])
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+@pytest.mark.parametrize("rewritten", [False, True], ids=["grown", "rewritten"])
+def test_one_file_of_redis6_loads_here(tmp_path: Path, rng: random.Random, rewritten: bool, preamble: str) -> None:
+    """From before there were manifests; its base has ziplists."""
+    seeder = Seeder(rng)
+    with start(tmp_path, "redis6", aof_use_rdb_preamble=preamble) as server, server.connect() as connection:
+        fill(connection, seeder)
+        if rewritten:
+            assert not isinstance(connection.call("BGREWRITEAOF"), Error)
+            wait_rewritten(server)
+        run(connection, seeder.mutate(500))
+        before = capture(connection, times=False)
+        assert server.stop() == 0
+    with start(tmp_path) as server, server.connect() as connection:
+        assert_same(capture(connection, times=False), before)
+        server.restart()
+        with server.connect() as again:
+            assert_same(capture(again, times=False), before)
+
+
+@pytest.mark.differential
+@pytest.mark.parametrize("target", ["valkey", "redis", "redis8"])
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 @pytest.mark.parametrize("rewritten", [False, True], ids=["grown", "rewritten"])
 def test_ours_load_there(tmp_path: Path, rng: random.Random, target: Kind, rewritten: bool, preamble: str) -> None:
@@ -327,7 +349,7 @@ def test_ours_load_there(tmp_path: Path, rng: random.Random, target: Kind, rewri
 
 
 @pytest.mark.differential
-@pytest.mark.parametrize("other", ["valkey", "redis"])
+@pytest.mark.parametrize("other", ["valkey", "redis", "redis8"])
 def test_another_server_in_between(tmp_path: Path, rng: random.Random, other: Kind) -> None:
     """It takes our notes of the position for comments, and so does its checker; what it appends is loaded here."""
     files = AofFolder(tmp_path)

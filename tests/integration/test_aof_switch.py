@@ -16,7 +16,8 @@ import pytest
 from fleettest.aoffile import AofFolder, commands
 from fleettest.client import Connection, Error, encode
 from fleettest.disk import Disk, wait_rewritten
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
+from fleettest.programs import Kind
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server

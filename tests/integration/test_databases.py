@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fleettest.client import Error
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
 from fleettest.process import cpu_seconds
+from fleettest.programs import Kind
 
 pytestmark = pytest.mark.server
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fleettest.instance import Instance, Kind, Pool, StartError
+from fleettest.instance import Instance, Pool, StartError
+from fleettest.programs import Kind
 from fleettest.reference import Mismatch, Pair
 
 pytestmark = pytest.mark.differential

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fleettest.client import Connection
+from fleettest.client import Connection, Error
+from fleettest.disk import wait_rewritten
 from fleettest.encodings import listpack, ziplist, zipmap
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
+from fleettest.programs import Kind
 from fleettest.rdbfile import dump, length, string
 from fleettest.typefiles import aof_base, damaged, digest, files_both_ways, left_out, names, payloads_both_ways, refused
 from fleettest.wait import assert_eventually
@@ -37,7 +39,7 @@ def fill(connection: Connection, rng: random.Random) -> None:
 
 @pytest.mark.differential
 @pytest.mark.parametrize("compressed", ["yes", "no"])
-@pytest.mark.parametrize("other", ["valkey", "redis"])
+@pytest.mark.parametrize("other", ["valkey", "redis", "redis8"])
 def test_files_both_ways(tmp_path: Path, rng: random.Random, other: Kind, compressed: str) -> None:
     files_both_ways(tmp_path, rng, other, fill, [digest, names], rdbcompression=compressed)
 
@@ -184,6 +186,31 @@ def test_files_with_times(tmp_path: Path, source: Kind) -> None:
     with Instance(target, directory=tmp_path, options=options) as server, server.connect() as c:
         assert times(c) == expected
         assert names(c) == before
+
+
+@pytest.mark.differential
+@pytest.mark.parametrize("files", ["an RDB file", "an AOF with an RDB base", "an AOF of commands", "payloads"])
+def test_times_of_redis8(tmp_path: Path, files: str) -> None:
+    """Its own record types; it reads none of ours with times, which are in Valkey's dialect, and says so."""
+    kept, preamble = ("yes" if part in files else "no" for part in ("AOF", "RDB base"))
+    options = {"appendonly": kept, "aof-use-rdb-preamble": preamble}
+    with Instance("redis8", directory=tmp_path, options=options) as server, server.connect() as c:
+        fill_timed(c)
+        expected = times(c)
+        payloads = {key: c.call("DUMP", key) for key in expected}
+        if "AOF" in files:
+            assert not isinstance(c.call("BGREWRITEAOF"), Error)
+            wait_rewritten(server)
+            c.call("HPEXPIREAT", "few", FAR + 7, "FIELDS", 1, 1)
+            expected = times(c)
+        elif "RDB" in files:
+            assert c.call("SAVE") == "OK"
+        assert server.stop() == 0
+    with Instance("cachefleet", directory=tmp_path, options=options) as server, server.connect() as c:
+        if files == "payloads":
+            for key, payload in payloads.items():
+                assert c.call("RESTORE", key, 0, payload) == "OK"
+        assert times(c) == expected
 
 
 @pytest.mark.differential

@@ -9,7 +9,8 @@ import pytest
 
 from fleettest.client import Connection
 from fleettest.encodings import listpack, ziplist
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
+from fleettest.programs import Kind
 from fleettest.rdbfile import dump, length, string
 from fleettest.typefiles import aof_base, damaged, digest, files_both_ways, left_out, names, payloads_both_ways, refused
 
@@ -34,7 +35,7 @@ def fill(connection: Connection, rng: random.Random) -> None:
 
 @pytest.mark.differential
 @pytest.mark.parametrize("compressed", ["yes", "no"])
-@pytest.mark.parametrize("other", ["valkey", "redis"])
+@pytest.mark.parametrize("other", ["valkey", "redis", "redis8"])
 def test_files_both_ways(tmp_path: Path, rng: random.Random, other: Kind, compressed: str) -> None:
     looks = [digest, *([names] if other == "valkey" else [])]
     files_both_ways(tmp_path, rng, other, fill, looks, rdbcompression=compressed, **{"list-compress-depth": 1})

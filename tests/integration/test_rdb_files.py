@@ -1,4 +1,4 @@
-"""RDB files between servers: ours are loaded by Redis 7.0 and Valkey 9.1, and theirs by us."""
+"""RDB files between servers: ours are loaded by Redis 7.0, 8.0 and Valkey 9.1, and theirs and Redis 6.2's by us."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
+from fleettest.programs import Kind
 from fleettest.rdbfile import Builder, parse
 from fleettest.seeder import Data, Seeder, assert_same, capture, fill, of_file, run
 from fleettest.wait import assert_eventually
@@ -19,24 +20,26 @@ pytestmark = [pytest.mark.server, pytest.mark.differential]
 
 KEYS = 2000
 
-def save_file(kind: Kind, folder: Path, rng: random.Random, **options: str) -> tuple[Path, Data]:
+def save_file(
+    kind: Kind, folder: Path, rng: random.Random, *, times: bool = True, **options: str
+) -> tuple[Path, Data]:
     """A file that this server wrote of random data, and the data."""
     named = {name.replace("_", "-"): value for name, value in options.items()}
     with Instance(kind, directory=folder, options=named) as server, server.connect() as connection:
         seeder = Seeder(rng, keys=KEYS)
         fill(connection, seeder)
         run(connection, seeder.mutate(KEYS))
-        data = capture(connection)  # which also takes those away whose time has passed
+        data = capture(connection, times=times)  # which also takes those away whose time has passed
         assert connection.call("SAVE") == "OK"
         return folder / "dump.rdb", data
 
 
-def load_file(kind: Kind, folder: Path, file: Path, **options: str) -> Data:
+def load_file(kind: Kind, folder: Path, file: Path, *, times: bool = True, **options: str) -> Data:
     folder.mkdir()
     shutil.copy(file, folder / "dump.rdb")
     named = {name.replace("_", "-"): value for name, value in options.items()}
     with Instance(kind, directory=folder, options=named) as server, server.connect() as connection:
-        return capture(connection)
+        return capture(connection, times=times)
 
 
 @pytest.mark.parametrize("compression", ["yes", "no"])
@@ -47,16 +50,26 @@ def test_ours_load_everywhere(tmp_path: Path, rng: random.Random, compression: s
     assert bool(parsed.compressed) == (compression == "yes")
     assert bool(parsed.checksum) == (checksum == "yes")
     assert_same(of_file(parsed), data)
-    for kind in ("redis", "valkey", "cachefleet"):
-        assert_same(load_file(kind, tmp_path / kind, file), data)  # type: ignore[arg-type]
+    kinds: tuple[Kind, ...] = ("redis", "redis8", "valkey", "cachefleet")
+    for kind in kinds:
+        assert_same(load_file(kind, tmp_path / kind, file), data)
 
 
-@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("kind", ["redis", "redis8", "valkey"])
 @pytest.mark.parametrize("compression", ["yes", "no"])
 @pytest.mark.parametrize("checksum", ["yes", "no"])
 def test_theirs_load_here(tmp_path: Path, rng: random.Random, kind: Kind, compression: str, checksum: str) -> None:
     file, data = save_file(kind, tmp_path / "theirs", rng, rdbcompression=compression, rdbchecksum=checksum)
     assert_same(load_file("cachefleet", tmp_path / "ours", file), data)
+
+
+@pytest.mark.parametrize("sizes", ["listpacks", "large"])
+def test_ziplists_load_here(tmp_path: Path, rng: random.Random, sizes: str) -> None:
+    """Redis 6.2 is the last that wrote them: in hashes, sorted sets and every node of a list."""
+    large = {f"{kind}_max_ziplist_entries": "5000" for kind in ("hash", "zset")} | {"list_max_ziplist_size": "-5"}
+    options = large if sizes == "large" else {}
+    file, data = save_file("redis6", tmp_path / "theirs", rng, times=False, **options)
+    assert_same(load_file("cachefleet", tmp_path / "ours", file, times=False), data)
 
 
 def test_redis_check_rdb_is_content(tmp_path: Path, rng: random.Random) -> None:
@@ -70,7 +83,7 @@ def test_redis_check_rdb_is_content(tmp_path: Path, rng: random.Random) -> None:
     assert f"{len(data)} keys read" in result.stdout
 
 
-@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("kind", ["redis", "redis8", "valkey"])
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu"])
 def test_ages_travel(tmp_path: Path, kind: Kind, policy: str) -> None:
     """Idle time and frequency, there and back."""
@@ -111,7 +124,7 @@ def test_expired_keys_are_left_out(tmp_path: Path) -> None:
         assert info["rdb_changes_since_last_save"] == "0"
 
 
-@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("kind", ["redis", "redis8", "valkey"])
 def test_other_types_stop_the_start(tmp_path: Path, kind: Kind) -> None:
     with Instance(kind, directory=tmp_path / "theirs") as server, server.connect() as connection:
         connection.call("SET", "k", "v")

@@ -18,8 +18,9 @@ import pytest
 
 from fleettest.client import Error
 from fleettest.faults import Faults
-from fleettest.instance import Instance, Kind, Pool
+from fleettest.instance import Instance, Pool
 from fleettest.process import rss_bytes
+from fleettest.programs import Kind
 from fleettest.rdbfile import Builder, parse
 from fleettest.wait import assert_eventually
 

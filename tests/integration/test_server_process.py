@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from fleettest.client import Connection, Error, encode
-from fleettest.instance import ROOT, Instance, Kind, free_port
+from fleettest.instance import ROOT, Instance, free_port
+from fleettest.programs import Kind
 from fleettest.skips import machine_lacks
 from fleettest.wait import assert_eventually
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fleettest.instance import Instance, Kind, free_port
+from fleettest.instance import Instance, free_port
+from fleettest.programs import Kind
 from fleettest.skips import machine_lacks
 from fleettest.wait import assert_eventually
 

@@ -10,7 +10,8 @@ import pytest
 
 from fleettest.client import Arg, Connection, Error
 from fleettest.encodings import listpack, ziplist
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
+from fleettest.programs import Kind
 from fleettest.rdbfile import dump, length, string
 from fleettest.typefiles import aof_base, damaged, digest, files_both_ways, left_out, names, payloads_both_ways, refused
 
@@ -49,7 +50,7 @@ def orders(connection: Connection) -> dict[bytes, list[tuple[bytes, float]]]:
 
 @pytest.mark.differential
 @pytest.mark.parametrize("compressed", ["yes", "no"])
-@pytest.mark.parametrize("other", ["valkey", "redis"])
+@pytest.mark.parametrize("other", ["valkey", "redis", "redis8"])
 def test_files_both_ways(tmp_path: Path, rng: random.Random, other: Kind, compressed: str) -> None:
     # Redis 7.0 writes a score with other digits into its digest.
     looks = [names, orders, *([digest] if other == "valkey" else [])]

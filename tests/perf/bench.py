@@ -40,7 +40,8 @@ from report import Report  # noqa: E402
 from snapshot import measure_snapshot  # noqa: E402
 
 from fleettest import tree  # noqa: E402
-from fleettest.instance import Instance, Kind, Option  # noqa: E402
+from fleettest.instance import Instance, Option  # noqa: E402
+from fleettest.programs import Kind  # noqa: E402
 
 PEERS: tuple[Kind, ...] = ("valkey", "redis")
 WARM_UP_S = 0.1

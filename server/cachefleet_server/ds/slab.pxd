@@ -7,8 +7,9 @@ malloc spends 8 bytes on a header and rounds up to 16: an entry of a 16-byte key
 
 A page belongs to one class while it has objects. A pointer leads to its page by its upper bits, so freeing needs no
 size. `with_room[c]` lists the pages of class c that can give another object; a full page is in no list. An empty page
-goes back to its arena, and its memory to the kernel at once; an empty arena is unmapped. So what is idle is at most
-what lies in half-filled pages. An arena whose pages are all in use is merged into one huge page as soon as the next
+goes back to its arena, and its memory to the kernel, at once, but for the last one of its class, which `slab_cron`
+takes (values that grow through all classes would leave 4 MB behind); an empty arena is unmapped. So what is idle is at
+most what lies in half-filled pages. An arena whose pages are all in use is merged into one huge page as soon as the next
 one is full: until then it is still being filled.
 
 Threads: a `slab_t` belongs to one thread. Another one may free through `slab_free_remote`: objects are pushed to their
@@ -76,7 +77,7 @@ cdef void* slab_alloc(slab_t* s, size_t n) noexcept nogil  # 0 < n <= SLAB_MAX; 
 cdef void slab_free(void* p) noexcept nogil  # on the owner's thread
 cdef void slab_free_remote(void* p) noexcept nogil  # on any other
 cdef void slab_cron(slab_t* s, int64_t until_us) noexcept nogil
-    # Takes in what other threads freed, until that time of the monotonic clock and a little beyond.
+    # Frees empty pages; takes in what other threads freed, until that time of the monotonic clock and a little beyond.
 cdef int slab_check(slab_t* s) noexcept nogil  # 0, or the number of the first broken invariant (see .pyx)
 
 cdef inline slab_page_t* slab_page_of(const void* p) noexcept nogil:

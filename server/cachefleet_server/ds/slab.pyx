@@ -4,7 +4,7 @@ Invariants, by the number that slab_check returns for their violation:
      1 a listed page has room and the class of its list      2 every page with room, and no other, is listed
      3 free and fresh objects and `used` fill the page       4 an arena is in the list that its free pages ask for
      5 `pages` counts the pages in use                       6 a page knows its slab and arena
-     7 slab_bytes is the sum of the objects given out
+     7 slab_bytes is the sum of the objects given out        8 an empty page is the only one of its list
 """
 
 from libc.stdlib cimport calloc, free
@@ -147,9 +147,18 @@ cdef void _page_free(slab_t* s, slab_page_t* p) noexcept nogil:
         _arena_free(s, a)
 
 
+cdef inline void _drop_empty(slab_t* s, int cls) noexcept nogil:
+    """The page of a class that was kept, if it is empty."""
+    cdef slab_page_t* p = s.with_room[cls]
+    if p != NULL and p.used == 0:
+        _unlist(s, p)
+        _page_free(s, p)
+
+
 cdef inline void _given_back(slab_t* s, slab_page_t* p, bint had_room) noexcept nogil:
-    """Objects of p were freed: it is listed now, or gone. The last page of a class stays while others may follow."""
+    """Objects of p were freed: it is listed now, or gone. The last page of a class stays until slab_cron."""
     if not had_room:
+        _drop_empty(s, p.size >> 3)
         _list(s, p)
     if p.used == 0 and (p.next != NULL or p.prev != NULL):
         _unlist(s, p)
@@ -272,6 +281,9 @@ cdef void slab_free_remote(void* object) noexcept nogil:
 
 
 cdef void slab_cron(slab_t* s, int64_t until_us) noexcept nogil:
+    cdef int cls
+    for cls in range(SLAB_CLASSES):
+        _drop_empty(s, cls)
     while _take_in_next(s):
         if cf_monotonic_us() >= until_us:
             return
@@ -308,6 +320,8 @@ cdef int slab_check(slab_t* s) noexcept nogil:
         while p != NULL:
             if p.size != i * 8 or not _has_room(p):
                 return 1
+            if p.used == 0 and (p.prev != NULL or p.next != NULL):
+                return 8
             p = p.next
     for list in range(ARENA_LISTS):
         a = s.arenas[list]

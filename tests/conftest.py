@@ -58,6 +58,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed:
         report.sections.append(("seed", f"--seed {item.config.option.seed}"))
+        pool = item.config.stash.get(POOL, None)
+        report.sections += [("a server has ended", text) for text in pool.ended()] if pool else []
 
 
 @pytest.fixture

@@ -127,6 +127,8 @@ class Instance:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and (text := self.ended()):
+            error.add_note(text)
         self.close()
 
     # -- life
@@ -228,6 +230,11 @@ class Instance:
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def ended(self) -> str:
+        """How it ended, if it did so by itself: code and the end of its log."""
+        code = self.process.poll() if self.process is not None else None
+        return "" if code is None else f"{self} has ended with code {code}\n{self.log_tail()}"
 
     def connect(self, *, resp: int = 2, timeout_s: float = 30.0) -> Connection:
         return Connection(self.address, resp=resp, timeout_s=timeout_s)
@@ -346,6 +353,10 @@ class Pool:
         assert reply == "OK" or isinstance(reply, Error), reply
         self._lent.add(instance)
         return instance
+
+    def ended(self) -> list[str]:
+        """Of servers lent to the running test."""
+        return [text for instance in self._lent if (text := instance.ended())]
 
     def changed(self) -> list[str]:
         """What differs from the start on servers lent since the last time, a line each. Those servers are ended."""

@@ -8,9 +8,9 @@ malloc spends 8 bytes on a header and rounds up to 16: an entry of a 16-byte key
 A page belongs to one class while it has objects. A pointer leads to its page by its upper bits, so freeing needs no
 size. `with_room[c]` lists the pages of class c that can give another object; a full page is in no list. An empty page
 goes back to its arena, and its memory to the kernel, at once, but for the last one of its class, which `slab_cron`
-takes (values that grow through all classes would leave 4 MB behind); an empty arena is unmapped. So what is idle is at
-most what lies in half-filled pages. An arena whose pages are all in use is merged into one huge page as soon as the next
-one is full: until then it is still being filled.
+takes (values that grow through all classes would leave 4 MB behind); an empty arena is unmapped. So what is idle is
+at most what lies in half-filled pages. An arena whose pages are all in use is merged into one huge page as soon as the
+next one is full: until then it is still being filled.
 
 Threads: a `slab_t` belongs to one thread. Another one may free through `slab_free_remote`: objects are pushed to their
 page's `remote` list, and a page's first pushes the page to `remote_pages`; the owner takes them in by and by

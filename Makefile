@@ -135,6 +135,12 @@ check-test:
 	command -v redis-cli >/dev/null || need redis-tools; \
 	command -v promtool >/dev/null || need prometheus; \
 	command -v openssl >/dev/null || need openssl; \
+	ruby -rredis -e '' 2>/dev/null || need "ruby ruby-redis"; \
+	command -v node >/dev/null || need nodejs; \
+	command -v npm >/dev/null || need npm; \
+	command -v javac >/dev/null || need default-jdk-headless; \
+	command -v mvn >/dev/null || need maven; \
+	command -v cargo >/dev/null || need cargo$$(. /etc/os-release; [ "$$VERSION_CODENAME" != bookworm ] || echo -web); \
 	if [ "$$(id -u)" = 0 ]; then \
 	  for program in containerd runc buildah debootstrap; do command -v $$program >/dev/null || need $$program; done; \
 	  command -v nft >/dev/null || need nftables; \

@@ -8,7 +8,7 @@
 # `git archive` makes, on a machine without git, and then as a clone on a machine with it (and with warm caches). Each
 # command is run as a newcomer would: when it names an apt-get line, that line is run, and the command again. STAGES=tests
 # runs those stages of `make test` alone; LEND=yes lends the root what this machine has downloaded and built before (Go's
-# modules, pip's cache, Kubernetes).
+# modules, the caches of pip, Maven, npm and cargo, Kubernetes).
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
@@ -17,7 +17,7 @@ case ${1:-both} in both) ways="archive clone" ;; archive | clone) ways=$1 ;; *) 
 keep=${2:-}
 root=${keep:-$(mktemp -d /tmp/fresh-root.XXXXXX)}
 server='' lent=()
-[ -z "${LEND:-}" ] || lent=(go/pkg/mod .cache/pip .cache/cachefleet/kubernetes)
+[ -z "${LEND:-}" ] || lent=(go/pkg/mod .cache/pip .cache/cachefleet/kubernetes .m2/repository .npm .cargo/registry)
 
 say() { printf '\n--- %s\n' "$*"; }
 inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${settings[@]}" \
@@ -45,7 +45,8 @@ done
 
 say "mirror settings of this machine"
 settings=()
-for name in PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_DEFAULT_TIMEOUT; do
+for name in PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS http_proxy https_proxy no_proxy PIP_INDEX_URL \
+  PIP_DEFAULT_TIMEOUT; do
   [ -z "${!name:-}" ] || settings+=("$name=${!name}")
 done
 bundle=/etc/ssl/certs/ca-certificates.crt
@@ -57,6 +58,11 @@ for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/apt/apt.conf.d /etc/a
   mkdir -p "$root$(dirname "$file")"
   cp -rL "$file" "$root$file"
 done
+# Java has a file of its own for certificates, which its package would write anew.
+if [ -e /etc/ssl/certs/java/cacerts ]; then
+  cp -L /etc/ssl/certs/java/cacerts "$root/etc/ssl/mirrors.jks"
+  settings+=("MAVEN_OPTS=-Djavax.net.ssl.trustStore=/etc/ssl/mirrors.jks")
+fi
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod +x "$root/usr/sbin/policy-rc.d"
 
 # The project, as committed.

@@ -95,7 +95,7 @@ KITS: Final[Mapping[str, Kit]] = {
         ),
     ),
     "ruby": Kit(("ruby",), (("ruby", "-c", "-rredis", "scenario.rb"),)),
-    "rust": Kit(("cargo",), (("cargo", "build", "--quiet", "--release", "--locked"),)),
+    "rust": Kit(("cargo",), (("cargo", "build", "--quiet", "--locked"),)),
 }
 
 _PYTHON: Final = ("venv/bin/python", "-W", "error::DeprecationWarning:__main__")
@@ -108,7 +108,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     "ioredis": Program("node", "5.8.2", "package.json", ("node", "io_redis.mjs"), (2,)),
     "Jedis": Program("java", "7.1.0", "pom.xml", (*_JAVA, "JedisApp")),
     "Lettuce": Program("java", "7.2.3.RELEASE", "pom.xml", (*_JAVA, "LettuceApp")),
-    "redis-rs": Program("rust", "0.32.7", "Cargo.toml", ("target/release/scenario",)),
+    "redis-rs": Program("rust", "0.32.7", "Cargo.toml", ("target/debug/scenario",)),
     "hiredis": Program("c", HIREDIS, "requirements.txt", ("./scenario",)),
     "redis-rb": Program("ruby", "4.8", "scenario.rb", ("ruby", "scenario.rb"), (2,)),
 }

@@ -78,7 +78,7 @@ def _write_and_read(endpoint: str, password: str) -> None:
     deadline = time.monotonic() + CONNECT_S
     while True:
         try:
-            with redis.Redis(host=host, port=int(port), password=password, socket_timeout=5) as connection:
+            with redis.Redis(host=host.strip("[]"), port=int(port), password=password, socket_timeout=5) as connection:
                 connection.set("helm-test", "works")
                 if connection.get("helm-test") != b"works":
                     raise redis.RedisError("what was written was not read back")

@@ -52,6 +52,11 @@ def is_label(name: str) -> bool:
     return re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) is not None
 
 
+def address(host: str, port: int) -> str:
+    """host:port, with the brackets without which nobody could tell an IPv6 address from its port."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def statefulset(cache: str) -> str:
     return cache
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import hiredis
 
+from cachefleet_operator.api import names
 from cachefleet_operator.api.parameters import PARAMETERS
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.planning.snapshot import Server
@@ -156,7 +157,7 @@ async def _ask(
     host: str, port: int, passwords: Sequence[Password], commands: Sequence[Sequence[bytes]], timeout_s: float
 ) -> tuple[Password, list[Reply]]:
     """Replies to `commands` and the password that was accepted. Raises BackendError in words for people."""
-    where = f"{host}:{port}"
+    where = names.address(host, port)
     try:
         async with asyncio.timeout(timeout_s):
             return await _converse(host, port, list(dict.fromkeys(passwords)), commands)

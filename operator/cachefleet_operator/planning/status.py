@@ -231,8 +231,10 @@ def endpoint(snapshot: Snapshot, service: str) -> str:
     if own := live["metadata"].get("annotations", {}).get(names.ANNOTATION_ENDPOINT):
         return str(own)
     for entry in live.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
-        return f"{entry.get('hostname') or entry.get('ip')}:{names.PORT}"
-    return f"{service}.{snapshot.cache.metadata.namespace}.svc.{snapshot.site.cluster_domain}:{names.PORT}"
+        if host := entry.get("hostname") or entry.get("ip"):
+            return names.address(host, names.PORT)
+    host = f"{service}.{snapshot.cache.metadata.namespace}.svc.{snapshot.site.cluster_domain}"
+    return names.address(host, names.PORT)
 
 
 def _calm(old: CacheStatus, new: CacheStatus, now: float, allowed: int) -> CacheStatus:

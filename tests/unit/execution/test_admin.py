@@ -216,6 +216,12 @@ async def test_an_address_that_is_none() -> None:
     assert (await admin.inspect("p", "no such host", 6379, (b"",))).error.startswith("no such host:6379: ")
 
 
+async def test_an_ipv6_address_is_told_in_brackets() -> None:
+    async with listening(Fake().serve) as port:
+        pass
+    assert (await admin.inspect("p", "::1", port, (b"",))).error.startswith(f"[::1]:{port}")
+
+
 async def test_many_at_once() -> None:
     async with listening(Fake(b"real").serve) as port:
         found = await asyncio.gather(*(look(port, b"wrong", b"real") for _ in range(50)))

@@ -174,6 +174,23 @@ def test_what_scale_and_clients_need() -> None:
     assert (found.endpoint, found.read_endpoint) == ("orders-rw.shop.svc.cluster.local:6379", "192.0.2.7:6379")
 
 
+@pytest.mark.parametrize(
+    ("ingress", "endpoint"),
+    [
+        ([{"ip": "192.0.2.7"}], "192.0.2.7:6379"),
+        ([{"ip": "2001:db8::7"}], "[2001:db8::7]:6379"),
+        ([{"hostname": "lb.test", "ip": "2001:db8::7"}], "lb.test:6379"),
+        ([{"ports": []}, {"ip": "2001:db8::7"}], "[2001:db8::7]:6379"),
+        ([{"ports": []}], "orders-rw.shop.svc.cluster.local:6379"),
+    ],
+)
+def test_where_a_load_balancer_is(ingress: list[dict[str, Any]], endpoint: str) -> None:
+    service = {
+        "kind": "Service", "metadata": {"name": "orders-rw"}, "status": {"loadBalancer": {"ingress": ingress}}
+    }  # fmt: skip
+    assert told(cache(), service).endpoint == endpoint
+
+
 def test_deletion_and_pause_come_first() -> None:
     going = cache(metadata={"deletion_timestamp": stamp(NOW)})
     assert told(going, CRASHING).phase == "Deleting"

@@ -43,6 +43,11 @@ def parse(text: str) -> Fraction:
     return Fraction(text[: match.start(2)] if suffix else text) * _SUFFIXES[suffix]
 
 
+def as_stored(text: str) -> Fraction:
+    """The value that an object holds after it was written: the API server rounds amounts up to thousandths."""
+    return Fraction(-(-1000 * parse(text) // 1), 1000)
+
+
 def to_bytes(text: str) -> int:
     """A quantity of memory or storage in bytes, rounded up as Kubernetes does."""
     value = parse(text)

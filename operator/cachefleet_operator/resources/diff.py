@@ -6,7 +6,7 @@ server filled in and what other managers own is theirs.
 
     scalars      equal; quantities by value ("1Gi" is "1024Mi", 0.5 is "500m")
     maps         key by key; those in ATOMIC have no other keys
-    lists        those in LIST_KEYS are sets: elements are matched by their keys, foreign ones passed over; any other is
+    lists        those in listkeys.py are sets: elements are matched by their keys, foreign ones passed over; any other is
                  one value, of the same length and order
     empty        null, "", 0, false and empty maps and lists are as good as absent, for the API server stores them so;
                  but for the fields in KEPT, where absence means something else
@@ -29,7 +29,8 @@ from typing import Any, NamedTuple
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, server_container
-from cachefleet_operator.api.quantity import parse
+from cachefleet_operator.api.quantity import as_stored
+from cachefleet_operator.resources.listkeys import identity, keys_of
 
 Path = tuple[str, ...]  # names of fields; "[x]" is an element of a list
 
@@ -37,26 +38,6 @@ SHOWN_CHARACTERS_MAX = 80  # of a value in a sentence
 LINES_MAX = 4  # of a text in a sentence
 REASONS_MAX = 3  # that `why` gives
 ANNOTATION_RESTARTED = "kubectl.kubernetes.io/restartedAt"  # set by `kubectl rollout restart`
-
-# Field -> keys of its elements (listMapKeys of the API's types); of several, the first whose leading key they have.
-LIST_KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "containers": (("name",),),
-    "initContainers": (("name",),),
-    "ephemeralContainers": (("name",),),
-    "volumes": (("name",),),
-    "env": (("name",),),
-    "imagePullSecrets": (("name",),),
-    "resourceClaims": (("name",),),
-    "schedulingGates": (("name",),),
-    "claims": (("name",),),
-    "hostAliases": (("ip",),),
-    "topologySpreadConstraints": (("topologyKey", "whenUnsatisfiable"),),
-    "volumeMounts": (("mountPath",),),
-    "volumeDevices": (("devicePath",),),
-    "ports": (("containerPort", "protocol"), ("port", "protocol")),
-    "ownerReferences": (("uid",),),
-}
-KEY_DEFAULTS = {"protocol": "TCP"}
 
 KEPT = frozenset((
     "allowPrivilegeEscalation", "automountServiceAccountToken", "emptyDir", "enableServiceLinks", "namespaceSelector",
@@ -150,29 +131,17 @@ def _foreign(want: Mapping[str, Any], have: Mapping[str, Any], path: Path) -> It
 
 
 def _list_differences(want: list[Any], have: list[Any], path: Path) -> Iterator[Difference]:
-    keys = _keys_of(path[-1], want)
+    keys = keys_of(path[-1], want)
     if keys:
-        theirs = {_identity(keys, element): element for element in reversed(have) if isinstance(element, Mapping)}
+        theirs = {identity(keys, element): element for element in reversed(have) if isinstance(element, Mapping)}
         for element in want:
             place = (*path, f"[{element[keys[0]]}]")
-            yield from _differences(element, theirs.get(_identity(keys, element), _ABSENT), place)
+            yield from _differences(element, theirs.get(identity(keys, element), _ABSENT), place)
     elif len(want) != len(have):
         yield Difference(path, want, have)
     else:
         for index, (ours, other) in enumerate(zip(want, have, strict=True)):
             yield from _differences(ours, other, (*path, f"[{index}]"))
-
-
-def _keys_of(field: str, elements: list[Any]) -> tuple[str, ...]:
-    """The keys by which the elements are matched; () for a list that is one value."""
-    for keys in LIST_KEYS.get(field, ()):
-        if all(isinstance(element, Mapping) and keys[0] in element for element in elements):
-            return keys
-    return ()
-
-
-def _identity(keys: tuple[str, ...], element: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(element.get(key, KEY_DEFAULTS.get(key))) for key in keys)
 
 
 def _is_nothing(field: str, value: Any) -> bool:
@@ -196,7 +165,7 @@ def _equal(path: Path, want: Any, have: Any) -> bool:
 
 def _amounts_equal(one: Any, other: Any) -> bool:
     try:
-        return parse(str(one)) == parse(str(other))
+        return as_stored(str(one)) == as_stored(str(other))
     except ValueError:
         return bool(one == other)
 

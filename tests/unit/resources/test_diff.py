@@ -77,6 +77,21 @@ def test_a_stamp_does_not_depend_on_the_order_of_fields() -> None:
 # -- no drift
 
 
+@pytest.mark.parametrize(
+    ("want", "have", "differs"),
+    [("0.0005", "1m", False), ("100.2m", "101m", False), ("0.0005", "2m", True), ("1m", "2m", True), ("1", "1", False)],
+)
+def test_amounts_differ_after_the_api_servers_rounding(want: str, have: str, differs: bool) -> None:
+    """It keeps thousandths, and would be told the rest for ever."""
+
+    def pod(cpu: str) -> Object:
+        return {"spec": {"containers": [{"name": "server", "resources": {"requests": {"cpu": cpu}}}]}}
+
+    assert bool(drift(pod(want), pod(have))) is differs
+    assert ("cpu request changed" in why(pod(want), pod(have))) is differs
+
+
+
 def test_what_the_api_server_fills_in_is_no_drift() -> None:
     wanted = stamp(statefulset(cache(), IMAGE))
     assert drift(wanted, defaulted(wanted)) == ()

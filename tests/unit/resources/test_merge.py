@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachefleet_operator.resources.merge import MERGE_KEYS, strategic_merge
+from cachefleet_operator.resources.diff import drift
+from cachefleet_operator.resources.listkeys import LIST_KEYS
+from cachefleet_operator.resources.merge import strategic_merge
 from fleettest.instance import ROOT
 
 BASE: dict[str, Any] = {
@@ -119,6 +121,37 @@ def test_rules(case: str) -> None:
     assert (base, patch) == (BASE, before), "an argument was changed"
 
 
+ZONES = [{"topologyKey": "zone", "whenUnsatisfiable": when, "maxSkew": n}
+         for n, when in enumerate(("DoNotSchedule", "ScheduleAnyway"), 1)]  # fmt: skip
+DNS = [{"containerPort": 53, "protocol": protocol, "name": protocol.lower()} for protocol in ("TCP", "UDP")]
+
+
+@pytest.mark.parametrize(
+    ("field", "base", "patch", "wanted"),
+    [
+        ("topologySpreadConstraints", [], ZONES, ZONES),
+        ("topologySpreadConstraints", ZONES[:1], ZONES[::-1], ZONES),
+        ("topologySpreadConstraints", ZONES[1:], ZONES[:1], ZONES[:1]),  # as kubectl: the patch speaks of this key
+        ("topologySpreadConstraints", ZONES, [{**ZONES[1], "maxSkew": 7}], [ZONES[0], {**ZONES[1], "maxSkew": 7}]),
+        ("ports", [], DNS, DNS),
+        ("ports", DNS[:1], DNS[::-1], DNS),
+        ("ports", [{"containerPort": 53, "hostIP": "::"}], DNS[1:] + DNS[:1], [{"hostIP": "::", **DNS[0]}, DNS[1]]),
+        ("ports", DNS, [{"containerPort": 53, "$patch": "delete"}, DNS[1]], DNS[1:]),
+        ("env", [], [{"name": "A", "value": "1"}] * 2, [{"name": "A", "value": "1"}] * 2),  # the API server's to refuse
+    ],
+)
+def test_what_a_patch_adds_is_not_matched_with_itself(field: str, base: Any, patch: Any, wanted: Any) -> None:
+    assert strategic_merge({field: base}, {field: patch}) == {field: wanted}
+
+
+def test_what_was_merged_is_no_drift() -> None:
+    """Both read lists by one table: no element hides behind another with the same first key."""
+    for field, elements in (("topologySpreadConstraints", ZONES), ("ports", DNS)):
+        merged = strategic_merge({}, {field: elements})
+        assert not drift(merged, {field: elements[::-1]})
+        assert drift(merged, {field: elements[:1]})
+
+
 # Patches that make no sense: what must come of them is the API server's to refuse.
 @pytest.mark.parametrize(("patch", "wanted"), [
     ({"containers": "x"}, {**BASE, "containers": "x"}),
@@ -134,7 +167,8 @@ def test_nonsense_is_taken_over(patch: dict[str, Any], wanted: dict[str, Any]) -
 
 
 SCALARS = st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["", "a", "b", "delete", "replace"])
-FIELDS = st.sampled_from([*MERGE_KEYS, *MERGE_KEYS.values(), "x", "$patch"])
+KEYS = [key for alternatives in LIST_KEYS.values() for keys in alternatives for key in keys]
+FIELDS = st.sampled_from([*LIST_KEYS, *KEYS, "x", "$patch"])
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4), max_leaves=12
 )
@@ -198,7 +232,8 @@ def unordered(value: Any, field: str = "") -> Any:
         return {name: part for name, part in inner.items() if part not in ({}, [], None)}
     if isinstance(value, list):
         parts = [unordered(part) for part in value]
-        return sorted(parts, key=lambda part: str(part[MERGE_KEYS[field]])) if field in MERGE_KEYS else parts
+        leading = LIST_KEYS[field][0][0] if field in LIST_KEYS else ""
+        return sorted(parts, key=lambda part: str(part[leading])) if leading else parts
     return value
 
 

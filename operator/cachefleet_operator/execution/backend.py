@@ -26,8 +26,8 @@ class Refused(BackendError):
 
     `subject` is the parameter or field, `wish` the value as it may be shown.
 
-    an object      (invalid, forbidden, or one of that name is somebody else's) target "Kind/name", subject "object",
-                   wish its applied hash
+    an object      (invalid, forbidden) target "Kind/name", subject "object", wish its applied hash; a Secret has none
+    its name       (somebody else's object has it) target "Kind/name", subject "metadata.name", no wish
     ConfigSet      target the pod, subject the parameter, wish its value
     ResizeClaim    target "PersistentVolumeClaim/name", subject "storage.size", wish the size
     """

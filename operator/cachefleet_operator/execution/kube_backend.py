@@ -2,7 +2,7 @@
 
 Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
 no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
-cycle, at most planning.plan.STEADY_S later. So is the end of a foreign Secret that has the name of one of ours.
+cycle, at most planning.plan.STEADY_S later. So is the end of a foreign object that has the name of one of ours.
 
 Every answer to a write goes into the store at once, so that the next plan knows what this one did even if the watch is
 late. An object is ours if this Cache is its controller, or nobody is and it carries our labels (left by a Cache that
@@ -12,7 +12,8 @@ was deleted with its objects orphaned); what is somebody else's is neither shown
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from cachefleet_operator.api import names
@@ -28,7 +29,7 @@ from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.objects import DRIFT_SHOWN_MAX, applied_hash
 from cachefleet_operator.planning.pods import is_ready
-from cachefleet_operator.planning.refusals import OBJECT, STORAGE
+from cachefleet_operator.planning.refusals import NAME, OBJECT, STORAGE, taken
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 from cachefleet_operator.resources.diff import drift
 
@@ -107,10 +108,8 @@ class KubeBackend:
         if action.create:
             await self._own(cache, action.object)
         wish = applied_hash(action.object)
-        try:
+        with _refusals(action.key, OBJECT, wish):
             live = await self._kube.apply(cache.metadata.namespace, action.object)
-        except ApiError as error:
-            raise _refused(error, action.key, OBJECT, wish) from None
         self._store.put(live)
         # A field behind a feature gate that is off, or a webhook with a will of its own: not to be written for ever.
         if lost := drift(action.object, live):
@@ -131,16 +130,13 @@ class KubeBackend:
     async def _resize_claim(self, cache: Cache, action: act.ResizeClaim) -> None:
         key = Key("PersistentVolumeClaim", action.claim)
         patch = {"spec": {"resources": {"requests": {"storage": action.size}}}}
-        try:
+        with _refusals(key, STORAGE, action.size):
             self._store.put(await self._kube.merge(key.kind, cache.metadata.namespace, key.name, patch))
-        except ApiError as error:
-            raise _refused(error, key, STORAGE, action.size) from None
 
-    async def _foreign(self, cache: Cache) -> frozenset[str]:
-        """Who had to make way is told by no watch: an object of somebody else's carries no label of ours."""
-        namespace = cache.metadata.namespace
-        found = {name: await self._kube.get("Secret", namespace, name) for name in auth.refused_names(cache)}
-        return frozenset(name for name, secret in found.items() if secret is not None and not _is_ours(secret, cache))
+    async def _foreign(self, cache: Cache) -> frozenset[Key]:
+        """Whether it made way is told by no watch: an object of somebody else's carries no label of ours."""
+        found = {key: await self._kube.get(key.kind, cache.metadata.namespace, key.name) for key in taken(cache.status)}
+        return frozenset(key for key, live in found.items() if live is not None and not _is_ours(live, cache))
 
     async def _own(self, cache: Cache, wanted: Object) -> Object | None:
         """The live object that `wanted` would replace. Raises Refused if it is somebody else's."""
@@ -151,10 +147,11 @@ class KubeBackend:
         if _is_ours(live, cache):
             self._store.put(live)
             return live
-        if live["metadata"].get("deletionTimestamp") or (_controller(live) or {}).get("kind") == KIND:
+        owner = _controller(live) or {}
+        if live["metadata"].get("deletionTimestamp") or (owner.get("kind"), owner.get("name")) == (KIND, cache.key[1]):
             raise BackendError(f"{key} of an earlier Cache is still being deleted")
-        words = f"{key} exists and does not belong to this Cache"
-        raise Refused(words, target=str(key), subject=OBJECT, wish=applied_hash(wanted))
+        whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "does not belong to this Cache"
+        raise Refused(f"{key} exists and {whose}", target=str(key), subject=NAME, wish="")
 
     # -- passwords
 
@@ -163,18 +160,20 @@ class KubeBackend:
         if not auth.is_blank(passwords.value(live, action.field)):
             return
         secret = passwords.with_data(action.object, {action.field: passwords.generate()})
-        if live is None:
-            self._store.put(await self._kube.create(namespace, secret))
-        else:  # Somebody emptied it. It must not have been filled meanwhile.
-            seen = {"resourceVersion": live["metadata"]["resourceVersion"]}
-            patch = {"metadata": seen, "data": secret["data"]}
-            self._store.put(await self._kube.merge("Secret", namespace, live["metadata"]["name"], patch))
+        with _refusals(key_of(secret), OBJECT, ""):
+            if live is None:
+                self._store.put(await self._kube.create(namespace, secret))
+            else:  # Somebody emptied it. It must not have been filled meanwhile.
+                seen = {"resourceVersion": live["metadata"]["resourceVersion"]}
+                patch = {"metadata": seen, "data": secret["data"]}
+                self._store.put(await self._kube.merge("Secret", namespace, live["metadata"]["name"], patch))
 
     async def _copy_secret(self, cache: Cache, action: act.CopySecret) -> None:
         value = await self._wish(cache, action.source)
         old = await self._own(cache, action.object)
         secret = passwords.with_data(action.object, passwords.copied(old, action.field, value))
-        self._store.put(await self._kube.apply(cache.metadata.namespace, secret))
+        with _refusals(key_of(secret), OBJECT, ""):
+            self._store.put(await self._kube.apply(cache.metadata.namespace, secret))
 
     async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:
         new = admin.as_password(await self._wish(cache, action.source))
@@ -253,6 +252,12 @@ def _shown(cache: Cache, obj: Object) -> bool:
     return _is_ours(obj, cache)
 
 
-def _refused(error: ApiError, key: Key, subject: str, wish: str) -> BackendError:
-    """A refusal for good becomes a Refused; everything else stays what it is."""
-    return Refused(str(error), target=str(key), subject=subject, wish=wish) if error.for_good else error
+@contextmanager
+def _refusals(key: Key, subject: str, wish: str) -> Iterator[None]:
+    """A refusal for good becomes a Refused; every other error stays what it is."""
+    try:
+        yield
+    except ApiError as error:
+        if not error.for_good:
+            raise
+        raise Refused(str(error), target=str(key), subject=subject, wish=wish) from None

@@ -24,7 +24,7 @@ from cachefleet_operator.execution.local_store import Store, owner
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.objects import applied_hash
-from cachefleet_operator.planning.refusals import OBJECT
+from cachefleet_operator.planning.refusals import NAME, OBJECT, taken
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
 
@@ -83,8 +83,8 @@ class LocalBackend:
             ports = self._kubelet.ports.of(namespace, name, names.pod(name, 0))
             if key in found and ports is not None:
                 found[key] = _with_endpoint(found[key], f"{HOST}:{ports.redis}")
-        refused = {secret: self._store.get(namespace, "Secret", secret) for secret in auth.refused_names(cache)}
-        foreign = frozenset(secret for secret, live in refused.items() if live is not None and owner(live) != name)
+        refused = {key: self._store.get(namespace, *key) for key in taken(cache.status)}
+        foreign = frozenset(key for key, live in refused.items() if live is not None and owner(live) != name)
         return Snapshot(cache, self._site, found, {}, foreign)
 
     def _address(self, cache: Cache, pod: Object) -> Ports | None:
@@ -165,7 +165,8 @@ class LocalBackend:
         key = key_of(wanted)
         live = self._store.get(cache.metadata.namespace, *key)
         if live is not None and owner(live) != cache.metadata.name:
-            raise _refused(wanted, f"{key} exists and does not belong to this Cache")
+            words = f"{key} exists and does not belong to this Cache"
+            raise Refused(words, target=str(key), subject=NAME, wish="")
         return live
 
     def _wish(self, cache: Cache, source: tuple[str, str] | None) -> bytes:
@@ -184,11 +185,8 @@ def _admit(statefulset: Object) -> None:
     try:
         read(statefulset["spec"]["template"]["spec"])
     except ConfigError as error:
-        raise _refused(statefulset, f"spec.template.{error}") from None
-
-
-def _refused(wanted: Object, words: str) -> Refused:
-    return Refused(words, target=str(key_of(wanted)), subject=OBJECT, wish=applied_hash(wanted))
+        key, wish = key_of(statefulset), applied_hash(statefulset)
+        raise Refused(f"spec.template.{error}", target=str(key), subject=OBJECT, wish=wish) from None
 
 
 def _with_endpoint(service: Object, endpoint: str) -> Object:

@@ -26,7 +26,7 @@ from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
 from cachefleet_operator.execution.backend import Backend, BackendError, Refused
 from cachefleet_operator.planning.actions import Action, Notice
 from cachefleet_operator.planning.plan import Plan, plan
-from cachefleet_operator.planning.refusals import remember
+from cachefleet_operator.planning.refusals import WHOLE, remember
 from cachefleet_operator.planning.snapshot import Snapshot
 
 DEBOUNCE_S = 0.05
@@ -208,17 +208,19 @@ class Reconciler:
                 await self._act(cache, action)
         except Refused as refusal:
             status = remember(
-                status, target=refusal.target, subject=refusal.subject, wish=refusal.wish, message=str(refusal),
+                made.stopped(str(refusal)), target=refusal.target, subject=refusal.subject, wish=refusal.wish, message=str(refusal),
                 now=self._clock(),
             )  # fmt: skip
-            words = f"{refusal.target} refused {refusal.subject} {refusal.wish}: {refusal}"
+            whole = f"{refusal.target} cannot be had"
+            part = f"{refusal.target} refused {refusal.subject} {refusal.wish}"
+            words = f"{whole if refusal.subject in WHOLE else part}: {refusal}"
             await self._act(cache, Notice(words, "Warning", "Refused"))
             await self._write_status(cache, status)
             return "refused", made.wake_after_s
         except BackendError as error:
             if error.conflict:
                 raise
-            failure = error
+            failure, status = error, made.stopped(str(error))
         # What goes on is worth telling even if it failed this time.
         changed = await self._write_status(cache, status)
         if failure is not None:

@@ -20,7 +20,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, SetPassword
-from cachefleet_operator.planning.refusals import OBJECT
+from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.secrets import auth_secret, server_auth_secret
@@ -63,16 +63,10 @@ def made(cache: Cache) -> frozenset[str]:
     return frozenset(str(key_of(secret)) for secret in (*generated, server_auth_secret(cache)))
 
 
-def refused_names(cache: Cache) -> tuple[str, ...]:
-    """Names of those that could not be made at the last try."""
-    ours = made(cache)
-    return tuple(r.target.partition("/")[2] for r in cache.status.refusals if r.subject == OBJECT and r.target in ours)
-
-
 def refused(cache: Cache, refusals: Iterable[Refusal]) -> str:
     """Why one of them cannot be made; empty = nobody has said no."""
     ours = made(cache)
-    return next((r.message for r in refusals if r.subject == OBJECT and r.target in ours), "")
+    return next((r.message for r in refusals if r.subject in WHOLE and r.target in ours), "")
 
 
 def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:

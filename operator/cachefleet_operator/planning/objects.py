@@ -1,6 +1,8 @@
 """Objects: what is wanted is written where it is missing, where our wish changed, or where somebody changed our fields.
 
-Kinds that are switched off are deleted. An object that the API refused is left alone while that refusal stands.
+Kinds that are switched off are deleted. An object that the API refused, or whose name is taken, is left alone while that
+refusal stands. No pods are made without what they need: under somebody else's ServiceAccount, with another's
+configuration, or open to everybody.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, key_of
 from cachefleet_operator.api.v1alpha1 import Refusal
 from cachefleet_operator.planning.actions import Action, Apply, Delete
-from cachefleet_operator.planning.refusals import OBJECT
+from cachefleet_operator.planning.refusals import NAME, OBJECT, WHOLE, key_of_target
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import Step
 from cachefleet_operator.resources.desired import OPTIONAL_KINDS
 from cachefleet_operator.resources.diff import drift
 
 DRIFT_SHOWN_MAX = 3
+NEEDED = frozenset(("ServiceAccount", "ConfigMap", "NetworkPolicy"))  # before the first pod
 
 
 def applied_hash(obj: Object) -> str:
@@ -26,15 +29,26 @@ def applied_hash(obj: Object) -> str:
 
 def step(snapshot: Snapshot, wanted: Sequence[Object], refusals: Iterable[Refusal]) -> Step:
     """Writes and deletions. `wanted` are stamped."""
-    refused = {(r.target, r.wish) for r in refusals if r.subject == OBJECT}
+    refused = [r for r in refusals if r.subject in WHOLE]
+    unwritten = {(key_of_target(r), r.wish) for r in refused if r.subject == OBJECT}
+    taken = {key_of_target(r) for r in refused if r.subject == NAME}
+    lacking = next((r for r in refused if _is_needed(snapshot, key_of_target(r))), None)
     actions: list[Action] = []
     for obj in wanted:
         key = key_of(obj)
-        if (str(key), applied_hash(obj)) not in refused:
+        too_early = lacking is not None and key.kind == "StatefulSet" and key not in snapshot.objects
+        if (key, applied_hash(obj)) not in unwritten and key not in taken and not too_early:
             actions += _write(obj, snapshot.objects.get(key))
     actions += _remove(snapshot, {key_of(obj) for obj in wanted})
     creating = any(isinstance(a, Apply) and a.create for a in actions)
-    return Step(tuple(actions), "Creating" if creating else "Updating" if actions else "")
+    waiting = f"no pod is made without {lacking.target}" if lacking is not None else ""
+    progress = "Creating" if creating else "Updating" if actions else ""
+    return Step(tuple(actions), progress, waiting, patient=bool(waiting))
+
+
+def _is_needed(snapshot: Snapshot, key: Key) -> bool:
+    """Whether pods must not be made while this one cannot be had; one that is there was only not changed."""
+    return key.kind in NEEDED and key not in snapshot.objects
 
 
 def _write(obj: Object, live: Object | None) -> list[Action]:

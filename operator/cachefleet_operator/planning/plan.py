@@ -16,7 +16,8 @@ done. What was refused (status.refusals) is not asked for again until the wish c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from cachefleet_operator.api import conditions, names
@@ -27,7 +28,7 @@ from cachefleet_operator.planning import auth, config, objects, rollout, storage
 from cachefleet_operator.planning.actions import Action, Delete, LabelPod, Notice
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.moments import seconds
-from cachefleet_operator.planning.refusals import OBJECT, RETRY_S, STORAGE, standing
+from cachefleet_operator.planning.refusals import NAME, OBJECT, RETRY_S, STORAGE, WHOLE, standing
 from cachefleet_operator.planning.snapshot import ROLES, Snapshot
 from cachefleet_operator.planning.status import Verdict, status
 from cachefleet_operator.planning.step import Step
@@ -43,6 +44,7 @@ class Plan:
     actions: tuple[Action, ...]
     status: CacheStatus  # as it should be after the actions; written once, and only if it differs
     wake_after_s: float
+    stopped: Callable[[str], CacheStatus]  # the status instead, if an action failed in these words
 
 
 def plan(snapshot: Snapshot, now: float) -> Plan:
@@ -52,8 +54,14 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     still = wrong or snapshot.cache.spec.paused or snapshot.cache.metadata.deletion_timestamp
     steps = () if still else _steps(snapshot, aims)
     actions = tuple(action for step in steps for action in step.actions)
-    new = status(snapshot, _verdict(snapshot, steps, wrong, aims), now)
-    return Plan((*actions, *_notices(snapshot.cache.status, new)), new, _wake_after(new, actions, steps, now))
+    verdict = _verdict(snapshot, steps, wrong, aims)
+    new = status(snapshot, verdict, now)
+
+    def stopped(words: str) -> CacheStatus:
+        return status(snapshot, replace(verdict, doing=words), now)
+
+    told = _notices(snapshot.cache.status, new)
+    return Plan((*actions, *told), new, _wake_after(new, actions, steps, now), stopped)
 
 
 class _Aims(NamedTuple):
@@ -66,13 +74,19 @@ class _Aims(NamedTuple):
 
 def _aims(snapshot: Snapshot, now: float) -> _Aims:
     fresh = standing(snapshot.cache.status, now)
-    asked = [r for r in fresh if r.subject != OBJECT and _is_wished(snapshot.cache, r)]
+    asked = [r for r in fresh if r.subject not in WHOLE and _is_wished(snapshot.cache, r)]
     cache = config.without_refused(snapshot.cache, asked)
     wanted = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot)))
     stamped = tuple(stamp(obj) for obj in wanted)
     hashes = {objects.applied_hash(obj) for obj in stamped}
-    secrets = auth.made(cache) & {f"Secret/{name}" for name in snapshot.foreign}
-    held = (r for r in fresh if r.subject == OBJECT and (r.wish in hashes or r.target in secrets))
+    secrets = auth.made(cache)  # They have no hash: a password is no part of a plan.
+    foreign = {str(key) for key in snapshot.foreign} & (secrets | {str(key_of(obj)) for obj in stamped})
+    held = [
+        r
+        for r in fresh
+        if (r.subject == OBJECT and (r.wish in hashes or r.target in secrets))
+        or (r.subject == NAME and r.target in foreign)
+    ]
     return _Aims(cache, stamped, (*asked, *held))
 
 

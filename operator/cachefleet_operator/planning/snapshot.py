@@ -42,7 +42,7 @@ class Snapshot:
     site: Site
     objects: Mapping[Key, Object]  # those with our label, and those that the spec names (auth.secretRef)
     servers: Mapping[str, Server]  # by pod; a pod without an address has no entry
-    foreign: frozenset[str] = frozenset()  # refused Secrets (auth.refused_names) at whose names somebody else's are
+    foreign: frozenset[Key] = frozenset()  # of refusals.taken: where somebody else's object still is
 
     def get(self, kind: str, name: str) -> Object | None:
         return self.objects.get(Key(kind, name))

@@ -18,7 +18,7 @@ from cachefleet_operator.api.derived import maxmemory_bytes
 from cachefleet_operator.api.v1alpha1 import CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.moments import seconds, stamp
-from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, OBJECT, STORAGE
+from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, NAME, STORAGE, WHOLE
 from cachefleet_operator.planning.snapshot import ROLES, Server, Snapshot
 
 SAMPLE_S = 300.0
@@ -136,8 +136,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     for refusal in verdict.refusals:
         if refusal.subject == STORAGE:
             return "StorageRefused", f"{refusal.target}: {refusal.message}"
-        if refusal.subject == OBJECT:
-            return "ApplyFailed", f"{refusal.target}: {refusal.message}"
+    if lacking := [_lacking(refusal) for refusal in verdict.refusals if refusal.subject in WHOLE]:
+        return "ApplyFailed", "; ".join(lacking)
     for pod in snapshot.pods():
         answer = snapshot.servers.get(pod["metadata"]["name"])
         if answer is not None and answer.error and pod_facts.is_ready(pod):
@@ -145,8 +145,13 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     return "AsExpected", ""
 
 
+def _lacking(refusal: Refusal) -> str:
+    """Who cannot be had, and why; a taken name is part of the words."""
+    return refusal.message if refusal.subject == NAME else f"{refusal.target}: {refusal.message}"
+
+
 def _config_applied(verdict: Verdict) -> tuple[str, str]:
-    refused = [r for r in verdict.refusals if r.subject not in (STORAGE, OBJECT)]
+    refused = [r for r in verdict.refusals if r.subject not in (STORAGE, *WHOLE)]
     if verdict.problems:
         return "Refused", "; ".join(verdict.problems)
     if refused:

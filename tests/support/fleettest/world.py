@@ -37,7 +37,7 @@ class World:
         self.writes: list[str] = []
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
-        self.foreign: set[str] = set()  # Secrets of other people's
+        self.foreign: set[Key] = set()  # objects of other people's
         self._serial = 0
 
     # -- what a test does
@@ -57,6 +57,7 @@ class World:
             refusal = self.refuse(action)
             if refusal is not None:
                 target, subject, wish, words = refusal
+                status = made.stopped(words)
                 status = remember(status, target=target, subject=subject, wish=wish, message=words, now=self.now)
                 break
             self._execute(action)

@@ -264,6 +264,7 @@ async def test_an_answer_is_known_before_the_watch_tells() -> None:
         ([], {}, "refused"),
         ([{"kind": "Deployment", "name": "d", "uid": "x", "controller": True}], names.labels("orders"), "refused"),
         ([{"kind": "Cache", "name": "orders", "uid": "old", "controller": True}], names.labels("orders"), "waits"),
+        ([{"kind": "Cache", "name": "carts", "uid": "u-2", "controller": True}], names.labels("carts"), "refused"),
     ],
 )
 async def test_what_exists_is_taken_over_only_if_it_is_ours(
@@ -283,8 +284,9 @@ async def test_what_exists_is_taken_over_only_if_it_is_ours(
     assert isinstance(error.value, Refused) is (outcome == "refused")
     if isinstance(error.value, Refused):
         refused = error.value
-        assert (refused.target, refused.subject, refused.wish) == ("Service/orders-rw", "object", "hash")
-        assert str(refused) == "Service/orders-rw exists and does not belong to this Cache"
+        assert (refused.target, refused.subject, refused.wish) == ("Service/orders-rw", "metadata.name", "")
+        whose = f"belongs to {owners[0]['kind']} {owners[0]['name']}" if owners else "does not belong to this Cache"
+        assert str(refused) == f"Service/orders-rw exists and {whose}"
 
 
 @pytest.mark.parametrize(("code", "refused"), [(422, True), (403, True), (409, False), (500, False), (0, False)])
@@ -302,6 +304,23 @@ async def test_what_the_api_refuses_for_good_is_a_refusal(code: int, refused: bo
         assert (found.target, found.subject, found.wish) == (
             "PersistentVolumeClaim/data-orders-0", "storage.size", "2Gi",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "refused"), [(403, True), (500, False)])
+async def test_a_secret_that_the_api_refuses_is_a_refusal(code: int, refused: bool) -> None:
+    world = World()
+    world.api.refuse = lambda verb, kind: ApiError("exceeded quota: secrets", code)
+    world.api.has({"kind": "Secret", "metadata": {"name": "mine"}, "data": {"password": "eA=="}})
+    for action in (
+        act.GenerateSecret("r", auth_secret(world.cache), "password"),
+        act.CopySecret("r", server_auth_secret(world.cache), "password", ("mine", "password")),
+    ):
+        with pytest.raises(BackendError, match="exceeded quota: secrets") as error:
+            await world.backend.execute(world.cache, action)
+        assert isinstance(error.value, Refused) is refused
+        if isinstance(error.value, Refused):
+            name = action.object["metadata"]["name"]
+            assert (error.value.target, error.value.subject, error.value.wish) == (f"Secret/{name}", "object", "")
 
 
 async def test_what_the_api_does_not_keep_is_a_refusal() -> None:
@@ -386,16 +405,17 @@ async def test_a_secret_of_somebody_else_is_not_ours_to_fill() -> None:
     assert not world.api.writes
 
 
-async def test_the_planner_hears_when_a_foreign_secret_is_gone() -> None:
-    world = World()
-    refusal = Refusal(target="Secret/orders-auth", subject="object", wish="", message="", at="2026-01-01T00:00:00Z")
+@pytest.mark.parametrize("kind", ["Secret", "ServiceAccount"])
+async def test_the_planner_hears_when_a_foreign_object_is_gone(kind: str) -> None:
+    world, key = World(), Key(kind, "orders-auth")
+    refusal = Refusal(target=str(key), subject="metadata.name", wish="", message="", at="2026-01-01T00:00:00Z")
     refused = world.cache.model_copy(update={"status": CacheStatus(refusals=(refusal,))})
-    world.api.has({"kind": "Secret", "metadata": {"name": "orders-auth"}})
-    assert (await world.backend.observe(refused)).foreign == {"orders-auth"}
+    world.api.has({"kind": kind, "metadata": {"name": "orders-auth"}})
+    assert (await world.backend.observe(refused)).foreign == {key}
     assert (await world.backend.observe(world.cache)).foreign == frozenset(), "nobody asks without need"
-    world.api.has({"kind": "Secret", "metadata": {"name": "orders-auth", "labels": names.labels("orders")}})
+    world.api.has({"kind": kind, "metadata": {"name": "orders-auth", "labels": names.labels("orders")}})
     assert (await world.backend.observe(refused)).foreign == frozenset(), "it was given to us"
-    del world.api.objects["Secret", "orders-auth"]
+    del world.api.objects[key]
     assert (await world.backend.observe(refused)).foreign == frozenset()
 
 

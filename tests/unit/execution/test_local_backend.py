@@ -106,11 +106,11 @@ def test_what_belongs_to_somebody_else_is_not_touched(local: Local, action: act.
     local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "orders-auth"}, "stringData": {"a": "theirs"}})
     with pytest.raises(Refused, match="Secret/orders-auth exists and does not belong to this Cache") as caught:
         local.do(action)
-    assert (caught.value.target, caught.value.subject) == ("Secret/orders-auth", "object")
+    assert (caught.value.target, caught.value.subject) == ("Secret/orders-auth", "metadata.name")
     assert local.data("orders-auth") == {"a": "theirs"}
-    refusal = Refusal(target=caught.value.target, subject="object", wish="", message="", at="2026-01-01T00:00:00Z")
+    refusal = Refusal(target=caught.value.target, subject=caught.value.subject, wish="", message="", at="2026-01-01T00:00:00Z")
     refused = CACHE.model_copy(update={"status": CacheStatus(refusals=(refusal,))})
-    assert local.wait(local.backend.observe(refused)).foreign == {"orders-auth"}
+    assert local.wait(local.backend.observe(refused)).foreign == {Key("Secret", "orders-auth")}
     local.store.delete(NS, Key("Secret", "orders-auth"))
     assert local.wait(local.backend.observe(refused)).foreign == frozenset()
 

@@ -86,6 +86,7 @@ def planner(*reasons: str, status: Callable[[Cache], CacheStatus] | None = None)
         tuple(act(reason) for reason in reasons),
         status(snapshot.cache) if status else snapshot.cache.status,
         STEADY_S,
+        lambda words: snapshot.cache.status.model_copy(update={"phase": f"stopped: {words}"}),
     )
 
 
@@ -224,6 +225,7 @@ def test_a_refusal_ends_the_list_and_goes_into_the_status() -> None:
     ]  # fmt: skip
     (found,) = backend.caches[KEY].status.refusals
     assert (found.target, found.subject, found.wish, found.message) == ("orders-0", "maxmemory", "1", "too small")
+    assert backend.caches[KEY].status.phase == "stopped: too small", "what was planned after it is not told as done"
 
 
 def test_a_failed_action_ends_the_list_and_people_hear_of_it() -> None:
@@ -231,6 +233,7 @@ def test_a_failed_action_ends_the_list_and_people_hear_of_it() -> None:
     backend.fail = lambda cache, what: BackendError("quota") if what == "do a" else None
     run_virtual(live(backend, planner("a", "b", status=lambda _: CacheStatus(phase="Creating")), 0.5))
     assert backend.what() == ["observe", "do a", "status", "event quota"]
+    assert backend.caches[KEY].status.phase == "stopped: quota"
 
 
 @pytest.mark.parametrize("error", [BackendError("bad"), ValueError("a bug"), TimeoutError()])
@@ -360,7 +363,7 @@ def test_what_is_done_is_counted() -> None:
     plans = iter([(act("a"), Notice("it rains", "Warning", "Rain")), ()])
 
     def plan(snapshot: Snapshot, at: float) -> Plan:
-        return Plan(next(plans, ()), snapshot.cache.status, 1.0)
+        return Plan(next(plans, ()), snapshot.cache.status, 1.0, lambda words: snapshot.cache.status)
 
     run_virtual(live(backend, plan, 2.3, meter=meter))
     assert meter.seen[:3] == ["LabelPod", "acted 0.5", "unchanged 0.5"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -217,14 +218,14 @@ def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name
 
     def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
         if isinstance(action, act.GenerateSecret | act.CopySecret) and action.object["metadata"]["name"] == name:
-            return f"Secret/{name}", "object", "", f"Secret/{name} is somebody else's"
+            return f"Secret/{name}", "metadata.name", "", f"Secret/{name} is somebody else's"
         return None
 
-    world.refuse, world.foreign = refuse, {name}
+    world.refuse, world.foreign = refuse, {Key("Secret", name)}
     world.settle()
     assert Key("StatefulSet", "orders") not in world.objects, "its pods would only hang"
     degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
-    assert (degraded.reason, degraded.message) == ("ApplyFailed", f"Secret/{name}: Secret/{name} is somebody else's")
+    assert (degraded.reason, degraded.message) == ("ApplyFailed", f"Secret/{name} is somebody else's")
     until, asked = world.now + RETRY_S - 60, len(world.writes)
     while world.now < until:
         assert not [a for a in world.cycle().actions if not isinstance(a, act.Notice)]
@@ -232,6 +233,54 @@ def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name
     world.refuse, world.foreign = (lambda action: None), set()
     world.cycle()
     assert not world.cache.status.refusals, "noticed before RETRY_S have passed"
+    world.settle()
+    assert world.cache.status.phase == "Running"
+
+
+@pytest.mark.parametrize("name", ["orders-auth", "orders-server-auth"])
+def test_a_secret_that_a_quota_refuses_is_said_and_not_asked_for_in_each_cycle(name: str) -> None:
+    world, refused_at = World(cache()), []
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.GenerateSecret | act.CopySecret) and action.object["metadata"]["name"] == name:
+            refused_at.append(world.now)
+            return f"Secret/{name}", "object", "", "exceeded quota: secrets"
+        return None
+
+    world.refuse = refuse
+    world.cycle()
+    progressing = next(c for c in world.cache.status.conditions if c.type == "Progressing")
+    assert (progressing.reason, progressing.message) == ("Creating", "exceeded quota: secrets")
+    for _ in range(60):
+        world.cycle()
+    assert not [key for key in world.objects if key.kind in ("StatefulSet", "Pod")]
+    degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
+    assert (degraded.reason, degraded.message) == ("ApplyFailed", f"Secret/{name}: exceeded quota: secrets")
+    assert all(later - earlier >= RETRY_S for earlier, later in pairwise(refused_at)), "asked again in a hot loop"
+    world.refuse = lambda action: None
+    world.now += RETRY_S
+    world.settle()
+    assert world.cache.status.phase == "Running"
+
+
+def test_all_foreign_objects_are_told_and_no_pod_is_made_under_one() -> None:
+    world = World(cache())
+    theirs = {Key(kind, "orders") for kind in ("ServiceAccount", "NetworkPolicy", "PodDisruptionBudget")}
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.Apply) and action.key in theirs:
+            return str(action.key), "metadata.name", "", f"{action.key} is somebody else's"
+        return None
+
+    world.refuse, world.foreign = refuse, set(theirs)
+    world.settle()
+    assert not [key for key in world.objects if key.kind in ("StatefulSet", "Pod")]
+    degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
+    assert degraded.reason == "ApplyFailed"
+    assert all(f"{key} is somebody else's" in degraded.message for key in theirs)
+    assert Key("Service", "orders-rw") in world.objects, "what is independent is there"
+    theirs.clear()
+    world.foreign.clear()
     world.settle()
     assert world.cache.status.phase == "Running"
 

@@ -104,6 +104,12 @@ CRASHING = pod(
             "StatefulSet/orders: no, said it", {"Degraded": "ApplyFailed"}, id="object refused",
         ),
         pytest.param(
+            [READY], [server()],
+            {"refusals": (refusal("Service/a", "metadata.name"), refusal("b", "hz"), refusal("Secret/c", "object"))},
+            "No, said it; Secret/c: no, said it", {"Degraded": "ApplyFailed", "ConfigApplied": "Refused"},
+            id="several objects refused",
+        ),
+        pytest.param(
             [READY], [server()], {"refusals": (refusal("PersistentVolumeClaim/x", "storage.size"),)},
             "PersistentVolumeClaim/x: no, said it", {"Degraded": "StorageRefused"}, id="storage refused",
         ),

@@ -13,7 +13,7 @@ from cachefleet_operator.planning import auth, config, objects, storage
 from cachefleet_operator.planning.moments import stamp
 from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S
 from cachefleet_operator.planning.pods import RECENT_S, trouble
-from cachefleet_operator.planning.refusals import OBJECT, REFUSALS_MAX, RETRY_S, remember, standing
+from cachefleet_operator.planning.refusals import NAME, OBJECT, REFUSALS_MAX, RETRY_S, remember, standing
 from cachefleet_operator.planning.step import NOTHING
 from fleettest.snapshots import NOW, cache, pod, server, snapshot
 from fleettest.world import World
@@ -63,12 +63,26 @@ def service(applied: str, **ports: int) -> Object:
         (refusal("Service/orders-rw", wish="an older hash"), True),
         (refusal("Service/orders-rw", "timeout", wish="hash"), True),
         (refusal("Service/orders-ro", wish="hash"), True),
+        (refusal("Service/orders-rw", NAME, wish=""), False),
+        (refusal("Service/orders-ro", NAME, wish=""), True),
     ],
 )
 def test_an_object_that_was_refused_is_not_asked_for_again(refused: Refusal, written: bool) -> None:
     step = objects.step(snapshot(cache()), [service("hash")], [refused])
     assert [action.reason for action in step.actions] == ["created Service/orders-rw"] * written
     assert step.progress == ("Creating" if written else "")
+
+
+@pytest.mark.parametrize("subject", [NAME, OBJECT])
+@pytest.mark.parametrize("kind", sorted(objects.NEEDED))
+def test_no_pod_is_made_without_what_it_needs(kind: str, subject: str) -> None:
+    refused, wanted = refusal(f"{kind}/orders", subject, wish=""), statefulset()
+    step = objects.step(snapshot(cache()), [wanted], [refused])
+    assert (step.actions, step.waiting) == ((), f"no pod is made without {kind}/orders")
+    there = {"kind": kind, "metadata": {"name": "orders"}}
+    assert objects.step(snapshot(cache(), there), [wanted], [refused]).actions, "an older one of ours is there"
+    running = objects.step(snapshot(cache(), {**wanted, "spec": {}}), [wanted], [refused])
+    assert [a.reason.split(":")[0] for a in running.actions] == ["put StatefulSet/orders back as wanted"]
 
 
 @pytest.mark.parametrize(("count", "more"), [(3, ""), (4, " and 1 more"), (9, " and 6 more")])

@@ -91,7 +91,7 @@ def make(story: Story, at: int, when: str) -> None:
     if found is not None:
         assert story.kube.get("secret", "orders-auth", story.namespace)["data"] == found["data"]
     assert orders.call(orders.password(), "SET", "k", "v") == "OK"
-    assert orders.password("orders-server-auth") == orders.password()
+    assert orders.password("orders-server-password") == orders.password()
 
 
 def change(story: Story, at: int, when: str) -> None:
@@ -111,7 +111,7 @@ def change(story: Story, at: int, when: str) -> None:
     assert not lived or at > CHANGING
     story.heal()
     assert orders.call("rotated", "GET", "k") == "v"
-    assert orders.password("orders-server-auth") == "rotated"
+    assert orders.password("orders-server-password") == "rotated"
     for name, value in wanted.items():
         assert orders.call("rotated", "CONFIG", "GET", name) == [name, value]
     assert orders.uid() != before

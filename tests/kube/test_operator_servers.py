@@ -122,7 +122,7 @@ def test_a_new_password_without_a_restart(orders: Orders) -> None:
     orders.kube.wait_for(lambda: _quietly(rotated))
     orders.wait()
     assert _refused(orders, old)
-    orders.kube.wait_for(lambda: orders.password("orders-server-auth") == "rotated")
+    orders.kube.wait_for(lambda: orders.password("orders-server-password") == "rotated")
     assert orders.uid() == before
 
 

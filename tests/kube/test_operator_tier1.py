@@ -27,7 +27,7 @@ OBJECTS = (
     ("serviceaccount", "orders"),
     ("configmap", "orders-config"),
     ("secret", "orders-auth"),
-    ("secret", "orders-server-auth"),
+    ("secret", "orders-server-password"),
     ("service", "orders-rw"),
     ("service", "orders-ro"),
     ("service", "orders-pods"),
@@ -242,7 +242,7 @@ def test_an_object_of_somebody_else_is_refused_and_blocks_no_other_cache(
     assert kube.get("service", "orders-rw", namespace)["spec"]["selector"] == {"app": "theirs"}
 
 
-@pytest.mark.parametrize("name", ["orders-auth", "orders-server-auth"])
+@pytest.mark.parametrize("name", ["orders-auth", "orders-server-password"])
 def test_a_secret_of_somebody_else_is_said_left_alone_and_its_end_noticed(
     kube: Kube, namespace: str, operator: Operator, name: str
 ) -> None:

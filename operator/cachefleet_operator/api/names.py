@@ -2,8 +2,11 @@
 
 Objects of Cache `orders`: StatefulSet `orders`, pods `orders-0` ..., Services `orders-rw`, `orders-ro`, `orders-pods`
 (headless), ConfigMap `orders-config`, Secrets `orders-auth` (the password as users know it; generated) and
-`orders-server-auth` (the password that the servers have now, see planning/auth.py), ServiceAccount,
+`orders-server-password` (the password that the servers have now, see planning/auth.py), ServiceAccount,
 PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
+
+Two Caches of a namespace never want one name: of the suffixes of a kind none ends with another. (Secrets were once called
+`-auth` and `-server-auth`, and those of the Caches `orders` and `orders-server` met.)
 """
 
 from __future__ import annotations
@@ -90,8 +93,8 @@ def secret_auth(cache: str) -> str:
     return f"{cache}-auth"
 
 
-def secret_server_auth(cache: str) -> str:
-    return f"{cache}-server-auth"
+def secret_server_password(cache: str) -> str:
+    return f"{cache}-server-password"
 
 
 def selector_labels(cache: str) -> dict[str, str]:

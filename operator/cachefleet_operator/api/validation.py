@@ -71,7 +71,7 @@ def problems(cache: Cache) -> tuple[str, ...]:
 
 def _problems(cache: Cache) -> Iterator[str]:
     spec = cache.spec
-    yield from _fields(spec)
+    yield from _fields(cache)
     yield from _parameters(spec.config)
     yield from _quantities(spec)
     yield from _metadata(cache)
@@ -83,9 +83,14 @@ def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[: characters - 3]}..."
 
 
-def _fields(spec: CacheSpec) -> Iterator[str]:
+def _fields(cache: Cache) -> Iterator[str]:
+    spec, name = cache.spec, cache.metadata.name
     if spec.replicas:
         yield f"spec.replicas: {spec.replicas} is not built yet, only 0 is"
+    ref = spec.auth.secret_ref
+    if ref is not None and ref.name in (names.secret_auth(name), names.secret_server_password(name)):
+        # The wish would be what the servers have, or what we make and delete.
+        yield f"spec.auth.secretRef.name: {ref.name} {_OURS}; name a Secret of your own"
     # The rest is for a CRD without its rules.
     if spec.image and spec.version:
         yield "spec.version: is a tag of the default image, which spec.image replaces"

@@ -33,7 +33,7 @@ def known(cache: Cache, secret: Callable[[str], Object | None]) -> list[bytes]:
     """The passwords that a server may have: the wish, what it had, what it had before that."""
     source = auth.source(cache)
     wish = value(secret(source[0]), source[1]) if source is not None else b""
-    have = secret(names.secret_server_auth(cache.metadata.name))
+    have = secret(names.secret_server_password(cache.metadata.name))
     older = [value(have, key) for key in (names.PASSWORD_KEY, names.PREVIOUS_KEY)]
     return [admin.as_password(found) for found in (wish or b"", *older) if found is not None]
 

@@ -1,4 +1,4 @@
-"""The password: `wish` (what the users' Secret says) and `have` (what <name>-server-auth says the servers run with).
+"""The password: `wish` (what the users' Secret says) and `have` (what <name>-server-password says the servers run with).
 
     wish missing or blank   generated mode makes it; secret mode waits (what runs goes on with what it has)
     have missing            copied from the wish: nobody runs yet, or somebody deleted it
@@ -23,7 +23,7 @@ from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, Set
 from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
-from cachefleet_operator.resources.secrets import auth_secret, server_auth_secret
+from cachefleet_operator.resources.secrets import auth_secret, server_password_secret
 
 
 def source(cache: Cache) -> tuple[str, str] | None:
@@ -60,7 +60,7 @@ def is_blank(password: bytes | None) -> bool:
 def made(cache: Cache) -> frozenset[str]:
     """The Secrets that are ours to make, as refusals name them."""
     generated = (auth_secret(cache),) if cache.spec.auth.mode == "generated" else ()
-    return frozenset(str(key_of(secret)) for secret in (*generated, server_auth_secret(cache)))
+    return frozenset(str(key_of(secret)) for secret in (*generated, server_password_secret(cache)))
 
 
 def refused(cache: Cache, refusals: Iterable[Refusal]) -> str:
@@ -72,10 +72,10 @@ def refused(cache: Cache, refusals: Iterable[Refusal]) -> str:
 def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     cache, name = snapshot.cache, snapshot.cache.metadata.name
     wanted = source(cache)
-    have = snapshot.get("Secret", names.secret_server_auth(name))
+    have = snapshot.get("Secret", names.secret_server_password(name))
     if trouble := missing(snapshot) or refused(cache, refusals):
         return Step(waiting=trouble, patient=True)
-    copy = CopySecret("the servers start with this password", server_auth_secret(cache), names.PASSWORD_KEY, wanted)
+    copy = CopySecret("the servers start with this password", server_password_secret(cache), names.PASSWORD_KEY, wanted)
     if wanted is not None and is_blank(_value(snapshot, *wanted)):
         make = GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(cache), wanted[1])
         return Step((make, copy) if have is None else (make,), "Creating")
@@ -89,7 +89,7 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     )
     if changes:
         return Step(changes, "Updating")
-    if _value(snapshot, names.secret_server_auth(name), names.PASSWORD_KEY) != wish:
+    if _value(snapshot, names.secret_server_password(name), names.PASSWORD_KEY) != wish:
         return Step((replace(copy, reason="the servers have a new password"),), "Updating")
     return NOTHING
 

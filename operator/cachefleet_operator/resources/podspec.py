@@ -169,7 +169,7 @@ def _resources(cache: Cache) -> Fields:
 def _volumes(cache: Cache) -> list[Fields]:
     name = cache.metadata.name
     found: list[Fields] = [
-        {"name": names.VOLUME_AUTH, "secret": {"secretName": names.secret_server_auth(name), "defaultMode": 0o440}},
+        {"name": names.VOLUME_AUTH, "secret": {"secretName": names.secret_server_password(name), "defaultMode": 0o440}},
         {"name": names.VOLUME_CONFIG, "configMap": {"name": names.configmap(name)}},
     ]
     if cache.spec.persistence.mode == "none":

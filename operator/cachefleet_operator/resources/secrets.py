@@ -1,4 +1,4 @@
-"""Secrets <name>-auth and <name>-server-auth, without data: passwords are put in at execution, no plan holds one."""
+"""Secrets <name>-auth and <name>-server-password, without data: passwords are put in at execution, no plan holds one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def auth_secret(cache: Cache) -> Object:
     return _secret(cache, names.secret_auth(cache.metadata.name))
 
 
-def server_auth_secret(cache: Cache) -> Object:
+def server_password_secret(cache: Cache) -> Object:
     """The password that the servers have (planning/auth.py)."""
-    return _secret(cache, names.secret_server_auth(cache.metadata.name))
+    return _secret(cache, names.secret_server_password(cache.metadata.name))
 
 
 def _secret(cache: Cache, name: str) -> Object:

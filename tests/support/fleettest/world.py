@@ -218,5 +218,5 @@ class World:
         return b64decode(found.get("data", {}).get(key, ""))
 
     def _have(self) -> bytes:
-        found = self.objects.get(Key("Secret", names.secret_server_auth(self.cache.metadata.name)), {})
+        found = self.objects.get(Key("Secret", names.secret_server_password(self.cache.metadata.name)), {})
         return b64decode(found.get("data", {}).get(names.PASSWORD_KEY, ""))

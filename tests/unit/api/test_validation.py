@@ -53,6 +53,10 @@ def unchecked(**spec: Any) -> Cache:
         ({"replicas": 2}, "spec.replicas: 2 is not built yet, only 0 is"),
         ({"image": "registry.test/mine:1", "version": "1"},
          "spec.version: is a tag of the default image, which spec.image replaces"),
+        ({"auth": {"mode": "secret", "secretRef": {"name": "orders-auth"}}},
+         f"spec.auth.secretRef.name: orders-auth {OURS}; name a Secret of your own"),
+        ({"auth": {"mode": "secret", "secretRef": {"name": "orders-server-password"}}},
+         f"spec.auth.secretRef.name: orders-server-password {OURS}; name a Secret of your own"),
         # spec.config
         ({"config": {"no-such": "1"}}, "spec.config.no-such: unknown parameter"),
         ({"config": {"maxmemory": "1gb"}},

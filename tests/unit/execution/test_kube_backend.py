@@ -21,7 +21,7 @@ from cachefleet_operator.execution.store import Store
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.resources.metadata import metadata
-from cachefleet_operator.resources.secrets import auth_secret, server_auth_secret
+from cachefleet_operator.resources.secrets import auth_secret, server_password_secret
 from fleettest import snapshots
 
 pytestmark = pytest.mark.asyncio
@@ -202,7 +202,7 @@ async def test_the_passwords_that_a_server_may_have(asked: list[Any]) -> None:
     world = World()
     world.known(pod())
     world.known(passwords.with_data(auth_secret(world.cache), {"password": b"wish\n"}))
-    world.known(passwords.with_data(server_auth_secret(world.cache), {"password": b"have", "previous": b"before"}))
+    world.known(passwords.with_data(server_password_secret(world.cache), {"password": b"have", "previous": b"before"}))
     await world.backend.observe(world.cache)
     assert asked == [("inspect", "orders-0", "10.0.0.1", 6379, [b"wish", b"have", b"before"])]
 
@@ -222,7 +222,7 @@ async def test_the_secret_that_the_spec_names_is_read_each_time(asked: list[Any]
 async def test_without_auth_the_wish_is_no_password(asked: list[Any]) -> None:
     world = World(auth={"mode": "none"})
     world.known(pod())
-    world.known(passwords.with_data(server_auth_secret(world.cache), {"password": b"have"}))
+    world.known(passwords.with_data(server_password_secret(world.cache), {"password": b"have"}))
     await world.backend.observe(world.cache)
     assert asked[0][-1] == [b"", b"have"]
 
@@ -313,7 +313,7 @@ async def test_a_secret_that_the_api_refuses_is_a_refusal(code: int, refused: bo
     world.api.has({"kind": "Secret", "metadata": {"name": "mine"}, "data": {"password": "eA=="}})
     for action in (
         act.GenerateSecret("r", auth_secret(world.cache), "password"),
-        act.CopySecret("r", server_auth_secret(world.cache), "password", ("mine", "password")),
+        act.CopySecret("r", server_password_secret(world.cache), "password", ("mine", "password")),
     ):
         with pytest.raises(BackendError, match="exceeded quota: secrets") as error:
             await world.backend.execute(world.cache, action)
@@ -421,7 +421,7 @@ async def test_the_planner_hears_when_a_foreign_object_is_gone(kind: str) -> Non
 
 async def test_copying_keeps_what_was_before() -> None:
     world = World()
-    copy = act.CopySecret("r", server_auth_secret(world.cache), "password", ("orders-auth", "password"))
+    copy = act.CopySecret("r", server_password_secret(world.cache), "password", ("orders-auth", "password"))
     for value, expected in (
         (b"one", {"password": b"one"}),
         (b"two", {"password": b"two", "previous": b"one"}),
@@ -430,19 +430,19 @@ async def test_copying_keeps_what_was_before() -> None:
     ):
         world.known(passwords.with_data(auth_secret(world.cache), {"password": value}))
         await world.backend.execute(world.cache, copy)
-        data = world.live("Secret", "orders-server-auth")["data"]
+        data = world.live("Secret", "orders-server-password")["data"]
         assert {k: b64decode(v) for k, v in data.items()} == expected
 
 
 async def test_no_password_is_copied_as_the_empty_one() -> None:
     world = World()
-    await world.backend.execute(world.cache, act.CopySecret("r", server_auth_secret(world.cache), "password", None))
-    assert world.live("Secret", "orders-server-auth")["data"] == {"password": ""}
+    await world.backend.execute(world.cache, act.CopySecret("r", server_password_secret(world.cache), "password", None))
+    assert world.live("Secret", "orders-server-password")["data"] == {"password": ""}
 
 
 async def test_a_source_that_is_gone_is_looked_for_again() -> None:
     world = World()
-    copy = act.CopySecret("r", server_auth_secret(world.cache), "password", ("orders-auth", "password"))
+    copy = act.CopySecret("r", server_password_secret(world.cache), "password", ("orders-auth", "password"))
     with pytest.raises(BackendError, match="Secret orders-auth has no password") as error:
         await world.backend.execute(world.cache, copy)
     assert error.value.conflict
@@ -452,7 +452,7 @@ async def test_servers_are_told_with_the_passwords_they_may_have(asked: list[Any
     world = World()
     world.known(pod())
     world.known(passwords.with_data(auth_secret(world.cache), {"password": b"two\n"}))
-    world.known(passwords.with_data(server_auth_secret(world.cache), {"password": b"one"}))
+    world.known(passwords.with_data(server_password_secret(world.cache), {"password": b"one"}))
     where = ("orders-0", "10.0.0.1", 6379, [b"two", b"one"])
     await world.backend.execute(world.cache, act.SetPassword("r", "orders-0", ("orders-auth", "password")))
     await world.backend.execute(world.cache, act.ConfigSet("r", "orders-0", {"hz": "20"}))
@@ -483,7 +483,7 @@ async def test_no_log_and_no_event_holds_a_password(asked: list[Any], caplog: py
     world.known(pod())
     for action in (
         act.GenerateSecret("made a password", auth_secret(world.cache), "password"),
-        act.CopySecret("copied", server_auth_secret(world.cache), "password", ("orders-auth", "password")),
+        act.CopySecret("copied", server_password_secret(world.cache), "password", ("orders-auth", "password")),
         act.SetPassword("set", "orders-0", ("orders-auth", "password")),
     ):
         await world.backend.execute(world.cache, action)

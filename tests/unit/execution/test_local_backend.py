@@ -28,7 +28,7 @@ NS = "shop"
 CACHE = cache()
 MINE = {"name": "orders-auth", "labels": names.labels("orders")}
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": MINE}
-OURS = {"apiVersion": "v1", "kind": "Secret", "metadata": {**MINE, "name": "orders-server-auth"}}
+OURS = {"apiVersion": "v1", "kind": "Secret", "metadata": {**MINE, "name": "orders-server-password"}}
 
 
 class Local:
@@ -82,14 +82,14 @@ def test_a_copied_password_remembers_the_one_before(local: Local) -> None:
     local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "one"}})
     copy = act.CopySecret("", OURS, "password", ("mine", "word"))
     local.do(copy)
-    assert local.data("orders-server-auth") == {"password": "one"}
+    assert local.data("orders-server-password") == {"password": "one"}
     local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "two"}})
     local.do(copy)
-    assert local.data("orders-server-auth") == {"password": "two", "previous": "one"}
+    assert local.data("orders-server-password") == {"password": "two", "previous": "one"}
     local.do(copy)
-    assert local.data("orders-server-auth") == {"password": "two", "previous": "one"}
+    assert local.data("orders-server-password") == {"password": "two", "previous": "one"}
     local.do(act.CopySecret("", OURS, "password", None))
-    assert local.data("orders-server-auth") == {"password": "", "previous": "two"}
+    assert local.data("orders-server-password") == {"password": "", "previous": "two"}
 
 
 def test_a_secret_that_went_meanwhile_is_looked_for_again(local: Local) -> None:

@@ -212,7 +212,7 @@ def test_a_refused_parameter_is_not_asked_for_again_until_later() -> None:
     assert not world.cache.status.refusals
 
 
-@pytest.mark.parametrize("name", ["orders-auth", "orders-server-auth"])
+@pytest.mark.parametrize("name", ["orders-auth", "orders-server-password"])
 def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name: str) -> None:
     world = World(cache())
 
@@ -237,7 +237,7 @@ def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name
     assert world.cache.status.phase == "Running"
 
 
-@pytest.mark.parametrize("name", ["orders-auth", "orders-server-auth"])
+@pytest.mark.parametrize("name", ["orders-auth", "orders-server-password"])
 def test_a_secret_that_a_quota_refuses_is_said_and_not_asked_for_in_each_cycle(name: str) -> None:
     world, refused_at = World(cache()), []
 

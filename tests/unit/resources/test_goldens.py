@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, Site
 from cachefleet_operator.resources.desired import OPTIONAL_KINDS, desired
 from cachefleet_operator.resources.diff import stamp
-from cachefleet_operator.resources.secrets import auth_secret, server_auth_secret
+from cachefleet_operator.resources.secrets import auth_secret, server_password_secret
 from fleettest.snapshots import SITE, cache
 
 Named = tuple[str, tuple[Object, ...]]
@@ -24,8 +25,8 @@ GOLDEN = Path(__file__).with_name("golden")
 
 # Of the pod templates. Another value means that an upgrade of the operator restarts every pod of every Cache.
 TEMPLATES = {
-    "default": "421ba599e751a8d6",
-    "full": "3c0393423a2e2cde",
+    "default": "8eae36f88d56706d",
+    "full": "6325625e991b1af8",
 }
 
 
@@ -61,7 +62,7 @@ def test_an_upgrade_of_the_operator_restarts_no_pod(named: Named) -> None:
 
 
 def test_every_object_is_ours_and_the_caches(named: Named) -> None:
-    for obj in (*named[1], auth_secret(cache()), server_auth_secret(cache())):
+    for obj in (*named[1], auth_secret(cache()), server_password_secret(cache())):
         meta = obj["metadata"]
         assert meta["namespace"] == "shop"
         assert names.labels("orders").items() <= meta["labels"].items()
@@ -70,6 +71,16 @@ def test_every_object_is_ours_and_the_caches(named: Named) -> None:
             "apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache", "name": "orders", "uid": "u-1",
             "controller": True, "blockOwnerDeletion": True,
         }  # fmt: skip
+
+
+def test_two_caches_never_want_one_name(named: Named) -> None:
+    """X + one suffix is Y + another only if one ends with the other."""
+    suffixes: dict[str, set[str]] = {}
+    for obj in (*named[1], auth_secret(cache()), server_password_secret(cache())):
+        suffixes.setdefault(obj["kind"], set()).add(obj["metadata"]["name"].removeprefix("orders"))
+    for kind, of_kind in suffixes.items():
+        for one, other in permutations(of_kind, 2):
+            assert not one.endswith(other), f"{kind}s {one} and {other} of two Caches can meet"
 
 
 def test_selectors_find_the_pods_and_no_others(named: Named) -> None:
@@ -108,7 +119,7 @@ def test_what_can_be_switched_off_is_optional() -> None:
 
 
 def test_no_object_holds_a_password(named: Named) -> None:
-    for obj in (*named[1], auth_secret(cache()), server_auth_secret(cache())):
+    for obj in (*named[1], auth_secret(cache()), server_password_secret(cache())):
         assert obj["kind"] != "Secret" or not {"data", "stringData"} & obj.keys()
 
 

@@ -5,8 +5,8 @@ Objects of Cache `orders`: StatefulSet `orders`, pods `orders-0` ..., Services `
 `orders-server-password` (the password that the servers have now, see planning/auth.py), ServiceAccount,
 PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
 
-Two Caches of a namespace never want one name: of the suffixes of a kind none ends with another. (Secrets were once called
-`-auth` and `-server-auth`, and those of the Caches `orders` and `orders-server` met.)
+Two Caches of a namespace never want one name: of the suffixes of a kind none ends with another. (Of `-auth` and
+`-server-auth`, the Caches `orders` and `orders-server` would want one Secret.)
 """
 
 from __future__ import annotations

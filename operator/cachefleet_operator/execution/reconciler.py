@@ -208,8 +208,8 @@ class Reconciler:
                 await self._act(cache, action)
         except Refused as refusal:
             status = remember(
-                made.stopped(str(refusal)), target=refusal.target, subject=refusal.subject, wish=refusal.wish, message=str(refusal),
-                now=self._clock(),
+                made.stopped(str(refusal)), target=refusal.target, subject=refusal.subject, wish=refusal.wish,
+                message=str(refusal), now=self._clock(),
             )  # fmt: skip
             whole = f"{refusal.target} cannot be had"
             part = f"{refusal.target} refused {refusal.subject} {refusal.wish}"

@@ -1,4 +1,4 @@
-"""The password: `wish` (what the users' Secret says) and `have` (what <name>-server-password says the servers run with).
+"""The password: `wish` (what the users' Secret says) and `have` (what <name>-server-password says servers have).
 
     wish missing or blank   generated mode makes it; secret mode waits (what runs goes on with what it has)
     have missing            copied from the wish: nobody runs yet, or somebody deleted it

@@ -1,7 +1,7 @@
 """Objects: what is wanted is written where it is missing, where our wish changed, or where somebody changed our fields.
 
-Kinds that are switched off are deleted. An object that the API refused, or whose name is taken, is left alone while that
-refusal stands. No pods are made without what they need: under somebody else's ServiceAccount, with another's
+Kinds that are switched off are deleted. An object that the API refused, or whose name is taken, is left alone while
+that refusal stands. No pods are made without what they need: under somebody else's ServiceAccount, with another's
 configuration, or open to everybody.
 """
 

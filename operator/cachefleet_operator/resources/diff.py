@@ -6,8 +6,8 @@ server filled in and what other managers own is theirs.
 
     scalars      equal; quantities by value ("1Gi" is "1024Mi", 0.5 is "500m")
     maps         key by key; those in ATOMIC have no other keys
-    lists        those in listkeys.py are sets: elements are matched by their keys, foreign ones passed over; any other is
-                 one value, of the same length and order
+    lists        those in listkeys.py are sets: elements are matched by their keys, foreign ones passed over; any
+                 other is one value, of the same length and order
     empty        null, "", 0, false and empty maps and lists are as good as absent, for the API server stores them so;
                  but for the fields in KEPT, where absence means something else
 

@@ -5,9 +5,9 @@
     $patch      `replace` in a map: the patch takes its place; in an element of a list: the other elements take the
                 list's place. `delete` in an element: the element of that key goes; in a map: it is emptied
 
-Two differences. Elements that are new come after ours (kubectl puts them first). So our container stays the first, which
-`kubectl logs` shows, and new variables can refer to ours. And elements of a patch are matched with ours alone, by all
-their keys before the first: kubectl merges two of a patch that share the first (the ports 53/TCP and 53/UDP) into one.
+Two differences. Elements that are new come after ours (kubectl puts them first). So our container stays the first,
+which `kubectl logs` shows, and new variables can refer to ours. And elements of a patch are matched with ours alone, by
+all their keys before the first: kubectl makes one of two that share the first (the ports 53/TCP and 53/UDP).
 
 A patch may be wrong in every way. What cannot be merged (an element without its key, a text for a list) is taken over
 as it is: the API server refuses the result in its own words. Neither argument is changed; the result shares parts of

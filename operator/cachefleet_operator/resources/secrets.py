@@ -1,4 +1,4 @@
-"""Secrets <name>-auth and <name>-server-password, without data: passwords are put in at execution, no plan holds one."""
+"""Secrets <name>-auth and <name>-server-password, without data: no plan holds a password, execution puts it in."""
 
 from __future__ import annotations
 

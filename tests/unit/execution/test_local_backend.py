@@ -108,7 +108,8 @@ def test_what_belongs_to_somebody_else_is_not_touched(local: Local, action: act.
         local.do(action)
     assert (caught.value.target, caught.value.subject) == ("Secret/orders-auth", "metadata.name")
     assert local.data("orders-auth") == {"a": "theirs"}
-    refusal = Refusal(target=caught.value.target, subject=caught.value.subject, wish="", message="", at="2026-01-01T00:00:00Z")
+    target, subject = caught.value.target, caught.value.subject
+    refusal = Refusal(target=target, subject=subject, wish="", message="", at="2026-01-01T00:00:00Z")
     refused = CACHE.model_copy(update={"status": CacheStatus(refusals=(refusal,))})
     assert local.wait(local.backend.observe(refused)).foreign == {Key("Secret", "orders-auth")}
     local.store.delete(NS, Key("Secret", "orders-auth"))

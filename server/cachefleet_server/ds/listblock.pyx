@@ -5,8 +5,8 @@ from libc.string cimport memmove
 
 from cachefleet_server.ds.intrin cimport cf_assert, cf_ref_get, cf_store16, cf_store32
 from cachefleet_server.ds.listpack cimport (
-    LP_COUNT_UNKNOWN, LP_END, LP_HEADER, lp_entry_check, lp_entry_is_odd, lp_entry_next, lp_entry_prev, lp_entry_put,
-    lp_entry_size, lp_validate)
+    LP_COUNT_UNKNOWN, LP_END, LP_HEADER, LP_STR12, LP_STR32, lp_entry_check, lp_entry_is_odd, lp_entry_next,
+    lp_entry_prev, lp_entry_put, lp_entry_size, lp_validate)
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.owners cimport owner_drop
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc, ztry_malloc
@@ -92,18 +92,56 @@ cdef lblock_t* lb_uncompressed(heap_t* h, const lblock_t* b) noexcept nogil:
     return new
 
 
+# Entry by entry a walk waits for each length in turn. Where entries of one size follow each other, as the ids, times
+# and numbers of most lists do, those that would be there are asked four at once.
+
+cdef const char* _forward(const char* p, size_t n, const char* end) noexcept nogil:
+    """The entry n behind the one at p, of those up to `end`."""
+    cdef const char* next
+    cdef size_t size
+    cdef char c
+    while n:
+        next = lp_entry_next(p)
+        size = next - p
+        c = p[0]
+        p = next
+        n -= 1
+        if LP_STR12 <= <unsigned char>c <= LP_STR32:
+            continue  # its first byte does not tell its size
+        while n >= 4 and <size_t>(end - p) > 3 * size and (
+            (p[0] == c) & (p[size] == c) & (p[2 * size] == c) & (p[3 * size] == c)
+        ):
+            p += 4 * size
+            n -= 4
+    return p
+
+
+cdef const char* _backward(const char* p, size_t n, const char* begin) noexcept nogil:
+    """The entry n in front of `p`, of those from `begin` on."""
+    cdef const char* last = p - 1  # byte of the entry in front of p: of its back-length
+    cdef size_t size
+    cdef char back
+    while n:
+        back = last[0]
+        last = lp_entry_prev(last + 1) - 1
+        n -= 1
+        if <unsigned char>back & 0x80:
+            continue  # the back-length has more bytes
+        size = 1 + <size_t>back
+        while n >= 4 and <size_t>(last - begin) >= 3 * size and (
+            (last[0] == back) & ((last - size)[0] == back)
+            & ((last - 2 * size)[0] == back) & ((last - 3 * size)[0] == back)
+        ):
+            last -= 4 * size
+            n -= 4
+    return last + 1
+
+
 cdef const char* lb_at(const lblock_t* b, size_t i) noexcept nogil:
     cdef const char* p = lb_begin(b)
-    cdef size_t left
     if i <= b.count / 2:
-        for _ in range(i):
-            p = lp_entry_next(p)
-        return p
-    p += b.bytes
-    left = b.count - i
-    for _ in range(left):
-        p = lp_entry_prev(p)
-    return p
+        return _forward(p, i, p + b.bytes)
+    return _backward(p + b.bytes, b.count - i, p)
 
 
 # ---- changes -------------------------------------------------------------------------------------

@@ -74,6 +74,23 @@ def test_codes_of_any_element(rng: random.Random) -> None:
         assert entry(element)[1:] == (element, element)
 
 
+def test_elements_are_found_among_others_of_their_size_and_not(rng: random.Random) -> None:
+    """Runs of one size, in which a walk takes several steps at once, and what looks like them and is none."""
+    heap = Heap()
+    for _ in range(100):
+        elements: list[bytes] = []
+        for _ in range(rng.randrange(1, 12)):
+            size = rng.choice((0, 1, 2, 3, 10, 63, 64, 70, 124, 125, 126, 127, 200))
+            filler = rng.choice((b"x", bytes([0x80 | size & 63]), b"\xe0", bytes([size + 1 & 127]), b"\x01"))
+            run = [filler * size, b"%d" % rng.randrange(10**size) if 0 < size < 18 else b"7"]
+            elements += [rng.choice(run) if rng.random() < 0.1 else run[0] for _ in range(rng.randrange(1, 25))]
+        block = Block(heap, 1 << 20)
+        for i, element in enumerate(elements):
+            assert block.insert(i, element)
+        assert block.elements() == elements
+        block.check()
+
+
 def listpack(*entries: bytes, count: int | None = None) -> bytes:
     body = b"".join(entries)
     n = len(entries) if count is None else count

@@ -1,0 +1,74 @@
+"""docs/differences.md: all that is not as in Valkey 9.1. Its tables are those by which the tests forgive.
+
+    python -m fleettest.differences > docs/differences.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from fleettest.reference import ABSENT_FIELDS, EXPLAINED, EXPLAINED_COMMANDS, EXPLAINED_DOCS
+
+HEAD = """\
+<!-- Made by `make generated` from tests/support/fleettest/reference.py and differences.py. -->
+# What differs from Valkey
+
+Replies, errors, encodings, the journal and files are Valkey 9.1's, byte for byte: the tests send the same commands to both
+servers and compare. This page holds every difference that they forgive, and nothing else is forgiven.
+"""
+
+BEHAVIOUR = """
+## On purpose
+
+| where | here | why |
+|---|---|---|
+| RESTORE, files | payloads and files of Redis 7.4 to 8.0 are read, too | Valkey refuses the other dialect |
+| files | Redis 7.0's version, unless fields of a hash expire (then Valkey 9's) or members of a set do (then our own) | \
+every server reads the first; what others cannot read is refused there, not read in part: [member-ttl.md](member-ttl.md) |
+| the journal | conditions of SET, MSETEX, GETEX ... become plain commands; a lone command of a MULTI stays as it is | \
+older servers load it |
+| SORT of a small sorted set | does not change its encoding | reading changes nothing |
+| GEOSEARCH BYPOLYGON around a pole | finds what is inside | Valkey looks at cells that it has not set |
+| PFDEBUG DECODE of a broken value | is refused | Valkey does not look whether all registers are there |
+| CLIENT SETNAME with a NUL | the name ends there | as it does in Valkey's own lists |
+| an inline request with bytes 0xFF | keeps them | Valkey drops them |
+| CONFIG SET dir while a snapshot is being written | is refused | it would be installed in another folder |
+| DEBUG LOADAOF without files | drops nothing | Valkey empties the databases |
+"""
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def _words(pattern: str) -> str:
+    """A pattern as a reader expects it."""
+    return re.sub(r"\\b|\$|\.\*", "", pattern)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def page() -> str:
+    lines = [HEAD.rstrip(), BEHAVIOUR.rstrip(), "", "## Replies that no two servers give alike", ""]
+    lines += _table(("command", "why"), ((_code(_words(rule.command)), rule.reason) for rule in EXPLAINED))
+    lines += ["", "## COMMAND and its subcommands", ""]
+    info = (
+        (_code(name.replace("|", " ")), field, reason)
+        for field, names in EXPLAINED_COMMANDS.items()
+        for name, reason in names.items()
+    )
+    docs = ((_code(name), field or "all of it", reason) for (name, field), reason in EXPLAINED_DOCS.items())
+    lines += _table(("command", "field", "why"), (*info, *docs))
+    lines += ["", "## Fields that INFO lacks", ""]
+    lines += _table(("field", "why"), ((_code(pattern), reason) for pattern, reason in ABSENT_FIELDS.items()))
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -5,8 +5,8 @@ medians; elements that equal it are gathered at both ends and swapped into the m
 is left as it is. Redis and Valkey do the same where a command has a limit, and nothing here depends on chance: so equal
 elements come in the order in which they give them.
 
-O(n + wanted log wanted) in the mean, O(n^2) at worst, on a stack of O(log n) to O(n). Elements are swapped byte by
-byte.
+O(n + wanted log wanted) in the mean, O(n^2) at worst, which who knows the pivots can bring about; on a stack of
+O(log n) in any case, since the shorter part is sorted first. Elements are words of 8 bytes.
 """
 
 ctypedef int (*compare_t)(const void* a, const void* b) noexcept nogil  # negative, zero or positive

@@ -1,5 +1,7 @@
 """Sorting parts of arrays. The theory is in partsort.pxd."""
 
+from libc.stdint cimport uint64_t
+
 cdef enum:
     INSERTION_MAX = 7  # so many elements and more are divided
     NINTHER_MIN = 40  # more than that: the pivot is a median of medians
@@ -17,14 +19,14 @@ cdef inline int _compare(const job_t* job, size_t i, size_t j) noexcept nogil:
 
 
 cdef inline void _swap(const job_t* job, size_t i, size_t j) noexcept nogil:
-    cdef char* a = job.base + i * job.size
-    cdef char* b = job.base + j * job.size
+    cdef uint64_t* a = <uint64_t*>(job.base + i * job.size)
+    cdef uint64_t* b = <uint64_t*>(job.base + j * job.size)
+    cdef uint64_t word
     cdef size_t k
-    cdef char byte
-    for k in range(job.size):
-        byte = a[k]
+    for k in range(job.size // sizeof(uint64_t)):
+        word = a[k]
         a[k] = b[k]
-        b[k] = byte
+        b[k] = word
 
 
 cdef inline size_t _median(const job_t* job, size_t i, size_t j, size_t k) noexcept nogil:
@@ -110,13 +112,19 @@ cdef void _divide(const job_t* job, size_t low, size_t n, size_t* smaller, size_
 
 
 cdef void _sort(const job_t* job, size_t low, size_t n) noexcept nogil:
-    cdef size_t smaller, greater
+    cdef size_t smaller, greater, upper
     while n >= INSERTION_MAX:
         _divide(job, low, n, &smaller, &greater)
-        if _wanted(job, low, smaller):
-            _sort(job, low, smaller)
-        low += n - greater
-        n = greater
+        upper = low + n - greater
+        if smaller <= greater:
+            if _wanted(job, low, smaller):
+                _sort(job, low, smaller)
+            low = upper
+            n = greater
+        else:
+            if _wanted(job, upper, greater):
+                _sort(job, upper, greater)
+            n = smaller
         if not _wanted(job, low, n):
             return
     _insert(job, low, n)

@@ -38,6 +38,7 @@ unix-time.
     item@1.2  the version that added it; comes last, before "]"
               item@-1.2                  the version that deprecated it
               name<shown>:type           a value that is shown by another name
+              name:type#2                a value that is shown as belonging to that key spec; # alone: to spec 0
 
 A key argument belongs to the key spec of the same rank (the first key argument to the first spec ...), or to the last
 spec when there are fewer specs than key arguments. Names hold lower-case letters, digits, "-" and "_".
@@ -47,7 +48,8 @@ spec when there are fewer specs than key arguments. Names hold lower-case letter
     MSET   data{key:key value:string}...
     ZRANGE key:key start:string stop:string [sortby(BYSCORE | BYLEX)] [REV] [LIMIT offset_count{offset:integer
            count:integer}] [WITHSCORES]
-    SORT   key:key [BY by-pattern:pattern] ... [GET get-pattern:pattern]... [order(ASC | DESC)] [sorting=ALPHA] ...
+    SORT   key:key [BY by-pattern<pattern>:pattern] ... [GET get-pattern<pattern>:pattern]... [order(ASC | DESC)]
+           [sorting=ALPHA] [STORE destination:key#2]
 """
 
 from __future__ import annotations

@@ -72,8 +72,9 @@ class _Parser:
         if "=" in word:
             name, _, token = word.partition("=")
             return {"name": name, "type": "pure-token", "token": token}
+        word, numbered, spec = word.partition("#")
         shown = _SHOWN.search(word)
-        name, _, kind = _SHOWN.sub("", word).removesuffix("#").partition(":")
+        name, _, kind = _SHOWN.sub("", word).partition(":")
         if self.peek() == "(" and not kind:
             return self.choice(name)
         if self.peek() == "{" and not kind:
@@ -84,11 +85,11 @@ class _Parser:
         if kind not in _TYPES:
             raise ValueError(f"syntax text: {word!r} has no known type")
         leaf: Node = {"name": name, "type": kind, "shown": shown[1] if shown else name}
-        if word.endswith("#"):
-            leaf["key_rank"] = 0
         if kind in ("key", "pattern"):
             leaf["key_rank"] = self.keys
             self.keys += kind == "key"
+        if numbered:
+            leaf["key_rank"] = int(spec or 0)
         return leaf
 
     def choice(self, name: str) -> Node:

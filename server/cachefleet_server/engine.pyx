@@ -28,6 +28,7 @@ from cachefleet_server.commands.t_hash cimport register_hash
 from cachefleet_server.commands.t_hyperloglog cimport register_hyperloglog
 from cachefleet_server.commands.t_list cimport register_list
 from cachefleet_server.commands.t_set cimport register_set
+from cachefleet_server.commands.t_sort cimport register_sort
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.t_zset cimport register_zset
 from cachefleet_server.commands.wait cimport register_wait
@@ -118,6 +119,7 @@ cdef class Engine(Rows):
         register_hash(e)
         register_set(e)
         register_zset(e)
+        register_sort(e)
         register_generic(e)
         register_expire(e)
         register_scan(e)

@@ -136,6 +136,32 @@ cdef int _georadius_keys(int argc, const arg_t* argv, key_ref_t* out, int room) 
     return 1 + (at != 0)
 
 
+cdef bint _is_sort(const command_t* cmd) noexcept nogil:
+    """SORT, whose keys a function of its own reads, too: the last STORE counts."""
+    return cmd.key_spec_count == 3 and strcmp(cmd.name, b"sort") == 0
+
+
+cdef int _sort_keys(int argc, const arg_t* argv, key_ref_t* out, int room) noexcept nogil:
+    """The words behind LIMIT, GET and BY are none of its options; that behind STORE may be one."""
+    cdef int at = 0
+    cdef int i = 2
+    while i < argc:
+        if arg_is(&argv[i], b"limit"):
+            i += 2
+        elif arg_is(&argv[i], b"get") or arg_is(&argv[i], b"by"):
+            i += 1
+        elif arg_is(&argv[i], b"store") and i + 1 < argc:
+            at = i + 1
+        i += 1
+    if room > 0:
+        out[0].at = 1
+        out[0].flags = KEY_RO | KEY_ACCESS
+    if at and room > 1:
+        out[1].at = at
+        out[1].flags = KEY_OW | KEY_UPDATE
+    return 1 + (at != 0)
+
+
 cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:
     """The spec's flags for these very arguments: SET reads the old value only with GET, BITFIELD of GETs alone does not
     write."""
@@ -172,6 +198,8 @@ cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref
     cdef bint odd = False
     if _is_georadius(cmd):
         return _georadius_keys(argc, argv, out, room)
+    if _is_sort(cmd):
+        return _sort_keys(argc, argv, out, room)
     for k in range(cmd.key_spec_count):
         s = &cmd.key_specs[k]
         if s.find == KEYS_UNKNOWN:

@@ -26,12 +26,16 @@ cdef enum:
 cdef enum:
     OPT_NONE
     OPT_ABSTTL
+    OPT_ALPHA
+    OPT_ASC
     OPT_ASYNC
+    OPT_BY
     OPT_BYFLOAT
     OPT_BYINT
     OPT_CH
     OPT_COUNT
     OPT_DB
+    OPT_DESC
     OPT_ENX
     OPT_EX
     OPT_EXAT
@@ -64,6 +68,7 @@ cdef enum:
     OPT_RANK
     OPT_REPLACE
     OPT_SATURATE
+    OPT_STORE
     OPT_SYNC
     OPT_TYPE
     OPT_UBOUND

@@ -2,7 +2,7 @@
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from cachefleet_server.ds.bits cimport *
@@ -528,4 +528,48 @@ def part_sorted(list keys, size_t first, size_t last):
     sort_part(array, n, sizeof(keyed_t), _by_key, first, last)
     result = [array[i].place for i in range(n)]
     free(array)
+    return result
+
+
+cdef struct adversary_t:
+    int64_t* keys  # 0: still open, and less than all that are decided
+    int64_t next  # key to give, from the greatest down
+    size_t candidate  # the pivot, most likely
+
+
+cdef struct adverse_t:
+    adversary_t* by
+    size_t place
+
+
+cdef int _by_adversary(const void* a, const void* b) noexcept nogil:
+    cdef adversary_t* by = (<const adverse_t*>a).by
+    cdef size_t x = (<const adverse_t*>a).place
+    cdef size_t y = (<const adverse_t*>b).place
+    if by.keys[x] == 0 and by.keys[y] == 0:
+        by.keys[x if x == by.candidate else y] = by.next
+        by.next -= 1
+    if by.keys[x] == 0:
+        by.candidate = x
+    elif by.keys[y] == 0:
+        by.candidate = y
+    return (by.keys[x] > by.keys[y]) - (by.keys[x] < by.keys[y])
+
+
+def part_worst(size_t n):
+    """Keys whose pivots are all among the greatest: decided while they are compared (McIlroy, "A Killer Adversary for
+    Quicksort", 1999)."""
+    cdef adversary_t by
+    cdef adverse_t* array = <adverse_t*>malloc(n * sizeof(adverse_t))
+    cdef size_t i
+    by.keys = <int64_t*>calloc(n, sizeof(int64_t))
+    by.next = n
+    by.candidate = 0
+    for i in range(n):
+        array[i].by = &by
+        array[i].place = i
+    sort_part(array, n, sizeof(adverse_t), _by_adversary, 0, n - 1)
+    result = [by.keys[i] for i in range(n)]
+    free(array)
+    free(by.keys)
     return result

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,3 +36,26 @@ def test_orders_that_are_there_already(keys: list[int]) -> None:
 def test_equal_elements_come_in_a_known_order() -> None:
     """Which is that of peers: it is part of what a limit leaves."""
     assert part_sorted([1] * 8, 0, 2) == [7, 1, 2, 3, 4, 5, 6, 0]
+
+
+WORST = """
+import threading
+from cachefleet_server.ds._testing_hllgeo import part_sorted, part_worst
+
+def run():
+    keys = part_worst(12_000)
+    places = part_sorted(keys, 0, 11_999)
+    assert [keys[place] for place in places] == sorted(keys)
+    print("sorted")
+
+threading.stack_size(256 * 1024)
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
+
+
+def test_the_worst_order_needs_no_deep_stack() -> None:
+    """A client may send it: on a stack that has no room for a level in a hundred elements."""
+    result = subprocess.run([sys.executable, "-c", WORST], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "sorted\n"), result.stderr

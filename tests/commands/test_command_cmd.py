@@ -142,6 +142,16 @@ def test_docs_are_what_valkey_says(pair: tuple[redis.Redis, redis.Redis]) -> Non
         ("GETKEYSANDFLAGS", "georadius", "a", "1", "1", "1", "m", "store", "b", "STOREDIST", "c"),
         ("GETKEYSANDFLAGS", "georadius", "a", "1", "1", "1", "m", "storedist", "b", "STORE", "c"),
         ("GETKEYSANDFLAGS", "georadiusbymember", "a", "m", "1", "m", "store", "b", "store"),
+        ("GETKEYSANDFLAGS", "sort", "a"),
+        ("GETKEYSANDFLAGS", "sort", "a", "by", "w_*", "get", "#", "store", "b"),
+        ("GETKEYSANDFLAGS", "sort", "a", "STORE", "b", "store", "c"),
+        ("GETKEYSANDFLAGS", "sort", "a", "store", "store", "c"),
+        ("GETKEYSANDFLAGS", "sort", "a", "by", "store", "store", "b"),
+        ("GETKEYSANDFLAGS", "sort", "a", "Limit", "store", "b", "c"),
+        ("GETKEYSANDFLAGS", "sort", "a", "limit", "1", "2", "store"),
+        ("GETKEYSANDFLAGS", "sort", "a", "nothing", "STORE", "b", "alpha"),
+        ("GETKEYSANDFLAGS", "sort_ro", "a", "store", "b"),
+        ("GETKEYS", "sort"),
         ("INFO", "nosuch"),
         ("DOCS", "nosuch"),
         ("LIST", "FILTERBY", "nosuch", "x"),
@@ -161,7 +171,8 @@ def test_replies_and_errors(pair: tuple[redis.Redis, redis.Redis], words: tuple[
     assert answers[0] == answers[1]
 
 
-WORDS = ("a", "b", "c", "0", "1", "2", "3", "00000000002", "99999999999", "-1", "GET", "get", "DB", "EX", "NX", "")
+NUMBERS = ("0", "1", "2", "3", "00000000002", "99999999999", "-1")
+WORDS = ("a", "b", "c", *NUMBERS, "GET", "get", "DB", "EX", "NX", "STORE", "store", "LIMIT", "BY", "")
 
 
 def test_the_keys_of_any_arguments(pair: tuple[redis.Redis, redis.Redis], rng: random.Random) -> None:

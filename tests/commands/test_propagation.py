@@ -360,3 +360,52 @@ def test_stored_sorted_sets(journals: Pair) -> None:
         ("zinterstore", "d", 2, "k", "s"), ("ZDIFFSTORE", "d", 2, "k", "s"), ("ZDIFFSTORE", "d", 2, "k", "k"),
         ("ZDIFFSTORE", "d", 2, "k", "k"), ("ZUNION", 2, "k", "s"), ("ZINTERCARD", 2, "k", "s"),
     ])  # fmt: skip
+
+
+def test_sorts(journals: Pair) -> None:
+    found = compare(journals, [
+        ("RPUSH", "l", 3, 1, 2), ("SADD", "s", "c", "a", "b"), ("ZADD", "z", 2, "x", 1, "y"),
+        ("MSET", "w_1", 2, "w_2", 1), ("SORT", "l"), ("SORT_RO", "l"), ("SORT", "l", "STORE", "d"),
+        ("sort", "l", "by", "w_*", "GET", "#", "store", "d"), ("SORT", "s", "BY", "nosort", "STORE", "d"),
+        ("SORT", "s", "STORE", "d"), ("SORT", "z", "BY", "nosort", "STORE", "z"), ("SORT", "none", "STORE", "d"),
+        ("SORT", "none", "STORE", "d"), ("SORT", "l", "LIMIT", 5, 1, "STORE", "l"),
+        ("MULTI",), ("SORT", "s", "ALPHA", "STORE", "d"), ("SORT", "s", "ALPHA"), ("EXEC",), ("EXISTS", "l"),
+    ])  # fmt: skip
+    assert [b"SORT", b"l", b"by", b"w_*", b"GET", b"#", b"store", b"d"] in found
+    assert found.count([b"SORT", b"none", b"STORE", b"d"]) == 1
+
+
+def test_a_sort_ends_the_keys_that_it_meets(journals: Pair) -> None:
+    for connection in (journals.ours, journals.theirs):
+        connection.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    found = compare(journals, [
+        ("RPUSH", "l", 1, 2), ("SET", "w_1", 5), ("SET", "w_2", 4), ("PEXPIRE", "w_1", 1), ("DEBUG", "SLEEP", 0.005),
+        ("SORT", "l", "BY", "w_*", "STORE", "d"), ("LRANGE", "d", 0, -1),
+    ])  # fmt: skip
+    for connection in (journals.ours, journals.theirs):
+        connection.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    assert [b"w_1"] in [words[1:] for words in found]
+
+
+def test_a_sort_by_fields_whose_time_is_over(journals: Pair) -> None:
+    """Who follows hides nothing, so it is told what was stored. (Valkey's followers store something else.)"""
+    ours = journals.instances[0]
+    with ours.connect() as client:
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        client.call("RPUSH", "l", "b", "a", *range(100, 180))
+        client.call("HSET", "h_a", "w", 5)
+        client.call("HSET", "h_b", "w", 9)
+        client.call("HPEXPIRE", "h_b", 1, "FIELDS", 1, "w")
+        client.call("DEBUG", "SLEEP", 0.005)
+        before = len(journal(ours))
+        assert client.call("SORT", "l", "BY", "h_*->w", "LIMIT", 0, 1) == [b"100"]
+        assert client.call("SORT", "l", "BY", "h_*->w", "DESC", "STORE", "d") == 82
+        stored = client.call("LRANGE", "d", 0, -1)
+        assert stored[:2] == [b"a", b"b"]
+        told = [words for words in journal(ours)[before:] if words[0] != b"SELECT"]
+        assert [words[0] for words in told] == [b"MULTI", b"DEL", b"RPUSH", b"RPUSH", b"EXEC"]
+        assert [word for words in told[2:4] for word in words[2:]] == stored
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    ours.restart(kill=True)
+    with ours.connect() as client:
+        assert client.call("LRANGE", "d", 0, -1) == stored

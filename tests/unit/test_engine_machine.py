@@ -199,6 +199,17 @@ ZSETS: list[Row] = [
     (b"ZPOPMAX", KEYS, st.integers(0, 150)),
     (b"ZMPOP", b"2", KEYS, KEYS, st.sampled_from([b"MIN", b"MAX"]), b"COUNT", st.integers(1, 100)),
 ]
+ORDER = st.sampled_from([(), (), (b"DESC",)])
+LIMITS = st.one_of(st.just(()), st.tuples(st.just(b"LIMIT"), st.integers(-1, 6), st.integers(-1, 9)))
+PATTERN = st.sampled_from([b"*", b"key:*"])
+GETS = st.sampled_from([(), (b"GET", b"#"), (b"GET", b"*"), (b"GET", b"#", b"GET", b"key:*", b"GET", b"x")])
+SORTS: list[Row] = [
+    (b"SORT", KEYS, ORDER, LIMITS, GETS),
+    (b"SORT_RO", KEYS, b"BY", PATTERN, ORDER, LIMITS, GETS),
+    (b"SORT", KEYS, b"ALPHA", ORDER, LIMITS, GETS, b"STORE", KEYS),
+    (b"SORT", KEYS, b"BY", b"nosort", ORDER, LIMITS, GETS, b"STORE", KEYS),
+    (b"SORT", KEYS, b"BY", PATTERN, ORDER, LIMITS, b"STORE", KEYS),
+]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),
     (b"UNLINK", several(KEYS)),
@@ -233,7 +244,7 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
 
 
 # Deferred: its description would be huge.
-COMMAND = st.deferred(lambda: command([*STRINGS, *BITMAPS, *LISTS, *HASHES, *SETS, *ZSETS, *GENERIC]))
+COMMAND = st.deferred(lambda: command([*STRINGS, *BITMAPS, *LISTS, *HASHES, *SETS, *ZSETS, *SORTS, *GENERIC]))
 RARE = st.deferred(lambda: command(WHOLE))
 
 

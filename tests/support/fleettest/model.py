@@ -10,6 +10,7 @@
     model_hashes    hashes
     model_sets      sets; a reply in no order is a frozenset
     model_zsets     sorted sets
+    model_sort      SORT of lists, sets and sorted sets
     A type is a file model_<type>.py with a class whose methods are commands, and one base class more of Model.
 
 It shares nothing with the server's code. Replies: bytes, int, None, list, `OK`; an error is `Error(text)`, of which
@@ -21,10 +22,11 @@ from fleettest.model_bitmaps import Bitmaps
 from fleettest.model_hashes import Hashes
 from fleettest.model_lists import Lists
 from fleettest.model_sets import Sets
+from fleettest.model_sort import Sorts
 from fleettest.model_zsets import Zsets
 
 __all__ = ["Failure", "Model", "Value"]
 
 
-class Model(Bitmaps, Lists, Hashes, Sets, Zsets, Base):
+class Model(Bitmaps, Lists, Hashes, Sets, Zsets, Sorts, Base):
     """All types together."""

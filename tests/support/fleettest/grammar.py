@@ -4,6 +4,7 @@
     grammar_bits    rows of bitmaps and HyperLogLogs
     grammar_geo     rows of positions
     grammar_zsets   rows of sorted sets
+    grammar_sort    rows that sort; apart, with keys of their own
 
     draw = Draw(rng, now_s)
     rng.choice(WRITES)(draw)                a command

@@ -82,3 +82,23 @@ def test_flags_have_names() -> None:
     ((_, flags),) = engine.command_keys([b"SET", b"k", b"v", b"NX", b"get"])
     assert flags == ("RW", "access", "update")
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("args", "store"),
+    [
+        (b"k", []),
+        (b"k STORE d", [3]),
+        (b"k store a BY w_* store b", [7]),
+        (b"k store store d", [4]),
+        (b"k get store store d", [5]),
+        (b"k LIMIT store 1 GET", []),
+        (b"k LIMIT", []),
+        (b"k store", []),
+    ],
+)
+def test_the_keys_of_a_sort(args: bytes, store: list[int]) -> None:
+    """Its own function finds what its specs do not say."""
+    keys = probe("").command_keys([b"sort", *args.split()])
+    assert keys == [(1, ("RO", "access")), *((at, ("OW", "update")) for at in store)]
+    assert probe("").command_keys([b"sort_ro", *args.split()]) == [(1, ("RO", "access"))]

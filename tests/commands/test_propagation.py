@@ -409,3 +409,17 @@ def test_a_sort_by_fields_whose_time_is_over(journals: Pair) -> None:
     ours.restart(kill=True)
     with ours.connect() as client:
         assert client.call("LRANGE", "d", 0, -1) == stored
+
+
+def test_a_sort_by_keys_that_nobody_may_end_now(journals: Pair) -> None:
+    ours = journals.instances[0]
+    with ours.connect() as source, ours.connect() as client, ours.configured(import_mode="yes"):
+        source.call("CLIENT", "IMPORT-SOURCE", "ON")
+        source.pipeline([("RPUSH", "l", "b", "a"), ("SET", "w_a", 5), ("SET", "w_b", 9, "PXAT", 1000)])
+        before = len(journal(ours))
+        assert client.call("SORT", "l", "BY", "w_*", "STORE", "d") == 2
+        assert client.call("SORT", "w_b", "STORE", "d") == 0
+        assert journal(ours)[before:] == [
+            [b"MULTI"], [b"DEL", b"d"], [b"RPUSH", b"d", b"b", b"a"], [b"EXEC"], [b"DEL", b"d"],
+        ]  # fmt: skip
+        source.call("FLUSHALL")

@@ -17,8 +17,9 @@ equal ones of a list or a small set come as it gives them (ds/partsort.pxd).
 Nothing that is borrowed changes meanwhile: the only writes are the ends of other keys whose time is over. Blocks of a
 list that had to be uncompressed are kept until the end.
 
-A result that is stored is propagated in the client's words. If BY or GET met a field whose time is over, which who
-follows still sees, it is propagated as what was stored.
+A result that is stored is propagated in the client's words. If something was met whose time is over, but which is still
+there for who executes the command again (a field, or a key that nobody may end now), it is propagated as what was
+stored.
 """
 
 from cachefleet_server.core.engine cimport engine_t

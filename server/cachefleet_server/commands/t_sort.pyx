@@ -1,12 +1,12 @@
 """SORT and SORT_RO; see t_sort.pxd."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport qsort
 from libc.string cimport memcmp
 
 from cachefleet_server.commands.t_members cimport reply_member
 from cachefleet_server.commands.t_sort_pattern cimport (
-    find_value, finder_begin, finder_end, finder_t, pattern_read, pattern_t, reply_value, value_t)
+    find_key, find_value, finder_begin, finder_end, finder_t, pattern_read, pattern_t, reply_value, value_t)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t, client_t
 from cachefleet_server.core.entry cimport OBJ_LIST, OBJ_SET, OBJ_ZSET, entry_t, entry_type
@@ -25,7 +25,7 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_double
 from cachefleet_server.ds.owners cimport owner_add, owner_drop
 from cachefleet_server.ds.partsort cimport sort_part
 from cachefleet_server.ds.sequence cimport seq_blocks, seq_new, seq_push, seq_t
-from cachefleet_server.keyspace.db cimport NOTIFY_LIST, key_stored, lookup_read
+from cachefleet_server.keyspace.db cimport NOTIFY_LIST, key_stored
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_raw, journal_transaction_begin, journal_transaction_end)
 from cachefleet_server.resp.command cimport command_header, command_word
@@ -171,6 +171,8 @@ cdef void _load(sort_t* s) noexcept nogil:
     else:
         buf_reserve(&s.elements, members_count(s.entry) * sizeof(element_t))
         members_walk_all(s.entry, s.finder.clock, _add_seen, s)
+        if s.elements.len // sizeof(element_t) != members_count(s.entry):
+            s.finder.met_hidden = True
     _limit(s, s.elements.len // sizeof(element_t))
 
 # ---- weights and order -------------------------------------------------------------------------------
@@ -322,9 +324,9 @@ cdef entry_t* _make_list(sort_t* s) noexcept nogil:
 
 
 cdef void _propagate_list(client_t* c, const arg_t* key, const entry_t* entry) noexcept nogil:
-    """Instead of the running command: the list anew."""
+    """Instead of the running command: the list anew, or its end."""
     cdef engine_t* e = c.engine
-    cdef size_t left = list_len(entry)
+    cdef size_t left = list_len(entry) if entry != NULL else 0
     cdef char digits[INT64_CHARS_MAX]
     cdef arg_t argv[2]
     cdef list_iter_t it
@@ -337,7 +339,8 @@ cdef void _propagate_list(client_t* c, const arg_t* key, const entry_t* entry) n
     buf_init(&push, e.heap)
     journal_transaction_begin(e)
     journal_command(e, c.db.id, 2, argv)
-    list_seek(&it, e.heap, entry, 0, False)
+    if entry != NULL:
+        list_seek(&it, e.heap, entry, 0, False)
     while left:
         count = min(left, <size_t>PUSHED)
         left -= count
@@ -350,7 +353,8 @@ cdef void _propagate_list(client_t* c, const arg_t* key, const entry_t* entry) n
             command_word(&push, p, n)
             count -= 1
         journal_raw(e, c.db.id, push.data, push.len)
-    list_done(&it)
+    if entry != NULL:
+        list_done(&it)
     journal_transaction_end(e)
     buf_free(&push)
     c.flags |= CLIENT_PREVENT_PROPAGATE
@@ -360,9 +364,10 @@ cdef void _store(sort_t* s) noexcept nogil:
     cdef client_t* c = s.client
     cdef entry_t* entry = _make_list(s) if s.count else NULL
     cdef size_t n = list_len(entry) if s.count else 0
-    if s.finder.met_hidden and n and c.engine.journal.enabled:
-        _propagate_list(c, s.store, entry)
+    cdef uint64_t dirty = c.engine.persist.dirty
     key_stored(c, s.store, NOTIFY_LIST, b"sortstore", entry)
+    if s.finder.met_hidden and c.engine.persist.dirty != dirty and c.engine.journal.enabled:
+        _propagate_list(c, s.store, entry)
     if n:
         c.engine.persist.dirty += n - 1
     reply_int(c, n)
@@ -397,7 +402,7 @@ cdef void _end(sort_t* s) noexcept nogil:
 
 cdef bint _look_up_or_reply(sort_t* s) noexcept nogil:
     cdef int type
-    s.entry = lookup_read(s.client, &s.client.argv[1])
+    s.entry = find_key(&s.finder, &s.client.argv[1])
     if s.entry == NULL:
         return True
     type = entry_type(s.entry)

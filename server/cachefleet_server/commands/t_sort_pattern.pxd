@@ -29,8 +29,8 @@ cdef struct pattern_t:  # borrows a word of the request
 cdef struct finder_t:
     client_t* client
     int64_t clock  # of members
-    bint stores  # what is found: others must find the same ...
-    bint met_hidden  # ... but this was a field whose time is over, which they still see
+    bint stores  # what is found: who executes the command again must find the same ...
+    bint met_hidden  # ... but something was met whose time is over, which is still there for them
     buf_t name  # of the key that is looked up
 
 cdef struct value_t:
@@ -40,6 +40,7 @@ cdef struct value_t:
 cdef void pattern_read(pattern_t* p, const arg_t* word) noexcept nogil
 cdef void finder_begin(finder_t* f, client_t* c) noexcept nogil
 cdef void finder_end(finder_t* f) noexcept nogil
+cdef const entry_t* find_key(finder_t* f, arg_t* key) noexcept nogil  # lookup_read
 cdef bint find_value(finder_t* f, const pattern_t* p, const lp_item_t* element, value_t* out) noexcept nogil
     # False: there is none.
 cdef void reply_value(client_t* c, const value_t* value) noexcept nogil

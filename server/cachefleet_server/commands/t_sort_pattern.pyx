@@ -10,7 +10,7 @@ from cachefleet_server.core.hash_value cimport hash_field_t, hash_find
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_reserve
 from cachefleet_server.ds.listpack cimport lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
-from cachefleet_server.keyspace.db cimport lookup_read
+from cachefleet_server.keyspace.db cimport db_find, lookup_read
 from cachefleet_server.keyspace.journal cimport journal_arg
 
 cdef extern from "<string.h>" nogil:
@@ -51,6 +51,13 @@ cdef void finder_begin(finder_t* f, client_t* c) noexcept nogil:
 
 cdef void finder_end(finder_t* f) noexcept nogil:
     buf_free(&f.name)
+
+
+cdef const entry_t* find_key(finder_t* f, arg_t* key) noexcept nogil:
+    cdef const entry_t* entry = lookup_read(f.client, key)
+    if entry == NULL and f.stores and db_find(f.client.db, key.ptr, key.len, key.hash) != NULL:
+        f.met_hidden = True  # nobody may end it now
+    return entry
 
 
 cdef bint _string(const entry_t* entry, value_t* out) noexcept nogil:
@@ -97,7 +104,7 @@ cdef bint find_value(finder_t* f, const pattern_t* p, const lp_item_t* element, 
     buf_put(&f.name, text, n)
     buf_put(&f.name, p.star + 1, p.end - p.star - 1)
     key = journal_arg(f.name.data, f.name.len)
-    entry = lookup_read(f.client, &key)
+    entry = find_key(f, &key)
     if entry == NULL:
         return False
     return _string(entry, out) if p.field == NULL else _field(f, entry, p, out)

@@ -22,20 +22,25 @@ from cachefleet_server.ds.sequence cimport (
 cdef enum:
     FILL_MIN = -5
     NODE_BYTES = 4096  # the limit of -1; twice that for -2 ...
-    COUNTED_BYTES = 8192  # what a listpack may have when elements are counted
+    COUNTED_BYTES = 8192  # what a listpack may grow to when elements are counted
 
 # ---- the name --------------------------------------------------------------------------------------
 
 cdef bint _is_within(const engine_t* e, size_t bytes, size_t count, int divisor) noexcept nogil:
-    """Is a listpack of this size within the limit, or its half? Halved, a count is not limited in bytes."""
+    """Is a listpack of this size within the limit, or its half?"""
     cdef int64_t fill = e.params.list_max_listpack_size
     if fill < 0:
         return bytes <= <size_t>(NODE_BYTES << (-max(fill, <int64_t>FILL_MIN) - 1)) // divisor
-    return count <= <size_t>max(fill, <int64_t>1) // divisor and (divisor > 1 or bytes <= COUNTED_BYTES)
+    return count <= <size_t>max(fill, <int64_t>1) // divisor
+
+
+cdef bint _may_grow_to(const engine_t* e, size_t bytes, size_t count) noexcept nogil:
+    return _is_within(e, bytes, count, 1) and (e.params.list_max_listpack_size < 0 or bytes <= COUNTED_BYTES)
 
 
 cdef bint _is_one_node(const seq_t* s) noexcept nogil:
-    return seq_blocks(s) == 1 and not s.head.form & LB_PLAIN
+    """As in Valkey, where elements are counted: there a text of up to 8 KB is packed, though its entry is longer."""
+    return seq_blocks(s) == 1 and (not s.head.form & LB_PLAIN or (s.fill >= 0 and s.head.bytes <= COUNTED_BYTES))
 
 
 cdef seq_t* _new_sequence(engine_t* e) noexcept nogil:
@@ -86,7 +91,7 @@ cdef entry_t* list_prepare(engine_t* e, entry_t* entry, size_t bytes, size_t cou
     if entry_encoding(entry) == ENC_QUICKLIST:
         return entry
     now = entry.vlen if small else seq_bytes(list_sequence(entry)) + LP_EMPTY
-    if not _is_within(e, now + bytes, list_len(entry) + count, 1):
+    if not _may_grow_to(e, now + bytes, list_len(entry) + count):
         if small:
             entry = _to_sequence(e, entry)
         else:

@@ -183,6 +183,15 @@ def _hand_over() -> list[Case]:
     return [Case(data, "BLPOP, LPUSH", p, commands, partner, reply, ops=OPS[p]) for p in PIPELINES]
 
 
+def _sorts() -> list[Case]:
+    """Of 100 integers: by themselves, as texts, and by what other keys hold."""
+    integer, keys = plain(1000), ELEMENTS // 100
+    fills = (Fill(("RPUSH", "__key__", integer), ELEMENTS, keys), Fill(("SET", f"weight:{integer}", SCORE), 900))
+    data = DataSet("lists of 100 integers", fills, keys)
+    tests = (("SORT",), ("SORT", "ALPHA"), ("SORT", "BY", "weight:*", "GET", "weight:*"))
+    return [Case(data, " ".join(t), p, ((t[0], "__key__", *t[1:]),)) for t in tests for p in PIPELINES]
+
+
 MEMBER = f"element:{numbers(100_000)}"
 
 SUITE: dict[str, list[Case]] = {
@@ -193,6 +202,7 @@ SUITE: dict[str, list[Case]] = {
         *_emptying(("RPOP", "mylist"), ("RPUSH", "mylist", VALUE)),
         *_ranges(),
         *_hand_over(),
+        *_sorts(),
     ],
     "sets": [
         *_filling(("SADD", "myset", MEMBER)),

@@ -48,7 +48,7 @@ spec when there are fewer specs than key arguments. Names hold lower-case letter
     MSET   data{key:key value:string}...
     ZRANGE key:key start:string stop:string [sortby(BYSCORE | BYLEX)] [REV] [LIMIT offset_count{offset:integer
            count:integer}] [WITHSCORES]
-    SORT   key:key [BY by-pattern<pattern>:pattern] ... [GET get-pattern<pattern>:pattern]... [order(ASC | DESC)]
+    SORT   key:key [BY by-pattern<pattern>:pattern#1] ... [GET get-pattern<pattern>:pattern#1]... [order(ASC | DESC)]
            [sorting=ALPHA] [STORE destination:key#2]
 """
 

@@ -85,9 +85,9 @@ class _Parser:
         if kind not in _TYPES:
             raise ValueError(f"syntax text: {word!r} has no known type")
         leaf: Node = {"name": name, "type": kind, "shown": shown[1] if shown else name}
-        if kind in ("key", "pattern"):
+        if kind == "key":
             leaf["key_rank"] = self.keys
-            self.keys += kind == "key"
+            self.keys += 1
         if numbered:
             leaf["key_rank"] = int(spec or 0)
         return leaf
@@ -107,7 +107,7 @@ def _shown(node: Node, specs: int) -> Node:
     shown: Node = {"name": node["name"], "type": node["type"]}
     if node["type"] not in ("oneof", "block"):
         shown["display_text"] = node.get("shown", node["name"])
-    if "key_rank" in node and node["type"] != "pattern" and specs:
+    if "key_rank" in node and specs:
         shown["key_spec_index"] = min(node["key_rank"], specs - 1)
     for field in ("token", "since", "deprecated_since"):
         if field in node:

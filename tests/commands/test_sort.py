@@ -378,6 +378,17 @@ def test_who_waits_for_a_list_gets_what_was_stored(server: Instance, client: Con
     assert client.call("EXISTS", "d") == 0
 
 
+def test_whoever_waits_is_woken_whatever_was_there(server: Instance, client: Connection) -> None:
+    """Valkey wakes nobody if a value of another type was."""
+    client.call("RPUSH", "l", 2, 1)
+    with server.connect() as one:
+        one.send_command("BLPOP", "d", 0)
+        assert_eventually(lambda: b"blocked_clients:1\r" in client.call("INFO", "clients"))
+        client.call("HSET", "d", "f", "v")
+        assert client.call("SORT", "l", "STORE", "d") == 2
+        assert one.read() == [b"d", b"1"]
+
+
 def test_reading_changes_no_form(client: Connection) -> None:
     """Valkey makes a skiplist of a sorted set's listpack."""
     client.call("ZADD", "z", 1, "1", 2, "2")

@@ -34,7 +34,6 @@ cdef extern from "<string.h>" nogil:
     size_t strnlen(const char* p, size_t n)
 
 cdef enum:
-    MISSING = 1  # of a text weight: lp_item_t.len of one that is no text and no integer
     PUSHED = 64  # elements of a command that propagates a list, at most
 
     TIES_BY_PLACE = 0  # equal elements: in the order in which they came
@@ -57,12 +56,17 @@ cdef struct sort_t:
     int ties  # TIES_*
     buf_t blocks  # void*: of the list, owned
     buf_t elements  # element_t
+    buf_t digits  # of integers that are compared as texts
     size_t first  # of them, where the result begins ...
     size_t count  # ... and how many it has
 
+cdef struct text_t:
+    const char* str  # NULL: there is none
+    size_t len
+
 cdef union weight_t:
     double number
-    lp_item_t text
+    text_t text
 
 cdef struct element_t:
     lp_item_t item
@@ -178,65 +182,67 @@ cdef void _load(sort_t* s) noexcept nogil:
 # ---- weights and order -------------------------------------------------------------------------------
 
 cdef bint _number(const lp_item_t* item, double* out) noexcept nogil:
-    """A score; a NUL ends the text, and no text is 0."""
-    cdef size_t n
+    """A score; a NUL ends the text."""
     if item.str == NULL:
         out[0] = <double>item.num
         return True
-    n = strnlen(item.str, item.len)
-    out[0] = 0
-    return n == 0 or chars_to_double(item.str, n, out)
+    return chars_to_double(item.str, strnlen(item.str, item.len), out)
 
 
-cdef bint _weigh(sort_t* s, element_t* x) noexcept nogil:
+cdef void _weigh_text(sort_t* s, const lp_item_t* item, size_t left, text_t* out) noexcept nogil:
+    """`left` elements have no weight yet: so many numbers at most are written, none of which may move."""
+    if item.str == NULL:
+        if s.digits.len == 0:
+            buf_reserve(&s.digits, left * INT64_CHARS_MAX)
+        out.str = lp_text(item, s.digits.data + s.digits.len, &out.len)
+        s.digits.len += out.len
+    else:
+        out.str = item.str
+        out.len = item.len if s.store != NULL else strnlen(item.str, item.len)
+
+
+cdef bint _weigh(sort_t* s, element_t* x, size_t left) noexcept nogil:
     """False: its value is no number."""
     cdef value_t value
     if not s.by:
-        return s.alpha or _number(&x.item, &x.weight.number)
-    if find_value(&s.finder, &s.weight, &x.item, &value):
-        if not s.alpha:
-            return _number(&value.item, &x.weight.number)
-        x.weight.text = value.item
-        if value.item.str == NULL:
-            x.weight.text.len = 0
-    elif s.alpha:
-        x.weight.text.str = NULL
-        x.weight.text.len = MISSING
-    else:
-        x.weight.number = 0
+        value.item = x.item
+    elif not find_value(&s.finder, &s.weight, &x.item, &value):
+        if s.alpha:
+            x.weight.text.str = NULL
+        else:
+            x.weight.number = 0
+        return True
+    if not s.alpha:
+        return _number(&value.item, &x.weight.number)
+    _weigh_text(s, &value.item, left, &x.weight.text)
     return True
 
 
-cdef int _by_bytes(const lp_item_t* a, const lp_item_t* b, bint to_nul) noexcept nogil:
+cdef inline int _by_bytes(const char* p, size_t n, const char* q, size_t m) noexcept nogil:
+    cdef int r = memcmp(p, q, min(n, m))
+    return r if r else (n > m) - (n < m)
+
+
+cdef int _by_items(const lp_item_t* a, const lp_item_t* b) noexcept nogil:
     cdef char digits_a[INT64_CHARS_MAX]
     cdef char digits_b[INT64_CHARS_MAX]
-    cdef size_t na, nb
-    cdef const char* p = lp_text(a, &digits_a[0], &na)
-    cdef const char* q = lp_text(b, &digits_b[0], &nb)
-    cdef int r
-    if to_nul:
-        na = strnlen(p, na)
-        nb = strnlen(q, nb)
-    r = memcmp(p, q, min(na, nb))
-    return r if r else (na > nb) - (na < nb)
+    cdef size_t n, m
+    cdef const char* p = lp_text(a, &digits_a[0], &n)
+    cdef const char* q = lp_text(b, &digits_b[0], &m)
+    return _by_bytes(p, n, q, m)
 
 
-cdef inline bint _is_missing(const element_t* x) noexcept nogil:
-    return x.weight.text.str == NULL and x.weight.text.len == MISSING
+cdef inline int _by_texts(const text_t* a, const text_t* b) noexcept nogil:
+    if a.str == NULL or b.str == NULL:
+        return (b.str == NULL) - (a.str == NULL)
+    return _by_bytes(a.str, a.len, b.str, b.len)
 
 
-cdef int _by_text(const element_t* a, const element_t* b) noexcept nogil:
-    cdef bint to_nul = a.sort.store == NULL
-    if not a.sort.by:
-        return _by_bytes(&a.item, &b.item, to_nul)
-    if _is_missing(a) or _is_missing(b):
-        return _is_missing(b) - _is_missing(a)
-    return _by_bytes(&a.weight.text, &b.weight.text, to_nul)
-
-
-cdef inline int _by_number(const element_t* a, const element_t* b) noexcept nogil:
+cdef inline int _by_weights(const element_t* a, const element_t* b) noexcept nogil:
+    if a.sort.alpha:
+        return _by_texts(&a.weight.text, &b.weight.text)
     if a.weight.number == b.weight.number:
-        return _by_bytes(&a.item, &b.item, False)
+        return _by_items(&a.item, &b.item)
     return -1 if a.weight.number < b.weight.number else 1
 
 
@@ -244,11 +250,11 @@ cdef int _compare(const void* x, const void* y) noexcept nogil:
     cdef const element_t* a = <const element_t*>x
     cdef const element_t* b = <const element_t*>y
     cdef const sort_t* s = a.sort
-    cdef int r = _by_text(a, b) if s.alpha else _by_number(a, b)
+    cdef int r = _by_weights(a, b)
     if r:
         return (r < 0) - (r > 0) if s.desc else r
     if s.ties == TIES_BY_BYTES:
-        r = _by_bytes(&a.item, &b.item, False)
+        r = _by_items(&a.item, &b.item)
     if r or s.ties == TIES_AS_THEY_COME:
         return r
     return (a.place > b.place) - (a.place < b.place)
@@ -262,7 +268,7 @@ cdef bint _sort(sort_t* s) noexcept nogil:
     cdef bint part = s.by and s.count < n  # as in Valkey, which sorts all without BY
     cdef size_t i
     for i in range(n):
-        if not _weigh(s, &elements[i]):
+        if not _weigh(s, &elements[i], n - i):
             fine = False
     if not fine or s.count == 0:
         return fine
@@ -387,6 +393,7 @@ cdef void _begin(sort_t* s, client_t* c) noexcept nogil:
     buf_init(&s.gets, c.engine.heap)
     buf_init(&s.blocks, c.engine.heap)
     buf_init(&s.elements, c.engine.heap)
+    buf_init(&s.digits, c.engine.heap)
 
 
 cdef void _end(sort_t* s) noexcept nogil:
@@ -398,6 +405,7 @@ cdef void _end(sort_t* s) noexcept nogil:
     buf_free(&s.gets)
     buf_free(&s.blocks)
     buf_free(&s.elements)
+    buf_free(&s.digits)
 
 
 cdef bint _look_up_or_reply(sort_t* s) noexcept nogil:
@@ -444,8 +452,8 @@ cdef int register_sort(engine_t* e) except -1:
     cdef str acl = "set sortedset list dangerous"
     cdef str keys = "1 RO access;unknown RO access"
     cdef str syntax = (
-        "key:key [BY by-pattern<pattern>:pattern] [LIMIT limit{offset:integer count:integer}]"
-        " [GET get-pattern<pattern>:pattern]... [order(ASC | DESC)] [sorting=ALPHA]")
+        "key:key [BY by-pattern<pattern>:pattern#1] [LIMIT limit{offset:integer count:integer}]"
+        " [GET get-pattern<pattern>:pattern#1]... [order(ASC | DESC)] [sorting=ALPHA]")
     command_row(e, sort_command, "sort", -2, "write denyoom movablekeys", acl, keys + ";unknown OW update",
                 "generic 1.0.0" + cost, "Sorts the elements of a list, a set or a sorted set; may store them.",
                 syntax + " [STORE destination:key#2]")

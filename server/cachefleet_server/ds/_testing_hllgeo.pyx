@@ -556,7 +556,7 @@ cdef int _by_adversary(const void* a, const void* b) noexcept nogil:
     return (by.keys[x] > by.keys[y]) - (by.keys[x] < by.keys[y])
 
 
-def part_worst(size_t n):
+def part_worst(uint32_t n):
     """Keys whose pivots are all among the greatest: decided while they are compared (McIlroy, "A Killer Adversary for
     Quicksort", 1999)."""
     cdef adversary_t by

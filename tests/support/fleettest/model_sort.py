@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleettest.model_base import Base, Failure, Value, number
 
@@ -11,18 +11,20 @@ NUMBER = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?in
 
 
 def _weight(text: bytes | None) -> float:
-    """What is not there, and what has no text in front of a NUL, weighs nothing."""
-    text = (text or b"").partition(b"\0")[0]
-    if text and not NUMBER.fullmatch(text):
+    """What is not there weighs nothing; a NUL ends a text."""
+    if text is None:
+        return 0
+    text = text.partition(b"\0")[0]
+    if not NUMBER.fullmatch(text):
         raise Failure("ERR")
-    return float(text or 0)
+    return float(text)
 
 
 @dataclass
 class Words:
     by: bytes | None = None
     gets: tuple[bytes, ...] = ()
-    limit: slice = slice(None)
+    limit: slice = field(default_factory=lambda: slice(None))
     desc: bool = False
     alpha: bool = False
     store: bytes | None = None

@@ -16,6 +16,7 @@ from cachefleet_server.core.engine cimport (
     CLIENT_UNIX_SOCKET, CLIENT_WRITABLE_WAIT, arg_t, client_info_t, client_t, command_t)
 from cachefleet_server.core.wake cimport client_close_asap
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
+from cachefleet_server.keyspace.channels cimport LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD, subscriptions
 from cachefleet_server.keyspace.transaction cimport transaction_count, transaction_memory
 from cachefleet_server.keyspace.watch cimport watch_count
 from cachefleet_server.reactor.connection cimport client_memory
@@ -201,6 +202,10 @@ cdef class Client:
             for i in range(self.live().argc):
                 total += self.live().argv[i].len
         return total
+
+    @property
+    def subscriptions(self):
+        return tuple(subscriptions(self.live(), kind) for kind in (LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD))
 
     @property
     def watched(self): return watch_count(self.live())

@@ -62,6 +62,7 @@ class Client:
     multi_queued: int  # -1 when not in MULTI
     multi_memory: int
     argument_bytes: int  # of the command that runs now
+    subscriptions: tuple[int, int, int]  # channels, patterns, shard channels
     watched: int
     cls: int
     age_ms: int
@@ -89,7 +90,7 @@ class Engine:
     def __init__(self, *, databases: int = 16, hash_seed: bytes | None = None) -> None: ...
     def close(self) -> None: ...
     # -- parameters and counters
-    def set_param(self, name: str, value: int) -> None: ...  # a field of params_t, or "output_limit_hard.0"
+    def set_param(self, name: str, value: int) -> None: ...  # a field of params_t, "output_limit_hard.0" ..., or "notify_flags"
     def get_param(self, name: str) -> int: ...
     def set_persist(self, name: str, value: int) -> None: ...  # a field of persist_t
     def check(self) -> list[str]: ...  # broken invariants of everything that it holds; looks at all of it

@@ -21,6 +21,7 @@ from cachefleet_server.commands.dump cimport register_dump
 from cachefleet_server.commands.expire_cmds cimport register_expire
 from cachefleet_server.commands.generic cimport register_generic
 from cachefleet_server.commands.multi cimport register_multi
+from cachefleet_server.commands.pubsub cimport register_pubsub
 from cachefleet_server.commands.scan cimport register_scan
 from cachefleet_server.commands.t_bitmap cimport register_bitmap
 from cachefleet_server.commands.t_geo cimport register_geo
@@ -50,6 +51,8 @@ from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
 from cachefleet_server.keyspace.blocked cimport blocked_free, unblock_client
+from cachefleet_server.keyspace.channels cimport channels_close, channels_open
+from cachefleet_server.keyspace.events cimport event_publish
 from cachefleet_server.keyspace.keyspace cimport keyspace_db, keyspace_free, keyspace_new, keyspace_swap
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
 from cachefleet_server.reactor.accept cimport accept_clients
@@ -109,6 +112,8 @@ cdef class Engine(Rows):
             raise OSError(error, os.strerror(error))
         self.epoll_fd = e.epoll_fd
         e.keyspace = keyspace_new(e, databases)
+        channels_open(e)
+        e.notify_fn = event_publish
         set_defaults(e)
         types_init(e)
         register_string(e)
@@ -127,6 +132,7 @@ cdef class Engine(Rows):
         register_dump(e)
         register_multi(e)
         register_connection(e)
+        register_pubsub(e)
         e.stats.used_memory_startup = heap_used(e.heap)
 
     def __dealloc__(self):
@@ -145,6 +151,7 @@ cdef class Engine(Rows):
                 client_free(self.actors[i])
                 self.actors[i] = NULL
         reactor_close(e)
+        channels_close(e)
         blocked_free(e)
         lazyfree_stop(e)
         keyspace_free(e, e.keyspace, False)
@@ -158,6 +165,9 @@ cdef class Engine(Rows):
     # -- parameters and counters
 
     def set_param(self, str name, int64_t value):
+        if name == "notify_flags":
+            self.ptr.notify_flags = <int>value
+            return
         param_at(self.ptr, name)[0] = value
         if name in ("slowlog_log_slower_than", "latency_monitor_threshold"):
             self._set_slow_ns()
@@ -165,7 +175,7 @@ cdef class Engine(Rows):
             clients_account(self.ptr)
 
     def get_param(self, str name):
-        return param_at(self.ptr, name)[0]
+        return self.ptr.notify_flags if name == "notify_flags" else param_at(self.ptr, name)[0]
 
     def _set_slow_ns(self):
         slow_us = self.ptr.params.slowlog_log_slower_than

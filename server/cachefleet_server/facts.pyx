@@ -23,6 +23,8 @@ from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes, slab_check
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.fields cimport STATS, stat_at
 from cachefleet_server.keyspace.blocked cimport blocked_check
+from cachefleet_server.keyspace.channels cimport (
+    LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD, channels_check, channels_count, channels_totals)
 from cachefleet_server.keyspace.db cimport (
     db_check, db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms, evict_exceeded_us
@@ -83,7 +85,8 @@ cdef object check(engine_t* e):
     cdef int i, error
     wrong = []
     _check_databases(e, wrong)
-    checks = {"slabs": slab_check(e.heap.slab), "deadlines": blocked_check(e), "interest": interest_check(e)}
+    checks = {"slabs": slab_check(e.heap.slab), "deadlines": blocked_check(e), "interest": interest_check(e),
+              "channels": channels_check(e)}
     wrong += [f"{name}: {error}" for name, error in checks.items() if error]
     for i in range(1, e.keyspace.eviction.pool_len):
         if e.keyspace.eviction.pool[i].rank < e.keyspace.eviction.pool[i - 1].rank:
@@ -126,6 +129,9 @@ cdef object stats(engine_t* e):
         blocking_keys=e.keyspace.blocking_keys, blocking_keys_on_nokey=e.keyspace.blocking_keys_on_nokey,
         clients_in_timeout_table=e.clients.deadline_count,
         clients_normal=e.clients.class_count[0],
+        pubsub_channels=channels_count(e, LISTEN_CHANNEL), pubsub_patterns=channels_count(e, LISTEN_PATTERN),
+        pubsubshard_channels=channels_count(e, LISTEN_SHARD), pubsub_deliveries=channels_totals(e).deliveries,
+        pubsub_lost=channels_totals(e).lost,
         clients_replica=e.clients.class_count[1], clients_pubsub=e.clients.class_count[2],
         lazyfree_pending=lazyfree_pending(e), journal_bytes=e.journal.buf.len, now_ms=e.now_ms,
         lru_clock=e.lru_clock,

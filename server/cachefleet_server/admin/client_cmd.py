@@ -1,4 +1,4 @@
-"""CLIENT and its subcommands that make sense without pub/sub, tracking and replication.
+"""CLIENT and its subcommands that make sense without tracking and replication.
 
 CLIENT TRACKING and CACHING refuse with a clear text until client-side caching is built; TRACKINGINFO and GETREDIR
 answer as for a client that does not track.
@@ -59,10 +59,11 @@ HELP = (
 
 def describe(c: Client) -> str:
     """One line of CLIENT LIST."""
+    channels, patterns, shards = c.subscriptions
     return (
         f"id={c.id} addr={c.peer()} laddr={c.local()} fd={c.fd} name={text(c.name)} age={c.age_ms // 1000} "
         f"idle={c.idle_ms // 1000} flags={client_filter.flags_of(c)} capa={client_filter.capa_of(c)} "
-        f"db={c.db} sub=0 psub=0 ssub=0 multi={c.multi_queued} watch={c.watched} qbuf={c.query_buffer} qbuf-free=0 "
+        f"db={c.db} sub={channels} psub={patterns} ssub={shards} multi={c.multi_queued} watch={c.watched} qbuf={c.query_buffer} qbuf-free=0 "
         f"argv-mem={c.argument_bytes} multi-mem={c.multi_memory} rbs=0 rbp=0 obl=0 oll=0 omem={c.output_bytes} "
         f"tot-mem={c.memory} events=r{'w' if c.flags & ClientFlag.WRITABLE_WAIT else ''} cmd={c.last_command} "
         f"user={c.user} redir=-1 resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} "

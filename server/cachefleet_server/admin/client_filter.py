@@ -98,7 +98,11 @@ class Filter:
 
 def flags_of(client: Client) -> str:
     """The letters of CLIENT LIST's flags field."""
-    return "".join(letter for flag, letter in _LETTERS if client.flags & flag) or "N"
+    letters = "".join(letter for flag, letter in _LETTERS if client.flags & flag)
+    if any(client.subscriptions):
+        at = letters.startswith("O")
+        letters = f"{letters[:at]}P{letters[at:]}"
+    return letters or "N"
 
 
 def capa_of(client: Client) -> str:

@@ -9,20 +9,25 @@ from cachefleet_server.core.engine cimport (
     CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP_NEXT, client_t, engine_t)
 from cachefleet_server.core.errors cimport ERR_DB_INDEX
 from cachefleet_server.core.reply cimport (
-    arg_int64, reply_bulk, reply_error, reply_ok, reply_simple, reply_wrong_arity)
+    arg_int64, reply_array, reply_bulk, reply_error, reply_ok, reply_simple, reply_text, reply_wrong_arity)
 from cachefleet_server.ds.zmalloc cimport zfree
+from cachefleet_server.keyspace.channels cimport channels_leave_all
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.transaction cimport transaction_discard
 from cachefleet_server.keyspace.watch cimport unwatch_all
 
 
 cdef void ping_command(client_t* c) noexcept nogil:
-    if c.argc == 1:
-        reply_simple(c, b"PONG")
-    elif c.argc == 2:
-        reply_bulk(c, c.argv[1].ptr, c.argv[1].len)
-    else:
+    if c.argc > 2:
         reply_wrong_arity(c)
+    elif c.resp == 2 and c.subscriptions != NULL:  # in the form of a message
+        reply_array(c, 2)
+        reply_text(c, b"pong")
+        reply_bulk(c, c.argv[1].ptr if c.argc == 2 else NULL, c.argv[1].len if c.argc == 2 else 0)
+    elif c.argc == 1:
+        reply_simple(c, b"PONG")
+    else:
+        reply_bulk(c, c.argv[1].ptr, c.argv[1].len)
 
 
 cdef void echo_command(client_t* c) noexcept nogil:
@@ -53,6 +58,7 @@ cdef void reset_command(client_t* c) noexcept nogil:
         transaction_discard(c)
     unwatch_all(c)
     client_set_monitor(c, False)
+    channels_leave_all(c)
     client_set_class(c, CLASS_NORMAL)
     c.flags &= ~<uint64_t>(
         CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT

@@ -489,6 +489,7 @@ class OomScores(Kind):
 
 
 _EVENTS = "g$lshzxetd"  # what "A" stands for, in the order in which they are shown
+_EVENT_BITS = {letter: 1 << bit for bit, letter in enumerate("KEg$lshzxetmdn")}  # as NOTIFY_* in keyspace/db.pxd
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,3 +505,7 @@ class KeyspaceEvents(Kind):
         else:
             shown = "".join(letter for letter in _EVENTS + "n" if letter in letters)
         return shown + "".join(letter for letter in "KEm" if letter in letters)
+
+    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
+        letters = str(value).replace("A", _EVENTS)
+        yield name, sum(_EVENT_BITS[letter] for letter in set(letters))

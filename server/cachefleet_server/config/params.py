@@ -99,7 +99,6 @@ _NO_CLUSTER = _without("cluster mode")
 _NO_DEFRAG = _without("active defragmentation")
 _NO_MODULES = "modules are not supported by this server"
 _NO_PINNING = "threads run where server-cpulist says"
-_NO_PUBSUB = _without("publish and subscribe", "are")
 _NO_RDMA = _without("RDMA")
 _NO_REPLICATION = _without("replication")
 _NO_SCRIPTS = _without("scripts", "are")
@@ -281,7 +280,7 @@ _TYPES = _unused(
     Param("hll-sparse-max-bytes", _MEMORY, "3000", engine="hll_sparse_max_bytes"),
     Param("stream-node-max-bytes", _MEMORY, "4096"),
     Param("stream-node-max-entries", _LONG, "100"),
-    Param("notify-keyspace-events", KeyspaceEvents(), "", unused=_NO_PUBSUB),
+    Param("notify-keyspace-events", KeyspaceEvents(), "", engine="notify_flags"),
 )
 
 _PERSISTENCE = (

@@ -14,7 +14,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from cachefleet_server.core.engine cimport (
-    CMD_ADMIN, CMD_ALLOW_BUSY, CMD_ASKING, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING,
+    CMD_ADMIN, CMD_ALLOW_BUSY, CMD_ASKING, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LISTENER, CMD_LOADING,
     CMD_MAY_REPLICATE, CMD_MAY_WAIT, CMD_MODULE, CMD_MOVABLEKEYS, CMD_NO_ASYNC_LOADING, CMD_NO_AUTH,
     CMD_NO_MANDATORY_KEYS, CMD_NO_MULTI, CMD_NOSCRIPT, CMD_PUBSUB, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG,
     CMD_STALE, CMD_TRANSACTION, CMD_WRITE)
@@ -41,6 +41,9 @@ FLAG_BITS = {
 COLLECTIONS = frozenset(("hash", "list", "set", "sortedset", "geo", "stream"))  # ACL categories
 
 RUN_INSIDE_MULTI = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
+OF_LISTENERS = frozenset((
+    b"subscribe", b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe", b"ping", b"quit",
+    b"reset"))
 
 cdef const char* name_of(const void* element, size_t* n) noexcept nogil:
     n[0] = (<command_t*>element).name_len
@@ -85,6 +88,8 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
         row.flags |= <uint64_t>FLAG_BITS[flag]
     if name in RUN_INSIDE_MULTI:
         row.flags |= CMD_TRANSACTION
+    if name in OF_LISTENERS:
+        row.flags |= CMD_LISTENER
     row.acl_categories = command_spec.category_bits(spec)
     row.keys.first, row.keys.last, row.keys.step = command_spec.simple_range(spec.keys)
     row.on_collections = not spec.acl.isdisjoint(COLLECTIONS)

@@ -60,6 +60,7 @@ cdef enum:
     CMD_MAY_WAIT = 1 << 21  # a Python row that may return an awaitable
     CMD_CONTAINER = 1 << 22  # has subcommands; the dispatcher looks at argv[1]
     CMD_TRANSACTION = 1 << 23  # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
+    CMD_LISTENER = 1 << 24  # may be used in RESP2 by who listens to channels
 
     DURATION_BUCKETS = 32  # of a histogram of durations (core/latency.pxd)
 
@@ -269,6 +270,7 @@ cdef struct client_t:
     # What it waits for, in the words of whoever blocked it: wait_t of keyspace/waiting, or of commands/wait. One
     # allocation of the engine's heap, freed when the wait ends.
     void* waiter
+    void* subscriptions  # subscriptions_t: what it listens to (keyspace/channels.pxd); NULL while that is nothing
 
 # ---- types ---------------------------------------------------------------------------------------
 
@@ -561,7 +563,7 @@ cdef struct engine_t:
     int timer_fd  # timerfd in the epoll set: makes a tick happen at alarm_us
     int64_t alarm_us  # monotonic; 0 = not set
     # the rest
-    int notify_flags  # notify-keyspace-events; 0 until pub/sub exists
+    int notify_flags  # NOTIFY_* (keyspace/db.pxd): which events are published
     void* lazyfree  # the helper thread's queue (keyspace/lazyfree.pyx)
     # hooks installed by higher layers
     void (*call_fn)(client_t* c) noexcept nogil  # reactor: runs c.cmd with statistics and propagation (EXEC uses it)
@@ -583,3 +585,4 @@ cdef struct engine_t:
     void* snapshot_ctx
     size_t snapshot_alone  # bytes of deleted values that a snapshot still has to save: not counted against maxmemory
     void* facade  # borrowed PyObject*: the Engine object
+    void* channels  # channels_t: who listens to what (keyspace/channels.pxd)

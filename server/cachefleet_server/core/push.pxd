@@ -25,6 +25,7 @@ from cachefleet_server.core.engine cimport client_t, engine_t
 from cachefleet_server.resp.writer cimport out_t
 
 cdef out_t* push_begin(client_t* target, int64_t n) noexcept nogil
+cdef out_t* push_room(client_t* target) noexcept nogil  # the same, for a push that its caller writes whole
 cdef void push_end(client_t* target) noexcept nogil
 cdef out_t* push_reply_begin(client_t* c, int64_t n) noexcept nogil  # of the running command; NULL: nothing is sent
 cdef void pushes_append(engine_t* e) noexcept nogil  # no command runs any more: what waited follows the replies

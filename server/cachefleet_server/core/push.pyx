@@ -7,7 +7,7 @@ from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.ds.intrin cimport cf_assert
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
-from cachefleet_server.resp.writer cimport out_clear, out_copy, out_init, out_memory, out_push
+from cachefleet_server.resp.writer cimport out_clear, out_init, out_memory, out_move, out_push
 
 cdef struct deferred_t:
     out_t out
@@ -41,13 +41,18 @@ cdef deferred_t* _defer(client_t* target) noexcept nogil:
     return d
 
 
-cdef out_t* push_begin(client_t* target, int64_t n) noexcept nogil:
-    cdef out_t* out = &target.out
+cdef out_t* push_room(client_t* target) noexcept nogil:
     if _takes_none(target):
         return NULL
     if target.pushes != NULL or _in_its_reply(target):
-        out = &_defer(target).out
-    out_push(out, target.resp, n)
+        return &_defer(target).out
+    return &target.out
+
+
+cdef out_t* push_begin(client_t* target, int64_t n) noexcept nogil:
+    cdef out_t* out = push_room(target)
+    if out != NULL:
+        out_push(out, target.resp, n)
     return out
 
 
@@ -95,8 +100,7 @@ cdef void pushes_append(engine_t* e) noexcept nogil:
         if _takes_none(c):
             out_clear(&out)
             continue
-        out_copy(&c.out, &out)
-        out_clear(&out)
+        out_move(&c.out, &out)
         _make_ready(c)
     engine_wake(e)  # perhaps outside of a tick
 

@@ -26,6 +26,7 @@ from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.link cimport link_prepend, link_remove
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
+from cachefleet_server.keyspace.channels cimport channels_leave_all, subscriptions_memory
 from cachefleet_server.keyspace.held cimport held_allowed, held_forget
 from cachefleet_server.keyspace.transaction cimport transaction_discard, transaction_memory
 from cachefleet_server.keyspace.waiting cimport waiting_memory
@@ -124,6 +125,7 @@ cdef void client_free(client_t* c) noexcept nogil:
     pushes_forget(c)
     transaction_discard(c)
     unwatch_all(c)
+    channels_leave_all(c)
     parked_free(c)
     input_free(&c.input)
     out_clear(&c.out)
@@ -279,7 +281,7 @@ cdef void client_write(client_t* c) noexcept nogil:
 
 cdef size_t client_memory(client_t* c) noexcept nogil:
     return (sizeof(client_t) + input_memory(&c.input) + transaction_memory(c) + parked_memory(c) + waiting_memory(c)
-            + out_memory(&c.out) + pushes_memory(c))
+            + subscriptions_memory(c) + out_memory(&c.out) + pushes_memory(c))
 
 
 # ---- maxmemory-clients -------------------------------------------------------------------------------------

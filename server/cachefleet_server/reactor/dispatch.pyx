@@ -25,11 +25,11 @@ from libc.string cimport strerror
 
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
-    BLOCKED_PAUSE, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_EXECUTING,
-    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
-    CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LOADING, CMD_MAY_REPLICATE, CMD_NO_AUTH,
-    CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE, COMMANDLOG_LARGE_REPLY,
-    COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_PUSHES, DUE_WAITERS, arg_t)
+    BLOCKED_PAUSE, CLASS_PUBSUB, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_DEFERRED_REPLY_ERROR,
+    CLIENT_EXECUTING, CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
+    CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LISTENER, CMD_LOADING, CMD_MAY_REPLICATE,
+    CMD_NO_AUTH, CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE,
+    COMMANDLOG_LARGE_REPLY, COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_PUSHES, DUE_WAITERS, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
 from cachefleet_server.core.latency cimport count_call, duration_ns
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_NOTHING, paused
@@ -222,6 +222,14 @@ cdef bint _replicas_allow(client_t* c) noexcept nogil:
     return False
 
 
+cdef void _refuse_listener(client_t* c) noexcept nogil:
+    cdef char text[192]
+    snprintf(
+        text, sizeof(text), b"ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+        b"allowed in this context", c.cmd.name)
+    _refuse(c, text)
+
+
 cdef bint _allowed(client_t* c) noexcept nogil:
     """What is closed decides whether a gate is looked at: mostly none is."""
     cdef char text[160]
@@ -236,6 +244,9 @@ cdef bint _allowed(client_t* c) noexcept nogil:
     if cf_unlikely(_disk_troubled(e)) and not _disk_allows(c):
         return False
     if cf_unlikely(e.params.min_replicas_to_write > 0) and not _replicas_allow(c):
+        return False
+    if cf_unlikely(c.cls == CLASS_PUBSUB) and not flags & CMD_LISTENER and c.resp == 2 and c.subscriptions != NULL:
+        _refuse_listener(c)
         return False
     if cf_unlikely(e.persist.loading) and not flags & CMD_LOADING and c.role.gates & GATE_LOADING:
         _refuse(c, ERR_LOADING)

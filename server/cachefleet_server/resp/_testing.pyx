@@ -18,9 +18,9 @@ from cachefleet_server.resp.input cimport (
     input_unparsed, request_t)
 from cachefleet_server.resp.writer cimport (
     chunk_pool_free, chunk_pool_init, chunk_pool_t, chunk_pool_trim, chunk_t, mark_t, out_array, out_attribute,
-    out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_copy, out_double,
-    out_error, out_init, out_insert, out_int, out_map, out_mark, out_memory, out_null, out_null_array, out_push,
-    out_raw, out_set, out_simple, out_t, out_text, out_truncate, out_verbatim)
+    out_bignum, out_bool, out_bulk, out_bulk_shared, out_check, out_clear, out_consume, out_double,
+    out_error, out_init, out_insert, out_int, out_map, out_mark, out_memory, out_move, out_null,
+    out_null_array, out_push, out_push_text, out_raw, out_set, out_simple, out_t, out_text, out_truncate, out_verbatim)
 
 cdef extern from *:
     """
@@ -194,11 +194,13 @@ cdef class Writer:
     cdef heap_t* heap
     cdef chunk_pool_t pool
     cdef out_t out
+    cdef out_t aside
 
     def __cinit__(self):
         self.heap = heap_new()
         chunk_pool_init(&self.pool, self.heap)
         out_init(&self.out, &self.pool)
+        out_init(&self.aside, &self.pool)
 
     def __dealloc__(self):
         out_clear(&self.out)
@@ -280,7 +282,16 @@ cdef class Writer:
         m.offset = mark[1]
         out_truncate(&self.out, m)
 
-    def copy_from(self, Writer other): out_copy(&self.out, &other.out)
+    def turn_aside(self):
+        """What follows goes into another output, until `move_back` appends it."""
+        self.aside, self.out = self.out, self.aside
+
+    def move_back(self):
+        self.turn_aside()
+        out_move(&self.out, &self.aside)
+        assert self.aside.bytes == 0 and self.aside.head == NULL
+
+    def push_text(self, int resp, bytes text): out_push_text(&self.out, resp, <const char*>text, len(text))
 
     def trim(self): chunk_pool_trim(&self.pool)
 

@@ -108,6 +108,8 @@ cdef void input_keep_rest(input_t* in_) noexcept nogil
     # No pending request points into the buffers any more: keep leftovers in `own`, drop what is not needed.
 cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil
     # The blob that holds exactly this argument, now the caller's (owner_drop), or NULL.
+cdef blob_t* input_lend_blob(input_t* in_, const arg_t* arg) noexcept nogil
+    # The same, of which the caller becomes one more owner: the argument lives as long as it would have.
 cdef size_t input_unparsed(const input_t* in_) noexcept nogil
     # Bytes held and not parsed yet, with the bookkeeping of an incomplete request: what the query-buffer limit is for.
 cdef size_t input_memory(const input_t* in_) noexcept nogil  # bytes owned by this connection

@@ -13,6 +13,7 @@ from libc.stdlib cimport abort
 from libc.string cimport memcpy, memmove
 
 from cachefleet_server.ds.intrin cimport ENGINE_DEBUG, cf_likely, cf_load16, cf_unlikely
+from cachefleet_server.ds.owners cimport owner_add
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 from cachefleet_server.resp.incremental cimport CRLF, request_memory_free, input_next_incremental, partial_free
 from cachefleet_server.resp.writer cimport ZERO
@@ -140,16 +141,29 @@ cdef void input_keep_rest(input_t* in_) noexcept nogil:
         p.scanned -= first
 
 
-cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil:
+cdef request_memory_t* _memory_of(input_t* in_, const arg_t* arg) noexcept nogil:
     cdef request_memory_t* node = in_.partial.held if in_.partial != NULL else NULL
-    cdef blob_t* blob
-    while node != NULL:
-        blob = node.blob
-        if blob != NULL and &blob.data[0] == arg.ptr:
-            node.blob = NULL
-            return blob
+    while node != NULL and (node.blob == NULL or &node.blob.data[0] != arg.ptr):
         node = node.next
-    return NULL
+    return node
+
+
+cdef blob_t* input_take_blob(input_t* in_, const arg_t* arg) noexcept nogil:
+    cdef request_memory_t* node = _memory_of(in_, arg)
+    cdef blob_t* blob
+    if node == NULL:
+        return NULL
+    blob = node.blob
+    node.blob = NULL
+    return blob
+
+
+cdef blob_t* input_lend_blob(input_t* in_, const arg_t* arg) noexcept nogil:
+    cdef request_memory_t* node = _memory_of(in_, arg)
+    if node == NULL:
+        return NULL
+    owner_add(node.blob)
+    return node.blob
 
 
 # ---- fast parser -------------------------------------------------------------------------------------

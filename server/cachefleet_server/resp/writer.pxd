@@ -77,7 +77,10 @@ cdef char* out_grow(out_t* o, size_t n) noexcept nogil  # slow path of out_reser
 cdef void out_consume(out_t* o, size_t n) noexcept nogil  # n bytes went to the socket
 cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil  # slow path of out_raw
 cdef void out_text(const out_t* o, char* to) noexcept nogil  # all pending bytes: o.bytes of them
-cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil  # appends src's pending bytes
+cdef void out_move(out_t* dst, out_t* src) noexcept nogil  # appends src's chunks, of which nothing was sent yet
+cdef void out_push_text(out_t* o, int resp, const char* p, size_t n) noexcept nogil
+    # A push, or its beginning, that is written out in RESP2. It takes room in proportion to what is pending: there may
+    # be thousands of receivers who have no chunk yet.
 cdef int out_pieces(const out_t* o, iovec* iov, size_t left, char* headers, size_t* total) noexcept nogil
     # What is pending, from the front, as up to OUT_PIECES pieces of `total` bytes, at most `left`; returns how many.
     # `headers` is room for OUT_HEADERS bytes, to which some pieces point.

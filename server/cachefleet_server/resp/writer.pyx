@@ -7,6 +7,7 @@ CHUNK_POOL_MAX of them; others are freed. `cap` and `blob` tell them apart.
 from libc.math cimport INFINITY, isnan
 from libc.string cimport memmove, strlen
 
+from cachefleet_server.ds.intrin cimport cf_assert
 from cachefleet_server.ds.number cimport NUMBER_CHARS_MAX, double_to_chars
 from cachefleet_server.ds.owners cimport owner_add, owner_drop
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
@@ -187,10 +188,40 @@ cdef void out_raw_split(out_t* o, const void* p, size_t n) noexcept nogil:
         out_added(o, n - part)
 
 
-cdef void out_copy(out_t* dst, const out_t* src) noexcept nogil:
-    if src.bytes:
-        out_text(src, out_reserve(dst, src.bytes))
-        out_added(dst, src.bytes)
+cdef void out_move(out_t* dst, out_t* src) noexcept nogil:
+    cf_assert(src.sent == 0)
+    if src.head == NULL:
+        return
+    if dst.tail == NULL:
+        dst.head = src.head
+        dst.sent = 0
+    else:
+        dst.tail.next = src.head
+    dst.tail = src.tail
+    dst.bytes += src.bytes
+    out_init(src, src.pool)
+
+
+cdef void _grow_in_proportion(out_t* o, size_t n) noexcept nogil:
+    """A new tail for n bytes: small at first, twice as large each time."""
+    cdef size_t cap = BETWEEN_CAP
+    if o.tail != NULL:
+        cap = max(cap, min(2 * o.tail.cap, <size_t>POOLED_CAP))
+    if n > cap or cap > POOLED_CAP // 2:
+        out_grow(o, n)
+    else:
+        chunk_append(o, chunk_of(o.pool, cap))
+
+
+cdef void out_push_text(out_t* o, int resp, const char* p, size_t n) noexcept nogil:
+    cdef char* q
+    if o.tail == NULL or o.tail.cap - o.tail.len < n:
+        _grow_in_proportion(o, n)
+    q = o.tail.data + o.tail.len
+    memcpy(q, p, n)
+    if resp == 3:
+        q[0] = b'>'
+    out_added(o, n)
 
 
 cdef size_t out_memory(const out_t* o) noexcept nogil:

@@ -131,16 +131,47 @@ def test_truncate_drops_what_followed_the_mark(kept: list[bytes | int], dropped:
     assert writer.close() == 0
 
 
-@given(st.lists(scalars, max_size=8), st.integers(min_value=0, max_value=20_000))
-def test_copy(values: list[bytes | int], sent: int) -> None:
-    source, target = Writer(), Writer()
+@given(st.lists(scalars, max_size=8), st.binary(max_size=20_000), st.integers(min_value=0, max_value=20_000))
+def test_move(values: list[bytes | int], before: bytes, sent: int) -> None:
+    writer = Writer()
+    writer.raw(before)
+    writer.consume(min(sent, len(writer)))
+    expected = writer.getvalue()
+    writer.turn_aside()
     for value in values:
-        write(source, value, marks=False)
-    source.consume(min(sent, len(source)))
-    target.raw(b"before")
-    target.copy_from(source)
-    target.check()
-    assert target.getvalue() == b"before" + source.getvalue()
+        write(writer, value, marks=False)
+    expected += writer.getvalue()
+    writer.move_back()
+    writer.check()
+    assert writer.getvalue() == expected
+    writer.integer(1)
+    writer.consume(len(writer))
+    assert writer.close() == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 9000), st.sampled_from([2, 3]), st.booleans()), max_size=30))
+def test_texts_of_pushes(pushes: list[tuple[int, int, bool]]) -> None:
+    writer = Writer()
+    expected = b""
+    for size, resp, reply_before in pushes:
+        if reply_before:
+            writer.bulk(b"x" * size)
+            expected += b"$%d\r\n%b\r\n" % (size, b"x" * size)
+        writer.push_text(resp, b"*" + b"p" * size)
+        expected += (b">" if resp == 3 else b"*") + b"p" * size
+        writer.check()
+    assert writer.getvalue() == expected
+    writer.consume(len(writer))
+    assert writer.close() == 0
+
+
+def test_a_push_takes_room_in_proportion_to_what_is_pending() -> None:
+    writer = Writer()
+    for n in range(1, 200):
+        writer.push_text(2, b"*" * 50)
+        assert writer.memory <= max(256, 4 * 50 * n)
+    writer.consume(len(writer))
+    assert writer.close() == 0
 
 
 @pytest.mark.parametrize("room", range(1, 40))

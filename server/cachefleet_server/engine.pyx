@@ -39,7 +39,7 @@ from cachefleet_server.core.command cimport command_find, command_find_sub, comm
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED,
     CLIENT_MONITOR, CLIENT_MULTI, CLIENT_UNIX_SOCKET, CMD_CONTAINER, arg_t, command_t, engine_t)
-from cachefleet_server.core.keys cimport command_keys, key_flag_words, key_ref_t
+from cachefleet_server.core.keys cimport command_keys, has_keys, key_flag_words, key_ref_t
 from cachefleet_server.core.stats cimport stats_t
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
@@ -274,7 +274,7 @@ cdef class Engine(Rows):
                 cmd = command_find_sub(cmd, arguments[1].ptr, arguments[1].len)
             if cmd == NULL:
                 raise CommandError("ERR Invalid command specified")
-            if cmd.key_spec_count == 0:
+            if not has_keys(cmd):
                 raise CommandError("ERR The command has no key arguments")
             if (cmd.arity > 0 and argc != cmd.arity) or argc < -cmd.arity:
                 raise CommandError("ERR Invalid number of arguments specified for command")

@@ -54,7 +54,8 @@ def test_of_resp2_only_few_commands_may_follow(both: Several) -> None:
     allowed = [["PING"], ["PING", "x"], ["SUBSCRIBE", "b"], ["PSUBSCRIBE", "p*"], ["SSUBSCRIBE", "s"],
                ["UNSUBSCRIBE", "b"], ["PUNSUBSCRIBE", "p*"], ["SUNSUBSCRIBE", "s"]]  # fmt: skip
     refused = [["GET", "k"], ["SET", "k", "v"], ["CONFIG", "GET", "maxmemory"], ["MULTI"], ["EXEC"], ["HELLO", "3"],
-               ["PUBLISH", "a", "m"], ["CLIENT", "GETNAME"], ["NONE"], ["GET"], ["PING", "x", "y"], ["WATCH", "k"]]  # fmt: skip
+               ["PUBLISH", "a", "m"], ["CLIENT", "GETNAME"], ["NONE"], ["GET"], ["PING", "x", "y"],
+               ["WATCH", "k"]]  # fmt: skip
     for first in (["SUBSCRIBE", "a"], ["PSUBSCRIBE", "a"], ["SSUBSCRIBE", "a"]):
         both.run(0, first, *allowed, *refused)
         both.run(0, [first[0].replace("SUB", "UNSUB")], ["PING"], ["GET", "k"])
@@ -141,8 +142,8 @@ def test_a_long_message_is_one_for_all(server: Instance) -> None:
 
 
 def test_who_does_not_read_is_disconnected(server: Instance) -> None:
-    with server.configured(client_output_buffer_limit="pubsub 4mb 0 0"), server.connect() as publisher, server.connect(resp=3) as slow:
-        quick = server.connect(resp=3)
+    with server.configured(client_output_buffer_limit="pubsub 4mb 0 0"), server.connect() as publisher:
+        slow, quick = server.connect(resp=3), server.connect(resp=3)
         for c in (slow, quick):
             c.send_command("SUBSCRIBE", "a")
             c.read()
@@ -151,6 +152,7 @@ def test_who_does_not_read_is_disconnected(server: Instance) -> None:
             publisher.call("PUBLISH", "a", b"x" * 500_000)
             assert quick.read() == [b"message", b"a", b"x" * 500_000]
         assert_eventually(lambda: publisher.call("PUBSUB", "NUMSUB", "a") == [b"a", 1])
+        slow.close()
         quick.close()
 
 

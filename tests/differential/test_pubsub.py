@@ -53,7 +53,8 @@ class Listening:
     def seldom(self) -> list[str]:
         return self.rng.choice([
             ["UNSUBSCRIBE"], ["PUNSUBSCRIBE"], ["SUNSUBSCRIBE"], ["RESET"], ["HELLO", "3"], ["HELLO", "2"],
-            ["CLIENT", "KILL", "ID", "{%d}" % self.rng.randrange(CLIENTS)], ["QUIT"], ["CLIENT", "KILL", "TYPE", "pubsub"],
+            ["CLIENT", "KILL", "ID", f"{{{self.rng.randrange(CLIENTS)}}}"], ["QUIT"],
+            ["CLIENT", "KILL", "TYPE", "pubsub"],
         ])  # fmt: skip
 
     def pipeline(self) -> list[list[str]]:

@@ -63,7 +63,8 @@ def describe(c: Client) -> str:
     return (
         f"id={c.id} addr={c.peer()} laddr={c.local()} fd={c.fd} name={text(c.name)} age={c.age_ms // 1000} "
         f"idle={c.idle_ms // 1000} flags={client_filter.flags_of(c)} capa={client_filter.capa_of(c)} "
-        f"db={c.db} sub={channels} psub={patterns} ssub={shards} multi={c.multi_queued} watch={c.watched} qbuf={c.query_buffer} qbuf-free=0 "
+        f"db={c.db} sub={channels} psub={patterns} ssub={shards} multi={c.multi_queued} watch={c.watched} "
+        f"qbuf={c.query_buffer} qbuf-free=0 "
         f"argv-mem={c.argument_bytes} multi-mem={c.multi_memory} rbs=0 rbp=0 obl=0 oll=0 omem={c.output_bytes} "
         f"tot-mem={c.memory} events=r{'w' if c.flags & ClientFlag.WRITABLE_WAIT else ''} cmd={c.last_command} "
         f"user={c.user} redir=-1 resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} "

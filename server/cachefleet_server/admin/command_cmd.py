@@ -11,7 +11,7 @@ from cachefleet_server.replies import NULL_ARRAY, OrderedSet, Reply, Simple
 
 FLAG_ORDER = (
     "write", "readonly", "denyoom", "module", "admin", "pubsub", "noscript", "blocking", "loading", "stale",
-    "skip_monitor", "skip_commandlog", "asking", "fast", "no_auth", "may_replicate", "no_async_loading", "no_multi",
+    "skip_monitor", "skip_commandlog", "asking", "fast", "no_auth", "no_async_loading", "no_multi",
     "movablekeys", "allow_busy", "no_mandatory_keys",
 )  # fmt: skip
 HELP = (

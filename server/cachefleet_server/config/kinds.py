@@ -494,18 +494,23 @@ _EVENT_BITS = {letter: 1 << bit for bit, letter in enumerate("KEg$lshzxetmdn")} 
 
 @dataclass(frozen=True, slots=True)
 class KeyspaceEvents(Kind):
-    """Letters of notify-keyspace-events, kept in the order in which CONFIG GET shows them."""
+    """Letters of notify-keyspace-events, kept in the order in which CONFIG GET shows them. It does not show "n" beside
+    "A", as in Valkey, but CONFIG REWRITE writes it: the events are sent."""
 
     def parse(self, words: Sequence[str], old: Any) -> str:
         letters = set(words[0])
         if not letters <= set(_EVENTS + "AnmKE"):
             raise ConfigError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
         if "A" in letters or letters >= set(_EVENTS):
-            shown = "A"
-        else:
-            shown = "".join(letter for letter in _EVENTS + "n" if letter in letters)
-        return shown + "".join(letter for letter in "KEm" if letter in letters)
+            letters = letters.difference(_EVENTS) | {"A"}
+        return "".join(letter for letter in f"A{_EVENTS}nKEm" if letter in letters)
+
+    def show(self, value: Any) -> str:
+        return str(value).replace("An", "A")
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [quote(value)]
 
     def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
         letters = str(value).replace("A", _EVENTS)
-        yield name, sum(_EVENT_BITS[letter] for letter in set(letters))
+        yield name, sum(_EVENT_BITS[letter] for letter in letters)

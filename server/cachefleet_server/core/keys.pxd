@@ -35,6 +35,14 @@ cdef struct key_ref_t:
 cdef int command_keys(const command_t* cmd, int argc, const arg_t* argv, key_ref_t* out, int room) noexcept nogil
     # How many keys these arguments have, in the order of the specs; the first `room` of them are in `out`. O(argc) a
     # spec, whatever numbers a client made up. KEYS_INVALID: they do not fit a spec.
+cdef inline bint has_keys(const command_t* cmd) noexcept nogil:
+    """Whether any of its arguments may be a key, and not only look like one."""
+    cdef int i
+    for i in range(cmd.key_spec_count):
+        if not cmd.key_specs[i].flags & KEY_NOT_KEY:
+            return True
+    return False
+
 cdef int keys_compile(command_t* cmd, object spec) except -1  # at registration; spec: CommandSpec
 cdef tuple key_flag_words(uint32_t flags)  # as COMMAND names them, in the order of their bits
 cdef void keys_free(command_t* cmd) noexcept

@@ -4,16 +4,16 @@
                                                        |                          (each names the other's place)
     client.subscriptions: of[kind] ---------------- array of ends: channel_t, place
 
-A *channel* here is whatever can be listened to, of a kind: LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD. It exists while
-somebody listens. A subscription is two ends and nothing else, 16 bytes in each of two arrays: either end finds the
+A *channel* here is whatever can be listened to, of a kind: LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD. It exists
+while somebody listens. A subscription is two ends and nothing else, 16 bytes in each of two arrays: either finds the
 other at once, and takes the last one's place when it goes. So subscribing and leaving are O(1), but for seeing that a
 client listens already, which is a walk through the shorter array: O(min(channels of the client, listeners of the
 channel)), of memory that lies together, and the second number is at most that of all connections.
 
 *A message* is made once for all its receivers, as the text of a push: RESP2 and RESP3 differ in its first byte alone.
 A short one is copied to each. A long one, from CHANNELS_SHARE_MIN on, is a blob (ds/blob.pxd) that all receivers own
-together, of whatever protocol and pattern, behind a head of their own; nothing is copied where the request's memory is a
-blob already. Their output limits count it as if it were copied.
+together, of whatever protocol and pattern, behind a head of their own; nothing is copied where the request's memory
+is a blob already. Their output limits count it as if it were copied.
 
 *Patterns* stand in one array, with the last eight bytes of what each begins with literally: one comparison of a word
 tells that a channel cannot match, so that of 10 000 patterns only those are tried that may.
@@ -36,7 +36,7 @@ cdef enum:
     LISTEN_SHARD = 2
     LISTEN_KINDS = 3
 
-    CHANNELS_SHARE_MIN = 4096  # bytes of a message that all receivers own together (docs/performance.md)
+    CHANNELS_SHARE_MIN = 4096  # bytes of a message that all receivers own together
 
 cdef struct end_t:  # of a subscription
     void* other  # channel_t in a client's array, client_t in a channel's
@@ -84,7 +84,8 @@ cdef int64_t channel_publish(
     # holds exactly the message, or NULL; its receivers become owners.
 cdef size_t channels_count(const engine_t* e, int kind) noexcept nogil
 cdef uint32_t channel_listeners(const engine_t* e, int kind, const char* name, size_t n) noexcept nogil
-cdef void channels_each(engine_t* e, int kind, ht_each_fn fn, void* ctx) noexcept nogil  # channel_t; `fn` changes nothing
+cdef void channels_each(engine_t* e, int kind, ht_each_fn fn, void* ctx) noexcept nogil
+    # Calls with channel_t; `fn` changes nothing.
 cdef channel_totals_t channels_totals(const engine_t* e) noexcept nogil
 cdef size_t channels_memory(const engine_t* e) noexcept nogil  # tables and patterns' array, without the channels
 cdef int channels_check(engine_t* e) noexcept nogil

@@ -11,7 +11,7 @@ from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport CLASS_NORMAL, CLASS_PUBSUB
 from cachefleet_server.core.push cimport push_end, push_room
 from cachefleet_server.ds.blob cimport blob_new
-from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
 from cachefleet_server.ds.glob cimport glob_match
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (

@@ -193,7 +193,10 @@ cdef hashtable_t* db_freeze(db_t* db, ht_freeze_fn fn, void* ctx) noexcept nogil
 
 # Without a client (loading, expiry, eviction).
 cdef entry_t* db_find(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # no expiry, no LRU
-cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil  # key absent; takes the entry; sets its LRU
+cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil
+    # Key absent; takes the entry; sets its LRU. The key is new: there is an event.
+cdef void db_put(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil
+    # The same without the event: of what was there under this name, or is loaded.
 cdef void db_moved(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil
 
 cdef inline void db_replace(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept nogil:

@@ -133,8 +133,10 @@ cdef void key_stored(client_t* c, arg_t* key, int cls, const char* event, entry_
     if entry == NULL:
         key_deleted(c, key, e.params.lazyfree_lazy_server_del)
         return
-    db_delete(c.db, key.ptr, key.len, hash, e.params.lazyfree_lazy_server_del)
-    db_insert(c.db, entry, hash)
+    if db_delete(c.db, key.ptr, key.len, hash, e.params.lazyfree_lazy_server_del):
+        db_put(c.db, entry, hash)
+    else:
+        db_insert(c.db, entry, hash)
     key_changed(c, c.db, cls, event, key)
 
 
@@ -165,12 +167,21 @@ cdef void db_moved(db_t* db, entry_t* old, entry_t* new, uint64_t hash) noexcept
         _store_address(db.expires, old, new, hash)
 
 
-cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
+cdef void db_put(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
     entry_set_lru(entry, entry_initial_lru(db.engine))
     ht_insert(db.keys, entry, hash)
     if entry.flags & E_EXPIRE:
         ht_insert(db.expires, entry, hash)
     members_settle(db, entry, hash)
+
+
+cdef void db_insert(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
+    cdef const char* key
+    cdef size_t nk
+    db_put(db, entry, hash)
+    if cf_unlikely(db.engine.notify_flags & NOTIFY_NEW):
+        key = entry_key(entry, &nk)
+        notify(db.engine, NOTIFY_NEW, b"new", key, nk, db.id)
 
 
 cdef entry_t* db_unlink(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:

@@ -38,7 +38,7 @@ from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.engine cimport Engine, Keyspace
 from cachefleet_server.errors import DataError
-from cachefleet_server.keyspace.db cimport db_delete, db_find, db_insert, db_prefetch, db_reserve
+from cachefleet_server.keyspace.db cimport db_delete, db_find, db_put, db_prefetch, db_reserve
 from cachefleet_server.keyspace.journal cimport journal_delete
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport entry_free
@@ -122,7 +122,7 @@ cdef bint _insert_waiting(loader_t* l) noexcept nogil:
         if not ok:
             entry_free(l.engine, w.entry)
             continue
-        db_insert(l.db, w.entry, w.hash)
+        db_put(l.db, w.entry, w.hash)
         if w.lru >= 0:
             entry_set_lru(w.entry, <uint32_t>w.lru)
         l.keys += 1

@@ -21,8 +21,8 @@ class Socket:
     """A connection that never waits. `id` is the client's on its server."""
 
     def __init__(self, server: Instance) -> None:
-        host, port = server.address[:2]
-        self.socket = socket.create_connection((host, port))
+        assert not isinstance(server.address, str), "no unix socket"
+        self.socket = socket.create_connection(server.address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(encode("CLIENT", "ID"))
         self.id = int(self.socket.recv(100)[1:-2])

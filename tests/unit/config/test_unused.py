@@ -31,7 +31,7 @@ def is_read(row: Param, text: str) -> bool:
     return bool(
         re.search(rf'"(?:{literals})"', text)
         or (beginnings and re.search(rf'(?:value|flag|number|text)\(f"(?:{beginnings})\{{', text))
-        or (row.engine and re.search(rf"params\.{row.engine}\b|params\.{row.engine}_hard\b", text))
+        or (row.engine and re.search(rf"(?:params|e)\.{row.engine}\b|params\.{row.engine}_hard\b", text))
     )
 
 

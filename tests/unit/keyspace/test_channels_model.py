@@ -22,7 +22,9 @@ pytestmark = pytest.mark.unit
 CLIENTS = 5
 KINDS = ("", "p", "s")
 NAMES = st.sampled_from(["a", "b", "ab", "abc", "abcdefghijk", "abcdefghijz", "x" * 300, "x" * 300 + "y"])
-PATTERNS = st.sampled_from(["*", "a*", "ab?", "abcdefghi*k", "abcdefghij[kz]", "x*y", "x" * 299 + "*", "x" * 260 + "?*"])
+PATTERNS = st.sampled_from(
+    ["*", "a*", "ab?", "abcdefghi*k", "abcdefghij[kz]", "x*y", "x" * 299 + "*", "x" * 260 + "?*"]
+)
 CLIENT = st.integers(0, CLIENTS - 1)
 
 

@@ -242,6 +242,22 @@ def test_an_object_of_somebody_else_is_refused_and_blocks_no_other_cache(
     assert kube.get("service", "orders-rw", namespace)["spec"]["selector"] == {"app": "theirs"}
 
 
+def test_a_pod_that_cannot_be_made_is_said_in_the_controllers_words(
+    kube: Kube, namespace: str, operator: Operator
+) -> None:
+    kube.apply(cache(namespace, podTemplate={"spec": {"priorityClassName": "no-such-class"}}))
+
+    def is_told() -> bool:
+        found = condition(kube, namespace, "Degraded")
+        return found.get("reason") == "PodFailing" and "no PriorityClass with name no-such-class" in found["message"]
+
+    kube.wait_for(is_told)
+    assert condition(kube, namespace, "Progressing")["reason"] == "Waiting"
+    kube.apply(cache(namespace))
+    kube.wait_for(lambda: is_made(kube, namespace))
+    kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "AsExpected")
+
+
 @pytest.mark.parametrize("name", ["orders-auth", "orders-server-password"])
 def test_a_secret_of_somebody_else_is_said_left_alone_and_its_end_noticed(
     kube: Kube, namespace: str, operator: Operator, name: str

@@ -46,7 +46,7 @@ WATCHED: tuple[Kind, ...] = (
     Kind("PodMonitor", "monitoring.coreos.com/v1", "podmonitors", (*READ, *WRITE, "delete"), optional=True),
     Kind("ServiceMonitor", "monitoring.coreos.com/v1", "servicemonitors", (*READ, *WRITE, "delete"), optional=True),
 )
-EVENT = Kind("Event", "events.k8s.io/v1", "events", ("create",))
+EVENT = Kind("Event", "events.k8s.io/v1", "events", ("create", "list"))
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases", ("create", "get", "update"))
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (*WATCHED, EVENT, LEASE)}

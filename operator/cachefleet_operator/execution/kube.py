@@ -26,7 +26,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.kinds import CACHE, KINDS, LEASE, OPTIONAL, Kind
+from cachefleet_operator.execution.kinds import CACHE, EVENT, KINDS, LEASE, OPTIONAL, Kind
 
 READ_S = 30.0
 WRITE_S = 5.0  # not longer than a lost Lease stays ours: lease.DURATION_S - RENEW_S
@@ -114,6 +114,12 @@ class Kube:
         query = {} if kind == CACHE.name else {"labelSelector": SELECTOR}
         found = await self._call("list", KINDS[kind], namespace, query=query, headers={"Accept": METADATA})
         return found.get("items") or [], found["metadata"]["resourceVersion"]
+
+    async def events_of(self, namespace: str, uid: str, reason: str) -> list[Object]:
+        """What somebody's events say of one object; the newest last."""
+        query = {"fieldSelector": f"regarding.uid={uid},reason={reason}"}
+        found = (await self._call("list", EVENT, namespace, query=query)).get("items") or []
+        return sorted(found, key=lambda e: e.get("deprecatedLastTimestamp") or e.get("eventTime") or "")
 
     async def served(self) -> frozenset[str]:
         """Which of the kinds that come as CRDs the cluster has: the Cache, and the optional ones."""

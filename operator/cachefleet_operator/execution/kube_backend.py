@@ -2,7 +2,8 @@
 
 Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
 no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
-cycle, at most planning.plan.STEADY_S later. So is the end of a foreign object that has the name of one of ours.
+cycle, at most planning.plan.STEADY_S later. So is the end of a foreign object that has the name of one of ours. Of
+events only those are read that say why a StatefulSet has no pod.
 
 Every answer to a write goes into the store at once, so that the next plan knows what this one did even if the watch is
 late. An object is ours if this Cache is its controller, or nobody is and it carries our labels (left by a Cache that
@@ -12,6 +13,7 @@ was deleted with its objects orphaned); what is somebody else's is neither shown
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +34,8 @@ from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import NAME, OBJECT, STORAGE, taken
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 from cachefleet_operator.resources.diff import drift
+
+log = logging.getLogger(__name__)
 
 MADE_BY_OTHERS = frozenset(("Pod", "PersistentVolumeClaim"))  # kinds that controllers make of our StatefulSet
 
@@ -79,7 +83,8 @@ class KubeBackend:
         asked = [obj for key, obj in objects.items() if key.kind == "Pod" and _address(obj)]
         answers = await asyncio.gather(*(_inspect(pod, known) for pod in asked))
         servers = {server.pod: server for server in answers}
-        return Snapshot(cache, self.site, objects, servers, await self._foreign(cache))
+        unmade = await self._unmade(cache, objects)
+        return Snapshot(cache, self.site, objects, servers, await self._foreign(cache), unmade)
 
     async def execute(self, cache: Cache, action: act.Action) -> None:
         await self._do[type(action)](cache, action)
@@ -137,6 +142,19 @@ class KubeBackend:
         """Whether it made way is told by no watch: an object of somebody else's carries no label of ours."""
         found = {key: await self._kube.get(key.kind, cache.metadata.namespace, key.name) for key in taken(cache.status)}
         return frozenset(key for key, live in found.items() if live is not None and not _is_ours(live, cache))
+
+    async def _unmade(self, cache: Cache, objects: Mapping[Key, Object]) -> str:
+        """What the StatefulSet's controller says of pods that it cannot make: its status has no word for it."""
+        statefulset = objects.get(Key("StatefulSet", names.statefulset(cache.metadata.name)))
+        # The status knew of a pod: its controller has only begun to make the next one, and old words may be around.
+        if statefulset is None or cache.status.pods or any(key.kind == "Pod" for key in objects):
+            return ""
+        try:
+            said = await self._kube.events_of(cache.metadata.namespace, statefulset["metadata"]["uid"], "FailedCreate")
+        except ApiError as error:
+            log.debug("no events can be read: %s", error, extra={"cache": "/".join(cache.key)})
+            return ""
+        return str(said[-1].get("note", "")) if said else ""
 
     async def _own(self, cache: Cache, wanted: Object) -> Object | None:
         """The live object that `wanted` would replace. Raises Refused if it is somebody else's."""

@@ -31,7 +31,7 @@ from cachefleet_operator.planning.moments import seconds
 from cachefleet_operator.planning.refusals import NAME, OBJECT, RETRY_S, STORAGE, WHOLE, standing
 from cachefleet_operator.planning.snapshot import ROLES, Snapshot
 from cachefleet_operator.planning.status import Verdict, status
-from cachefleet_operator.planning.step import Step
+from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.desired import desired
 from cachefleet_operator.resources.diff import stamp
 
@@ -109,6 +109,7 @@ def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
         growth,
         objects.step(snapshot, kept, aims.refusals),
         _roles(snapshot),
+        Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING,
     )
     if any(step.actions for step in steps):
         return steps

@@ -10,6 +10,7 @@ from cachefleet_operator.api.objects import Object, server_container
 from cachefleet_operator.planning.moments import seconds
 
 RECENT_S = 600.0  # how long a past death is worth a word
+GOING_S = 30.0  # what a kubelet that is alive may need after a pod's time to end is over
 
 # Reasons of a container that waits -> what it means. Others are shown as they are.
 _WAITING = {
@@ -22,6 +23,7 @@ _WAITING = {
     "RunContainerError": "cannot be started",
 }
 _ORDINARY = frozenset(("ContainerCreating", "PodInitializing"))
+_STATUSES = ("initContainerStatuses", "containerStatuses")
 
 
 def condition(pod: Object, kind: str) -> Mapping[str, Any]:
@@ -52,7 +54,52 @@ def trouble(pod: Object, now: float) -> str:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"cannot be scheduled: {scheduled.get('message', scheduled.get('reason', ''))}"
-    container = _container(pod)
+    if words := _silent_node(pod, now):
+        return words
+    for name, container in _containers(pod):
+        if words := _container_trouble(container, now):
+            return words if name == names.CONTAINER else f"{words} (container {name})"
+    return ""
+
+
+def waits_for(pod: Object) -> str:
+    """What a pod that is not ready and has no trouble is doing."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return "is shutting down"
+    if not condition(pod, "PodScheduled"):
+        return "waits for a node"
+    inits = pod.get("status", {}).get("initContainerStatuses", ())
+    if pending := next((container["name"] for container in inits if not _is_done(container)), ""):
+        return f"waits for its container {pending}"
+    if "running" not in _container(pod).get("state", {}):
+        return "is being created"
+    if not has_started(pod):
+        return "is starting"
+    lacking = [container["name"] for container in pod["status"]["containerStatuses"] if not container.get("ready")]
+    return f"is not ready: container {', '.join(lacking)}" if lacking else "is not ready"
+
+
+def has_started(pod: Object) -> bool:
+    """Whether the server's startup probe has succeeded since its last start: from then on it answers, or hangs."""
+    return bool(_container(pod).get("started"))
+
+
+def _silent_node(pod: Object, now: float) -> str:
+    """Whether its node's kubelet says nothing any more. Its last words stand: the containers are ready, while the
+    control plane has taken the pod's readiness away; and a pod that is deleted outlives its time."""
+    node = pod.get("spec", {}).get("nodeName", "")
+    ends = pod["metadata"].get("deletionTimestamp")
+    if ends and now - seconds(ends) > GOING_S:
+        held = pod["metadata"].get("finalizers")
+        return f"should be gone since {ends}: {f'{held[0]} holds it' if held else f'node {node} does not answer'}"
+    readiness, containers = condition(pod, "Ready"), condition(pod, "ContainersReady")
+    gates = pod.get("spec", {}).get("readinessGates")
+    if readiness.get("status", "True") != "True" and containers.get("status") == "True" and not gates and not ends:
+        return f"is on node {node}, which does not answer"
+    return ""
+
+
+def _container_trouble(container: Mapping[str, Any], now: float) -> str:
     waiting = container.get("state", {}).get("waiting", {})
     last = _death(container, now)
     if waiting.get("reason") and waiting["reason"] not in _ORDINARY:
@@ -62,15 +109,17 @@ def trouble(pod: Object, now: float) -> str:
     return last
 
 
-def waits_for(pod: Object) -> str:
-    """What a pod that is not ready and has no trouble is doing."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return "is shutting down"
-    if not condition(pod, "PodScheduled"):
-        return "waits for a node"
-    if "running" not in _container(pod).get("state", {}):
-        return "is being created"
-    return "is starting"
+def _containers(pod: Object) -> list[tuple[str, Mapping[str, Any]]]:
+    """All of a pod by name, the server first: its trouble is the cause of the others'."""
+    status = pod.get("status", {})
+    found = [(c["name"], dict(c)) for kind in _STATUSES for c in status.get(kind, ())]
+    return sorted(found, key=lambda named: named[0] != names.CONTAINER)
+
+
+def _is_done(container: Mapping[str, Any]) -> bool:
+    """An init container that ended well; or a sidecar among them (restartPolicy Always) that has started."""
+    ended = container.get("state", {}).get("terminated")
+    return bool(container.get("started")) or (ended is not None and ended.get("exitCode") == 0)
 
 
 def _container(pod: Object) -> Mapping[str, Any]:

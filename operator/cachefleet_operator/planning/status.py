@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cachefleet_operator.api import conditions as c
 from cachefleet_operator.api import names
 from cachefleet_operator.api.derived import maxmemory_bytes
+from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.v1alpha1 import CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.moments import seconds, stamp
@@ -107,7 +108,15 @@ def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], no
     if not pods:
         return "NotServing", verdict.waiting or "no pod exists yet"
     first = snapshot.pods()[0]
-    return "NotServing", f"pod {pods[0].name} {pod_facts.trouble(first, now) or pod_facts.waits_for(first)}"
+    words = pod_facts.trouble(first, now) or _silence(snapshot, first) or pod_facts.waits_for(first)
+    return "NotServing", f"pod {pods[0].name} {words}"
+
+
+def _silence(snapshot: Snapshot, pod: Object) -> str:
+    """A server that runs, is past its start, and does not answer us; empty = it is not so."""
+    server = snapshot.servers.get(pod["metadata"]["name"])
+    runs = pod_facts.is_ready(pod) or (pod_facts.has_started(pod) and not pod["metadata"].get("deletionTimestamp"))
+    return f"does not answer: {server.error}" if runs and server is not None and server.error else ""
 
 
 def _progressing(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:
@@ -128,6 +137,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     for pod in snapshot.pods():
         if words := pod_facts.trouble(pod, now):
             return "PodFailing", f"pod {pod['metadata']['name']} {words}"
+    if snapshot.unmade:
+        return "PodFailing", f"no pod can be made: {snapshot.unmade}"
     for name, server in sorted(snapshot.servers.items()):
         if not server.error and server.failing:
             return "ServerFailing", f"{name}: {server.failing}"
@@ -139,9 +150,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     if lacking := [_lacking(refusal) for refusal in verdict.refusals if refusal.subject in WHOLE]:
         return "ApplyFailed", "; ".join(lacking)
     for pod in snapshot.pods():
-        answer = snapshot.servers.get(pod["metadata"]["name"])
-        if answer is not None and answer.error and pod_facts.is_ready(pod):
-            return "Unreachable", f"{answer.pod}: {answer.error}"
+        if words := _silence(snapshot, pod):
+            return "Unreachable", f"pod {pod['metadata']['name']} {words}"
     return "AsExpected", ""
 
 

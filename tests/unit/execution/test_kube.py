@@ -87,6 +87,7 @@ async def test_what_is_asked() -> None:
         await kube.replace("ops", {"kind": "Lease", "metadata": {"name": "l"}})
         await kube.list_metadata("Cache", None)
         await kube.list_metadata("Service", "shop")
+        await kube.events_of("shop", "u3", "FailedCreate")
     plain, manager = "application/json", "fieldManager=cachefleet-operator"
     options = {"apiVersion": "v1", "kind": "DeleteOptions"}
     assert api.asked == [
@@ -104,10 +105,20 @@ async def test_what_is_asked() -> None:
         ("GET", "/apis/cachefleet.io/v1alpha1/caches", plain, None),
         ("GET", "/api/v1/namespaces/shop/services?labelSelector=cachefleet.io/cache,app.kubernetes.io/"
          "name%3Dcachefleet", plain, None),
+        ("GET", "/apis/events.k8s.io/v1/namespaces/shop/events?fieldSelector=regarding.uid%3Du3,reason%3DFailedCreate",
+         plain, None),
     ]  # fmt: skip
     assert {h["Authorization"] for h in api.headers} == {"Bearer t0ken"}
     assert {h["User-Agent"] for h in api.headers} == {"cachefleet-operator"}
     assert api.counted[:3] == [("get", "Secret", 200), ("apply", "Service", 200), ("create", "Service", 200)]
+
+
+async def test_the_newest_event_is_the_last() -> None:
+    """Controllers write events of the old kind, whose time of the last is elsewhere."""
+    items = [{"note": "a", "deprecatedLastTimestamp": "2026-01-01T00:00:09Z", "eventTime": None},
+             {"note": "b", "eventTime": "2026-01-01T00:00:05.000000Z"}]  # fmt: skip
+    async with serving(Api((200, json.dumps({"items": items}), {}))) as kube:
+        assert [e["note"] for e in await kube.events_of("shop", "u", "x")] == ["b", "a"]
 
 
 async def test_claims_are_selected_by_the_only_labels_that_they_have() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
-from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Metadata, Refusal
+from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Metadata, PodStatus, Refusal
 from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.backend import BackendError, Refused
 from cachefleet_operator.execution.events import WORDS
@@ -38,6 +38,8 @@ class Api:
         self.writes: list[str] = []
         self.refuse: Callable[[str, str], ApiError | None] = lambda verb, kind: None
         self.leads = True
+        self.events: list[dict[str, Any]] = []
+        self.events_read = 0
 
     def must_lead(self) -> None:
         if not self.leads:
@@ -58,6 +60,12 @@ class Api:
 
     async def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self.objects.get((kind, name))
+
+    async def events_of(self, namespace: str, uid: str, reason: str) -> list[Object]:
+        self.events_read += 1
+        if error := self.refuse("list", "Event"):
+            raise error
+        return [e for e in self.events if (e["regarding"]["uid"], e["reason"]) == (uid, reason)]
 
     async def apply(self, namespace: str, obj: Object) -> Object:
         self._write("apply", obj["kind"], obj["metadata"]["name"])
@@ -196,6 +204,25 @@ async def test_a_ready_pod_is_asked_twice(
     body["status"]["conditions"] = [{"type": "Ready", "status": str(ready)}]
     world.known(body)
     assert (await world.backend.observe(world.cache)).servers["orders-0"].error == error
+
+
+async def test_why_there_is_no_pod_is_asked_only_where_there_is_none(asked: list[Any]) -> None:
+    """A quota, Pod Security, a ServiceAccount or priority class that is missing: the controller says it in events."""
+    world, meta = World(), {**metadata(World().cache, "orders"), "uid": "s"}
+    assert (await world.backend.observe(world.cache)).unmade == ""
+    world.known({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": {}})
+    assert (await world.backend.observe(world.cache)).unmade == ""
+    for note in ("exceeded quota", "no such priority class"):
+        world.api.events.append({"regarding": {"uid": "s"}, "reason": "FailedCreate", "note": note})
+    assert (await world.backend.observe(world.cache)).unmade == "no such priority class"
+    world.api.refuse = lambda verb, kind: ApiError("forbidden", 403)  # an older chart
+    assert (await world.backend.observe(world.cache)).unmade == ""
+    read, seen = world.api.events_read, CacheStatus(pods=(PodStatus(name="orders-0"),))
+    just_gone = world.cache.model_copy(update={"status": seen})
+    assert (await world.backend.observe(just_gone)).unmade == ""
+    world.known(pod())
+    assert (await world.backend.observe(world.cache)).unmade == ""
+    assert world.api.events_read == read, "a Cache with a pod costs no call"
 
 
 async def test_the_passwords_that_a_server_may_have(asked: list[Any]) -> None:

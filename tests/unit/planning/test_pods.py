@@ -23,10 +23,34 @@ def ended(age_s: float, **facts: Any) -> dict[str, Any]:
     return {"terminated": {"finishedAt": stamp(NOW - age_s), **facts}}
 
 
+LOST = [{"type": "PodScheduled", "status": "True"}, {"type": "ContainersReady", "status": "True"},
+        {"type": "Ready", "status": "False"}]  # fmt: skip
+
+
+def beside(name: str, **facts: Any) -> dict[str, Any]:
+    """A container beside the server, which is well."""
+    well = {"name": "server", "ready": True, "started": True, "state": {"running": {}}}
+    return {"containerStatuses": [{"name": name, **facts}, well]}
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
         ({}, ""),
+        (
+            {"initContainerStatuses": [{"name": "wait", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+            "cannot pull its image (container wait)",
+        ),
+        (
+            {"initContainerStatuses": [{"name": "wait", "state": ended(5, exitCode=3, reason="Error")}]},
+            "exited with code 3: Error (container wait)",
+        ),
+        ({"initContainerStatuses": [{"name": "wait", "state": ended(5, exitCode=0)}]}, ""),
+        (
+            beside("logs", state={"waiting": {"reason": "CrashLoopBackOff"}}),
+            "crashes at each start (container logs)",
+        ),
+        ({"conditions": LOST}, "is on node n1, which does not answer"),
         (waiting("ContainerCreating"), ""),
         (waiting("ImagePullBackOff", "no such tag"), "cannot pull its image: no such tag"),
         (waiting("SomethingNew", "oh"), "waits (SomethingNew): oh"),
@@ -51,7 +75,26 @@ def ended(age_s: float, **facts: Any) -> dict[str, Any]:
     ],
 )
 def test_trouble(status: dict[str, Any], words: str) -> None:
-    assert trouble(pod(**status), NOW) == words
+    found = pod(**status)
+    found["spec"]["nodeName"] = "n1"
+    assert trouble(found, NOW) == words
+
+
+def test_a_pod_with_a_gate_of_its_own_is_on_no_silent_node() -> None:
+    gated = pod(conditions=LOST)
+    gated["spec"]["readinessGates"] = [{"conditionType": "lb"}]
+    assert trouble(gated, NOW) == ""
+
+
+@pytest.mark.parametrize(
+    ("over_s", "finalizers", "words"),
+    [(-10, [], ""), (10, [], ""), (100, [], "node n1 does not answer"), (100, ["x.test/y"], "x.test/y holds it")],
+)
+def test_a_pod_that_outlives_its_end(over_s: float, finalizers: list[str], words: str) -> None:
+    going, ends = pod(), stamp(NOW - over_s)
+    going["metadata"] |= {"deletionTimestamp": ends, "finalizers": finalizers}
+    going["spec"]["nodeName"] = "n1"
+    assert trouble(going, NOW) == (words and f"should be gone since {ends}: {words}")
 
 
 def test_a_pod_that_shuts_down_is_not_ready() -> None:
@@ -68,6 +111,10 @@ def test_a_pod_that_shuts_down_is_not_ready() -> None:
         ({"conditions": []}, "waits for a node"),
         (waiting("ContainerCreating"), "is being created"),
         (container(state={"running": {}}), "is starting"),
+        (container(state={"running": {}}, started=True), "is not ready: container server"),
+        (beside("logs", ready=False, started=True, state={"running": {}}), "is not ready: container logs"),
+        ({"initContainerStatuses": [{"name": "wait", "state": {"running": {}}}]}, "waits for its container wait"),
+        ({"initContainerStatuses": [{"name": "aid", "started": True, "state": {"running": {}}}]}, "is starting"),
     ],
 )
 def test_waits_for(status: dict[str, Any], words: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cachefleet_operator.api import conditions
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.api.v1alpha1 import CONFIG_KEYS_MAX, Cache, CacheStatus, Refusal
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.plan import plan
@@ -15,6 +16,7 @@ from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
 from fleettest.snapshots import NOW, cache, pod, server, snapshot
+from fleettest.world import World
 
 MIB = 1 << 20
 
@@ -38,6 +40,9 @@ def refusal(target: str, subject: str) -> Refusal:
 
 
 READY, WAITS = pod(), pod(ready=False)
+HANGS = pod(
+    ready=False, containerStatuses=[{"name": "server", "ready": False, "started": True, "state": {"running": {}}}]
+)
 CRASHING = pod(
     ready=False,
     containerStatuses=[{"name": "server", "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
@@ -68,7 +73,16 @@ CRASHING = pod(
             {"Ready": "ReadOnly", "Degraded": "ServerFailing"}, id="disk full",
         ),
         pytest.param(
-            [READY], [server(error="timed out")], {}, "orders-0: timed out", {"Degraded": "Unreachable"}, id="silent",
+            [READY], [server(error="timed out")], {}, "Pod orders-0 does not answer: timed out",
+            {"Degraded": "Unreachable"}, id="silent",
+        ),
+        pytest.param(
+            [HANGS], [server(error="timed out")], {}, "Pod orders-0 does not answer: timed out",
+            {"Ready": "NotServing", "Degraded": "Unreachable"}, id="was ready and hangs",
+        ),
+        pytest.param(
+            [WAITS], [server(error="refused")], {}, "Waiting: pod orders-0 is starting", {"Ready": "NotServing"},
+            id="not up yet",
         ),
         pytest.param(
             [READY], [server()], {"secret_missing": "Secret x does not exist"}, "Secret x does not exist",
@@ -195,6 +209,19 @@ def test_where_a_load_balancer_is(ingress: list[dict[str, Any]], endpoint: str) 
         "kind": "Service", "metadata": {"name": "orders-rw"}, "status": {"loadBalancer": {"ingress": ingress}}
     }  # fmt: skip
     assert told(cache(), service).endpoint == endpoint
+
+
+def test_a_pod_that_cannot_be_made_is_said_in_the_controllers_words() -> None:
+    words = 'create Pod orders-0 in StatefulSet orders failed error: pods "orders-0" is forbidden: exceeded quota'
+    made = plan(replace(snapshot(cache()), unmade=words), NOW)
+    assert made.status.phase == f"No pod can be made: {words}"
+    assert facts(made.status)["Degraded"] == ("True", "PodFailing")
+    settled = World(cache())
+    settled.settle()
+    del settled.objects[Key("Pod", "orders-0")], settled.servers["orders-0"]
+    made = plan(replace(settled.snapshot(), unmade=words), settled.now)
+    assert facts(made.status)["Progressing"] == ("True", "Waiting"), "nothing is up to date where the pod is not made"
+    assert made.status.phase == f"No pod can be made: {words}"
 
 
 def test_deletion_and_pause_come_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ GOLDEN = Path(__file__).with_name("golden")
 CASES = sorted(tuple(path.stem.split("-", 1)) for path in VALUES.glob("*.yaml"))
 SELECTORS = {"PodDisruptionBudget": "selector", "NetworkPolicy": "podSelector", "PodMonitor": "selector"}
 OPERATOR_CASES = [values for chart, values in CASES if chart == "cachefleet"]
+
+OUTER = f"{NAMESPACE}.fleet-cachefleet"  # what is not in the release's own namespace
 
 Object = dict[str, Any]
 
@@ -82,6 +85,55 @@ def test_the_crd_upgrades_with_the_chart_and_stays_without_it(helm: Helm) -> Non
     assert not (CHARTS / "cachefleet" / "crds").exists()
 
 
+# -- names
+
+
+def texts(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What must be a string: names, namespaces, arguments, and the values of labels, annotations and selectors."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("labels", "annotations", "matchLabels"):
+                yield from ((f"{path}.{key}.{name}", text) for name, text in value.items())
+            elif key in ("name", "namespace", "serviceAccountName", "priorityClassName"):
+                yield f"{path}.{key}", value
+            else:
+                yield from texts(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for element in node:
+            yield from texts(element, path)
+            if path.endswith(".args"):
+                yield path, element
+
+
+@pytest.mark.parametrize("release", ["123", "true", "1e3"])
+def test_names_that_yaml_takes_for_something_else(helm: Helm, release: str) -> None:
+    objects = helm.template("cachefleet", "full", "--set", "namespaces={2024,shop,2024}", "-n", "2024", release=release)
+    ours = [obj for obj in objects if obj["kind"] != "CustomResourceDefinition"]
+    wrong = [found for obj in ours for found in texts(obj, obj["kind"]) if not isinstance(found[1], str)]
+    assert not wrong
+    roles = [r["metadata"]["namespace"] for r in of_kind(objects, "Role") if r["rules"] == rules()]
+    assert roles == ["2024", "shop"]
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+
+
+@pytest.mark.parametrize("values", OPERATOR_CASES)
+def test_releases_of_one_name_in_two_namespaces_share_nothing(helm: Helm, values: str) -> None:
+    """But for the CRD, which one of them installs."""
+
+    def made(namespace: str) -> set[tuple[str, str, str]]:
+        objects = helm.template("cachefleet", values, "-n", namespace, "--set", "crds.install=false")
+        return {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in objects}
+
+    assert not made("one") & made("two")
+
+
+@pytest.mark.parametrize("name", ["true", "null", "yes"])
+def test_a_cache_may_have_a_name_that_yaml_takes_for_something_else(helm: Helm, name: str) -> None:
+    (cache,) = helm.template("cache", "default", "-n", "2024", release=name)
+    assert (cache["metadata"]["name"], cache["metadata"]["namespace"]) == (name, "2024")
+
+
 # -- the operator's pods
 
 
@@ -126,8 +178,8 @@ def test_one_replica_has_no_disruption_budget(helm: Helm) -> None:
 
 def test_cluster_wide_it_has_the_rights_that_it_uses(helm: Helm) -> None:
     objects = helm.template("cachefleet")
-    assert named(objects, "ClusterRole", "fleet-cachefleet")["rules"] == rules()
-    assert [b["roleRef"]["name"] for b in of_kind(objects, "ClusterRoleBinding")] == ["fleet-cachefleet"]
+    assert named(objects, "ClusterRole", OUTER)["rules"] == rules()
+    assert [b["roleRef"]["name"] for b in of_kind(objects, "ClusterRoleBinding")] == [OUTER]
     assert named(objects, "Role", "fleet-cachefleet-lease")["rules"] == lease_rules(LEASE)
 
 
@@ -137,7 +189,7 @@ def test_namespaced_it_has_rights_in_its_namespaces_only(helm: Helm) -> None:
     granted = {r["metadata"]["namespace"]: r["rules"] for r in of_kind(objects, "Role") if r["rules"] == rules()}
     assert set(granted) == {"shop", "billing"}
     account = {"kind": "ServiceAccount", "name": "fleet-cachefleet", "namespace": NAMESPACE}
-    bound = [b for b in of_kind(objects, "RoleBinding") if b["roleRef"]["name"] == "fleet-cachefleet"]
+    bound = [b for b in of_kind(objects, "RoleBinding") if b["roleRef"]["name"] == OUTER]
     assert {b["metadata"]["namespace"]: b["subjects"] for b in bound} == {namespace: [account] for namespace in granted}
 
 

@@ -37,6 +37,8 @@ REFUSED = (
     ("cache", "spec.monitoring.interval=1d", "at '/spec/monitoring/interval': '1d' does not match pattern"),
     ("cache", "spec.paused=yes", "at '/spec/paused': got string, want boolean"),
     ("cache", "spec.config.activerehashing=true", "at '/spec/config/activerehashing'"),
+    ("cache", "spec.memory=null", "at '/spec/memory': got null, want object"),
+    ("cache", "spec.auth.mode=null", "at '/spec/auth/mode': got null, want string"),
     ("cache", "name=9to5", "at '/name': '9to5' does not match pattern"),
     ("cache", f"name={'a' * 41}", "at '/name': maxLength: got 41, want 40"),
     ("cache", "sepc.paused=true", "additional properties 'sepc' not allowed"),
@@ -152,3 +154,47 @@ def test_the_full_values_set_everything() -> None:
     unset = {path for path, field in fields(schema_of("cachefleet")) if "properties" not in field} - set_there
     elsewhere = {"namespaces", "crds.install", "rbac.create", "rbac.aggregate", "networkPolicy.enabled"}
     assert unset - elsewhere - {"global", "resources.claims", "serviceAccount.create"} == set()
+
+
+# -- null: `podMonitor:` with nothing below it
+
+BLOCKS = {
+    "image": ("repository", "pullPolicy"), "server": ("repository",), "namespaces": (), "serviceAccount": (),
+    "rbac": (), "crds": (), "networkPolicy": (), "podMonitor": ("interval",), "prometheusRule": (), "dashboards": (),
+}  # fmt: skip
+
+
+def nulls(values: dict[str, Any]) -> list[str]:
+    """Every value that may be null, as --set says it."""
+    found = []
+    for name, value in values.items():
+        if name not in BLOCKS:
+            found.append(f"{name}=null")
+        elif isinstance(value, dict):
+            found += [f"{name}.{inner}=null" for inner in value if inner not in BLOCKS[name]]
+    return found
+
+
+def test_a_block_that_is_null_is_refused_by_name(helm: Helm) -> None:
+    with pytest.raises(Refused) as refused:
+        helm.template("cachefleet", "default", "--set", ",".join(f"{block}=null" for block in BLOCKS))
+    assert f"without a value: {', '.join(BLOCKS)}; leave it out for the default" in str(refused.value)
+    inner = [f"{block}.{field}" for block in sorted(BLOCKS) for field in BLOCKS[block]]
+    with pytest.raises(Refused) as refused:
+        helm.template("cachefleet", "default", "--set", ",".join(f"{path}=null" for path in inner))
+    assert f"without a value: {', '.join(inner)}; leave it out" in str(refused.value)
+
+
+def test_every_other_value_may_be_null(helm: Helm) -> None:
+    values = yaml.safe_load((CHARTS / "cachefleet" / "values.yaml").read_text())
+    blocks = {name for name, value in values.items() if isinstance(value, dict) and value}
+    assert set(BLOCKS) == blocks - {"resources"} | {"namespaces"}
+    assert helm.template("cachefleet", "default", "--set", ",".join(nulls(values)))
+    on = "podMonitor.enabled=true,prometheusRule.enabled=true,dashboards.enabled=true"
+    shown = [null for null in nulls(values) if not null.endswith(".enabled=null")]
+    assert helm.template("cachefleet", "default", "--set", ",".join([on, *shown]))
+
+
+def test_a_cache_of_nulls_is_the_default(helm: Helm) -> None:
+    (cache,) = helm.template("cache", "default", "--set", "spec=null,labels=null,annotations=null,name=null")
+    assert (cache["metadata"]["name"], cache["spec"]) == ("fleet", {})

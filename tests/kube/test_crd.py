@@ -143,6 +143,16 @@ def test_taken_later(caches: Kube, namespace: str, before: dict[str, Any], after
     assert caches.get("cache", "orders", namespace)["metadata"]["generation"] == 2
 
 
+def test_a_field_of_ours_is_taken_away_by_every_way_to_apply(caches: Kube, namespace: str) -> None:
+    """The documented `$patch: replace` is stored by the plain `kubectl apply`, too, which loses a null."""
+    context = {"$patch": "replace", "runAsNonRoot": True}
+    for wanted in ({"runAsUser": 5}, context):
+        manifest = cache(namespace, {"podTemplate": {"spec": {"securityContext": wanted}}}, "plain")
+        caches.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    stored = caches.get("cache", "plain", namespace)["spec"]["podTemplate"]["spec"]["securityContext"]
+    assert stored == context
+
+
 def test_every_rule_is_tried() -> None:
     def rules(node: dict[str, Any]) -> set[str]:
         inner = [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else [])]

@@ -10,7 +10,7 @@ release exists. Rules about changes need what is stored; they stay with the API 
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: Services carry it (%q; choose one with --set name=...)" $name) -}}
 {{- end -}}
-{{- $spec := .Values.spec -}}
+{{- $spec := .Values.spec | default dict -}}
 {{- if lt (include "cache.amount" (dig "memory" "limit" "256Mi" $spec) | float64) 100663296.0 -}}
 {{- fail "spec.memory.limit must be at least 96Mi" -}}
 {{- end -}}

@@ -9,7 +9,7 @@
 
 {{- define "cachefleet.selector" -}}
 app.kubernetes.io/name: cachefleet-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "cachefleet.labels" -}}
@@ -23,7 +23,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* The labels and the user's, of which ours win: (list $ .Values.podLabels) */}}
 {{- define "cachefleet.labelsAnd" -}}
-{{ merge (include "cachefleet.labels" (first .) | fromYaml) (last .) | toYaml }}
+{{ merge (include "cachefleet.labels" (first .) | fromYaml) (last . | default dict) | toYaml }}
 {{- end -}}
 
 {{- define "cachefleet.image" -}}
@@ -31,10 +31,40 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "cachefleet.serviceAccount" -}}
-{{ .Values.serviceAccount.name | default (ternary (include "cachefleet.fullname" .) "default" .Values.serviceAccount.create) }}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "cachefleet.fullname" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
 {{- end -}}
 
-{{/* The namespaces whose Caches it looks after. */}}
+{{/* The namespaces whose Caches it looks after, by commas. A name of digits may come as a number. */}}
 {{- define "cachefleet.namespaces" -}}
-{{ join "," (uniq .Values.namespaces) }}
+{{- $found := list -}}
+{{- range .Values.namespaces -}}{{- $found = append $found (kindIs "string" . | ternary . (int64 . | toString)) -}}{{- end -}}
+{{ join "," (uniq $found) }}
+{{- end -}}
+
+{{/* What is not in the release's own namespace, where a release of the same name in another may want it, too. A namespace
+     has no dots. */}}
+{{- define "cachefleet.outerName" -}}
+{{ .Release.Namespace }}.{{ include "cachefleet.fullname" . }}
+{{- end -}}
+
+{{/* `null` takes a value of the chart away, and `podMonitor:` without anything below it is null. First in every template. */}}
+{{- define "cachefleet.check" -}}
+{{- $lacking := list -}}
+{{- range list "image" "server" "namespaces" "serviceAccount" "rbac" "crds" "networkPolicy" "podMonitor" "prometheusRule" "dashboards" -}}
+{{- if kindIs "invalid" (index $.Values .) -}}{{- $lacking = append $lacking . -}}{{- end -}}
+{{- end -}}
+{{- if not $lacking -}}
+{{- range $block, $fields := dict "image" (list "repository" "pullPolicy") "server" (list "repository") "podMonitor" (list "interval") -}}
+{{- range $fields -}}
+{{- if kindIs "invalid" (index $.Values $block .) -}}{{- $lacking = append $lacking (printf "%s.%s" $block .) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $lacking -}}
+{{- fail (printf "without a value: %s; leave it out for the default, or say what it should be" (join ", " .)) -}}
+{{- end -}}
 {{- end -}}

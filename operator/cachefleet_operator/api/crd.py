@@ -58,6 +58,7 @@ KEPT = (
 NULL = {"type": "null"}
 
 OPENING = """\
+{{- include "cachefleet.check" . -}}
 {{- if .Values.crds.install }}
 # Generated from the models by `make generated`; edit operator/cachefleet_operator/api/v1alpha1.py.
 apiVersion: apiextensions.k8s.io/v1

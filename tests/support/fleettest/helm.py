@@ -49,11 +49,13 @@ class Helm:
             raise Refused(done.stderr + done.stdout)
         return done.stdout
 
-    def template(self, chart: str, values: str = "default", *flags: str) -> list[dict[str, Any]]:
+    def template(
+        self, chart: str, values: str = "default", *flags: str, release: str = RELEASE
+    ) -> list[dict[str, Any]]:
         """The objects, hooks among them. `values` names a file of tests/charts/values."""
         file = VALUES / f"{chart}-{values}.yaml"
         text = self.run(
-            *("template", RELEASE, str(CHARTS / chart), "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION),
+            *("template", release, str(CHARTS / chart), "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION),
             *("--values", str(file), *flags),
         )
         return [obj for obj in yaml.safe_load_all(text) if obj]

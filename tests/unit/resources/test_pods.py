@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.api.validation import problems
 from cachefleet_operator.resources.podspec import pod_template
 from cachefleet_operator.resources.statefulset import statefulset
 from cachefleet_server.__main__ import sources
 from cachefleet_server.config.config import Config
 from cachefleet_server.log import Log
+from fleettest.instance import ROOT
 from fleettest.snapshots import cache
 
 IMAGE = "registry.test/cachefleet-server:1.0.0"
@@ -26,6 +29,18 @@ def template(of: Cache) -> dict[str, Any]:
 
 def server(of: Cache) -> dict[str, Any]:
     return template(of)["spec"]["containers"][0]  # type: ignore[no-any-return]
+
+
+def test_the_security_context_that_openshift_wants() -> None:
+    """Its policy chooses users and groups. A null does not survive `kubectl apply`: the documented patch has none."""
+    page = (ROOT / "docs" / "operator.md").read_text()
+    (block,) = (block for block in page.split("```") if "$patch: replace" in block and block.startswith("yaml"))
+    wanted = cache(**yaml.safe_load(block.removeprefix("yaml"))["spec"])
+    assert not problems(wanted)
+    assert "null" not in block
+    assert template(wanted)["spec"]["securityContext"] == {
+        "runAsNonRoot": True, "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
 
 
 # What is changed in a default Cache -> whether pods must be restarted for it.

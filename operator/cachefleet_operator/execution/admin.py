@@ -2,7 +2,8 @@
 
 A call is one connection: connect, AUTH, the commands in one write, their replies, close. Nothing is kept, so nothing
 can leak or go stale, and 500 Caches need no more than 17 calls a second. Time and the size of the replies are bounded,
-because a pod may run anything. hiredis parses; redis-py would not bound a reply.
+because a pod may run anything: hiredis parses, but it makes a list as long as ten bytes announce (16 GB), so headers
+are looked at before it sees them. redis-py would not bound a reply.
 
 A server may have the wished password or one it had before (planning/auth.py). `passwords` are tried in order, the wish
 first; the empty one means no AUTH. There is at least one. No error text holds a password.
@@ -11,6 +12,7 @@ first; the empty one means no AUTH. There is at least one. No error text holds a
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import hiredis
@@ -22,6 +24,7 @@ from cachefleet_operator.planning.snapshot import Server
 
 TIMEOUT_S = 2.0
 REPLY_BYTES_MAX = 1 << 20  # INFO and CONFIG GET * together are about 15 kB
+ELEMENTS_MAX = 1 << 14  # of one list; CONFIG GET * has some 800
 ERROR_CHARACTERS_MAX = 256
 
 Password = bytes
@@ -177,13 +180,13 @@ async def _converse(
 ) -> tuple[Password, list[Reply]]:
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        parser = hiredis.Reader()
+        parser, headers = hiredis.Reader(), _Headers()
         budget = REPLY_BYTES_MAX
         words = ""
         for password in passwords:
             login = [(b"AUTH", password)] if password else []
             writer.write(_pack([*login, *commands]))
-            replies, budget = await _replies(reader, parser, len(login) + len(commands), budget)
+            replies, budget = await _replies(reader, parser, headers, len(login) + len(commands), budget)
             refused = _error(replies[0]) if login else ""
             answers = replies[len(login) :]
             if not any(_error(answer).startswith("NOAUTH") for answer in answers):
@@ -195,8 +198,41 @@ async def _converse(
         writer.transport.abort()  # All replies are here, or none matters: no lingering close.
 
 
+class _Headers:
+    """Raises ValueError where a reply announces more than it may have. Nesting is of no interest: a stream of RESP is a
+    row of lines, some with bytes behind them. Lines and numbers are what hiredis takes for such, or else an error."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # the beginning of a line
+        self._skipped = 0  # bytes of a string that are still to come
+
+    def look(self, data: bytes) -> None:
+        data, at = self._rest + data, self._skipped
+        while at <= len(data) and (end := data.find(b"\r\n", at)) >= 0:
+            at = end + 2 + self._announced(data[at:end])
+        self._rest, self._skipped = data[at:], max(0, at - len(data))
+
+    def _announced(self, line: bytes) -> int:
+        """Bytes that belong to this line."""
+        if line[:1] not in _COUNTED:
+            return 0
+        if not _COUNT.fullmatch(line, 1):
+            raise ValueError(f"a length that is none: {line[:20]!r}")
+        count = int(line[1:])
+        if line[:1] in _LISTS:
+            if count > ELEMENTS_MAX:
+                raise ValueError(f"a list of {count} elements is announced")
+            return 0
+        return count + 2 if count >= 0 else 0
+
+
+_LISTS = (b"*", b"~", b">", b"%", b"|")
+_COUNTED = (*_LISTS, b"$", b"=", b"!")
+_COUNT = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
+
 async def _replies(
-    reader: asyncio.StreamReader, parser: hiredis.Reader, count: int, budget: int
+    reader: asyncio.StreamReader, parser: hiredis.Reader, headers: _Headers, count: int, budget: int
 ) -> tuple[list[Reply], int]:
     found: list[Reply] = []
     while len(found) < count:
@@ -210,5 +246,6 @@ async def _replies(
             raise BackendError("closed the connection without an answer")
         if budget < 0:
             raise BackendError(f"answers with more than {REPLY_BYTES_MAX} bytes")
+        headers.look(data)
         parser.feed(data)
     return found, budget

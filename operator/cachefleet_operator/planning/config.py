@@ -2,7 +2,7 @@
 
 Every live parameter that is not another field's has a wanted value: the spec's, or the default. So a line taken out of
 the spec takes effect, and what somebody set by hand is set back. A refused parameter is left out of the wish (and of
-the ConfigMap, which would stop the next start) while its refusal stands. A larger maxmemory waits for the container
+the ConfigMap, which would stop the next start) until a server has taken it. A larger maxmemory waits for the container
 that has the memory for it; a smaller one is set before the container shrinks.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cachefleet_operator.api import names
 from cachefleet_operator.api.derived import maxmemory_bytes
 from cachefleet_operator.api.parameters import PARAMETERS, canonical, is_live, resolve
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
@@ -31,9 +32,15 @@ def without_refused(cache: Cache, refusals: Iterable[Refusal]) -> Cache:
     return cache.model_copy(update={"spec": cache.spec.model_copy(update={"config": config})})
 
 
-def is_wished(cache: Cache, refusal: Refusal) -> bool:
-    """Whether the refused value of a parameter is still what the spec says (or means by saying nothing)."""
-    return wanted_live(cache).get(refusal.subject) == refusal.wish
+def is_refused_still(snapshot: Snapshot, refusal: Refusal) -> bool:
+    """Whether the refused value of a parameter is still what the spec says (or means by saying nothing), and nobody has
+    taken it since."""
+    if wanted_live(snapshot.cache).get(refusal.subject) != refusal.wish:
+        return False
+    server = snapshot.servers.get(refusal.target)
+    has_it = server is not None and not server.error and server.parameters.get(refusal.subject) == refusal.wish
+    pods = {names.pod(snapshot.cache.metadata.name, ordinal) for ordinal in range(snapshot.cache.pods_wanted)}
+    return refusal.target in pods and not has_it
 
 
 def wanted_live(cache: Cache) -> dict[str, str]:
@@ -51,14 +58,18 @@ def differences(cache: Cache, server: Server) -> dict[str, str]:
     }
 
 
-def step(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal]) -> Step:
-    """`cache` is the one without what was refused."""
+def step(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal], due: Iterable[Refusal] = ()) -> Step:
+    """`cache` is the one without what was refused; of this, `due` is tried anew."""
     actions = []
+    again: dict[str, dict[str, str]] = {}
+    for refusal in due:
+        again.setdefault(refusal.target, {})[refusal.subject] = refusal.wish
     refused = {(r.target, r.subject) for r in refusals}
     for pod, server in sorted(snapshot.servers.items()):
         if server.error or server.loading:
             continue
         wanted = {name: value for name, value in differences(cache, server).items() if (pod, name) not in refused}
+        wanted |= again.get(pod, {})
         if int(wanted.get("maxmemory", 0)) > _room(snapshot, cache, pod):
             del wanted["maxmemory"]
         if wanted:

@@ -28,7 +28,7 @@ from cachefleet_operator.planning import auth, config, objects, rollout, storage
 from cachefleet_operator.planning.actions import Action, Delete, LabelPod, Notice
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.moments import seconds
-from cachefleet_operator.planning.refusals import NAME, OBJECT, RETRY_S, STORAGE, WHOLE, standing
+from cachefleet_operator.planning.refusals import NAME, OBJECT, RETRY_S, STORAGE, is_due, is_parameter
 from cachefleet_operator.planning.snapshot import ROLES, Snapshot
 from cachefleet_operator.planning.status import Verdict, status
 from cachefleet_operator.planning.step import NOTHING, Step
@@ -70,30 +70,30 @@ class _Aims(NamedTuple):
     cache: Cache
     objects: tuple[Object, ...]
     refusals: tuple[Refusal, ...]
+    due: tuple[Refusal, ...] = ()  # those of parameters that are to be tried anew
 
 
 def _aims(snapshot: Snapshot, now: float) -> _Aims:
-    fresh = standing(snapshot.cache.status, now)
-    asked = [r for r in fresh if r.subject not in WHOLE and _is_wished(snapshot.cache, r)]
+    old = snapshot.cache.status.refusals
+    asked = [r for r in old if is_parameter(r) and config.is_refused_still(snapshot, r)]
     cache = config.without_refused(snapshot.cache, asked)
     wanted = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot)))
     stamped = tuple(stamp(obj) for obj in wanted)
     hashes = {objects.applied_hash(obj) for obj in stamped}
     secrets = auth.made(cache)  # They have no hash: a password is no part of a plan.
     foreign = {str(key) for key in snapshot.foreign} & (secrets | {str(key_of(obj)) for obj in stamped})
+    size = snapshot.cache.spec.persistence.storage.size
     held = [
         r
-        for r in fresh
-        if (r.subject == OBJECT and (r.wish in hashes or r.target in secrets))
-        or (r.subject == NAME and r.target in foreign)
+        for r in old
+        if not is_due(r, now)
+        and (
+            (r.subject == OBJECT and (r.wish in hashes or r.target in secrets))
+            or (r.subject == NAME and r.target in foreign)
+            or (r.subject == STORAGE and r.wish == size)
+        )
     ]
-    return _Aims(cache, stamped, (*asked, *held))
-
-
-def _is_wished(cache: Cache, refusal: Refusal) -> bool:
-    if refusal.subject == STORAGE:
-        return refusal.wish == cache.spec.persistence.storage.size
-    return config.is_wished(cache, refusal)
+    return _Aims(cache, stamped, (*asked, *held), tuple(r for r in asked if is_due(r, now)))
 
 
 def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
@@ -105,7 +105,7 @@ def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
     kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
     steps = (
         auth.step(snapshot, aims.refusals),
-        config.step(snapshot, aims.cache, aims.refusals),
+        config.step(snapshot, aims.cache, aims.refusals, aims.due),
         growth,
         objects.step(snapshot, kept, aims.refusals),
         _roles(snapshot),

@@ -37,6 +37,7 @@ class World:
         self.writes: list[str] = []
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
+        self.away = False  # the pods run, and no server answers
         self.foreign: set[Key] = set()  # objects of other people's
         self._serial = 0
 
@@ -81,6 +82,7 @@ class World:
         for pod, state in self.servers.items():
             wish, have = self._wish(), self._have()
             error = "" if state["password"] in (wish, have, b"") else "WRONGPASS"
+            error = "timed out" if self.away else error
             servers[pod] = Server(
                 pod, error, run_id=state["run"], role="master", version="1.0.0",
                 parameters=dict(state["parameters"]), password_is_current=state["password"] == wish,

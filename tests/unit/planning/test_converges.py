@@ -212,6 +212,37 @@ def test_a_refused_parameter_is_not_asked_for_again_until_later() -> None:
     assert not world.cache.status.refusals
 
 
+def test_a_refused_parameter_reaches_no_file_however_long_the_pod_is_away() -> None:
+    """The file that has it stops every start, and then nobody can ever take it."""
+    world = settled()
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.ConfigSet) and "maxclients" in action.parameters:
+            return action.pod, "maxclients", action.parameters["maxclients"], "ERR too many for this system"
+        return None
+
+    def file() -> str:
+        return str(world.objects[Key("ConfigMap", "orders-config")]["data"])
+
+    world.refuse = refuse
+    world.edit(cache(config={"maxclients": "99999"}))
+    world.settle()
+    world.away = True  # a volume that is attached elsewhere
+    for _ in range(2 * int(RETRY_S / STEADY_S)):
+        world.now += STEADY_S
+        world.cycle()
+        assert "99999" not in file()
+    world.away = False
+    world.settle()
+    assert "99999" not in file(), "nobody has taken it"
+    world.refuse = lambda action: None
+    world.now += RETRY_S
+    world.settle()
+    assert "99999" in file()
+    assert world.servers["orders-0"]["parameters"]["maxclients"] == "99999"
+    assert not world.cache.status.refusals
+
+
 @pytest.mark.parametrize("name", ["orders-auth", "orders-server-password"])
 def test_a_secret_of_somebody_elses_is_said_and_not_asked_for_in_each_cycle(name: str) -> None:
     world = World(cache())

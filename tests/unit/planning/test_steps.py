@@ -13,7 +13,7 @@ from cachefleet_operator.planning import auth, config, objects, storage
 from cachefleet_operator.planning.moments import stamp
 from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S
 from cachefleet_operator.planning.pods import RECENT_S, trouble
-from cachefleet_operator.planning.refusals import NAME, OBJECT, REFUSALS_MAX, RETRY_S, remember, standing
+from cachefleet_operator.planning.refusals import NAME, OBJECT, REFUSALS_MAX, RETRY_S, is_due, remember
 from cachefleet_operator.planning.step import NOTHING
 from fleettest.snapshots import NOW, cache, pod, server, snapshot
 from fleettest.world import World
@@ -156,9 +156,16 @@ def test_the_newest_refusals_are_remembered() -> None:
 
 
 def test_a_refusal_holds_for_a_while() -> None:
-    status = cache().status.model_copy(update={"refusals": (refusal("a"),)})
-    assert standing(status, NOW + RETRY_S - 1) == status.refusals
-    assert standing(status, NOW + RETRY_S) == ()
+    assert not is_due(refusal("a"), NOW + RETRY_S - 1)
+    assert is_due(refusal("a"), NOW + RETRY_S)
+
+
+def test_no_refused_parameter_is_forgotten_for_others() -> None:
+    status = remember(cache().status, target="orders-0", subject="hz", wish="1", message="no", now=NOW)
+    for i in range(REFUSALS_MAX + 5):
+        status = remember(status, target=f"Service/{i}", subject=OBJECT, wish="w", message="no", now=NOW)
+    assert status.refusals[0].subject == "hz"
+    assert len(status.refusals) == REFUSALS_MAX + 1
 
 
 # ---- when it is looked again

@@ -7,6 +7,7 @@ a newer default restarts nothing.
 from __future__ import annotations
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.images import split
 from cachefleet_operator.api.objects import server_container
 from cachefleet_operator.planning.snapshot import Snapshot
 
@@ -26,5 +27,5 @@ def _version_that_lives(snapshot: Snapshot) -> str:
     live = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
     if live is None:
         return ""
-    repository, _, tag = server_container(live["spec"]["template"]).get("image", "").rpartition(":")
-    return tag if repository == snapshot.site.default_image else ""
+    found = split(server_container(live["spec"]["template"]).get("image", ""))
+    return found.tag if found.name == split(snapshot.site.default_image).name else ""

@@ -4,7 +4,7 @@
 ours; `drift` finds what somebody else changed since. It looks at the fields that we want and at no others: what the API
 server filled in and what other managers own is theirs.
 
-    scalars      equal; quantities by value ("1Gi" is "1024Mi", 0.5 is "500m")
+    scalars      equal; quantities by value ("1Gi" is "1024Mi", 0.5 is "500m"), images wherever they come from
     maps         key by key; those in ATOMIC have no other keys
     lists        those in listkeys.py are sets: elements are matched by their keys, foreign ones passed over; any
                  other is one value, of the same length and order
@@ -28,6 +28,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.images import is_elsewhere
 from cachefleet_operator.api.objects import Object, server_container
 from cachefleet_operator.api.quantity import as_stored
 from cachefleet_operator.resources.listkeys import identity, keys_of
@@ -160,6 +161,8 @@ def _pruned(value: Any) -> Any:
 def _equal(path: Path, want: Any, have: Any) -> bool:
     if path[-1] in QUANTITIES or (len(path) > 1 and path[-2] in QUANTITY_MAPS):
         return _amounts_equal(want, have)
+    if path[-1] == "image" and isinstance(want, str) and isinstance(have, str):
+        return is_elsewhere(want, have)
     return type(want) is type(have) and bool(want == have)
 
 
@@ -232,7 +235,7 @@ def why(template: Object, pod: Object) -> str:
 
 
 def _image_changes(want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterator[str]:
-    if want.get("image") != have.get("image"):
+    if not is_elsewhere(want.get("image", ""), have.get("image", "")):
         yield f"image changed from {have.get('image')} to {want.get('image')}"
 
 

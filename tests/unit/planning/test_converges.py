@@ -143,6 +143,19 @@ def test_a_newer_operator_restarts_nothing() -> None:
     assert world.cache.status.default_version == "1.0.0"
 
 
+def test_a_mirror_rewrites_the_image_and_a_lost_status_does_not_move_the_version() -> None:
+    world = settled()
+    statefulset = world.objects[Key("StatefulSet", "orders")]
+    statefulset["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.test/cachefleet-server:1.0.0@sha256:0"
+    world.settle()
+    assert not told(world)
+    world.site = type(world.site)(default_image=world.site.default_image, default_version="9.9.9")
+    lost = world.cache.status.model_copy(update={"default_version": ""})
+    world.cache = world.cache.model_copy(update={"status": lost})
+    world.cycle()
+    assert world.cache.status.default_version == "1.0.0"
+
+
 def test_rotation_of_a_password() -> None:
     world = World(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}}))
     world.objects[Key("Secret", "mine")] = secret("mine", password="first")

@@ -77,6 +77,24 @@ def test_a_stamp_does_not_depend_on_the_order_of_fields() -> None:
 # -- no drift
 
 
+@pytest.mark.parametrize("kind", ["containers", "initContainers"])
+def test_an_image_from_a_mirror_is_no_drift(kind: str) -> None:
+    """A webhook rewrites it each time that it is written."""
+
+    def pod(image: str) -> Object:
+        return {"spec": {kind: [{"name": "server", "image": image}]}}
+
+    assert not drift(pod("cachefleet/server:1.0.0"), pod("mirror.test/cachefleet/server:1.0.0"))
+    assert drift(pod("cachefleet/server:1.0.0"), pod("mirror.test/cachefleet/server:1.0.1"))
+
+
+def test_a_mirror_is_no_reason_for_a_restart() -> None:
+    template = {"spec": {"containers": [{"name": "server", "image": "cachefleet/server:2"}]}}
+    for image, told in (("mirror.test/server:2", False), ("mirror.test/server:1", True)):
+        pod = {"spec": {"containers": [{"name": "server", "image": image}]}, "metadata": {}}
+        assert ("image changed from" in why(template, pod)) is told
+
+
 @pytest.mark.parametrize(
     ("want", "have", "differs"),
     [("0.0005", "1m", False), ("100.2m", "101m", False), ("0.0005", "2m", True), ("1m", "2m", True), ("1", "1", False)],

@@ -21,6 +21,7 @@ class Reason(NamedTuple):
 REASONS: tuple[Reason, ...] = (
     Reason(READY, "Serving", "True", "The primary answers and takes writes."),
     Reason(READY, "ReadOnly", "False", "The primary answers reads and refuses writes, as its disk or a save fails."),
+    Reason(READY, "PasswordLost", "False", "The primary has another password than the Secrets say."),
     Reason(READY, "NotServing", "False", "No primary answers; the message says what it waits for."),
     Reason(READY, "Loading", "False", "The primary is reading its data from disk."),
     Reason(READY, "SpecRefused", "False", "The spec asks for what cannot be or is not built; nothing was changed."),
@@ -36,6 +37,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(DEGRADED, "PodFailing", "True", "A pod crashes, is killed, or cannot be made, scheduled or run."),
     Reason(DEGRADED, "ServerFailing", "True", "A server says that it cannot write to its disk or save."),
     Reason(DEGRADED, "Unreachable", "True", "A server has started and does not answer the operator."),
+    Reason(DEGRADED, "PasswordLost", "True", "A server takes none of the passwords that the Secrets hold or held."),
     Reason(DEGRADED, "StorageRefused", "True", "The cluster refused to grow a volume."),
     Reason(DEGRADED, "SecretMissing", "True", "The Secret or key that auth.secretRef names does not exist."),
     Reason(DEGRADED, "SpecRefused", "True", "The spec asks for what cannot be or is not built."),

@@ -24,8 +24,8 @@ def split(image: str) -> Image:
 
 
 def is_elsewhere(wanted: str, live: str) -> bool:
-    """Whether `live` is `wanted` as admission may have rewritten it: from a mirror, pinned to a digest, or both. To write
-    the wish again would only have it rewritten again."""
+    """Whether `live` is `wanted` as admission may have rewritten it: from a mirror, pinned to a digest, or both. Were
+    the wish written again, it would only be rewritten again."""
     ours, other = split(wanted), split(live)
     same_tag = (other.tag or "latest") == (ours.tag or "latest") or bool(other.digest and not other.tag)
     return ours.name == other.name and same_tag and ours.digest in ("", other.digest)

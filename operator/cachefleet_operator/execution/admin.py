@@ -39,6 +39,10 @@ def as_password(value: bytes) -> Password:
     return value.removesuffix(b"\n").removesuffix(b"\r")
 
 
+class Locked(BackendError):
+    """A server takes none of the passwords."""
+
+
 async def inspect(
     pod: str, host: str, port: int, passwords: Sequence[Password], *, timeout_s: float = TIMEOUT_S
 ) -> Server:
@@ -47,7 +51,7 @@ async def inspect(
         used, replies = await _ask(host, port, passwords, _INSPECTION, timeout_s)
         return _server(pod, replies, password_is_current=used == passwords[0])
     except BackendError as error:
-        return Server(pod, str(error))
+        return Server(pod, str(error), locked=isinstance(error, Locked))
 
 
 async def config_set(
@@ -193,7 +197,7 @@ async def _converse(
                 # A server without a password refuses AUTH, and everything is allowed there.
                 return b"" if refused else password, answers
             words = words or refused or _error(answers[0])
-        raise BackendError(words)
+        raise Locked(words)
     finally:
         writer.transport.abort()  # All replies are here, or none matters: no lingering close.
 

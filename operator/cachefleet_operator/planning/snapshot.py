@@ -23,6 +23,7 @@ class Server:
 
     pod: str
     error: str = ""
+    locked: bool = False  # it answers, and takes none of the passwords that it may have
     run_id: str = ""  # new with each start of the process
     role: str = ""  # a key of ROLES
     version: str = ""  # Cachefleet's

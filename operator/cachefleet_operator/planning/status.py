@@ -26,6 +26,7 @@ SAMPLE_S = 300.0
 SAMPLE_SHARE = 0.05
 _STATUS_OF = {(r.condition, r.name): r.status for r in c.REASONS}
 _MIB = 1 << 20
+_LOCKED = "has a password that is in no Secret any more; a restart gives it that of the Secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], no
     serving = next((p for p in pods if p.ready and p.role != names.ROLE_REPLICA), None)
     if serving is not None:
         server = snapshot.servers.get(serving.name)
+        if server is not None and server.locked:
+            return "PasswordLost", f"pod {serving.name} {_LOCKED}"
         if server is not None and server.failing:
             return "ReadOnly", f"{serving.name}: {server.failing}"
         return "Serving", f"{serving.name} takes writes"
@@ -142,6 +145,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     for name, server in sorted(snapshot.servers.items()):
         if not server.error and server.failing:
             return "ServerFailing", f"{name}: {server.failing}"
+    if locked := next((name for name, server in sorted(snapshot.servers.items()) if server.locked), ""):
+        return "PasswordLost", f"pod {locked} {_LOCKED}"
     if verdict.secret_missing:
         return "SecretMissing", verdict.secret_missing
     for refusal in verdict.refusals:

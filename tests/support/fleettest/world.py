@@ -84,7 +84,7 @@ class World:
             error = "" if state["password"] in (wish, have, b"") else "WRONGPASS"
             error = "timed out" if self.away else error
             servers[pod] = Server(
-                pod, error, run_id=state["run"], role="master", version="1.0.0",
+                pod, error, locked=error == "WRONGPASS", run_id=state["run"], role="master", version="1.0.0",
                 parameters=dict(state["parameters"]), password_is_current=state["password"] == wish,
             )  # fmt: skip
         return Snapshot(self.cache, self.site, deepcopy(self.objects), servers, frozenset(self.foreign))

@@ -134,6 +134,9 @@ async def test_no_password_fits() -> None:
     async with listening(Fake(b"real").serve) as port:
         assert (await look(port, b"a", b"b")).error == "WRONGPASS no"
         assert (await look(port, b"")).error == "NOAUTH Authentication required."
+        assert (await look(port, b"a")).locked
+        assert not (await look(port, b"real")).locked
+    assert not (await look(port, b"real")).locked, "who does not answer is not locked"
 
 
 async def test_loading_and_failing() -> None:

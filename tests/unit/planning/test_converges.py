@@ -168,6 +168,22 @@ def test_rotation_of_a_password() -> None:
     assert told(world) == ["changed the password of orders-0", "the servers have a new password"]
 
 
+def test_both_secrets_deleted_under_a_running_server() -> None:
+    """Nobody knows its password any more: clients with the new one are turned away."""
+    world = settled()
+    world.servers["orders-0"]["password"] = b"of old"
+    for name in ("orders-auth", "orders-server-password"):
+        del world.objects[Key("Secret", name)]
+    world.settle()
+    conditions = {c.type: (c.status, c.reason) for c in world.cache.status.conditions}
+    assert conditions["Ready"] == ("False", "PasswordLost")
+    assert conditions["Degraded"] == ("True", "PasswordLost")
+    assert world.cache.status.phase.startswith("Pod orders-0 has a password that is in no Secret any more")
+    del world.objects[Key("Pod", "orders-0")], world.servers["orders-0"]
+    world.settle()
+    assert world.cache.status.phase == "Running"
+
+
 def test_a_larger_maxmemory_waits_for_the_larger_container() -> None:
     world = settled()
     world.edit(cache(memory={"limit": "2Gi"}))

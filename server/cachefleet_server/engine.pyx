@@ -28,6 +28,7 @@ from cachefleet_server.commands.t_geo cimport register_geo
 from cachefleet_server.commands.t_hash cimport register_hash
 from cachefleet_server.commands.t_hyperloglog cimport register_hyperloglog
 from cachefleet_server.commands.t_list cimport register_list
+from cachefleet_server.commands.t_member_expire cimport register_member_expire
 from cachefleet_server.commands.t_set cimport register_set
 from cachefleet_server.commands.t_sort cimport register_sort
 from cachefleet_server.commands.t_string cimport register_string
@@ -125,6 +126,7 @@ cdef class Engine(Rows):
         register_set(e)
         register_zset(e)
         register_sort(e)
+        register_member_expire(e)
         register_generic(e)
         register_expire(e)
         register_scan(e)

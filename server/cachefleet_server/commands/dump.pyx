@@ -3,10 +3,11 @@
     payload:  type byte, value | RDB version (2 bytes, little-endian) | CRC-64 of all before (8 bytes, little-endian)
 
 DUMP writes version 10 wherever that can hold the value: Redis 7.0 and later and every Valkey accept it, whereas the
-versions that newer servers write are refused by all others. A value that needs a newer form gets one.
+versions that newer servers write are refused by all others. A value that needs a newer form gets one; a set or sorted
+set with members that expire gets a version of our own, which all others refuse.
 
-RESTORE accepts Redis' versions 1 to 15 and Valkey's 80. Valkey itself refuses Redis 8's (12 and above); here they
-are read as long as the value's type is known, so that data can move between the two. The bytes are untrusted.
+RESTORE accepts Redis' versions 1 to 15, Valkey's 80 and our own. Valkey itself refuses Redis 8's (12 and above); here
+they are read as long as the value's type is known, so that data can move between the two. The bytes are untrusted.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -21,8 +22,8 @@ from cachefleet_server.core.options cimport (
     OPT_ABSTTL, OPT_FREQ, OPT_IDLETIME, OPT_REPLACE, option_walk_t, options_begin, options_end,
     options_next)
 from cachefleet_server.core.rdb cimport (
-    RDB_VERSION_REDIS_MAX, RDB_VERSION_VALKEY, rdb_dialect_of, rdb_dialect_version, rdb_get_byte, rdb_get_entry,
-    rdb_in_init, rdb_out_free, rdb_out_init, rdb_put_value, rdb_type_name)
+    rdb_dialect_of, rdb_dialect_version, rdb_get_byte, rdb_get_entry, rdb_in_init, rdb_out_free, rdb_out_init,
+    rdb_put_value, rdb_type_name, rdb_version_is_known, rdb_version_is_valkey)
 from cachefleet_server.core.reply cimport (
     arg_int64, reply_bulk, reply_error, reply_error_format, reply_null, reply_ok)
 from cachefleet_server.ds.buf cimport buf_put
@@ -63,7 +64,7 @@ cdef int _payload_version(const char* payload, size_t n) noexcept nogil:
     version = footer[0] | (<int>footer[1] << 8)
     for i in range(8):
         crc |= <uint64_t>footer[2 + i] << (8 * i)
-    if version > RDB_VERSION_REDIS_MAX and version != RDB_VERSION_VALKEY:
+    if not rdb_version_is_known(version):
         return 0
     return version if crc64(0, payload, n - 8) == crc else 0
 
@@ -131,7 +132,7 @@ cdef entry_t* _read_payload(client_t* c, int64_t expire_ms) noexcept nogil:
         return NULL
     rdb_in_init(&input, c.engine.heap, payload.ptr, payload.len - FOOTER_BYTES)
     input.version = version
-    input.valkey = version == RDB_VERSION_VALKEY
+    input.valkey = rdb_version_is_valkey(version)
     entry = rdb_get_entry(&input, c.engine, rdb_get_byte(&input), key.ptr, key.len, expire_ms)
     if entry == NULL:
         name = rdb_type_name(input.unsupported, input.valkey)

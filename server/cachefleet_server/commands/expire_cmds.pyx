@@ -8,13 +8,14 @@ loaded nothing is deleted for its age: the commands that follow decide.
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 from libc.stdio cimport snprintf
 
+from cachefleet_server.commands.t_member_expire cimport member_persist, member_ttl
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport E_EXPIRE, entry_expire, entry_t
 from cachefleet_server.core.options cimport (
     OPT_GT, OPT_NX, OPT_XX, option_walk_t, options_begin, options_next)
 from cachefleet_server.core.reply cimport (
-    arg_int64, reply_error, reply_error_bytes, reply_error_quote, reply_int)
+    arg_int64, reply_error, reply_error_bytes, reply_error_quote, reply_int, reply_wrong_arity)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport (
@@ -178,12 +179,22 @@ cdef void _ttl(client_t* c, bint absolute, bint seconds) noexcept nogil:
     reply_int(c, ttl_reply(c, entry_expire(entry), absolute, seconds))
 
 
+cdef void _ttl_or_member(client_t* c, bint seconds) noexcept nogil:
+    """A word more is a member of a collection, as in KeyDB."""
+    if c.argc > 3:
+        reply_wrong_arity(c)
+    elif c.argc == 3:
+        member_ttl(c, seconds)
+    else:
+        _ttl(c, False, seconds)
+
+
 cdef void ttl_command(client_t* c) noexcept nogil:
-    _ttl(c, False, True)
+    _ttl_or_member(c, True)
 
 
 cdef void pttl_command(client_t* c) noexcept nogil:
-    _ttl(c, False, False)
+    _ttl_or_member(c, False)
 
 
 cdef void expiretime_command(client_t* c) noexcept nogil:
@@ -197,8 +208,15 @@ cdef void pexpiretime_command(client_t* c) noexcept nogil:
 cdef void persist_command(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef arg_t* key = &c.argv[1]
-    cdef entry_t* entry = lookup_write(c, key)
+    cdef entry_t* entry
     cdef uint64_t hash
+    if c.argc > 3:
+        reply_wrong_arity(c)
+        return
+    if c.argc == 3:
+        member_persist(c)
+        return
+    entry = lookup_write(c, key)
     if entry == NULL or not entry.flags & E_EXPIRE:
         reply_int(c, 0)
         return
@@ -224,14 +242,14 @@ cdef int register_expire(engine_t* e) except -1:
     command_row(e, pexpireat_command, "pexpireat", -3, "write fast", "keyspace", "1 RW update",
                 "generic 2.6.0 O(1)" + added, "Lets a key expire at a Unix time in milliseconds.",
                 "key:key unix-time-milliseconds:unix-time" + condition)
-    command_row(e, ttl_command, "ttl", 2, "readonly fast", "keyspace", "1 RO access", "generic 1.0.0 O(1)" + ttl,
-                "Returns how many seconds a key has left to live.", "key:key")
-    command_row(e, pttl_command, "pttl", 2, "readonly fast", "keyspace", "1 RO access", "generic 2.6.0 O(1)" + ttl,
-                "Returns how many milliseconds a key has left to live.", "key:key")
+    command_row(e, ttl_command, "ttl", -2, "readonly fast", "keyspace", "1 RO access", "generic 1.0.0 O(1)" + ttl,
+                "Returns how many seconds a key, or a member of it, has left to live.", "key:key [member:string]")
+    command_row(e, pttl_command, "pttl", -2, "readonly fast", "keyspace", "1 RO access", "generic 2.6.0 O(1)" + ttl,
+                "Returns how many milliseconds a key, or a member of it, has left to live.", "key:key [member:string]")
     command_row(e, expiretime_command, "expiretime", 2, "readonly fast", "keyspace", "1 RO access",
                 "generic 7.0.0 O(1)", "Returns the Unix time in seconds at which a key expires.", "key:key")
     command_row(e, pexpiretime_command, "pexpiretime", 2, "readonly fast", "keyspace", "1 RO access",
                 "generic 7.0.0 O(1)", "Returns the Unix time in milliseconds at which a key expires.", "key:key")
-    command_row(e, persist_command, "persist", 2, "write fast", "keyspace", "1 RW update", "generic 2.2.0 O(1)",
-                "Removes a key's time to live.", "key:key")
+    command_row(e, persist_command, "persist", -2, "write fast", "keyspace", "1 RW update", "generic 2.2.0 O(1)",
+                "Removes the time to live of a key, or of a member of it.", "key:key [member:string]")
     return 0

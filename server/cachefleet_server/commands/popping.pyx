@@ -3,6 +3,7 @@
 from libc.stdint cimport INT64_MAX
 from libc.string cimport strlen
 
+from cachefleet_server.commands.t_members cimport members_purged
 from cachefleet_server.core.options cimport option_walk_t, options_begin, options_end, options_next
 from cachefleet_server.core.reply cimport (
     arg_int64_from, arg_is, reply_array, reply_bulk, reply_error, reply_null_array, reply_syntax_error)
@@ -84,9 +85,12 @@ cdef bint _first(
     entry[0] = NULL
     for i in range(count):
         entry[0] = lookup_write(c, &keys[i])
+        if not type_or_reply(c, entry[0], p.type):
+            return False
+        entry[0] = members_purged(c, &keys[i], entry[0])
         if entry[0] != NULL:
             key[0] = &keys[i]
-            return type_or_reply(c, entry[0], p.type)
+            return True
     return True
 
 

@@ -8,6 +8,8 @@ A member's position is the middle of the smallest cell that its score names. Any
 nobody made of a position has one, too.
 """
 
+from libc.stdint cimport int64_t
+
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.zset_value cimport zset_score
@@ -21,10 +23,12 @@ cdef bint geo_unit_or_reply(client_t* c, const arg_t* a, double* unit_m) noexcep
 cdef void reply_point(client_t* c, geo_point_t at) noexcept nogil
 cdef void reply_distance(client_t* c, double distance) noexcept nogil
 
-cdef inline bint geo_point_of(const entry_t* entry, const arg_t* member, geo_point_t* at) noexcept nogil:
+cdef inline bint geo_point_of(
+    const entry_t* entry, const arg_t* member, int64_t now_ms, geo_point_t* at
+) noexcept nogil:
     """Where a member of the sorted set is; false: it has none such. NULL has none."""
     cdef double score
-    if entry == NULL or not zset_score(entry, member.ptr, member.len, &score):
+    if entry == NULL or not zset_score(entry, member.ptr, member.len, now_ms, &score):
         return False
     at[0] = geo_decode(geo_bits(score))
     return True

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 
 from cachefleet_server.commands.t_geo_search cimport register_geo_search
-from cachefleet_server.commands.t_zset cimport add_t, zset_add_scored
+from cachefleet_server.commands.t_zset cimport add_t, members_clock, zset_add_scored
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.entry cimport OBJ_ZSET
 from cachefleet_server.core.errors cimport ERR_NOT_FLOAT
@@ -165,7 +165,7 @@ cdef void geopos_command(client_t* c) noexcept nogil:
         return
     reply_array(c, c.argc - 2)
     for i in range(2, c.argc):
-        if geo_point_of(entry, &c.argv[i], &at):
+        if geo_point_of(entry, &c.argv[i], members_clock(c), &at):
             reply_point(c, at)
         else:
             reply_null_array(c)
@@ -180,7 +180,7 @@ cdef void geohash_command(client_t* c) noexcept nogil:
         return
     reply_array(c, c.argc - 2)
     for i in range(2, c.argc):
-        if entry != NULL and zset_score(entry, c.argv[i].ptr, c.argv[i].len, &score):
+        if entry != NULL and zset_score(entry, c.argv[i].ptr, c.argv[i].len, members_clock(c), &score):
             geo_text(geo_bits(score), text)
             reply_bulk(c, text, GEO_TEXT_CHARS)
         else:
@@ -198,7 +198,8 @@ cdef void geodist_command(client_t* c) noexcept nogil:
         return
     if not _zset_or_reply(c, &entry):
         return
-    if geo_point_of(entry, &c.argv[2], &a) and geo_point_of(entry, &c.argv[3], &b):
+    if (geo_point_of(entry, &c.argv[2], members_clock(c), &a)
+            and geo_point_of(entry, &c.argv[3], members_clock(c), &b)):
         reply_distance(c, geo_distance(a, b) / unit_m)
     else:
         reply_null(c)

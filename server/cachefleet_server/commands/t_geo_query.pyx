@@ -8,6 +8,7 @@ from libc.string cimport memset
 
 from cachefleet_server.commands.t_geo cimport (
     geo_double_or_reply, geo_point_of, geo_point_or_reply, geo_unit_or_reply)
+from cachefleet_server.commands.t_members cimport members_clock
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_error, reply_error_format, reply_error_quote, reply_syntax_error)
 from cachefleet_server.ds.geohash cimport GEO_BOX, GEO_CIRCLE, GEO_POLYGON
@@ -55,7 +56,7 @@ cdef bint _box_or_reply(client_t* c, geo_query_t* q, const arg_t* a) noexcept no
 
 cdef bint _member_or_reply(client_t* c, geo_query_t* q, const arg_t* member) noexcept nogil:
     q.has_centre = q.by_member = True
-    if q.entry == NULL or geo_point_of(q.entry, member, &q.shape.centre):
+    if q.entry == NULL or geo_point_of(q.entry, member, members_clock(c), &q.shape.centre):
         return True
     reply_error_quote(c, b"ERR member %s does not exist", member.ptr, member.len)
     return False

@@ -11,13 +11,14 @@ from libc.stdlib cimport qsort
 
 from cachefleet_server.commands.t_geo cimport reply_distance, reply_point
 from cachefleet_server.commands.t_geo_query cimport *
-from cachefleet_server.commands.t_zset cimport reply_member
+from cachefleet_server.commands.t_zset cimport members_clock, members_purged, reply_member
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport engine_t
 from cachefleet_server.core.entry cimport OBJ_ZSET
 from cachefleet_server.core.reply cimport reply_array, reply_int
+from cachefleet_server.core.zset_hidden cimport hidden_begin, hidden_end, zset_hidden_t
 from cachefleet_server.core.zset_value cimport (
-    BOUND_SCORE, zset_add, zset_bound_t, zset_iter_t, zset_new, zset_next, zset_range, zset_seek)
+    BOUND_SCORE, zset_add, zset_bound_t, zset_iter_t, zset_new, zset_next, zset_range_shown, zset_seek_shown)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.geohash cimport (
     geo_bits, geo_decode, geo_range_t, geo_search, geo_search_t, geo_within)
@@ -35,7 +36,8 @@ cdef struct found_t:
 # ---- searching -----------------------------------------------------------------------------------------
 
 cdef bint _search_range(
-    const geo_query_t* q, const geo_search_t* search, const geo_range_t* scores, buf_t* found, size_t most
+    const geo_query_t* q, const zset_hidden_t* hidden, const geo_search_t* search, const geo_range_t* scores,
+    buf_t* found, size_t most
 ) noexcept nogil:
     """Adds what is within; false: that many are found."""
     cdef zset_bound_t low, high
@@ -46,11 +48,11 @@ cdef bint _search_range(
     low.after = high.after = False
     low.score = <double>scores.low
     high.score = <double>scores.high
-    zset_range(q.entry, &low, &high, &first, &n)
+    zset_range_shown(q.entry, hidden, &low, &high, &first, &n)
     if n == 0:
         return True
     one.rank = found.len // sizeof(found_t)
-    zset_seek(&it, q.entry, first, n, False)
+    zset_seek_shown(&it, q.entry, hidden, first, n, False)
     while zset_next(&it, &one.member, &one.score):
         if geo_within(search, geo_decode(geo_bits(one.score)), &one.distance_m):
             buf_put(found, &one, sizeof(found_t))
@@ -60,14 +62,17 @@ cdef bint _search_range(
     return True
 
 
-cdef void _search(const geo_query_t* q, buf_t* found) noexcept nogil:
+cdef void _search(client_t* c, const geo_query_t* q, buf_t* found) noexcept nogil:
     cdef size_t most = <size_t>q.count if q.any else <size_t>-1
+    cdef zset_hidden_t hidden
     cdef geo_search_t search
     cdef int i
     geo_search(&search, &q.shape)
+    hidden_begin(&hidden, c.engine, q.entry, members_clock(c))
     for i in range(search.count):
-        if not _search_range(q, &search, &search.ranges[i], found, most):
-            return
+        if not _search_range(q, &hidden, &search, &search.ranges[i], found, most):
+            break
+    hidden_end(&hidden)
 
 
 cdef inline int _order(const void* a, const void* b) noexcept nogil:
@@ -152,7 +157,7 @@ cdef void _run(client_t* c, geo_query_t* q) noexcept nogil:
     cdef size_t n, wanted
     buf_init(&found, c.engine.heap)
     if q.entry != NULL:
-        _search(q, &found)
+        _search(c, q, &found)
     n = found.len // sizeof(found_t)
     wanted = min(n, <size_t>q.count) if q.count else n
     _sort(q, found.data, n, wanted)
@@ -170,6 +175,8 @@ cdef void _command(client_t* c, int command, arg_t* key, arg_t* store) noexcept 
     q.entry = lookup_read(c, key)
     if not type_or_reply(c, <entry_t*>q.entry, OBJ_ZSET):
         return
+    if command & QUERY_STORES:
+        q.entry = members_purged(c, key, <entry_t*>q.entry)
     if query_or_reply(c, &q, <int>(key - c.argv) + 1):
         _run(c, &q)
     query_end(c, &q)

@@ -2,7 +2,7 @@
 
     t_hash.pyx         fields set, read and removed, one or all: HSET, HGET, HDEL, HGETALL ...
     t_hash_number.pyx  values as numbers: HINCRBY, HINCRBYFLOAT
-    t_hash_expire.pyx  fields that expire: HEXPIRE, HTTL, HPERSIST ...
+    t_member_expire.pyx  fields that expire: HEXPIRE, HTTL, HPERSIST ...; those of sets and sorted sets, too
     t_hash_several.pyx some fields with their expiry: HGETEX, HSETEX, HGETDEL
 
 A write goes: look up, change the value (core/hash_value.pxd), store the entry's new address, `hash_changed` or

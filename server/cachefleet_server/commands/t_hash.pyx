@@ -1,13 +1,11 @@
 """Fields of hashes: set, read and removed, one or all."""
 
-from cachefleet_server.commands.t_hash_expire cimport register_hash_expire
 from cachefleet_server.commands.t_hash_number cimport register_hash_number
 from cachefleet_server.commands.t_hash_several cimport register_hash_several
 from cachefleet_server.commands.t_members cimport random_members, scan_members
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.hash_value cimport (
-    hash_count, hash_remove, hash_write, hash_write_begin, hash_write_end)
-from cachefleet_server.core.members_walk cimport members_walk_all, seen_fn, seen_t
+from cachefleet_server.core.hash_value cimport hash_remove, hash_write, hash_write_begin, hash_write_end
+from cachefleet_server.core.members_walk cimport members_shown, members_walk_all, seen_fn, seen_t
 from cachefleet_server.core.reply cimport (
     reply_array, reply_int, reply_map, reply_null, reply_ok, reply_wrong_arity)
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
@@ -147,7 +145,7 @@ cdef void _reply_whole(client_t* c, bint pairs, seen_fn fn) noexcept nogil:
     cdef size_t n
     if not type_or_reply(c, entry, OBJ_HASH):
         return
-    n = hash_count(entry, members_clock(c)) if entry != NULL else 0
+    n = members_shown(entry, members_clock(c)) if entry != NULL else 0
     if pairs:
         reply_map(c, n)
     else:
@@ -255,5 +253,4 @@ cdef int register_hash(engine_t* e) except -1:
     command_row(e, hstrlen_command, "hstrlen", 3, "readonly fast", "hash", "1 RO", "hash 3.2.0 O(1)",
                 "Tells how many bytes the value of a field has.", "key:key field:string")
     register_hash_number(e)
-    register_hash_expire(e)
     return register_hash_several(e)

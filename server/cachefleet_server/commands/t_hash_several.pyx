@@ -11,8 +11,8 @@ from cachefleet_server.commands.t_hash cimport (
     HASH_FOREVER, HASH_KEEP, NOTIFY_HASH, OBJ_HASH, arg_t, client_t, delete_if_empty, entry_t, hash_changed,
     hash_emptied, hash_field_t, hash_find, hash_len, hash_new, hash_renewed, hash_stored, hash_write_t, lookup_write,
     members_clock, notify, reply_member, type_or_reply)
-from cachefleet_server.commands.t_hash_expire cimport (
-    ERR_NUMFIELDS, fields_clause, fields_or_reply, tell_add, tell_fields, tell_free, tell_init, tell_removed, tell_t)
+from cachefleet_server.commands.t_member_expire cimport (
+    clause_at, names_or_reply, tell_add, tell_free, tell_init, tell_members, tell_removed, tell_t, timed_type)
 from cachefleet_server.commands.t_string_options cimport (
     TTL_EX, TTL_EXAT, TTL_KEEP, TTL_NONE, TTL_PERSIST, TTL_PX, ttl_of)
 from cachefleet_server.core.command cimport command_row
@@ -73,7 +73,7 @@ cdef bint _options_or_reply(client_t* c, int at, int words, several_t* o) noexce
         w.failed = w.at > at or not _take_option(o, &w)
     if o.ttl == TTL_KEEP:
         o.expire_ms = HASH_KEEP
-    return options_end(&w) and fields_or_reply(c, at, words, ERR_NUMFIELDS)
+    return options_end(&w) and names_or_reply(c, at, words, timed_type(OBJ_HASH).wrong_number)
 
 
 cdef bint _time_or_reply(client_t* c, several_t* o) noexcept nogil:
@@ -113,15 +113,15 @@ cdef void _got(client_t* c, entry_t* old, entry_t* entry, const several_t* o, te
         tell_removed(told)
         hash_emptied(c, b"hexpired", key, entry, entry, told.count)
     elif o.ttl == TTL_PERSIST:
-        tell_fields(told, b"HPERSIST", False, 0)
+        tell_members(told, b"HPERSIST", False, 0)
         hash_changed(c, b"hpersist", key, told.count)
     else:
-        tell_fields(told, b"HPEXPIREAT", True, o.expire_ms)
+        tell_members(told, b"HPEXPIREAT", True, o.expire_ms)
         hash_changed(c, b"hexpire", key, told.count)
 
 
 cdef void hgetex_command(client_t* c) noexcept nogil:
-    cdef int at = fields_clause(c, 2)
+    cdef int at = clause_at(c, timed_type(OBJ_HASH), 2)
     cdef several_t o
     cdef tell_t told
     cdef entry_t* old
@@ -132,7 +132,7 @@ cdef void hgetex_command(client_t* c) noexcept nogil:
     old = lookup_write(c, &c.argv[1])
     if not type_or_reply(c, old, OBJ_HASH) or not _time_or_reply(c, &o):
         return
-    tell_init(&told, c)
+    tell_init(&told, c, timed_type(OBJ_HASH))
     entry = old
     reply_array(c, c.argc - at - 2)
     for i in range(at + 2, c.argc):
@@ -163,7 +163,7 @@ cdef void _set_past(client_t* c, entry_t* old, int first) noexcept nogil:
     cdef tell_t told
     cdef bint removed
     cdef int i
-    tell_init(&told, c)
+    tell_init(&told, c, timed_type(OBJ_HASH))
     if old != NULL:
         for i in range(first, c.argc, 2):
             entry = hash_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, -1, &removed)
@@ -228,7 +228,7 @@ cdef void _set_fields(client_t* c, entry_t* old, const several_t* o, int at) noe
 
 
 cdef void hsetex_command(client_t* c) noexcept nogil:
-    cdef int at = fields_clause(c, 2)
+    cdef int at = clause_at(c, timed_type(OBJ_HASH), 2)
     cdef several_t o
     cdef entry_t* old
     if not _options_or_reply(c, at, 2, &o):
@@ -263,7 +263,7 @@ cdef void hgetdel_command(client_t* c) noexcept nogil:
     if not arg_is(&c.argv[2], b"fields"):
         reply_error(c, ERR_SYNTAX)
         return
-    if not fields_or_reply(c, 2, 1, ERR_NUMFIELDS):
+    if not names_or_reply(c, 2, 1, timed_type(OBJ_HASH).wrong_number):
         return
     old = lookup_write(c, key)
     if not type_or_reply(c, old, OBJ_HASH):

@@ -6,13 +6,16 @@ unless `pairs` (RESP3's random members) asks for an array of both.
 
 from libc.stdint cimport INT64_MAX, int64_t
 
-from cachefleet_server.core.engine cimport client_t
+from cachefleet_server.core.engine cimport arg_t, client_t
+from cachefleet_server.core.entry cimport OBJ_HASH, entry_t, entry_type
 from cachefleet_server.core.members_walk cimport seen_t
 from cachefleet_server.core.reply cimport reply_bulk
 from cachefleet_server.core.role cimport EXPIRY_PRESENT
+from cachefleet_server.ds.intrin cimport cf_likely
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.keyspace.expire cimport expiry_rule
+from cachefleet_server.keyspace.member_expiry cimport members_may_expire, members_purge
 
 ctypedef void (*seen_reply_fn)(client_t* c, const seen_t* seen) noexcept nogil
 
@@ -26,6 +29,14 @@ cdef inline void reply_member(client_t* c, const lp_item_t* member) noexcept nog
 cdef inline int64_t members_clock(const client_t* c) noexcept nogil:
     """For core/members_walk: when members' time is up before, it is up for this client."""
     return -1 if expiry_rule(c) == EXPIRY_PRESENT else c.engine.now_ms
+
+cdef inline entry_t* members_purged(client_t* c, arg_t* key, entry_t* entry) noexcept nogil:
+    """Before a command writes this key's set or sorted set, or stores what it reads of it: members whose time is up for
+    this client are removed. NULL: `entry` was NULL, or nothing is left. The key has been looked up."""
+    if (entry == NULL or cf_likely(not members_may_expire(entry)) or entry_type(entry) == OBJ_HASH
+            or members_clock(c) < 0):
+        return entry
+    return members_purge(c.db, entry, key.hash)
 
 cdef void scan_members(client_t* c, int type, seen_reply_fn value_fn) noexcept nogil
     # key cursor [MATCH pattern] [COUNT count] [NOVALUES | NOSCORES]. value_fn replies a member's value or score; NULL:

@@ -3,12 +3,13 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from cachefleet_server.commands.t_members cimport random_members, reply_member, scan_members
+from cachefleet_server.commands.t_members cimport (
+    members_clock, members_purged, random_members, reply_member, scan_members)
 from cachefleet_server.commands.t_set_algebra cimport register_set_algebra
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t
 from cachefleet_server.core.entry cimport ENC_HASHTABLE, OBJ_SET, entry_encoding
-from cachefleet_server.core.members_walk cimport members_pick, members_random, members_walk_all, seen_t
+from cachefleet_server.core.members_walk cimport members_pick, members_random, members_shown, members_walk_all, seen_t
 from cachefleet_server.core.reply cimport (
     arg_int64_from, reply_array, reply_bulk, reply_int, reply_null, reply_set, reply_syntax_error)
 from cachefleet_server.core.set_value cimport (
@@ -21,6 +22,7 @@ from cachefleet_server.keyspace.db cimport (
     notify, signal_modified, type_or_reply)
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_rewrite, journal_transaction_begin, journal_transaction_end)
+from cachefleet_server.keyspace.member_expiry cimport members_settle
 
 cdef extern from *:
     """
@@ -49,6 +51,7 @@ cdef void sadd_command(client_t* c) noexcept nogil:
     cdef int i
     if not type_or_reply(c, old, OBJ_SET):
         return
+    old = members_purged(c, key, old)
     if old == NULL:
         _member(c, 2, &member)
         entry = set_new(e, key.ptr, key.len, &member, c.argc - 2)
@@ -72,6 +75,7 @@ cdef void sadd_command(client_t* c) noexcept nogil:
 cdef void _removed(client_t* c, const char* event, arg_t* key, entry_t* old, entry_t* entry, size_t n) noexcept nogil:
     """After n > 0 members went."""
     db_replace(c.db, old, entry, key.hash)
+    members_settle(c.db, entry, key.hash)
     notify(c.engine, NOTIFY_SET, event, key.ptr, key.len, c.db.id)
     delete_if_empty(c, key, set_len(entry))
     signal_modified(c, c.db, key.ptr, key.len, key.hash)
@@ -81,13 +85,14 @@ cdef void _removed(client_t* c, const char* event, arg_t* key, entry_t* old, ent
 cdef void srem_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef entry_t* old = lookup_write(c, key)
-    cdef entry_t* entry = old
+    cdef entry_t* entry
     cdef lp_item_t member
     cdef size_t count = 0
     cdef bint removed
     cdef int i
     if not type_or_reply(c, old, OBJ_SET):
         return
+    old = entry = members_purged(c, key, old)
     if old == NULL:
         reply_int(c, 0)
         return
@@ -133,7 +138,12 @@ cdef void smove_command(client_t* c) noexcept nogil:
         return
     _member(c, 3, &member)
     if source == target:
-        reply_int(c, set_has(source, &member))
+        reply_int(c, set_has(source, &member, members_clock(c)))
+        return
+    target = members_purged(c, &c.argv[2], target)
+    source = members_purged(c, &c.argv[1], source)
+    if source == NULL:
+        reply_int(c, 0)
         return
     entry = set_remove(c.engine, source, &member, &removed)
     if removed:
@@ -154,7 +164,7 @@ cdef void sismember_command(client_t* c) noexcept nogil:
     cdef lp_item_t member
     if type_or_reply(c, entry, OBJ_SET):
         _member(c, 2, &member)
-        reply_int(c, entry != NULL and set_has(entry, &member))
+        reply_int(c, entry != NULL and set_has(entry, &member, members_clock(c)))
 
 
 cdef void smismember_command(client_t* c) noexcept nogil:
@@ -166,7 +176,7 @@ cdef void smismember_command(client_t* c) noexcept nogil:
     reply_array(c, c.argc - 2)
     for i in range(2, c.argc):
         _member(c, i, &member)
-        reply_int(c, entry != NULL and set_has(entry, &member))
+        reply_int(c, entry != NULL and set_has(entry, &member, members_clock(c)))
 
 
 cdef void _reply_one(void* ctx, const seen_t* seen) noexcept nogil:
@@ -174,9 +184,9 @@ cdef void _reply_one(void* ctx, const seen_t* seen) noexcept nogil:
 
 
 cdef void reply_whole_set(client_t* c, const entry_t* entry) noexcept nogil:
-    reply_set(c, set_len(entry) if entry != NULL else 0)
+    reply_set(c, members_shown(entry, members_clock(c)) if entry != NULL else 0)
     if entry != NULL:
-        members_walk_all(entry, -1, _reply_one, c)
+        members_walk_all(entry, members_clock(c), _reply_one, c)
 
 
 cdef void smembers_command(client_t* c) noexcept nogil:
@@ -302,6 +312,7 @@ cdef void spop_command(client_t* c) noexcept nogil:
     entry = lookup_write(c, key)
     if not type_or_reply(c, entry, OBJ_SET):
         return
+    entry = members_purged(c, key, entry)
     if c.argc == 2:
         if entry != NULL:
             _pop_one(c, key, entry)

@@ -4,6 +4,9 @@ An intersection takes the smallest set's members and looks each up in the others
 in a set of its own. A difference takes the first set's members and looks each up in the others, largest first; or, if
 that would be more work, collects the first set and takes the others' members out of it.
 
+Members whose time is over are passed over. What a STORE form writes has no times: it removes such members of its
+sources first, so that it means the same where it is executed again.
+
 What a STORE form writes has the encoding that Valkey's would have: it begins as an intset, or an intersection as a
 listpack that becomes an intset in the end if all members are integers.
 """
@@ -11,7 +14,7 @@ listpack that becomes an intset in the end if all members are integers.
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport qsort
 
-from cachefleet_server.commands.t_members cimport reply_member
+from cachefleet_server.commands.t_members cimport members_clock, members_purged, reply_member
 from cachefleet_server.commands.t_set cimport reply_whole_set
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t
@@ -38,6 +41,7 @@ cdef struct algebra_t:
     bint replies
     size_t found
     size_t limit  # no more than so many are wanted
+    int64_t now_ms  # for who is hidden
     bint integers  # all that were found
 
 
@@ -47,7 +51,7 @@ cdef void _close(algebra_t* a) noexcept nogil:
         lazyfree_entry(a.client.engine, a.result)
 
 
-cdef bint _open(algebra_t* a, client_t* c, arg_t* keys, int count) noexcept nogil:
+cdef bint _open(algebra_t* a, client_t* c, arg_t* keys, int count, bint stores) noexcept nogil:
     """The sets of these keys. False: one is of another type, which has been replied."""
     cdef int i
     a.client = c
@@ -58,12 +62,15 @@ cdef bint _open(algebra_t* a, client_t* c, arg_t* keys, int count) noexcept nogi
     a.replies = False
     a.found = 0
     a.limit = <size_t>INT64_MAX
+    a.now_ms = members_clock(c)
     a.integers = True
     for i in range(count):
         a.sets[i] = lookup_read(c, &keys[i])
         if not type_or_reply(c, a.sets[i], OBJ_SET):
             _close(a)
             return False
+        if stores:
+            a.sets[i] = members_purged(c, &keys[i], a.sets[i])
         a.missing += a.sets[i] == NULL
     return True
 
@@ -86,9 +93,9 @@ cdef void _found(algebra_t* a, const lp_item_t* member) noexcept nogil:
 
 cdef void _walk(algebra_t* a, const entry_t* entry, seen_fn fn) noexcept nogil:
     """Over one of the sets, until enough is found."""
-    cdef uint64_t cursor = members_walk(entry, 0, -1, fn, a)
+    cdef uint64_t cursor = members_walk(entry, 0, a.now_ms, fn, a)
     while cursor and a.found < a.limit:
-        cursor = members_walk(entry, cursor, -1, fn, a)
+        cursor = members_walk(entry, cursor, a.now_ms, fn, a)
 
 
 cdef void _begin_replies(algebra_t* a, mark_t* mark) noexcept nogil:
@@ -132,7 +139,7 @@ cdef void _intersect_one(void* ctx, const seen_t* seen) noexcept nogil:
     if a.found >= a.limit:
         return
     for i in range(1, a.count):
-        if a.sets[i] != a.sets[0] and not set_has(a.sets[i], &seen.key):
+        if a.sets[i] != a.sets[0] and not set_has(a.sets[i], &seen.key, a.now_ms):
             return
     _found(a, &seen.key)
 
@@ -146,7 +153,7 @@ cdef void _intersect(algebra_t* a) noexcept nogil:
 cdef void sinter_command(client_t* c) noexcept nogil:
     cdef algebra_t a
     cdef mark_t mark
-    if not _open(&a, c, &c.argv[1], c.argc - 1):
+    if not _open(&a, c, &c.argv[1], c.argc - 1, False):
         return
     _begin_replies(&a, &mark)
     _intersect(&a)
@@ -168,7 +175,7 @@ cdef void sintercard_command(client_t* c) noexcept nogil:
     while options_next(&w):
         if not arg_int64_from(c, w.value, 0, &limit, b"ERR LIMIT can't be negative"):
             return
-    if not options_end(&w) or not _open(&a, c, &c.argv[2], <int>count):
+    if not options_end(&w) or not _open(&a, c, &c.argv[2], <int>count, False):
         return
     if limit:
         a.limit = limit
@@ -181,7 +188,7 @@ cdef void sinterstore_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef algebra_t a
     cdef lp_item_t text
-    if not _open(&a, c, &c.argv[2], c.argc - 2):
+    if not _open(&a, c, &c.argv[2], c.argc - 2, True):
         return
     if a.missing == 0:
         qsort(a.sets, a.count, sizeof(entry_t*), _by_size)
@@ -212,7 +219,7 @@ cdef void _unite(algebra_t* a) noexcept nogil:
 cdef void sunion_command(client_t* c) noexcept nogil:
     cdef algebra_t a
     cdef mark_t mark
-    if not _open(&a, c, &c.argv[1], c.argc - 1):
+    if not _open(&a, c, &c.argv[1], c.argc - 1, False):
         return
     if a.count == 1:
         reply_whole_set(c, a.sets[0])
@@ -227,7 +234,7 @@ cdef void sunion_command(client_t* c) noexcept nogil:
 cdef void sunionstore_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef algebra_t a
-    if not _open(&a, c, &c.argv[2], c.argc - 2):
+    if not _open(&a, c, &c.argv[2], c.argc - 2, True):
         return
     a.result = set_new_intset(c.engine, key.ptr, key.len, -1)
     _unite(&a)
@@ -249,7 +256,7 @@ cdef void _keep_one(void* ctx, const seen_t* seen) noexcept nogil:
     cdef algebra_t* a = <algebra_t*>ctx
     cdef int i
     for i in range(1, a.count):
-        if a.sets[i] != NULL and set_has(a.sets[i], &seen.key):
+        if a.sets[i] != NULL and set_has(a.sets[i], &seen.key, a.now_ms):
             return
     _found(a, &seen.key)
 
@@ -299,7 +306,7 @@ cdef void _subtract(algebra_t* a) noexcept nogil:
 cdef void sdiff_command(client_t* c) noexcept nogil:
     cdef algebra_t a
     cdef mark_t mark
-    if not _open(&a, c, &c.argv[1], c.argc - 1):
+    if not _open(&a, c, &c.argv[1], c.argc - 1, False):
         return
     if _is_nothing(&a):
         reply_set(c, 0)
@@ -317,7 +324,7 @@ cdef void sdiff_command(client_t* c) noexcept nogil:
 cdef void sdiffstore_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef algebra_t a
-    if not _open(&a, c, &c.argv[2], c.argc - 2):
+    if not _open(&a, c, &c.argv[2], c.argc - 2, True):
         return
     if not _is_nothing(&a):
         a.result = set_new_intset(c.engine, key.ptr, key.len, -1)

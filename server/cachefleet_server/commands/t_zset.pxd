@@ -11,7 +11,7 @@ and the reply where it may come last.
 
 from libc.stdint cimport int64_t
 
-from cachefleet_server.commands.t_members cimport reply_member
+from cachefleet_server.commands.t_members cimport members_clock, members_purged, reply_member
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
 from cachefleet_server.core.entry cimport OBJ_ZSET, entry_t
 from cachefleet_server.core.reply cimport reply_bulk

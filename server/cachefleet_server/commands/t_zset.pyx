@@ -13,12 +13,14 @@ from cachefleet_server.core.options cimport (
 from cachefleet_server.core.reply cimport (
     arg_is, reply_array, reply_double, reply_error, reply_int, reply_null, reply_null_array, reply_syntax_error,
     reply_wrong_arity)
+from cachefleet_server.core.zset_hidden cimport hidden_before, hidden_begin, hidden_end, zset_hidden_t
 from cachefleet_server.core.zset_value cimport (
     ZADD_ADDED, ZADD_GT, ZADD_INCR, ZADD_LT, ZADD_NAN, ZADD_NX, ZADD_SAME, ZADD_UPDATED, ZADD_XX, zset_add, zset_new,
     zset_prepare, zset_rank, zset_remove, zset_score)
 from cachefleet_server.ds.number cimport DOUBLE_CHARS_MAX, chars_to_double, double_to_17_digits, double_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.db cimport db_find
+from cachefleet_server.keyspace.member_expiry cimport members_settle
 
 cdef enum:
     SCORES_AT_HAND = 64  # pairs whose scores are kept on the stack
@@ -29,6 +31,7 @@ cdef void zset_removed(
 ) noexcept nogil:
     cdef size_t left = zset_len(entry)
     db_replace(c.db, old, entry, key.hash)
+    members_settle(c.db, entry, key.hash)
     notify(c.engine, NOTIFY_ZSET, event, key.ptr, key.len, c.db.id)
     delete_if_empty(c, key, left)
     signal_modified(c, c.db, key.ptr, key.len, key.hash)
@@ -124,6 +127,7 @@ cdef void zset_add_scored(client_t* c, const add_t* o, double* scores) noexcept 
     cdef entry_t* old = lookup_write(c, &c.argv[1])
     if not type_or_reply(c, old, OBJ_ZSET):
         return
+    old = members_purged(c, &c.argv[1], old)
     if old != NULL or not o.flags & ZADD_XX:
         _add_all(c, o, scores, old)
     elif o.flags & ZADD_INCR:
@@ -169,12 +173,13 @@ cdef void zincrby_command(client_t* c) noexcept nogil:
 cdef void zrem_command(client_t* c) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef entry_t* old = lookup_write(c, key)
-    cdef entry_t* entry = old
+    cdef entry_t* entry
     cdef size_t count = 0
     cdef bint removed = False
     cdef int i
     if not type_or_reply(c, old, OBJ_ZSET):
         return
+    old = entry = members_purged(c, key, old)
     if old != NULL:
         for i in range(2, c.argc):
             entry = zset_remove(c.engine, entry, c.argv[i].ptr, c.argv[i].len, &removed)
@@ -195,7 +200,7 @@ cdef void zcard_command(client_t* c) noexcept nogil:
 
 cdef void _reply_score(client_t* c, const entry_t* entry, const arg_t* member) noexcept nogil:
     cdef double score
-    if entry != NULL and zset_score(entry, member.ptr, member.len, &score):
+    if entry != NULL and zset_score(entry, member.ptr, member.len, members_clock(c), &score):
         reply_double(c, score)
     else:
         reply_null(c)
@@ -221,6 +226,7 @@ cdef void _rank(client_t* c, bint back) noexcept nogil:
     cdef const arg_t* member = &c.argv[2]
     cdef bint with_score = c.argc == 4
     cdef entry_t* entry
+    cdef zset_hidden_t hidden
     cdef size_t rank
     cdef double score
     if c.argc > 4:
@@ -232,9 +238,12 @@ cdef void _rank(client_t* c, bint back) noexcept nogil:
     entry = lookup_read(c, &c.argv[1])
     if not type_or_reply(c, entry, OBJ_ZSET):
         return
-    if entry != NULL and zset_rank(entry, member.ptr, member.len, &rank, &score):
+    if entry != NULL and zset_rank(entry, member.ptr, member.len, members_clock(c), &rank, &score):
+        hidden_begin(&hidden, c.engine, entry, members_clock(c))
+        rank -= hidden_before(&hidden, rank)
         if back:
-            rank = zset_len(entry) - 1 - rank
+            rank = zset_len(entry) - hidden.count - 1 - rank
+        hidden_end(&hidden)
         if with_score:
             reply_array(c, 2)
         reply_int(c, rank)

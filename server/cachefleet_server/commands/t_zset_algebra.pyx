@@ -1,8 +1,9 @@
 """Unions, intersections and differences of sorted sets and sets; members of a set have the score 1.
 
 Sources are taken from the smallest to the largest, as in Valkey: sums of scores depend on the order to the last digit.
-A sum or product that is no number is 0. The result is gathered as a value that is made as a whole
-(core/zset_value.pxd): stored in the form that fits, or replied in order.
+A sum or product that is no number is 0. Members whose time is over are passed over, or, where the result is stored,
+removed first. The result is gathered as a value that is made as a whole (core/zset_value.pxd): stored in the form that
+fits, or replied in order.
 
     union          O(members of all), and the sorting
     intersection   O(members of the smallest * sources)
@@ -60,6 +61,7 @@ cdef struct algebra_t:
     int64_t limit  # of ZINTERCARD; 0: none
     int at  # the source whose members come
     int64_t found
+    int64_t now_ms  # for who is hidden
     zset_build_t result
     zset_build_t others  # DIFFERENCE: what all but the first have, if it was gathered
     bint gathered
@@ -93,6 +95,10 @@ cdef bint _sources_or_reply(client_t* c, algebra_t* a) noexcept nogil:
         if entry_type(source.entry) != OBJ_ZSET and entry_type(source.entry) != OBJ_SET:
             reply_error(c, ERR_WRONGTYPE)
             return False
+        if a.stores:
+            source.entry = members_purged(c, &c.argv[a.first + 1 + i], source.entry)
+            if source.entry == NULL:
+                continue
         source.members = members_count(source.entry)
     return True
 
@@ -170,15 +176,15 @@ cdef inline double _together(double score, double other, int aggregate) noexcept
     return 0 if isnan(score) else score
 
 
-cdef bint _find(const source_t* source, const char* p, size_t n, double* score) noexcept nogil:
+cdef bint _find(const source_t* source, const char* p, size_t n, int64_t now_ms, double* score) noexcept nogil:
     cdef lp_item_t item
     if source.entry == NULL:
         return False
     if entry_type(source.entry) == OBJ_ZSET:
-        return zset_score(source.entry, p, n, score)
+        return zset_score(source.entry, p, n, now_ms, score)
     set_member(&item, p, n)
     score[0] = 1
-    return set_has(source.entry, &item)
+    return set_has(source.entry, &item, now_ms)
 
 
 cdef inline double _score_of(const algebra_t* a, const seen_t* seen) noexcept nogil:
@@ -211,7 +217,7 @@ cdef void _intersect(void* ctx, const seen_t* seen) noexcept nogil:
     if a.limit and a.found == a.limit:
         return
     for i in range(1, a.count):
-        if not _find(&a.sources[i], p, n, &other):
+        if not _find(&a.sources[i], p, n, a.now_ms, &other):
             return
         score = _together(score, other * a.sources[i].weight, a.aggregate)
     a.found += 1
@@ -243,7 +249,7 @@ cdef void _subtract(void* ctx, const seen_t* seen) noexcept nogil:
             return
     else:
         for i in range(1, a.count):
-            if _find(&a.sources[i], p, n, &other):
+            if _find(&a.sources[i], p, n, a.now_ms, &other):
                 return
     zset_build_add(&a.result, p, n, hash, _score_of(a, seen))
 
@@ -255,7 +261,7 @@ cdef void _walk(algebra_t* a, int at, void (*fn)(void* ctx, const seen_t* seen) 
     if entry == NULL:
         return
     while True:
-        cursor = members_walk(entry, cursor, a.client.engine.now_ms, fn, a)
+        cursor = members_walk(entry, cursor, a.now_ms, fn, a)
         if cursor == 0 or (a.limit and a.found == a.limit):
             return
 
@@ -328,6 +334,7 @@ cdef void _algebra(client_t* c, int op, const char* store_event, bint counts) no
     a.with_scores = False
     a.limit = 0
     a.found = 0
+    a.now_ms = members_clock(c)
     if _sources_or_reply(c, &a) and _options_or_reply(c, &a):
         if not counts:
             zset_build_begin(&a.result, c.engine, 0)

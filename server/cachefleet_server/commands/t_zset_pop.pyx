@@ -37,6 +37,7 @@ cdef void _pop_command(client_t* c, bint front) noexcept nogil:
     entry = lookup_write(c, key)
     if not type_or_reply(c, entry, OBJ_ZSET):
         return
+    entry = members_purged(c, key, entry)
     if entry == NULL or count == 0:
         reply_array(c, 0)
         return

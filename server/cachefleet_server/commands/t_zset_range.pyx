@@ -2,6 +2,7 @@
 
 Each command is a row of four: how its places are given, in which direction it goes, where its words begin, and what it
 does with the members. A range becomes a rank and a number of members (core/zset_value.pxd) before anything is done.
+Members whose time is over are not counted by who reads, and removed before by who removes or stores.
 
 Options are read here and not by the rows' syntax texts: Valkey takes all of them in all commands of the family, and has
 texts of its own for some that do not go together.
@@ -11,9 +12,10 @@ from cachefleet_server.commands.t_zset cimport *
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_array, reply_double, reply_error, reply_int, reply_syntax_error)
+from cachefleet_server.core.zset_hidden cimport hidden_begin, hidden_end, zset_hidden_t
 from cachefleet_server.core.zset_value cimport (
     BOUND_END, BOUND_MEMBER, BOUND_SCORE, BOUND_START, zset_add, zset_bound_t, zset_iter_t, zset_new, zset_next,
-    zset_range, zset_remove_range, zset_seek)
+    zset_range_shown, zset_remove_range, zset_seek, zset_seek_shown)
 from cachefleet_server.ds.listpack cimport lp_text
 from cachefleet_server.ds.number cimport chars_to_bound
 
@@ -135,12 +137,12 @@ cdef size_t _clamp(size_t n, int64_t start, int64_t stop, size_t* first) noexcep
     return min(stop, length - 1) - start + 1
 
 
-cdef size_t _find(const entry_t* entry, const span_t* s, size_t* first) noexcept nogil:
-    """The rank of the first member of the range, in ascending order, and how many there are."""
-    cdef size_t length = zset_len(entry)
+cdef size_t _find(const entry_t* entry, const zset_hidden_t* h, const span_t* s, size_t* first) noexcept nogil:
+    """The rank of the first member of the range, in ascending order, and how many there are, of those shown."""
+    cdef size_t length = zset_len(entry) - h.count
     cdef size_t n
     if s.by != BY_RANK:
-        zset_range(entry, &s.low, &s.high, first, &n)
+        zset_range_shown(entry, h, &s.low, &s.high, first, &n)
         return n
     n = _clamp(length, s.start, s.stop, first)
     if s.back and n:
@@ -148,10 +150,12 @@ cdef size_t _find(const entry_t* entry, const span_t* s, size_t* first) noexcept
     return n
 
 
-cdef size_t _find_limited(const entry_t* entry, const span_t* s, size_t* first) noexcept nogil:
+cdef size_t _find_limited(
+    const entry_t* entry, const zset_hidden_t* h, const span_t* s, size_t* first
+) noexcept nogil:
     """The same, after LIMIT. An offset below 0 leaves nothing, in either form: Valkey's skip list takes some for places
     counted from the end."""
-    cdef size_t n = _find(entry, s, first)
+    cdef size_t n = _find(entry, h, s, first)
     cdef size_t left
     if s.by == BY_RANK:
         return n
@@ -164,13 +168,15 @@ cdef size_t _find_limited(const entry_t* entry, const span_t* s, size_t* first) 
     return left
 
 
-cdef void _reply_range(client_t* c, const entry_t* entry, const span_t* s, size_t first, size_t n) noexcept nogil:
+cdef void _reply_range(
+    client_t* c, const entry_t* entry, const zset_hidden_t* h, const span_t* s, size_t first, size_t n
+) noexcept nogil:
     cdef bint pairs = s.with_scores and c.resp == 3
     cdef zset_iter_t it
     cdef lp_item_t item
     cdef double score
     reply_array(c, 2 * n if s.with_scores and not pairs else n)
-    zset_seek(&it, entry, first, n, s.back)
+    zset_seek_shown(&it, entry, h, first, n, s.back)
     while zset_next(&it, &item, &score):
         if pairs:
             reply_array(c, 2)
@@ -183,6 +189,7 @@ cdef void _range(client_t* c, int by, bint back, bint back_is_option) noexcept n
     cdef entry_t* entry
     cdef size_t first = 0
     cdef size_t n = 0
+    cdef zset_hidden_t hidden
     cdef span_t s
     s.by = by
     s.back = back
@@ -192,12 +199,14 @@ cdef void _range(client_t* c, int by, bint back, bint back_is_option) noexcept n
     entry = lookup_read(c, &c.argv[1])
     if not type_or_reply(c, entry, OBJ_ZSET):
         return
+    hidden_begin(&hidden, c.engine, entry, members_clock(c))
     if entry != NULL:
-        n = _find_limited(entry, &s, &first)
+        n = _find_limited(entry, &hidden, &s, &first)
     if n:
-        _reply_range(c, entry, &s, first, n)
+        _reply_range(c, entry, &hidden, &s, first, n)
     else:
         reply_array(c, 0)
+    hidden_end(&hidden)
 
 
 cdef void zrange_command(client_t* c) noexcept nogil:
@@ -226,6 +235,7 @@ cdef void zrevrangebylex_command(client_t* c) noexcept nogil:
 # ---- counts ------------------------------------------------------------------------------------------
 
 cdef void _count(client_t* c, int by) noexcept nogil:
+    cdef zset_hidden_t hidden
     cdef entry_t* entry
     cdef size_t first
     cdef span_t s
@@ -234,8 +244,11 @@ cdef void _count(client_t* c, int by) noexcept nogil:
     if not _places_or_reply(c, 2, &s):
         return
     entry = lookup_read(c, &c.argv[1])
-    if type_or_reply(c, entry, OBJ_ZSET):
-        reply_int(c, _find(entry, &s, &first) if entry != NULL else 0)
+    if not type_or_reply(c, entry, OBJ_ZSET):
+        return
+    hidden_begin(&hidden, c.engine, entry, members_clock(c))
+    reply_int(c, _find(entry, &hidden, &s, &first) if entry != NULL else 0)
+    hidden_end(&hidden)
 
 
 cdef void zcount_command(client_t* c) noexcept nogil:
@@ -251,6 +264,7 @@ cdef void _remove(client_t* c, int by, const char* event) noexcept nogil:
     cdef arg_t* key = &c.argv[1]
     cdef size_t n = 0
     cdef size_t first
+    cdef zset_hidden_t none
     cdef entry_t* entry
     cdef span_t s
     s.by = by
@@ -260,8 +274,10 @@ cdef void _remove(client_t* c, int by, const char* event) noexcept nogil:
     entry = lookup_write(c, key)
     if not type_or_reply(c, entry, OBJ_ZSET):
         return
+    entry = members_purged(c, key, entry)
+    hidden_begin(&none, c.engine, NULL, -1)
     if entry != NULL:
-        n = _find(entry, &s, &first)
+        n = _find(entry, &none, &s, &first)
     if n:
         zset_removed(c, event, key, entry, zset_remove_range(c.engine, entry, first, n), n)
     reply_int(c, n)
@@ -305,6 +321,7 @@ cdef void zrangestore_command(client_t* c) noexcept nogil:
     cdef entry_t* entry = NULL
     cdef size_t first = 0
     cdef size_t n = 0
+    cdef zset_hidden_t none
     cdef span_t s
     s.by = BY_OPTION
     s.back = False
@@ -314,8 +331,10 @@ cdef void zrangestore_command(client_t* c) noexcept nogil:
     source = lookup_read(c, &c.argv[2])
     if not type_or_reply(c, source, OBJ_ZSET):
         return
+    source = members_purged(c, &c.argv[2], source)
+    hidden_begin(&none, c.engine, NULL, -1)
     if source != NULL:
-        n = _find_limited(source, &s, &first)
+        n = _find_limited(source, &none, &s, &first)
     if n:
         entry = _copy_range(c, target, source, &s, first, n)
     key_stored(c, target, NOTIFY_ZSET, b"zrangestore", entry)

@@ -137,6 +137,7 @@ cdef struct db_t:
     int64_t avg_ttl_ms  # running average, for INFO
     timed_t* timed  # binary heap by at_ms
     size_t timed_count
+    size_t timed_own  # of which sets and sorted sets: no other server can read them with their times
     size_t timed_cap
 
 # ---- clients -------------------------------------------------------------------------------------
@@ -332,7 +333,7 @@ cdef struct type_ops_t:  # what a data type plugs in: one row of engine.types; c
     int (*check_fn)(engine_t* e, const entry_t* entry) noexcept nogil
     entry_t* (*load_fn)(
         engine_t* e, rdb_in_t* in_, int type_byte, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
-    bint (*needs_newer_fn)(const entry_t* entry) noexcept nogil
+    int (*dialect_fn)(const entry_t* entry) noexcept nogil
     int (*rdb_type_fn)(const entry_t* entry, int dialect) noexcept nogil
     size_t (*save_size_fn)(const entry_t* entry) noexcept nogil
     void (*save_begin_fn)(save_t* s) noexcept nogil

@@ -16,9 +16,10 @@ from cachefleet_server.core.members cimport (
     word_member)
 from cachefleet_server.core.members_expiry cimport members_timed, word_expiry
 from cachefleet_server.core.members_saving cimport (
-    MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
+    MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step, put_times)
 from cachefleet_server.core.members_walk cimport members_walk_all, seen_t
-from cachefleet_server.core.rdb cimport RDB_DIALECT_VALKEY, rdb_put_int64, rdb_put_length, rdb_put_string
+from cachefleet_server.core.rdb cimport (
+    RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, rdb_dialect_is_valkey, rdb_put_int64, rdb_put_length, rdb_put_string)
 from cachefleet_server.core.types cimport save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
@@ -26,7 +27,7 @@ from cachefleet_server.ds.member cimport MEMBER_HASH, member_key, member_value
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.pack_building cimport pack_to_listpack
 from cachefleet_server.ds.zmalloc cimport heap_t
-from cachefleet_server.resp.command cimport command_header, command_number, command_word
+from cachefleet_server.resp.command cimport command_header, command_word
 
 # ---- the row ---------------------------------------------------------------------------------------
 
@@ -78,11 +79,11 @@ cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
         return RDB_HASH_LISTPACK
     if members_timed(members_of(entry)) == 0:
         return RDB_HASH
-    return RDB_HASH_2 if dialect == RDB_DIALECT_VALKEY else RDB_HASH_METADATA
+    return RDB_HASH_2 if rdb_dialect_is_valkey(dialect) else RDB_HASH_METADATA
 
 
-cdef bint _needs_newer(const entry_t* entry) noexcept nogil:
-    return hash_is_table(entry) and members_timed(members_of(entry)) != 0
+cdef int _dialect(const entry_t* entry) noexcept nogil:
+    return RDB_DIALECT_VALKEY if hash_is_table(entry) and members_timed(members_of(entry)) else RDB_DIALECT_REDIS70
 
 
 cdef size_t _save_size(const entry_t* entry) noexcept nogil:
@@ -129,24 +130,7 @@ cdef void _put_metadata(rdb_out_t* out, const members_t* m, const void* word) no
 
 
 cdef void _put_times(save_t* s, rdb_out_t* out, const members_t* m, void** words, int n) noexcept nogil:
-    """HPEXPIREAT key time FIELDS 1 name, for each field that expires."""
-    cdef buf_t* buf = &out.buf
-    cdef size_t nk
-    cdef const char* key = entry_key(s.entry, &nk)
-    cdef const char* name
-    cdef size_t size
-    cdef int i
-    for i in range(n):
-        if word_expiry(words[i]) < 0:
-            continue
-        name = member_key(word_member(words[i]), word_form(words[i], MEMBER_HASH), &size)
-        command_header(buf, c"*", 6)
-        command_word(buf, b"HPEXPIREAT", 10)
-        command_word(buf, key, nk)
-        command_number(buf, word_expiry(words[i]))
-        command_word(buf, b"FIELDS", 6)
-        command_word(buf, b"1", 1)
-        command_word(buf, name, size)
+    put_times(s, out, b"HPEXPIREAT", b"FIELDS", MEMBER_HASH, words, n)
 
 
 cdef enum:  # PUT
@@ -256,7 +240,7 @@ cdef void register_hash_type(engine_t* e) noexcept nogil:
     row.digest_fn = _digest
     row.check_fn = hash_check
     row.load_fn = hash_load
-    row.needs_newer_fn = _needs_newer
+    row.dialect_fn = _dialect
     row.rdb_type_fn = _rdb_type
     row.save_size_fn = _save_size
     row.save_begin_fn = _save_begin

@@ -55,8 +55,6 @@ cdef inline size_t hash_len(const entry_t* entry) noexcept nogil:
 cdef bint hash_find(
     const entry_t* entry, const char* name, size_t n, int64_t now_ms, hash_field_t* field) noexcept nogil
     # Value and time of a field. False: there is no such field.
-cdef size_t hash_count(const entry_t* entry, int64_t now_ms) noexcept nogil
-    # Fields that a walk (core/members_walk.pxd) delivers.
 
 # Changing.
 cdef entry_t* hash_new(engine_t* e, const char* key, size_t nk) noexcept nogil  # empty

@@ -10,7 +10,7 @@ from cachefleet_server.core.members cimport (
     members_announce, members_check, members_drop, members_find, members_find_slot, members_hash,
     members_insert, members_new, members_set_expiry, members_store_timed, members_take, members_untime, word_form,
     word_member)
-from cachefleet_server.core.members_expiry cimport expiring_count_due, word_expiry
+from cachefleet_server.core.members_expiry cimport word_expiry
 from cachefleet_server.core.members_walk cimport word_is_due
 from cachefleet_server.ds.bucket cimport ht_slot_t, slot_get
 from cachefleet_server.ds.listpack cimport lp_get, lp_text
@@ -53,11 +53,6 @@ cdef bint hash_find(
     lp_get(data + at.value, &field.value)
     field.expire_ms = -1
     return True
-
-
-cdef size_t hash_count(const entry_t* entry, int64_t now_ms) noexcept nogil:
-    cdef size_t n = hash_len(entry)
-    return n - expiring_count_due(members_of(entry), now_ms) if hash_is_table(entry) else n
 
 # ---- from a pack to a table ------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ Cost: O(1) to add, O(EXPIRING_FEW) to remove among few; O(log n) beyond.
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from cachefleet_server.core.members cimport MEMBER_EXPIRES, members_t, word_member
+from cachefleet_server.core.members cimport MEMBER_EXPIRES, members_find, members_hash, members_t, word_member
 from cachefleet_server.ds.bt_node cimport btree_t
 from cachefleet_server.ds.member cimport member_expiry
 from cachefleet_server.ds.zmalloc cimport heap_t
@@ -40,6 +40,13 @@ cdef struct expiring_t:
 cdef inline int64_t word_expiry(const void* word) noexcept nogil:
     """-1: the member does not expire."""
     return member_expiry(word_member(word)) if <uintptr_t>word & MEMBER_EXPIRES else -1
+
+cdef inline void* members_find_live(members_t* m, const char* key, size_t n, int64_t now_ms) noexcept nogil:
+    """The word of a member whose time is not over at that moment (-1: whatever its time), or NULL."""
+    cdef void* word = members_find(m, key, n, members_hash(m, key, n))
+    if word != NULL and <uintptr_t>word & MEMBER_EXPIRES and member_expiry(word_member(word)) < now_ms:
+        return NULL
+    return word
 
 cdef inline expiring_t* members_expiring(const members_t* m) noexcept nogil:
     return <expiring_t*>m.expiring

@@ -25,6 +25,9 @@ cdef struct members_put_t:
     # Commands that follow the group's, for what the command cannot say. NULL: none.
     void (*put_more_fn)(save_t* s, rdb_out_t* out, const members_t* m, void** words, int n) noexcept nogil
 
+cdef void put_times(
+    save_t* s, rdb_out_t* out, const char* command, const char* clause, int form, void** words, int n) noexcept nogil
+    # For put_more_fn: COMMAND key time CLAUSE 1 member, for each member that expires.
 cdef void members_save_begin(save_t* s, const members_put_t* put) noexcept nogil
 cdef bint members_save_step(save_t* s) noexcept nogil  # an RDB record begins with the count
 cdef void members_save_end(save_t* s) noexcept nogil

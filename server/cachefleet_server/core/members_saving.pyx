@@ -3,13 +3,15 @@
 from libc.string cimport strlen
 
 from cachefleet_server.core.entry cimport entry_key
-from cachefleet_server.core.members cimport members_len, members_of
+from cachefleet_server.core.members cimport members_len, members_of, word_form, word_member
+from cachefleet_server.core.members_expiry cimport word_expiry
 from cachefleet_server.core.rdb cimport rdb_put_length
 from cachefleet_server.core.types cimport SAVE_STEP, save_out
 from cachefleet_server.ds.bucket cimport ht_bucket_each, ht_bucket_t
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_scan
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin, ht_freeze_end, ht_freeze_step
-from cachefleet_server.resp.command cimport command_header, command_word
+from cachefleet_server.ds.member cimport member_key
+from cachefleet_server.resp.command cimport command_header, command_number, command_word
 
 cdef enum:
     STEP_CHAINS = 64  # chains that one step delivers at most
@@ -18,6 +20,28 @@ cdef struct group_t:  # members that are written together
     save_t* save
     int n
     void* words[MEMBERS_GROUP]
+
+
+cdef void put_times(
+    save_t* s, rdb_out_t* out, const char* command, const char* clause, int form, void** words, int n
+) noexcept nogil:
+    cdef buf_t* buf = &out.buf
+    cdef size_t nk
+    cdef const char* key = entry_key(s.entry, &nk)
+    cdef const char* name
+    cdef size_t size
+    cdef int i
+    for i in range(n):
+        if word_expiry(words[i]) < 0:
+            continue
+        name = member_key(word_member(words[i]), word_form(words[i], form), &size)
+        command_header(buf, c"*", 6)
+        command_word(buf, command, strlen(command))
+        command_word(buf, key, nk)
+        command_number(buf, word_expiry(words[i]))
+        command_word(buf, clause, strlen(clause))
+        command_word(buf, b"1", 1)
+        command_word(buf, name, size)
 
 
 cdef inline const members_put_t* _put_of(const save_t* s) noexcept nogil:

@@ -53,6 +53,7 @@ cdef inline bint word_is_due(const void* word, int64_t now_ms) noexcept nogil:
     return <size_t>word & MEMBER_EXPIRES and member_expiry(word_member(word)) < now_ms
 
 cdef size_t members_count(const entry_t* entry) noexcept nogil  # with those whose time is up
+cdef size_t members_shown(const entry_t* entry, int64_t now_ms) noexcept nogil  # those that a walk delivers
 cdef uint64_t members_walk(
     const entry_t* entry, uint64_t cursor, int64_t now_ms, seen_fn fn, void* ctx) noexcept nogil
     # The members of one step; the next cursor, 0 at the end.

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t
 
 from cachefleet_server.core.bytes_value cimport bytes_view
 from cachefleet_server.core.members cimport members_len, members_of, members_t
+from cachefleet_server.core.members_expiry cimport expiring_count_due
 from cachefleet_server.ds.bucket cimport ht_each_fn
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.hashtable cimport ht_scan
@@ -40,6 +41,11 @@ cdef size_t members_count(const entry_t* entry) noexcept nogil:
         return members_len(members_of(entry))
     data = bytes_view(entry, &n)
     return intset_count(data) if entry_encoding(entry) == ENC_INTSET else pack_len(data)
+
+
+cdef size_t members_shown(const entry_t* entry, int64_t now_ms) noexcept nogil:
+    cdef size_t n = members_count(entry)
+    return n if is_small(entry) else n - expiring_count_due(members_of(entry), now_ms)
 
 # ---- walking -----------------------------------------------------------------------------------------
 

@@ -19,9 +19,11 @@ cdef enum:
     RDB_DIALECT_REDIS = 0  # "REDIS0011": every type byte here is readable by Redis 7.2+ and Valkey
     RDB_DIALECT_REDIS70 = 1  # "REDIS0010": readable by Redis 7.0
     RDB_DIALECT_VALKEY = 2  # "VALKEY080"
-    RDB_DIALECTS = 3
+    RDB_DIALECT_OWN = 3  # "CFLEET001": Valkey's, and what no other server has: times of members of sets
+    RDB_DIALECTS = 4
 
     RDB_VERSION_VALKEY = 80
+    RDB_VERSION_OWN = 0xCF01  # in DUMP's footers: above all that Redis and Valkey take
     RDB_VERSION_REDIS_MAX = 15  # the newest one whose type bytes rdb_get_entry can name (Redis 8.10)
 
     RDB_COMPRESS_MIN = 21  # bytes; shorter strings are never compressed
@@ -65,7 +67,18 @@ cdef extern from *:
 
 cdef void rdb_out_init(rdb_out_t* out, heap_t* heap, int dialect) noexcept nogil  # neither marks nor compresses
 cdef void rdb_out_free(rdb_out_t* out) noexcept nogil
-cdef int rdb_dialect_version(int dialect) noexcept nogil  # the number in headers and DUMP footers
+cdef int rdb_dialect_version(int dialect) noexcept nogil  # the number in DUMP's footers, and in most headers
+
+cdef inline bint rdb_dialect_is_valkey(int dialect) noexcept nogil:
+    """Bytes 22 and 243 mean what they mean to Valkey."""
+    return dialect == RDB_DIALECT_VALKEY or dialect == RDB_DIALECT_OWN
+
+cdef inline bint rdb_version_is_valkey(int version) noexcept nogil:
+    """The same of a DUMP's footer."""
+    return version == RDB_VERSION_VALKEY or version == RDB_VERSION_OWN
+
+cdef inline bint rdb_version_is_known(int version) noexcept nogil:
+    return 0 <= version <= RDB_VERSION_REDIS_MAX or rdb_version_is_valkey(version)
 
 cdef void rdb_put_length(rdb_out_t* out, uint64_t n) noexcept nogil
 cdef void rdb_put_int64(rdb_out_t* out, int64_t v) noexcept nogil  # eight bytes, little-endian

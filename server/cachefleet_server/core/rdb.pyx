@@ -69,6 +69,8 @@ cdef void rdb_out_free(rdb_out_t* out) noexcept nogil:
 
 
 cdef int rdb_dialect_version(int dialect) noexcept nogil:
+    if dialect == RDB_DIALECT_OWN:
+        return RDB_VERSION_OWN
     if dialect == RDB_DIALECT_VALKEY:
         return RDB_VERSION_VALKEY
     return 10 if dialect == RDB_DIALECT_REDIS70 else 11
@@ -221,18 +223,21 @@ cdef void rdb_put_value(rdb_out_t* out, engine_t* e, const entry_t* entry) noexc
 
 cdef int rdb_dialect_of(engine_t* e, const entry_t* entry) noexcept nogil:
     cdef type_ops_t* ops = entry_ops(e, entry)
-    return RDB_DIALECT_VALKEY if ops.needs_newer_fn != NULL and ops.needs_newer_fn(entry) else RDB_DIALECT_REDIS70
+    return RDB_DIALECT_REDIS70 if ops.dialect_fn == NULL else ops.dialect_fn(entry)
 
 
 cdef int rdb_dialect_of_all(engine_t* e) noexcept nogil:
+    cdef int dialect = RDB_DIALECT_REDIS70
     cdef int type, i
     for i in range(e.keyspace.opened):
+        if e.keyspace.dbs[i].timed_own:
+            return RDB_DIALECT_OWN
         if e.keyspace.dbs[i].timed_count:
-            return RDB_DIALECT_VALKEY
+            dialect = RDB_DIALECT_VALKEY
     for type in range(OBJ_TYPES):
         if cf_atomic_get(&e.types[type].newer):
-            return RDB_DIALECT_VALKEY
-    return RDB_DIALECT_REDIS70
+            dialect = RDB_DIALECT_VALKEY
+    return dialect
 
 
 # ---- reading -------------------------------------------------------------------------------------

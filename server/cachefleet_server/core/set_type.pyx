@@ -11,14 +11,16 @@ from cachefleet_server.core.entry cimport (
 from cachefleet_server.core.members cimport (
     members_dup, members_free, members_len, members_memory, members_of, members_prefetch, members_t, word_form,
     word_member)
+from cachefleet_server.core.members_expiry cimport members_timed, word_expiry
 from cachefleet_server.core.members_saving cimport (
-    MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
+    MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step, put_times)
 from cachefleet_server.core.members_walk cimport is_small, members_walk_all, seen_t
 from cachefleet_server.core.rdb cimport (
-    RDB_DIALECT_REDIS70, RDB_ERROR_EMPTY, rdb_get_length, rdb_length_size, rdb_put_lent, rdb_put_length,
-    rdb_put_string, rdb_refuse, rdb_view_string)
+    RDB_DIALECT_OWN, RDB_DIALECT_REDIS70, RDB_ERROR_EMPTY, RDB_ERROR_TYPE, RDB_VERSION_OWN, rdb_get_int64,
+    rdb_get_length, rdb_length_size, rdb_put_int64, rdb_put_lent, rdb_put_length, rdb_put_string, rdb_refuse,
+    rdb_view_string)
 from cachefleet_server.core.set_value cimport (
-    set_add, set_check, set_intset_max, set_len, set_member, set_new_intset, set_new_table, set_to_table)
+    set_add, set_add_timed, set_check, set_intset_max, set_len, set_member, set_new_intset, set_new_table, set_to_table)
 from cachefleet_server.core.types cimport save_out, type_register, type_row
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
@@ -36,6 +38,7 @@ cdef enum:
     RDB_SET = 2
     RDB_SET_INTSET = 11
     RDB_SET_LISTPACK = 20
+    RDB_SET_TIMED = 62  # of our own dialect
 
 # ---- the row -----------------------------------------------------------------------------------------
 
@@ -80,7 +83,9 @@ cdef entry_t* _drop(engine_t* e, entry_t* entry) noexcept nogil:
     return NULL
 
 
-cdef entry_t* _load_members(engine_t* e, rdb_in_t* in_, const char* key, size_t nk, int64_t expire_ms) noexcept nogil:
+cdef entry_t* _load_members(
+    engine_t* e, rdb_in_t* in_, bint timed, const char* key, size_t nk, int64_t expire_ms
+) noexcept nogil:
     """One by one, of which no two may be equal."""
     cdef uint64_t left = rdb_get_length(in_, NULL)
     cdef entry_t* entry
@@ -88,6 +93,7 @@ cdef entry_t* _load_members(engine_t* e, rdb_in_t* in_, const char* key, size_t 
     cdef char* owned
     cdef const char* p
     cdef size_t n
+    cdef int64_t at_ms = -1
     cdef bint added
     if left > set_intset_max(e):
         entry = set_new_table(e, key, nk, min(left, <size_t>(in_.end - in_.p)), expire_ms)  # each takes a byte
@@ -98,9 +104,13 @@ cdef entry_t* _load_members(engine_t* e, rdb_in_t* in_, const char* key, size_t 
     while left and in_.error == NULL:
         owned = NULL
         p = rdb_view_string(in_, &n, &owned)
+        if timed:
+            at_ms = rdb_get_int64(in_)
+        if at_ms < -1:
+            rdb_refuse(in_, b"a member's time that is none")
         if in_.error == NULL:
             set_member(&member, p, n)
-            entry = set_add(e, entry, &member, &added)
+            entry = set_add_timed(e, entry, &member, at_ms, &added)
             if not added:
                 rdb_refuse(in_, b"a set's member comes twice")
         zfree(in_.heap, owned)
@@ -167,8 +177,12 @@ cdef entry_t* _load(
     cdef char* owned = NULL
     cdef const char* p
     cdef size_t n
-    if type_byte == RDB_SET:
-        return _load_members(e, in_, key, nk, expire_ms)
+    if type_byte == RDB_SET_TIMED and in_.version != RDB_VERSION_OWN:
+        in_.unsupported = type_byte
+        rdb_refuse(in_, RDB_ERROR_TYPE)
+        return NULL
+    if type_byte == RDB_SET or type_byte == RDB_SET_TIMED:
+        return _load_members(e, in_, type_byte == RDB_SET_TIMED, key, nk, expire_ms)
     p = rdb_view_string(in_, &n, &owned)
     if in_.error == NULL and type_byte == RDB_SET_INTSET:
         entry = _of_intset(e, in_, p, n, key, nk, expire_ms)
@@ -178,7 +192,17 @@ cdef entry_t* _load(
     return entry
 
 
+cdef inline bint _is_timed(const entry_t* entry) noexcept nogil:
+    return entry_encoding(entry) == ENC_HASHTABLE and members_timed(members_of(entry)) != 0
+
+
+cdef int _dialect(const entry_t* entry) noexcept nogil:
+    return RDB_DIALECT_OWN if _is_timed(entry) else RDB_DIALECT_REDIS70
+
+
 cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
+    if dialect == RDB_DIALECT_OWN and _is_timed(entry):
+        return RDB_SET_TIMED
     if entry_encoding(entry) == ENC_INTSET:
         return RDB_SET_INTSET
     if entry_encoding(entry) == ENC_LISTPACK and dialect != RDB_DIALECT_REDIS70:
@@ -187,7 +211,11 @@ cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
 
 # ---- saving ------------------------------------------------------------------------------------------
 
-cdef members_put_t PUT  # constant after import: how a member of a set is written
+cdef enum:  # PUT
+    PLAIN = 0
+    TIMED = 1
+
+cdef members_put_t PUT[2]  # constant after import: how a member of a set is written
 
 
 cdef void _put_word(rdb_out_t* out, const members_t* m, const void* word) noexcept nogil:
@@ -202,11 +230,23 @@ cdef void _put_words(buf_t* buf, const members_t* m, const void* word) noexcept 
     command_word(buf, p, n)
 
 
-PUT.command = b"SADD"
-PUT.words = 1
-PUT.put_fn = _put_word
-PUT.put_words_fn = _put_words
-PUT.put_more_fn = NULL
+cdef void _put_timed(rdb_out_t* out, const members_t* m, const void* word) noexcept nogil:
+    _put_word(out, m, word)
+    rdb_put_int64(out, word_expiry(word))
+
+
+cdef void _put_times(save_t* s, rdb_out_t* out, const members_t* m, void** words, int n) noexcept nogil:
+    put_times(s, out, b"SPEXPIREAT", b"MEMBERS", MEMBER_SET, words, n)
+
+
+for _i in range(2):
+    PUT[_i].command = b"SADD"
+    PUT[_i].words = 1
+    PUT[_i].put_head_fn = NULL
+    PUT[_i].put_fn = _put_word
+    PUT[_i].put_words_fn = _put_words
+    PUT[_i].put_more_fn = _put_times
+PUT[TIMED].put_fn = _put_timed
 
 cdef struct writing_t:
     rdb_out_t* out
@@ -286,7 +326,7 @@ cdef size_t _save_size(const entry_t* entry) noexcept nogil:
 
 cdef void _save_begin(save_t* s) noexcept nogil:
     if not is_small(s.entry):
-        members_save_begin(s, &PUT)
+        members_save_begin(s, &PUT[TIMED if s.rdb_type == RDB_SET_TIMED else PLAIN])
 
 
 cdef bint _save_step(save_t* s) noexcept nogil:
@@ -306,7 +346,7 @@ cdef void register_set_type(engine_t* e) noexcept nogil:
     row.encodings[ENC_INTSET] = b"intset"
     row.encodings[ENC_LISTPACK] = b"listpack"
     row.encodings[ENC_HASHTABLE] = b"hashtable"
-    row.rdb_bytes = 1 << RDB_SET | 1 << RDB_SET_INTSET | 1 << RDB_SET_LISTPACK
+    row.rdb_bytes = 1 << RDB_SET | 1 << RDB_SET_INTSET | 1 << RDB_SET_LISTPACK | <uint64_t>1 << RDB_SET_TIMED
     row.free_fn = _free
     row.effort_fn = _effort
     row.dup_fn = _dup
@@ -314,6 +354,7 @@ cdef void register_set_type(engine_t* e) noexcept nogil:
     row.digest_fn = _digest
     row.check_fn = set_check
     row.load_fn = _load
+    row.dialect_fn = _dialect
     row.rdb_type_fn = _rdb_type
     row.save_size_fn = _save_size
     row.save_begin_fn = _save_begin

@@ -10,6 +10,10 @@ set-max-intset-entries becomes a hashtable; a member that is no integer makes it
 else a hashtable. A listpack becomes a hashtable at set-max-listpack-entries members, or by one longer than
 set-max-listpack-value. Nothing goes back by itself; `set_to_listpack` and `set_to_intset` are for results.
 
+Members that expire are members of a hashtable (core/members_expiry.pxd): a set becomes one for them, and stays one
+while it has some. Those whose time is before `now_ms` are hidden from who asks; -1 hides none. What changes a set
+knows nothing of that: commands remove such members first (keyspace/member_expiry.pxd).
+
 A member is given as lp_item_t: text, which may be an integer's, or an integer. It must not lie in the set that
 changes, but for what `set_remove` removes.
 
@@ -47,11 +51,23 @@ cdef entry_t* set_prepare(engine_t* e, entry_t* entry, size_t count) noexcept no
     # Before a command brings so many members, at most.
 cdef entry_t* set_add(engine_t* e, entry_t* entry, const lp_item_t* member, bint* added) noexcept nogil
 cdef entry_t* set_remove(engine_t* e, entry_t* entry, const lp_item_t* member, bint* removed) noexcept nogil
-cdef bint set_has(const entry_t* entry, const lp_item_t* member) noexcept nogil
+cdef bint set_find(
+    const entry_t* entry, const lp_item_t* member, int64_t now_ms, int64_t* at_ms) noexcept nogil
+    # Is it there? And when it expires; -1: never.
+cdef entry_t* set_expire(engine_t* e, entry_t* entry, const lp_item_t* member, int64_t at_ms) noexcept nogil
+    # Gives another time, or -1, to a member that is there.
+cdef entry_t* set_add_timed(
+    engine_t* e, entry_t* entry, const lp_item_t* member, int64_t at_ms, bint* added) noexcept nogil
+    # For loading: with the time of a new member, or -1.
+
+cdef inline bint set_has(const entry_t* entry, const lp_item_t* member, int64_t now_ms) noexcept nogil:
+    cdef int64_t at_ms
+    return set_find(entry, member, now_ms, &at_ms)
 
 cdef entry_t* set_to_table(engine_t* e, entry_t* entry, size_t room) noexcept nogil
 cdef entry_t* set_to_intset(engine_t* e, entry_t* entry) noexcept nogil
     # Of integers alone: an intset, if set-max-intset-entries allows it.
-cdef entry_t* set_to_listpack(engine_t* e, entry_t* entry) noexcept nogil  # if its parameters allow it
+cdef entry_t* set_to_listpack(engine_t* e, entry_t* entry) noexcept nogil
+    # If its parameters allow it, and no member expires.
 cdef int set_check(engine_t* e, const entry_t* entry) noexcept nogil
     # 0; 1 name; 2 empty; 100 + n: members_check, 200 + n: pack_check, 300 + n: intset_check; 4 not a set's pack

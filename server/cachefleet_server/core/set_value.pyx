@@ -10,8 +10,9 @@ from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_HASHTABLE, ENC_INTSET, ENC_LISTPACK, OBJ_SET, entry_encoding, entry_new_pointer,
     entry_set_encoding)
 from cachefleet_server.core.members cimport (
-    members_check, members_drop, members_find, members_free, members_hash, members_insert, members_new, members_of,
-    members_t, members_take)
+    members_check, members_drop, members_find, members_find_slot, members_free, members_hash, members_insert,
+    members_new, members_of, members_set_expiry, members_t, members_take)
+from cachefleet_server.core.members_expiry cimport members_find_live, members_timed, word_expiry
 from cachefleet_server.core.members_walk cimport members_walk_all, seen_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
 from cachefleet_server.ds.intrin cimport cf_ref_drop
@@ -170,6 +171,8 @@ cdef entry_t* set_to_listpack(engine_t* e, entry_t* entry) noexcept nogil:
     cdef reading_t r
     if entry_encoding(entry) == ENC_LISTPACK or set_len(entry) > <size_t>e.params.set_max_listpack_entries:
         return entry
+    if entry_encoding(entry) == ENC_HASHTABLE and members_timed(members_of(entry)):
+        return entry
     r.longest = 0
     members_walk_all(entry, -1, _measure, &r)
     return _to_pack(e, entry) if r.longest <= <size_t>e.params.set_max_listpack_value else entry
@@ -319,21 +322,48 @@ cdef entry_t* set_remove(engine_t* e, entry_t* entry, const lp_item_t* member, b
     pack_plan_remove(data, n, &at, &edit)
     return _commit_pack(e, entry, &edit)
 
-# ---- reading -----------------------------------------------------------------------------------------
-
-cdef bint set_has(const entry_t* entry, const lp_item_t* member) noexcept nogil:
+cdef entry_t* set_expire(engine_t* e, entry_t* entry, const lp_item_t* member, int64_t at_ms) noexcept nogil:
     cdef char digits[INT64_CHARS_MAX]
     cdef size_t n
     cdef const char* p
     cdef members_t* m
+    cdef uint64_t hash
+    if entry_encoding(entry) != ENC_HASHTABLE:
+        if at_ms < 0:
+            return entry
+        entry = set_to_table(e, entry, 0)
+    m = members_of(entry)
+    p = lp_text(member, &digits[0], &n)
+    hash = members_hash(m, p, n)
+    members_set_expiry(m, members_find_slot(m, p, n, hash), hash, at_ms)
+    return entry
+
+
+cdef entry_t* set_add_timed(
+    engine_t* e, entry_t* entry, const lp_item_t* member, int64_t at_ms, bint* added
+) noexcept nogil:
+    entry = set_add(e, entry, member, added)
+    return set_expire(e, entry, member, at_ms) if added[0] and at_ms >= 0 else entry
+
+# ---- reading -----------------------------------------------------------------------------------------
+
+cdef bint set_find(const entry_t* entry, const lp_item_t* member, int64_t now_ms, int64_t* at_ms) noexcept nogil:
+    cdef char digits[INT64_CHARS_MAX]
+    cdef size_t n
+    cdef const char* p
+    cdef void* word
     cdef pack_item_t item
     cdef pack_at_t at
     cdef uint32_t place
     cdef int64_t v
+    at_ms[0] = -1
     if entry_encoding(entry) == ENC_HASHTABLE:
-        m = members_of(entry)
         p = lp_text(member, &digits[0], &n)
-        return members_find(m, p, n, members_hash(m, p, n)) != NULL
+        word = members_find_live(members_of(entry), p, n, now_ms)
+        if word == NULL:
+            return False
+        at_ms[0] = word_expiry(word)
+        return True
     p = bytes_view(entry, &n)
     if entry_encoding(entry) == ENC_INTSET:
         return _as_int(member, &v) and intset_find(p, v, &place)

@@ -23,9 +23,10 @@ Contracts of the row (NULL only where said):
 - check_fn(e, entry)        0, or the number of the first broken invariant. May be NULL.
 - load_fn(e, in, byte, key) an entry from one of the type's RDB type bytes; the bytes are untrusted. NULL after an
                             error, for which in.error is set (RDB_ERROR_SHORT if not).
-- needs_newer_fn(entry)     true: no dialect but RDB_DIALECT_VALKEY can hold it. NULL: always false. `newer` counts
-                            such values, so that a file's dialect is known before its first record: load_fn, dup_fn
-                            and commands add to it, free_fn subtracts (cf_atomic_add: free_fn may be on the helper).
+- dialect_fn(entry)         the oldest dialect that can hold all of it (core/rdb.pxd). NULL: RDB_DIALECT_REDIS70.
+                            `newer` counts values that need RDB_DIALECT_VALKEY, so that a file's dialect is known before
+                            its first record: load_fn, dup_fn and commands add to it, free_fn subtracts (cf_atomic_add:
+                            free_fn may be on the helper). Members that expire are counted by keyspace/member_expiry.
 - rdb_type_fn(entry, d)     the type byte in this dialect.
 - save_size_fn(entry)       about how many bytes its record has, O(1). Above SAVE_AT_ONCE a snapshot does not save it
                             at once but holds it. NULL: never.

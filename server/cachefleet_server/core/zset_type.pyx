@@ -10,14 +10,15 @@ from cachefleet_server.core.engine cimport rdb_in_t, rdb_out_t, save_t, type_ops
 from cachefleet_server.core.entry cimport ENC_LISTPACK, ENC_SKIPLIST, OBJ_ZSET, entry_key, entry_t
 from cachefleet_server.core.members cimport (
     members_hash, members_len, members_memory, members_of, members_prefetch, members_t)
+from cachefleet_server.core.members_expiry cimport members_timed, word_expiry
 from cachefleet_server.core.members_saving cimport (
-    MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step)
+    MEMBERS_GROUP, members_put_t, members_save_begin, members_save_end, members_save_step, put_times)
 from cachefleet_server.core.rdb cimport (
-    RDB_ERROR_EMPTY, rdb_get_byte, rdb_get_int64, rdb_get_length, rdb_put_int64, rdb_put_string, rdb_refuse,
-    rdb_view_string)
+    RDB_DIALECT_OWN, RDB_DIALECT_REDIS70, RDB_ERROR_EMPTY, RDB_ERROR_TYPE, RDB_VERSION_OWN, rdb_get_byte,
+    rdb_get_int64, rdb_get_length, rdb_put_int64, rdb_put_string, rdb_refuse, rdb_view_string)
 from cachefleet_server.core.types cimport save_out, type_register, type_row
 from cachefleet_server.core.zset_value cimport (
-    word_score, word_scored, zset_build_add, zset_build_begin, zset_build_drop, zset_build_end, zset_build_find,
+    word_score, word_scored, zset_build_add_timed, zset_build_begin, zset_build_drop, zset_build_end, zset_build_find,
     zset_build_t, zset_check, zset_dup, zset_free, zset_is_pack, zset_iter_t, zset_len, zset_next, zset_order,
     zset_seek)
 from cachefleet_server.ds.btree cimport bt_memory, btree_t
@@ -36,6 +37,7 @@ cdef enum:
     RDB_ZSET_2 = 5
     RDB_ZSET_ZIPLIST = 12
     RDB_ZSET_LISTPACK = 17
+    RDB_ZSET_TIMED = 63  # of our own dialect
     SCORE_NAN = 253  # the length of a score's text in RDB_ZSET
     SCORE_INF = 254
     SCORE_MINUS_INF = 255
@@ -81,14 +83,18 @@ cdef void _digest(engine_t* e, const entry_t* entry, uint8_t* digest) noexcept n
 
 # ---- loading ---------------------------------------------------------------------------------------
 
-cdef void _add(zset_build_t* b, rdb_in_t* in_, const char* p, size_t n, double score) noexcept nogil:
+cdef void _add(
+    zset_build_t* b, rdb_in_t* in_, const char* p, size_t n, double score, int64_t at_ms
+) noexcept nogil:
     cdef uint64_t hash = members_hash(b.members, p, n)
     if isnan(score):
         rdb_refuse(in_, b"a sorted set's score is not a number")
     elif zset_build_find(b, p, n, hash) != NULL:
         rdb_refuse(in_, b"a sorted set has a member twice")
+    elif at_ms < -1:
+        rdb_refuse(in_, b"a member's time that is none")
     else:
-        zset_build_add(b, p, n, hash, score)
+        zset_build_add_timed(b, p, n, hash, score, at_ms)
 
 
 cdef double _get_text_score(rdb_in_t* in_) noexcept nogil:
@@ -116,18 +122,21 @@ cdef double _get_score(rdb_in_t* in_) noexcept nogil:
     return (<double*>&bits)[0]
 
 
-cdef void _load_members(zset_build_t* b, rdb_in_t* in_, bint text_scores, uint64_t left) noexcept nogil:
+cdef void _load_members(zset_build_t* b, rdb_in_t* in_, int type_byte, uint64_t left) noexcept nogil:
     cdef char* owned
     cdef const char* p
     cdef double score
+    cdef int64_t at_ms = -1
     cdef size_t n
     while left and in_.error == NULL:
         owned = NULL
         p = rdb_view_string(in_, &n, &owned)
         if in_.error == NULL:
-            score = _get_text_score(in_) if text_scores else _get_score(in_)
+            score = _get_text_score(in_) if type_byte == RDB_ZSET else _get_score(in_)
+            if type_byte == RDB_ZSET_TIMED:
+                at_ms = rdb_get_int64(in_)
             if in_.error == NULL:
-                _add(b, in_, p, n, score)
+                _add(b, in_, p, n, score, at_ms)
             zfree(in_.heap, owned)
         left -= 1
 
@@ -149,7 +158,7 @@ cdef void _load_packed(
             rdb_refuse(in_, b"a sorted set's member has no score")
             return
         text = lp_text(&member, digits, &n)
-        _add(b, in_, text, n, number)
+        _add(b, in_, text, n, number, -1)
 
 
 cdef void _load_string(zset_build_t* b, rdb_in_t* in_, bint is_ziplist) noexcept nogil:
@@ -174,13 +183,18 @@ cdef void _load_string(zset_build_t* b, rdb_in_t* in_, bint is_ziplist) noexcept
 cdef entry_t* _load(
     engine_t* e, rdb_in_t* in_, int type_byte, const char* key, size_t nk, int64_t expire_ms
 ) noexcept nogil:
+    cdef bint one_by_one = type_byte == RDB_ZSET or type_byte == RDB_ZSET_2 or type_byte == RDB_ZSET_TIMED
     cdef uint64_t count = 0
     cdef zset_build_t b
-    if type_byte == RDB_ZSET or type_byte == RDB_ZSET_2:
+    if type_byte == RDB_ZSET_TIMED and in_.version != RDB_VERSION_OWN:
+        in_.unsupported = type_byte
+        rdb_refuse(in_, RDB_ERROR_TYPE)
+        return NULL
+    if one_by_one:
         count = rdb_get_length(in_, NULL)
     zset_build_begin(&b, e, min(count, <uint64_t>ROOM_MAX, <uint64_t>(in_.end - in_.p) // MEMBER_MIN))
-    if type_byte == RDB_ZSET or type_byte == RDB_ZSET_2:
-        _load_members(&b, in_, type_byte == RDB_ZSET, count)
+    if one_by_one:
+        _load_members(&b, in_, type_byte, count)
     else:
         _load_string(&b, in_, type_byte == RDB_ZSET_ZIPLIST)
         b.longest = 0  # as in Valkey, what was packed stays so whatever its members' lengths
@@ -192,7 +206,17 @@ cdef entry_t* _load(
     return NULL
 
 
+cdef inline bint _is_timed(const entry_t* entry) noexcept nogil:
+    return not zset_is_pack(entry) and members_timed(members_of(entry)) != 0
+
+
+cdef int _dialect(const entry_t* entry) noexcept nogil:
+    return RDB_DIALECT_OWN if _is_timed(entry) else RDB_DIALECT_REDIS70
+
+
 cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
+    if dialect == RDB_DIALECT_OWN and _is_timed(entry):
+        return RDB_ZSET_TIMED
     return RDB_ZSET_LISTPACK if zset_is_pack(entry) else RDB_ZSET_2
 
 
@@ -226,17 +250,33 @@ cdef void _put_score(buf_t* buf, double score) noexcept nogil:
     command_word(buf, text, double_to_chars(text, score))
 
 
-cdef members_put_t _table  # constant once the module is there
-_table.command = b"ZADD"
-_table.words = 2
-_table.put_fn = _put
-_table.put_words_fn = _put_words
-_table.put_more_fn = NULL
+cdef void _put_timed(rdb_out_t* out, const members_t* m, const void* word) noexcept nogil:
+    _put(out, m, word)
+    rdb_put_int64(out, word_expiry(word))
+
+
+cdef void _put_times(save_t* s, rdb_out_t* out, const members_t* m, void** words, int n) noexcept nogil:
+    put_times(s, out, b"ZPEXPIREAT", b"MEMBERS", MEMBER_ZSET, words, n)
+
+
+cdef enum:  # PUT
+    PLAIN = 0
+    TIMED = 1
+
+cdef members_put_t PUT[2]  # constant after import
+for _i in range(2):
+    PUT[_i].command = b"ZADD"
+    PUT[_i].words = 2
+    PUT[_i].put_head_fn = NULL
+    PUT[_i].put_fn = _put
+    PUT[_i].put_words_fn = _put_words
+    PUT[_i].put_more_fn = _put_times
+PUT[TIMED].put_fn = _put_timed
 
 
 cdef void _save_begin(save_t* s) noexcept nogil:
     if not zset_is_pack(s.entry):
-        members_save_begin(s, &_table)
+        members_save_begin(s, &PUT[TIMED if s.rdb_type == RDB_ZSET_TIMED else PLAIN])
 
 
 cdef void _save_end(save_t* s) noexcept nogil:
@@ -292,7 +332,9 @@ cdef void register_zset_type(engine_t* e) noexcept nogil:
     cdef type_ops_t* row = type_row(e, OBJ_ZSET)
     row.encodings[ENC_LISTPACK] = b"listpack"
     row.encodings[ENC_SKIPLIST] = b"skiplist"
-    row.rdb_bytes = 1 << RDB_ZSET | 1 << RDB_ZSET_2 | 1 << RDB_ZSET_ZIPLIST | 1 << RDB_ZSET_LISTPACK
+    row.rdb_bytes = (
+        1 << RDB_ZSET | 1 << RDB_ZSET_2 | 1 << RDB_ZSET_ZIPLIST | 1 << RDB_ZSET_LISTPACK
+        | <uint64_t>1 << RDB_ZSET_TIMED)
     row.free_fn = _free
     row.effort_fn = _effort
     row.dup_fn = zset_dup
@@ -300,6 +342,7 @@ cdef void register_zset_type(engine_t* e) noexcept nogil:
     row.digest_fn = _digest
     row.check_fn = zset_check
     row.load_fn = _load
+    row.dialect_fn = _dialect
     row.rdb_type_fn = _rdb_type
     row.save_size_fn = _save_size
     row.save_begin_fn = _save_begin

@@ -12,6 +12,10 @@ Order: by score, then by the member's bytes. -0 is 0 in a pack and stays what it
 Entries move: each function that changes a sorted set returns the entry's address, and the caller stores it
 (db_replace). Members that are added must not be the set's own bytes. A table announces by itself what changes.
 
+Members that expire are members of a table (core/members_expiry.pxd): a pack becomes one for them. By name, those whose
+time is before `now_ms` are hidden (-1 hides none); who goes by ranks asks core/zset_hidden.pxd. What changes a sorted
+set knows nothing of that: commands remove such members first (keyspace/member_expiry.pxd).
+
 In a table, an element of the order is the member from its score on, so it is the same with an expiry in front of it
 and without. What is taken out of the order is found in the table by its bytes.
 
@@ -32,6 +36,7 @@ from cachefleet_server.core.engine cimport engine_t
 from cachefleet_server.core.entry cimport ENC_LISTPACK, entry_encoding, entry_t
 from cachefleet_server.core.bytes_value cimport bytes_view
 from cachefleet_server.core.members cimport MEMBER_EXPIRES, members_len, members_of, members_t, word_member
+from cachefleet_server.core.zset_hidden cimport zset_hidden_t
 from cachefleet_server.ds.bt_iter cimport bt_iter_t
 from cachefleet_server.ds.btree cimport btree_t
 from cachefleet_server.ds.buf cimport buf_t
@@ -75,6 +80,8 @@ cdef struct zset_iter_t:  # valid until the set changes
     size_t at  # of the next member in the pack
     pack_back_t places  # the same, backward
     bt_iter_t tree
+    const zset_hidden_t* hidden  # members that are passed over; NULL: none
+    size_t rank  # if there are some: of the place
 
 cdef struct zset_build_t:  # a sorted set that is made as a whole
     engine_t* engine
@@ -118,13 +125,34 @@ cdef entry_t* zset_remove(engine_t* e, entry_t* entry, const char* member, size_
 cdef entry_t* zset_remove_range(engine_t* e, entry_t* entry, size_t first, size_t n) noexcept nogil
     # n members from a rank on, which are there.
 
+cdef entry_t* zset_expire(
+    engine_t* e, entry_t* entry, const char* member, size_t n, int64_t at_ms) noexcept nogil
+    # Gives another time, or -1, to a member that is there.
+
 # Reading.
-cdef bint zset_score(const entry_t* entry, const char* member, size_t n, double* score) noexcept nogil
-cdef bint zset_rank(const entry_t* entry, const char* member, size_t n, size_t* rank, double* score) noexcept nogil
+cdef bint zset_find(
+    const entry_t* entry, const char* member, size_t n, int64_t now_ms, double* score, int64_t* at_ms) noexcept nogil
+    # Is it there? Its score, and when it expires; -1: never.
+cdef bint zset_rank(
+    const entry_t* entry, const char* member, size_t n, int64_t now_ms, size_t* rank, double* score) noexcept nogil
+    # The rank counts hidden members, too.
+
+cdef inline bint zset_score(
+    const entry_t* entry, const char* member, size_t n, int64_t now_ms, double* score
+) noexcept nogil:
+    cdef int64_t at_ms
+    return zset_find(entry, member, n, now_ms, score, &at_ms)
+
 cdef size_t zset_bound(const entry_t* entry, const zset_bound_t* bound) noexcept nogil  # members in front
 cdef void zset_range(
     const entry_t* entry, const zset_bound_t* low, const zset_bound_t* high, size_t* first, size_t* n) noexcept nogil
     # The rank of the first member between two bounds, and how many there are.
+cdef void zset_range_shown(
+    const entry_t* entry, const zset_hidden_t* h, const zset_bound_t* low, const zset_bound_t* high, size_t* first,
+    size_t* n) noexcept nogil
+    # The same as if hidden members were not there, as zset_seek_shown wants it.
+cdef void zset_seek_shown(
+    zset_iter_t* it, const entry_t* entry, const zset_hidden_t* h, size_t first, size_t n, bint back) noexcept nogil
 cdef void zset_seek(zset_iter_t* it, const entry_t* entry, size_t first, size_t n, bint back) noexcept nogil
     # The n members from a rank on, which are there; `back`: the last of them comes first.
 cdef bint zset_next(zset_iter_t* it, lp_item_t* member, double* score) noexcept nogil
@@ -136,6 +164,9 @@ cdef void* zset_build_find(zset_build_t* b, const char* member, size_t n, uint64
     # What was added, with a score to set (member_set_score, MEMBER_ZSET), or NULL.
 cdef void zset_build_add(zset_build_t* b, const char* member, size_t n, uint64_t hash, double score) noexcept nogil
     # A member that was not added yet. In any order; members in their order save the sorting.
+cdef void zset_build_add_timed(
+    zset_build_t* b, const char* member, size_t n, uint64_t hash, double score, int64_t at_ms) noexcept nogil
+    # The same; with a time, or -1. It is not to be found, or scored anew, by zset_build_find.
 cdef void** zset_build_sort(zset_build_t* b, size_t* n) noexcept nogil
     # What was added, in order: elements of the order (member_key and member_score, MEMBER_ZSET), borrowed.
 cdef entry_t* zset_build_end(zset_build_t* b, const char* key, size_t nk, int64_t expire_ms) noexcept nogil

@@ -6,16 +6,21 @@ from cachefleet_server.core.bytes_value cimport (
     bytes_close, bytes_data, bytes_dup, bytes_free, bytes_new, bytes_open, bytes_to_pointer)
 from cachefleet_server.core.entry cimport ENC_SKIPLIST, OBJ_ZSET, entry_new_pointer
 from cachefleet_server.core.members cimport (
-    members_announce, members_check, members_drop, members_find, members_free, members_hash, members_insert,
-    members_new, members_take, word_form, word_of)
+    members_announce, members_check, members_drop, members_find, members_find_slot, members_free, members_hash,
+    members_insert, members_new, members_set_expiry, members_take, word_form, word_of)
+from cachefleet_server.core.members_expiry cimport members_find_live, members_timed, word_expiry
+from cachefleet_server.core.zset_hidden cimport hidden_before, hidden_has, hidden_rank
 from cachefleet_server.ds.bt_checking cimport bt_check
 from cachefleet_server.ds.bt_iter cimport (
     bt_iter_rank, bt_next, bt_prev, bt_seek, bt_seek_key, bt_seek_rank, bt_seek_word)
 from cachefleet_server.ds.btree cimport (
     bt_build, bt_double, bt_first, bt_free, bt_init, bt_insert, bt_remove, bt_remove_range, bt_rescore, bt_sort)
+from cachefleet_server.ds.bucket cimport ht_slot_t, slot_get
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
+from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.listpack cimport lp_get, lp_item, lp_text
-from cachefleet_server.ds.member cimport member_dup, member_key, member_new, member_set_score
+from cachefleet_server.ds.member cimport (
+    MEMBER_TTL, member_dup, member_key, member_new, member_set_expiry, member_set_score)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.pack cimport (
     PACK_HEADER, PACK_KEYS_MAX, PACK_ZSET, pack_at_t, pack_back_begin, pack_back_next, pack_commit, pack_edit_t,
@@ -74,7 +79,7 @@ cdef entry_t* _to_table(engine_t* e, entry_t* entry, size_t members) noexcept no
     zset_seek(&it, entry, 0, zset_len(entry), False)
     while zset_next(&it, &item, &score):
         p = lp_text(&item, digits, &n)
-        elements[gathered] = _new_member(e, m, p, n, members_hash(m, p, n), score)
+        elements[gathered] = _new_member(e, m, p, n, members_hash(m, p, n), score, -1)
         gathered += 1
         if gathered == BUILD_GROUP:
             bt_build(zset_order(m), elements, gathered)
@@ -130,13 +135,16 @@ cdef void zset_free(heap_t* h, entry_t* entry) noexcept nogil:
 # ---- adding ----------------------------------------------------------------------------------------
 
 cdef void* _new_member(
-    engine_t* e, members_t* m, const char* p, size_t n, uint64_t hash, double score
+    engine_t* e, members_t* m, const char* p, size_t n, uint64_t hash, double score, int64_t at_ms
 ) noexcept nogil:
-    """In the table, not in the order yet."""
-    cdef void* member = member_new(e.heap, MEMBER_ZSET, p, n, NULL, 0)
-    member_set_score(member, MEMBER_ZSET, score)
-    members_insert(m, member, MEMBER_ZSET, hash)
-    return member
+    """In the table, not in the order yet: the element for it."""
+    cdef int form = MEMBER_ZSET | MEMBER_TTL if at_ms >= 0 else MEMBER_ZSET
+    cdef void* member = member_new(e.heap, form, p, n, NULL, 0)
+    member_set_score(member, form, score)
+    if at_ms >= 0:
+        member_set_expiry(member, at_ms)
+    members_insert(m, member, form, hash)
+    return word_scored(word_of(member, form))
 
 
 cdef inline int _decide(bint there, double current, int flags, double* score) noexcept nogil:
@@ -161,7 +169,7 @@ cdef int _add_to_table(
     cdef void* word = members_find(m, p, n, hash)
     cdef int done = _decide(word != NULL, word_score(word) if word != NULL else 0, flags, score)
     if done == ZADD_ADDED:
-        bt_insert(zset_order(m), _new_member(e, m, p, n, hash, score[0]))
+        bt_insert(zset_order(m), _new_member(e, m, p, n, hash, score[0], -1))
     elif done == ZADD_UPDATED:
         members_announce(m, hash)
         bt_rescore(zset_order(m), word_scored(word), bt_double(score[0]))
@@ -196,6 +204,30 @@ cdef entry_t* zset_add(
         entry = _to_table(e, entry, pack_len(data) + 1)
         flags &= ~ZADD_INCR  # the sum is known
     done[0] = _add_to_table(e, members_of(entry), member, n, score, flags)
+    return entry
+
+# ---- times -----------------------------------------------------------------------------------------
+
+cdef entry_t* zset_expire(
+    engine_t* e, entry_t* entry, const char* member, size_t n, int64_t at_ms
+) noexcept nogil:
+    cdef members_t* m
+    cdef ht_slot_t slot
+    cdef uint64_t hash
+    cdef bint moves
+    if zset_is_pack(entry):
+        if at_ms < 0:
+            return entry
+        entry = _to_table(e, entry, zset_len(entry))
+    m = members_of(entry)
+    hash = members_hash(m, member, n)
+    slot = members_find_slot(m, member, n, hash)
+    moves = (at_ms >= 0) != (word_expiry(slot_get(slot)) >= 0)  # to an address with room for a time, or without
+    if moves:
+        bt_remove(zset_order(m), word_scored(slot_get(slot)))
+    members_set_expiry(m, slot, hash, at_ms)
+    if moves:
+        bt_insert(zset_order(m), word_scored(slot_get(slot)))
     return entry
 
 # ---- removing --------------------------------------------------------------------------------------
@@ -263,15 +295,13 @@ cdef struct found_t:
     double score
 
 
-cdef bint _find(const entry_t* entry, const char* member, size_t n, found_t* out) noexcept nogil:
-    cdef members_t* m
+cdef bint _find(const entry_t* entry, const char* member, size_t n, int64_t now_ms, found_t* out) noexcept nogil:
     cdef const char* data
     cdef size_t len
     cdef pack_item_t item
     cdef pack_at_t at
     if not zset_is_pack(entry):
-        m = members_of(entry)
-        out.word = members_find(m, member, n, members_hash(m, member, n))
+        out.word = members_find_live(members_of(entry), member, n, now_ms)
         if out.word == NULL:
             return False
         out.score = word_score(out.word)
@@ -286,18 +316,23 @@ cdef bint _find(const entry_t* entry, const char* member, size_t n, found_t* out
     return True
 
 
-cdef bint zset_score(const entry_t* entry, const char* member, size_t n, double* score) noexcept nogil:
+cdef bint zset_find(
+    const entry_t* entry, const char* member, size_t n, int64_t now_ms, double* score, int64_t* at_ms
+) noexcept nogil:
     cdef found_t found
-    if not _find(entry, member, n, &found):
+    if not _find(entry, member, n, now_ms, &found):
         return False
     score[0] = found.score
+    at_ms[0] = word_expiry(found.word) if found.word != NULL else -1
     return True
 
 
-cdef bint zset_rank(const entry_t* entry, const char* member, size_t n, size_t* rank, double* score) noexcept nogil:
+cdef bint zset_rank(
+    const entry_t* entry, const char* member, size_t n, int64_t now_ms, size_t* rank, double* score
+) noexcept nogil:
     cdef found_t found
     cdef bt_iter_t it
-    if not _find(entry, member, n, &found):
+    if not _find(entry, member, n, now_ms, &found):
         return False
     if found.word != NULL:
         bt_seek(zset_order(members_of(entry)), word_scored(found.word), &it)
@@ -349,6 +384,7 @@ cdef void zset_range(
 cdef void zset_seek(zset_iter_t* it, const entry_t* entry, size_t first, size_t n, bint back) noexcept nogil:
     it.left = n
     it.back = back
+    it.hidden = NULL
     if not zset_is_pack(entry):
         it.pack = NULL
         bt_seek_rank(zset_order(members_of(entry)), first + n if back else first, &it.tree)
@@ -362,6 +398,44 @@ cdef void zset_seek(zset_iter_t* it, const entry_t* entry, size_t first, size_t 
         it.at = pack_offset(it.pack, it.len, <uint32_t>first)
 
 
+cdef void zset_range_shown(
+    const entry_t* entry, const zset_hidden_t* h, const zset_bound_t* low, const zset_bound_t* high, size_t* first,
+    size_t* n
+) noexcept nogil:
+    zset_range(entry, low, high, first, n)
+    if h.count:
+        n[0] -= hidden_before(h, first[0] + n[0]) - hidden_before(h, first[0])
+        first[0] -= hidden_before(h, first[0])
+
+
+cdef void zset_seek_shown(
+    zset_iter_t* it, const entry_t* entry, const zset_hidden_t* h, size_t first, size_t n, bint back
+) noexcept nogil:
+    cdef size_t last
+    if h.count == 0 or n == 0:
+        zset_seek(it, entry, first, n, back)
+        return
+    last = hidden_rank(h, first + n - 1)
+    first = hidden_rank(h, first)
+    zset_seek(it, entry, first, last + 1 - first, back)
+    it.left = n
+    it.hidden = h
+    it.rank = last + 1 if back else first
+
+
+cdef void* _next_shown(zset_iter_t* it) noexcept nogil:
+    """The next one that is not hidden, which is there."""
+    cdef void* element
+    cdef size_t rank
+    while True:
+        it.rank -= it.back
+        rank = it.rank
+        it.rank += not it.back
+        element = bt_prev(&it.tree) if it.back else bt_next(&it.tree)
+        if not hidden_has(it.hidden, rank):
+            return element
+
+
 cdef bint zset_next(zset_iter_t* it, lp_item_t* member, double* score) noexcept nogil:
     cdef pack_at_t at
     cdef void* element
@@ -369,7 +443,10 @@ cdef bint zset_next(zset_iter_t* it, lp_item_t* member, double* score) noexcept 
         return False
     it.left -= 1
     if it.pack == NULL:
-        element = bt_prev(&it.tree) if it.back else bt_next(&it.tree)
+        if cf_unlikely(it.hidden != NULL):
+            element = _next_shown(it)
+        else:
+            element = bt_prev(&it.tree) if it.back else bt_next(&it.tree)
         member.str = member_key(element, MEMBER_ZSET, &member.len)
         score[0] = member_score(element, MEMBER_ZSET)
         return True
@@ -396,7 +473,13 @@ cdef void* zset_build_find(zset_build_t* b, const char* member, size_t n, uint64
 
 
 cdef void zset_build_add(zset_build_t* b, const char* member, size_t n, uint64_t hash, double score) noexcept nogil:
-    cdef void* element = _new_member(b.engine, b.members, member, n, hash, score)
+    zset_build_add_timed(b, member, n, hash, score, -1)
+
+
+cdef void zset_build_add_timed(
+    zset_build_t* b, const char* member, size_t n, uint64_t hash, double score, int64_t at_ms
+) noexcept nogil:
+    cdef void* element = _new_member(b.engine, b.members, member, n, hash, score, at_ms)
     b.longest = max(b.longest, n)
     buf_put(&b.elements, &element, sizeof(void*))
 
@@ -433,7 +516,7 @@ cdef entry_t* zset_build_end(zset_build_t* b, const char* key, size_t nk, int64_
     cdef size_t members
     cdef void** elements = zset_build_sort(b, &members)
     cdef entry_t* entry
-    if _fits_pack(b.engine, members, b.longest):
+    if members_timed(b.members) == 0 and _fits_pack(b.engine, members, b.longest):
         entry = _build_pack(b, elements, members, key, nk, expire_ms)
         if entry != NULL:
             zset_build_drop(b)

@@ -51,6 +51,7 @@ cdef void db_release(db_t* db, bint lazy) noexcept nogil:
     db.expires = NULL
     db.timed = NULL
     db.timed_count = 0
+    db.timed_own = 0
     db.timed_cap = 0
 
 
@@ -62,6 +63,7 @@ cdef void db_exchange(db_t* a, db_t* b) noexcept nogil:
     a.avg_ttl_ms = b.avg_ttl_ms
     a.timed = b.timed
     a.timed_count = b.timed_count
+    a.timed_own = b.timed_own
     a.timed_cap = b.timed_cap
     b.keys = kept.keys
     b.expires = kept.expires
@@ -69,6 +71,7 @@ cdef void db_exchange(db_t* a, db_t* b) noexcept nogil:
     b.avg_ttl_ms = kept.avg_ttl_ms
     b.timed = kept.timed
     b.timed_count = kept.timed_count
+    b.timed_own = kept.timed_own
     b.timed_cap = kept.timed_cap
 
 

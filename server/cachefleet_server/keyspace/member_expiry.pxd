@@ -9,6 +9,9 @@ right.
 Members whose time is over are hidden from whoever names or lists them, and are still counted (HLEN, as in Valkey) until
 a slice removes them: in batches of one payload, journalled as one command that removes them. The last one takes its key
 with it. Who hides what is the role's decision, as for keys (commands/t_members.pxd).
+
+What writes a set or a sorted set, or stores what it reads of one, removes such members first (`members_purge`): what is
+told of the command then means the same wherever it is executed again. Hash commands name their fields and hide instead.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -42,4 +45,7 @@ cdef inline void members_gone(db_t* db, const entry_t* entry) noexcept nogil:
 
 cdef bint members_expire(db_t* db, int64_t deadline_us) noexcept nogil
     # Removes members whose time is over. False when the time (monotonic) ran out before all were.
-cdef int members_heap_check(db_t* db) noexcept nogil  # 0; 1 order; 2 a place; 3 a payload without its entry; 4 too late
+cdef entry_t* members_purge(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil
+    # The same of one entry for which members_may_expire, all of them. NULL: none was left, and the key is gone.
+cdef int members_heap_check(db_t* db) noexcept nogil
+    # 0; 1 order; 2 a place; 3 a payload without its entry; 4 too late; 5 timed_own

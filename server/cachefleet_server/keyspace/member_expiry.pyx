@@ -58,6 +58,7 @@ cdef void _place(db_t* db, size_t i, timed_t timed) noexcept nogil:
 
 cdef void _take(db_t* db, expiring_t* x) noexcept nogil:
     cdef size_t i = x.place - 1
+    db.timed_own -= (<members_t*>db.timed[i].members).form != MEMBER_HASH
     x.place = 0
     db.timed_count -= 1
     if i < db.timed_count:
@@ -73,6 +74,7 @@ cdef void _add(db_t* db, timed_t timed) noexcept nogil:
         db.timed_cap = 2 * db.timed_cap if db.timed_cap else FIRST_CAP
         db.timed = <timed_t*>zrealloc(db.engine.heap, db.timed, db.timed_cap * sizeof(timed_t))
     db.timed_count += 1
+    db.timed_own += (<members_t*>timed.members).form != MEMBER_HASH
     _up(db, db.timed_count - 1, timed)
 
 
@@ -140,8 +142,8 @@ cdef void _remove(db_t* db, members_t* m, const arg_t* name) noexcept nogil:
     members_drop(db.engine.heap, m, word)
 
 
-cdef void _expire_batch(db_t* db, entry_t* entry, members_t* m, uint64_t hash) noexcept nogil:
-    """Some members whose time is over; the key with the last one."""
+cdef bint _expire_batch(db_t* db, entry_t* entry, members_t* m, uint64_t hash) noexcept nogil:
+    """Some members whose time is over; the key with the last one, and then it is False."""
     cdef engine_t* e = db.engine
     cdef void* due[MEMBER_BATCH]
     cdef arg_t argv[MEMBER_BATCH + 2]
@@ -162,9 +164,18 @@ cdef void _expire_batch(db_t* db, entry_t* entry, members_t* m, uint64_t hash) n
         _tell(db, m, key, nk, hash)
     if members_len(m):
         members_settle(db, entry, hash)
-        return
+        return True
     notify(e, NOTIFY_GENERIC, b"del", key, nk, db.id)
     entry_free(e, db_unlink(db, key, nk, hash))  # an empty table
+    return False
+
+
+cdef entry_t* members_purge(db_t* db, entry_t* entry, uint64_t hash) noexcept nogil:
+    cdef members_t* m = members_of(entry)
+    while expiring_due(m, db.engine.now_ms, NULL, 1):
+        if not _expire_batch(db, entry, m, hash):
+            return NULL
+    return entry
 
 
 cdef bint members_expire(db_t* db, int64_t deadline_us) noexcept nogil:
@@ -186,9 +197,11 @@ cdef bint members_expire(db_t* db, int64_t deadline_us) noexcept nogil:
 cdef int members_heap_check(db_t* db) noexcept nogil:
     cdef members_t* m
     cdef expiring_t* x
+    cdef size_t own = 0
     cdef size_t i
     for i in range(db.timed_count):
         m = <members_t*>db.timed[i].members
+        own += m.form != MEMBER_HASH
         x = members_expiring(m)
         if i and db.timed[(i - 1) / 2].at_ms > db.timed[i].at_ms:
             return 1
@@ -198,4 +211,4 @@ cdef int members_heap_check(db_t* db) noexcept nogil:
             return 3
         if x.count and expiring_first_ms(x) < db.timed[i].at_ms:
             return 4
-    return 0
+    return 5 if own != db.timed_own else 0

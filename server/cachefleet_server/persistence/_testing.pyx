@@ -19,7 +19,8 @@ from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t, rdb_in_t, rdb_out_t, save_t, type_ops_t
 from cachefleet_server.core.entry cimport (
     ENC_HASHTABLE, ENC_LISTPACK, entry_key, entry_new_pointer, entry_payload, entry_set_encoding, entry_t)
-from cachefleet_server.core.rdb cimport rdb_get_length, rdb_put_length, rdb_put_string, rdb_view_string
+from cachefleet_server.core.rdb cimport (
+    RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, rdb_get_length, rdb_put_length, rdb_put_string, rdb_view_string)
 from cachefleet_server.core.reply cimport (
     arg_int64, reply_array, reply_bulk, reply_error, reply_int, reply_null, reply_null_array)
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
@@ -220,8 +221,8 @@ cdef entry_t* _load(
     return entry
 
 
-cdef bint _needs_newer(const entry_t* entry) noexcept nogil:
-    return _bag(entry).long
+cdef int _dialect(const entry_t* entry) noexcept nogil:
+    return RDB_DIALECT_VALKEY if _bag(entry).long else RDB_DIALECT_REDIS70
 
 
 cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
@@ -496,7 +497,7 @@ def plug_bag(Engine engine):
     row.digest_fn = _digest
     row.check_fn = _check
     row.load_fn = _load
-    row.needs_newer_fn = _needs_newer
+    row.dialect_fn = _dialect
     row.rdb_type_fn = _rdb_type
     row.save_size_fn = _save_size
     row.save_begin_fn = _save_begin

@@ -21,8 +21,8 @@ from cachefleet_server.core.digest cimport DIGEST_BYTES, entry_digest
 from cachefleet_server.core.engine cimport rdb_in_t, rdb_out_t
 from cachefleet_server.core.entry cimport entry_check, entry_t
 from cachefleet_server.core.rdb cimport (
-    RDB_VERSION_REDIS_MAX, RDB_VERSION_VALKEY, rdb_dialect_of, rdb_get_byte, rdb_get_entry, rdb_in_init, rdb_out_free,
-    rdb_out_init, rdb_put_length, rdb_put_value)
+    RDB_DIALECT_OWN, RDB_VERSION_OWN, RDB_VERSION_REDIS_MAX, RDB_VERSION_VALKEY, rdb_dialect_of, rdb_get_byte,
+    rdb_get_entry, rdb_in_init, rdb_out_free, rdb_out_init, rdb_put_length, rdb_put_value)
 from cachefleet_server.core.types cimport entry_ops
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
 from cachefleet_server.ds.geohash cimport (
@@ -277,7 +277,7 @@ cdef int _compare(fuzz_t* f, const entry_t* entry) noexcept nogil:
     rdb_put_value(&out, f.e, entry)
     rdb_in_init(&in_, f.e.heap, out.buf.data, out.buf.len)
     in_.valkey = True
-    in_.version = RDB_VERSION_VALKEY
+    in_.version = RDB_VERSION_OWN if dialect == RDB_DIALECT_OWN else RDB_VERSION_VALKEY
     other = rdb_get_entry(&in_, f.e, rdb_get_byte(&in_), b"k", 1, -1)
     if other != NULL:
         memset(one, 0, DIGEST_BYTES)
@@ -297,7 +297,7 @@ cdef int _read(fuzz_t* f, int type_byte, const char* p, size_t n, bint valkey) n
     cdef int wrong, result
     rdb_in_init(&in_, f.e.heap, p, n)
     in_.valkey = valkey
-    in_.version = RDB_VERSION_VALKEY if valkey else RDB_VERSION_REDIS_MAX
+    in_.version = RDB_VERSION_OWN if valkey else RDB_VERSION_REDIS_MAX
     entry = rdb_get_entry(&in_, f.e, type_byte, b"k", 1, -1)
     if entry == NULL:
         return REFUSED if in_.error != NULL else SILENT

@@ -14,7 +14,7 @@ wrong numbers of arguments, and goes on in silence behind the rest.
 follows counts on from there, annotations left out. `position` is that of valid_bytes, begun by the caller with what
 the file before this one ended with.
 
-A file may begin with an RDB preamble ("REDIS" or "VALKEY"): `begin` says where the commands start after it.
+A file may begin with an RDB preamble ("REDIS", "VALKEY" or "CFLEET"): `begin` says where the commands start after it.
 Arguments are pointers into the mapping; argv grows to the largest command and is reused.
 """
 

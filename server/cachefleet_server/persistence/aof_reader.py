@@ -23,6 +23,7 @@ from cachefleet_server.persistence.aof_folder import AofFolder
 from cachefleet_server.persistence.aof_load import AofLoader
 from cachefleet_server.persistence.aof_manifest import BASE, Manifest, Part
 from cachefleet_server.persistence.rdb import Loading, Rdb
+from cachefleet_server.persistence.rdb_load import OWN_MAGIC
 from cachefleet_server.persistence.snapshot import changes, changes_saved
 
 LOAD_SLICE_US: Final = 4000
@@ -88,7 +89,7 @@ class AofReader:
         except OSError as error:
             raise DataError(f"Can't read the append only file {path}: {error.strerror}") from None
         begin = 0
-        if head.startswith(b"REDIS") or head == b"VALKEY":
+        if head.startswith(b"REDIS") or head in (b"VALKEY", OWN_MAGIC):
             begin = (yield from self._rdb.load(path, into=into, skip_expired=False)).end_offset
             if begin >= os.path.getsize(path):
                 return

@@ -1,8 +1,9 @@
 """SAVE, BGSAVE, LASTSAVE, save points, loading at the start, and what INFO says about all that.
 
 The file is written by a `Snapshot` (snapshot.pxd) in the oldest dialect that has every form in use, RDB version 10:
-Redis since 7.0 and every Valkey load it. The writer thread gives it its name, so the old file stays whole until the
-new one is on disk.
+Redis since 7.0 and every Valkey load it. Fields that expire make it Valkey's; members of sets and sorted sets that
+expire, which no other server has, make it our own: others refuse it by its first bytes, and the log says so. The writer
+thread gives it its name, so the old file stays whole until the new one is on disk.
 
 One snapshot an engine runs at a time; an AOF rewrite is another one. `send` makes one for a receiver instead of a
 file: as in Valkey INFO shows it and BGSAVE CANCEL ends it like a save, but it is none: LASTSAVE, the count of changes
@@ -33,6 +34,7 @@ from cachefleet_server.persistence.rdb_load import RdbLoader
 from cachefleet_server.persistence.snapshot import (
     Snapshot,
     SnapshotResult,
+    alone_readable,
     changes,
     changes_saved,
     snapshot_running,
@@ -214,7 +216,16 @@ class Rdb:
         self._running = snapshot
         if not quiet:
             self._log.notice("Background saving started")
+        self._warn_of_dialect()
         return True
+
+    def _warn_of_dialect(self) -> None:
+        collections = alone_readable(self._engine)
+        if collections:
+            self._log.warning(
+                f"{collections} sets or sorted sets have members that expire: this snapshot is in a format that no"
+                " other server reads. Remove these times (SPERSIST, ZPERSIST) for one that Redis or Valkey can load"
+            )
 
     def send(self, fd: int, *, stall_s: int, mark: bytes = b"", on_done: Callable[[SnapshotResult], None]) -> None:
         """Begins a snapshot for whoever reads from the other end of a non-blocking descriptor, which becomes the
@@ -240,6 +251,7 @@ class Rdb:
         self._cancelled = False
         self._started = time.time()
         self._log.notice("Background transfer of a snapshot started")
+        self._warn_of_dialect()
 
     def _sent(self, result: SnapshotResult) -> None:
         told, self._receiver = self._receiver, None

@@ -2,12 +2,14 @@
 
 from cachefleet_server.engine import Engine, Keyspace
 
+OWN_MAGIC: bytes  # how files of our own dialect begin
+
 class RdbLoader:
     """One file. Raises `errors.DataError` for a file that is damaged, foreign, or holds what cannot be loaded."""
 
     path: str
     version: int
-    valkey: bool  # VALKEY dialect
+    valkey: bool  # VALKEY dialect, or our own, which holds it
     aux: dict[str, bytes]  # the first 64 AUX pairs
     skipped_modules: list[str]  # modules whose auxiliary data was left out
     total_bytes: int

@@ -28,7 +28,7 @@ from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_key, entry_set_lr
 from cachefleet_server.core.rdb cimport (
     RDB_ERROR_EMPTY, RDB_ERROR_SHORT, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_EXPIRE, RDB_OPCODE_EXPIRE_MS,
     RDB_OPCODE_FREQ, RDB_OPCODE_FUNCTION2, RDB_OPCODE_FUNCTION_PRE_GA, RDB_OPCODE_IDLE, RDB_OPCODE_MODULE_AUX,
-    RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, RDB_OPCODE_SLOT_INFO, RDB_VERSION_REDIS_MAX,
+    RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, RDB_OPCODE_SLOT_INFO, RDB_VERSION_OWN, RDB_VERSION_REDIS_MAX,
     RDB_VERSION_VALKEY, rdb_get_byte, rdb_get_entry, rdb_get_int64, rdb_get_length, rdb_in_init, rdb_is_type,
     rdb_skip_string, rdb_type_name, rdb_view_string)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
@@ -42,6 +42,8 @@ from cachefleet_server.keyspace.db cimport db_delete, db_find, db_put, db_prefet
 from cachefleet_server.keyspace.journal cimport journal_delete
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport entry_free
+
+OWN_MAGIC = b"CFLEET"  # constant: how files of our own dialect begin
 
 cdef enum:
     GROUP = 16  # records parsed before their entries are inserted
@@ -374,13 +376,18 @@ cdef class RdbLoader:
         cdef const uint8_t* p = self.l.base
         cdef bytes magic = p[:9] if self.l.size >= 9 else p[:self.l.size]
         cdef bytes digits = magic[5:]
-        if magic.startswith(b"VALKEY"):
+        cdef bint own = magic.startswith(OWN_MAGIC)
+        if own or magic.startswith(b"VALKEY"):
             self.valkey = True
             digits = magic[6:]
         if len(magic) < 9 or not (self.valkey or magic.startswith(b"REDIS")) or not digits.isdigit():
             raise DataError(f"{self.path} is not an RDB file: it begins with {magic!r}. {self._advice()}")
         self.version = int(digits)
-        if self.version != RDB_VERSION_VALKEY if self.valkey else not 1 <= self.version <= RDB_VERSION_REDIS_MAX:
+        if own and self.version != RDB_VERSION_OWN & 0xFF:
+            raise DataError(f"{self.path} was written by a newer version of this server, which has to load it")
+        if own:
+            self.version = RDB_VERSION_OWN
+        elif self.version != RDB_VERSION_VALKEY if self.valkey else not 1 <= self.version <= RDB_VERSION_REDIS_MAX:
             raise DataError(
                 f"{self.path} has RDB version {digits.decode()} of {'Valkey' if self.valkey else 'Redis'}, which this"
                 f" server does not know (Redis 1 to {RDB_VERSION_REDIS_MAX}, Valkey {RDB_VERSION_VALKEY})."

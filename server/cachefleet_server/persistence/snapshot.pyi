@@ -13,6 +13,7 @@ from cachefleet_server.engine import Engine
 DIALECT_REDIS: int  # RDB version 11
 DIALECT_REDIS70: int  # RDB version 10: what every reader since Redis 7.0 and every Valkey loads
 DIALECT_VALKEY: int  # VALKEY080
+DIALECT_OWN: int  # CFLEET001: times of members of sets and sorted sets, too
 
 class SnapshotResult(NamedTuple):
     ok: bool
@@ -78,4 +79,5 @@ class Snapshot:
 def snapshot_running(engine: Engine) -> bool: ...
 def changes(engine: Engine) -> int: ...  # since the last save: persist.dirty
 def changes_saved(engine: Engine, n: int) -> None: ...  # n of them are on disk
+def alone_readable(engine: Engine) -> int: ...  # sets and sorted sets that only DIALECT_OWN can hold
 def take_flush_save(engine: Engine) -> bool: ...  # FLUSHALL asked for a save since the last call

@@ -9,8 +9,8 @@ from libc.string cimport memset, strlen
 
 from cachefleet_server.core.engine cimport engine_t, rdb_out_t
 from cachefleet_server.core.rdb cimport (
-    RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, RDB_OPCODE_AUX, RDB_OPCODE_EOF, RDB_OPCODE_RESIZEDB,
-    RDB_OPCODE_SELECTDB, rdb_dialect_of_all, rdb_dialect_version, rdb_put_length, rdb_put_string)
+    RDB_DIALECT_OWN, RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, RDB_OPCODE_AUX, RDB_OPCODE_EOF,
+    RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, rdb_dialect_of_all, rdb_dialect_version, rdb_put_length, rdb_put_string)
 from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.ds.buf cimport buf_put, buf_putc
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_len
@@ -36,6 +36,7 @@ cdef enum:
 DIALECT_REDIS = RDB_DIALECT_REDIS
 DIALECT_REDIS70 = RDB_DIALECT_REDIS70
 DIALECT_VALKEY = RDB_DIALECT_VALKEY
+DIALECT_OWN = RDB_DIALECT_OWN
 
 SnapshotResult = namedtuple("SnapshotResult", "ok aborted error errno bytes keys seconds")
 
@@ -237,7 +238,9 @@ cdef void _put_head(snapshot_t* s, list aux):
     cdef int i
     if s.commands:
         return
-    if s.like.dialect == RDB_DIALECT_VALKEY:
+    if s.like.dialect == RDB_DIALECT_OWN:
+        snprintf(magic, sizeof(magic), b"CFLEET%03d", rdb_dialect_version(s.like.dialect) & 0xFF)
+    elif s.like.dialect == RDB_DIALECT_VALKEY:
         snprintf(magic, sizeof(magic), b"VALKEY%03d", rdb_dialect_version(s.like.dialect))
     else:
         snprintf(magic, sizeof(magic), b"REDIS%04d", rdb_dialect_version(s.like.dialect))
@@ -381,6 +384,14 @@ def changes(Engine engine):
 
 def changes_saved(Engine engine, uint64_t n):
     engine.ptr.persist.dirty -= n if n < engine.ptr.persist.dirty else engine.ptr.persist.dirty
+
+
+def alone_readable(Engine engine):
+    cdef size_t n = 0
+    cdef int i
+    for i in range(engine.ptr.keyspace.opened):
+        n += engine.ptr.keyspace.dbs[i].timed_own
+    return n
 
 
 def take_flush_save(Engine engine):

@@ -238,6 +238,49 @@ def test_fields_whose_time_is_over(journals: Pair) -> None:
         assert (name, key, sorted(fields)) == (b"HDEL", b"k", [b"a", b"b"])
 
 
+def test_members_of_sets_that_expire(journals: Pair) -> None:
+    """No peer has them. What is over is removed in front of the command that meets it, so a follower needs no clock."""
+    ours = journals.instances[0]
+    script = """
+        SADD k a b c d              | SADD k a b c d
+        SEXPIRE k 100 MEMBERS 2 a none  | SPEXPIREAT k T MEMBERS 2 a none
+        SPERSIST k MEMBERS 1 a      | SPERSIST k MEMBERS 1 a
+        SPERSIST k MEMBERS 1 a      |
+        EXPIREMEMBER k a 100        | SPEXPIREAT k T MEMBERS 1 a
+        PERSIST k a                 | SPERSIST k MEMBERS 1 a
+        SEXPIRE k 0 MEMBERS 2 b none    | SREM k b
+        SPEXPIRE k 1 MEMBERS 1 c    | SPEXPIREAT k T MEMBERS 1 c
+        DEBUG SLEEP 0.005           |
+        SMEMBERS k                  |
+        SADD k c                    | SREM k c; SADD k c
+        SPEXPIRE k 1 MEMBERS 1 c    | SPEXPIREAT k T MEMBERS 1 c
+        DEBUG SLEEP 0.005           |
+        SUNIONSTORE to k            | SREM k c; SUNIONSTORE to k
+        ZADD z 1 a 2 b 3 c          | ZADD z 1 a 2 b 3 c
+        ZPEXPIRE z 1 MEMBERS 1 a    | ZPEXPIREAT z T MEMBERS 1 a
+        DEBUG SLEEP 0.005           |
+        ZPOPMIN z                   | ZREM z a; ZPOPMIN z
+        PEXPIREMEMBERAT z c 9999999999999 | ZPEXPIREAT z 9999999999999 MEMBERS 1 c
+        ZADD z 7 c                  | ZADD z 7 c
+    """
+    rows = [line.split("|") for line in script.splitlines() if line.strip()]
+    expected = [words.encode().split() for _, told in rows for words in told.split(";") if words.strip()]
+    with ours.connect() as client:
+        client.call("FLUSHALL")
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        client.call("SET", "begin", 1)
+        before = len(journal(ours))
+        for command, _ in rows:
+            client.call(*command.split())
+        assert journal(ours)[before:] == expected
+    ours.restart(kill=True)
+    with ours.connect() as client:
+        assert sorted(client.call("SMEMBERS", "k")) == sorted(client.call("SMEMBERS", "to")) == [b"a", b"d"]
+        assert client.call("STTL", "k", "MEMBERS", 2, "a", "d") == [-1, -1]
+        assert client.call("ZRANGE", "z", 0, -1, "WITHSCORES") == [b"c", b"7"]
+        assert client.call("ZPEXPIRETIME", "z", "MEMBERS", 1, "c") == [9999999999999]
+
+
 def test_lists(journals: Pair) -> None:
     found = compare(journals, [
         ("RPUSH", "k", *"abcdefghijklmnop"), ("lpush", "k", "x"), ("LPUSHX", "nokey", "x"), ("LPOP", "k"),

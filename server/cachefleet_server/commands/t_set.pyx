@@ -296,6 +296,7 @@ cdef void _pop_several(client_t* c, arg_t* key, entry_t* old, size_t count) noex
     c.flags |= CLIENT_PREVENT_PROPAGATE
     buf_free(&p.texts)
     if entry_encoding(entry) == ENC_HASHTABLE and set_len(entry) * SHRINK_SHARE <= count:
+        members_settle(c.db, entry, key.hash)  # the index of times goes with the table
         entry = set_to_listpack(e, entry)
     _removed(c, b"spop", key, old, entry, count)
 

@@ -323,7 +323,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("Stats", "sync_partial_err", _const(0), "redis_replica_partial_resync_denied"),
     Metric("Stats", "expired_keys", "expired_keys", "redis_expired_keys_total", C, "Keys that expired."),
     Metric("Stats", "expired_fields", "expired_fields", "redis_expired_fields_total", C,
-           "Fields of hashes that expired."),
+           "Fields of hashes, and members of sets and sorted sets, that expired."),
     Metric("Stats", "expired_stale_perc", lambda s: f"{s['expired_stale_per_mille'] / 10:.2f}",
            "redis_expired_stale_percentage"),
     Metric("Stats", "expired_time_cap_reached_count", "expired_time_cap_reached",

@@ -510,8 +510,8 @@ INSIDE = [
 ]
 COMMANDS = READ_OR_WRITE
 # Without its COUNT a scan would return a cursor, without its count SPOP would let chance decide, and with another one
-# SRANDMEMBER might never end.
-UNSPOILED = frozenset((b"SCAN", b"SSCAN", b"SPOP", b"SRANDMEMBER"))
+# SRANDMEMBER might never end. TTL, PTTL and PERSIST take a member here, as in KeyDB, and not there.
+UNSPOILED = frozenset((b"SCAN", b"SSCAN", b"SPOP", b"SRANDMEMBER", b"TTL", b"PTTL", b"PERSIST"))
 
 
 def spoil(draw: Draw, command: Command) -> Command:

@@ -124,6 +124,9 @@ def _values(engine: Engine, rng: random.Random) -> Iterator[bytes]:
         yield b"\x04" + length(len(texts) // 2) + b"".join(map(string, texts))
         scores = [string(text) + struct.pack("<d", rng.uniform(-9, 9)) for text in texts]
         yield b"\x05" + length(len(scores)) + b"".join(scores)
+        timed = [struct.pack("<q", rng.choice((-1, 0, 10**13))) for _ in texts]  # of our own dialect
+        yield b"\x3e" + length(len(texts)) + b"".join(string(text) + at for text, at in zip(texts, timed, strict=True))
+        yield b"\x3f" + length(len(texts)) + b"".join(score + at for score, at in zip(scores, timed, strict=True))
         nodes = [length(2) + string(_listpacks(rng)) for _ in range(3)]
         yield b"\x12" + length(4) + b"".join(nodes) + length(1) + string(rng.randbytes(100))
         packed = _packed(rng)

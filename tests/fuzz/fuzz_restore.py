@@ -18,7 +18,7 @@ from cachefleet_server.replies import Error
 from fleettest.rdbfile import dump
 from fleettest.seeder import KINDS
 
-VERSIONS = (10, 1, 11, 12, 15, 80, 79, 0)
+VERSIONS = (10, 1, 11, 12, 15, 80, 79, 0, 0xCF01)
 BODY_MAX = 4096  # the checksum is made in Python
 SLACK = 4096  # bytes by which memory may differ after a key came and went: tables, the allocator's rounding
 TOKENS = [

@@ -5,7 +5,8 @@ bytes, in no order: whoever loads it sorts them, and builds full leaves. Read ar
 scores as bytes, a ziplist, a listpack.
 
 A sorted set with members that expire is ZSET_TIMED in our own dialect: behind each score the member's time, eight
-bytes, -1 without one. In another's dialect the times are left out (core/set_type.pxd). As commands, ZADD, then ZPEXPIREAT.
+bytes, -1 without one. In another's dialect the times are left out (core/set_type.pxd). As commands, ZADD, then
+ZPEXPIREAT.
 """
 
 from cachefleet_server.core.engine cimport engine_t

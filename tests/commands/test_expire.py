@@ -76,7 +76,7 @@ def test_asking(pair: Pair) -> None:
         pair.run(name, "nokey")
         pair.run(name, "forever")
         pair.run(name)
-        pair.run(name, "k", "k")
+        pair.run(name, "k", "k", "k")  # of two words ours may be a key and a member
     assert pair.run("TTL", "k") == 1000
     pair.run("PEXPIREAT", "k", 33177117420499)
     assert pair.run("EXPIRETIME", "k") == 33177117420

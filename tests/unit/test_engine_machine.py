@@ -30,6 +30,8 @@ pytestmark = pytest.mark.unit
 DATABASES = 3
 EVICTING = ("allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-ttl", "volatile-lru")
 ROOM = 60_000  # bytes below maxmemory, so that a few dozen values fill it
+TICKS = 1000  # in which a slice that has begun removes all members whose time is over
+COUNTS = {"hash": b"HLEN", "set": b"SCARD", "zset": b"ZCARD"}
 
 KEYS = st.one_of(
     st.sampled_from([b"", b"a", b"b", b"c", b"k" * 31, b"k" * 32, b"k" * 108, b"K" * 255, b"K" * 256]),
@@ -210,6 +212,12 @@ SORTS: list[Row] = [
     (b"SORT", KEYS, b"BY", b"nosort", ORDER, LIMITS, GETS, b"STORE", KEYS),
     (b"SORT", KEYS, b"BY", PATTERN, ORDER, LIMITS, b"STORE", KEYS),
 ]
+CLAUSES = {b"H": (b"FIELDS", NAMES), b"S": (b"MEMBERS", MEMBERS), b"Z": (b"MEMBERS", SCORED_MEMBERS)}
+TIMED: list[Row] = [
+    (letter + name, KEYS, *words, clause, several(names).map(lambda words: (len(words), *words)))
+    for letter, (clause, names) in CLAUSES.items()
+    for name, words in ((b"PEXPIRE", (st.integers(0, 3000),)), (b"PEXPIRETIME", ()), (b"PERSIST", ()))
+]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),
     (b"UNLINK", several(KEYS)),
@@ -244,7 +252,7 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
 
 
 # Deferred: its description would be huge.
-COMMAND = st.deferred(lambda: command([*STRINGS, *BITMAPS, *LISTS, *HASHES, *SETS, *ZSETS, *SORTS, *GENERIC]))
+COMMAND = st.deferred(lambda: command([*STRINGS, *BITMAPS, *LISTS, *HASHES, *SETS, *ZSETS, *SORTS, *TIMED, *GENERIC]))
 RARE = st.deferred(lambda: command(WHOLE))
 
 
@@ -295,10 +303,9 @@ class EngineMachine(RuleBasedStateMachine):
     def tick(self) -> None:
         """Time goes on, keys are evicted and expired. The model loses just the keys that eviction counts."""
         while True:
-            self.engine.tick()
+            self.tick_engine()
             count = self.engine.counters()["evicted_keys"] - self.evicted
             self.evicted += count
-            self.model.now = now_ms(self.engine)
             lost = 0
             for db in range(DATABASES):
                 there = set(self.engine.execute(b"KEYS", b"*", db=db))
@@ -310,6 +317,27 @@ class EngineMachine(RuleBasedStateMachine):
             assert lost <= count, f"{lost} keys are gone, {count} were evicted"
             if not count:
                 return
+
+    def tick_engine(self) -> None:
+        for _ in range(TICKS):
+            self.engine.tick()
+            self.model.now = now_ms(self.engine)
+            if not self.partly_removed():
+                return
+            self.engine.cron()
+        raise AssertionError("members whose time is over stay")
+
+    def partly_removed(self) -> bool:
+        """Has a slice removed some members whose time is over and left others? Where it took all, so does the model."""
+        partly = False
+        for db in range(DATABASES):
+            for key, value in self.model.live(db).items():
+                if self.model.hidden(value):
+                    left = self.engine.execute(COUNTS[value.type], key, db=db)
+                    if left == len(self.model.shown(value)):
+                        self.model.purge(db, key)
+                    partly |= len(self.model.shown(value)) < left < len(value.data)
+        return partly
 
     # -- commands
 
@@ -351,6 +379,16 @@ class EngineMachine(RuleBasedStateMachine):
     def grow(self, db: int, count: int, prefix: bytes) -> None:
         for i in range(count):
             self.run(db, (b"SET", b"%b%d" % (prefix, i), b"v%d" % i))
+
+    @rule(db=DB, key=KEYS, letter=st.sampled_from(sorted(CLAUSES)), sizes=st.tuples(*[st.integers(1, 200)] * 2), ms=MS)
+    def grow_timed(self, db: int, key: bytes, letter: bytes, sizes: tuple[int, int], ms: int) -> None:
+        """Members of which some expire soon."""
+        names = [b"member:%d" % i for i in range(sizes[0])]
+        pairs = {b"H": (b"HSET", b"%s v"), b"S": (b"SADD", b"%s"), b"Z": (b"ZADD", b"1 %s")}
+        add, words = pairs[letter]
+        self.run(db, (add, key, *(word for name in names for word in (words % name).split())))
+        names = names[: sizes[1]]
+        self.run(db, (letter + b"PEXPIRE", key, text(ms), CLAUSES[letter][0], text(len(names)), *names))
 
     @rule(ms=st.integers(1, 2000))
     def advance(self, ms: int) -> None:
@@ -396,7 +434,8 @@ class EngineMachine(RuleBasedStateMachine):
             result = self.snapshot.finish()
             self.snapshot = None
             assert result.ok, result.error
-            found = parse(self.path.read_bytes()).databases()
+            file = parse(self.path.read_bytes())
+            found = file.databases()
             for db in range(DATABASES):
                 there = {
                     key: (data, -1 if expire is None else expire)
@@ -404,6 +443,8 @@ class EngineMachine(RuleBasedStateMachine):
                     if expire is None or expire >= self.frozen_ms
                 }
                 assert there == {key: (value.data, value.expire) for key, value in self.frozen[db].items()}
+                times = {key: times for key, times in file.times().get(db, {}).items() if key in there}
+                assert times == {key: value.times for key, value in self.frozen[db].items() if value.times}
 
     @rule()
     def snapshot_abort(self) -> None:
@@ -436,15 +477,15 @@ class EngineMachine(RuleBasedStateMachine):
             assert encoding in ("listpack", "quicklist"), key
         elif value.type == "hash":
             words = execute(b"HGETALL", key, db=db)
-            assert Fields(zip(words[::2], words[1::2], strict=True)) == value.data, key
+            assert Fields(zip(words[::2], words[1::2], strict=True)) == self.model.shown(value), key
             assert encoding == value.encoding, key
         elif value.type == "set":
-            assert same(execute(b"SMEMBERS", key, db=db), value.data), key
+            assert same(execute(b"SMEMBERS", key, db=db), self.model.shown(value)), key
             assert encoding in ("intset", "listpack", "hashtable"), key
         elif value.type == "zset":
             reply = execute(b"ZRANGE", key, b"0", b"-1", b"WITHSCORES", db=db)
             found = tuple((member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True))
-            assert found == value.data, key
+            assert found == self.model.shown(value), key
             assert encoding in ("listpack", "skiplist"), key
         else:
             assert execute(b"GET", key, db=db) == value.data, key

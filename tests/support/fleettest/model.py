@@ -7,6 +7,7 @@
     model_strings   strings and numbers
     model_bitmaps   strings as bitmaps
     model_lists     lists
+    model_members   members that expire, of the next three
     model_hashes    hashes
     model_sets      sets; a reply in no order is a frozenset
     model_zsets     sorted sets

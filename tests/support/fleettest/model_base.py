@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+Times = dict[bytes, int]
 Database = dict[bytes, "Value"]
 
 
@@ -17,6 +18,7 @@ class Value:
     data: Any
     expire: int = -1  # unix time in ms; -1 = never
     encoding: str = ""  # as OBJECT ENCODING says
+    times: Times = field(default_factory=dict)  # of members that expire; is not changed, either
 
 
 class Failure(Exception):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleettest.model_base import Base, Failure, Value, number
+from fleettest.model_base import Failure, Times, Value, number
+from fleettest.model_members import Members
 from fleettest.rdbfile import Fields
 
 TYPE = "hash"
@@ -12,21 +13,29 @@ ENTRIES_MAX = 512
 TEXT_MAX = 64
 
 
-class Hashes(Base):
+class Hashes(Members):
     def fields(self, key: bytes) -> dict[bytes, bytes]:
         value = self.find(key, TYPE)
-        return dict(value.data) if value is not None else {}
+        return dict(self.shown(value)) if value is not None else {}
 
-    def _store_fields(self, key: bytes, fields: dict[bytes, bytes], words: tuple[bytes, ...] = ()) -> None:
-        """`words`: what is written."""
+    def _store_fields(
+        self, key: bytes, fields: dict[bytes, bytes], words: tuple[bytes, ...] = (), *, timeless: bool = True
+    ) -> None:
+        """`words`: what is written; it loses its times, if `timeless`. Hidden fields stay."""
         old = self.find(key)
+        times: Times = {}
+        if old is not None:
+            hidden = self.hidden(old)
+            fields = {name: word for name, word in old.data if name in hidden} | fields
+            cleared = set(words[::2]) if timeless else set()
+            times = {name: at for name, at in old.times.items() if name in fields and name not in cleared}
         if not fields:
             self.keys.pop(key, None)
             return
         value = old or Value(TYPE, Fields(), encoding="listpack")
         large = len(fields) > ENTRIES_MAX or len(words) // 2 > ENTRIES_MAX or max(map(len, words), default=0) > TEXT_MAX
         encoding = "hashtable" if large else value.encoding
-        self.keys[key] = replace(value, data=Fields(fields.items()), encoding=encoding)
+        self.keys[key] = replace(value, data=Fields(fields.items()), encoding=encoding, times=times)
 
     def do_hset(self, key: bytes, *words: bytes) -> int:
         old = self.fields(key)
@@ -57,7 +66,7 @@ class Hashes(Base):
         return len(self.fields(key).get(name, b""))
 
     def do_hlen(self, key: bytes) -> int:
-        return len(self.fields(key))
+        return self.count_members(key, TYPE)
 
     def do_hdel(self, key: bytes, *names: bytes) -> int:
         fields = self.fields(key)
@@ -67,8 +76,10 @@ class Hashes(Base):
 
     def do_hincrby(self, key: bytes, name: bytes, by: bytes) -> int:
         delta = number(by)
-        found = number(self.fields(key).get(name, b"0")) + delta
+        fields = self.fields(key)
+        found = number(fields.get(name, b"0")) + delta
         if not -(2**63) <= found < 2**63:
             raise Failure("ERR")
-        self.do_hset(key, name, b"%d" % found)
+        words = (name, b"%d" % found)
+        self._store_fields(key, {**fields, name: words[1]}, words, timeless=name not in fields)
         return found

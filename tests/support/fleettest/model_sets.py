@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 
-from fleettest.model_base import Base, Failure, Value, number
+from fleettest.model_base import Failure, Value, number
+from fleettest.model_members import Members as Timed
 
 TYPE = "set"
 Members = frozenset[bytes]
 
 
-class Sets(Base):
+class Sets(Timed):
     def members(self, key: bytes) -> Members:
         value = self.find(key, TYPE)
-        return value.data if value is not None else frozenset()
+        return self.shown(value) if value is not None else frozenset()
 
     def _keep_members(self, key: bytes, members: Members) -> None:
         old = self.find(key)
         if not members:
             self.keys.pop(key, None)
         else:
-            self.keys[key] = replace(old, data=members) if old is not None else Value(TYPE, members)
+            times = {name: at for name, at in old.times.items() if name in members} if old is not None else {}
+            self.keys[key] = replace(old or Value(TYPE, members), data=members, times=times)
 
     def do_sadd(self, key: bytes, *words: bytes) -> int:
         old = self.members(key)
@@ -34,7 +36,7 @@ class Sets(Base):
         return len(frozenset(words) & old)
 
     def do_scard(self, key: bytes) -> int:
-        return len(self.members(key))
+        return self.count_members(key, TYPE)
 
     def do_sismember(self, key: bytes, word: bytes) -> int:
         return int(word in self.members(key))
@@ -50,6 +52,9 @@ class Sets(Base):
             return 0
         self.members(source)
         self.members(target)
+        if source != target:
+            self.purge(self.db, target)
+            self.purge(self.db, source)
         if word not in self.members(source):
             return 0
         if source != target:
@@ -75,6 +80,12 @@ class Sets(Base):
     def _difference(self, keys: tuple[bytes, ...]) -> Members:
         return reduce(frozenset.difference, [self.members(key) for key in keys])
 
+    def _purge_sources(self, keys: tuple[bytes, ...]) -> None:
+        """Up to one of another type."""
+        for key in keys:
+            self.members(key)
+            self.purge(self.db, key)
+
     def _stored(self, key: bytes, members: Members) -> int:
         self.find(key)
         self.keys.pop(key, None)
@@ -91,12 +102,15 @@ class Sets(Base):
         return self._difference(keys)
 
     def do_sinterstore(self, target: bytes, *keys: bytes) -> int:
+        self._purge_sources(keys)
         return self._stored(target, self._intersection(keys))
 
     def do_sunionstore(self, target: bytes, *keys: bytes) -> int:
+        self._purge_sources(keys)
         return self._stored(target, self._union(keys))
 
     def do_sdiffstore(self, target: bytes, *keys: bytes) -> int:
+        self._purge_sources(keys)
         return self._stored(target, self._difference(keys))
 
     def do_sintercard(self, _n: bytes, one: bytes, other: bytes, _limit: bytes, limit: bytes) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fleettest.model_base import Base, Failure, Value, number
+from fleettest.model_base import Failure, Value, number
+from fleettest.model_members import Members
 
 TYPE = "zset"
 Pair = tuple[bytes, float]
@@ -35,10 +36,10 @@ def _bound(text: bytes) -> tuple[float, bool]:
     return _score(text.removeprefix(b"(")), text.startswith(b"(")
 
 
-class Zsets(Base):
+class Zsets(Members):
     def pairs(self, key: bytes) -> Pairs:
         value = self.find(key, TYPE)
-        return value.data if value is not None else ()
+        return tuple(self.shown(value)) if value is not None else ()
 
     def _keep_scores(self, key: bytes, scores: dict[bytes, float]) -> None:
         old = self.find(key)
@@ -46,7 +47,8 @@ class Zsets(Base):
         if not pairs:
             self.keys.pop(key, None)
         else:
-            self.keys[key] = replace(old, data=pairs) if old is not None else Value(TYPE, pairs)
+            times = {name: at for name, at in old.times.items() if name in scores} if old is not None else {}
+            self.keys[key] = replace(old or Value(TYPE, pairs), data=pairs, times=times)
 
     def do_zadd(self, key: bytes, *words: bytes) -> object:
         options = set()
@@ -89,7 +91,7 @@ class Zsets(Base):
         return len(found)
 
     def do_zcard(self, key: bytes) -> int:
-        return len(self.pairs(key))
+        return self.count_members(key, TYPE)
 
     def do_zscore(self, key: bytes, member: bytes) -> bytes | None:
         scores = dict(self.pairs(key))
@@ -154,6 +156,7 @@ class Zsets(Base):
 
     def do_zrangestore(self, target: bytes, source: bytes, start: bytes, stop: bytes) -> int:
         pairs = self._by_rank(self.pairs(source), start, stop)
+        self.purge(self.db, source)
         self.keys.pop(target, None)
         self._keep_scores(target, dict(pairs))
         return len(pairs)
@@ -171,6 +174,8 @@ class Zsets(Base):
 
     def do_zmpop(self, _n: bytes, one: bytes, other: bytes, where: bytes, _count: bytes, count: bytes) -> object:
         for key in (one, other):
-            if self.pairs(key):
+            pairs = self.pairs(key)
+            self.purge(self.db, key)
+            if pairs:
                 return [key, [_flat([pair]) for pair in self._taken(key, where == b"MIN", number(count))]]
         return None

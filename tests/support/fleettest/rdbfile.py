@@ -1,6 +1,7 @@
 """RDB files in plain Python: an independent reader, and a writer of files that no server would write.
 
     parse(data) -> File(version, valkey, aux, records, checksum)       raises ValueError
+    parse(data).times()                                                when members expire
     Builder().select(0).key(b"k", b"v", expire_ms=...).end()           bytes of a file, with a right checksum
 
 Both are written from the format's description and share nothing with the server's code.
@@ -106,6 +107,7 @@ class Scores(tuple[tuple[bytes, float], ...]):
 
 
 Data = bytes | tuple[bytes, ...] | Fields | frozenset[bytes] | Scores  # a string, a list, a hash, a set, a sorted set
+Times = dict[bytes, int]  # of members that expire: unix time in ms
 
 
 class Record(NamedTuple):
@@ -115,6 +117,7 @@ class Record(NamedTuple):
     expire_ms: int | None
     idle_s: int | None
     frequency: int | None
+    times: Times
 
 
 @dataclass
@@ -137,6 +140,14 @@ class File:
             keys[record.key] = (record.value, record.expire_ms)
         return result
 
+    def times(self) -> dict[int, dict[bytes, Times]]:
+        """db -> key -> times, of keys with members that expire."""
+        result: dict[int, dict[bytes, Times]] = {}
+        for record in self.records:
+            if record.times:
+                result.setdefault(record.db, {})[record.key] = record.times
+        return result
+
 
 class _Reader:
     def __init__(self, data: bytes, decompress: Callable[[bytes, int], bytes]) -> None:
@@ -144,6 +155,7 @@ class _Reader:
         self.decompress = decompress
         self.at = 0
         self.compressed = 0
+        self.times: Times = {}  # of the value that is read
 
     def take(self, n: int) -> bytes:
         if self.at + n > len(self.data):
@@ -312,8 +324,44 @@ def scores(pairs: Iterable[tuple[bytes, float]]) -> Scores:
     return found
 
 
+def _score(reader: _Reader) -> float:
+    return float(struct.unpack("<d", reader.take(8))[0])
+
+
 def _scores(reader: _Reader) -> Scores:
-    return scores([(reader.string(), struct.unpack("<d", reader.take(8))[0]) for _ in range(reader.number())])
+    return scores([(reader.string(), _score(reader)) for _ in range(reader.number())])
+
+
+def _timed(reader: _Reader, name: bytes) -> None:
+    at = int.from_bytes(reader.take(8), "little", signed=True)
+    if at < -1:
+        raise ValueError(f"a time of {at}")
+    if at != -1:
+        reader.times[name] = at
+
+
+def _timed_hash(reader: _Reader) -> Fields:
+    words: list[bytes] = []
+    for _ in range(reader.number()):
+        words += [reader.string(), reader.string()]
+        _timed(reader, words[-2])
+    return _fields(words)
+
+
+def _timed_set(reader: _Reader) -> frozenset[bytes]:
+    members: list[bytes] = []
+    for _ in range(reader.number()):
+        members.append(reader.string())
+        _timed(reader, members[-1])
+    return _distinct(members)
+
+
+def _timed_scores(reader: _Reader) -> Scores:
+    pairs: list[tuple[bytes, float]] = []
+    for _ in range(reader.number()):
+        pairs.append((reader.string(), _score(reader)))
+        _timed(reader, pairs[-1][0])
+    return scores(pairs)
 
 
 def _packed_scores(reader: _Reader) -> Scores:
@@ -334,9 +382,10 @@ _TYPES: dict[int, Callable[[_Reader], Data]] = {
     17: _packed_scores,
     18: _quicklist,
     20: lambda reader: _distinct(listpack(reader.string())),
+    22: _timed_hash,  # of Valkey's dialect
+    62: _timed_set,  # these two of our own
+    63: _timed_scores,
 }
-
-
 
 
 def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompress) -> File:
@@ -344,7 +393,7 @@ def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompres
     reader, file = _Reader(data, decompress), File()
     magic = reader.take(9)
     file.valkey = magic.startswith(b"VALKEY")
-    file.version = int(magic[6:] if file.valkey else magic[5:])
+    file.version = int(magic[6:] if file.valkey or magic.startswith(b"CFLEET") else magic[5:])
     db, expire, idle, frequency = 0, None, None, None
     while (opcode := reader.take(1)[0]) != 255:
         if opcode == 254:
@@ -361,8 +410,9 @@ def parse(data: bytes, decompress: Callable[[bytes, int], bytes] = lzf_decompres
         elif opcode == 249:
             frequency = reader.take(1)[0]
         elif opcode in _TYPES:
-            key = reader.string()
-            file.records.append(Record(db, key, _TYPES[opcode](reader), expire, idle, frequency))
+            key, reader.times = reader.string(), {}
+            value = _TYPES[opcode](reader)
+            file.records.append(Record(db, key, value, expire, idle, frequency, reader.times))
             expire, idle, frequency = None, None, None
         else:
             raise ValueError(f"opcode or type {opcode} at {reader.at - 1}")

@@ -229,6 +229,23 @@ def test_hidden_members_of_sorted_sets(call: Connection, more: int) -> None:
     assert call.call("ZRANGE", "same", "(a", "+", "BYLEX") == [b"c", b"d"]
 
 
+@pytest.mark.parametrize("command", ["SORT", "SORT_RO"])
+def test_sorting_leaves_hidden_members_out(call: Connection, command: str) -> None:
+    for letter in "SZ":
+        add(call, letter, letter, *"abcde")
+        over(call, letter, letter, "a", "d")
+        assert call.call(command, letter, "ALPHA", "DESC") == [b"e", b"c", b"b"]
+        assert call.call(command, letter, "ALPHA", "LIMIT", 1, 5, "GET", "#") == [b"c", b"e"]
+        assert as_set(call.call(command, letter, "BY", "nosort")) == {b"b", b"c", b"e"}
+        assert call.call(letter + "CARD", letter) == 5
+    assert call.call(command, "Z", "BY", "nosort") == [b"b", b"c", b"e"]
+    assert call.call(command, "Z", "BY", "nosort", "DESC", "LIMIT", 1, 1) == [b"c"]
+    assert call.call(command, "Z", "BY", "nosort", "LIMIT", 2, 10) == [b"e"]
+    assert call.call(command, "Z", "BY", "nosort", "LIMIT", 3, 10) == []
+    over(call, "Z", "Z", "b", "c", "e")
+    assert call.call(command, "Z", "BY", "nosort") == call.call(command, "Z", "ALPHA") == []
+
+
 def test_hidden_positions(call: Connection) -> None:
     call.call("GEOADD", "k", 10, 50, "a", 10.1, 50, "b")
     over(call, "Z", "k", "a")

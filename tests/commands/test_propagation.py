@@ -255,10 +255,12 @@ def test_members_of_sets_that_expire(journals: Pair) -> None:
         SADD k c                    | SREM k c; SADD k c
         SPEXPIRE k 1 MEMBERS 1 c    | SPEXPIREAT k T MEMBERS 1 c
         DEBUG SLEEP 0.005           |
+        SORT k ALPHA STORE sorted   | MULTI; DEL sorted; RPUSH sorted a d; EXEC
         SUNIONSTORE to k            | SREM k c; SUNIONSTORE to k
         ZADD z 1 a 2 b 3 c          | ZADD z 1 a 2 b 3 c
         ZPEXPIRE z 1 MEMBERS 1 a    | ZPEXPIREAT z T MEMBERS 1 a
         DEBUG SLEEP 0.005           |
+        SORT z BY nosort STORE rest | MULTI; DEL rest; RPUSH rest b c; EXEC
         ZPOPMIN z                   | ZREM z a; ZPOPMIN z
         PEXPIREMEMBERAT z c 9999999999999 | ZPEXPIREAT z 9999999999999 MEMBERS 1 c
         ZADD z 7 c                  | ZADD z 7 c
@@ -276,6 +278,7 @@ def test_members_of_sets_that_expire(journals: Pair) -> None:
     ours.restart(kill=True)
     with ours.connect() as client:
         assert sorted(client.call("SMEMBERS", "k")) == sorted(client.call("SMEMBERS", "to")) == [b"a", b"d"]
+        assert [client.call("LRANGE", key, 0, -1) for key in ("sorted", "rest")] == [[b"a", b"d"], [b"b", b"c"]]
         assert client.call("STTL", "k", "MEMBERS", 2, "a", "d") == [-1, -1]
         assert client.call("ZRANGE", "z", 0, -1, "WITHSCORES") == [b"c", b"7"]
         assert client.call("ZPEXPIRETIME", "z", "MEMBERS", 1, "c") == [9999999999999]

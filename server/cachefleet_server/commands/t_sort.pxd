@@ -18,8 +18,8 @@ Nothing that is borrowed changes meanwhile: the only writes are the ends of othe
 list that had to be uncompressed are kept until the end.
 
 A result that is stored is propagated in the client's words. If something was met whose time is over, but which is still
-there for who executes the command again (a field, or a key that nobody may end now), it is propagated as what was
-stored.
+there for who executes the command again (a field, a member, or a key that nobody may end now), it is propagated as
+what was stored.
 """
 
 from cachefleet_server.core.engine cimport engine_t

@@ -18,7 +18,8 @@ from cachefleet_server.core.options cimport (
     OPT_ALPHA, OPT_ASC, OPT_BY, OPT_DESC, OPT_GET, OPT_LIMIT, OPT_STORE, option_walk_t, options_begin, options_end,
     options_next)
 from cachefleet_server.core.reply cimport arg_int64, reply_array, reply_error, reply_int, reply_null
-from cachefleet_server.core.zset_value cimport zset_iter_t, zset_len, zset_next, zset_seek
+from cachefleet_server.core.zset_hidden cimport hidden_begin, hidden_end, zset_hidden_t
+from cachefleet_server.core.zset_value cimport zset_iter_t, zset_len, zset_next, zset_seek_shown
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_reserve, buf_t
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_double
@@ -132,11 +133,13 @@ cdef void _load_list(sort_t* s, size_t first, size_t n, bint back) noexcept nogi
     list_done(&it)
 
 
-cdef void _load_zset(sort_t* s, size_t first, size_t n, bint back) noexcept nogil:
+cdef void _load_zset(
+    sort_t* s, const zset_hidden_t* hidden, size_t first, size_t n, bint back
+) noexcept nogil:
     cdef zset_iter_t it
     cdef lp_item_t member
     cdef double score
-    zset_seek(&it, s.entry, first, n, back)
+    zset_seek_shown(&it, s.entry, hidden, first, n, back)
     while zset_next(&it, &member, &score):
         _add(s, &member)
 
@@ -152,15 +155,18 @@ cdef void _limit(sort_t* s, size_t n) noexcept nogil:
 cdef void _load_part(sort_t* s) noexcept nogil:
     """What is in order by itself: the part that is wanted."""
     cdef bint is_list = entry_type(s.entry) == OBJ_LIST
-    cdef size_t n = list_len(s.entry) if is_list else zset_len(s.entry)
+    cdef zset_hidden_t hidden
+    cdef size_t n
+    hidden_begin(&hidden, s.client.engine, NULL if is_list else s.entry, s.finder.clock)
+    n = list_len(s.entry) if is_list else zset_len(s.entry) - hidden.count
+    s.finder.met_hidden |= hidden.count != 0
     _limit(s, n)
     buf_reserve(&s.elements, s.count * sizeof(element_t))
-    if s.count == 0:
-        return
-    if is_list:
+    if s.count and is_list:
         _load_list(s, n - 1 - s.first if s.desc else s.first, s.count, s.desc)
-    else:
-        _load_zset(s, n - s.first - s.count if s.desc else s.first, s.count, s.desc)
+    elif s.count:
+        _load_zset(s, &hidden, n - s.first - s.count if s.desc else s.first, s.count, s.desc)
+    hidden_end(&hidden)
     s.first = 0
 
 

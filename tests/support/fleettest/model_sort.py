@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from fleettest.model_base import Base, Failure, Value, number
+from fleettest.model_base import Failure, Value, number
+from fleettest.model_members import Members, name_of
 
 NUMBER = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.IGNORECASE)
 
@@ -49,7 +50,7 @@ def _words(words: list[bytes]) -> Words:
     return found
 
 
-class Sorts(Base):
+class Sorts(Members):
     def _elements(self, key: bytes) -> tuple[bytes, ...]:
         """In their own order, if they have one."""
         value = self.find(key)
@@ -57,7 +58,7 @@ class Sorts(Base):
             return ()
         if value.type not in ("list", "set", "zset"):
             raise Failure("WRONGTYPE")
-        return tuple(word[0] for word in value.data) if value.type == "zset" else tuple(value.data)
+        return tuple(map(name_of, self.shown(value)))
 
     def _looked_up(self, pattern: bytes, element: bytes) -> bytes | None:
         if pattern == b"#":

@@ -88,6 +88,7 @@ generated: dev ## Write anew what is generated: CRD, tables, schemas, reference 
 	$(PY) -m cachefleet_operator.api.crd charts/cachefleet/templates/crd-caches.yaml
 	$(PY) -m cachefleet_operator.api.reference docs
 	$(PY) -m cachefleet_server.metrics.document > docs/metrics.md
+	PYTHONPATH=tests/support $(PY) -m fleettest.differences > docs/differences.md
 	$(PY) deploy/generate
 
 pins: dev ## Resolve the versions in the images anew (deploy/constraints.txt)

@@ -10,32 +10,11 @@ import pytest
 import redis
 
 from fleettest.instance import Instance
+from fleettest.reference import EXPLAINED_COMMANDS, EXPLAINED_DOCS
 
 pytestmark = pytest.mark.server
 
 FIELDS = ("name", "arity", "flags", "first", "last", "step", "categories", "tips", "specs")
-# Field -> commands where ours differs, and why.
-EXPLAINED = {
-    "flags": {"client|trackinginfo": "answers during a busy script like its neighbours"},
-    "arity": dict.fromkeys(("ttl", "pttl", "persist"), "takes a member, too, as in KeyDB"),
-}
-# Members of sets and sorted sets that expire are ours alone.
-MEMBER_TTL = [
-    *(letter + name for letter in "sz" for name in (
-        "expire", "pexpire", "expireat", "pexpireat", "ttl", "pttl", "expiretime", "pexpiretime", "persist")),
-    *("expiremember", "expirememberat", "pexpirememberat"),
-]  # fmt: skip
-# The same of COMMAND DOCS; "" stands for the whole command.
-EXPLAINED_DOCS = {
-    ("set", "arguments"): "options of Redis 8.4: IFNE, IFDEQ, IFDNE",
-    ("set", "history"): "the same",
-    ("bitop", "arguments"): "operations of Redis 8.2: DIFF, DIFF1, ANDOR, ONE",
-    ("delex", ""): "of Redis 8.4",
-    ("digest", ""): "of Redis 8.4",
-    ("increx", ""): "of Redis 8.8",
-    **{(name, "arguments"): "a member, as in KeyDB" for name in ("ttl", "pttl", "persist")},
-    **{(name, ""): "members that expire" for name in MEMBER_TTL},
-}
 PROSE = {b"summary", b"complexity"}  # in our own words
 
 
@@ -82,7 +61,7 @@ def test_info_is_what_valkey_says(pair: tuple[redis.Redis, redis.Redis]) -> None
                 continue
             compared += 1
             for field, mine, valkeys in zip(FIELDS, row, expected[full], strict=False):
-                if as_set(mine) != as_set(valkeys) and full not in EXPLAINED.get(field, {}):
+                if as_set(mine) != as_set(valkeys) and full not in EXPLAINED_COMMANDS.get(field, {}):
                     wrong.append((full, field, mine, valkeys))
     assert compared > 100
     assert not wrong
@@ -187,7 +166,7 @@ WORDS = ("a", "b", "c", *NUMBERS, "GET", "get", "DB", "EX", "NX", "STORE", "stor
 def test_the_keys_of_any_arguments(pair: tuple[redis.Redis, redis.Redis], rng: random.Random) -> None:
     """Every command that has keys, with words that nobody would send."""
     ours, theirs = ({name.decode() for name, *_, specs, _ in ask(side, "COMMAND") if specs} for side in pair)
-    names = sorted((ours & theirs) - EXPLAINED["arity"].keys())
+    names = sorted((ours & theirs) - EXPLAINED_COMMANDS["arity"].keys())
     assert len(names) > 40
     for name in names:
         for _ in range(30):

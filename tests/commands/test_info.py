@@ -10,21 +10,11 @@ import pytest
 
 from fleettest.client import Connection, Error
 from fleettest.instance import Instance
-from fleettest.reference import Pair
+from fleettest.reference import ABSENT_FIELDS, Pair
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
-# Fields of Valkey's INFO that ours has not, and why. Patterns match the whole name.
-ABSENT = {
-    r"gcc_version": "the build does not record its compiler",
-    r"tls_.*": "no TLS yet",
-    r"slot_migration_.*|total_net_cluster_slot_.*": "no sharding yet",
-    r"expired_keys_with_volatile_items_.*": "the first member to expire is known, so nothing is sampled",
-    r"io_threaded_(freed|accept|poll|total).*|used_active_time_io_thread_.*": "no I/O threads",
-    r"acl_access_denied_tls_cert": "no TLS yet",
-    r"engine.*|module": "no scripts and no modules",
-}
 ADDED = {"redis_mode", "cachefleet_version", "prefetch_batches", "prefetch_entries"}
 SECTIONS_ABSENT = {"TLS": "no TLS yet", "Cluster Info": "no sharding yet", "Scripting Engines": "no scripts"}
 PER_COMMAND = re.compile(r"cmdstat_|latency_percentiles_usec_|errorstat_|db\d+$")
@@ -66,13 +56,13 @@ def test_every_field_of_valkey_is_there_or_explained(tmp_path: Path) -> None:
         names = [line.partition(":")[0] for line in lines if not PER_COMMAND.match(line)]
         for name in names:
             if name not in own:
-                reasons = [pattern for pattern in ABSENT if re.fullmatch(pattern, name)]
+                reasons = [pattern for pattern in ABSENT_FIELDS if re.fullmatch(pattern, name)]
                 assert reasons, f"{title}: {name} is missing"
                 used.update(reasons)
         common = [name for name in own if name in names]
         assert common == [name for name in names if name in own], f"order in {title}"
         assert {name for name in own if not PER_COMMAND.match(name)} - set(names) <= ADDED
-    assert used == set(ABSENT), "stale reasons"
+    assert used == set(ABSENT_FIELDS), "stale reasons"
     # Lines with several values have the same ones.
     ours_fields, real_fields = (fields(text) for text in texts)
     for name in ("cmdstat_get", "db0", "latency_percentiles_usec_set", "errorstat_ERR", "listener0"):

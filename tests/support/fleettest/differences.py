@@ -14,28 +14,25 @@ HEAD = """\
 <!-- Made by `make generated` from tests/support/fleettest/reference.py and differences.py. -->
 # What differs from Valkey
 
-Replies, errors, encodings, the journal and files are Valkey 9.1's, byte for byte: the tests send the same commands to both
-servers and compare. This page holds every difference that they forgive, and nothing else is forgiven.
+Replies, errors, encodings, the journal and files are Valkey 9.1's, byte for byte: the tests send the same commands to
+both servers and compare. This page holds every difference that they forgive.
 """
-
-BEHAVIOUR = """
-## On purpose
-
-| where | here | why |
-|---|---|---|
-| RESTORE, files | payloads and files of Redis 7.4 to 8.0 are read, too | Valkey refuses the other dialect |
-| files | Redis 7.0's version, unless fields of a hash expire (then Valkey 9's) or members of a set do (then our own) | \
-every server reads the first; what others cannot read is refused there, not read in part: [member-ttl.md](member-ttl.md) |
-| the journal | conditions of SET, MSETEX, GETEX ... become plain commands; a lone command of a MULTI stays as it is | \
-older servers load it |
-| SORT of a small sorted set | does not change its encoding | reading changes nothing |
-| GEOSEARCH BYPOLYGON around a pole | finds what is inside | Valkey looks at cells that it has not set |
-| PFDEBUG DECODE of a broken value | is refused | Valkey does not look whether all registers are there |
-| CLIENT SETNAME with a NUL | the name ends there | as it does in Valkey's own lists |
-| an inline request with bytes 0xFF | keeps them | Valkey drops them |
-| CONFIG SET dir while a snapshot is being written | is refused | it would be installed in another folder |
-| DEBUG LOADAOF without files | drops nothing | Valkey empties the databases |
-"""
+ON_PURPOSE = (
+    ("RESTORE, files", "those of Redis 7.4 to 8.0 are read, too", "Valkey refuses the other dialect"),
+    (
+        "files",
+        "Redis 7.0's version, unless fields of a hash expire (then Valkey 9's) or members of a set (then our own)",
+        "every server reads the first; what others cannot read is refused there, whole: [member-ttl.md](member-ttl.md)",
+    ),
+    ("the journal", "conditions of SET, GETEX, MSETEX become plain commands", "older servers load it"),
+    ("SORT of a small sorted set", "does not change its encoding", "reading changes nothing"),
+    ("GEOSEARCH BYPOLYGON around a pole", "finds what is inside", "Valkey looks at cells that it has not set"),
+    ("PFDEBUG DECODE of a broken value", "is refused", "Valkey does not look whether all registers are there"),
+    ("CLIENT SETNAME with a NUL", "the name ends there", "as it does in Valkey's own lists"),
+    ("bytes 0xFF in an inline request", "are kept", "Valkey drops them"),
+    ("CONFIG SET dir during a snapshot", "is refused", "it would be installed in another folder"),
+    ("DEBUG LOADAOF without files", "drops nothing", "Valkey empties the databases"),
+)
 
 
 def _code(text: str) -> str:
@@ -55,7 +52,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 
 def page() -> str:
-    lines = [HEAD.rstrip(), BEHAVIOUR.rstrip(), "", "## Replies that no two servers give alike", ""]
+    lines = [HEAD, "## On purpose", "", *_table(("where", "here", "why"), ON_PURPOSE)]
+    lines += ["", "## Replies that no two servers give alike", ""]
     lines += _table(("command", "why"), ((_code(_words(rule.command)), rule.reason) for rule in EXPLAINED))
     lines += ["", "## COMMAND and its subcommands", ""]
     info = (

@@ -126,6 +126,39 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(r"CLIENT (ID|INFO|LIST)\b", "connection ids, ports, ages and buffer sizes", same_kind),
 )
 
+# COMMAND INFO: field -> commands where ours differs, and why.
+EXPLAINED_COMMANDS: dict[str, dict[str, str]] = {
+    "flags": {"client|trackinginfo": "answers during a busy script like its neighbours"},
+    "arity": dict.fromkeys(("ttl", "pttl", "persist"), "takes a member, too, as in KeyDB"),
+}
+# Members of sets and sorted sets that expire are ours alone.
+MEMBER_TTL = [
+    *(letter + name for letter in "sz" for name in (
+        "expire", "pexpire", "expireat", "pexpireat", "ttl", "pttl", "expiretime", "pexpiretime", "persist")),
+    *("expiremember", "expirememberat", "pexpirememberat"),
+]  # fmt: skip
+# The same of COMMAND DOCS; "" stands for the whole command.
+EXPLAINED_DOCS: dict[tuple[str, str], str] = {
+    ("set", "arguments"): "options of Redis 8.4: IFNE, IFDEQ, IFDNE",
+    ("set", "history"): "the same",
+    ("bitop", "arguments"): "operations of Redis 8.2: DIFF, DIFF1, ANDOR, ONE",
+    ("delex", ""): "of Redis 8.4",
+    ("digest", ""): "of Redis 8.4",
+    ("increx", ""): "of Redis 8.8",
+    **{(name, "arguments"): "a member, as in KeyDB" for name in ("ttl", "pttl", "persist")},
+    **{(name, ""): "members that expire" for name in MEMBER_TTL},
+}
+# Fields of Valkey's INFO that ours has not, and why. Patterns match the whole name.
+ABSENT_FIELDS = {
+    r"gcc_version": "the build does not record its compiler",
+    r"tls_.*": "no TLS yet",
+    r"slot_migration_.*|total_net_cluster_slot_.*": "no sharding yet",
+    r"expired_keys_with_volatile_items_.*": "the first member to expire is known, so nothing is sampled",
+    r"io_threaded_(freed|accept|poll|total).*|used_active_time_io_thread_.*": "no I/O threads",
+    r"acl_access_denied_tls_cert": "no TLS yet",
+    r"engine.*|module": "no scripts and no modules",
+}
+
 
 class Mismatch(AssertionError):
     """The servers replied differently. `command` is the name of the command, if one is known."""

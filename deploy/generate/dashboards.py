@@ -243,6 +243,22 @@ CACHE_BOARD = (
             Query("sum(rate(redis_client_query_buffer_limit_disconnections_total{*}[*]))", "request too large"),
             Query("sum(rate(redis_evicted_clients_total{*}[*]))", "maxmemory-clients"),
         )),
+        Panel("Listeners", "Clients that listen to channels, and what they listen to.", "short", (
+            Query("sum(redis_pubsub_clients{*})", "clients"),
+            Query("sum(redis_pubsub_channels{*})", "channels"),
+            Query("sum(redis_pubsub_patterns{*})", "patterns"),
+            Query("sum(redis_pubsubshard_channels{*})", "shard channels"),
+        )),
+        Panel("Messages", "Of pub/sub and keyspace events, a second and receiver. Lost: the receiver was too slow.",
+              "ops", (
+            Query("sum(rate(cachefleet_pubsub_deliveries_total{*}[*]))", "delivered"),
+            Query("sum(rate(cachefleet_pubsub_lost_total{*}[*]))", "lost"),
+        )),
+        Panel("Client-side caching", "Clients that are told of changes, and the keys that they cache.", "short", (
+            Query("sum(redis_tracking_clients{*})", "clients"),
+            Query("sum(redis_tracking_total_keys{*})", "keys"),
+            Query("sum(redis_tracking_total_items{*})", "keys and clients"),
+        )),
     )),
     Section("Persistence", (
         Panel("Not saved yet", "Changes that no snapshot holds. With an append-only file they are in that.", "short", (

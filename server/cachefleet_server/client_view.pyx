@@ -6,7 +6,7 @@ the pair are changed with the GIL held.
 """
 
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from cachefleet_server.core.engine cimport (
@@ -16,7 +16,11 @@ from cachefleet_server.core.engine cimport (
     CLIENT_UNIX_SOCKET, CLIENT_WRITABLE_WAIT, arg_t, client_info_t, client_t, command_t)
 from cachefleet_server.core.wake cimport client_close_asap
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
+from cachefleet_server.keyspace.broadcast cimport broadcast_join
 from cachefleet_server.keyspace.channels cimport LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD, subscriptions
+from cachefleet_server.keyspace.tracking cimport (
+    TRACK_BCAST, TRACK_BROKEN, TRACK_CACHING, TRACK_NOLOOP, TRACK_ON, TRACK_OPTIN, TRACK_OPTOUT, tracker, tracker_t,
+    tracking_off, tracking_on)
 from cachefleet_server.keyspace.transaction cimport transaction_count, transaction_memory
 from cachefleet_server.keyspace.watch cimport watch_count
 from cachefleet_server.reactor.connection cimport client_memory
@@ -95,6 +99,18 @@ cdef void forget_view(client_t* c) noexcept:
 
 cdef bytes _bytes(const char* p):
     return p if p != NULL else b""
+
+
+class Track:
+    """Bits of Client.tracking; see engine.pyi."""
+
+    ON = TRACK_ON
+    BCAST = TRACK_BCAST
+    OPTIN = TRACK_OPTIN
+    OPTOUT = TRACK_OPTOUT
+    NOLOOP = TRACK_NOLOOP
+    CACHING = TRACK_CACHING
+    BROKEN = TRACK_BROKEN
 
 
 class ClientFlag:
@@ -206,6 +222,29 @@ cdef class Client:
     @property
     def subscriptions(self):
         return tuple(subscriptions(self.live(), kind) for kind in (LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD))
+
+    @property
+    def tracking(self):
+        """The modes of a client that tracks, where its messages go, its prefixes; None of another."""
+        cdef tracker_t* t = tracker(self.live())
+        cdef uint32_t i
+        if t == NULL:
+            return None
+        return t.modes, t.redirect, [t.prefixes[i].text[:t.prefixes[i].n] for i in range(t.prefix_count)]
+
+    def track(self, uint32_t modes, Client target, list prefixes not None):
+        """Tracks from now on, or in another way. `target`: who is told, None for itself."""
+        cdef bytes prefix
+        tracking_on(self.live(), target.live() if target is not None else NULL, modes)
+        for prefix in prefixes:
+            broadcast_join(self.c.engine, tracker(self.c), prefix, len(prefix))
+
+    def track_no_more(self):
+        tracking_off(self.live())
+
+    def set_caching(self):
+        """CLIENT CACHING, for the next request of a client that tracks."""
+        tracker(self.live()).modes |= TRACK_CACHING
 
     @property
     def watched(self): return watch_count(self.live())

@@ -35,6 +35,17 @@ class ClientFlag:
     IMPORT_SOURCE: Final[int]
     CAPA_REDIRECT: Final[int]
 
+class Track:
+    """Bits of `Client.tracking`; what they mean is said in keyspace/tracking.pxd."""
+
+    ON: Final[int]
+    BCAST: Final[int]
+    OPTIN: Final[int]
+    OPTOUT: Final[int]
+    NOLOOP: Final[int]
+    CACHING: Final[int]
+    BROKEN: Final[int]
+
 class Client:
     """A connected client, as Python rows see it. Once the client has gone, everything raises `errors.ClientGone`."""
 
@@ -64,6 +75,10 @@ class Client:
     argument_bytes: int  # of the command that runs now
     subscriptions: tuple[int, int, int]  # channels, patterns, shard channels
     watched: int
+    tracking: tuple[int, int, list[bytes]] | None  # Track bits, id of who is told or 0, prefixes
+    def track(self, modes: int, target: Client | None, prefixes: list[bytes]) -> None: ...
+    def track_no_more(self) -> None: ...
+    def set_caching(self) -> None: ...  # of a client that tracks
     cls: int
     age_ms: int
     idle_ms: int
@@ -91,7 +106,7 @@ class Engine:
     def close(self) -> None: ...
     # -- parameters and counters
     def set_param(self, name: str, value: int) -> None: ...
-    # a field of params_t, "output_limit_hard.0" and the like, or "notify_flags"
+    # a field of params_t, "output_limit_hard.0" and the like, "notify_flags" or "tracking_max_keys"
     def get_param(self, name: str) -> int: ...
     def set_persist(self, name: str, value: int) -> None: ...  # a field of persist_t
     def check(self) -> list[str]: ...  # broken invariants of everything that it holds; looks at all of it

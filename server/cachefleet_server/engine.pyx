@@ -56,6 +56,7 @@ from cachefleet_server.keyspace.channels cimport channels_close, channels_open
 from cachefleet_server.keyspace.events cimport event_publish
 from cachefleet_server.keyspace.keyspace cimport keyspace_db, keyspace_free, keyspace_new, keyspace_swap
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
+from cachefleet_server.keyspace.tracking cimport tracking_close
 from cachefleet_server.reactor.accept cimport accept_clients
 from cachefleet_server.reactor.connection cimport actor_new, client_free, client_new, clients_account
 from cachefleet_server.reactor.dispatch cimport call, execute_as
@@ -66,7 +67,7 @@ from cachefleet_server.resp.input cimport request_t
 from cachefleet_server.resp.writer cimport out_clear, out_text
 from cachefleet_server.rows cimport Rows
 
-from cachefleet_server.client_view import ClientFlag  # no-cython-lint: for those above, as the next ones
+from cachefleet_server.client_view import ClientFlag, Track  # no-cython-lint: for those above, as the next ones
 from cachefleet_server.ds.glob import glob_matches  # no-cython-lint
 from cachefleet_server.errors import CommandError
 from cachefleet_server.fields import POLICIES  # no-cython-lint
@@ -116,6 +117,7 @@ cdef class Engine(Rows):
         channels_open(e)
         e.notify_fn = event_publish
         set_defaults(e)
+        e.tracking_max_keys = 1000000
         types_init(e)
         register_string(e)
         register_bitmap(e)
@@ -154,6 +156,7 @@ cdef class Engine(Rows):
                 self.actors[i] = NULL
         reactor_close(e)
         channels_close(e)
+        tracking_close(e)
         blocked_free(e)
         lazyfree_stop(e)
         keyspace_free(e, e.keyspace, False)
@@ -170,6 +173,10 @@ cdef class Engine(Rows):
         if name == "notify_flags":
             self.ptr.notify_flags = <int>value
             return
+        if name == "tracking_max_keys":
+            self.ptr.tracking_max_keys = value
+            engine_wake(self.ptr)
+            return
         param_at(self.ptr, name)[0] = value
         if name in ("slowlog_log_slower_than", "latency_monitor_threshold"):
             self._set_slow_ns()
@@ -177,6 +184,8 @@ cdef class Engine(Rows):
             clients_account(self.ptr)
 
     def get_param(self, str name):
+        if name == "tracking_max_keys":
+            return self.ptr.tracking_max_keys
         return self.ptr.notify_flags if name == "notify_flags" else param_at(self.ptr, name)[0]
 
     def _set_slow_ns(self):

@@ -31,6 +31,7 @@ from cachefleet_server.keyspace.evict cimport entry_idle_ms, evict_exceeded_us
 from cachefleet_server.keyspace.interest cimport interest_check
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
+from cachefleet_server.keyspace.tracking cimport tracking_check, tracking_totals, tracking_totals_t
 from cachefleet_server.reactor.connection cimport client_memory
 from cachefleet_server.resp.writer cimport out_check
 
@@ -86,7 +87,7 @@ cdef object check(engine_t* e):
     wrong = []
     _check_databases(e, wrong)
     checks = {"slabs": slab_check(e.heap.slab), "deadlines": blocked_check(e), "interest": interest_check(e),
-              "channels": channels_check(e)}
+              "channels": channels_check(e), "tracking": tracking_check(e)}
     wrong += [f"{name}: {error}" for name, error in checks.items() if error]
     for i in range(1, e.keyspace.eviction.pool_len):
         if e.keyspace.eviction.pool[i].rank < e.keyspace.eviction.pool[i - 1].rank:
@@ -113,6 +114,7 @@ cdef object counters(engine_t* e):
 cdef object stats(engine_t* e):
     cdef int i
     cdef db_tables_t tables
+    cdef tracking_totals_t tracking = tracking_totals(e)
     values = counters(e)
     keys = expires = overhead = rehashing = 0
     for i in range(e.keyspace.opened):
@@ -129,6 +131,8 @@ cdef object stats(engine_t* e):
         blocking_keys=e.keyspace.blocking_keys, blocking_keys_on_nokey=e.keyspace.blocking_keys_on_nokey,
         clients_in_timeout_table=e.clients.deadline_count,
         clients_normal=e.clients.class_count[0],
+        tracking_clients=tracking.clients, tracking_keys=tracking.keys, tracking_items=tracking.items,
+        tracking_prefixes=tracking.prefixes,
         pubsub_channels=channels_count(e, LISTEN_CHANNEL), pubsub_patterns=channels_count(e, LISTEN_PATTERN),
         pubsubshard_channels=channels_count(e, LISTEN_SHARD), pubsub_deliveries=channels_totals(e).deliveries,
         pubsub_lost=channels_totals(e).lost,

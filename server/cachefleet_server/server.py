@@ -54,6 +54,7 @@ from cachefleet_server.admin.memory import Memory
 from cachefleet_server.admin.monitor import Monitor
 from cachefleet_server.admin.server_cmd import ServerCommands
 from cachefleet_server.admin.shutdown import Shutdown
+from cachefleet_server.admin.tracking import TrackingCommands
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.params import LOADING, PARAMS, SAVING, STOPPING
 from cachefleet_server.config.parser import Line
@@ -159,6 +160,7 @@ class Server:
             self.shutdown,
             ServerCommands(engine, info),
             ClientCommands(engine, config.number("databases")),
+            TrackingCommands(engine),
             CommandCommands(engine),
             self.command_log,
             latency,

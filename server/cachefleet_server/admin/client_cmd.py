@@ -1,8 +1,4 @@
-"""CLIENT and its subcommands that make sense without tracking and replication.
-
-CLIENT TRACKING and CACHING refuse with a clear text until client-side caching is built; TRACKINGINFO and GETREDIR
-answer as for a client that does not track.
-"""
+"""CLIENT and its subcommands. Those of client-side caching are in tracking.py."""
 
 from __future__ import annotations
 
@@ -11,12 +7,15 @@ import time
 from cachefleet_server.acl.commands import BAD_NAME, is_name
 from cachefleet_server.admin import client_filter
 from cachefleet_server.admin.arguments import INT64_MAX, SYNTAX, help_lines, integer, switch, text
+from cachefleet_server.admin.tracking import redirection
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, ClientFlag, Engine
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import NO_REPLY, OK, Reply, Verbatim
 
 HELP = (
+    "CACHING (YES|NO)",
+    "    Whether the next request's keys are tracked, in OPTIN or OPTOUT mode.",
     "CAPA <option> [options...]",
     "    Declare what this client can handle (REDIRECT).",
     "GETNAME",
@@ -48,6 +47,9 @@ HELP = (
     "    LIB-NAME or LIB-VER of the client library.",
     "SETNAME <name>",
     "    Name this connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Whether this connection is told of changes of the keys that it reads.",
     "TRACKINGINFO",
     "    State of client-side caching for this connection.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
@@ -67,7 +69,7 @@ def describe(c: Client) -> str:
         f"qbuf={c.query_buffer} qbuf-free=0 "
         f"argv-mem={c.argument_bytes} multi-mem={c.multi_memory} rbs=0 rbp=0 obl=0 oll=0 omem={c.output_bytes} "
         f"tot-mem={c.memory} events=r{'w' if c.flags & ClientFlag.WRITABLE_WAIT else ''} cmd={c.last_command} "
-        f"user={c.user} redir=-1 resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} "
+        f"user={c.user} redir={redirection(c)} resp={c.resp} lib-name={text(c.lib_name)} lib-ver={text(c.lib_ver)} "
         f"tot-net-in={c.net_in} tot-net-out={c.net_out} tot-cmds={c.commands}"
     )
 
@@ -93,7 +95,6 @@ class ClientCommands:
             ("client|capa", -3, busy, o1.format("8.0.0"), "Declares what the client can handle.",
              "capability:string...", self.capa),
             ("client|getname", 2, busy, o1.format("2.6.9"), "Returns the connection's name.", "", self.getname),
-            ("client|getredir", 2, busy, o1.format("6.0.0"), "Returns where tracking messages go.", "", self.getredir),
             ("client|help", 2, "loading stale", o1.format("5.0.0"), "Describes the subcommands.", "", self.show_help),
             ("client|id", 2, busy, o1.format("5.0.0"), "Returns the connection's id.", "", self.get_id),
             ("client|import-source", 3, base, o1.format("8.1.0"), "Marks the client as an import's source.",
@@ -117,8 +118,6 @@ class ClientCommands:
              "attr(LIB-NAME libname:string | LIB-VER libver:string)", self.setinfo),
             ("client|setname", 3, busy, o1.format("2.6.9") + everywhere, "Names the connection.",
              "connection-name:string", self.setname),
-            ("client|trackinginfo", 2, busy, o1.format("6.2.0"), "Describes client-side caching.", "",
-             self.trackinginfo),
             ("client|unblock", -3, admin, "connection 5.0.0 O(log N) where N is the number of client connections",
              "Ends a client's wait.", "client-id:integer [unblock-type(TIMEOUT | ERROR)]", self.unblock),
             ("client|unpause", 2, admin, "connection 6.2.0 O(N) Where N is the number of paused clients",
@@ -136,9 +135,6 @@ class ClientCommands:
 
     def getname(self, client: Client, argv: list[bytes]) -> Reply:
         return client.name or None
-
-    def getredir(self, client: Client, argv: list[bytes]) -> Reply:
-        return -1
 
     def show_help(self, client: Client, argv: list[bytes]) -> Reply:
         return help_lines("CLIENT", HELP)
@@ -239,9 +235,6 @@ class ClientCommands:
             raise CommandError(BAD_NAME)
         client.name = argv[2]
         return OK
-
-    def trackinginfo(self, client: Client, argv: list[bytes]) -> Reply:
-        return {"flags": {"off"}, "redirect": -1, "prefixes": []}
 
     def unblock(self, client: Client, argv: list[bytes]) -> Reply:
         error = False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cachefleet_server.admin.arguments import SYNTAX, integer, text
-from cachefleet_server.engine import Client, ClientFlag, Engine
+from cachefleet_server.engine import Client, ClientFlag, Engine, Track
 from cachefleet_server.errors import CommandError
 
 TYPES = {b"normal": 0, b"slave": 1, b"replica": 1, b"pubsub": 2, b"master": 3, b"primary": 3}
@@ -22,6 +22,8 @@ _LETTERS = (
     (ClientFlag.CLOSE_AFTER_REPLY, "c"), (ClientFlag.UNIX_SOCKET, "U"), (ClientFlag.CLOSE_ASAP, "A"),
     (ClientFlag.NO_EVICT, "e"), (ClientFlag.NO_TOUCH, "T"), (ClientFlag.IMPORT_SOURCE, "I"),
 )  # fmt: skip
+_TRACKS = ((Track.ON, "t"), (Track.BROKEN, "R"), (Track.BCAST, "B"))
+_ORDER = "OPxbtRBdcUAeTI"
 # The options in the syntax of COMMAND DOCS, as far as the two commands say the same of them.
 _SINCE_9 = (
     "[NAME name:string@9.0.0]", "[IDLE idle:integer@9.0.0]", "[FLAGS flags:string@9.0.0]",
@@ -98,11 +100,12 @@ class Filter:
 
 def flags_of(client: Client) -> str:
     """The letters of CLIENT LIST's flags field."""
-    letters = "".join(letter for flag, letter in _LETTERS if client.flags & flag)
+    tracks = client.tracking[0] if client.tracking else 0
+    shown = {letter for flag, letter in _LETTERS if client.flags & flag}
+    shown |= {letter for mode, letter in _TRACKS if tracks & mode}
     if any(client.subscriptions):
-        at = letters.startswith("O")
-        letters = f"{letters[:at]}P{letters[at:]}"
-    return letters or "N"
+        shown.add("P")
+    return "".join(letter for letter in _ORDER if letter in shown) or "N"
 
 
 def capa_of(client: Client) -> str:

@@ -13,6 +13,7 @@ from cachefleet_server.core.reply cimport (
 from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.keyspace.channels cimport channels_leave_all
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
+from cachefleet_server.keyspace.tracking cimport tracking_off
 from cachefleet_server.keyspace.transaction cimport transaction_discard
 from cachefleet_server.keyspace.watch cimport unwatch_all
 
@@ -59,6 +60,7 @@ cdef void reset_command(client_t* c) noexcept nogil:
     unwatch_all(c)
     client_set_monitor(c, False)
     channels_leave_all(c)
+    tracking_off(c)
     client_set_class(c, CLASS_NORMAL)
     c.flags &= ~<uint64_t>(
         CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT

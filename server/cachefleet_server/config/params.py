@@ -103,7 +103,6 @@ _NO_RDMA = _without("RDMA")
 _NO_REPLICATION = _without("replication")
 _NO_SCRIPTS = _without("scripts", "are")
 _NO_TLS = _without("TLS")
-_NO_TRACKING = _without("client tracking")
 _NO_TYPE = _without("this data type")
 
 
@@ -217,7 +216,7 @@ _NETWORK = (
     Param("client-query-buffer-limit", Memory(1 << 20), "1gb", engine="client_query_buffer_limit"),
     Param("proto-max-bulk-len", Memory(1 << 20), "512mb", engine="proto_max_bulk_len"),
     Param("maxmemory-clients", Memory(percent=True), "0"),
-    Param("tracking-table-max-keys", _LONG, "1000000", unused=_NO_TRACKING),
+    Param("tracking-table-max-keys", _LONG, "1000000", engine="tracking_max_keys"),
 )
 
 _ACCESS = (

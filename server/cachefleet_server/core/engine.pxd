@@ -194,6 +194,7 @@ cdef enum:
 
     DUE_WAITERS = 1 << 0  # engine.due: keys are ready that somebody waits for (keyspace/waiting)
     DUE_PUSHES = 1 << 1  # pushes wait for the end of their targets' replies (core/push)
+    DUE_TRACKING = 1 << 2  # a client is to be told what its own command changed (keyspace/tracking)
 
 cdef struct client_info_t:  # what few commands need; allocated on first use, all strings owned, may be NULL
     char* name
@@ -272,6 +273,7 @@ cdef struct client_t:
     # allocation of the engine's heap, freed when the wait ends.
     void* waiter
     void* subscriptions  # subscriptions_t: what it listens to (keyspace/channels.pxd); NULL while that is nothing
+    void* tracker  # tracker_t: how it is told what changed (keyspace/tracking.pxd); NULL if it never tracked
 
 # ---- types ---------------------------------------------------------------------------------------
 
@@ -429,7 +431,7 @@ cdef struct keyspace_t:  # the data set; another one can be filled beside the en
     expire_cycle_t expiry
     eviction_t eviction
     # who is interested in which keys (keyspace/interest)
-    size_t interests  # keys that somebody is interested in
+    size_t interests  # keys that somebody is interested in, and one for all that are cached (keyspace/tracking)
     size_t watching  # clients that watch at least one key
     size_t watched_keys
     size_t blocking_keys  # keys that somebody waits for ...
@@ -587,3 +589,5 @@ cdef struct engine_t:
     size_t snapshot_alone  # bytes of deleted values that a snapshot still has to save: not counted against maxmemory
     void* facade  # borrowed PyObject*: the Engine object
     void* channels  # channels_t: who listens to what (keyspace/channels.pxd)
+    void* trackers  # trackers_t: who caches what (keyspace/tracking.pxd); NULL until somebody does
+    int64_t tracking_max_keys  # tracking-table-max-keys; 0 = no limit

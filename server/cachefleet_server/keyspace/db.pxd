@@ -78,9 +78,9 @@ cdef enum:  # classes of notify-keyspace-events
 
 # After a change.
 cdef inline void signal_modified(client_t* c, db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
-    """Tells who watches the key or waits for it; c may be NULL. Nearly free while nobody does."""
+    """Tells who watches the key, waits for it or caches it; c may be NULL. Nearly free while nobody does."""
     if cf_unlikely(db.engine.keyspace.interests != 0):
-        interest_changed(db, key, nk, hash)
+        interest_changed(db, c, key, nk, hash)
 
 cdef inline void notify(
     engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid

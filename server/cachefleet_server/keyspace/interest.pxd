@@ -4,14 +4,15 @@
                                          '--- waiters: clients that wait, in their order (keyspace/waiting)
 
 A record belongs to a database's id and a key's name, not to a content: SWAPDB and FLUSHALL leave it where it is and
-say what changed. Trackers of client-side caching will be its third list.
+say what changed. Trackers of client-side caching go by names alone, and have a table of their own (keyspace/tracking);
+they are told here, too.
 
 Whoever changes a key says so by signal_modified (keyspace/db), which costs a look at one counter without a record.
 """
 
 from libc.stdint cimport uint64_t
 
-from cachefleet_server.core.engine cimport db_t, engine_t
+from cachefleet_server.core.engine cimport client_t, db_t, engine_t
 from cachefleet_server.ds.bucket cimport ht_each_fn
 from cachefleet_server.ds.link cimport link_t, links_t
 
@@ -29,8 +30,8 @@ cdef struct interest_t:
 
 cdef interest_t* interest_of(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil  # made on demand
 cdef void interest_release(interest_t* key) noexcept nogil  # somebody left: the last one takes the record along
-cdef void interest_changed(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil
-    # A key was made, changed or deleted. Callers use signal_modified of keyspace/db.
+cdef void interest_changed(db_t* db, const client_t* c, const char* key, size_t nk, uint64_t hash) noexcept nogil
+    # A key was made, changed or deleted, by c or, NULL, the server itself. Callers use signal_modified of keyspace/db.
 cdef void interest_replace_db(db_t* db, db_t* replacement) noexcept nogil
     # Before the content of a database is replaced by that of another one (NULL: by nothing): keys that exist in
     # either count as changed.

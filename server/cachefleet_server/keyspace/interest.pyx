@@ -5,6 +5,7 @@ from libc.string cimport memcpy
 from cachefleet_server.ds.hashtable cimport ht_find, ht_free, ht_hash, ht_insert, ht_len, ht_new, ht_remove, ht_scan
 from cachefleet_server.ds.intrin cimport cf_assert
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
+from cachefleet_server.keyspace.tracking cimport tracking_changed
 from cachefleet_server.keyspace.waiting cimport waiting_changed, waiting_check, waiting_forget_ready, waiting_replace_db
 from cachefleet_server.keyspace.watch cimport watch_changed, watch_check, watch_replace_db
 
@@ -44,9 +45,11 @@ cdef void interest_release(interest_t* key) noexcept nogil:
     zfree(db.engine.heap, key)
 
 
-cdef void interest_changed(db_t* db, const char* key, size_t nk, uint64_t hash) noexcept nogil:
+cdef void interest_changed(db_t* db, const client_t* c, const char* key, size_t nk, uint64_t hash) noexcept nogil:
     """Waiters first: a watcher that is told leaves, and may take the record along."""
     cdef interest_t* interest
+    if db.engine.trackers != NULL:
+        tracking_changed(db.engine, c, key, nk, hash)
     if db.interest == NULL:
         return
     interest = <interest_t*>ht_find(db.interest, key, nk, hash)
@@ -98,7 +101,7 @@ cdef int interest_check(engine_t* e) noexcept nogil:
         interest_each(r.db, _check_record, &r)
     if r.wrong:
         return 1
-    if r.count != e.keyspace.interests:
+    if r.count + (e.trackers != NULL) != e.keyspace.interests:
         return 2
     wrong = watch_check(e)
     if wrong:

@@ -9,6 +9,7 @@ from cachefleet_server.ds.zmalloc cimport heap_t, heap_used, zcalloc, zfree, zre
 from cachefleet_server.keyspace.db cimport db_exchange, db_open, db_release
 from cachefleet_server.keyspace.evict cimport evict_handed
 from cachefleet_server.keyspace.interest cimport interest_db_free, interest_replace_db
+from cachefleet_server.keyspace.tracking cimport tracking_flushed
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
 
 cdef enum:
@@ -74,6 +75,8 @@ cdef void keyspace_swap(engine_t* e, keyspace_t* other) noexcept nogil:
     cdef size_t own = e.stats.used_memory_startup
     cdef int i
     cf_assert(k.count == other.count)
+    if e.trackers != NULL:
+        tracking_flushed(e)
     for i in range(other.opened):
         keyspace_db(k, other.dbs[i].id)
     for i in range(k.opened):
@@ -92,6 +95,8 @@ cdef void keyspace_flush(engine_t* e, int dbid, bint lazy) noexcept nogil:
         keyspace_swap(e, empty)
         keyspace_free(e, empty, lazy)
         return
+    if e.trackers != NULL:
+        tracking_flushed(e)
     db = keyspace_db(e.keyspace, dbid)
     interest_replace_db(db, NULL)
     db_release(db, lazy)

@@ -28,6 +28,7 @@ from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
 from cachefleet_server.keyspace.channels cimport channels_leave_all, subscriptions_memory
 from cachefleet_server.keyspace.held cimport held_allowed, held_forget
+from cachefleet_server.keyspace.tracking cimport tracking_forget
 from cachefleet_server.keyspace.transaction cimport transaction_discard, transaction_memory
 from cachefleet_server.keyspace.waiting cimport waiting_memory
 from cachefleet_server.keyspace.watch cimport unwatch_all
@@ -126,6 +127,7 @@ cdef void client_free(client_t* c) noexcept nogil:
     transaction_discard(c)
     unwatch_all(c)
     channels_leave_all(c)
+    tracking_forget(c)
     parked_free(c)
     input_free(&c.input)
     out_clear(&c.out)

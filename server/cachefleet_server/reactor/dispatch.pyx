@@ -29,7 +29,7 @@ from cachefleet_server.core.engine cimport (
     CLIENT_EXECUTING, CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
     CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LISTENER, CMD_LOADING, CMD_MAY_REPLICATE,
     CMD_NO_AUTH, CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE,
-    COMMANDLOG_LARGE_REPLY, COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_PUSHES, DUE_WAITERS, arg_t)
+    COMMANDLOG_LARGE_REPLY, COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_PUSHES, DUE_TRACKING, DUE_WAITERS, arg_t)
 from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
 from cachefleet_server.core.latency cimport count_call, duration_ns
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_NOTHING, paused
@@ -47,6 +47,7 @@ from cachefleet_server.keyspace.blocked cimport block_client
 from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
 from cachefleet_server.keyspace.held cimport held_mark
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
+from cachefleet_server.keyspace.tracking cimport tracking_command_ended, tracking_read, tracking_request_over
 from cachefleet_server.keyspace.transaction cimport (
     transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
 from cachefleet_server.keyspace.waiting cimport waiting_serve
@@ -339,6 +340,8 @@ cdef void _run(client_t* c, command_t* cmd, const request_t* r) noexcept nogil:
             call(c)
     if cf_unlikely((c.flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) != 0) and not c.flags & CLIENT_BLOCKED:
         reply_skip_advance(c)
+    if cf_unlikely(e.trackers != NULL):
+        tracking_request_over(c)
     e.current = outer
 
 
@@ -356,6 +359,14 @@ cdef void execute_as(client_t* actor, request_t* r) noexcept nogil:
 
 # ---- after a command in its own right -----------------------------------------------------------------
 
+cdef inline void _tell_what_waited(engine_t* e) noexcept nogil:
+    """For the end of the command: behind its reply, messages and then what it changed of what its client caches."""
+    if e.due & DUE_TRACKING:
+        tracking_command_ended(e)
+    if e.due & DUE_PUSHES:
+        pushes_append(e)
+
+
 cdef bint _serve(client_t* c, kept_request_t* kept) noexcept nogil:
     """Runs the request of a client whose key is ready; false when a pause holds it back."""
     c.cmd = kept.cmd
@@ -363,14 +374,12 @@ cdef bint _serve(client_t* c, kept_request_t* kept) noexcept nogil:
         return False
     c.engine.last_cycles = cf_cycles()  # the wait is no part of the command's time
     _run(c, kept.cmd, &kept.request)
-    if c.engine.due & DUE_PUSHES:
-        pushes_append(c.engine)
+    _tell_what_waited(c.engine)
     return True
 
 
 cdef void command_ended(engine_t* e) noexcept nogil:
-    if e.due & DUE_PUSHES:
-        pushes_append(e)
+    _tell_what_waited(e)
     if e.due & DUE_WAITERS and not e.persist.loading:
         waiting_serve(e, _serve)
 
@@ -468,6 +477,8 @@ cdef void call(client_t* c) noexcept nogil:
         cmd.fn(c)
     else:
         e.python_fn(c)
+    if cf_unlikely(e.trackers != NULL):
+        tracking_read(c)
     if cf_likely(c.role.counts):
         _record(c, cmd, start, pending)
     if e.persist.dirty == dirty or not e.journal.enabled:

@@ -14,7 +14,7 @@ from cachefleet_server.admin.tracking import TrackingCommands
 from cachefleet_server.engine import Engine
 from fleettest.client import Connection
 from fleettest.instance import Instance
-from fleettest.listeners import Several
+from fleettest.listeners import Several, without_ids
 from fleettest.peers import Peer, connecting
 from fleettest.wait import assert_eventually
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture
 def both(server: Instance, valkey: Instance) -> Iterator[Several]:
-    made = Several(server, valkey, 3)
+    made = Several(server, valkey, 3, without_ids)
     yield made
     made.close()
 

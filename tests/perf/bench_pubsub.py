@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from fleettest.client import Connection, encode
 from fleettest.instance import Instance, Kind
+from fleettest.wait import assert_eventually
 
 CHANNELS = 100_000
 LISTENERS = 1000
@@ -37,6 +37,18 @@ def cpu_us(server: Instance) -> float:
 
 def memory(server: Instance) -> int:
     return int(server.info("memory")["used_memory"])
+
+
+def settled(server: Instance) -> int:
+    """The memory, once buffers of the beginning were given back."""
+    readings: list[int] = []
+
+    def still() -> bool:
+        readings.append(memory(server))
+        return len(readings) > 100 and max(readings[-100:]) - min(readings[-100:]) < 10_000
+
+    assert_eventually(still, pause_s=0.02)
+    return readings[-1]
 
 
 def listen(c: Connection, command: str, names: Sequence[str]) -> None:
@@ -85,14 +97,12 @@ def deliveries(server: Instance, publisher: Connection) -> Iterator[tuple[str, f
         s.sendall(encode("SUBSCRIBE", "news"))
         s.recv(1000)
         s.setblocking(False)
-    time.sleep(3)  # buffers of the beginning are given back
-    before = memory(server)
+    before = settled(server)
     for n in range(10):
         for s in sockets:
             s.sendall(encode("SUBSCRIBE", f"more:{n}"))
         drain(sockets, len(b"*3\r\n$9\r\nsubscribe\r\n$6\r\nmore:0\r\n:2\r\n"))
-    time.sleep(3)
-    yield "bytes of one more channel of a thousand clients", (memory(server) - before) / LISTENERS / 10
+    yield "bytes of one more channel of a thousand clients", (settled(server) - before) / LISTENERS / 10
     for size in SIZES:
         frame = len(encode("message", "news", "x" * size))
         for pipeline in (1, 16):

@@ -88,7 +88,7 @@ class TrackingCommands:
              self.getredir),
             ("client|tracking", -3, base, "connection 6.0.0 O(1). Some options may introduce additional complexity.",
              "Turns client-side caching on and off.",
-             "status(ON | OFF) [REDIRECT client-id:integer] [PREFIX prefix:string...] [BCAST] [OPTIN] [OPTOUT] "
+             "status(ON | OFF) [REDIRECT client-id:integer] [PREFIX prefix:string]... [BCAST] [OPTIN] [OPTOUT] "
              "[NOLOOP]",
              self.tracking),
             ("client|trackinginfo", 2, base, "connection 6.2.0 O(1)", "Describes client-side caching.", "",
@@ -112,21 +112,18 @@ class TrackingCommands:
         return OK
 
     def caching(self, client: Client, argv: list[bytes]) -> Reply:
-        modes = client.tracking[0] if client.tracking else 0
-        if not modes & (Track.OPTIN | Track.OPTOUT):
+        if not client.tracking:
             raise CommandError(
                 "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode "
                 "enabled"
             )
-        answer = argv[2].lower()
-        if answer == b"yes":
-            if not modes & Track.OPTIN:
-                raise CommandError("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
-        elif answer == b"no":
-            if not modes & Track.OPTOUT:
-                raise CommandError("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
-        else:
+        modes, answer = client.tracking[0], argv[2].lower()
+        if answer not in (b"yes", b"no"):
             raise CommandError(SYNTAX)
+        if answer == b"yes" and not modes & Track.OPTIN:
+            raise CommandError("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
+        if answer == b"no" and not modes & Track.OPTOUT:
+            raise CommandError("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
         client.set_caching()
         return OK
 

@@ -13,10 +13,10 @@ from cachefleet_server.core.push cimport push_begin, push_end, push_room
 from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.hashtable cimport (
-    hashtable_t, ht_clear, ht_find, ht_hash, ht_init, ht_insert, ht_len, ht_remove, ht_scan)
+    ht_clear, ht_find, ht_hash, ht_init, ht_insert, ht_len, ht_remove, ht_scan)
 from cachefleet_server.ds.ht_sampling cimport ht_random
 from cachefleet_server.ds.intrin cimport cf_assert
-from cachefleet_server.ds.link cimport link_prepend, link_remove, links_t
+from cachefleet_server.ds.link cimport link_prepend, link_remove
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc, zrealloc
 from cachefleet_server.keyspace.broadcast cimport broadcast_changes, broadcast_leave, is_broadcast
 from cachefleet_server.keyspace.db cimport arg_hash

@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from fleettest.client import Connection, encode
-from fleettest.instance import Instance, Kind
+from fleettest.instance import Instance, Option
+from fleettest.programs import Kind
 from fleettest.wait import assert_eventually
 
 CHANNELS = 100_000
@@ -27,7 +28,7 @@ PATTERNS = 10_000
 SIZES = (32, 256, 1000, 2000, 4000, 5000, 20_000)
 MESSAGES = 480
 TICKS = os.sysconf("SC_CLK_TCK")
-OPTIONS = {"maxclients": 20_000, "client-output-buffer-limit": "pubsub 0 0 0"}
+OPTIONS: dict[str, Option] = {"maxclients": 20_000, "client-output-buffer-limit": "pubsub 0 0 0"}
 
 
 def cpu_us(server: Instance) -> float:

@@ -7,7 +7,8 @@ snapshot is written and the clients have gone or had their time.
 
 Bounded and harmless: it gives up after the longer of both times, and whatever the server answers it exits with 0, for a
 failed hook would only be noise about a pod that goes anyway. It needs the standard library alone and the environment
-that the server has: SERVER_PORT, and SERVER_AUTH_DIR with the file `password` (and, after a rotation, `previous`).
+that the server has: SERVER_PORT, and SERVER_AUTH_DIR with the file `password` (and, around a rotation, `previous` and
+`next`).
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def _connect(port: int) -> socket.socket:
 
 def log_in(link: Link, folder: str) -> None:
     """With the first password that is right; without any, if there are none or the server wants none."""
-    for name in ("password", "previous"):
+    for name in ("password", "previous", "next"):
         try:
             with open(os.path.join(folder, name), "rb") as file:
                 password = file.read().removesuffix(b"\n").removesuffix(b"\r")

@@ -76,10 +76,11 @@ def test_it_saves_nothing_where_no_snapshots_are_wanted(tmp_path: Path, auth: Pa
         assert not (server.directory / "dump.rdb").exists()
 
 
-@pytest.mark.parametrize("has", ["new", "old", ""])
+@pytest.mark.parametrize("has", ["new", "old", "next", ""])
 def test_it_logs_in_with_the_password_that_the_server_has(tmp_path: Path, auth: Path, has: str) -> None:
     (auth / "password").write_text("new\n")
     (auth / "previous").write_text("old")
+    (auth / "next").write_text("next")
     with Instance(directory=tmp_path / "data", options={**SNAPSHOTS, "requirepass": has}) as server:
         assert said(begin(server.port, auth)) == "prestop: save ok, 0 clients left\n"
 

@@ -37,7 +37,7 @@ PORT, METRICS_PORT = 6379, 9121
 READINESS_PATH = "/readyz?exclude=disk"
 PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
 CONFIG_FILE = "cachefleet.conf"
-PASSWORD_KEY, PREVIOUS_KEY = "password", "previous"
+PASSWORD_KEY, NEXT_KEY, PREVIOUS_KEY = "password", "next", "previous"
 VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH = "data", "config", "auth"
 MOUNTS = {VOLUME_DATA: "/data", VOLUME_CONFIG: "/etc/cachefleet/config", VOLUME_AUTH: "/etc/cachefleet/auth"}
 

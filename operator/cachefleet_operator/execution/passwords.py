@@ -30,20 +30,27 @@ def value(secret: Object | None, key: str) -> bytes | None:
 
 
 def known(cache: Cache, secret: Callable[[str], Object | None]) -> list[bytes]:
-    """The passwords that a server may have: the wish, what it had, what it had before that."""
+    """The passwords that a server may have, the one that it should have first: the next one or the wish, then what it
+    had, and what it had before that."""
     source = auth.source(cache)
     wish = value(secret(source[0]), source[1]) if source is not None else b""
-    have = secret(names.secret_server_password(cache.metadata.name))
-    older = [value(have, key) for key in (names.PASSWORD_KEY, names.PREVIOUS_KEY)]
-    return [admin.as_password(found) for found in (wish or b"", *older) if found is not None]
+    recorded = secret(names.secret_server_password(cache.metadata.name))
+    coming, have, before = (value(recorded, key) for key in (names.NEXT_KEY, names.PASSWORD_KEY, names.PREVIOUS_KEY))
+    found = (coming, wish or b"", have, before) if coming is not None else (wish or b"", have, before)
+    return [admin.as_password(password) for password in found if password is not None]
 
 
 def copied(old: Object | None, key: str, new: bytes) -> dict[str, bytes]:
-    """The data of a Secret `old` that takes `new` under `key`: what it held before stays under PREVIOUS_KEY."""
-    before = value(old, key)
-    if before == new:  # It was copied, and we did not hear of it.
-        before = value(old, names.PREVIOUS_KEY)
-    return {key: new} if before is None else {key: new, names.PREVIOUS_KEY: before}
+    """The data of a Secret `old` that takes `new` under `key`. Under PASSWORD_KEY it takes the place of the one before,
+    which stays under PREVIOUS_KEY, and no next one is left."""
+    kept = (names.PASSWORD_KEY, names.PREVIOUS_KEY)
+    before = {name: found for name in kept if (found := value(old, name)) is not None}
+    if key != names.PASSWORD_KEY:
+        return {**before, key: new}
+    last = before.get(key)
+    if last == new:  # It was copied, and we did not hear of it.
+        last = before.get(names.PREVIOUS_KEY)
+    return {key: new} if last is None else {key: new, names.PREVIOUS_KEY: last}
 
 
 def with_data(secret: Object, data: Mapping[str, bytes]) -> Object:

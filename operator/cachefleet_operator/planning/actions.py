@@ -79,7 +79,8 @@ class SetPassword(Action):
 
 @dataclass(frozen=True, slots=True)
 class CopySecret(Action):
-    """Make the Secret `object` hold, under `field`, what `source` holds: the password the servers now have.
+    """Make the Secret `object` hold, under `field`, what `source` holds: the password that servers have (`password`),
+    or are about to be told (`next`).
 
     What it held before stays under `previous`: a container that restarts before its kubelet has the new file comes up
     with that one.

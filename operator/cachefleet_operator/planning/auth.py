@@ -1,13 +1,17 @@
-"""The password: `wish` (what the users' Secret says) and `have` (what <name>-server-password says servers have).
+"""The password. Secret <name>-server-password holds what servers may have: `have` (they start with it), `previous`, and
+while it is changed, `next`. The users' Secret holds the wish.
 
     wish missing or blank   generated mode makes it; secret mode waits (what runs goes on with what it has)
     have missing            copied from the wish: nobody runs yet, or somebody deleted it
-    a server has another    SetPassword: it let us in with `have`, not with the wish
-    all have the wish       `have` is copied from the wish, so that the next start knows it
+    wish is not have        it becomes `next`, before any server is told
+    a server lacks next     SetPassword, from `next`
+    all have it             `next` becomes `have`, so that the next start knows it, and `have` is `previous`
 
-A crash of the operator between the last two is harmless: every server is asked with the wish first, then with what we
-had. Without auth the wish is the empty password; the Secret and its volume stay, so that turning auth on or off needs
-no restart.
+A server that is told a password is told one that is recorded, and `next` is not given up before every server of a pod
+has answered with it (or with another, so that nobody has it). So whatever the users' Secret says meanwhile, and
+whenever the operator or a server is away: one of the three fits. Where no pod exists, the wish becomes `have` at once.
+Without auth the wish is the empty password; the Secret and its volume stay, so that turning auth on or off needs no
+restart.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, SetPassword
+from cachefleet_operator.planning.pods import is_running
 from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
@@ -70,28 +75,60 @@ def refused(cache: Cache, refusals: Iterable[Refusal]) -> str:
 
 
 def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
-    cache, name = snapshot.cache, snapshot.cache.metadata.name
+    cache, name = snapshot.cache, names.secret_server_password(snapshot.cache.metadata.name)
     wanted = source(cache)
-    have = snapshot.get("Secret", names.secret_server_password(name))
+    have = _value(snapshot, name, names.PASSWORD_KEY)
     if trouble := missing(snapshot) or refused(cache, refusals):
         return Step(waiting=trouble, patient=True)
     copy = CopySecret("the servers start with this password", server_password_secret(cache), names.PASSWORD_KEY, wanted)
     if wanted is not None and is_blank(_value(snapshot, *wanted)):
         make = GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(cache), wanted[1])
         return Step((make, copy) if have is None else (make,), "Creating")
-    wish = _value(snapshot, *wanted) if wanted is not None else b""
     if have is None:
         return Step((copy,), "Creating")
-    changes = tuple(
-        SetPassword(f"changed the password of {pod}", pod, wanted)
+    wish = _value(snapshot, *wanted) if wanted is not None else b""
+    following = _value(snapshot, name, names.NEXT_KEY)
+    if following is None and wish == have:
+        changes = _changes(snapshot, (name, names.PASSWORD_KEY))
+        return Step(changes, "Updating") if changes else NOTHING
+    if following is None and not _may_have_it(snapshot, have):
+        return Step((replace(copy, reason="the servers have a new password"),), "Updating")
+    return _rotate(snapshot, copy, (name, names.NEXT_KEY), recorded=following is not None, is_wish=following == wish)
+
+
+def _rotate(snapshot: Snapshot, copy: CopySecret, place: tuple[str, str], *, recorded: bool, is_wish: bool) -> Step:
+    """The next act of a change of the password under pods. `place` is where the next one is recorded."""
+    behind = _changes(snapshot, place)
+    silent = _silent(snapshot)
+    nobody = not silent and len(behind) == len(snapshot.pods())
+    if not recorded or (nobody and not is_wish):
+        record = replace(copy, reason="recorded the new password before a server is told", field=names.NEXT_KEY)
+        return Step((record,), "Updating")
+    if behind:
+        return Step(behind, "Updating")
+    if silent and _may_have_it(snapshot, _value(snapshot, place[0], names.PASSWORD_KEY)):
+        return Step(waiting=f"{silent[0]} does not answer: its password is changed when it does", patient=True)
+    return Step((replace(copy, reason="the servers have a new password", source=place),), "Updating")
+
+
+def _changes(snapshot: Snapshot, place: tuple[str, str]) -> tuple[SetPassword, ...]:
+    return tuple(
+        SetPassword(f"changed the password of {pod}", pod, place)
         for pod, server in sorted(snapshot.servers.items())
         if not server.error and not server.password_is_current
     )
-    if changes:
-        return Step(changes, "Updating")
-    if _value(snapshot, names.secret_server_password(name), names.PASSWORD_KEY) != wish:
-        return Step((replace(copy, reason="the servers have a new password"),), "Updating")
-    return NOTHING
+
+
+def _silent(snapshot: Snapshot) -> list[str]:
+    """Pods whose server does not say which password it has."""
+    found = (pod["metadata"]["name"] for pod in snapshot.pods())
+    return [name for name in found if name not in snapshot.servers or snapshot.servers[name].error]
+
+
+def _may_have_it(snapshot: Snapshot, have: bytes | None) -> bool:
+    """Whether a server may have, or soon start with, a password that must not be forgotten. No server starts with a
+    blank one, so it must not be waited for, where none runs."""
+    return any(is_running(pod) or not is_blank(have) for pod in snapshot.pods())
 
 
 def _value(snapshot: Snapshot, secret: str, key: str) -> bytes | None:

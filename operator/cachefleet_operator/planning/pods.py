@@ -71,12 +71,17 @@ def waits_for(pod: Object) -> str:
     inits = pod.get("status", {}).get("initContainerStatuses", ())
     if pending := next((container["name"] for container in inits if not _is_done(container)), ""):
         return f"waits for its container {pending}"
-    if "running" not in _container(pod).get("state", {}):
+    if not is_running(pod):
         return "is being created"
     if not has_started(pod):
         return "is starting"
     lacking = [container["name"] for container in pod["status"]["containerStatuses"] if not container.get("ready")]
     return f"is not ready: container {', '.join(lacking)}" if lacking else "is not ready"
+
+
+def is_running(pod: Object) -> bool:
+    """Whether the server's process exists, as far as its kubelet has said."""
+    return "running" in _container(pod).get("state", {})
 
 
 def has_started(pod: Object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -19,6 +19,7 @@ from cachefleet_operator.api.objects import Key, Object, Site, key_of
 from cachefleet_operator.api.parameters import PARAMETERS, resolve
 from cachefleet_operator.api.quantity import parse
 from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.execution import passwords
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.refusals import remember
@@ -49,12 +50,12 @@ class World:
         metadata = cache.metadata.model_copy(update={"generation": generation})
         self.cache = cache.model_copy(update={"metadata": metadata, "status": self.cache.status})
 
-    def cycle(self) -> Plan:
-        """One reconcile, and the controllers' answer to it."""
+    def cycle(self, dies_after: int | None = None) -> Plan:
+        """One reconcile, and the controllers' answer to it. The operator may die after so many of its actions."""
         made = plan(self.snapshot(), self.now)
         self.history.append(made)
         status = made.status
-        for action in made.actions:
+        for action in made.actions[:dies_after]:
             refusal = self.refuse(action)
             if refusal is not None:
                 target, subject, wish, words = refusal
@@ -62,7 +63,7 @@ class World:
                 status = remember(status, target=target, subject=subject, wish=wish, message=words, now=self.now)
                 break
             self._execute(action)
-        if status != self.cache.status:
+        if status != self.cache.status and dies_after is None:
             self.writes.append("status")
             self.cache = self.cache.model_copy(update={"status": status})
         self._controllers()
@@ -80,12 +81,12 @@ class World:
     def snapshot(self) -> Snapshot:
         servers = {}
         for pod, state in self.servers.items():
-            wish, have = self._wish(), self._have()
-            error = "" if state["password"] in (wish, have, b"") else "WRONGPASS"
+            known = passwords.known(self.cache, lambda name: self.objects.get(Key("Secret", name)))
+            error = "" if state["password"] in (*known, b"") else "WRONGPASS"
             error = "timed out" if self.away else error
             servers[pod] = Server(
                 pod, error, locked=error == "WRONGPASS", run_id=state["run"], role="master", version="1.0.0",
-                parameters=dict(state["parameters"]), password_is_current=state["password"] == wish,
+                parameters=dict(state["parameters"]), password_is_current=state["password"] == known[0],
             )  # fmt: skip
         return Snapshot(self.cache, self.site, deepcopy(self.objects), servers, frozenset(self.foreign))
 
@@ -113,10 +114,11 @@ class World:
             assert action.orphan, "its pods would go with it"
 
     def _do_GenerateSecret(self, action: act.GenerateSecret) -> None:
-        self._secret(action.object, action.field, b"generated")
+        self._secret(action.object, {action.field: b"generated"})
 
     def _do_CopySecret(self, action: act.CopySecret) -> None:
-        self._secret(action.object, action.field, self._read(action.source))
+        old = self.objects.get(key_of(action.object))
+        self._secret(action.object, passwords.copied(old, action.field, self._read(action.source)))
 
     def _do_LabelPod(self, action: act.LabelPod) -> None:
         self.objects[Key("Pod", action.pod)]["metadata"]["labels"].update(action.labels)
@@ -200,24 +202,14 @@ class World:
             obj["status"] = old["status"]
         self.objects[key_of(obj)] = obj
 
-    def _secret(self, shell: Object, field: str, value: bytes) -> None:
-        obj = dict(deepcopy(shell))
-        obj["data"] = {field: b64encode(value).decode()}
+    def _secret(self, shell: Object, data: dict[str, bytes]) -> None:
+        obj = dict(passwords.with_data(deepcopy(shell), data))
         self._store(obj, self.objects.get(key_of(obj), {}))
 
     def _read(self, source: tuple[str, str] | None) -> bytes:
         if source is None:
             return b""
         return b64decode(self.objects[Key("Secret", source[0])]["data"][source[1]])
-
-    def _wish(self) -> bytes:
-        auth, name = self.cache.spec.auth, self.cache.metadata.name
-        if auth.mode == "none":
-            return b""
-        secret, key = (auth.secret_ref.name, auth.secret_ref.key) if auth.secret_ref else (
-            names.secret_auth(name), names.PASSWORD_KEY)  # fmt: skip
-        found = self.objects.get(Key("Secret", secret), {})
-        return b64decode(found.get("data", {}).get(key, ""))
 
     def _have(self) -> bytes:
         found = self.objects.get(Key("Secret", names.secret_server_password(self.cache.metadata.name)), {})

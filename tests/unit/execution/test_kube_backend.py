@@ -461,6 +461,27 @@ async def test_copying_keeps_what_was_before() -> None:
         assert {k: b64decode(v) for k, v in data.items()} == expected
 
 
+async def test_the_next_password_is_recorded_beside_and_then_takes_its_place(asked: list[Any]) -> None:
+    world = World()
+    world.known(pod())
+    ours = server_password_secret(world.cache)
+    world.known(passwords.with_data(auth_secret(world.cache), {"password": b"two"}))
+    world.known(passwords.with_data(ours, {"password": b"one", "previous": b"zero"}))
+
+    def held() -> dict[str, bytes]:
+        return {k: b64decode(v) for k, v in world.live("Secret", "orders-server-password")["data"].items()}
+
+    await world.backend.execute(world.cache, act.CopySecret("r", ours, "next", ("orders-auth", "password")))
+    assert held() == {"password": b"one", "previous": b"zero", "next": b"two"}
+    world.known(passwords.with_data(auth_secret(world.cache), {"password": b"three"}))  # somebody is in a hurry
+    await world.backend.execute(world.cache, act.SetPassword("r", "orders-0", ("orders-server-password", "next")))
+    known = [b"two", b"three", b"one", b"zero"]
+    assert asked == [("set_password", "orders-0", "10.0.0.1", 6379, known, b"two")]
+    copy = act.CopySecret("r", ours, "password", ("orders-server-password", "next"))
+    await world.backend.execute(world.cache, copy)
+    assert held() == {"password": b"two", "previous": b"one"}
+
+
 async def test_no_password_is_copied_as_the_empty_one() -> None:
     world = World()
     await world.backend.execute(world.cache, act.CopySecret("r", server_password_secret(world.cache), "password", None))

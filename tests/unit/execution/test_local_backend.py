@@ -92,6 +92,15 @@ def test_a_copied_password_remembers_the_one_before(local: Local) -> None:
     assert local.data("orders-server-password") == {"password": "", "previous": "two"}
 
 
+def test_the_next_password_is_recorded_beside_and_then_takes_its_place(local: Local) -> None:
+    local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "two"}})
+    local.store.apply(NS, {**OURS, "stringData": {"password": "one", "previous": "zero"}})
+    local.do(act.CopySecret("", OURS, "next", ("mine", "word")))
+    assert local.data("orders-server-password") == {"password": "one", "previous": "zero", "next": "two"}
+    local.do(act.CopySecret("", OURS, "password", ("orders-server-password", "next")))
+    assert local.data("orders-server-password") == {"password": "two", "previous": "one"}
+
+
 def test_a_secret_that_went_meanwhile_is_looked_for_again(local: Local) -> None:
     with pytest.raises(BackendError, match="Secret mine has no word") as caught:
         local.do(act.CopySecret("", OURS, "password", ("mine", "word")))

@@ -6,9 +6,11 @@ from base64 import b64encode
 
 import pytest
 
+from cachefleet_operator.api.objects import Object
 from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, SetPassword
-from fleettest.snapshots import cache, secret, server, snapshot
+from cachefleet_operator.planning.snapshot import Server
+from fleettest.snapshots import cache, pod, secret, server, snapshot
 
 
 def reasons(*args, **kwargs):  # type: ignore[no-untyped-def]
@@ -56,26 +58,54 @@ def test_a_secret_of_the_users_is_waited_for(objects: list[dict[str, object]], w
     assert (step.actions, step.waiting) == ((), waits_for)
 
 
-def test_rotation_asks_the_servers_first_and_then_remembers() -> None:
-    objects = [secret("orders-auth", password="new"), secret("orders-server-password", password="old")]
-    behind = snapshot(cache(), *objects, servers=[server(password_is_current=False)])
-    assert auth.step(behind).actions == (
-        SetPassword("changed the password of orders-0", "orders-0", ("orders-auth", "password")),
-    )
-    done = snapshot(cache(), *objects, servers=[server()])
-    assert [a.reason for a in auth.step(done).actions] == ["the servers have a new password"]
+RUNS, STARTS = pod(), pod(ready=False, containerStatuses=[{"name": "server", "state": {"waiting": {}}}])
+RECORD = ("CopySecret", "recorded the new password before a server is told")
+TOLD, KEPT = ("SetPassword", "changed the password of orders-0"), ("CopySecret", "the servers have a new password")
+CURRENT, BEHIND, SILENT = (
+    [server()], [server(password_is_current=False)], [server(error="timed out", password_is_current=False)],
+)  # fmt: skip
 
 
-def test_a_crash_after_the_servers_were_told_is_healed() -> None:
-    """The server lets us in with the wish although the Secret of the servers has the old one."""
-    objects = [secret("orders-auth", password="new"), secret("orders-server-password", password="old")]
-    step = auth.step(snapshot(cache(), *objects, servers=[server(password_is_current=True)]))
-    assert [type(a) for a in step.actions] == [CopySecret]
+@pytest.mark.parametrize(
+    ("wish", "servers_have", "objects", "servers", "acts"),
+    [
+        pytest.param("b", {"password": "a"}, [], [], [KEPT], id="no pod: nobody has the old one"),
+        pytest.param("b", {"password": "a"}, [RUNS], BEHIND, [RECORD], id="recorded first"),
+        pytest.param("b", {"password": "a"}, [RUNS], CURRENT, [RECORD], id="somebody has told it by hand"),
+        pytest.param("b", {"password": "a"}, [RUNS], SILENT, [RECORD], id="silent"),
+        pytest.param("b", {"password": "a"}, [STARTS], [], [RECORD], id="starting with the old one"),
+        pytest.param("b", {"password": ""}, [STARTS], [], [KEPT], id="nobody starts with none"),
+        pytest.param("b", {"password": "a", "next": "b"}, [RUNS], BEHIND, [TOLD], id="told what is recorded"),
+        pytest.param("c", {"password": "a", "next": "b"}, [RUNS], CURRENT, [KEPT], id="the one before is finished"),
+        pytest.param("c", {"password": "a", "next": "b"}, [RUNS], BEHIND, [RECORD], id="nobody has the one before"),
+        pytest.param("c", {"password": "a", "next": "b"}, [RUNS], SILENT, [], id="somebody may have it"),
+        pytest.param("b", {"password": "a", "next": "b"}, [STARTS], [], [], id="it will say what it has"),
+        pytest.param("b", {"password": "a", "next": "b"}, [], [], [KEPT], id="the pod went meanwhile"),
+        pytest.param("b", {"password": "", "next": "b"}, [STARTS], [], [KEPT], id="nobody can start with none"),
+        pytest.param("b", {"password": "", "next": "b"}, [RUNS], SILENT, [], id="it runs with none"),
+        pytest.param("a", {"password": "a", "next": "b"}, [RUNS], CURRENT, [KEPT], id="taken back too late"),
+        pytest.param("a", {"password": "a"}, [RUNS], BEHIND, [TOLD], id="it started with an older file"),
+        pytest.param("a", {"password": "a"}, [RUNS], SILENT, [], id="nothing to do"),
+    ],
+)
+def test_rotation(
+    wish: str, servers_have: dict[str, str], objects: list[Object], servers: list[Server], acts: list[tuple[str, str]]
+) -> None:
+    secrets = [secret("orders-auth", password=wish), secret("orders-server-password", **servers_have)]
+    step = auth.step(snapshot(cache(), *secrets, *objects, servers=servers))
+    assert [(type(a).__name__, a.reason) for a in step.actions] == acts
+    waits = "orders-0 does not answer: its password is changed when it does" if "next" in servers_have else ""
+    assert step.waiting == ("" if acts else waits)
 
 
-def test_a_server_that_does_not_answer_is_not_told() -> None:
-    objects = [secret("orders-auth", password="a"), secret("orders-server-password", password="a")]
-    assert not reasons(cache(), *objects, servers=[server(error="timed out", password_is_current=False)])
+def test_a_server_is_told_what_is_recorded() -> None:
+    """And not what the users' Secret says by then."""
+    secrets = [secret("orders-auth", password="b"), secret("orders-server-password", password="a", next="b")]
+    (told,) = auth.step(snapshot(cache(), *secrets, RUNS, servers=BEHIND)).actions
+    (kept,) = auth.step(snapshot(cache(), *secrets, RUNS, servers=CURRENT)).actions
+    assert isinstance(told, SetPassword) and isinstance(kept, CopySecret)
+    assert told.source == kept.source == ("orders-server-password", "next")
+    assert (kept.field, kept.object["metadata"]["name"]) == ("password", "orders-server-password")
 
 
 def test_no_action_holds_a_password() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key
+from cachefleet_operator.execution import passwords
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import STEADY_S
 from cachefleet_operator.planning.refusals import RETRY_S
@@ -165,7 +166,34 @@ def test_rotation_of_a_password() -> None:
     world.history.clear()
     world.settle()
     assert world.servers["orders-0"]["password"] == b"second"
-    assert told(world) == ["changed the password of orders-0", "the servers have a new password"]
+    assert told(world) == [
+        "recorded the new password before a server is told", "changed the password of orders-0",
+        "the servers have a new password",
+    ]  # fmt: skip
+
+
+@examples(40)
+@given(st.lists(st.tuples(st.sampled_from(["rotate", "away", "back", "crash", "cycle", "start"]), st.integers(0, 3))))
+def test_no_order_of_rotations_and_silences_locks_anybody_out(events: list[tuple[str, int]]) -> None:
+    """`crash`: the operator dies after so many actions of its list; `start`: the pod is made anew, with the file."""
+    world = World(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}}))
+    world.objects[Key("Secret", "mine")] = secret("mine", password="p0")
+    world.settle()
+    for serial, (event, count) in enumerate(events):
+        if event == "rotate":
+            world.objects[Key("Secret", "mine")] = secret("mine", password=f"p{serial + 1}")
+        elif event == "start" and world.servers:
+            del world.objects[Key("Pod", "orders-0")], world.servers["orders-0"]
+        elif event in ("away", "back"):
+            world.away = event == "away"
+        for _ in range(count):
+            world.cycle(dies_after=count - 1 if event == "crash" else None)
+        known = passwords.known(world.cache, lambda name: world.objects.get(Key("Secret", name)))
+        assert all(server["password"] in known for server in world.servers.values()), event
+    world.away = False
+    world.settle()
+    assert world.cache.status.phase == "Running"
+    assert world.servers["orders-0"]["password"] == passwords.value(world.objects[Key("Secret", "mine")], "password")
 
 
 def test_both_secrets_deleted_under_a_running_server() -> None:
@@ -205,6 +233,7 @@ def test_auth_turned_on_while_it_runs() -> None:
     assert told(world) == [
         "made a password in Secret orders-auth",
         'changed ConfigMap/orders-config: data.cachefleet.conf: loses requirepass ""',
+        "recorded the new password before a server is told",
         "changed the password of orders-0",
         "the servers have a new password",
     ]

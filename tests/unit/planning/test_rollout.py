@@ -9,7 +9,7 @@ import pytest
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.planning import rollout
 from cachefleet_operator.planning.actions import RestartPod
-from cachefleet_operator.planning.snapshot import Server
+from cachefleet_operator.planning.snapshot import Server, Snapshot
 from fleettest.snapshots import cache, pod, server, snapshot
 
 OLD, NEW = "r1", "r2"
@@ -66,3 +66,30 @@ def test_who_is_replaced(objects: list[Object], servers: list[Server], restarted
     assert [a.pod for a in step.actions if isinstance(a, RestartPod)] == ([restarted] if restarted else [])
     assert step.waiting == waiting
     assert bool(step.progress) == bool(restarted or waiting)
+
+
+def test_of_several_pods_one_goes_at_a_time_and_the_primary_last() -> None:
+    pods = {f"orders-{n}": pod(n, revision=OLD) for n in range(4)}
+    servers = [server(name, role="master" if name == "orders-2" else "slave") for name in pods]
+    gone = []
+
+    def acts() -> list[str]:
+        found = plan_of(snapshot(cache(), statefulset(), *pods.values(), servers=servers))
+        assert len(found) <= 1, "more than one at a time"
+        return found
+
+    while found := acts():
+        (name,) = found
+        gone.append(name)
+        ordinal = int(name[-1])
+        for stage in (leaving(pods[name]), pod(ordinal, revision=NEW, ready=False)):
+            pods[name] = dict(stage)
+            assert not acts(), "another goes before this one is back"
+        pods[name] = pod(ordinal, revision=NEW)
+    assert gone == ["orders-3", "orders-1", "orders-0", "orders-2"]
+
+
+def plan_of(seen: Snapshot) -> list[str]:
+    step = rollout.step(seen)
+    assert all(isinstance(action, RestartPod) for action in step.actions)
+    return [action.pod for action in step.actions if isinstance(action, RestartPod)]

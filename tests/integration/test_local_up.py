@@ -240,7 +240,7 @@ def test_storage_grows_without_a_restart(local: Local) -> None:
     local.ready()
     assert local.pid() == pid
     local.write(manifest(persistence={"storage": {"size": "1Gi"}}))
-    local.says("storage.size cannot shrink")
+    local.says("volume data-orders-0 has 2Gi, which cannot shrink to storage.size 1Gi")
 
 
 # -- other processes

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.kube
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "cachefleet"
 
-SHRINK = "storage.size cannot shrink"
 CLASS = "storage.className is immutable"
 TO_NONE = "persistence.mode cannot change to or from none: the volume would appear or vanish"
 LIMIT = "memory.limit must be at least 96Mi"
@@ -58,9 +57,6 @@ REFUSED_AT_BIRTH = (
 REFUSED_LATER = (
     ({"persistence": {"mode": "none"}}, {"persistence": {"mode": "aof"}}, TO_NONE),
     ({}, {"persistence": {"mode": "none"}}, TO_NONE),
-    ({"persistence": {"storage": {"size": "2Gi"}}}, {"persistence": {"storage": {"size": "2047Mi"}}}, SHRINK),
-    ({"persistence": {"storage": {"size": "2Gi"}}}, {}, SHRINK),
-    ({"persistence": {"storage": {"size": 2**30 + 1}}}, {"persistence": {"storage": {"size": "1Gi"}}}, SHRINK),
     ({}, {"persistence": {"storage": {"className": "fast"}}}, CLASS),
     ({"persistence": {"storage": {"className": "slow"}}}, {"persistence": {"storage": {"className": "fast"}}}, CLASS),
     ({"persistence": {"storage": {"className": "slow"}}}, {}, CLASS),
@@ -70,6 +66,7 @@ TAKEN_LATER = (
     ({"image": "mine:1"}, {"image": "", "version": "1"}),
     ({"persistence": {"mode": "snapshot"}}, {"persistence": {"mode": "aof"}}),
     ({"persistence": {"storage": {"size": "1Gi"}}}, {"persistence": {"storage": {"size": 2**31}}}),
+    ({"persistence": {"storage": {"size": "20Ti"}}}, {"persistence": {"storage": {"size": "20Gi"}}}),
     ({"persistence": {"storage": {"retain": "Retain"}}}, {"persistence": {"storage": {"retain": "Delete"}}}),
     ({"auth": {"mode": "none"}}, {"auth": {"mode": "secret", "secretRef": {"name": "x"}}}),
     ({"memory": {"limit": "1Gi"}}, {"memory": {"limit": "96Mi"}}),

@@ -318,8 +318,23 @@ def test_deletion_needs_no_operator(kube: Kube, namespace: str, account: Kube) -
 def test_deletion_takes_the_volumes_if_asked(kube: Kube, namespace: str, account: Kube) -> None:
     with Operator(account, namespace):
         make(kube, namespace, persistence={"storage": {"retain": "Delete"}})
+        kube.wait_for(lambda: owners(kube, namespace) == ["Cache"])
+        # Who deletes the StatefulSet does not lose the data of a Cache that goes on.
+        volume = kube.get("pvc", "data-orders-0", namespace)["metadata"]["uid"]
+        statefulset = kube.get("statefulset", "orders", namespace)["metadata"]["uid"]
+        kube.delete("statefulset", "orders", namespace)
+        kube.wait_for(lambda: kube.get("statefulset", "orders", namespace)["metadata"]["uid"] != statefulset)
+        kube.wait_for(lambda: is_made(kube, namespace))
+        found = kube.get("pvc", "data-orders-0", namespace)["metadata"]
+        assert (found["uid"], found.get("deletionTimestamp")) == (volume, None)
     kube.delete("cache", "orders", namespace)
     kube.wait_for(lambda: kube.find("pvc", "data-orders-0", namespace) is None)
+
+
+def owners(kube: Kube, namespace: str) -> list[str]:
+    """Kinds of those whom the volume goes with."""
+    claim = kube.find("pvc", "data-orders-0", namespace) or {"metadata": {}}
+    return [owner["kind"] for owner in claim["metadata"].get("ownerReferences", [])]
 
 
 def test_a_cache_of_the_same_name_may_follow_at_once(kube: Kube, namespace: str, operator: Operator) -> None:

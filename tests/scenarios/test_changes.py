@@ -60,7 +60,6 @@ def test_memory_grows_with_its_pod(stage: Stage) -> None:
 
 
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"persistence": {"storage": {"size": "1Mi"}}}, "storage.size cannot shrink"),
     ({"persistence": {"storage": {"className": "sized"}}}, "storage.className is immutable"),
     ({"persistence": {"mode": "none"}}, "persistence.mode cannot change to or from none"),
     ({"memory": {"limit": "10Mi"}}, "memory.limit must be at least 96Mi"),

@@ -35,10 +35,11 @@ REASONS: tuple[Reason, ...] = (
     Reason(PROGRESSING, "Deleting", "True", "The Cache is being deleted; its objects follow by their owner."),
     Reason(DEGRADED, "AsExpected", "False", "Nothing is wrong."),
     Reason(DEGRADED, "PodFailing", "True", "A pod crashes, is killed, or cannot be made, scheduled or run."),
+    Reason(DEGRADED, "VolumeDeleted", "True", "A volume is being deleted and lives as long as its pod does."),
     Reason(DEGRADED, "ServerFailing", "True", "A server says that it cannot write to its disk or save."),
     Reason(DEGRADED, "Unreachable", "True", "A server has started and does not answer the operator."),
     Reason(DEGRADED, "PasswordLost", "True", "A server takes none of the passwords that the Secrets hold or held."),
-    Reason(DEGRADED, "StorageRefused", "True", "The cluster refused to grow a volume."),
+    Reason(DEGRADED, "StorageRefused", "True", "A volume is not as the spec says, and does not become so."),
     Reason(DEGRADED, "SecretMissing", "True", "The Secret or key that auth.secretRef names does not exist."),
     Reason(DEGRADED, "SpecRefused", "True", "The spec asks for what cannot be or is not built."),
     Reason(

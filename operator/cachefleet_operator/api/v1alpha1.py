@@ -98,7 +98,9 @@ class SavePoint(Model):
 
 
 class StorageSpec(Model):
-    size: Quantity = Field("1Gi", description="Size of each pod's volume. May grow, never shrink.")
+    size: Quantity = Field(
+        "1Gi", description="Size of each pod's volume. Volumes grow and never shrink: less than they have is told."
+    )
     class_name: str | None = Field(
         None, max_length=253,
         description="StorageClass of the volume; the cluster's default when empty. Cannot change.",
@@ -107,8 +109,6 @@ class StorageSpec(Model):
         "Retain", description="What becomes of the volumes when the Cache is deleted."
     )
     RULES = (
-        Rule("quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
-             "storage.size cannot shrink"),
         Rule("has(self.className) == has(oldSelf.className) && (!has(self.className) || "
              "self.className == oldSelf.className)", "storage.className is immutable"),
     )  # fmt: skip

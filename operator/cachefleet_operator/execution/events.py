@@ -41,6 +41,7 @@ WORDS: dict[type[act.Action], str] = {
     act.RestartPod: "PodRestarted",
     act.ConfigSet: "ConfigSet",
     act.ResizeClaim: "VolumeResized",
+    act.OwnClaim: "VolumeOwned",
 }
 
 log = logging.getLogger(__name__)

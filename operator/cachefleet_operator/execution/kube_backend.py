@@ -54,6 +54,7 @@ class KubeBackend:
             act.LabelPod: self._label_pod,
             act.RestartPod: self._restart_pod,
             act.ResizeClaim: self._resize_claim,
+            act.OwnClaim: self._own_claim,
             act.ConfigSet: self._config_set,
             act.SetPassword: self._set_password,
         }
@@ -137,6 +138,11 @@ class KubeBackend:
         patch = {"spec": {"resources": {"requests": {"storage": action.size}}}}
         with _refusals(key, STORAGE, action.size):
             self._store.put(await self._kube.merge(key.kind, cache.metadata.namespace, key.name, patch))
+
+    async def _own_claim(self, cache: Cache, action: act.OwnClaim) -> None:
+        patch = {"metadata": {"resourceVersion": action.version, "ownerReferences": list(action.owners)}}
+        claim = await self._kube.merge("PersistentVolumeClaim", cache.metadata.namespace, action.claim, patch)
+        self._store.put(claim)
 
     async def _foreign(self, cache: Cache) -> frozenset[Key]:
         """Whether it made way is told by no watch: an object of somebody else's carries no label of ours."""

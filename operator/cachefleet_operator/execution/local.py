@@ -41,6 +41,7 @@ class LocalBackend:
             act.LabelPod: self._label_pod,
             act.RestartPod: self._restart_pod,
             act.ResizeClaim: self._resize_claim,
+            act.OwnClaim: self._own_claim,
             act.ConfigSet: self._config_set,
             act.SetPassword: self._set_password,
             act.Notice: self._notice,
@@ -147,6 +148,14 @@ class LocalBackend:
             status = {**claim.get("status", {}), "capacity": {"storage": action.size}}
             parts = {"spec": {**claim["spec"], "resources": resources}, "status": status}
             self._store.change(namespace, kind, action.claim, parts)
+
+    async def _own_claim(self, cache: Cache, action: act.OwnClaim) -> None:
+        """Noted, as in a cluster; what becomes of data is `down`'s to say here."""
+        namespace, kind = cache.metadata.namespace, "PersistentVolumeClaim"
+        claim = self._store.get(namespace, kind, action.claim)
+        if claim is not None:
+            metadata = {**claim["metadata"], "ownerReferences": [dict(owner) for owner in action.owners]}
+            self._store.change(namespace, kind, action.claim, {"metadata": metadata})
 
     async def _config_set(self, cache: Cache, action: act.ConfigSet) -> None:
         port, known = self._server(cache, action.pod)

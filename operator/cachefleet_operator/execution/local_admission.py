@@ -27,8 +27,6 @@ Twin = Callable[[Fields, Fields], bool]
 # Expression of a Rule -> the same in Python. `s` is self, `o` is oldSelf ({} unless the rule speaks of it).
 TWINS: dict[str, Twin] = {
     "quantity(string(self.limit)).compareTo(quantity('96Mi')) >= 0": lambda s, o: parse(s["limit"]) >= parse("96Mi"),
-    "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0": lambda s, o: parse(s["size"])
-    >= parse(o["size"]),
     "has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)":
         lambda s, o: s.get("className") == o.get("className"),
     "(self.mode == 'none') == (oldSelf.mode == 'none')": lambda s, o: (s["mode"] == "none") == (o["mode"] == "none"),

@@ -97,6 +97,15 @@ class ResizeClaim(Action):
     size: str  # quantity
 
 
+@dataclass(frozen=True, slots=True)
+class OwnClaim(Action):
+    """Give the claim these owners, if it is still of that version: with them it goes."""
+
+    claim: str
+    version: str
+    owners: tuple[Mapping[str, object], ...]
+
+
 DISRUPTIVE = (RestartPod,)
 
 EventType = Literal["Normal", "Warning"]

@@ -108,6 +108,7 @@ def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
         config.step(snapshot, aims.cache, aims.refusals, aims.due),
         growth,
         objects.step(snapshot, kept, aims.refusals),
+        storage.owners(snapshot),
         _roles(snapshot),
         Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING,
     )

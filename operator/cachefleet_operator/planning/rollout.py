@@ -2,13 +2,14 @@
 
 A pod goes only when nothing else is being changed, no other pod is on its way, and its server is not busy reading its
 data for the first time (a restart would begin that anew); one that crashes is replaced at once, because the new spec
-may be the cure.
+may be the cure. None goes while somebody has a volume deleted: it lives as long as its pod, and can be saved till then.
 """
 
 from __future__ import annotations
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
+from cachefleet_operator.planning import storage
 from cachefleet_operator.planning.actions import RestartPod
 from cachefleet_operator.planning.pods import is_ready, restarts
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -27,6 +28,8 @@ def step(snapshot: Snapshot) -> Step:
     old = [pod for pod in pods if outdated(statefulset, pod)]
     if not old:
         return NOTHING
+    if claim := storage.going(snapshot):
+        return Step((), "Waiting", f"no pod is restarted while volume {claim} is being deleted: its data would go")
     if going := [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]:
         return Step((), "Restarting", f"pod {going[0]['metadata']['name']} is shutting down")
     fresh = [pod for pod in pods if pod not in old]

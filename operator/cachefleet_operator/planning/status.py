@@ -18,6 +18,7 @@ from cachefleet_operator.api.derived import maxmemory_bytes
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.v1alpha1 import CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
 from cachefleet_operator.planning import pods as pod_facts
+from cachefleet_operator.planning import storage
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, NAME, STORAGE, WHOLE
 from cachefleet_operator.planning.snapshot import ROLES, Server, Snapshot
@@ -140,6 +141,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     for pod in snapshot.pods():
         if words := pod_facts.trouble(pod, now):
             return "PodFailing", f"pod {pod['metadata']['name']} {words}"
+    if claim := storage.going(snapshot):
+        return "VolumeDeleted", f"volume {claim} is being deleted: its data go with its pod, which is not restarted"
     if snapshot.unmade:
         return "PodFailing", f"no pod can be made: {snapshot.unmade}"
     for name, server in sorted(snapshot.servers.items()):
@@ -152,6 +155,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     for refusal in verdict.refusals:
         if refusal.subject == STORAGE:
             return "StorageRefused", f"{refusal.target}: {refusal.message}"
+    if words := storage.mismatch(snapshot):
+        return "StorageRefused", words
     if lacking := [_lacking(refusal) for refusal in verdict.refusals if refusal.subject in WHOLE]:
         return "ApplyFailed", "; ".join(lacking)
     for pod in snapshot.pods():

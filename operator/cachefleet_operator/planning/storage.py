@@ -1,11 +1,12 @@
-"""Growth of volumes without losing data or a pod.
+"""Volumes: whose they are, and growth without losing data or a pod.
 
     claims smaller than wanted     ResizeClaim, each (the storage class must allow it; its refusal is remembered)
     all claims asked for           the StatefulSet, whose template cannot change, is deleted with its pods orphaned
     the StatefulSet is gone        objects.py makes it anew with the new size; it adopts the pods by their labels
 
-The pods run on: their revision depends on the pod template alone, which is the same. Shrinking never comes here, the
-API server refuses it; a StatefulSet with more than is wanted (an old one, restored) is left as it is.
+The pods run on: their revision depends on the pod template alone, which is the same. Nothing shrinks: what the claims
+have is what counts, and not what the spec once said, so that a size that was never had (a quota refused it) can be
+taken back. A claim that is larger than wanted, or was found and is of another class, is used as it is, and told.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from collections.abc import Iterable
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
-from cachefleet_operator.api.quantity import parse
-from cachefleet_operator.api.v1alpha1 import Refusal
-from cachefleet_operator.planning.actions import Delete, ResizeClaim
+from cachefleet_operator.api.quantity import as_stored
+from cachefleet_operator.api.v1alpha1 import KIND, Refusal
+from cachefleet_operator.planning.actions import Delete, OwnClaim, ResizeClaim
 from cachefleet_operator.planning.refusals import STORAGE
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
+from cachefleet_operator.resources.metadata import owner_reference
 
 
 def fitting(snapshot: Snapshot, wanted: Iterable[Object]) -> tuple[Object, ...]:
@@ -43,7 +45,7 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
     if live is None or live["metadata"].get("deletionTimestamp") or not _template_size(live):
         return NOTHING
     refused = {(r.target, r.wish) for r in refusals if r.subject == STORAGE}
-    small = [claim for claim in _claims(snapshot) if parse(_requested(claim)) < parse(size)]
+    small = [claim for claim in _claims(snapshot) if _less(_requested(claim), size)]
     if small:
         actions = tuple(
             ResizeClaim(
@@ -55,7 +57,8 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
             if (f"PersistentVolumeClaim/{claim['metadata']['name']}", size) not in refused
         )
         return Step(actions, "ResizingStorage") if actions else NOTHING
-    if parse(_template_size(live)) >= parse(size):
+    larger = any(_less(size, _requested(claim)) for claim in _claims(snapshot))
+    if larger or as_stored(_template_size(live)) == as_stored(size):
         return NOTHING
     return Step(
         (
@@ -71,13 +74,53 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
     )
 
 
+def mismatch(snapshot: Snapshot) -> str:
+    """How a claim is not what the spec says, and cannot become it; empty = all are, or will be."""
+    storage = snapshot.cache.spec.persistence.storage
+    if snapshot.cache.spec.persistence.mode == "none":
+        return ""
+    for claim in _claims(snapshot):
+        name, kind = claim["metadata"]["name"], claim["spec"].get("storageClassName")
+        if _less(storage.size, _requested(claim)):
+            return f"volume {name} has {_requested(claim)}, which cannot shrink to storage.size {storage.size}"
+        if storage.class_name and kind and kind != storage.class_name:
+            return f"volume {name} was found: it is of class {kind}, which cannot become {storage.class_name}"
+    return ""
+
+
+def owners(snapshot: Snapshot) -> Step:
+    """Claims go with the Cache where storage.retain says so, and not with the StatefulSet, which may be made anew."""
+    cache = snapshot.cache
+    wanted = owner_reference(cache) if cache.spec.persistence.storage.retain == "Delete" else None
+    actions = []
+    for claim in _claims(snapshot):
+        metadata = claim["metadata"]
+        found = tuple(metadata.get("ownerReferences", ()))
+        others = tuple(owner for owner in found if owner["kind"] != KIND)
+        right = (*others, wanted) if wanted is not None else others
+        if not metadata.get("deletionTimestamp") and [o["uid"] for o in found] != [o["uid"] for o in right]:
+            words = f"volume {metadata['name']} {'goes with' if wanted is not None else 'outlives'} the Cache"
+            actions.append(OwnClaim(words, metadata["name"], metadata.get("resourceVersion", ""), right))
+    return Step(tuple(actions))
+
+
+def going(snapshot: Snapshot) -> str:
+    """The claim that somebody deleted, which is there as long as its pod; empty = none is."""
+    deleted = (claim["metadata"] for claim in _claims(snapshot) if claim["metadata"].get("deletionTimestamp"))
+    return next((str(metadata["name"]) for metadata in deleted), "")
+
+
 def growing(snapshot: Snapshot) -> str:
     """What is still to come of a growth that was asked for, as a sentence; empty = nothing."""
     for claim in _claims(snapshot):
         has = claim.get("status", {}).get("capacity", {}).get("storage")
-        if has is not None and parse(has) < parse(_requested(claim)):
+        if has is not None and _less(has, _requested(claim)):
             return f"volume {claim['metadata']['name']} is growing from {has} to {_requested(claim)}"
     return ""
+
+
+def _less(one: str, other: str) -> bool:
+    return as_stored(one) < as_stored(other)
 
 
 def _statefulset(snapshot: Snapshot) -> Object | None:

@@ -54,16 +54,13 @@ def _merge_list(name: str, base: list[Any], patch: list[Any]) -> list[Any]:
     deleted = {_leading(name, element) for element in patch if _directive(element) == "delete"} - {None}
     replaced = any(_directive(element) == "replace" for element in patch)
     merged = [] if replaced else [element for element in base if _leading(name, element) not in deleted]
-    changes = [
-        element if _leading(name, element) or not isinstance(element, Mapping) else strategic_merge({}, element)
-        for element in patch
-        if _directive(element) not in ("delete", "replace")
-    ]
-    places = _places(name, merged, changes)
+    changes = [element for element in patch if _directive(element) not in ("delete", "replace")]
+    added = [strategic_merge({}, element) if isinstance(element, Mapping) else element for element in changes]
+    places = _places(name, merged, added)
     for index, element in enumerate(changes):
         at = places.get(index)
         if at is None:
-            merged.append(strategic_merge({}, element) if isinstance(element, Mapping) else element)
+            merged.append(added[index])
         elif isinstance(element, Mapping):
             merged[at] = strategic_merge(merged[at], element)
     return merged

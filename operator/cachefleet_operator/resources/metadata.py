@@ -23,14 +23,10 @@ def metadata(
         "namespace": owner.namespace,
         "labels": {**(labels or {}), **names.labels(owner.name)},
         **({"annotations": dict(annotations)} if annotations else {}),
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "name": owner.name,
-                "uid": owner.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [{**owner_reference(cache), "controller": True, "blockOwnerDeletion": True}],
     }
+
+
+def owner_reference(cache: Cache) -> dict[str, Any]:
+    owner = cache.metadata
+    return {"apiVersion": API_VERSION, "kind": KIND, "name": owner.name, "uid": owner.uid}

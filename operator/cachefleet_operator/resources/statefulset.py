@@ -2,7 +2,8 @@
 
     OnDelete     the plan decides when a pod is replaced (planning/rollout.py), the StatefulSet never does
     Parallel     a pod that is not ready keeps no other from starting
-    volumes      follow storage.retain when the StatefulSet goes, with no operator running; scaling down keeps them
+    volumes      outlive it: somebody may delete it, and we do, to make them grow. Those that are to go with the Cache
+                 are its own (planning/storage.py)
 
 selector, serviceName, podManagementPolicy and volumeClaimTemplates cannot be changed in a StatefulSet that exists; only
 the volume's size may differ in a new version of a Cache, and planning/storage.py replaces the StatefulSet then.
@@ -53,6 +54,6 @@ def _volumes(cache: Cache) -> dict[str, Any]:
         },
     }
     return {
-        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": storage.retain, "whenScaled": "Retain"},
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         "volumeClaimTemplates": [claim],
     }

@@ -139,6 +139,11 @@ class World:
         assert parse(claim["spec"]["resources"]["requests"]["storage"]) < parse(action.size)
         claim["spec"]["resources"]["requests"]["storage"] = action.size
 
+    def _do_OwnClaim(self, action: act.OwnClaim) -> None:
+        claim = self.objects[Key("PersistentVolumeClaim", action.claim)]
+        assert claim["metadata"]["resourceVersion"] == action.version
+        claim["metadata"]["ownerReferences"] = [dict(owner) for owner in action.owners]
+
     def _controllers(self) -> None:
         """The StatefulSet controller, the provisioner and the kubelet, each to its end."""
         for key, claim in self.objects.items():

@@ -29,9 +29,6 @@ ODD_NAME = (
 # One manifest that breaks each rule, and for transition rules what was there before.
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "memory.limit must be at least 96Mi": (manifest(memory={"limit": "95Mi"}), None),
-    "storage.size cannot shrink": (
-        manifest(persistence={"storage": {"size": "1023Mi"}}), manifest(persistence={"storage": {"size": "1Gi"}})
-    ),
     "storage.className is immutable": (
         manifest(persistence={"storage": {"className": "fast"}}), manifest()
     ),

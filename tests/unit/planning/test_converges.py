@@ -191,6 +191,7 @@ def test_no_order_of_rotations_and_silences_locks_anybody_out(events: list[tuple
         known = passwords.known(world.cache, lambda name: world.objects.get(Key("Secret", name)))
         assert all(server["password"] in known for server in world.servers.values()), event
     world.away = False
+    world.cycle()
     world.settle()
     assert world.cache.status.phase == "Running"
     assert world.servers["orders-0"]["password"] == passwords.value(world.objects[Key("Secret", "mine")], "password")

@@ -8,13 +8,15 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, key_of
-from cachefleet_operator.api.v1alpha1 import Refusal
+from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning import auth, config, objects, storage
+from cachefleet_operator.planning.actions import OwnClaim
 from cachefleet_operator.planning.moments import stamp
-from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S
+from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S, plan
 from cachefleet_operator.planning.pods import RECENT_S, trouble
 from cachefleet_operator.planning.refusals import NAME, OBJECT, REFUSALS_MAX, RETRY_S, is_due, remember
 from cachefleet_operator.planning.step import NOTHING
+from cachefleet_operator.resources.statefulset import statefulset as build_statefulset
 from fleettest.snapshots import NOW, cache, pod, server, snapshot
 from fleettest.world import World
 
@@ -46,6 +48,92 @@ def test_volumes_of_a_statefulset_that_goes_or_has_none_do_not_grow(live: Object
     wanted = cache(persistence={"storage": {"size": "5Gi"}})
     assert storage.step(snapshot(wanted, live, claim("1Gi", "1Gi")), ()) == NOTHING
     assert storage.step(snapshot(wanted, statefulset(), claim("1Gi", "1Gi")), ()) != NOTHING
+
+
+def kept(size: str = "1Gi", kind: str = "fast", **metadata: Any) -> Object:
+    found = claim(size, size)
+    spec = {**found["spec"], "storageClassName": kind}
+    return {**found, "metadata": {**found["metadata"], "resourceVersion": "7", **metadata}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("storage_spec", "found", "words"),
+    [
+        ({}, [kept()], ""),
+        ({"size": "2Gi"}, [kept("1Gi")], ""),
+        ({"size": "1Gi"}, [kept("20Gi")], "volume data-orders-0 has 20Gi, which cannot shrink to storage.size 1Gi"),
+        ({"size": "0.0001"}, [kept("1m")], ""),
+        ({"className": "fast"}, [kept()], ""),
+        ({"className": "slow"}, [kept()],
+         "volume data-orders-0 was found: it is of class fast, which cannot become slow"),
+        ({"className": "slow"}, [], ""),
+    ],
+)  # fmt: skip
+def test_what_a_volume_is_and_cannot_become(storage_spec: dict[str, Any], found: list[Object], words: str) -> None:
+    made = plan(snapshot(cache(persistence={"storage": storage_spec}), *found, pod(), servers=[server()]), NOW)
+    degraded = next(c for c in made.status.conditions if c.type == "Degraded")
+    assert (degraded.reason, degraded.message) == (("StorageRefused", words) if words else ("AsExpected", ""))
+
+
+@pytest.mark.parametrize(
+    ("template", "claims", "replaced"),
+    [
+        ("20Ti", [], True),  # a quota refused the claim: nothing has that size
+        ("20Ti", [claim("20Gi", "20Gi")], True),
+        ("20Ti", [claim("20Ti", "20Ti")], False),
+        ("20Gi", [claim("20Gi", "20Gi")], False),
+    ],
+)
+def test_a_size_that_was_never_had_can_be_taken_back(template: str, claims: list[Object], replaced: bool) -> None:
+    wanted = cache(persistence={"storage": {"size": "20Gi"}})
+    step = storage.step(snapshot(wanted, statefulset(template), *claims), ())
+    assert [type(a).__name__ for a in step.actions] == ["Delete"] * replaced
+
+
+OURS = {"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache", "name": "orders", "uid": "u-1"}
+THEIRS = {"apiVersion": "x.test/v1", "kind": "Backup", "name": "b", "uid": "u-9"}
+
+
+@pytest.mark.parametrize(
+    ("retain", "owners", "then"),
+    [
+        ("Retain", [], None),
+        ("Retain", [THEIRS], None),
+        ("Retain", [OURS, THEIRS], [THEIRS]),
+        ("Delete", [], [OURS]),
+        ("Delete", [THEIRS], [THEIRS, OURS]),
+        ("Delete", [{**OURS, "uid": "an older one's"}], [OURS]),
+        ("Delete", [OURS], None),
+    ],
+)
+def test_volumes_go_with_the_cache_or_outlive_it(retain: str, owners: list[Any], then: list[Any] | None) -> None:
+    """Never with the StatefulSet: who deletes that would lose the data of a Cache that goes on."""
+    wanted = cache(persistence={"storage": {"retain": retain}})
+    assert retention(wanted) == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    actions = storage.owners(snapshot(wanted, kept(ownerReferences=owners))).actions
+    assert [(a.version, list(a.owners)) for a in actions if isinstance(a, OwnClaim)] == ([("7", then)] if then else [])
+    assert not storage.owners(snapshot(wanted, kept(ownerReferences=owners, deletionTimestamp=stamp(NOW)))).actions
+
+
+def retention(of: Cache) -> Any:
+    return build_statefulset(of, "i:1")["spec"]["persistentVolumeClaimRetentionPolicy"]
+
+
+def test_a_deleted_volume_keeps_its_pod_and_is_told() -> None:
+    world = World(cache())
+    world.settle()
+    world.objects[Key("PersistentVolumeClaim", "data-orders-0")]["metadata"]["deletionTimestamp"] = stamp(NOW)
+    uid = world.objects[Key("Pod", "orders-0")]["metadata"]["uid"]
+    world.edit(cache(memory={"limit": "2Gi"}))
+    for _ in range(10):
+        world.cycle()
+    assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] == uid
+    degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
+    assert (degraded.status, degraded.reason) == ("True", "VolumeDeleted")
+    assert world.cache.status.phase.startswith("Volume data-orders-0 is being deleted")
+    del world.objects[Key("PersistentVolumeClaim", "data-orders-0")]["metadata"]["deletionTimestamp"]
+    world.settle()
+    assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] != uid
 
 
 # ---- objects

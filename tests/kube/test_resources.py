@@ -33,7 +33,8 @@ ODD_POD: dict[str, Any] = {
         }
     },
     "topologySpreadConstraints": [
-        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}}
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}},
+        {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}},
     ],
     "tolerations": [{"key": "cache", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
     "initContainers": [
@@ -41,7 +42,7 @@ ODD_POD: dict[str, Any] = {
             "name": "mesh",
             "image": "mesh:1",
             "restartPolicy": "Always",
-            "ports": [{"containerPort": 15}],
+            "ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53}],
             "env": [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
             "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}, "requests": {"cpu": "0.10"}},
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -95,6 +96,11 @@ SPECS: dict[str, dict[str, Any]] = {
             "requests": {"cpu": "0.5", "memory": "0.5Gi"},
             "limits": {"cpu": "1.50", "ephemeral-storage": "1e9"},
         },
+    },
+    "finer than the API server keeps": {
+        "memory": {"limit": "200000000.0001"},
+        "persistence": {"storage": {"size": "2000000000.5"}},
+        "resources": {"requests": {"cpu": "0.0005", "memory": "100000000.25"}, "limits": {"cpu": "1.00001"}},
     },
     "replicas": {"replicas": 2, "persistence": {"mode": "none"}},
     "outside": {"service": {"type": "LoadBalancer", "annotations": {"a": ""}}, "networkPolicy": {"clients": PEERS}},

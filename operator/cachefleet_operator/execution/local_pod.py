@@ -217,10 +217,13 @@ def status(pod: Object, image: str, life: Life, now: float) -> dict[str, Any]:
         state: dict[str, Any] = {"running": {"startedAt": stamp(life.started_at)}}
     else:
         state = {"waiting": {"reason": life.waiting[0], "message": life.waiting[1]}}
+    process = f"process://{life.pid}"
+    known = next(iter(pod.get("status", {}).get("containerStatuses", ())), {})
+    started = ready or (running and known.get("containerID") == process and bool(known.get("started")))
     own = {
-        "name": names.CONTAINER, "ready": ready, "started": running, "restartCount": life.restarts, "state": state,
+        "name": names.CONTAINER, "ready": ready, "started": started, "restartCount": life.restarts, "state": state,
         "lastState": {"terminated": life.last} if life.last else {}, "image": image,
-        "imageID": "", **({"containerID": f"process://{life.pid}"} if running else {}),
+        "imageID": "", **({"containerID": process} if running else {}),
     }  # fmt: skip
     return {
         "phase": "Running" if running or life.restarts or life.last else "Pending",

@@ -12,7 +12,7 @@ from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution import local_pod
 from cachefleet_operator.execution.local_pod import Life
 from cachefleet_operator.execution.local_podspec import ConfigError, PodSpec, read
-from cachefleet_operator.planning.pods import is_ready, restarts, trouble, waits_for
+from cachefleet_operator.planning.pods import has_started, is_ready, restarts, trouble, waits_for
 
 NOW = 1_800_000_000.0
 SECRET = {"kind": "Secret", "data": {"password": b64encode(b"pa\xffss").decode(), "other": ""}}
@@ -163,6 +163,9 @@ def test_a_server_that_starts_and_one_that_serves() -> None:
     assert since["PodScheduled"] == "2027-01-15T08:00:00Z"  # unchanged since the first status
     assert since["Ready"] == "2027-01-15T08:00:05Z"
     assert serving["status"]["containerStatuses"][0]["image"] == "i:1"
+    hanging = reported(Life(started_at=NOW, pid=7, unready="no answer"), serving["status"], NOW + 9)
+    assert (has_started(starting), has_started(serving), has_started(hanging)) == (False, True, True)
+    assert not has_started(reported(Life(started_at=NOW, pid=8, unready="loading"), hanging["status"], NOW + 20))
 
 
 def test_a_server_that_was_killed_and_waits() -> None:

@@ -173,10 +173,13 @@ SORT_WRITES = [
     words(b"SORT", list_or_set, options, store),
     words(b"SORT", sorted_set, options_of_a_table, store),
 ]
-SORT_READS = [
+LIST_SORTS = [
     words(b"SORT", number_list, options),
     words(b"SORT", text_list, options),
     words(b"SORT", text_list, options, b"ALPHA"),
+]
+SORT_READS = [
+    *LIST_SORTS,
     words(b"SORT", integer_set, options),
     words(b"SORT", text_set, options, b"ALPHA"),
     words(b"SORT", sorted_set, options_of_a_table),

@@ -43,8 +43,8 @@ import threading
 from cachefleet_server.ds._testing_hllgeo import part_sorted, part_worst
 
 def run():
-    keys = part_worst(12_000)
-    places = part_sorted(keys, 0, 11_999)
+    keys = part_worst(30_000)
+    places = part_sorted(keys, 0, 29_999)
     assert [keys[place] for place in places] == sorted(keys)
     print("sorted")
 
@@ -56,6 +56,6 @@ thread.join()
 
 
 def test_the_worst_order_needs_no_deep_stack() -> None:
-    """A client may send it: on a stack that has no room for a level in a hundred elements."""
+    """A client may send it: on a stack that has no room for a level in sixteen elements."""
     result = subprocess.run([sys.executable, "-c", WORST], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "sorted\n"), result.stderr

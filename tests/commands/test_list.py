@@ -337,6 +337,25 @@ def test_what_changes_a_watched_key(pair: Pair, command: list[str | int]) -> Non
     pair.pipeline([["RPUSH", "k", "a", "b"], ["WATCH", "k"], command, ["MULTI"], ["EXEC"]])
 
 
+@pytest.mark.parametrize("limit", ["-2", "-1", "1", "5", "128"])
+def test_names_survive_a_reload(server: Instance, valkey: Instance, limit: str) -> None:
+    """Near the limit, also where it was passed by what entries take beside their bytes."""
+    same: dict[str, str | int] = {"list-max-listpack-size": limit}
+    names = []
+    with Pair(server, valkey) as pair, server.configured(**same), valkey.configured(**same):
+        pair.flush()
+        for size in (4060, 4077, 4080, 4083, 4096, 8000, 8170, 8177, 8178, 8179, 8185, 8192, 8193):
+            for parts in (1, 2, 5, 100):
+                names.append(f"{size} {parts}")
+                pair.run("RPUSH", names[-1], *(b"y" * (size // parts) for _ in range(parts)))
+        for reloaded in (False, True, True):
+            if reloaded:
+                pair.run("DEBUG", "RELOAD")
+            for name in names:
+                pair.run("OBJECT", "ENCODING", name)
+                pair.run("DEBUG", "DIGEST-VALUE", name)
+
+
 def test_parameters_live(server: Instance, valkey: Instance) -> None:
     same = {"list-max-listpack-size": "-2", "list-compress-depth": 0}
     with Pair(server, valkey) as pair, server.configured(**same), valkey.configured(**same):

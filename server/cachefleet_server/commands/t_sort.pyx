@@ -12,7 +12,7 @@ from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE, arg_t, clie
 from cachefleet_server.core.entry cimport OBJ_LIST, OBJ_SET, OBJ_ZSET, entry_t, entry_type
 from cachefleet_server.core.errors cimport ERR_WRONGTYPE
 from cachefleet_server.core.list_value cimport (
-    list_done, list_iter_t, list_len, list_next, list_of_sequence, list_seek)
+    list_done, list_iter_t, list_len, list_listpack_bytes, list_next, list_of_sequence, list_seek)
 from cachefleet_server.core.members_walk cimport is_small, members_count, members_walk_all, seen_t
 from cachefleet_server.core.options cimport (
     OPT_ALPHA, OPT_ASC, OPT_BY, OPT_DESC, OPT_GET, OPT_LIMIT, OPT_STORE, option_walk_t, options_begin, options_end,
@@ -25,7 +25,7 @@ from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_double
 from cachefleet_server.ds.owners cimport owner_add, owner_drop
 from cachefleet_server.ds.partsort cimport sort_part
-from cachefleet_server.ds.sequence cimport seq_blocks, seq_new, seq_push, seq_t
+from cachefleet_server.ds.sequence cimport seq_new, seq_push, seq_t
 from cachefleet_server.keyspace.db cimport NOTIFY_LIST, key_stored
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_command, journal_raw, journal_transaction_begin, journal_transaction_end)
@@ -332,7 +332,7 @@ cdef entry_t* _make_list(sort_t* s) noexcept nogil:
                 value.item.str = b""
                 value.item.len = 0
             _push(s, made, &value.item)
-    return list_of_sequence(e, s.store.ptr, s.store.len, made, seq_blocks(made), -1)
+    return list_of_sequence(e, s.store.ptr, s.store.len, made, list_listpack_bytes(made), -1)
 
 
 cdef void _propagate_list(client_t* c, const arg_t* key, const entry_t* entry) noexcept nogil:

@@ -1,6 +1,6 @@
 """The row of lists; see list_type.pxd."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cachefleet_server.core.digest cimport digest_mix
 from cachefleet_server.core.engine cimport batched_t, rdb_in_t, rdb_out_t, save_t, type_ops_t
@@ -8,14 +8,16 @@ from cachefleet_server.core.entry cimport (
     E_EMBED, ENC_LISTPACK, ENC_QUICKLIST, OBJ_LIST, entry_bytes, entry_dup_embedded, entry_encoding, entry_key,
     entry_new_pointer, entry_size, entry_t)
 from cachefleet_server.core.list_value cimport (
-    list_check, list_done, list_iter_t, list_len, list_next, list_of_sequence, list_seek, list_sequence)
+    list_check, list_done, list_iter_t, list_len, list_listpack_bytes, list_next, list_of_sequence, list_seek,
+    list_sequence)
 from cachefleet_server.core.rdb cimport (
     RDB_ERROR_EMPTY, rdb_get_length, rdb_put_length, rdb_put_string, rdb_refuse, rdb_view_string)
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
-from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
-from cachefleet_server.ds.intrin cimport cf_prefetch
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_putc, buf_reserve, buf_t
+from cachefleet_server.ds.intrin cimport cf_prefetch, cf_store16, cf_store32
 from cachefleet_server.ds.listblock cimport LB_PLAIN, lb_begin, lb_save, lb_saved_size, lblock_t
-from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
+from cachefleet_server.ds.listpack cimport (
+    LP_COUNT_UNKNOWN, LP_EMPTY, LP_END, LP_HEADER, lp_entry_put, lp_entry_size, lp_item_t, lp_text)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.seq_reading cimport (
     seq_block, seq_block_next, seq_done, seq_iter_t, seq_next, seq_seek)
@@ -37,6 +39,7 @@ cdef enum:
 
 cdef struct saving_t:  # of a sequence; state of a save_t
     seq_t* list  # a share of it
+    bint whole  # it is one packed node in Valkey, though it has several blocks here or a plain one
     seq_iter_t it
     buf_t node
 
@@ -102,9 +105,10 @@ cdef bint _append_ziplist(engine_t* e, seq_t* s, const char* p, size_t n) noexce
     return True
 
 
-cdef void _load_node(engine_t* e, rdb_in_t* in_, int type_byte, seq_t* s) noexcept nogil:
-    """A string of the record: an element, or elements in a packed form."""
+cdef size_t _load_node(engine_t* e, rdb_in_t* in_, int type_byte, seq_t* s) noexcept nogil:
+    """A string of the record: an element, or elements in a packed form. Bytes of the listpack, if it was one."""
     cdef uint64_t container = NODE_PACKED
+    cdef size_t listpack = 0
     cdef char* owned = NULL
     cdef const char* p
     cdef size_t n = 0
@@ -112,18 +116,22 @@ cdef void _load_node(engine_t* e, rdb_in_t* in_, int type_byte, seq_t* s) noexce
         container = rdb_get_length(in_, NULL)
         if container != NODE_PLAIN and container != NODE_PACKED:
             rdb_refuse(in_, b"a list's node of an unknown kind")
-            return
+            return 0
     p = rdb_view_string(in_, &n, &owned)
     if in_.error != NULL:
-        return
+        return 0
     if type_byte == RDB_LIST or container == NODE_PLAIN:
         seq_push(e.heap, s, False, p, n)
     elif type_byte == RDB_LIST_QUICKLIST_2:
+        listpack = n
         if not seq_append_listpack(e.heap, s, p, n):
             rdb_refuse(in_, b"corrupt listpack of a list")
     elif not _append_ziplist(e, s, p, n):
         rdb_refuse(in_, b"corrupt ziplist of a list")
+    elif type_byte == RDB_LIST_QUICKLIST:  # a ziplist alone is a quicklist until it shrinks, as in Valkey
+        listpack = seq_bytes(s) + LP_EMPTY
     zfree(in_.heap, owned)
+    return listpack
 
 
 cdef entry_t* _load(
@@ -131,12 +139,13 @@ cdef entry_t* _load(
 ) noexcept nogil:
     cdef uint64_t left = 1 if type_byte == RDB_LIST_ZIPLIST else rdb_get_length(in_, NULL)
     cdef seq_t* s = seq_new(e.heap, <int>e.params.list_max_listpack_size, <int>e.params.list_compress_depth)
-    cdef size_t nodes = 0
-    cdef size_t before
+    cdef size_t listpack = 0  # its bytes, if there is no other node
+    cdef size_t before, n
     while left and in_.error == NULL:
         before = seq_len(s)
-        _load_node(e, in_, type_byte, s)
-        nodes += seq_len(s) > before
+        n = _load_node(e, in_, type_byte, s)
+        if seq_len(s) > before:
+            listpack = n if before == 0 else 0
         left -= 1
     if in_.error == NULL and seq_len(s) == 0:
         rdb_refuse(in_, RDB_ERROR_EMPTY)
@@ -144,10 +153,8 @@ cdef entry_t* _load(
         seq_release(e.heap, s)
         return NULL
     if type_byte == RDB_LIST:
-        nodes = seq_blocks(s)
-    elif type_byte == RDB_LIST_ZIPLIST:
-        nodes = 0  # as in Valkey, it is a quicklist until it shrinks
-    return list_of_sequence(e, key, nk, s, nodes, expire_ms)
+        listpack = list_listpack_bytes(s)
+    return list_of_sequence(e, key, nk, s, listpack, expire_ms)
 
 
 cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
@@ -162,10 +169,14 @@ cdef size_t _save_size(const entry_t* entry) noexcept nogil:
 
 cdef void _save_begin(save_t* s) noexcept nogil:
     cdef saving_t* saving
+    cdef seq_t* list_
     if s.entry.flags & E_EMBED:
         return
     saving = <saving_t*>zmalloc(s.engine.heap, sizeof(saving_t))
-    saving.list = seq_share(list_sequence(s.entry))
+    list_ = seq_share(list_sequence(s.entry))
+    saving.list = list_
+    saving.whole = (seq_blocks(list_) > 1 or list_.head.form & LB_PLAIN) and (
+        entry_encoding(s.entry) == ENC_LISTPACK or list_listpack_bytes(list_) != 0)
     seq_seek(&saving.it, s.engine.heap, saving.list, 0, False)
     buf_init(&saving.node, s.engine.heap)
     s.state = saving
@@ -190,6 +201,23 @@ cdef void _put_node(rdb_out_t* out, saving_t* saving, const lblock_t* block) noe
     rdb_put_length(out, NODE_PACKED)
     lb_save(block, buf_reserve(&saving.node, n))
     rdb_put_string(out, saving.node.data, n)
+
+
+cdef void _put_whole(rdb_out_t* out, saving_t* saving) noexcept nogil:
+    """All elements as one node."""
+    cdef lp_item_t item
+    cdef size_t size
+    saving.node.len = LP_HEADER
+    buf_reserve(&saving.node, LP_EMPTY - LP_HEADER)
+    while seq_next(&saving.it, &item):
+        size = lp_entry_size(&item)
+        lp_entry_put(buf_reserve(&saving.node, size), &item)
+        saving.node.len += size
+    buf_putc(&saving.node, LP_END)
+    cf_store32(saving.node.data, <uint32_t>saving.node.len)
+    cf_store16(saving.node.data + 4, <uint32_t>min(seq_len(saving.list), <size_t>LP_COUNT_UNKNOWN))
+    rdb_put_length(out, NODE_PACKED)
+    rdb_put_string(out, saving.node.data, saving.node.len)
 
 
 cdef void _begin_command(rdb_out_t* out, const entry_t* entry, size_t items) noexcept nogil:
@@ -262,10 +290,12 @@ cdef bint _save_step(save_t* s) noexcept nogil:
             return False
         before = out.buf.len
         if not s.counted and not s.commands:
-            rdb_put_length(out, seq_blocks(saving.list))
+            rdb_put_length(out, 1 if saving.whole else seq_blocks(saving.list))
         s.counted = True
         if s.commands:
             _put_commands(s, out, saving)
+        elif saving.whole:
+            _put_whole(out, saving)
         else:
             _put_node(out, saving, seq_block(&saving.it))
             saving.it.left = 0

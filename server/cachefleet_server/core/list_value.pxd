@@ -44,8 +44,10 @@ cdef inline size_t list_len(const entry_t* entry) noexcept nogil:
 
 cdef entry_t* list_new(engine_t* e, const char* key, size_t nk) noexcept nogil  # empty
 cdef entry_t* list_of_sequence(
-    engine_t* e, const char* key, size_t nk, seq_t* s, size_t nodes, int64_t expire_ms) noexcept nogil
-    # Of a file, which had so many nodes. Takes the sequence over.
+    engine_t* e, const char* key, size_t nk, seq_t* s, size_t listpack, int64_t expire_ms) noexcept nogil
+    # `listpack`: bytes of the one that Valkey would have as its only node; 0: it has several, or a plain one. Takes the
+    # sequence over.
+cdef size_t list_listpack_bytes(const seq_t* s) noexcept nogil  # that number, if its elements were pushed one by one
 cdef entry_t* list_prepare(engine_t* e, entry_t* entry, size_t bytes, size_t count) noexcept nogil
 cdef entry_t* list_settle(engine_t* e, entry_t* entry) noexcept nogil
 

@@ -128,14 +128,17 @@ cdef entry_t* list_new(engine_t* e, const char* key, size_t nk) noexcept nogil:
 
 
 cdef entry_t* list_of_sequence(
-    engine_t* e, const char* key, size_t nk, seq_t* s, size_t nodes, int64_t expire_ms
+    engine_t* e, const char* key, size_t nk, seq_t* s, size_t listpack, int64_t expire_ms
 ) noexcept nogil:
     cdef entry_t* entry = entry_new_pointer(e.heap, key, nk, OBJ_LIST, ENC_QUICKLIST, s, expire_ms)
-    cdef size_t bytes = seq_bytes(s) + LP_EMPTY
-    if nodes != 1 or not _is_one_node(s) or not _is_within(e, bytes, seq_len(s), 1):
+    if listpack == 0 or not _is_within(e, listpack, seq_len(s), 1):
         return entry
     entry_set_encoding(entry, ENC_LISTPACK)
-    return _to_listpack(e, entry) if entry_has_room(entry, bytes) else entry
+    return _to_listpack(e, entry) if seq_blocks(s) == 1 and entry_has_room(entry, listpack) else entry
+
+
+cdef size_t list_listpack_bytes(const seq_t* s) noexcept nogil:
+    return lb_saved_size(s.head) if _is_one_node(s) else 0
 
 # ---- changes ---------------------------------------------------------------------------------------
 

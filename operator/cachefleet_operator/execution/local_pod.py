@@ -218,7 +218,7 @@ def status(pod: Object, image: str, life: Life, now: float) -> dict[str, Any]:
     else:
         state = {"waiting": {"reason": life.waiting[0], "message": life.waiting[1]}}
     process = f"process://{life.pid}"
-    known = next(iter(pod.get("status", {}).get("containerStatuses", ())), {})
+    known: Mapping[str, Any] = next(iter(pod.get("status", {}).get("containerStatuses", ())), {})
     started = ready or (running and known.get("containerID") == process and bool(known.get("started")))
     own = {
         "name": names.CONTAINER, "ready": ready, "started": started, "restartCount": life.restarts, "state": state,

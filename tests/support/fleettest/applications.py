@@ -115,7 +115,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
 
 
 def build(kit: str) -> Path:
-    """The folder with the program, built when it is not there: up to a minute, once per machine."""
+    """The folder with the program, built when it is not there: all together a minute of CPU, once per machine."""
     target = machine.cache("applications") / f"{kit}-{_digest(kit)}"
     with (target.parent / f"{kit}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
-# The scenario of scenario.md by redis-rb 4.8 (Debian's ruby-redis), which speaks RESP2.
+# The scenario of scenario.md by Debian's ruby-redis, redis-rb 4.8 in 12 and 5.3 in 13, in RESP2.
 require "redis"
 require "set"
 
-raise "redis-rb 4.8 is wanted, this is #{Redis::VERSION}" unless Redis::VERSION.start_with?("4.8")
+raise "redis-rb 4.8 or 5.3 is wanted, this is #{Redis::VERSION}" unless Redis::VERSION.start_with?("4.8", "5.3")
 
 def text(value)
   case value

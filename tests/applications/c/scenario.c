@@ -204,6 +204,8 @@ static void lists(void)
     pushed = ask(c, "RPUSH q job");
     pthread_join(waiting, (void **)&taken);
     step("handover"), putchar(' '), print(taken), putchar(' '), print(pushed);
+    step("sort"), say("RPUSH nums 3 1 2"), say("MSET w:1 30 w:2 20 w:3 10"), say("SORT nums LIMIT 0 2 DESC");
+    say("SORT nums BY w:* GET # GET w:*"), say("SORT nums STORE sorted");
     freeReplyObject(taken);
     freeReplyObject(pushed);
 }

@@ -144,6 +144,11 @@ func lists(c, other *redis.Client) {
 	}
 	pushed := must(c.RPush(ctx, "q", "job").Result())
 	say("handover", <-waiting, pushed)
+	say("sort", must(c.RPush(ctx, "nums", 3, 1, 2).Result()),
+		must(c.MSet(ctx, "w:1", 30, "w:2", 20, "w:3", 10).Result()),
+		must(c.Sort(ctx, "nums", &redis.Sort{Count: 2, Order: "DESC"}).Result()),
+		must(c.Sort(ctx, "nums", &redis.Sort{By: "w:*", Get: []string{"#", "w:*"}}).Result()),
+		must(c.SortStore(ctx, "nums", "sorted", &redis.Sort{}).Result()))
 }
 
 func sets(c *redis.Client) {

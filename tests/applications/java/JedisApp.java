@@ -20,6 +20,7 @@ import redis.clients.jedis.args.ListPosition;
 import redis.clients.jedis.params.GeoSearchParam;
 import redis.clients.jedis.params.ScanParams;
 import redis.clients.jedis.params.SetParams;
+import redis.clients.jedis.params.SortingParams;
 import redis.clients.jedis.params.ZAddParams;
 import redis.clients.jedis.params.ZParams;
 import redis.clients.jedis.params.ZRangeParams;
@@ -74,6 +75,9 @@ public final class JedisApp {
         Say.until(() -> c.info("clients").contains("blocked_clients:1\r"));
         long pushed = c.rpush("q", "job");
         Say.say("handover", waiting.join(), pushed);
+        Say.say("sort", c.rpush("nums", "3", "1", "2"), c.mset("w:1", "30", "w:2", "20", "w:3", "10"),
+            c.sort("nums", new SortingParams().limit(0, 2).desc()),
+            c.sort("nums", new SortingParams().by("w:*").get("#", "w:*")), c.sort("nums", "sorted"));
     }
 
     private void sets() {

@@ -16,6 +16,7 @@ import io.lettuce.core.ScanArgs;
 import io.lettuce.core.ScanCursor;
 import io.lettuce.core.ScoredValue;
 import io.lettuce.core.SetArgs;
+import io.lettuce.core.SortArgs;
 import io.lettuce.core.TransactionResult;
 import io.lettuce.core.ZAddArgs;
 import io.lettuce.core.ZAggregateArgs;
@@ -95,6 +96,10 @@ public final class LettuceApp {
         long pushed = c.rpush("q", "job");
         KeyValue<String, String> job = waiting.toCompletableFuture().join();
         Say.say("handover", List.of(job.getKey(), job.getValue()), pushed);
+        Say.say("sort", c.rpush("nums", "3", "1", "2"), c.mset(Map.of("w:1", "30", "w:2", "20", "w:3", "10")),
+            c.sort("nums", SortArgs.Builder.desc().limit(0, 2)),
+            c.sort("nums", SortArgs.Builder.by("w:*").get("#").get("w:*")),
+            c.sortStore("nums", new SortArgs(), "sorted"));
     }
 
     private void sets() {

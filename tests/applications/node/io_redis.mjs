@@ -43,6 +43,9 @@ async function lists() {
   await until(async () => (await c.info("clients")).includes("blocked_clients:1\r"));
   const pushed = await c.rpush("q", "job");
   say("handover", await waiting, pushed);
+  say("sort", await c.rpush("nums", 3, 1, 2), await c.mset("w:1", 30, "w:2", 20, "w:3", 10),
+    await c.sort("nums", "LIMIT", 0, 2, "DESC"), await c.sort("nums", "BY", "w:*", "GET", "#", "GET", "w:*"),
+    await c.sort("nums", "STORE", "sorted"));
 }
 
 async function sets() {

@@ -39,6 +39,9 @@ async function lists() {
   const pushed = await c.rPush("q", "job");
   const { key, element } = await waiting;
   say("handover", [key, element], pushed);
+  say("sort", await c.rPush("nums", ["3", "1", "2"]), await c.mSet({ "w:1": "30", "w:2": "20", "w:3": "10" }),
+    await c.sort("nums", { LIMIT: { offset: 0, count: 2 }, DIRECTION: "DESC" }),
+    await c.sort("nums", { BY: "w:*", GET: ["#", "w:*"] }), await c.sortStore("nums", "sorted"));
 }
 
 async function sets() {

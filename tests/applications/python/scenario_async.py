@@ -105,6 +105,14 @@ async def lists(c: Redis, other: Redis) -> None:
         await asyncio.sleep(0.005)
     pushed = await c.rpush("q", "job")
     say("handover", await waiting, pushed)
+    say(
+        "sort",
+        await c.rpush("nums", 3, 1, 2),
+        await c.mset({"w:1": 30, "w:2": 20, "w:3": 10}),
+        await c.sort("nums", start=0, num=2, desc=True),
+        await c.sort("nums", by="w:*", get=["#", "w:*"]),
+        await c.sort("nums", store="sorted"),
+    )
 
 
 @step

@@ -64,6 +64,11 @@ def lists(c: redis.Redis, other: redis.Redis) -> None:
             time.sleep(0.005)
         pushed = c.rpush("q", "job")
         say("handover", waiting.result(), pushed)
+    say(
+        *("sort", c.rpush("nums", 3, 1, 2), c.mset({"w:1": 30, "w:2": 20, "w:3": 10})),
+        *(c.sort("nums", start=0, num=2, desc=True), c.sort("nums", by="w:*", get=["#", "w:*"])),
+        c.sort("nums", store="sorted"),
+    )
 
 
 @step

@@ -52,6 +52,9 @@ def lists(c, other)
   sleep 0.005 until c.info("clients")["blocked_clients"] == "1"
   pushed = c.rpush("q", "job")
   say "handover", waiting.value, pushed
+  say "sort", c.rpush("nums", [3, 1, 2]), c.mset("w:1", 30, "w:2", 20, "w:3", 10),
+      c.sort("nums", limit: [0, 2], order: "DESC"), c.sort("nums", by: "w:*", get: ["#", "w:*"]).flatten,
+      c.sort("nums", store: "sorted")
 end
 
 def sets(c)

@@ -177,6 +177,11 @@ fn lists(c: &mut Connection, mut other: Connection) -> RedisResult<Connection> {
     let pushed: i64 = c.rpush("q", "job")?;
     let (job, other) = waiting.join().expect("the thread that waits")?;
     say!("handover", job, pushed);
+    let commands = [
+        "RPUSH nums 3 1 2", "MSET w:1 30 w:2 20 w:3 10", "SORT nums LIMIT 0 2 DESC", "SORT nums BY w:* GET # GET w:*",
+        "SORT nums STORE sorted",
+    ];
+    say!("sort", all(c, &commands)?);
     Ok(other)
 }
 

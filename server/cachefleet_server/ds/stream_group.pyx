@@ -1,0 +1,213 @@
+"""See stream_group.pxd."""
+
+from libc.string cimport memcmp, memcpy, memmove
+
+from cachefleet_server.ds.idtree cimport (
+    IDT_FANOUT, idt_at, idt_check, idt_edge, idt_find, idt_init, idt_memory, idt_path_t, idt_put,
+    idt_release, idt_remove, idt_share, idt_step)
+from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
+from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
+
+# ---- consumers ---------------------------------------------------------------------------------------
+
+cdef sconsumer_t* _consumer_new(heap_t* h, const char* name, size_t n) noexcept nogil:
+    cdef sconsumer_t* c = <sconsumer_t*>zmalloc(h, sizeof(sconsumer_t) + n)
+    c.refs = 1
+    c.name_len = n
+    memcpy(&c.name[0], name, n)
+    return c
+
+
+cdef void _consumer_release(heap_t* h, sconsumer_t* c) noexcept nogil:
+    if c != NULL and cf_ref_drop(&c.refs):
+        idt_release(h, &c.pending)
+        zfree(h, c)
+
+
+cdef sconsumer_t* group_consumer(heap_t* h, sgroup_t* g, uint32_t number) noexcept nogil:
+    cdef sconsumer_t* c = g.consumers[number]
+    cdef sconsumer_t* new
+    if cf_ref_get(&c.refs) == 1:
+        return c
+    new = _consumer_new(h, &c.name[0], c.name_len)
+    new.seen_ms = c.seen_ms
+    new.active_ms = c.active_ms
+    new.number = number
+    idt_share(&c.pending, &new.pending)
+    g.consumers[number] = new
+    _consumer_release(h, c)
+    return new
+
+
+cdef int64_t group_find(const sgroup_t* g, const char* name, size_t n, uint32_t* place) noexcept nogil:
+    cdef uint32_t low = 0
+    cdef uint32_t high = g.len
+    cdef uint32_t middle
+    cdef const sconsumer_t* c
+    cdef int order
+    while low < high:
+        middle = (low + high) / 2
+        c = group_at(g, middle)
+        order = memcmp(&c.name[0], name, min(<size_t>c.name_len, n))
+        if order == 0:
+            order = (c.name_len > n) - (c.name_len < n)
+        if order == 0:
+            place[0] = middle
+            return c.number
+        if order < 0:
+            low = middle + 1
+        else:
+            high = middle
+    place[0] = low
+    return -1
+
+
+cdef sconsumer_t* group_add(heap_t* h, sgroup_t* g, const char* name, size_t n, int64_t now_ms) noexcept nogil:
+    cdef sconsumer_t* c = _consumer_new(h, name, n)
+    cdef uint32_t number = g.len
+    cdef uint32_t place, i
+    group_find(g, name, n, &place)
+    if g.len < g.numbers:
+        number = 0
+        while g.consumers[number] != NULL:
+            number += 1
+    else:
+        g.numbers = max(g.numbers + g.numbers / 2, <uint32_t>4)
+        g.consumers = <sconsumer_t**>zrealloc(h, g.consumers, g.numbers * sizeof(sconsumer_t*))
+        g.order = <uint32_t*>zrealloc(h, g.order, g.numbers * sizeof(uint32_t))
+        for i in range(number, g.numbers):
+            g.consumers[i] = NULL
+    c.seen_ms = now_ms
+    c.active_ms = -1
+    c.number = number
+    idt_init(&c.pending, sizeof(sid_t), False)
+    g.consumers[number] = c
+    memmove(&g.order[place + 1], &g.order[place], (g.len - place) * sizeof(uint32_t))
+    g.order[place] = number
+    g.len += 1
+    return c
+
+
+cdef void group_remove(heap_t* h, sgroup_t* g, uint32_t place) noexcept nogil:
+    cdef uint32_t number = g.order[place]
+    cdef sconsumer_t* c = g.consumers[number]
+    cdef idt_path_t path
+    cdef bint more = idt_edge(&c.pending, False, &path)
+    while more:
+        idt_remove(h, &g.pending, idt_at(&path))
+        more = idt_step(&path, False)
+    g.len -= 1
+    memmove(&g.order[place], &g.order[place + 1], (g.len - place) * sizeof(uint32_t))
+    g.consumers[number] = NULL
+    _consumer_release(h, c)
+
+# ---- groups ------------------------------------------------------------------------------------------
+
+cdef sgroup_t* group_new(heap_t* h, const char* name, size_t n, const sid_t* last, int64_t entries_read) noexcept nogil:
+    cdef sgroup_t* g = <sgroup_t*>zmalloc(h, sizeof(sgroup_t) + n)
+    g.refs = 1
+    g.last = last[0]
+    g.entries_read = entries_read
+    idt_init(&g.pending, sizeof(spending_t), False)
+    g.consumers = NULL
+    g.order = NULL
+    g.numbers = 0
+    g.len = 0
+    g.name_len = n
+    memcpy(&g.name[0], name, n)
+    return g
+
+
+cdef sgroup_t* group_copy(heap_t* h, const sgroup_t* g) noexcept nogil:
+    cdef sgroup_t* new = group_new(h, &g.name[0], g.name_len, &g.last, g.entries_read)
+    cdef uint32_t i
+    idt_share(&g.pending, &new.pending)
+    if g.numbers:
+        new.consumers = <sconsumer_t**>zmalloc(h, g.numbers * sizeof(sconsumer_t*))
+        new.order = <uint32_t*>zmalloc(h, g.numbers * sizeof(uint32_t))
+        memcpy(new.consumers, g.consumers, g.numbers * sizeof(sconsumer_t*))
+        memcpy(new.order, g.order, g.len * sizeof(uint32_t))
+    new.numbers = g.numbers
+    new.len = g.len
+    for i in range(g.numbers):
+        if g.consumers[i] != NULL:
+            cf_ref_add(&g.consumers[i].refs)
+    return new
+
+
+cdef void group_release(heap_t* h, sgroup_t* g) noexcept nogil:
+    cdef uint32_t i
+    if g == NULL or not cf_ref_drop(&g.refs):
+        return
+    idt_release(h, &g.pending)
+    for i in range(g.numbers):
+        _consumer_release(h, g.consumers[i])
+    zfree(h, g.consumers)
+    zfree(h, g.order)
+    zfree(h, g)
+
+
+# ---- pending entries ---------------------------------------------------------------------------------
+
+cdef spending_t* group_pend(heap_t* h, sgroup_t* g, const sid_t* id, uint32_t consumer, bint* is_new) noexcept nogil:
+    cdef spending_t* entry = <spending_t*>idt_put(h, &g.pending, id, is_new)
+    cdef bint ignored
+    if not is_new[0]:
+        if entry.consumer == consumer:
+            return entry
+        idt_remove(h, &group_consumer(h, g, entry.consumer).pending, id)
+    entry.consumer = consumer
+    idt_put(h, &group_consumer(h, g, consumer).pending, id, &ignored)
+    return entry
+
+
+cdef bint group_acknowledge(heap_t* h, sgroup_t* g, const sid_t* id) noexcept nogil:
+    cdef const spending_t* entry = <const spending_t*>idt_find(&g.pending, id)
+    if entry == NULL:
+        return False
+    idt_remove(h, &group_consumer(h, g, entry.consumer).pending, id)
+    idt_remove(h, &g.pending, id)
+    return True
+
+# ---- sizes and check ---------------------------------------------------------------------------------
+
+cdef size_t group_effort(const sgroup_t* g) noexcept nogil:
+    return 3 + 2 * g.len + g.pending.count / (IDT_FANOUT / 4)
+
+
+cdef size_t group_memory(const sgroup_t* g) noexcept nogil:
+    cdef size_t n = sizeof(sgroup_t) + g.name_len + g.numbers * (sizeof(sconsumer_t*) + sizeof(uint32_t))
+    cdef uint32_t i
+    n += idt_memory(&g.pending)
+    for i in range(g.len):
+        n += sizeof(sconsumer_t) + group_at(g, i).name_len + idt_memory(&group_at(g, i).pending)
+    return n
+
+
+cdef int group_check(const sgroup_t* g) noexcept nogil:
+    cdef size_t pending = 0
+    cdef idt_path_t path
+    cdef const spending_t* entry
+    cdef uint32_t i, place
+    cdef bint more
+    if cf_ref_get(&g.refs) == 0:
+        return 1
+    for i in range(g.len):
+        if g.order[i] >= g.numbers or group_at(g, i) == NULL or (
+                group_find(g, &group_at(g, i).name[0], group_at(g, i).name_len, &place) != g.order[i] or place != i):
+            return 2
+        if group_at(g, i).number != g.order[i] or cf_ref_get(&group_at(g, i).refs) == 0:
+            return 3
+        if idt_check(&group_at(g, i).pending):
+            return 5
+        pending += group_at(g, i).pending.count
+    if idt_check(&g.pending):
+        return 4
+    more = idt_edge(&g.pending, False, &path)
+    while more:
+        entry = <const spending_t*>idt_at(&path)
+        if entry.consumer >= g.numbers or g.consumers[entry.consumer] == NULL or (
+                idt_find(&g.consumers[entry.consumer].pending, &entry.id) == NULL):
+            return 6
+        more = idt_step(&path, False)
+    return 0 if pending == g.pending.count else 7

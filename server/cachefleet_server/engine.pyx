@@ -31,6 +31,7 @@ from cachefleet_server.commands.t_list cimport register_list
 from cachefleet_server.commands.t_member_expire cimport register_member_expire
 from cachefleet_server.commands.t_set cimport register_set
 from cachefleet_server.commands.t_sort cimport register_sort
+from cachefleet_server.commands.t_stream cimport register_stream
 from cachefleet_server.commands.t_string cimport register_string
 from cachefleet_server.commands.t_zset cimport register_zset
 from cachefleet_server.commands.wait cimport register_wait
@@ -129,6 +130,7 @@ cdef class Engine(Rows):
         register_zset(e)
         register_sort(e)
         register_member_expire(e)
+        register_stream(e)
         register_generic(e)
         register_expire(e)
         register_scan(e)

@@ -69,6 +69,8 @@ cdef dict _params():
         "zset_max_listpack_entries": <char*>&p.zset_max_listpack_entries - at,
         "zset_max_listpack_value": <char*>&p.zset_max_listpack_value - at,
         "hll_sparse_max_bytes": <char*>&p.hll_sparse_max_bytes - at,
+        "stream_node_max_bytes": <char*>&p.stream_node_max_bytes - at,
+        "stream_node_max_entries": <char*>&p.stream_node_max_entries - at,
     }
 
 
@@ -178,6 +180,8 @@ DEFAULTS = {
     "zset_max_listpack_entries": 128,
     "zset_max_listpack_value": 64,
     "hll_sparse_max_bytes": 3000,
+    "stream_node_max_bytes": 4096,
+    "stream_node_max_entries": 100,
 }
 
 

@@ -471,3 +471,68 @@ def test_a_sort_by_keys_that_nobody_may_end_now(journals: Pair) -> None:
             [b"MULTI"], [b"DEL", b"d"], [b"RPUSH", b"d", b"b", b"a"], [b"EXEC"], [b"DEL", b"d"],
         ]  # fmt: skip
         source.call("FLUSHALL")
+
+
+def test_streams(journals: Pair) -> None:
+    """What depends on the clock or on blocks is told: ids, and what a trim by whole blocks has left."""
+    found = compare(journals, [
+        ("XADD", "k", "1-*", "f", "v"), ("xadd", "k", "NOMKSTREAM", "1-*", "f", "v", "g", "w"),
+        ("XADD", "none", "NOMKSTREAM", "*", "f", "v"), ("XADD", "k", "1-1", "f", "v"), ("XADD", "k", "2-0", "f", "v"),
+        *(("XADD", "k", "MAXLEN", "~", 200, f"{i}-1", "f", "v") for i in range(3, 330)),
+        ("XADD", "k", "MINID", "~", "150", "LIMIT", 1000, "500-*", "f", "v"),
+        ("XADD", "k", "MAXLEN", 20, "501-1", "f", "v"),
+        ("XADD", "k", "MAXLEN", "=", 10, "502-*", "f", "v"), ("XADD", "k", "MINID", "321-0", "503-1", "f", "v"),
+        ("XTRIM", "k", "MAXLEN", "~", 5), ("XTRIM", "k", "MAXLEN", "~", 0, "LIMIT", 100),
+        ("XTRIM", "k", "MINID", "~", 9),
+        ("XTRIM", "k", "MAXLEN", 1), ("XTRIM", "k", "MAXLEN", 1), ("XDEL", "k", "503-1", "7-7"), ("XDEL", "k", "503-1"),
+        ("XADD", "k", "MAXLEN", "~", 0, "LIMIT", 0, "600-1", "f", "v"), ("XSETID", "k", "700-1", "ENTRIESADDED", 9999),
+    ])  # fmt: skip
+    assert [b"XADD", b"k", b"1-0", b"f", b"v"] in found
+    assert any(command[:4] == [b"XADD", b"k", b"MAXLEN", b"="] for command in found)
+
+
+def test_groups_of_streams(journals: Pair) -> None:
+    """What is delivered and claimed is told entry by entry, with time and count, in a transaction."""
+    found = compare(journals, [
+        *(("XADD", "k", f"{i}-1", "f", "v") for i in range(1, 20)), ("XGROUP", "CREATE", "k", "g", 0),
+        ("XGROUP", "CREATE", "k", "g", 0), ("XGROUP", "CREATE", "new", "g", "$", "MKSTREAM"),
+        ("XREADGROUP", "GROUP", "g", "a", "COUNT", 1, "STREAMS", "k", ">"),
+        ("XREADGROUP", "GROUP", "g", "a", "COUNT", 3, "STREAMS", "k", ">"),
+        ("XREADGROUP", "GROUP", "g", "b", "COUNT", 2, "NOACK", "STREAMS", "k", ">"),
+        ("XREADGROUP", "GROUP", "g", "c", "NOACK", "COUNT", 2, "STREAMS", "new", "k", ">", ">"),
+        ("XREADGROUP", "GROUP", "g", "new", "STREAMS", "new", ">"),
+        ("XREADGROUP", "GROUP", "g", "d", "STREAMS", "k", 0),
+        ("XREADGROUP", "GROUP", "g", "a", "STREAMS", "k", 0), ("XREADGROUP", "GROUP", "none", "a", "STREAMS", "k", ">"),
+        ("XACK", "k", "g", "1-1"), ("XACK", "k", "g", "1-1"), ("XCLAIM", "k", "g", "b", 0, "2-1", "3-1"),
+        ("XCLAIM", "k", "g", "b", 0, "2-1", "JUSTID", "TIME", 5, "RETRYCOUNT", 7), ("XCLAIM", "k", "g", "b", 0, "15-1"),
+        ("XCLAIM", "k", "g", "b", 0, "15-1", "FORCE"), ("XCLAIM", "k", "g", "b", 100_000, "2-1", "LASTID", "16-1"),
+        ("XDEL", "k", "2-1"), ("XCLAIM", "k", "g", "a", 0, "2-1"), ("XDEL", "k", "3-1"),
+        ("XAUTOCLAIM", "k", "g", "e", 0, 0),
+        ("XAUTOCLAIM", "k", "g", "e", 100_000, 0), ("XGROUP", "CREATECONSUMER", "k", "g", "e"),
+        ("XGROUP", "DELCONSUMER", "k", "g", "e"), ("XGROUP", "DELCONSUMER", "k", "g", "e"),
+        ("XGROUP", "SETID", "k", "g", "$"), ("MULTI",), ("XREADGROUP", "GROUP", "g", "a", "STREAMS", "k", ">"),
+        ("XGROUP", "SETID", "k", "g", 0), ("XREADGROUP", "GROUP", "g", "a", "COUNT", 2, "STREAMS", "k", ">"), ("EXEC",),
+        ("XGROUP", "DESTROY", "k", "g"), ("XGROUP", "DESTROY", "k", "g"), ("XREAD", "STREAMS", "k", 0),
+    ])  # fmt: skip
+    assert any(command[0] == b"XCLAIM" and command[-2] == b"LASTID" for command in found)
+    assert [b"XGROUP", b"SETID"] in [command[:2] for command in found]
+
+
+def test_readers_of_streams_are_journalled_as_what_they_did(journals: Pair) -> None:
+    ours, theirs = journals.instances
+    before = [len(journal(instance)) for instance in journals.instances]
+    for instance in (ours, theirs):
+        with instance.connect() as one, instance.connect() as two, instance.connect() as adder:
+            adder.call("XGROUP", "CREATE", "k", "g", 0, "MKSTREAM")
+            one.send_command("XREADGROUP", "GROUP", "g", "a", "BLOCK", 0, "STREAMS", "k", ">")
+            assert_eventually(lambda i=instance: b"blocked_clients:1\r" in i.call("INFO", "clients"))
+            two.send_command("XREAD", "BLOCK", 0, "STREAMS", "other", "k", "$", "$")
+            assert_eventually(lambda i=instance: b"blocked_clients:2\r" in i.call("INFO", "clients"))
+            assert adder.call("XADD", "k", "7-7", "f", "v") == b"7-7"
+            assert one.read() == two.read() == [[b"k", [[b"7-7", [b"f", b"v"]]]]]
+            one.send_command("XREADGROUP", "GROUP", "g", "a", "BLOCK", 0, "STREAMS", "k", ">")
+            assert_eventually(lambda i=instance: b"blocked_clients:1\r" in i.call("INFO", "clients"))
+            adder.call("FLUSHALL")
+            assert str(one.read()).startswith("NOGROUP")
+    mine, its = (journal(i)[n:] for i, n in zip(journals.instances, before, strict=True))
+    assert mine == its

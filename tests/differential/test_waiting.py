@@ -1,4 +1,4 @@
-"""Clients that wait for lists and sorted sets, beside the real Valkey: BLPOP, BLMOVE, BLMPOP, BZPOPMIN, BZMPOP ...
+"""Clients that wait for lists, sorted sets and streams, beside the real Valkey: BLPOP, BLMOVE, BZMPOP, XREADGROUP ...
 
 A step is one client's pipeline; after it, what each client of either server received must be the same bytes, and so
 must be the counts of who waits for what.
@@ -82,6 +82,9 @@ class Both:
                f"LMOVE {key} {other} LEFT LEFT", f"LTRIM {key} 1 -1",
                f"ZADD {key} {self.element()} m", f"ZADD {key} 1 a 2 b", f"ZPOPMAX {key}", f"ZADD {key} 3 c",
                f"ZRANGESTORE z {other} 0 1", f"SORT {other} BY nosort LIMIT 0 2 STORE l", "LPOP l", "ZPOPMAX z",
+               f"XADD {key} {self.element()}-1 f v", f"XADD {key} {self.element()}-1 f v", f"XTRIM {key} MAXLEN 1",
+               f"XGROUP CREATE {key} g 0 MKSTREAM", f"XGROUP CREATE {key} g $", f"XGROUP DESTROY {key} g",
+               f"XREADGROUP GROUP g c STREAMS {key} >", f"XGROUP SETID {key} g $",
                f"DEL {key}", f"RENAME {key} {other}", f"COPY {key} {other}", f"MOVE {key} {db}",
                f"COPY {key} {other} DB {db} REPLACE", self.swap(db), f"SET {key} s",
                f"RENAMENX {key} {other}", f"PEXPIRE {key} 0", f"PEXPIRE {key} 100000", f"PERSIST {key}",
@@ -106,6 +109,9 @@ class Both:
             + [f"BLMPOP 0 {len(keys)} {' '.join(keys)} {end} COUNT {self.rng.randint(1, 3)}"]
             + [f"BLPOP {' '.join(keys)} 0", f"BRPOP {' '.join(keys)} 0"] * 2
             + [f"BZPOPMIN {' '.join(keys)} 0", f"BZPOPMAX {' '.join(keys)} 0"]
+            + [f"XREAD BLOCK 0 STREAMS {' '.join(keys)} {' '.join('$' for _ in keys)}"] * 2
+            + [f"XREAD BLOCK 0 COUNT 1 STREAMS {keys[0]} {self.elements}", f"XREAD BLOCK 0 STREAMS {keys[0]} +"]
+            + [f"XREADGROUP GROUP g c BLOCK 0 STREAMS {keys[0]} >"] * 2
             + [f"BZMPOP 0 {len(keys)} {' '.join(keys)} MIN COUNT {self.rng.randint(1, 3)}"]
         )
 

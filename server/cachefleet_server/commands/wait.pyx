@@ -44,7 +44,7 @@ cdef inline int64_t _replicas(const engine_t* e, const wait_t* w) noexcept nogil
     return 0
 
 
-cdef bint _timeout_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil:
+cdef bint timeout_ms_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil:
     cdef int64_t v
     if not chars_to_int64(a.ptr, a.len, &v):
         reply_error(c, b"ERR timeout is not an integer or out of range")
@@ -95,7 +95,7 @@ cdef void _block(client_t* c, const wait_t* w, int64_t until_ms, unblock_reply_f
 cdef void wait_command(client_t* c) noexcept nogil:
     cdef int64_t until_ms = 0
     cdef wait_t w
-    if not arg_int64(c, &c.argv[1], &w.replicas) or not _timeout_or_reply(c, &c.argv[2], &until_ms):
+    if not arg_int64(c, &c.argv[1], &w.replicas) or not timeout_ms_or_reply(c, &c.argv[2], &until_ms):
         return
     w.local = False
     w.offset = journal_end(c.engine)
@@ -116,7 +116,7 @@ cdef void waitaof_command(client_t* c) noexcept nogil:
     if not chars_to_int64(c.argv[2].ptr, c.argv[2].len, &w.replicas) or w.replicas < 0:
         reply_error(c, b"ERR value is out of range, must be positive")
         return
-    if not _timeout_or_reply(c, &c.argv[3], &until_ms):
+    if not timeout_ms_or_reply(c, &c.argv[3], &until_ms):
         return
     w.local = local != 0
     w.offset = journal_end(c.engine)

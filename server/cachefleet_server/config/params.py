@@ -277,8 +277,8 @@ _TYPES = _unused(
         engine="zset_max_listpack_value",
     ),
     Param("hll-sparse-max-bytes", _MEMORY, "3000", engine="hll_sparse_max_bytes"),
-    Param("stream-node-max-bytes", _MEMORY, "4096"),
-    Param("stream-node-max-entries", _LONG, "100"),
+    Param("stream-node-max-bytes", _MEMORY, "4096", engine="stream_node_max_bytes"),
+    Param("stream-node-max-entries", _LONG, "100", engine="stream_node_max_entries"),
     Param("notify-keyspace-events", KeyspaceEvents(), "", engine="notify_flags"),
 )
 

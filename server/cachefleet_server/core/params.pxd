@@ -50,6 +50,8 @@ cdef struct params_t:  # hot parameters, all int64 so that engine.set_param addr
     int64_t zset_max_listpack_entries
     int64_t zset_max_listpack_value  # bytes
     int64_t hll_sparse_max_bytes
+    int64_t stream_node_max_bytes  # of a block; 0: no limit
+    int64_t stream_node_max_entries
 
 cdef enum:  # maxmemory_policy: bit set of what to sample and how to rank
     POLICY_LRU = 1

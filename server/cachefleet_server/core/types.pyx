@@ -10,6 +10,7 @@ from cachefleet_server.core.entry cimport (
 from cachefleet_server.core.hash_type cimport register_hash_type
 from cachefleet_server.core.list_type cimport register_list_type
 from cachefleet_server.core.set_type cimport register_set_type
+from cachefleet_server.core.stream_type cimport register_stream_type
 from cachefleet_server.core.string_type cimport register_string_type
 from cachefleet_server.core.zset_type cimport register_zset_type
 
@@ -31,6 +32,7 @@ cdef void types_init(engine_t* e) noexcept nogil:
     register_hash_type(e)
     register_set_type(e)
     register_zset_type(e)
+    register_stream_type(e)
 
 
 cdef void type_register(engine_t* e, int type) noexcept nogil:

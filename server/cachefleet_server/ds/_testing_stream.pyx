@@ -183,12 +183,12 @@ cdef class Stream:
         cdef lp_item_t name, value
         cdef list out = []
         cdef list words
-        cdef size_t i
+        cdef size_t _
         if not stream_seek(&it, self.s, &first, &last, back):
             return out
         while stream_next(&it):
             words = []
-            for i in range(min(it.entry.fields, names_read)):
+            for _ in range(min(it.entry.fields, names_read)):
                 stream_field(&it, &name, &value)
                 words += [_bytes(&name), _bytes(&value)]
             out.append((_pair(&it.entry.id), words))

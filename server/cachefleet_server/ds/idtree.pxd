@@ -12,9 +12,9 @@ an id and a pointer to something that counts its owners (ds/owners.pxd): the tre
 Why no other tree serves: ds/btree has pointers to elements that are changed in place, so it could not be frozen in
 O(1), and an allocation an element would cost as much again; ds/seq_tree finds by number alone.
 
-Sharing. The struct lies in its user's. `idt_share` makes it a second tree with the same nodes, in O(1). Each node counts
-its owners, and whoever changes one that has several changes a copy; at most a node a level, once each. An owner may
-let go on any thread with that thread's heap.
+Sharing. The struct lies in its user's. `idt_share` makes it a second tree with the same nodes, in O(1). Each node
+counts its owners, and whoever changes one that has several changes a copy; at most a node a level, once each. An owner
+may let go on any thread with that thread's heap.
 
 A node that is full and gets a new last record is left full, so ids that only grow make full nodes; else it is split in
 halves. One with a quarter or less is joined with a neighbour if both fit half a node; an empty one goes.

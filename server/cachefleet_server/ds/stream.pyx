@@ -1,6 +1,6 @@
 """See stream.pxd."""
 
-from libc.string cimport memcmp, memcpy, memmove, memset
+from libc.string cimport memcmp, memmove, memset
 
 from cachefleet_server.ds.idtree cimport (
     IDT_FANOUT, idt_at, idt_check, idt_edge, idt_init, idt_last_own, idt_memory, idt_put, idt_release,
@@ -8,7 +8,7 @@ from cachefleet_server.ds.idtree cimport (
 from cachefleet_server.ds.intrin cimport cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.stream_block cimport (
     SB_DELETED, SB_HEADER, SB_SAME, sb_append, sb_bytes, sb_counts, sb_delete, sb_end, sb_entry, sb_entry_before,
-    sb_entry_end, sb_head, sb_item, sb_new, sb_next, sb_of, sb_own, sb_room_for, sb_same_fields, sb_trim, sb_validate,
+    sb_entry_end, sb_head, sb_item, sb_new, sb_next, sb_of, sb_own, sb_same_fields, sb_trim, sb_validate,
     span_t)
 from cachefleet_server.ds.stream_group cimport (
     GROUP_READ_UNKNOWN, group_check, group_copy, group_effort, group_memory, group_release)
@@ -272,8 +272,8 @@ cdef bint stream_seek(
 
 cdef inline const char* _skip_rest(stream_iter_t* it) noexcept nogil:
     """Behind the entry, of which some fields may not have been read."""
-    cdef size_t i
-    for i in range(it.left if it.entry.flags & SB_SAME else 2 * it.left):
+    cdef size_t _
+    for _ in range(it.left if it.entry.flags & SB_SAME else 2 * it.left):
         it.value = sb_next(it.value)
     it.left = 0
     return sb_next(it.value)
@@ -362,6 +362,19 @@ cdef bint stream_edge(const stream_t* s, bint back, sid_t* out) noexcept nogil:
     return False
 
 
+cdef void stream_top(const stream_t* s, sid_t* out) noexcept nogil:
+    cdef stream_iter_t it
+    cdef const char* p
+    memset(out, 0, sizeof(sid_t))
+    if not idt_edge(&s.blocks, True, &it.path):
+        return
+    it.back = True
+    _enter(&it)
+    p = sb_entry_before(&it.head, it.at)
+    if p != NULL and sb_entry(it.block, &it.head, &it.master, p, &it.entry):
+        out[0] = it.entry.id
+
+
 cdef int64_t stream_read_count(const stream_t* s, const sid_t* id) noexcept nogil:
     cdef bint is_zero = id.ms == 0 and id.seq == 0
     if s.added == 0:
@@ -384,7 +397,7 @@ cdef int64_t stream_read_count(const stream_t* s, const sid_t* id) noexcept nogi
 cdef bint stream_has_gap(const stream_t* s, const sid_t* from_) noexcept nogil:
     if s.length == 0 or (s.max_deleted.ms == 0 and s.max_deleted.seq == 0):
         return False
-    return not sid_less(&s.max_deleted, &s.first) and not sid_less(&s.max_deleted, from_)
+    return not sid_less(&s.max_deleted, from_)
 
 # ---- groups ------------------------------------------------------------------------------------------
 

@@ -85,7 +85,8 @@ cdef void sb_append(
 cdef void sb_counts(heap_t* h, sblock_t** place, int64_t count, int64_t deleted) noexcept nogil
     # Says how many entries there are, and how many deleted ones; what pointed into the block is no longer good.
 
-cdef bint sb_entry(const sblock_t* b, const shead_t* head, const sid_t* master, const char* p, sentry_t* out) noexcept nogil
+cdef bint sb_entry(
+    const sblock_t* b, const shead_t* head, const sid_t* master, const char* p, sentry_t* out) noexcept nogil
     # The entry at p; false at the end.
 cdef const char* sb_entry_end(const sentry_t* e) noexcept nogil  # where the next one begins
 cdef const char* sb_entry_before(const shead_t* head, const char* p) noexcept nogil

@@ -4,8 +4,8 @@ from libc.string cimport memcpy, memmove
 
 from cachefleet_server.ds.intrin cimport cf_equal, cf_load16, cf_store16, cf_store32
 from cachefleet_server.ds.listpack cimport (
-    LP_COUNT_UNKNOWN, LP_EMPTY, LP_END, LP_HEAD_MAX, LP_HEADER, lp_back_put, lp_back_size, lp_entry_check,
-    lp_entry_prev, lp_entry_put, lp_item, lp_put_int, lp_text, lp_validate)
+    LP_COUNT_UNKNOWN, LP_EMPTY, LP_END, LP_HEAD_MAX, LP_HEADER, lp_back_put, lp_back_size, lp_entry_prev, lp_entry_put,
+    lp_item, lp_put_int, lp_text, lp_validate)
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.owners cimport is_shared, owner_drop
 from cachefleet_server.ds.zmalloc cimport zmalloc, zrealloc
@@ -116,7 +116,7 @@ cdef void _grow(heap_t* h, sblock_t** place, size_t more, size_t limit) noexcept
 cdef void sb_head(const sblock_t* b, shead_t* out) noexcept nogil:
     cdef const char* p = &b.data[LP_HEADER]
     cdef lp_item_t item
-    cdef size_t i
+    cdef size_t _
     p = sb_item(p, &item)
     out.count = item.num
     p = sb_item(p, &item)
@@ -124,7 +124,7 @@ cdef void sb_head(const sblock_t* b, shead_t* out) noexcept nogil:
     p = sb_item(p, &item)
     out.fields = item.num
     out.names = p
-    for i in range(out.fields):
+    for _ in range(out.fields):
         p = sb_next(p)
     out.entries = sb_next(p)
 
@@ -226,20 +226,20 @@ cdef bint sb_entry(
 
 cdef const char* sb_entry_end(const sentry_t* e) noexcept nogil:
     cdef const char* p = e.body
-    cdef size_t i
-    for i in range(e.fields + 1 if e.flags & SB_SAME else 2 * e.fields + 1):
+    cdef size_t _
+    for _ in range(e.fields + 1 if e.flags & SB_SAME else 2 * e.fields + 1):
         p = sb_next(p)
     return p
 
 
 cdef const char* sb_entry_before(const shead_t* head, const char* p) noexcept nogil:
     cdef lp_item_t item
-    cdef int64_t i
+    cdef int64_t _
     if p == head.entries:
         return NULL
     p = lp_entry_prev(p)
     sb_item(p, &item)
-    for i in range(item.num):
+    for _ in range(item.num):
         p = lp_entry_prev(p)
     return p
 

@@ -3,8 +3,9 @@
     group: pending (tree of spending_t by id) | consumers by number | numbers by name
     consumer: pending (tree of the ids alone)
 
-A pending entry is 32 bytes in the group's tree and 16 in its consumer's, who is a number there: the place in the group's
-array, which stays while the consumer lives, and is given again after that. Names are in order, as XINFO lists them.
+A pending entry is 32 bytes in the group's tree and 16 in its consumer's, who is a number there: the place in the
+group's array, which stays while the consumer lives, and is given again after that. Names are in order, as XINFO lists
+them.
 
 Groups and consumers count their owners, as blocks do: streams that share a group change copies of it. So who changes a
 group has it from stream_group_own (ds/stream.pxd), and a consumer from `group_consumer`; a copy of a group costs O(its

@@ -97,6 +97,33 @@ def within(tolerance: int) -> Same:
     return same
 
 
+_TIMES = frozenset((b"idle", b"inactive", b"seen-time", b"active-time"))
+_THIS_AGE_MS = 10**12
+
+
+def same_but_times(ours: bytes, theirs: bytes) -> bool:
+    """Of streams: times, and how long ago they were, by each server's own clock; radix-tree-nodes."""
+    return _same_but_times(parse(ours)[0], parse(theirs)[0], None)
+
+
+def _same_but_times(a: Any, b: Any, name: object) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(_same_but_times(a[key], b[key], key) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same_but_times, a, b, [None, *a]))
+    if isinstance(a, int) and isinstance(b, int) and (name in _TIMES or min(a, b) > _THIS_AGE_MS):
+        return a == b or (min(a, b) >= 0 and abs(a - b) <= CLOCK_S * 1000)
+    return a == b or name == b"radix-tree-nodes"
+
+
+def same_but_idle(ours: bytes, theirs: bytes) -> bool:
+    """Rows of what is pending, whose third part is how long ago it was delivered."""
+    a, b = parse(ours)[0], parse(theirs)[0]
+    if not (isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and all(len(row) == 4 for row in a + b)):
+        return False
+    return all(x[:2] + x[3:] == y[:2] + y[3:] and abs(x[2] - y[2]) <= CLOCK_S * 1000 for x, y in zip(a, b, strict=True))
+
+
 SEEDED = "order of a hash table with a random seed"
 CLOCK_S = 3  # how far apart two servers may have run the same command
 EXPLAINED: tuple[Explained, ...] = (
@@ -117,8 +144,11 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(r"HELLO\b", "server name, version and connection id", same_kind),
     Explained(r"COMMAND$", "which commands there are; COMMAND INFO is compared one by one", same_kind),
     Explained(r"INFO\b", "versions, ids, counters", same_kind),
+    Explained(r"XPENDING\b", "the clocks are read one after the other", same_but_idle),
+    Explained(r"XINFO (CONSUMERS|STREAM)\b", "the same; and the index of blocks is no radix tree", same_but_times),
     Explained(r"MEMORY (USAGE|STATS)\b", "the memory layout is our own", same_kind),
     Explained(r"(CLIENT|COMMANDLOG|LATENCY|MEMORY|PUBSUB|SLOWLOG) HELP$", "the prose of help is our own", same_help),
+    Explained(r"(XGROUP|XINFO) HELP$", "the prose of help is our own", same_help),
     Explained(r"(LATENCY|MEMORY) DOCTOR$", "the prose of advice is our own", same_kind),
     Explained(r"MEMORY MALLOC-STATS$", "Valkey's build has none and says so in a bulk string", both_texts),
     Explained(r"LASTSAVE\b", "clocks", same_but_numbers),

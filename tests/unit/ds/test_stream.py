@@ -21,6 +21,7 @@ OWNERS_MAX = 4
 TOP = (2**64 - 1, 2**64 - 1)
 FIELDS = [[b"f"], [b"name", b"7"], [b"f"], [b""], [b"a" * 70, b"b", b"c"], [b"-5", b"x"]]
 VALUES = [b"", b"1", b"-70000", b"value", b"v" * 63, b"v" * 64, b"v" * 500, b"9" * 30, b"\0\r\n", b"12345678901234"]
+LIMITS = st.sampled_from([0, 0, 10, 150])
 IDS = st.tuples(st.integers(0, 60), st.sampled_from([0, 1, 2, 2**64 - 1]))
 
 
@@ -43,7 +44,9 @@ class Owners(RuleBasedStateMachine):
         self.before = self.heap.used
         self.owners: list[tuple[Stream, Model]] = []
 
-    @initialize(bytes=st.sampled_from([0, 100, 4096]), entries=st.sampled_from([0, 1, 3, 100, 200]), n=st.integers(0, 300))
+    @initialize(
+        bytes=st.sampled_from([0, 100, 4096]), entries=st.sampled_from([0, 1, 3, 100, 200]), n=st.integers(0, 300)
+    )
     def start(self, bytes: int, entries: int, n: int) -> None:
         self.owners = [(Stream(self.heap, bytes, entries), Model())]
         self.append_many(0, n, 0, 3)
@@ -74,14 +77,14 @@ class Owners(RuleBasedStateMachine):
             if there:
                 model.max_deleted = max(model.max_deleted, one)
 
-    @rule(owner=st.integers(0, 9), share=st.floats(0, 1), approximate=st.booleans(), limit=st.sampled_from([0, 0, 10, 150]))
+    @rule(owner=st.integers(0, 9), share=st.floats(0, 1), approximate=st.booleans(), limit=LIMITS)
     def trim(self, owner: int, share: float, approximate: bool, limit: int) -> None:
         s, model = self.pick(owner)
         length = int(share * len(model.entries))
         self.trimmed(s, model, s.trim(length=length, approximate=approximate, limit=limit if approximate else 0))
         assert approximate or len(s) <= length
 
-    @rule(owner=st.integers(0, 9), id=IDS, approximate=st.booleans(), limit=st.sampled_from([0, 0, 10, 150]))
+    @rule(owner=st.integers(0, 9), id=IDS, approximate=st.booleans(), limit=LIMITS)
     def trim_by_id(self, owner: int, id: Id, approximate: bool, limit: int) -> None:
         s, model = self.pick(owner)
         self.trimmed(s, model, s.trim(id=id, approximate=approximate, limit=limit if approximate else 0))

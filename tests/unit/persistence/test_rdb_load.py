@@ -177,9 +177,10 @@ def test_duplicate_keys(engine: Engine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("magic", "body", "words"),
     [
-        (b"REDIS0010", b"\x0f\x01s\x01\x01f", "type stream in database 0 (byte 9): type stream is not supported"),
+        (b"REDIS0010", b"\x1a\x01s\x01\x01f", "type stream in database 0 (byte 9): type stream is not supported"),
         (b"REDIS0010", b"\x12\x01l\x01\x02\x07" + bytes(7), "corrupt listpack of a list at byte"),
-        (b"REDIS0011", b"\x15\x01s", "type stream is not supported"),
+        (b"REDIS0011", b"\x1b\x01s", "type stream is not supported"),
+        (b"REDIS0011", b"\x15\x01s\x01\x01f", "a stream's block without an id at byte"),
         (b"REDIS0010", b"\x14\x01s\x01a", "corrupt listpack of a set at byte"),
         (b"REDIS0010", b"\x11\x01z\x01a", "corrupt listpack of a sorted set at byte"),
         (b"REDIS0010", b"\x07\x01m\x01a", "type module is not supported"),

@@ -1,0 +1,40 @@
+"""Stream commands: what the files of the family share.
+
+    t_stream_ids.pyx      ids and trimming rules as arguments
+    t_stream.pyx          entries: XADD, XRANGE, XDEL, XTRIM ...
+    t_stream_group.pxd    groups of consumers
+
+A write goes: look up, `stream_to_write`, change it (ds/stream.pxd), then who watches, the event, the count of changes.
+A stream without entries stays, unlike other collections: its groups and its last id are worth keeping.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
+from cachefleet_server.core.entry cimport OBJ_STREAM, entry_payload, entry_t
+from cachefleet_server.core.reply cimport reply_array, reply_bulk
+from cachefleet_server.core.stream_type cimport entry_stream
+from cachefleet_server.ds.idtree cimport sid_t
+from cachefleet_server.ds.stream cimport (
+    STREAM_ID_CHARS, sid_next, sid_previous, sid_to_chars, stream_iter_t, stream_own, stream_t)
+from cachefleet_server.keyspace.db cimport (
+    NOTIFY_STREAM, arg_hash, db_insert, key_changed, lookup_read, lookup_write, notify, signal_modified,
+    type_or_reply)
+
+cdef int register_stream(engine_t* e) except -1
+
+cdef inline stream_t* stream_to_write(client_t* c, entry_t* entry) noexcept nogil:
+    """Of a key from lookup_write; a snapshot that shares it keeps what was."""
+    cdef stream_t* s = stream_own(c.engine.heap, entry_stream(entry))
+    entry_payload(entry)[0] = s
+    return s
+
+cdef inline void reply_id(client_t* c, const sid_t* id) noexcept nogil:
+    cdef char text[STREAM_ID_CHARS]
+    reply_bulk(c, &text[0], sid_to_chars(id, c"-", &text[0]))
+
+cdef void reply_stream_entry(client_t* c, stream_iter_t* it) noexcept nogil  # its id, and fields with values
+cdef size_t reply_range(
+    client_t* c, const stream_t* s, const sid_t* start, const sid_t* end, int64_t count, bint back) noexcept nogil
+    # An array of entries, `count` at most (0: all); how many there were.
+cdef entry_t* stream_create(client_t* c, arg_t* key) noexcept nogil  # an empty one, in the database

@@ -1,0 +1,5 @@
+"""XINFO."""
+
+from cachefleet_server.core.engine cimport engine_t
+
+cdef int register_stream_info(engine_t* e) except -1

@@ -155,9 +155,12 @@ cdef void _limit(sort_t* s, size_t n) noexcept nogil:
 cdef void _load_part(sort_t* s) noexcept nogil:
     """What is in order by itself: the part that is wanted."""
     cdef bint is_list = entry_type(s.entry) == OBJ_LIST
+    cdef const entry_t* zset = NULL
     cdef zset_hidden_t hidden
     cdef size_t n
-    hidden_begin(&hidden, s.client.engine, NULL if is_list else s.entry, s.finder.clock)
+    if not is_list:
+        zset = s.entry
+    hidden_begin(&hidden, s.client.engine, zset, s.finder.clock)
     n = list_len(s.entry) if is_list else zset_len(s.entry) - hidden.count
     s.finder.met_hidden |= hidden.count != 0
     _limit(s, n)

@@ -9,6 +9,7 @@ import pytest
 
 from fleettest.client import Arg, Connection, Error
 from fleettest.instance import Instance
+from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
 
@@ -332,6 +333,29 @@ def test_all_are_over(call: Connection) -> None:
         assert call.call("EXISTS", "k") == 1
         assert family(call, letter, "PERSIST", "k", names=("a",)) == [-2]
         assert call.call("EXISTS", "k") == 0
+
+
+def test_events(server: Instance, call: Connection, letter: str) -> None:
+    name = letter.lower()
+    with server.configured(notify_keyspace_events="KEA"), server.connect(resp=3) as listener:
+        listener.send_command("PSUBSCRIBE", "__keyevent@0__:*")
+        listener.read()
+        add(call, letter, "k", "a", "b", "c")
+        family(call, letter, "EXPIRE", "k", 100, names=("a", "none"))
+        family(call, letter, "EXPIRE", "k", 200, "NX", names=("a",))
+        family(call, letter, "PERSIST", "k", names=("a",))
+        family(call, letter, "PERSIST", "k", names=("a",))
+        call.call("EXPIREMEMBER", "k", "a", 100)
+        call.call("PERSIST", "k", "a")
+        family(call, letter, "EXPIRE", "k", 0, names=("a",))
+        over(call, letter, "k", "b", "c")
+        call.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+        assert_eventually(lambda: call.call("EXISTS", "k") == 0)
+        expected = ["sadd" if letter == "S" else "zadd" if letter == "Z" else "hset", *(name + event for event in (
+            "expire", "persist", "expire", "persist", "expired", "expire", "expired")), "del"]  # fmt: skip
+        assert listener.call("PING") == "PONG"
+        assert [push[2].decode().partition(":")[2] for push in listener.pushes] == expected
+        assert {push[3] for push in listener.pushes} == {b"k"}
 
 # ---- KeyDB's commands --------------------------------------------------------------------------------
 

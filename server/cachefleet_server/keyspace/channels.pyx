@@ -1,7 +1,7 @@
 """Channels and their listeners; see channels.pxd.
 
 Ends are told apart by where they lie: what is done to one array is done to the other with the roles exchanged. Small
-objects come from the slabs: an array of one end is 16 bytes.
+objects come from the slabs, in steps of 8 bytes.
 """
 
 from libc.string cimport memcpy, memset

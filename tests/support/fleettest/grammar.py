@@ -5,6 +5,7 @@
     grammar_geo     rows of positions
     grammar_zsets   rows of sorted sets
     grammar_sort    rows that sort; apart, with keys of their own
+    grammar_streams rows of streams
 
     draw = Draw(rng, now_s)
     rng.choice(WRITES)(draw)                a command
@@ -73,6 +74,7 @@ class Draw:
         self.payloads = payloads  # of DUMP
         self.names = keys  # half of the draws are of the first eight
         self.near = False  # keys may expire while the test runs
+        self.entries = 0  # of streams, so far: ids rise
 
     def pick(self, *choices: Word) -> Word:
         return self.rng.choice(choices)

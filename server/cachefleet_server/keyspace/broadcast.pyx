@@ -24,11 +24,6 @@ cdef inline void _emptied(buf_t* b) noexcept nogil:
 
 # ---- prefixes --------------------------------------------------------------------------------------------
 
-cdef const char* prefix_text(const prefix_t* prefix, size_t* n) noexcept nogil:
-    n[0] = prefix.n
-    return &prefix.text[0]
-
-
 cdef int _compare(const char* p, size_t n, const char* q, size_t m) noexcept nogil:
     """By bytes; a shorter one first."""
     cdef int order = memcmp(p, q, min(n, m))

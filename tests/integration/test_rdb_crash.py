@@ -114,9 +114,16 @@ def kill_points(events: list[Event], rng: random.Random, writes: int) -> list[st
     return points
 
 
-@pytest.mark.parametrize("writes", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("action", ["kill", "cut"])
-@pytest.mark.parametrize("command", ["SAVE", "BGSAVE"])
+EVERY = pytest.mark.exhaustive  # a run takes a minute
+
+
+@pytest.mark.parametrize(
+    ("command", "action", "writes"),
+    [
+        ("SAVE", "kill", 2), ("BGSAVE", "cut", 2),
+        *(pytest.param(c, a, 20, marks=EVERY) for c in ("SAVE", "BGSAVE") for a in ("kill", "cut")),
+    ],
+)  # fmt: skip
 def test_killed_at_each_call(disk: Disk, rng: random.Random, action: str, command: str, writes: int) -> None:
     outcomes = []
     for point in kill_points(disk.events, rng, writes):

@@ -359,7 +359,7 @@ cdef int register_hyperloglog(engine_t* e) except -1:
     command_row(e, pfadd_command, "pfadd", -2, "write denyoom fast", "hyperloglog", "1 RW insert",
                 "hyperloglog 2.8.9 O(1) to add every element.",
                 "Adds elements to a HyperLogLog, which is created if need be.", "key:key [element:string...]")
-    command_row(e, pfcount_command, "pfcount", -2, "readonly", "hyperloglog", "1:-1 RW access",
+    command_row(e, pfcount_command, "pfcount", -2, "readonly may_replicate", "hyperloglog", "1:-1 RW access",
                 "hyperloglog 2.8.9 O(1) with a very small average constant time when called with a single key. O(N)"
                 " with N being the number of keys, and much bigger constant times, when called with multiple keys.",
                 "Estimates how many different elements one or several HyperLogLogs met.", "key:key...")

@@ -131,6 +131,8 @@ cdef int bt_versus(const btree_t* t, const bt_node_t* node, const bt_key_t* k, u
             return 0
         below = c == 8 + k.n or k.more < node.head[1]
         if c == 16:
+            if node.n == 0:  # a root whose only element has gone, perhaps also from memory
+                return 0
             bt_key_of(t, bt_element(node, 0), &first)
             c = _common(k, &first)
             if c >= node.prefix:

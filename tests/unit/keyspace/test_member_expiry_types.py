@@ -130,6 +130,16 @@ def test_against_a_model(engine: Engine, kind: str, rng: random.Random) -> None:
     model.check()
 
 
+def test_the_only_member_gets_a_time_and_loses_it(engine: Engine, kind: str) -> None:
+    """It moves in memory: nothing may look at where it was. (Sanitizers see it.)"""
+    add(engine, kind, b"k", {b"a longer name:1": 7})
+    for command in (b"EXPIRE", b"PERSIST") * 3:
+        words = [b"100"] if command == b"EXPIRE" else []
+        assert family(engine, kind, command, b"k", *words, names=[b"a longer name:1"]) == [1]
+        assert engine.check() == []
+    assert names_of(engine, kind, b"k") == [b"a longer name:1"]
+
+
 @pytest.mark.parametrize("hidden", [0, 1, 16, 17, 128, 129, 400])
 def test_ranks_past_hidden_members(engine: Engine, hidden: int, rng: random.Random) -> None:
     """Every way to count and to list, whatever is hidden, at the ends as well as between."""

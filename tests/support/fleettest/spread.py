@@ -28,6 +28,13 @@ def unit(nodeid: str) -> str:
     return SHARED.get(file.rpartition("/")[0], file)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker that a test has killed ends the run, which names the test. The scheduler would wait for what its unit
+    had left, for ever."""
+    if getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "0"
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     from xdist.scheduler.loadscope import LoadScopeScheduling  # nobody else needs xdist

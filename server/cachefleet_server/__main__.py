@@ -47,8 +47,8 @@ MISSING: Final = {
 
 def main() -> None:
     """The console script."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))  # until the server has its handler
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))  # until the server has its handler
     sys.exit(run(sys.argv[1:]))
 
 

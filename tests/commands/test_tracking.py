@@ -16,6 +16,7 @@ from fleettest.client import Connection
 from fleettest.instance import Instance
 from fleettest.listeners import Several, without_ids
 from fleettest.peers import Peer, connecting
+from fleettest.reference import Pair
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
@@ -181,3 +182,11 @@ def test_clients_that_go_leave_nothing(engine: Engine, connect: Callable[..., Pe
     connect(3).send("MSET k1 v k2 v k3 v", "FLUSHALL")
     stats = engine.stats()
     assert (stats["tracking_clients"], stats["tracking_keys"], stats["tracking_prefixes"]) == (0, 0, 0)
+
+
+@pytest.mark.differential
+def test_the_prefix_that_overlaps_is_the_first_by_its_bytes(pair: Pair) -> None:
+    pair.run("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "b")
+    pair.run("CLIENT", "TRACKING", "ON", "BCAST")
+    pair.run("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "b")
+    pair.run("CLIENT", "TRACKING", "OFF")

@@ -62,7 +62,7 @@ class Options:
         if (self.modes & Track.OPTIN and modes & Track.OPTOUT) or (self.modes & Track.OPTOUT and modes & Track.OPTIN):
             raise CommandError(f"ERR You can't switch OPTIN/OPTOUT mode {_AFRESH}")
         for at, prefix in enumerate(self.prefixes):
-            _apart(prefix, prefixes, "an existing")
+            _apart(prefix, sorted(prefixes), "an existing")  # whatever the order in which the client got them
             _apart(prefix, self.prefixes[at + 1 :], "another provided")
 
 

@@ -2,8 +2,6 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport qsort
-from libc.string cimport memcmp
-
 from cachefleet_server.commands.t_members cimport reply_member
 from cachefleet_server.commands.t_sort_pattern cimport (
     find_key, find_value, finder_begin, finder_end, finder_t, pattern_read, pattern_t, reply_value, value_t)
@@ -23,6 +21,7 @@ from cachefleet_server.core.zset_value cimport zset_iter_t, zset_len, zset_next,
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_reserve, buf_t
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_double
+from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.owners cimport owner_add, owner_drop
 from cachefleet_server.ds.partsort cimport sort_part
 from cachefleet_server.ds.sequence cimport seq_new, seq_push, seq_t
@@ -227,24 +226,19 @@ cdef bint _weigh(sort_t* s, element_t* x, size_t left) noexcept nogil:
     return True
 
 
-cdef inline int _by_bytes(const char* p, size_t n, const char* q, size_t m) noexcept nogil:
-    cdef int r = memcmp(p, q, min(n, m))
-    return r if r else (n > m) - (n < m)
-
-
 cdef int _by_items(const lp_item_t* a, const lp_item_t* b) noexcept nogil:
     cdef char digits_a[INT64_CHARS_MAX]
     cdef char digits_b[INT64_CHARS_MAX]
     cdef size_t n, m
     cdef const char* p = lp_text(a, &digits_a[0], &n)
     cdef const char* q = lp_text(b, &digits_b[0], &m)
-    return _by_bytes(p, n, q, m)
+    return bytes_order(p, n, q, m)
 
 
 cdef inline int _by_texts(const text_t* a, const text_t* b) noexcept nogil:
     if a.str == NULL or b.str == NULL:
         return (b.str == NULL) - (a.str == NULL)
-    return _by_bytes(a.str, a.len, b.str, b.len)
+    return bytes_order(a.str, a.len, b.str, b.len)
 
 
 cdef inline int _by_weights(const element_t* a, const element_t* b) noexcept nogil:

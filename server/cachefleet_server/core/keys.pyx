@@ -114,6 +114,17 @@ cdef int _count(const key_spec_t* s, int argc, const arg_t* argv, bint* odd) noe
     return <int>n if _fits(s, argc, n) else KEYS_INVALID
 
 
+cdef int _read_and_stored(int at, key_ref_t* out, int room) noexcept nogil:
+    """The first argument is read; that at `at`, if it is not 0, is stored."""
+    if room > 0:
+        out[0].at = 1
+        out[0].flags = KEY_RO | KEY_ACCESS
+    if at and room > 1:
+        out[1].at = at
+        out[1].flags = KEY_OW | KEY_UPDATE
+    return 1 + (at != 0)
+
+
 cdef bint _is_georadius(const command_t* cmd) noexcept nogil:
     """GEORADIUS and GEORADIUSBYMEMBER, whose keys a function of their own reads: the last STORE or STOREDIST counts."""
     return cmd.key_spec_count == 3 and strncmp(cmd.name, b"georadius", 9) == 0
@@ -127,13 +138,7 @@ cdef int _georadius_keys(int argc, const arg_t* argv, key_ref_t* out, int room) 
             i += 1
             at = i
         i += 1
-    if room > 0:
-        out[0].at = 1
-        out[0].flags = KEY_RO | KEY_ACCESS
-    if at and room > 1:
-        out[1].at = at
-        out[1].flags = KEY_OW | KEY_UPDATE
-    return 1 + (at != 0)
+    return _read_and_stored(at, out, room)
 
 
 cdef bint _is_sort(const command_t* cmd) noexcept nogil:
@@ -153,13 +158,7 @@ cdef int _sort_keys(int argc, const arg_t* argv, key_ref_t* out, int room) noexc
         elif arg_is(&argv[i], b"store") and i + 1 < argc:
             at = i + 1
         i += 1
-    if room > 0:
-        out[0].at = 1
-        out[0].flags = KEY_RO | KEY_ACCESS
-    if at and room > 1:
-        out[1].at = at
-        out[1].flags = KEY_OW | KEY_UPDATE
-    return 1 + (at != 0)
+    return _read_and_stored(at, out, room)
 
 
 cdef uint32_t _flags(const command_t* cmd, const key_spec_t* s, int argc, const arg_t* argv) noexcept nogil:

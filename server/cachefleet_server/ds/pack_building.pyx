@@ -10,11 +10,11 @@ from cachefleet_server.ds.listpack cimport (
     LP_HEADER, lp_add, lp_add_code, lp_begin, lp_finish, lp_get, lp_item, lp_next, lp_skip, lp_text,
     lp_validate, lp_writer_t)
 from cachefleet_server.ds.number cimport DOUBLE_CHARS_MAX, INT64_CHARS_MAX, chars_to_double, double_to_chars
+from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.pack cimport (
     PACK_BYTES_MAX, PACK_DOUBLE, PACK_HEADER, PACK_INDEX_MIN, PACK_KEYS_MAX, PACK_NARROW_MAX, PACK_SET, PACK_WIDE,
     PACK_ZSET, pack_end, pack_index_build, pack_index_bytes, pack_init, pack_item_head, pack_item_score, pack_item_t,
     pack_kind, pack_len, pack_score)
-from cachefleet_server.ds.pack_zset cimport pack_compare_text
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 
 cdef struct _ranked_t:
@@ -67,7 +67,7 @@ cdef int _order(const char* a, double a_score, const char* b, double b_score) no
     lp_get(b, &b_item)
     p = lp_text(&a_item, a_text, &p_len)
     q = lp_text(&b_item, b_text, &q_len)
-    return pack_compare_text(p, p_len, q, q_len)
+    return bytes_order(p, p_len, q, q_len)
 
 
 cdef void pack_build_add_score(pack_builder_t* b, const lp_item_t* member, double score) noexcept nogil:
@@ -91,7 +91,7 @@ cdef void pack_build_add_score(pack_builder_t* b, const lp_item_t* member, doubl
 cdef int _compare_codes(const void* a, const void* b) noexcept nogil:
     cdef const char* p = (<const char**>a)[0]
     cdef const char* q = (<const char**>b)[0]
-    return pack_compare_text(p, lp_skip(p), q, lp_skip(q))
+    return bytes_order(p, lp_skip(p), q, lp_skip(q))
 
 
 cdef bint _has_duplicate(pack_builder_t* b, bint pairs) noexcept nogil:

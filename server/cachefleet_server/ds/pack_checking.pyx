@@ -4,11 +4,11 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from cachefleet_server.ds.listpack cimport lp_code_size, lp_get, lp_item_t, lp_skip, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
+from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.pack cimport (
     PACK_DOUBLE, PACK_GROUP, PACK_HEADER, PACK_INDEX_MIN, PACK_KIND, PACK_NARROW_MAX, PACK_WIDE, PACK_ZSET,
     pack_end, pack_equals, pack_find, pack_index_bytes, pack_index_offset, pack_item, pack_item_score, pack_item_t,
     pack_at_t, pack_kind, pack_len, pack_score, pack_tag)
-from cachefleet_server.ds.pack_zset cimport pack_compare_text
 
 
 cdef size_t _code(const char* p, const char* end, bint score) noexcept nogil:
@@ -70,7 +70,7 @@ cdef int _check_order(const char* data) noexcept nogil:
         at += lp_skip(data + at)
         if i == 0 or scores[i & 1] > scores[~i & 1]:
             continue
-        if scores[i & 1] < scores[~i & 1] or pack_compare_text(
+        if scores[i & 1] < scores[~i & 1] or bytes_order(
                 p[i & 1], lens[i & 1], p[~i & 1], lens[~i & 1]) <= 0:
             return 9
     return 0

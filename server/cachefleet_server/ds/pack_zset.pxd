@@ -49,4 +49,3 @@ cdef size_t pack_plan_score(
     pack_edit_t* edit) noexcept nogil
     # A member with its score: inserted where it belongs, or, if `found` is where pack_find has found it, re-scored,
     # which moves it in the same edit. As pack_plan_put.
-cdef int pack_compare_text(const char* a, size_t a_len, const char* b, size_t b_len) noexcept nogil  # as memcmp

@@ -1,20 +1,12 @@
 """Packs of sorted sets; see pack_zset.pxd."""
 
 from libc.stdint cimport uint32_t
-from libc.string cimport memcmp
-
 from cachefleet_server.ds.listpack cimport lp_get, lp_item_t, lp_skip, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
+from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.pack cimport (
     PACK_GROUP, pack_item_score, pack_len, pack_offset, pack_plan_insert, pack_plan_move, pack_plan_value,
     pack_score)
-
-
-cdef int pack_compare_text(const char* a, size_t a_len, const char* b, size_t b_len) noexcept nogil:
-    cdef int c = memcmp(a, b, min(a_len, b_len))
-    if c:
-        return c
-    return (a_len > b_len) - (a_len < b_len)
 
 
 cdef bint _in_front(const char* data, size_t at, const pack_bound_t* bound) noexcept nogil:
@@ -32,7 +24,7 @@ cdef bint _in_front(const char* data, size_t at, const pack_bound_t* bound) noex
             return bound.after
     lp_get(data + at, &item)
     p = lp_text(&item, text, &n)
-    c = pack_compare_text(p, n, bound.member, bound.len)
+    c = bytes_order(p, n, bound.member, bound.len)
     return c < 0 or (c == 0 and bound.after)
 
 

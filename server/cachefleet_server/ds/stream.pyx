@@ -1,11 +1,12 @@
 """See stream.pxd."""
 
-from libc.string cimport memcmp, memmove, memset
+from libc.string cimport memmove, memset
 
 from cachefleet_server.ds.idtree cimport (
     IDT_FANOUT, idt_at, idt_check, idt_edge, idt_init, idt_last_own, idt_memory, idt_put, idt_release,
     idt_remove, idt_seek_back, idt_share, idt_step, sid_compare, sid_less)
 from cachefleet_server.ds.intrin cimport cf_ref_drop, cf_ref_get
+from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.stream_block cimport (
     SB_DELETED, SB_HEADER, SB_SAME, sb_append, sb_bytes, sb_counts, sb_delete, sb_end, sb_entry, sb_entry_before,
     sb_entry_end, sb_head, sb_item, sb_new, sb_next, sb_of, sb_own, sb_same_fields, sb_trim, sb_validate,
@@ -410,9 +411,7 @@ cdef int64_t stream_group_find(const stream_t* s, const char* name, size_t n, ui
     while low < high:
         middle = (low + high) / 2
         g = s.groups[middle]
-        order = memcmp(&g.name[0], name, min(<size_t>g.name_len, n))
-        if order == 0:
-            order = (g.name_len > n) - (g.name_len < n)
+        order = bytes_order(&g.name[0], g.name_len, name, n)
         if order == 0:
             place[0] = middle
             return middle

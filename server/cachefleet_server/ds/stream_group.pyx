@@ -1,11 +1,12 @@
 """See stream_group.pxd."""
 
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memcpy, memmove
 
 from cachefleet_server.ds.idtree cimport (
     IDT_FANOUT, idt_at, idt_check, idt_edge, idt_find, idt_init, idt_memory, idt_path_t, idt_put,
     idt_release, idt_remove, idt_share, idt_step)
 from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
+from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
 
 # ---- consumers ---------------------------------------------------------------------------------------
@@ -48,9 +49,7 @@ cdef int64_t group_find(const sgroup_t* g, const char* name, size_t n, uint32_t*
     while low < high:
         middle = (low + high) / 2
         c = group_at(g, middle)
-        order = memcmp(&c.name[0], name, min(<size_t>c.name_len, n))
-        if order == 0:
-            order = (c.name_len > n) - (c.name_len < n)
+        order = bytes_order(&c.name[0], c.name_len, name, n)
         if order == 0:
             place[0] = middle
             return c.number

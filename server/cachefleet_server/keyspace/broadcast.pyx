@@ -5,6 +5,7 @@ from libc.stdlib cimport qsort
 from libc.string cimport memcmp, memcpy, memmove
 
 from cachefleet_server.ds.buf cimport buf_free, buf_t
+from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.zmalloc cimport heap_t, zcalloc, zfree, zmalloc, zrealloc
 from cachefleet_server.keyspace.tracking cimport TRACK_NOLOOP, change_size, change_t, prefix_t, tracking_tell
 from cachefleet_server.resp.command cimport command_header, command_word
@@ -24,12 +25,6 @@ cdef inline void _emptied(buf_t* b) noexcept nogil:
 
 # ---- prefixes --------------------------------------------------------------------------------------------
 
-cdef int _compare(const char* p, size_t n, const char* q, size_t m) noexcept nogil:
-    """By bytes; a shorter one first."""
-    cdef int order = memcmp(p, q, min(n, m))
-    return order if order else (n > m) - (n < m)
-
-
 cdef prefix_t* _prefix(engine_t* e, const char* p, size_t n) noexcept nogil:
     """Found, or made, in its place among the others."""
     cdef trackers_t* s = _trackers(e)
@@ -38,7 +33,7 @@ cdef prefix_t* _prefix(engine_t* e, const char* p, size_t n) noexcept nogil:
     cdef int order = 1
     while i < s.prefix_count and order > 0:
         prefix = s.prefixes[i]
-        order = _compare(p, n, &prefix.text[0], prefix.n)
+        order = bytes_order(p, n, &prefix.text[0], prefix.n)
         if order == 0:
             return prefix
         i += order > 0
@@ -112,7 +107,7 @@ cdef int _by_key(const void* a, const void* b) noexcept nogil:
     """By bytes; of the same key the first change first."""
     cdef const change_t* x = (<const change_t**>a)[0]
     cdef const change_t* y = (<const change_t**>b)[0]
-    cdef int order = _compare(<const char*>(x + 1), x.n, <const char*>(y + 1), y.n)
+    cdef int order = bytes_order(<const char*>(x + 1), x.n, <const char*>(y + 1), y.n)
     return order if order else (x > y) - (x < y)
 
 
@@ -151,7 +146,7 @@ cdef size_t _first_of(change_t** changes, size_t n, const prefix_t* prefix) noex
     while low < high:
         middle = (low + high) // 2
         change = changes[middle]
-        if _compare(<const char*>(change + 1), change.n, &prefix.text[0], prefix.n) < 0:
+        if bytes_order(<const char*>(change + 1), change.n, &prefix.text[0], prefix.n) < 0:
             low = middle + 1
         else:
             high = middle

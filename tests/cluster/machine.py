@@ -5,9 +5,12 @@ Nothing is skipped silently: what is missing raises `Missing`, whose text ends w
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +83,18 @@ def cache(name: str) -> Path:
     folder = Path(base).expanduser() / "cachefleet" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def made_once(target: Path, make: Callable[[Path], None], *, lock: str = "lock") -> Path:
+    """The target, made by `make` at a place beside it if it is not there. Of two who want it, the second waits."""
+    with (target.parent / lock).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                made = Path(scratch) / "made"
+                make(made)
+                made.rename(target)
+    return target
 
 
 def keep_newest(folder: Path, pattern: str, count: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from fleettest.reference import Pair
@@ -290,15 +288,6 @@ RENEWING = [
     *(["HSETEX", "k", "FNX", "FIELDS", 1, "a", "new"], ["HSETEX", "k", "KEEPTTL", "FIELDS", 1, "a", "new"]),
     *(["HSETEX", "k", "EXAT", 1, "FIELDS", 1, "a", "new"], ["HMSET", "k", "a", "new"]),
 ]
-
-
-@pytest.fixture
-def passive(pair: Pair) -> Iterator[Pair]:
-    """Nobody removes what is over."""
-    pair.flush()
-    pair.run("DEBUG", "SET-ACTIVE-EXPIRE", 0)
-    yield pair
-    pair.run("DEBUG", "SET-ACTIVE-EXPIRE", 1)
 
 
 def _over(pair: Pair, *names: str) -> None:

@@ -7,7 +7,6 @@ order: where such elements weigh the same as texts, nothing is compared.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -316,15 +315,6 @@ def test_what_changes_a_watched_key(pair: Pair, command: str) -> None:
     for key in ("d", "e", "ids"):
         pair.flush()
         pair.pipeline([*DATA, ["SET", "d", "x"], ["WATCH", key], command.split(), ["MULTI"], ["EXEC"]])
-
-
-@pytest.fixture
-def passive(pair: Pair) -> Iterator[Pair]:
-    """Nothing expires but when it is met."""
-    pair.flush()
-    pair.run("DEBUG", "SET-ACTIVE-EXPIRE", 0)
-    yield pair
-    pair.run("DEBUG", "SET-ACTIVE-EXPIRE", 1)
 
 
 def test_what_is_over_is_missing(passive: Pair) -> None:

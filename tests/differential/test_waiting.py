@@ -7,7 +7,6 @@ must be the counts of who waits for what.
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +15,7 @@ from cachefleet_server.admin.client_cmd import ClientCommands
 from cachefleet_server.engine import Engine
 from fleettest.client import encode
 from fleettest.instance import Instance
+from fleettest.listeners import Socket
 from fleettest.peers import Peer
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
@@ -27,30 +27,9 @@ CLIENTS = 6
 ENDS = ("LEFT", "RIGHT")
 
 
-class Theirs:
-    """The same as a Peer, on a socket of the real server."""
-
-    def __init__(self, server: Instance) -> None:
-        self.server = server
-        host, port = server.address[:2]
-        self.socket = socket.create_connection((host, port))
-        self.socket.sendall(encode("CLIENT", "ID"))
-        self.id = int(self.socket.recv(100)[1:-2])
-        self.socket.setblocking(False)
-
-    def send(self, rows: list[str]) -> None:
-        self.socket.sendall(b"".join(encode(*row.split(" ")) for row in rows))
-
-    def read(self) -> bytes:
-        got = b""
-        try:
-            while part := self.socket.recv(1 << 20):
-                got += part
-        except BlockingIOError:
-            return got
-        except ConnectionResetError:
-            pass
-        return got + b"<closed>"
+def heard(its: Socket) -> bytes:
+    """What came, as a Peer says it."""
+    return its.read() + b"<closed>" * its.closed
 
 
 class Both:
@@ -71,8 +50,8 @@ class Both:
         self.engine.close()
         self.admin.close()
 
-    def connect(self) -> tuple[Peer, Theirs]:
-        return Peer(self.engine), Theirs(self.server)
+    def connect(self) -> tuple[Peer, Socket]:
+        return Peer(self.engine), Socket(self.server)
 
     def simple(self) -> str:
         key, other, db = self.rng.choice(KEYS), self.rng.choice(KEYS), self.rng.randrange(DATABASES)
@@ -144,7 +123,7 @@ class Both:
         if sender == -1:  # a client of its own, so that all others may wait
             pair = self.connect()
             self.run(pair, ours[:1], theirs[:1])
-            assert pair[0].read() == pair[1].read()
+            assert pair[0].read() == heard(pair[1])
             pair[0].socket.close()
             pair[1].socket.close()
             self.settle()
@@ -152,7 +131,7 @@ class Both:
             self.run(self.clients[sender], ours, theirs)
         log = [f"{sender}: {ours}"]
         for i, (mine, its) in enumerate(self.clients):
-            got, expected = mine.read(), its.read()
+            got, expected = mine.read(), heard(its)
             log.append(f"    {i} {expected!r}" if expected else "")
             assert got == expected, f"client {i}: {got!r} instead of {expected!r}, {sender}: {ours}"
             if expected.endswith(b"<closed>"):
@@ -163,9 +142,9 @@ class Both:
         self.compare()
         return [line for line in log if line]
 
-    def run(self, pair: tuple[Peer, Theirs], ours: list[str], theirs: list[str]) -> None:
+    def run(self, pair: tuple[Peer, Socket], ours: list[str], theirs: list[str]) -> None:
         pair[0].socket.sendall(b"".join(encode(*row.split(" ")) for row in ours))
-        pair[1].send(theirs)
+        pair[1].send([row.split(" ") for row in theirs])
         self.settle()
 
     def settle(self) -> None:

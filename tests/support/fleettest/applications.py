@@ -9,14 +9,12 @@ none of them builds nothing. Nothing is skipped: what is missing raises `machine
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -117,17 +115,14 @@ PROGRAMS: Final[Mapping[str, Program]] = {
 def build(kit: str) -> Path:
     """The folder with the program, built when it is not there: all together a minute of CPU, once per machine."""
     target = machine.cache("applications") / f"{kit}-{_digest(kit)}"
-    with (target.parent / f"{kit}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-                made = Path(scratch) / "made"
-                shutil.copytree(tree.ROOT / SOURCES / kit, made, ignore=shutil.ignore_patterns("__pycache__"))
-                for command in KITS[kit].build:
-                    _run(kit, command, made)
-                made.rename(target)
-            machine.keep_newest(target.parent, f"{kit}-*", 2)
-    return target
+
+    def make(made: Path) -> None:
+        machine.keep_newest(target.parent, f"{kit}-*", 1)  # and this one
+        shutil.copytree(tree.ROOT / SOURCES / kit, made, ignore=shutil.ignore_patterns("__pycache__"))
+        for command in KITS[kit].build:
+            _run(kit, command, made)
+
+    return machine.made_once(target, make, lock=f"{kit}.lock")
 
 
 def transcript(program: Program, server: Instance, *words: str) -> list[str]:

@@ -7,13 +7,11 @@ The version is the newest that could be had with every checksum; to move to anot
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -33,15 +31,12 @@ def build() -> Path:
     digest = hashlib.sha256(platform.machine().encode())
     for name in ("go.mod", "go.sum"):
         digest.update((SOURCE / name).read_bytes())
-    target = machine.cache("exporter") / digest.hexdigest()[:16]
-    with (target.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-                command = [binaries.go(), "build", "-trimpath", "-buildvcs=false", "-o", f"{folder}/made", MODULE]
-                subprocess.run(command, cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
-                os.rename(f"{folder}/made", target)
-    return target
+    return machine.made_once(machine.cache("exporter") / digest.hexdigest()[:16], _make)
+
+
+def _make(made: Path) -> None:
+    command = [binaries.go(), "build", "-trimpath", "-buildvcs=false", "-o", str(made), MODULE]
+    subprocess.run(command, cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,9 @@ machine (~/.cache/cachefleet/redis8).
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -37,15 +35,9 @@ SOURCE: Final = "deb [signed-by={keyring}] {archive} trixie main\n"
 
 
 def program() -> list[str]:
-    """The words that start it. Two who want it first: the second waits."""
-    kept = machine.cache("redis8")
-    root = kept / hashlib.sha256(repr((APT, SOURCE, PACKAGES)).encode()).hexdigest()[:16]
-    with (kept / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            with tempfile.TemporaryDirectory(dir=kept) as folder:
-                _unpack(Path(folder))
-                os.rename(f"{folder}/root", root)
+    """The words that start it."""
+    digest = hashlib.sha256(repr((APT, SOURCE, PACKAGES)).encode()).hexdigest()
+    root = machine.made_once(machine.cache("redis8") / digest[:16], _unpack)
     libraries = next(root.glob("usr/lib/*/libc.so.6")).parent
     loader = next(libraries.glob("ld-linux*.so.*"))
     return [str(loader), "--library-path", str(libraries), str(root / "usr/bin/redis-server")]
@@ -62,8 +54,9 @@ def _archive() -> str:
     return done.stdout.split()[0]
 
 
-def _unpack(folder: Path) -> None:
-    """Downloads into the folder, beside this machine's own packages; apt checks signatures."""
+def _unpack(root: Path) -> None:
+    """Downloads beside it, apart from this machine's own packages; apt checks signatures."""
+    folder = root.parent
     for name in ("state/lists/partial", "cache/archives/partial", "packages"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
@@ -77,4 +70,4 @@ def _unpack(folder: Path) -> None:
         if done.returncode:
             raise machine.Missing(f"Redis 8.0 of Debian 13 cannot be had: apt-get {words[0]}\n{done.stderr}")
     for package in (folder / "packages").glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "root")], check=True)
+        subprocess.run(["dpkg-deb", "-x", str(package), str(root)], check=True)

@@ -4,7 +4,6 @@ millisecond, who writes has them removed, and slices remove the rest."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,6 @@ pytestmark = pytest.mark.unit
 
 Members = dict[bytes, tuple[int, int]]  # name -> score (of a set: 0), time or -1
 KEYS = [b"k%d" % i for i in range(4)]
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    assert made.check() == []
-    made.close()
 
 
 @pytest.fixture(params=["set", "zset"])

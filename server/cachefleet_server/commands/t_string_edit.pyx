@@ -175,10 +175,12 @@ cdef void decrby_command(client_t* c) noexcept nogil:
     cdef int64_t delta
     if not arg_int64(c, &c.argv[2], &delta):
         return
-    if delta == INT64_MIN:
+    if delta != INT64_MIN:
+        delta = -delta
+    elif not c.role.errors_fatal:  # in an AOF it is of a Redis before 7.0, which added it as it stands
         reply_error(c, b"ERR decrement would overflow")
         return
-    _add(c, -delta)
+    _add(c, delta)
 
 
 cdef void store_text(client_t* c, arg_t* key, entry_t* old, const char* text, size_t n) noexcept nogil:

@@ -13,6 +13,7 @@ import pytest
 
 from cachefleet_server.errors import CachefleetError, DataError, StartupError
 from fleettest.aoffile import AofFolder, Store, as_aof, commands, make_folder, plain
+from fleettest.client import Error
 
 pytestmark = pytest.mark.unit
 
@@ -426,6 +427,14 @@ def test_what_import_mode_takes_is_loaded_again(tmp_path: Path, row: str) -> Non
         before = store.engine.digest()
     with Store(tmp_path) as store:
         assert store.engine.digest() == before
+
+
+def test_what_redis_6_took_is_loaded(tmp_path: Path) -> None:
+    """It had no negative of the least number, and added the number as it stands."""
+    make_folder(tmp_path, as_aof("SELECT 0", "SET k 5", "DECRBY k -9223372036854775808"))
+    with Store(tmp_path) as store:
+        assert store.keys() == {b"k": b"-9223372036854775803"}
+        assert store.run("DECRBY", "k", "-9223372036854775808") == Error("ERR decrement would overflow")
 
 
 def test_nothing_is_left_of_a_store(tmp_path: Path) -> None:

@@ -49,6 +49,15 @@ def test_the_digest_is_of_names_and_contents(project: Path) -> None:
     assert len({digest, changed, tree.digest(project)}) == 3
 
 
+def test_the_seed_is_of_the_code(project: Path) -> None:
+    """What a run has shown is written down without that the next run draws others."""
+    seed = tree.seed(project)
+    (project / "README.md").write_text("other")
+    assert tree.seed(project) == seed
+    (project / "server" / "a.pyx").write_text("other")
+    assert tree.seed(project) != seed
+
+
 def test_git_says_the_same() -> None:
     """Here, where files may be new and not committed."""
     if shutil.which("git") is None or not (tree.ROOT / ".git").exists():

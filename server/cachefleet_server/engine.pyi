@@ -6,7 +6,7 @@ in-process. Values of replies: see `cachefleet_server.replies`.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
 from cachefleet_server.command_spec import CommandSpec
 from cachefleet_server.replies import Reply
@@ -45,6 +45,17 @@ class Track:
     NOLOOP: Final[int]
     CACHING: Final[int]
     BROKEN: Final[int]
+
+class TableStats(TypedDict):
+    """Of a hash table; see ds/ht_stats.pxd."""
+
+    room: int
+    used: int
+    rehash_index: int
+    buckets: NotRequired[int]  # these where chains were asked for
+    children: NotRequired[int]
+    longest: NotRequired[int]
+    chains: NotRequired[list[int]]
 
 class Client:
     """A connected client, as Python rows see it. Once the client has gone, everything raises `errors.ClientGone`."""
@@ -130,6 +141,10 @@ class Engine:
         self, db: int, key: bytes
     ) -> tuple[str, int, int, tuple[int, int, int, int, int] | None] | None: ...
     # Encoding, bytes in a file, seconds idle; None for a key that is not there. An expired one is.
+    def table_stats(self, db: int, chains: bool) -> tuple[list[TableStats], list[TableStats]]: ...
+    # Of keys, of keys that expire: the table, and the one that it is resized into.
+    def member_table_stats(self, db: int, key: bytes, chains: bool) -> list[TableStats] | None: ...
+    # [] for a value without a table, None for a key that is not there.
     def value_digest(self, db: int, key: bytes) -> bytes: ...  # of one value; zeros for a key that is not there
     def new_keyspace(self) -> Keyspace: ...  # empty, beside the engine's own, to be loaded
     def take_keyspace(self, other: Keyspace) -> None: ...

@@ -243,6 +243,11 @@ cdef class Engine(Rows):
 
     def table_memory(self): return facts.table_memory(self.ptr)
 
+    def table_stats(self, int db, bint chains): return facts.table_stats(self.ptr, db, chains)
+
+    def member_table_stats(self, int db, bytes key, bint chains):
+        return facts.member_table_stats(self.ptr, db, key, chains)
+
     def digest(self): return facts.digest(self.ptr)
 
     def value_digest(self, int db, bytes key): return facts.value_digest(self.ptr, db, key)

@@ -14,5 +14,7 @@ cdef object allocator_stats(engine_t* e)
 cdef object memory_usage(engine_t* e, int db, bytes key, size_t samples)
 cdef object value_facts(engine_t* e, int db, bytes key)
 cdef object table_memory(engine_t* e)
+cdef object table_stats(engine_t* e, int db, bint chains)
+cdef object member_table_stats(engine_t* e, int db, bytes key, bint chains)
 cdef object digest(engine_t* e)  # 20 bytes
 cdef object value_digest(engine_t* e, int db, bytes key)  # zeros for a key that is not there

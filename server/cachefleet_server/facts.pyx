@@ -9,13 +9,16 @@ from libc.string cimport memset
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix, digest_mix_number, entry_digest
 from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t, rdb_out_t
-from cachefleet_server.core.entry cimport ENC_QUICKLIST, entry_encoding, entry_key, entry_t
+from cachefleet_server.core.entry cimport (
+    ENC_HASHTABLE, ENC_QUICKLIST, ENC_SKIPLIST, entry_encoding, entry_key, entry_t)
 from cachefleet_server.core.list_value cimport list_sequence
+from cachefleet_server.core.members cimport members_of
 from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.pause cimport pause_purpose, paused
 from cachefleet_server.core.rdb cimport rdb_dialect_of, rdb_out_free, rdb_out_init, rdb_put_value
 from cachefleet_server.core.types cimport entry_encoding_name
 from cachefleet_server.ds.hash cimport hash_bytes
+from cachefleet_server.ds.ht_stats cimport HT_STATS_CHAINS, ht_stats, ht_stats_t
 from cachefleet_server.ds.listblock cimport lb_saved_size
 from cachefleet_server.ds.seq_reading cimport seq_block, seq_block_next, seq_done, seq_iter_t, seq_seek
 from cachefleet_server.ds.sequence cimport seq_blocks, seq_len, seq_t
@@ -26,7 +29,7 @@ from cachefleet_server.keyspace.blocked cimport blocked_check
 from cachefleet_server.keyspace.channels cimport (
     LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD, channels_check, channels_count, channels_totals)
 from cachefleet_server.keyspace.db cimport (
-    db_check, db_expiring, db_find, db_len, db_scan, db_tables, db_tables_t, entry_usage)
+    db_check, db_expiring, db_find, db_len, db_scan, db_stats, db_tables, db_tables_t, entry_usage)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms, evict_exceeded_us
 from cachefleet_server.keyspace.interest cimport interest_check
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
@@ -253,6 +256,39 @@ cdef object table_memory(engine_t* e):
     return [
         (dbs[i].id, db_tables(dbs[i]).keys, db_tables(dbs[i]).expires)
         for i in range(e.keyspace.opened) if db_len(dbs[i])]
+
+
+cdef list _tables(const ht_stats_t[2] stats, bint chains):
+    """What DEBUG HTSTATS tells of one table, or of two while it is resized."""
+    cdef int ti
+    found = []
+    for ti in range(2):
+        if stats[ti].room:
+            table = {"room": stats[ti].room, "used": stats[ti].used, "rehash_index": stats[ti].rehash_index}
+            if chains:
+                table.update(
+                    buckets=stats[ti].buckets, children=stats[ti].children, longest=stats[ti].longest,
+                    chains=[stats[ti].chains[i] for i in range(HT_STATS_CHAINS)])
+            found.append(table)
+    return found
+
+
+cdef object table_stats(engine_t* e, int db, bint chains):
+    cdef ht_stats_t keys[2]
+    cdef ht_stats_t expires[2]
+    db_stats(keyspace_db(e.keyspace, db), keys, expires, chains)
+    return _tables(keys, chains), _tables(expires, chains)
+
+
+cdef object member_table_stats(engine_t* e, int db, bytes key, bint chains):
+    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef ht_stats_t stats[2]
+    if entry == NULL:
+        return None
+    if entry_encoding(entry) not in (ENC_HASHTABLE, ENC_SKIPLIST):
+        return []
+    ht_stats(&members_of(entry).table, stats, chains)
+    return _tables(stats, chains)
 
 
 # ---- signatures, equal to Valkey's for equal data ------------------------------------------------------

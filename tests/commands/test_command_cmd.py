@@ -160,7 +160,10 @@ def test_replies_and_errors(pair: tuple[redis.Redis, redis.Redis], words: tuple[
 
 
 NUMBERS = ("0", "1", "2", "3", "00000000002", "99999999999", "-1")
-WORDS = ("a", "b", "c", *NUMBERS, "GET", "get", "DB", "EX", "NX", "STORE", "store", "LIMIT", "BY", "")
+WORDS = (
+    *("a", "b", "c", *NUMBERS, "GET", "get", "DB", "EX", "NX", "STORE", "store", "STOREDIST", "LIMIT", "BY", ""),
+    *("STREAMS", "streams", "COUNT", "BLOCK", "GROUP", "NOACK"),
+)
 
 
 def test_the_keys_of_any_arguments(pair: tuple[redis.Redis, redis.Redis], rng: random.Random) -> None:

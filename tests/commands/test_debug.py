@@ -252,3 +252,66 @@ def seen(client: redis.Redis) -> list[object]:
             found.append(str(error))
     client.execute_command("DEBUG", "QUICKLIST-PACKED-THRESHOLD", "0")
     return found
+
+
+TABLES = (
+    *("HTSTATS-KEY set", "HTSTATS-KEY set full", "HTSTATS-KEY zset FULL", "HTSTATS-KEY hash full"),
+    "HTSTATS-KEY set x y",
+    *("HTSTATS 0", "HTSTATS 0 full", "HTSTATS 1", "HTSTATS 99", "HTSTATS -1", "HTSTATS x", "HTSTATS", "HTSTATS 0 a b"),
+    *("HTSTATS-KEY ints", "HTSTATS-KEY small", "HTSTATS-KEY string", "HTSTATS-KEY nosuch full", "HTSTATS-KEY"),
+)
+
+
+def test_tables_as_test_suites_look_at_them(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    """The same words and the same numbers of elements; how large tables are, and their chains, are each server's."""
+    replies = []
+    for client in pair:
+        client.flushall()
+        names = [f"member:{i}" for i in range(600)]
+        client.sadd("set", *names)
+        client.zadd("zset", dict.fromkeys(names, 1))
+        client.hset("hash", mapping=dict.fromkeys(names, "v"))
+        client.sadd("ints", 1)
+        client.sadd("small", "a")
+        client.set("string", "x", px=1_000_000)
+        found = []
+        for words in TABLES:
+            try:
+                text = client.execute_command("DEBUG", *words.split()).decode()
+            except redis.ResponseError as error:
+                found.append(str(error))
+                continue
+            check_chains(text)
+            lines = [line for line in text.splitlines() if not line.startswith("   ")]
+            sizes = r"(table size|buckets|rehashing index|chain length): [-\d.]+"
+            found.append("\n".join(re.sub(sizes, r"\1: n", line) for line in lines))
+        replies.append(found)
+    assert replies[0] == replies[1]
+    assert " number of entries: 600" in replies[0][0]
+
+
+def check_chains(text: str) -> None:
+    """The parts of each table add up."""
+    head = r"top-level buckets: (\d+)\n child buckets: (\d+)\n max chain length: (\d+)"
+    for part in text.split("Hash table")[1:]:
+        if sizes := re.search(head, part):
+            chains = [(int(n), int(count)) for n, count in re.findall(r"^   (\d+): (\d+) \(", part, re.MULTILINE)]
+            buckets, children, longest = map(int, sizes.groups())
+            assert sum(count for _, count in chains) == buckets
+            assert sum(n * count for n, count in chains) == children
+            assert chains[-1][0] == longest
+
+
+def test_a_table_that_is_resized(pair: tuple[redis.Redis, redis.Redis]) -> None:
+    """Both are shown, and no element is in neither."""
+    ours, _ = pair
+    ours.flushall()
+    for i in range(2000):
+        ours.sadd("set", f"member:{i}")
+        text = ours.execute_command("DEBUG", "HTSTATS-KEY", "set", "full").decode() if i > 200 else ""
+        if "Hash table 1 stats (rehashing target):" in text:
+            used = [int(n) for n in re.findall(r"number of entries: (\d+)", text)]
+            assert sum(used) == i + 1
+            assert " rehashing index: -1" not in text
+            return
+    pytest.fail("no resize was met")

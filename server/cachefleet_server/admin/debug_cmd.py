@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from cachefleet_server.admin.arguments import SYNTAX, help_lines, integer, is_local, text
+from cachefleet_server.admin.table_text import table_lines
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_memory
@@ -36,6 +37,10 @@ HELP = (
     "    A signature of each key's value.",
     "ERROR <string>",
     "    Reply with this error.",
+    "HTSTATS <dbid> [full]",
+    "    Sizes of a database's hash tables. With full, how long their chains are.",
+    "HTSTATS-KEY <key> [full]",
+    "    The same of a value's hash table.",
     "LOADAOF",
     "    Flush the append only file, empty the databases, and load it.",
     "LISTPACK <key>",
@@ -79,6 +84,10 @@ PROTOCOL: dict[bytes, Reply] = {
 }
 
 
+def _is_full(argv: list[bytes]) -> bool:
+    return len(argv) > 3 and argv[3].lower() == b"full"
+
+
 class Debug:
     def __init__(self, engine: Engine, config: Config, log: Log, rdb: Rdb, aof: Aof) -> None:
         self.engine = engine
@@ -91,6 +100,8 @@ class Debug:
             b"digest": (lambda c, a: Simple(self.engine.digest().hex()), 2, 2),
             b"digest-value": (self.digest_value, 2, 1 << 20),
             b"error": (lambda c, a: Error(text(a[2])), 3, 3),
+            b"htstats": (self.table_of_database, 3, 1 << 20),
+            b"htstats-key": (self.table_of_value, 3, 1 << 20),
             b"loadaof": (self.load_aof, 2, 1 << 20),
             b"listpack": (self.print_value, 3, 3),
             b"log": (self.write_log, 3, 3),
@@ -234,6 +245,21 @@ class Debug:
             raise CommandError(f"ERR Not a {name} encoded object.")
         self.log.warning(f"DEBUG {name.upper()}: {self.object(client, [*argv[:3]])}")
         return Simple(f"{name.capitalize()} structure printed on stdout")
+
+    def table_of_database(self, client: Client, argv: list[bytes]) -> Reply:
+        number = integer(argv[2])
+        if not 0 <= number < self.config.number("databases"):
+            raise CommandError("ERR Out of range database")
+        keys, expires = self.engine.table_stats(number, _is_full(argv))
+        return Verbatim("txt", f"[Dictionary HT]\n{table_lines(keys)}[Expires HT]\n{table_lines(expires)}")
+
+    def table_of_value(self, client: Client, argv: list[bytes]) -> Reply:
+        tables = self.engine.member_table_stats(client.db, argv[2], _is_full(argv))
+        if tables is None:
+            raise CommandError("ERR no such key")
+        if not tables:
+            raise CommandError("ERR The value stored at the specified key is not represented using an hash table")
+        return Verbatim("txt", table_lines(tables))
 
     def packed_threshold(self, client: Client, argv: list[bytes]) -> Reply:
         """An element has a node of its own if it does not fit into one with others: there is no other threshold."""

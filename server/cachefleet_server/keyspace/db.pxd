@@ -27,6 +27,7 @@ from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport (
     hashtable_t, ht_announce, ht_candidate, ht_find, ht_freeze_fn, ht_len, ht_prefetch_bucket, ht_prefetch_element,
     ht_prefetch_overflow, ht_scan)
+from cachefleet_server.ds.ht_stats cimport ht_stats_t
 from cachefleet_server.ds.intrin cimport cf_likely, cf_unlikely
 from cachefleet_server.keyspace.evict cimport entry_touch
 from cachefleet_server.keyspace.expire cimport is_expired
@@ -187,6 +188,7 @@ cdef struct db_tables_t:  # bytes
     size_t mapped  # not in malloc's arenas
 
 cdef db_tables_t db_tables(const db_t* db) noexcept nogil
+cdef void db_stats(const db_t* db, ht_stats_t keys[2], ht_stats_t expires[2], bint chains) noexcept nogil  # as ht_stats
 cdef void db_reserve(db_t* db, size_t keys, size_t expires) noexcept nogil  # room, before that many come
 cdef hashtable_t* db_freeze(db_t* db, ht_freeze_fn fn, void* ctx) noexcept nogil
     # For a snapshot (ds/ht_freezing.pxd); NULL when there is nothing. `table_flushed_fn` says when it leaves.

@@ -20,6 +20,7 @@ from cachefleet_server.ds.hashtable cimport (
 from cachefleet_server.ds.ht_checking cimport ht_check
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_begin
 from cachefleet_server.ds.ht_sampling cimport ht_random
+from cachefleet_server.ds.ht_stats cimport ht_stats
 from cachefleet_server.ds.intrin cimport cf_assert
 from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.keyspace.evict cimport entry_initial_lru
@@ -367,6 +368,11 @@ cdef db_tables_t db_tables(const db_t* db) noexcept nogil:
     t.rehashing = ht_rehashing_memory(db.keys) + ht_rehashing_memory(db.expires)
     t.mapped = ht_mapped(db.keys) + ht_mapped(db.expires)
     return t
+
+
+cdef void db_stats(const db_t* db, ht_stats_t keys[2], ht_stats_t expires[2], bint chains) noexcept nogil:
+    ht_stats(db.keys, keys, chains)
+    ht_stats(db.expires, expires, chains)
 
 
 cdef void db_reserve(db_t* db, size_t keys, size_t expires) noexcept nogil:

@@ -25,7 +25,7 @@ inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sb
 
 finish() {
   [ -z "$server" ] || kill -- "-$server" 2>/dev/null || true
-  for mount in "${lent[@]/#/root/}" dev/pts dev/shm dev proc sys; do umount -l "$root/$mount" 2>/dev/null || true; done
+  for mount in "${lent[@]/#/root/}" dev/pts dev/shm dev proc sys/fs/cgroup sys; do umount -l "$root/$mount" 2>/dev/null || true; done
   umount -l "$root" 2>/dev/null || true
   if grep -qF " $root" /proc/mounts; then echo "still mounted, and left there: $root" >&2; return; fi
   [ -n "$keep" ] || rm -rf --one-file-system "$root"
@@ -39,6 +39,8 @@ if [ ! -e "$root/etc/debian_version" ]; then
 fi
 mount --bind "$root" "$root"  # containers in it pivot their root, which must be a mount point
 for mount in proc sys dev dev/shm dev/pts; do mount --bind "/$mount" "$root/$mount"; done
+mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"  # kubelet looks for them; a slave, or unmounting would reach ours
+mount --make-rslave "$root/sys/fs/cgroup"
 for folder in "${lent[@]}"; do
   [ ! -d "$HOME/$folder" ] || { mkdir -p "$root/root/$folder" && mount --bind "$HOME/$folder" "$root/root/$folder"; }
 done

@@ -3,7 +3,8 @@
 `python deploy/generate [ROOT]` (`make generated`) writes them; a test makes them anew and compares.
 
     charts/cachefleet/files/rbac.yaml          what the operator may do, from the table of what it does
-    charts/cachefleet/files/alerts.yaml        a copy of deploy/alerts
+    deploy/alerts, and charts/cachefleet/files/alerts.yaml, from which the chart makes what its values say
+                                               from alerts.yaml
     charts/cache/values.schema.json            from the schema of a Cache
     deploy/dashboards, and a copy in charts    from the tables in dashboards.py
 """
@@ -17,26 +18,35 @@ from typing import Any
 
 import cache_schema
 import dashboards
+import rulefile
 import yaml
 
 from cachefleet_operator.execution.lease import NAME as LEASE
 from cachefleet_operator.execution.permissions import lease_rules, rules
 
 ROOT = Path(__file__).resolve().parents[2]
-ALERTS = Path("deploy/alerts/cachefleet.yaml")
+ALERTS = Path(__file__).with_name("alerts.yaml")
 CHART = Path("charts/cachefleet/files")
 
 
 def generated() -> dict[Path, str]:
     """Every generated file, relative to the root of the project, and what is in it."""
+    alerts = ALERTS.read_text(encoding="utf-8")
     boards = {f"{name}.json": _json(board) for name, board in dashboards.boards().items()}
     return {
         CHART / "rbac.yaml": _rbac(),
-        CHART / "alerts.yaml": (ROOT / ALERTS).read_text(encoding="utf-8"),
+        CHART / "alerts.yaml": alerts,
+        Path("deploy/alerts/cachefleet.yaml"): rulefile.text(yaml.safe_load(alerts), _runbook()),
         Path("charts/cache/values.schema.json"): _json(cache_schema.values()),
         **{Path("deploy/dashboards") / name: text for name, text in boards.items()},
         **{CHART / "dashboards" / name: text for name, text in boards.items()},
     }
+
+
+def _runbook() -> str:
+    """Where people read what to do: this version's page, at the project's home."""
+    chart = yaml.safe_load((ROOT / CHART.parent / "Chart.yaml").read_text(encoding="utf-8"))
+    return f"{chart['home']}/blob/v{chart['appVersion']}/docs/troubleshooting.md"
 
 
 def _rbac() -> str:

@@ -1,11 +1,16 @@
 """The dashboards: all Caches (fleet), one Cache (cache), the operator. A panel is a row: title, help, unit, queries.
 
-`[*]` stands for a range that fits the scrape interval, `{*}` for the chosen Caches (grafana.py).
+`[*]` stands for a range that fits the scrape interval, `{*}` for the chosen Caches (grafana.py). What there is no
+series for has no panel.
+
+Service level: how much of the time that is shown a Cache was Ready (by the operator, who sees a server that never
+started, too), how many commands were answered and not refused for the server's own state, and how many took a
+millisecond at most.
 """
 
 from __future__ import annotations
 
-from grafana import BAD_IF_ZERO, GOOD_IF_ZERO, SHARE, Json, Panel, Query, Section, Variable, dashboard
+from grafana import BAD_IF_ZERO, GOOD_IF_ZERO, LEVEL, SHARE, Json, Panel, Query, Section, Variable, dashboard
 
 OURS = 'cachefleet_version!="",cache!=""'
 NAMESPACE = f"label_values(redis_instance_info{{{OURS}}}, namespace)"
@@ -13,10 +18,23 @@ CACHE = f'label_values(redis_instance_info{{{OURS},namespace=~"$namespace"}}, ca
 OPERATOR = "label_values(cachefleet_operator_leader, namespace)"
 
 # Every replica of the operator tells of all Caches: one of them is enough.
-CONDITIONS = "max by (namespace, condition, status, reason) (cachefleet_operator_cache_conditions%s)"
+SINCE = "cachefleet_operator_cache_condition_since_seconds"
+CONDITIONS = f"max by (namespace, cache, condition, status, reason) ({SINCE}%s)"
+FOR = f"time() - max by (reason) ({SINCE}%s)"
+BY_REASON = f"count by (reason) ({CONDITIONS})"
 DURATIONS = "sum by (%s le) (rate(cachefleet_command_duration_seconds_bucket{*}[*]))"
 HITS = "sum by (namespace, cache) (rate(redis_keyspace_hits_total{*}[*]))"
 MISSES = "sum by (namespace, cache) (rate(redis_keyspace_misses_total{*}[*]))"
+READY_TIME = 'sum %s (count_over_time(%s{*,condition="Ready"%s}[$__range]))'
+# The server's own state keeps it from doing what is asked; whatever else is refused is the client's error.
+REFUSED = 'redis_errors_total{*,err=~"OOM|MISCONF|LOADING|BUSY|READONLY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN"}'
+# Cumulative buckets up to a millisecond. A server shows none above its longest command: the highest that it has counts.
+MS_BUCKETS = "|".join(repr(1024e-9 * 2**i) for i in range(11))
+FAST = (
+    "sum%s (max by (namespace, cache, pod, cmd) "
+    f'(rate(cachefleet_command_duration_seconds_bucket{{*,le=~"{MS_BUCKETS}"}}[%s]))) '
+    "/ (sum%s (rate(cachefleet_command_duration_seconds_count{*}[%s])) > 0)"
+)
 CLAIM = 'label_replace(redis_up{*}, "persistentvolumeclaim", "data-$1", "pod", "(.+)")'
 
 
@@ -47,7 +65,22 @@ def stat(title: str, help: str, unit: str, query: str, *, width: int = 3, **more
 
 def _conditions(selector: str) -> str:
     """How many Caches have a condition; 0 if none."""
-    return f"sum({CONDITIONS % selector}) or vector(0)"
+    return f"count({CONDITIONS % selector}) or vector(0)"
+
+
+def _ready(by: str = "", none: str = " or vector(0)") -> str:
+    """Share of the time that is shown in which a Cache was ready."""
+    ready = READY_TIME % (by, SINCE, ',status="True"')
+    return f"({ready}{none}) / {READY_TIME % (by, SINCE, '')}"
+
+
+def _answered(span: str) -> str:
+    refused = f"sum(rate({REFUSED}[{span}])) or vector(0)"
+    return f"1 - ({refused}) / (sum(rate(redis_commands_processed_total{{*}}[{span}])) > 0)"
+
+
+def _fast(span: str, by: str = "") -> str:
+    return FAST % (by, span, by, span)
 
 
 def _quantile(q: float, by: str = "") -> str:
@@ -56,14 +89,13 @@ def _quantile(q: float, by: str = "") -> str:
 
 FLEET = (
     Section("Now", (
-        stat("Caches", "Caches that operators look after.", "none",
-             "sum(max by (namespace) (cachefleet_operator_caches))"),
+        stat("Caches", "Caches that operators look after.", "none", _conditions('{*,condition="Ready"}')),
         stat("Ready", "Caches whose primary takes writes.", "none",
-             _conditions('{condition="Ready",status="True"}')),
+             _conditions('{*,condition="Ready",status="True"}')),
         stat("Not ready", "Caches that serve nobody.", "none",
-             _conditions('{condition="Ready",status="False"}'), steps=GOOD_IF_ZERO),
+             _conditions('{*,condition="Ready",status!="True"}'), steps=GOOD_IF_ZERO),
         stat("Degraded", "Caches with which something is wrong, served or not.", "none",
-             _conditions('{condition="Degraded",status="True"}'), steps=GOOD_IF_ZERO),
+             _conditions('{*,condition="Degraded",status="True"}'), steps=GOOD_IF_ZERO),
         stat("Commands", "Commands a second of the chosen Caches.", "ops",
              "sum(rate(redis_commands_processed_total{*}[*]))"),
         stat("Memory", "Bytes that the chosen Caches use.", "bytes", "sum(redis_memory_used_bytes{*})"),
@@ -73,6 +105,8 @@ FLEET = (
     Section("Caches", (
         Panel("Caches", "One line a Cache. Sort by a column to find the fullest, the busiest, the slowest.", "short", (
             Query("min by (namespace, cache) (up{*})", "Up", "none"),
+            Query(_ready("by (namespace, cache)", ""), "Ready", "percentunit"),
+            Query(_fast("$__range", " by (namespace, cache)"), "Within 1 ms", "percentunit"),
             Query("sum by (namespace, cache) (rate(redis_commands_processed_total{*}[*]))", "Commands", "ops"),
             Query(_quantile(0.99, "namespace, cache,"), "p99", "s"),
             Query(f"{HITS} / ({HITS} + {MISSES} > 0)", "Hits", "percentunit"),
@@ -87,12 +121,12 @@ FLEET = (
     Section("Health", (
         Panel("Conditions", "Caches by what is not as it should be, and why. docs/conditions.md explains the reasons.",
               "none", (
-            Query(CONDITIONS % '{condition="Ready",status="False"}', "not ready: {{reason}}"),
-            Query(CONDITIONS % '{condition="Degraded",status="True"}', "degraded: {{reason}}"),
-            Query(CONDITIONS % '{condition="ConfigApplied",status="False"}', "configuration: {{reason}}"),
+            Query(BY_REASON % '{*,condition="Ready",status!="True"}', "not ready: {{reason}}"),
+            Query(BY_REASON % '{*,condition="Degraded",status="True"}', "degraded: {{reason}}"),
+            Query(BY_REASON % '{*,condition="ConfigApplied",status="False"}', "configuration: {{reason}}"),
         )),
         Panel("Changes that go on", "Caches that the operator is changing, and what it does.", "none", (
-            Query(CONDITIONS % '{condition="Progressing",status="True"}', "{{reason}}"),
+            Query(BY_REASON % '{*,condition="Progressing",status="True"}', "{{reason}}"),
         )),
         Panel("Disk writes that fail", "1 while a server cannot write its append-only file or save.", "none", (
             Query("max by (namespace, cache) (cachefleet_disk_write_failed{*}) > 0", "{{namespace}}/{{cache}}"),
@@ -145,6 +179,25 @@ CACHE_BOARD = (
              "max(redis_memory_used_bytes{*} / (redis_memory_max_bytes{*} > 0))", steps=SHARE),
         stat("Keys", "Keys in all databases.", "short", "sum(redis_db_keys{*})"),
         stat("Clients", "Open connections.", "short", "sum(redis_connected_clients{*})"),
+    )),
+    Section("Service level", (
+        stat("Ready", "Share of the time shown in which it took writes, as the operator saw it.", "percentunit",
+             _ready(), steps=LEVEL, width=8, decimals=3),
+        stat("Answered", "Share of commands that were not refused for the server's own state: full, loading, a "
+             "failing disk.", "percentunit", _answered("$__range"), steps=LEVEL, width=8, decimals=3),
+        stat("Within 1 ms", "Share of commands that took the server a millisecond at most.", "percentunit",
+             _fast("$__range"), steps=LEVEL, width=8, decimals=3),
+        Panel("Conditions", "What is not as it should be, and for how long. docs/conditions.md explains the reasons.",
+              "s", (
+            Query(FOR % '{*,condition="Ready",status!="True"}', "not ready: {{reason}}"),
+            Query(FOR % '{*,condition="Degraded",status="True"}', "degraded: {{reason}}"),
+            Query(FOR % '{*,condition="Progressing",status="True"}', "changing: {{reason}}"),
+            Query(FOR % '{*,condition="ConfigApplied",status="False"}', "configuration: {{reason}}"),
+        ), width=12),
+        Panel("Commands", "Shares of commands that were answered, and within a millisecond.", "percentunit", (
+            Query(_answered("*"), "answered"),
+            Query(_fast("*"), "within 1 ms"),
+        ), width=12, max=1),
     )),
     Section("Traffic", (
         Panel("Commands", "Commands a second by name, the ten most frequent.", "ops", (
@@ -308,7 +361,10 @@ CACHE_BOARD = (
 
 IN = '{namespace=~"$namespace"}'
 ITS = f"and on (namespace, pod) cachefleet_operator_leader{IN}"  # process metrics of others have the same names
-OLDEST = f"max by (reason) (cachefleet_operator_cache_condition_age_seconds{IN[:-1]},%s}})"
+# The label `namespace` is the Cache's there: `instance` knows which operator tells it.
+TOLD = f"{SINCE}%s and on (instance) cachefleet_operator_leader{IN}"
+OLDEST = f"time() - min by (reason) (max by (namespace, cache, reason) ({TOLD}))"
+NOT_READY = '{condition="Ready",status!="True"}'
 OPERATOR_BOARD = (
     Section("Now", (
         stat("Leaders", "Operators that act. One a namespace; two is wrong, none looks after nobody.", "none",
@@ -321,7 +377,7 @@ OPERATOR_BOARD = (
         stat("Refusals", "Changes that the API server, a volume or a server refused, and that are still wanted.",
              "none", f"sum(max by (namespace) (cachefleet_operator_refusals{IN}))", steps=GOOD_IF_ZERO, width=4),
         stat("Not ready", "Caches that serve nobody.", "none",
-             _conditions('{namespace=~"$namespace",condition="Ready",status="False"}'), steps=GOOD_IF_ZERO, width=4),
+             f"count(max by (namespace, cache) ({TOLD % NOT_READY})) or vector(0)", steps=GOOD_IF_ZERO, width=4),
     )),
     Section("Work", (
         Panel("Reconciles", "A second, by how they ended: unchanged is the steady state, failed is tried again.",
@@ -340,13 +396,15 @@ OPERATOR_BOARD = (
             Query(f"sum by (action) (rate(cachefleet_operator_actions_total{IN}[*]))", "{{action}}"),
         )),
         Panel("Conditions", "Caches by condition and reason.", "none", (
-            Query(CONDITIONS % IN, "{{condition}} {{status}}: {{reason}}"),
+            Query(f"count by (condition, status, reason) "
+                  f"(max by (namespace, cache, condition, status, reason) ({TOLD % ''}))",
+                  "{{condition}} {{status}}: {{reason}}"),
         )),
         Panel("Oldest trouble", "How long the Cache that has been in a condition longest has been in it.", "s", (
-            Query(OLDEST % 'condition="Ready",status="False"', "not ready: {{reason}}"),
-            Query(OLDEST % 'condition="Degraded",status="True"', "degraded: {{reason}}"),
-            Query(OLDEST % 'condition="Progressing",status="True"', "changing: {{reason}}"),
-            Query(OLDEST % 'condition="ConfigApplied",status="False"', "configuration: {{reason}}"),
+            Query(OLDEST % NOT_READY, "not ready: {{reason}}"),
+            Query(OLDEST % '{condition="Degraded",status="True"}', "degraded: {{reason}}"),
+            Query(OLDEST % '{condition="Progressing",status="True"}', "changing: {{reason}}"),
+            Query(OLDEST % '{condition="ConfigApplied",status="False"}', "configuration: {{reason}}"),
         )),
     )),
     Section("API server", (

@@ -27,6 +27,7 @@ Step = tuple[float | None, str]  # from this value on, this colour
 GOOD_IF_ZERO: tuple[Step, ...] = ((None, "green"), (1, "red"))
 BAD_IF_ZERO: tuple[Step, ...] = ((None, "red"), (1, "green"))
 SHARE: tuple[Step, ...] = ((None, "green"), (0.8, "yellow"), (0.95, "red"))
+LEVEL: tuple[Step, ...] = ((None, "red"), (0.99, "yellow"), (0.999, "green"))
 NO_STEPS: tuple[Step, ...] = ((None, "text"),)
 
 
@@ -47,6 +48,7 @@ class Panel:
     width: int = 8
     stacked: bool = False
     max: float | None = None
+    decimals: int | None = None
     steps: tuple[Step, ...] = NO_STEPS
     words: tuple[tuple[float, str], ...] = ()  # shown instead of these values
 
@@ -170,6 +172,7 @@ def _defaults(panel: Panel) -> Json:
         "unit": panel.unit,
         "min": 0,
         **({"max": panel.max} if panel.max is not None else {}),
+        **({"decimals": panel.decimals} if panel.decimals is not None else {}),
         "mappings": [{"type": "value", "options": mapped}] if mapped else [],
         "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in panel.steps]},
     }

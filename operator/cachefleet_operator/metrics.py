@@ -1,26 +1,26 @@
 """The operator's own metrics: what it does is counted, what there is is read when somebody scrapes.
 
-Names begin with cachefleet_operator_; no series carries a Cache's name, so that their number does not grow with the
-fleet (each server tells of itself).
+Names begin with cachefleet_operator_. Of a Cache it tells what its server cannot tell, because there may be none: the
+conditions, one series each, with the Cache's namespace in the label `namespace` (the chart's monitor has honorLabels).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from cachefleet_operator.api.conditions import TYPES
+from cachefleet_operator.api.conditions import READY, TYPES
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution.reconciler import Result
 from cachefleet_operator.planning.actions import Action
 from cachefleet_operator.planning.moments import seconds
 
 PREFIX = "cachefleet_operator"
+NO_STATUS = "NoStatus"  # the reason of a Cache that has none
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -62,43 +62,35 @@ class Fleet(Collector):
         leads: Callable[[], bool],
         waiting: Callable[[], int],
         synced: Callable[[], bool],
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._caches, self._leads, self._waiting, self._synced = caches, leads, waiting, synced
-        self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        statuses = [obj.get("status") or {} for obj in self._caches()]
-        yield GaugeMetricFamily(f"{PREFIX}_caches", "Caches that are looked after.", len(statuses))
-        yield from self._conditions(statuses)
-        refusals = sum(len(status.get("refusals") or ()) for status in statuses)
+        caches = list(self._caches())
+        yield GaugeMetricFamily(f"{PREFIX}_caches", "Caches that are looked after.", len(caches))
+        conditions = GaugeMetricFamily(
+            f"{PREFIX}_cache_condition_since_seconds", "Unix time since when a Cache's condition has had this status.",
+            labels=["namespace", "cache", "condition", "status", "reason"],
+        )  # fmt: skip
+        for cache in caches:
+            for condition, status, reason, since in _conditions(cache):
+                meta = cache["metadata"]
+                conditions.add_metric([meta["namespace"], meta["name"], condition, status, reason], since)
+        yield conditions
+        refusals = sum(len((cache.get("status") or {}).get("refusals") or ()) for cache in caches)
         yield GaugeMetricFamily(f"{PREFIX}_refusals", "Refused changes that stand.", refusals)
         yield GaugeMetricFamily(f"{PREFIX}_leader", "1 = this one acts; the others wait.", int(self._leads()))
         yield GaugeMetricFamily(f"{PREFIX}_synced", "1 = it knows all that there is.", int(self._synced()))
         yield GaugeMetricFamily(f"{PREFIX}_queue_depth", "Reconciles that wait or run.", self._waiting())
 
-    def _conditions(self, statuses: Iterable[Mapping[str, object]]) -> Iterator[Metric]:
-        labels, now = ["condition", "status", "reason"], self._clock()
-        counts = GaugeMetricFamily(
-            f"{PREFIX}_cache_conditions", "Caches by condition, status and reason.", labels=labels
-        )
-        ages = GaugeMetricFamily(
-            f"{PREFIX}_cache_condition_age_seconds", "How long the one of them that has the status longest has had it.",
-            labels=labels,
-        )  # fmt: skip
-        for values, since in sorted(_conditions(statuses).items()):
-            counts.add_metric(values, len(since))
-            ages.add_metric(values, max(0.0, now - min((at for at in since if at), default=now)))
-        return iter((counts, ages))
 
-
-def _conditions(statuses: Iterable[Mapping[str, object]]) -> dict[tuple[str, str, str], list[float]]:
-    """(type, status, reason) -> since when each Cache that says so has had the status."""
-    found: dict[tuple[str, str, str], list[float]] = {}
-    for status in statuses:
-        conditions = status.get("conditions")
-        for condition in conditions if isinstance(conditions, list | tuple) else ():
-            if condition.get("type") in TYPES:
-                key = (condition["type"], condition.get("status", ""), condition.get("reason", ""))
-                found.setdefault(key, []).append(seconds(condition.get("lastTransitionTime", "")))
-    return found
+def _conditions(cache: Object) -> Iterator[tuple[str, str, str, float]]:
+    """(type, status, reason, since when). A Cache of which nobody could write a status is not known to be ready."""
+    found = (cache.get("status") or {}).get("conditions")
+    by_type = {c.get("type"): c for c in found} if isinstance(found, list | tuple) else {}
+    begin = seconds(cache["metadata"].get("creationTimestamp", ""))
+    if READY not in by_type:
+        yield READY, "Unknown", NO_STATUS, begin
+    for name in TYPES:
+        if (c := by_type.get(name)) is not None:
+            yield name, c.get("status", ""), c.get("reason", ""), seconds(c.get("lastTransitionTime", "")) or begin

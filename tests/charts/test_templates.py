@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cachefleet_operator import settings
 from cachefleet_operator.api.objects import Site
 from cachefleet_operator.execution.lease import NAME as LEASE
 from cachefleet_operator.execution.permissions import lease_rules, rules
-from fleettest.helm import CHARTS, NAMESPACE, ROOT, VALUES, Helm
+from fleettest.helm import CHARTS, NAMESPACE, ROOT, VALUES, Helm, Promtool
 
 GOLDEN = Path(__file__).with_name("golden")
 CASES = sorted(tuple(path.stem.split("-", 1)) for path in VALUES.glob("*.yaml"))
@@ -23,6 +24,11 @@ OPERATOR_CASES = [values for chart, values in CASES if chart == "cachefleet"]
 OUTER = f"{NAMESPACE}.fleet-cachefleet"  # what is not in the release's own namespace
 
 Object = dict[str, Any]
+ROWS: list[Object] = [
+    row
+    for group in yaml.safe_load((ROOT / "deploy" / "generate" / "alerts.yaml").read_text())["groups"]
+    for row in group["rules"]
+]
 
 
 def kept(objects: list[Object]) -> list[Object]:
@@ -219,12 +225,71 @@ def test_monitoring_is_made_when_asked_for(helm: Helm) -> None:
     assert boards == {path.name: path.read_text() for path in (ROOT / "deploy" / "dashboards").glob("*.json")}
 
 
-def test_alerts_are_the_files_and_link_to_the_runbook(helm: Helm) -> None:
-    (rule,) = of_kind(helm.template("cachefleet", "full"), "PrometheusRule")
-    source = (ROOT / "deploy" / "alerts" / "cachefleet.yaml").read_text()
-    assert rule["spec"] == yaml.safe_load(source.replace("docs/troubleshooting.md", "https://wiki.test/cachefleet"))
-    (plain,) = of_kind(helm.template("cachefleet", "default", "--set", "prometheusRule.enabled=true"), "PrometheusRule")
-    assert plain["spec"] == yaml.safe_load(source)
+def rule_file() -> Object:
+    return dict(yaml.safe_load((ROOT / "deploy" / "alerts" / "cachefleet.yaml").read_text()))
+
+
+def by_name(spec: Object) -> dict[str, Object]:
+    return {rule["alert"]: rule for group in spec["groups"] for rule in group["rules"]}
+
+
+def alerts(helm: Helm, **values: Any) -> Object:
+    """The spec of the PrometheusRule for these values of `prometheusRule`."""
+    given = ("--set-json", f"prometheusRule={json.dumps({'enabled': True, **values})}")
+    (made,) = of_kind(helm.template("cachefleet", "default", *given), "PrometheusRule")
+    return dict(made["spec"])
+
+
+def test_alerts_are_those_of_the_rule_file(helm: Helm) -> None:
+    assert alerts(helm) == rule_file()
+
+
+def test_alerts_link_to_the_runbook_that_is_named(helm: Helm) -> None:
+    rules = by_name(alerts(helm, runbook="https://wiki.test/cachefleet"))
+    links = {name: rule["annotations"]["runbook_url"] for name, rule in rules.items()}
+    assert links == {name: f"https://wiki.test/cachefleet#{name.lower()}" for name in by_name(rule_file())}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_alerts_can_be_switched_off(helm: Helm, first: int) -> None:
+    off = {row["alert"] for row in ROWS[first::2]}
+    made = by_name(alerts(helm, alerts={name: {"enabled": False} for name in off}))
+    assert made == {name: rule for name, rule in by_name(rule_file()).items() if name not in off}
+
+
+def test_no_alert_at_all(helm: Helm) -> None:
+    assert alerts(helm, alerts={name: {"enabled": False} for name in by_name(rule_file())}) == {"groups": []}
+
+
+@pytest.mark.parametrize("low", [0, 0.25, 12345678])
+def test_alerts_can_be_changed(helm: Helm, low: float) -> None:
+    """Each by itself; zero, fractions and large numbers are thresholds, too."""
+    given: dict[str, Object] = {
+        row["alert"]: {"for": f"{number + 1}h30m", "severity": "info"}
+        | ({"threshold": low + number} if "threshold" in row else {})
+        for number, row in enumerate(ROWS)
+    }
+    made = by_name(alerts(helm, alerts=given))
+    for row in ROWS:
+        rule, wish = made[row["alert"]], given[row["alert"]]
+        assert (rule["for"], rule["labels"]) == (wish["for"], {"severity": "info"})
+        assert ("THRESHOLD" in row["expr"]) == ("threshold" in row)
+        before, _, after = row["expr"].partition("THRESHOLD")
+        assert rule["expr"].startswith(before) and rule["expr"].endswith(after)
+        number = rule["expr"][len(before) : len(rule["expr"]) - len(after)]
+        assert float(number or 0) == wish.get("threshold", 0)
+
+
+def test_alerts_get_labels_for_their_way_to_people(helm: Helm) -> None:
+    """Ours win."""
+    made, plain = by_name(alerts(helm, alertLabels={"team": "caches", "severity": "none"})), by_name(rule_file())
+    assert {n: r["labels"] for n, r in made.items()} == {n: {"team": "caches", **r["labels"]} for n, r in plain.items()}
+
+
+def test_changed_alerts_are_rules_that_prometheus_takes(helm: Helm, promtool: Promtool, tmp_path: Path) -> None:
+    changes = {row["alert"]: {"threshold": 7e9} for row in ROWS if "threshold" in row}
+    (file := tmp_path / "rules.yaml").write_text(yaml.safe_dump(alerts(helm, alerts=changes)))
+    assert f"SUCCESS: {len(ROWS)} rules found" in promtool("check", "rules", file)
 
 
 # -- the chart of one Cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,13 @@ REFUSED = (
     ("cachefleet", "dashboards.labels.grafana=1", "at '/dashboards/labels/grafana': got number, want string"),
     ("cachefleet", "imagePullSecrets[0].nam=x", "at '/imagePullSecrets/0': missing property 'name'"),
     ("cachefleet", "resources.limit.cpu=1", "at '/resources': additional properties 'limit' not allowed"),
+    ("cachefleet", "prometheusRule.alerts.CacheDown.enabled=false", "additional properties 'CacheDown' not allowed"),
+    ("cachefleet", "prometheusRule.alerts.CachefleetNotReady.threshold=10m", "'10m' does not match pattern"),
+    ("cachefleet", "prometheusRule.alerts.CachefleetNotReady.threshold=-1", "minimum: got -1, want 0"),
+    ("cachefleet", "prometheusRule.alerts.CachefleetNotReady.for=600", "got number, want string"),
+    ("cachefleet", "prometheusRule.alerts.CachefleetNotReady.when=x", "additional properties 'when' not allowed"),
+    ("cachefleet", "prometheusRule.alerts.CachefleetServerDown.threshold=2", "additional properties 'threshold' not"),
+    ("cachefleet", "prometheusRule.alerts.CachefleetServerDown.severity=bad", "must be one of 'critical', 'warning'"),
     ("cache", "spec.memory.limits=1Gi", "at '/spec/memory': additional properties 'limits' not allowed"),
     ("cache", "spec.memory.limit=1Gx", "at '/spec/memory/limit'"),
     ("cache", "spec.memory.maxmemoryPercent=99", "at '/spec/memory/maxmemoryPercent': maximum: got 99, want 95"),
@@ -73,6 +81,9 @@ WITHIN = (
 )
 # Values that are as they come: whatever is in them belongs to Kubernetes or to the user.
 OPEN = ("global", "resources.requests", "resources.limits", "resources.claims", "affinity", "tolerations")
+
+
+ALERTS = CHARTS / "cachefleet" / "files" / "alerts.yaml"
 
 
 def schema_of(chart: str) -> dict[str, Any]:
@@ -135,6 +146,20 @@ def test_every_value_has_a_default_and_a_description() -> None:
     assert {path for path in inner if path.rpartition(".")[0] not in (*OPEN, "dashboards.labels")} == set()
     assert set(described) - given - set(OPEN) == set()
     assert [path for path, field in described.items() if not field["description"].endswith(".")] == []
+
+
+def test_the_schema_knows_every_alert_and_which_has_a_threshold() -> None:
+    patterns = schema_of("cachefleet")["properties"]["prometheusRule"]["properties"]["alerts"]["patternProperties"]
+    words = {
+        kind["$ref"].rpartition("/")[2]: re.fullmatch(r"\^Cachefleet\((.*)\)\$", pattern)
+        for pattern, kind in patterns.items()
+    }
+    known = {kind: [f"Cachefleet{name}" for name in found[1].split("|")] for kind, found in words.items() if found}
+    rows = [row for group in yaml.safe_load(ALERTS.read_text())["groups"] for row in group["rules"]]
+    assert known == {
+        "alert with a threshold": [row["alert"] for row in rows if "threshold" in row],
+        "alert": [row["alert"] for row in rows if "threshold" not in row],
+    }
 
 
 @pytest.mark.parametrize("chart", ["cachefleet", "cache"])

@@ -67,7 +67,7 @@ def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> Non
     install_crd(kube)
 
     def count(condition: str, status: str) -> int:
-        return int(operator.metric("cache_conditions", condition=condition, status=status))
+        return len(operator.series("cache_condition_since_seconds", condition=condition, status=status))
 
     with (
         Everybody() as server,

@@ -51,6 +51,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Release.Namespace }}.{{ include "cachefleet.fullname" . }}
 {{- end -}}
 
+{{/* The groups of alerts: rows of files/alerts.yaml, with what `prometheusRule.alerts` says of them. */}}
+{{- define "cachefleet.alerts" -}}
+{{- $runbook := .Values.prometheusRule.runbook | default (printf "%s/blob/v%s/docs/troubleshooting.md" .Chart.Home .Chart.AppVersion) -}}
+{{- $groups := list -}}
+{{- range $group := (.Files.Get "files/alerts.yaml" | fromYaml).groups -}}
+{{- $rules := list -}}
+{{- range $row := $group.rules -}}
+{{- $set := get ($.Values.prometheusRule.alerts | default dict) $row.alert | default dict -}}
+{{- if ne (get $set "enabled" | toString) "false" -}}
+{{- $threshold := kindIs "invalid" $set.threshold | ternary $row.threshold $set.threshold | toString -}}
+{{- $rule := dict "alert" $row.alert "expr" ($row.expr | replace "THRESHOLD" $threshold) -}}
+{{- with $set.for | default $row.for -}}{{- $_ := set $rule "for" . -}}{{- end -}}
+{{- $labels := merge (dict "severity" ($set.severity | default $row.severity)) ($.Values.prometheusRule.alertLabels | default dict) -}}
+{{- $url := printf "%s#%s" $runbook (lower $row.alert) -}}
+{{- $words := dict "summary" $row.summary "description" $row.description "runbook_url" $url -}}
+{{- $rules = append $rules (merge $rule (dict "labels" $labels "annotations" $words)) -}}
+{{- end -}}
+{{- end -}}
+{{- with $rules -}}{{- $groups = append $groups (dict "name" $group.name "rules" .) -}}{{- end -}}
+{{- end -}}
+{{ toYaml $groups }}
+{{- end -}}
+
 {{/* `null` takes a value of the chart away, and `podMonitor:` without anything below it is null. First in every template. */}}
 {{- define "cachefleet.check" -}}
 {{- $lacking := list -}}

@@ -205,16 +205,20 @@ class Operator:
         return self.get("/readyz")[0] == 200
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of the series of that name with these labels. The end of the process ends a wait for it."""
+        """The sum of the series of that name with these labels."""
+        return sum(self.series(name, **labels))
+
+    def series(self, name: str, **labels: str) -> list[float]:
+        """The values of the series of that name with these labels. The end of the process ends a wait for them."""
         if self.process is not None and self.process.poll() is not None:
             raise Ended(f"{self.name} ended with {self.process.returncode}")
         text = self.get("/metrics")[1]
-        return sum(
+        return [
             sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
             if sample.name == PREFIX + name and labels.items() <= sample.labels.items()
-        )
+        ]
 
     def leads(self) -> bool:
         return self.metric("leader") == 1

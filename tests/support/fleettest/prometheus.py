@@ -34,6 +34,7 @@ class Target:
     labels: Mapping[str, str]
     path: str = "/metrics"
     host: str = "127.0.0.1"
+    honor_labels: bool = False  # whether labels of the series win
 
 
 @dataclass
@@ -86,6 +87,7 @@ class Prometheus:
                 {
                     "job_name": str(number),
                     "metrics_path": target.path,
+                    "honor_labels": target.honor_labels,
                     "static_configs": [{"targets": [f"{target.host}:{target.port}"], "labels": dict(target.labels)}],
                 }
                 for number, target in enumerate(self.targets)

@@ -15,10 +15,8 @@ from cachefleet_operator.planning.actions import LabelPod
 pytestmark = pytest.mark.asyncio
 
 CACHES = [
-    {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Serving"}], "refusals": [{}, {}]}},
-    {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Loading"}, {"type": "Odd"}]}},
-    {"status": {"conditions": None}},
-    {},
+    {"metadata": {"namespace": "shop", "name": name}, **more}
+    for name, more in {"a": {"status": {"refusals": [{}, {}]}}, "b": {"status": None}, "c": {}}.items()
 ]
 
 
@@ -78,9 +76,7 @@ async def test_metrics() -> None:
         ("reconcile_duration_seconds_count",): 1,
         ("actions_total", "LabelPod"): 1,
         ("api_requests_total", "apply", "Service", "200"): 1,
-        ("caches",): 4,
-        ("cache_conditions", "Ready", "True", "Serving"): 1,
-        ("cache_conditions", "Ready", "False", "Loading"): 1,
+        ("caches",): 3,
         ("refusals",): 2,
         ("leader",): 1,
         ("synced",): 0,
@@ -89,5 +85,4 @@ async def test_metrics() -> None:
     # Labels come sorted by name in the text; compare as sets of words.
     as_sets = {(key[0], frozenset(key[1:])): value for key, value in found.items()}
     assert {k: as_sets.get((k[0], frozenset(k[1:]))) for k in expected} == expected
-    assert not [key for key in found if key[0] == "cache_conditions" and "Odd" in key]
     assert ("process_resident_memory_bytes",) in found

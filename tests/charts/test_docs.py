@@ -62,7 +62,7 @@ def test_examples_are_valid(text: str) -> None:
 
 def test_there_are_examples_of_each_area() -> None:
     shown = set().union(*(yaml.safe_load(text).get("spec", {}) for text in EXAMPLES))
-    assert shown >= set(SCHEMA["properties"]) - {"replicas", "image", "monitoring"}
+    assert shown >= set(SCHEMA["properties"]) - {"instances", "image", "monitoring"}
 
 
 def test_the_operators_metrics_are_all_there() -> None:

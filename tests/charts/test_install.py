@@ -173,8 +173,8 @@ def test_a_cache_by_helm(installed: Kube) -> None:
     full = VALUES / "cache-full.yaml"
     installed.helm("install", "by-helm", str(CHARTS / "cache"), "-n", "shop", "-f", str(full))
     assert installed.get("cache", "orders", "shop")["spec"]["memory"]["limit"] == "4Gi"
-    flags = ("--reuse-values", "--set", "spec.persistence.storage.className=other")
-    with pytest.raises(KubeError, match=r"storage\.className is immutable"):
+    flags = ("--reuse-values", "--set", "spec.persistence.storage.storageClassName=other")
+    with pytest.raises(KubeError, match=r"storage\.storageClassName is immutable"):
         installed.helm("upgrade", "by-helm", str(CHARTS / "cache"), "-n", "shop", *flags)
     installed.helm("uninstall", "by-helm", "-n", "shop")
     assert installed.find("cache", "orders", "shop") is None

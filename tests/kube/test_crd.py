@@ -20,7 +20,11 @@ pytestmark = pytest.mark.kube
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "cachefleet"
 
-CLASS = "storage.className is immutable"
+CLASS = "storage.storageClassName is immutable"
+LB_CLASS = "loadBalancerClass goes with type LoadBalancer, and only there"
+LB_RANGES = "loadBalancerSourceRanges go with type LoadBalancer, and only there"
+TRAFFIC = "externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there"
+LB_CLASS_STAYS = "loadBalancerClass cannot change while type is LoadBalancer"
 TO_NONE = "persistence.mode cannot change to or from none: the volume would appear or vanish"
 LIMIT = "memory.limit must be at least 96Mi"
 SECRET_REF = "auth.secretRef goes with auth.mode secret, and only there"
@@ -43,7 +47,17 @@ REFUSED_AT_BIRTH = (
     ("orders", {"auth": {"mode": "secret", "secretRef": {}}}, "spec.auth.secretRef.name: Required value"),
     ("orders", {"resources": {"limits": {"memory": "1Gi"}}}, f"spec.resources: Invalid value: {LIMITS_MEMORY}"),
     ("orders", {"image": "mine:1", "version": "1"}, f"spec: Invalid value: {IMAGE_AND_VERSION}"),
-    ("orders", {"replicas": 10}, "spec.replicas in body should be less than or equal to 9"),
+    ("orders", {"instances": 11}, "spec.instances in body should be less than or equal to 10"),
+    ("orders", {"instances": 0}, "spec.instances in body should be greater than or equal to 1"),
+    ("orders", {"persistence": {"fsync": "no"}}, 'supported values: "always", "everysec", "never"'),
+    ("orders", {"services": {"primary": {"loadBalancerClass": "a/b"}}},
+     f"spec.services.primary: Invalid value: {LB_CLASS}"),
+    ("orders", {"services": {"replicas": {"type": "NodePort", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}},
+     f"spec.services.replicas: Invalid value: {LB_RANGES}"),
+    ("orders", {"services": {"primary": {"externalTrafficPolicy": "Local"}}},
+     f"spec.services.primary: Invalid value: {TRAFFIC}"),
+    ("orders", {"services": {"primary": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.1"]}}},
+     "spec.services.primary.loadBalancerSourceRanges[0] in body must be of type cidr"),
     ("orders", {"persistence": {"mode": "disk"}}, 'supported values: "none", "snapshot", "aof"'),
     ("orders", {"config": {"activerehashing": True}}, "must be of type integer,string"),
     ("orders", {"networkPolicy": {"clients": [{}] * 65}}, "must have at most 64 items"),
@@ -57,19 +71,25 @@ REFUSED_AT_BIRTH = (
 REFUSED_LATER = (
     ({"persistence": {"mode": "none"}}, {"persistence": {"mode": "aof"}}, TO_NONE),
     ({}, {"persistence": {"mode": "none"}}, TO_NONE),
-    ({}, {"persistence": {"storage": {"className": "fast"}}}, CLASS),
-    ({"persistence": {"storage": {"className": "slow"}}}, {"persistence": {"storage": {"className": "fast"}}}, CLASS),
-    ({"persistence": {"storage": {"className": "slow"}}}, {}, CLASS),
+    ({}, {"persistence": {"storage": {"storageClassName": "fast"}}}, CLASS),
+    ({"persistence": {"storage": {"storageClassName": "slow"}}},
+     {"persistence": {"storage": {"storageClassName": "fast"}}}, CLASS),
+    ({"persistence": {"storage": {"storageClassName": "slow"}}}, {}, CLASS),
     ({}, {"memory": {"limit": "1Mi"}}, LIMIT),
+    ({"services": {"primary": {"type": "LoadBalancer"}}},
+     {"services": {"primary": {"type": "LoadBalancer", "loadBalancerClass": "a/b"}}}, LB_CLASS_STAYS),
 )
 TAKEN_LATER = (
     ({"image": "mine:1"}, {"image": "", "version": "1"}),
     ({"persistence": {"mode": "snapshot"}}, {"persistence": {"mode": "aof"}}),
     ({"persistence": {"storage": {"size": "1Gi"}}}, {"persistence": {"storage": {"size": 2**31}}}),
     ({"persistence": {"storage": {"size": "20Ti"}}}, {"persistence": {"storage": {"size": "20Gi"}}}),
-    ({"persistence": {"storage": {"retain": "Retain"}}}, {"persistence": {"storage": {"retain": "Delete"}}}),
+    ({"persistence": {"storage": {"reclaimPolicy": "Retain"}}},
+     {"persistence": {"storage": {"reclaimPolicy": "Delete"}}}),
     ({"auth": {"mode": "none"}}, {"auth": {"mode": "secret", "secretRef": {"name": "x"}}}),
     ({"memory": {"limit": "1Gi"}}, {"memory": {"limit": "96Mi"}}),
+    ({"services": {"primary": {"type": "NodePort"}}},
+     {"services": {"primary": {"type": "LoadBalancer", "loadBalancerClass": "a/b"}}}),
 )
 
 
@@ -204,7 +224,7 @@ def full_status() -> CacheStatus:
             Condition(type="ConfigApplied", status="False", reason="Pending", message="m", last_transition_time=at,
                       observed_generation=1),
         ),
-        primary="orders-0", ready="1/1", replicas=1, selector="cachefleet.io/cache=orders", version="1.2.3",
+        primary="orders-0", ready="1/1", instances=1, selector="cachefleet.io/cache=orders", version="1.2.3",
         image="registry.test/server:1.2.3", default_version="1.2.3", memory="12Mi/176Mi", endpoint="orders-rw:6379",
         read_endpoint="orders-ro:6379",
         pods=(PodStatus(name="orders-0", role="primary", ready=True, version="1.2.3", used_memory=2**40, last_save=at,
@@ -255,15 +275,15 @@ def test_columns(caches: Kube, namespace: str) -> None:
 def test_scale(caches: Kube, namespace: str) -> None:
     caches.apply(cache(namespace))
     set_status(caches, namespace, full_status())
-    caches.kubectl("scale", "cache", "orders", "-n", namespace, "--current-replicas=0", "--replicas=2")
-    assert caches.get("cache", "orders", namespace)["spec"]["replicas"] == 2
+    caches.kubectl("scale", "cache", "orders", "-n", namespace, "--current-replicas=1", "--replicas=2")
+    assert caches.get("cache", "orders", namespace)["spec"]["instances"] == 2
     scale = yaml.safe_load(
         caches.kubectl("get", "cache", "orders", "-n", namespace, "--subresource=scale", "-o", "yaml")
     )
     assert scale["spec"] == {"replicas": 2}
     assert scale["status"] == {"replicas": 1, "selector": "cachefleet.io/cache=orders"}
-    with pytest.raises(AssertionError, match="less than or equal to 9"):
-        caches.kubectl("scale", "cache", "orders", "-n", namespace, "--replicas=10")
+    with pytest.raises(AssertionError, match="less than or equal to 10"):
+        caches.kubectl("scale", "cache", "orders", "-n", namespace, "--replicas=11")
 
 
 @pytest.mark.parametrize("path", ["", "spec", "spec.persistence", "spec.podTemplate", "status.conditions"])

@@ -104,7 +104,8 @@ def change(story: Story, at: int, when: str) -> None:
     orders.set_secret("orders-auth", "password", "rotated")
     wanted = {"maxclients": "600", "slowlog-max-len": "64"}
     orders.change(
-        config=wanted, memory={"limit": "300Mi"}, networkPolicy={"enabled": False}, service={"type": "NodePort"}
+        config=wanted, memory={"limit": "300Mi"}, networkPolicy={"enabled": False},
+        services={"primary": {"type": "NodePort"}},
     )
     with contextlib.closing(story.operator(at, when).spawn()) as victim:
         lived = story.lives_through(victim)

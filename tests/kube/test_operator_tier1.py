@@ -211,7 +211,7 @@ def test_fields_of_others_are_left_alone(kube: Kube, namespace: str, operator: O
     make(kube, namespace)
     theirs = {"labels": {"team": "a"}, "annotations": {"mesh": "b"}}
     kube.patch("service", "orders-rw", namespace, {"metadata": theirs, "spec": {"sessionAffinity": "ClientIP"}})
-    kube.patch("cache", "orders", namespace, {"spec": {"service": {"annotations": {"ours": "c"}}}})
+    kube.patch("cache", "orders", namespace, {"spec": {"services": {"primary": {"annotations": {"ours": "c"}}}}})
 
     def applied() -> bool:
         annotations = kube.get("service", "orders-rw", namespace)["metadata"]["annotations"]
@@ -297,10 +297,10 @@ def test_a_pod_template_that_the_api_server_refuses_is_said_and_not_sent_in_each
 
 
 def test_a_spec_that_is_not_built_changes_nothing(kube: Kube, namespace: str, operator: Operator) -> None:
-    kube.apply(cache(namespace, replicas=2))
+    kube.apply(cache(namespace, instances=2))
     kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "SpecRefused")
     assert kube.find("statefulset", "orders", namespace) is None
-    kube.patch("cache", "orders", namespace, {"spec": {"replicas": 0}})
+    kube.patch("cache", "orders", namespace, {"spec": {"instances": 1}})
     kube.wait_for(lambda: is_made(kube, namespace))
 
 
@@ -317,7 +317,7 @@ def test_deletion_needs_no_operator(kube: Kube, namespace: str, account: Kube) -
 
 def test_deletion_takes_the_volumes_if_asked(kube: Kube, namespace: str, account: Kube) -> None:
     with Operator(account, namespace):
-        make(kube, namespace, persistence={"storage": {"retain": "Delete"}})
+        make(kube, namespace, persistence={"storage": {"reclaimPolicy": "Delete"}})
         kube.wait_for(lambda: owners(kube, namespace) == ["Cache"])
         # Who deletes the StatefulSet does not lose the data of a Cache that goes on.
         volume = kube.get("pvc", "data-orders-0", namespace)["metadata"]["uid"]

@@ -102,9 +102,21 @@ SPECS: dict[str, dict[str, Any]] = {
         "persistence": {"storage": {"size": "2000000000.5"}},
         "resources": {"requests": {"cpu": "0.0005", "memory": "100000000.25"}, "limits": {"cpu": "1.00001"}},
     },
-    "replicas": {"replicas": 2, "persistence": {"mode": "none"}},
-    "outside": {"service": {"type": "LoadBalancer", "annotations": {"a": ""}}, "networkPolicy": {"clients": PEERS}},
-    "node ports": {"service": {"type": "NodePort"}},
+    "several": {"instances": 3, "persistence": {"mode": "none"}},
+    "outside": {
+        "services": {
+            "primary": {
+                "type": "LoadBalancer", "labels": {"a": ""}, "annotations": {"a": ""}, "loadBalancerClass": "lb.test/x",
+                "loadBalancerSourceRanges": ["10.1.2.3/8", "fd00::/8"], "externalTrafficPolicy": "Local",
+            },
+        },
+        "networkPolicy": {"clients": PEERS},
+    },
+    "node ports": {
+        "services": {
+            "primary": {"type": "NodePort", "externalTrafficPolicy": "Cluster"}, "replicas": {"type": "NodePort"}
+        },
+    },
 }
 
 

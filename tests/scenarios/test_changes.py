@@ -60,7 +60,7 @@ def test_memory_grows_with_its_pod(stage: Stage) -> None:
 
 
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"persistence": {"storage": {"className": "sized"}}}, "storage.className is immutable"),
+    ({"persistence": {"storage": {"storageClassName": "sized"}}}, "storage.storageClassName is immutable"),
     ({"persistence": {"mode": "none"}}, "persistence.mode cannot change to or from none"),
     ({"memory": {"limit": "10Mi"}}, "memory.limit must be at least 96Mi"),
     ({"auth": {"mode": "secret"}}, "auth.secretRef goes with auth.mode secret, and only there"),
@@ -138,7 +138,7 @@ SIZE = "import os; s = os.statvfs('/data'); print(s.f_blocks * s.f_frsize >> 20)
 
 def test_storage_grows_under_its_pod(stage: Stage) -> None:
     def sized(size: str) -> dict[str, Any]:
-        return {"storage": {"size": size, "className": "sized"}}
+        return {"storage": {"size": size, "storageClassName": "sized"}}
 
     stage.apply(persistence=sized("48Mi"))
     stage.settled()

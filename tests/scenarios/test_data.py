@@ -65,7 +65,7 @@ def test_a_node_is_drained(stage: Stage, operator: Deployed) -> None:
 def test_volumes_follow_a_deleted_cache_as_asked(stage: Stage, operator: Deployed, present: bool) -> None:
     policies = {"kept": "Retain", "gone": "Delete"}
     for name, policy in policies.items():
-        stage.apply(name, persistence={"storage": {"retain": policy}})
+        stage.apply(name, persistence={"storage": {"reclaimPolicy": policy}})
     for name in policies:
         stage.settled(name)
         stage.fill(name)

@@ -28,7 +28,7 @@ EMPTY = "import os; os.unlink('/data/ballast')"
 
 
 def test_a_full_disk(stage: Stage) -> None:
-    stage.apply(persistence={"storage": {"size": "48Mi", "className": "sized"}})
+    stage.apply(persistence={"storage": {"size": "48Mi", "storageClassName": "sized"}})
     stage.settled()
     client, old = stage.fill(), stage.identity()
     direct = stage.client(host=stage.pod()["status"]["podIP"])

@@ -33,8 +33,8 @@ NAMES = {
 SUBRESOURCES = {
     "status": {},
     "scale": {
-        "specReplicasPath": ".spec.replicas",
-        "statusReplicasPath": ".status.replicas",
+        "specReplicasPath": ".spec.instances",
+        "statusReplicasPath": ".status.instances",
         "labelSelectorPath": ".status.selector",
     },
 }
@@ -52,8 +52,8 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("Image", ".status.image", "string", 1),
 )
 KEPT = (
-    "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
-    "maxItems", "maxProperties", "required",
+    "type", "description", "default", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength",
+    "minItems", "maxItems", "maxProperties", "required",
 )  # fmt: skip
 NULL = {"type": "null"}
 

@@ -29,7 +29,7 @@ OWNERS: dict[str, str] = {
     "save": "spec.persistence.mode and spec.persistence.schedule",
     "appendfsync": "spec.persistence.fsync",
     "requirepass": "spec.auth",
-    "replicaof": "spec.replicas",
+    "replicaof": "spec.instances",
     # Replication and failover.
     "primaryauth": OPERATOR,
     "primaryuser": OPERATOR,

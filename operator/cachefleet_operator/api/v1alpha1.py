@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
 from cachefleet_operator.api.quantity import Quantity
-from cachefleet_operator.api.scalars import as_text, int_or_string
+from cachefleet_operator.api.scalars import as_network, as_text, int_or_string
 
 GROUP, VERSION, KIND, PLURAL = "cachefleet.io", "v1alpha1", "Cache", "caches"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -65,6 +65,7 @@ ConfigValue = Annotated[
     str, Field(max_length=CONFIG_VALUE_MAX), BeforeValidator(as_text),
     WithJsonSchema(int_or_string(maxLength=CONFIG_VALUE_MAX)),
 ]  # fmt: skip
+Network = Annotated[str, AfterValidator(as_network), WithJsonSchema({"type": "string", "format": "cidr"})]
 FreeForm = dict[str, Any]  # kept as it is: x-kubernetes-preserve-unknown-fields in the schema
 EvictionPolicy = Literal[
     "noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random",
@@ -101,16 +102,16 @@ class StorageSpec(Model):
     size: Quantity = Field(
         "1Gi", description="Size of each pod's volume. Volumes grow and never shrink: less than they have is told."
     )
-    class_name: str | None = Field(
+    storage_class_name: str | None = Field(
         None, max_length=253,
         description="StorageClass of the volume; the cluster's default when empty. Cannot change.",
     )
-    retain: Literal["Retain", "Delete"] = Field(
+    reclaim_policy: Literal["Retain", "Delete"] = Field(
         "Retain", description="What becomes of the volumes when the Cache is deleted."
     )
     RULES = (
-        Rule("has(self.className) == has(oldSelf.className) && (!has(self.className) || "
-             "self.className == oldSelf.className)", "storage.className is immutable"),
+        Rule("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || "
+             "self.storageClassName == oldSelf.storageClassName)", "storage.storageClassName is immutable"),
     )  # fmt: skip
 
 
@@ -119,9 +120,9 @@ class PersistenceSpec(Model):
         "aof", description="none: an empty cache after each restart. snapshot: RDB files at the schedule. "
         "aof: an append-only file, complete up to fsync. Cannot change to or from none.",
     )
-    fsync: Literal["always", "everysec", "no"] = Field(
+    fsync: Literal["always", "everysec", "never"] = Field(
         "everysec", description="When the append-only file is flushed to disk: before each reply (nothing acknowledged "
-        "is lost), once a second, or when the kernel likes (\"no\", in quotes: YAML reads no as false).",
+        "is lost), once a second, or never by the server (when the kernel likes).",
     )
     schedule: tuple[SavePoint, ...] = Field(
         (SavePoint(seconds=3600, changes=1), SavePoint(seconds=300, changes=100)), max_length=16,
@@ -172,10 +173,40 @@ class PodTemplate(Model):
 
 
 class ServiceSpec(Model):
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
-        "ClusterIP", description="Type of the -rw and -ro Services."
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field("ClusterIP", description="Type of the Service.")
+    labels: dict[str, str] = Field(default_factory=dict, description="More labels of the Service.")
+    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations of the Service.")
+    load_balancer_class: str | None = Field(
+        None, min_length=1, max_length=253,
+        description="Who makes the load balancer; the cluster's default when empty. Cannot change while type is "
+        "LoadBalancer.",
     )
-    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations of the -rw and -ro Services.")
+    load_balancer_source_ranges: tuple[Network, ...] = Field(
+        (), max_length=64,
+        description="Networks (10.0.0.0/8) whose clients the load balancer lets in; all of them when empty.",
+    )
+    external_traffic_policy: Literal["Cluster", "Local"] | None = Field(
+        None, description="Whether connections from outside may go by any node (Cluster, Kubernetes' default) or only "
+        "by those with a pod (Local), which keeps the client's address.",
+    )
+    RULES = (
+        Rule("self.type == 'LoadBalancer' || !has(self.loadBalancerClass)",
+             "loadBalancerClass goes with type LoadBalancer, and only there"),
+        Rule("self.type == 'LoadBalancer' || size(self.loadBalancerSourceRanges) == 0",
+             "loadBalancerSourceRanges go with type LoadBalancer, and only there"),
+        Rule("self.type != 'ClusterIP' || !has(self.externalTrafficPolicy)",
+             "externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there"),
+        Rule("self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) == "
+             "has(oldSelf.loadBalancerClass) && (!has(self.loadBalancerClass) || self.loadBalancerClass == "
+             "oldSelf.loadBalancerClass))", "loadBalancerClass cannot change while type is LoadBalancer"),
+    )  # fmt: skip
+
+
+class ServicesSpec(Model):
+    primary: ServiceSpec = Field(default_factory=ServiceSpec, description="<name>-rw: where writes go.")
+    replicas: ServiceSpec = Field(
+        default_factory=ServiceSpec, description="<name>-ro: where reads may go; the primary while it is alone."
+    )
 
 
 class MonitoringSpec(Model):
@@ -204,9 +235,9 @@ class CacheSpec(Model):
         description="Version of the server, a tag of the default image (so not beside `image`); the one this Cache "
         "started with when empty, so that an upgrade of the operator restarts nothing.",
     )
-    replicas: int = Field(
-        0, ge=0, le=9,
-        description="Replicas beside the primary. Only 0 is built so far; more is refused by a condition.",
+    instances: int = Field(
+        1, ge=1, le=10,
+        description="Pods: a primary and its replicas. Only 1 is built so far; more is refused by a condition.",
     )
     memory: MemorySpec = Field(default_factory=MemorySpec, description="Memory of each pod.")
     persistence: PersistenceSpec = Field(default_factory=PersistenceSpec, description="What survives a restart.")
@@ -225,7 +256,7 @@ class CacheSpec(Model):
         description="Overrides of the pods: affinity, tolerations, topology spread, node selector, priority class, "
         "annotations, environment, extra volumes, sidecars ... A change of it restarts them.",
     )
-    service: ServiceSpec = Field(default_factory=ServiceSpec, description="How clients reach the cache.")
+    services: ServicesSpec = Field(default_factory=ServicesSpec, description="How clients reach the cache.")
     monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec, description="Prometheus Operator's objects.")
     network_policy: NetworkPolicySpec = Field(default_factory=NetworkPolicySpec, description="Who may connect.")
     paused: bool = Field(False, description="Stop reconciling this Cache. Its pods go on as they are.")
@@ -281,7 +312,7 @@ class CacheStatus(Model):
     ready: str = Field(
         "", description="Ready pods of wanted pods, as 1/1. What a refused spec asks for beyond them is not counted."
     )
-    replicas: int = Field(0, description="Replicas that exist, for the scale subresource.")
+    instances: int = Field(0, description="Pods that exist, for the scale subresource.")
     selector: str = Field("", description="Label selector of the pods, for the scale subresource.")
     version: str = Field("", description="Version of the primary.")
     image: str = Field("", description="Image of the pods.")
@@ -329,7 +360,3 @@ class Cache(Model):
     @property
     def key(self) -> tuple[str, str]:
         return (self.metadata.namespace, self.metadata.name)
-
-    @property
-    def pods_wanted(self) -> int:
-        return 1 + self.spec.replicas

@@ -85,8 +85,8 @@ def _cut(text: str, characters: int) -> str:
 
 def _fields(cache: Cache) -> Iterator[str]:
     spec, name = cache.spec, cache.metadata.name
-    if spec.replicas:
-        yield f"spec.replicas: {spec.replicas} is not built yet, only 0 is"
+    if spec.instances > 1:
+        yield f"spec.instances: {spec.instances} is not built yet, only 1 is"
     ref = spec.auth.secret_ref
     if ref is not None and ref.name in (names.secret_auth(name), names.secret_server_password(name)):
         # The wish would be what the servers have, or what we make and delete.
@@ -164,7 +164,10 @@ def _metadata(cache: Cache) -> Iterator[str]:
     for field, keys in {
         "spec.podTemplate.labels": spec.pod_template.labels,
         "spec.podTemplate.annotations": spec.pod_template.annotations,
-        "spec.service.annotations": spec.service.annotations,
+        "spec.services.primary.labels": spec.services.primary.labels,
+        "spec.services.primary.annotations": spec.services.primary.annotations,
+        "spec.services.replicas.labels": spec.services.replicas.labels,
+        "spec.services.replicas.annotations": spec.services.replicas.annotations,
         "spec.monitoring.labels": spec.monitoring.labels,
     }.items():
         for key in keys:

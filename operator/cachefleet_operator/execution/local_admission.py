@@ -27,8 +27,20 @@ Twin = Callable[[Fields, Fields], bool]
 # Expression of a Rule -> the same in Python. `s` is self, `o` is oldSelf ({} unless the rule speaks of it).
 TWINS: dict[str, Twin] = {
     "quantity(string(self.limit)).compareTo(quantity('96Mi')) >= 0": lambda s, o: parse(s["limit"]) >= parse("96Mi"),
-    "has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)":
-        lambda s, o: s.get("className") == o.get("className"),
+    "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || "
+    "self.storageClassName == oldSelf.storageClassName)":
+        lambda s, o: s.get("storageClassName") == o.get("storageClassName"),
+    "self.type == 'LoadBalancer' || !has(self.loadBalancerClass)":
+        lambda s, o: s["type"] == "LoadBalancer" or "loadBalancerClass" not in s,
+    "self.type == 'LoadBalancer' || size(self.loadBalancerSourceRanges) == 0":
+        lambda s, o: s["type"] == "LoadBalancer" or not s["loadBalancerSourceRanges"],
+    "self.type != 'ClusterIP' || !has(self.externalTrafficPolicy)":
+        lambda s, o: s["type"] != "ClusterIP" or "externalTrafficPolicy" not in s,
+    "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) == "
+    "has(oldSelf.loadBalancerClass) && (!has(self.loadBalancerClass) || self.loadBalancerClass == "
+    "oldSelf.loadBalancerClass))":
+        lambda s, o: s["type"] != "LoadBalancer" or o["type"] != s["type"]
+        or s.get("loadBalancerClass") == o.get("loadBalancerClass"),
     "(self.mode == 'none') == (oldSelf.mode == 'none')": lambda s, o: (s["mode"] == "none") == (o["mode"] == "none"),
     "(self.mode == 'secret') == has(self.secretRef)": lambda s, o: (s["mode"] == "secret") == ("secretRef" in s),
     "!has(self.version) || !has(self.image) || self.image == ''": lambda s, o: "version" not in s or not s.get("image"),

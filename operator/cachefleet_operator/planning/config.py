@@ -39,7 +39,7 @@ def is_refused_still(snapshot: Snapshot, refusal: Refusal) -> bool:
         return False
     server = snapshot.servers.get(refusal.target)
     has_it = server is not None and not server.error and server.parameters.get(refusal.subject) == refusal.wish
-    pods = {names.pod(snapshot.cache.metadata.name, ordinal) for ordinal in range(snapshot.cache.pods_wanted)}
+    pods = {names.pod(snapshot.cache.metadata.name, ordinal) for ordinal in range(snapshot.cache.spec.instances)}
     return refusal.target in pods and not has_it
 
 

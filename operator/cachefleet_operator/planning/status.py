@@ -57,7 +57,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in c.TYPES),
         primary=primary.name if primary else "",
         ready=f"{sum(p.ready for p in pods)}/{_pods_wanted(snapshot, verdict)}",
-        replicas=sum(p.role == names.ROLE_REPLICA for p in pods),
+        instances=len(pods),
         selector=",".join(f"{k}={v}" for k, v in names.selector_labels(snapshot.cache.metadata.name).items()),
         version=primary.version if primary else "",
         image=verdict.image,
@@ -76,7 +76,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
 def _pods_wanted(snapshot: Snapshot, verdict: Verdict) -> int:
     """A refused spec wants in vain: what it would add is not coming, and what runs runs on."""
     if not verdict.problems:
-        return snapshot.cache.pods_wanted
+        return snapshot.cache.spec.instances
     live = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
     return int(live["spec"]["replicas"]) if live is not None else 0
 
@@ -125,7 +125,7 @@ def _silence(snapshot: Snapshot, pod: Object) -> str:
 
 def _progressing(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:
     if snapshot.cache.metadata.deletion_timestamp:
-        return "Deleting", "the objects follow by their owner; volumes as storage.retain says"
+        return "Deleting", "the objects follow by their owner; volumes as storage.reclaimPolicy says"
     if snapshot.cache.spec.paused:
         return "Paused", "spec.paused is true: nothing is changed"
     if verdict.progress:

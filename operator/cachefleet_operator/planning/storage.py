@@ -83,15 +83,15 @@ def mismatch(snapshot: Snapshot) -> str:
         name, kind = claim["metadata"]["name"], claim["spec"].get("storageClassName")
         if _less(storage.size, _requested(claim)):
             return f"volume {name} has {_requested(claim)}, which cannot shrink to storage.size {storage.size}"
-        if storage.class_name and kind and kind != storage.class_name:
-            return f"volume {name} was found: it is of class {kind}, which cannot become {storage.class_name}"
+        if storage.storage_class_name and kind and kind != storage.storage_class_name:
+            return f"volume {name} was found: it is of class {kind}, which cannot become {storage.storage_class_name}"
     return ""
 
 
 def owners(snapshot: Snapshot) -> Step:
-    """Claims go with the Cache where storage.retain says so, and not with the StatefulSet, which may be made anew."""
+    """Claims go with the Cache where reclaimPolicy says so, and not with the StatefulSet, which may be made anew."""
     cache = snapshot.cache
-    wanted = owner_reference(cache) if cache.spec.persistence.storage.retain == "Delete" else None
+    wanted = owner_reference(cache) if cache.spec.persistence.storage.reclaim_policy == "Delete" else None
     actions = []
     for claim in _claims(snapshot):
         metadata = claim["metadata"]

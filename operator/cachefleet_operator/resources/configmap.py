@@ -95,7 +95,7 @@ def _owned(cache: Cache) -> dict[str, str]:
         "maxmemory": str(maxmemory_bytes(spec)),
         "maxmemory-policy": spec.memory.eviction_policy,
         "appendonly": "yes" if spec.persistence.mode == "aof" else "no",
-        "appendfsync": spec.persistence.fsync,
+        "appendfsync": "no" if spec.persistence.fsync == "never" else spec.persistence.fsync,
         "save": " ".join(f"{point.seconds} {point.changes}" for point in snapshots),
         # It would shut out everybody, the operator too, while there is no password: the NetworkPolicy decides, and
         # auth.mode none was asked for.

@@ -1,6 +1,6 @@
 """NetworkPolicy <name>: who may connect to the pods. What is not listed here is closed.
 
-    redis port     the clients of the spec, else every pod of the cluster; everybody if the Service leads out of the
+    redis port     the clients of the spec, else every pod of the cluster; everybody if a Service leads out of the
                    cluster and the spec names nobody, because such clients are no pods
                    the operator; the Cache's other pods, which replicate
     metrics port   everybody: a Prometheus has no address that we could know, and its pages hold counters only
@@ -25,7 +25,7 @@ def network_policy(cache: Cache, site: Site) -> Object | None:
         return None
     own = names.selector_labels(cache.metadata.name)
     rules = [_rule(names.PORT, _clients(cache)), _rule(names.PORT, [_operator(site)])]
-    if cache.spec.replicas:
+    if cache.spec.instances > 1:
         rules.append(_rule(names.PORT, [{"podSelector": {"matchLabels": own}}]))
     rules.append(_rule(names.METRICS_PORT, []))
     return {
@@ -39,7 +39,8 @@ def network_policy(cache: Cache, site: Site) -> Object | None:
 def _clients(cache: Cache) -> list[dict[str, Any]]:
     if cache.spec.network_policy.clients:
         return list(cache.spec.network_policy.clients)
-    return [_EVERY_POD] if cache.spec.service.type == "ClusterIP" else []
+    services = cache.spec.services
+    return [_EVERY_POD] if services.primary.type == services.replicas.type == "ClusterIP" else []
 
 
 def _operator(site: Site) -> dict[str, Any]:

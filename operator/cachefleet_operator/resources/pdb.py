@@ -13,13 +13,13 @@ from cachefleet_operator.resources.metadata import metadata
 
 
 def pod_disruption_budget(cache: Cache) -> Object:
-    replicas = cache.spec.replicas
+    others = cache.spec.instances - 1
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": metadata(cache, cache.metadata.name),
         "spec": {
-            **({"minAvailable": replicas} if replicas else {"maxUnavailable": 1}),
+            **({"minAvailable": others} if others else {"maxUnavailable": 1}),
             "selector": {"matchLabels": names.selector_labels(cache.metadata.name)},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },

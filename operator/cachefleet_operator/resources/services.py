@@ -10,16 +10,16 @@ from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.api.v1alpha1 import Cache, ServiceSpec
 from cachefleet_operator.resources.metadata import metadata
 
 
 def service_rw(cache: Cache) -> Object:
-    return _for_clients(cache, names.service_rw(cache.metadata.name), names.ROLE_PRIMARY)
+    return _for_clients(cache, names.service_rw(cache.metadata.name), names.ROLE_PRIMARY, cache.spec.services.primary)
 
 
 def service_ro(cache: Cache) -> Object:
-    return _for_clients(cache, names.service_ro(cache.metadata.name), names.ROLE_REPLICA)
+    return _for_clients(cache, names.service_ro(cache.metadata.name), names.ROLE_REPLICA, cache.spec.services.replicas)
 
 
 def service_headless(cache: Cache) -> Object:
@@ -38,16 +38,22 @@ def service_headless(cache: Cache) -> Object:
     }
 
 
-def _for_clients(cache: Cache, name: str, role: str) -> Object:
-    by_role = {names.LABEL_ROLE: role} if cache.spec.replicas else {}
+def _for_clients(cache: Cache, name: str, role: str, wished: ServiceSpec) -> Object:
+    by_role = {names.LABEL_ROLE: role} if cache.spec.instances > 1 else {}
+    outside = {
+        "loadBalancerClass": wished.load_balancer_class,
+        "loadBalancerSourceRanges": list(wished.load_balancer_source_ranges),
+        "externalTrafficPolicy": wished.external_traffic_policy,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(cache, name, annotations=cache.spec.service.annotations),
+        "metadata": metadata(cache, name, labels=wished.labels, annotations=wished.annotations),
         "spec": {
-            "type": cache.spec.service.type,
+            "type": wished.type,
             "selector": {**names.selector_labels(cache.metadata.name), **by_role},
             "ports": [_port(names.PORT_NAME, names.PORT)],
+            **{field: value for field, value in outside.items() if value},
         },
     }
 

@@ -29,7 +29,7 @@ def statefulset(cache: Cache, image: str) -> Object:
         "kind": "StatefulSet",
         "metadata": metadata(cache, names.statefulset(name)),
         "spec": {
-            "replicas": cache.pods_wanted,
+            "replicas": cache.spec.instances,
             "serviceName": names.service_headless(name),
             "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "OnDelete"},
@@ -50,7 +50,7 @@ def _volumes(cache: Cache) -> dict[str, Any]:
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": storage.size}},
-            **({"storageClassName": storage.class_name} if storage.class_name else {}),
+            **({"storageClassName": storage.storage_class_name} if storage.storage_class_name else {}),
         },
     }
     return {

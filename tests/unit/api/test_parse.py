@@ -36,7 +36,7 @@ def test_any_mapping_is_an_object() -> None:
 
 
 def test_null_is_unset_as_it_is_to_the_api_server() -> None:
-    found = parse(body(memory=None, persistence={"storage": {"className": None, "size": None}}))
+    found = parse(body(memory=None, persistence={"storage": {"storageClassName": None, "size": None}}))
     assert found.spec == parse(HEAD).spec
     assert parse(body(podTemplate={"spec": {"x": None}})).spec.pod_template.spec == {"x": None}  # removes a field
 
@@ -50,9 +50,15 @@ def test_null_is_unset_as_it_is_to_the_api_server() -> None:
         ({"memory": {"limit": 1.5}}, "spec.memory.limit: must be an integer or a string; write other numbers in quotes"
                                      ", not 1.5"),
         ({"memory": []}, "spec.memory: must be an object"),
-        ({"replicas": 10}, "spec.replicas: must be less than or equal to 9, not 10"),
-        ({"replicas": 10**5000}, "spec.replicas: must be less than or equal to 9"),
-        ({"replicas": "two"}, "spec.replicas: must be an integer, not 'two'"),
+        ({"services": {"primary": {"loadBalancerSourceRanges": ["10.0.0.0/8", "10.0.0.1"]}}},
+         "spec.services.primary.loadBalancerSourceRanges[1]: must be a network, as 10.0.0.0/8, not '10.0.0.1'"),
+        ({"services": {"primary": {"loadBalancerSourceRanges": ["fe80::%eth0/64"]}}},
+         "spec.services.primary.loadBalancerSourceRanges[0]: must be a network"),
+        ({"services": {"primary": {"loadBalancerSourceRanges": ["10.0.0.0/255.0.0.0"]}}},
+         "spec.services.primary.loadBalancerSourceRanges[0]: must be a network"),
+        ({"instances": 11}, "spec.instances: must be less than or equal to 10, not 11"),
+        ({"instances": 10**5000}, "spec.instances: must be less than or equal to 10"),
+        ({"instances": "two"}, "spec.instances: must be an integer, not 'two'"),
         ({"persistence": {"mode": "disk"}}, "spec.persistence.mode: must be 'none', 'snapshot' or 'aof', not 'disk'"),
         ({"persistence": {"schedule": [{"seconds": 1}]}}, "spec.persistence.schedule[0].changes: is required"),
         ({"config": {"activerehashing": True}},
@@ -98,9 +104,9 @@ def test_no_cache_at_all(given_body: Any, words: str) -> None:
 
 def test_several_faults_and_too_many() -> None:
     with pytest.raises(Malformed) as caught:
-        parse(body(replicas=-1, memory={"maxmemoryPercent": 99}))
+        parse(body(instances=0, memory={"maxmemoryPercent": 99}))
     assert str(caught.value) == (
-        "spec.replicas: must be greater than or equal to 0, not -1; "
+        "spec.instances: must be greater than or equal to 1, not 0; "
         "spec.memory.maxmemoryPercent: must be less than or equal to 95, not 99"
     )
     with pytest.raises(Malformed) as caught:
@@ -125,8 +131,8 @@ def test_a_status_that_another_version_wrote(status: Any, read: CacheStatus) -> 
 
 
 def test_a_wrong_spec_is_said_even_if_the_status_is_wrong_too() -> None:
-    with pytest.raises(Malformed, match=r"^spec.replicas: must be an integer, not 'x'$"):
-        parse({**body(replicas="x"), "status": 3})
+    with pytest.raises(Malformed, match=r"^spec.instances: must be an integer, not 'x'$"):
+        parse({**body(instances="x"), "status": 3})
 
 
 def test_models_take_their_own_names_too() -> None:

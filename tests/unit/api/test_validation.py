@@ -50,7 +50,7 @@ def unchecked(**spec: Any) -> Cache:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"replicas": 2}, "spec.replicas: 2 is not built yet, only 0 is"),
+        ({"instances": 2}, "spec.instances: 2 is not built yet, only 1 is"),
         ({"image": "registry.test/mine:1", "version": "1"},
          "spec.version: is a tag of the default image, which spec.image replaces"),
         ({"auth": {"mode": "secret", "secretRef": {"name": "orders-auth"}}},
@@ -64,7 +64,7 @@ def unchecked(**spec: Any) -> Cache:
         ({"config": {"MaxMemory-Policy": "noeviction"}},
          "spec.config.MaxMemory-Policy: is set by spec.memory.evictionPolicy"),
         ({"config": {"requirepass": "x"}}, "spec.config.requirepass: is set by spec.auth"),
-        ({"config": {"slaveof": "h 1"}}, "spec.config.slaveof: is set by spec.replicas"),
+        ({"config": {"slaveof": "h 1"}}, "spec.config.slaveof: is set by spec.instances"),
         ({"config": {"port": 6380}}, f"spec.config.port: {OURS}"),
         ({"config": {"metrics-port": 1}}, f"spec.config.metrics-port: {OURS}"),
         ({"config": {"min-slaves-to-write": 1}}, f"spec.config.min-slaves-to-write: {OURS}"),
@@ -91,8 +91,14 @@ def unchecked(**spec: Any) -> Cache:
         ({"podTemplate": {"labels": {names.LABEL_ROLE: "x"}}}, f"spec.podTemplate.labels: {names.LABEL_ROLE} {OURS}"),
         ({"podTemplate": {"annotations": {"cachefleet.io/x": ""}}},
          f"spec.podTemplate.annotations: cachefleet.io/x {OURS}"),
-        ({"service": {"annotations": {names.ANNOTATION_APPLIED: ""}}},
-         f"spec.service.annotations: {names.ANNOTATION_APPLIED} {OURS}"),
+        ({"services": {"primary": {"annotations": {names.ANNOTATION_APPLIED: ""}}}},
+         f"spec.services.primary.annotations: {names.ANNOTATION_APPLIED} {OURS}"),
+        ({"services": {"replicas": {"annotations": {names.ANNOTATION_APPLIED: ""}}}},
+         f"spec.services.replicas.annotations: {names.ANNOTATION_APPLIED} {OURS}"),
+        ({"services": {"primary": {"labels": {names.LABEL_CACHE: "x"}}}},
+         f"spec.services.primary.labels: {names.LABEL_CACHE} {OURS}"),
+        ({"services": {"replicas": {"labels": {names.LABEL_CACHE: "x"}}}},
+         f"spec.services.replicas.labels: {names.LABEL_CACHE} {OURS}"),
         ({"monitoring": {"labels": {names.LABEL_CACHE: "x"}}}, f"spec.monitoring.labels: {names.LABEL_CACHE} {OURS}"),
         # overrides of the pod
         (pod(hostNetwork=True), f"{POD}.hostNetwork: {NODE}"),
@@ -167,9 +173,9 @@ def test_what_is_fine(spec: dict[str, Any]) -> None:
 
 
 def test_every_problem_is_said() -> None:
-    found = problems(cache(replicas=1, config={"port": "1", "x": "y"}, **pod(hostIPC=True)))
+    found = problems(cache(instances=2, config={"port": "1", "x": "y"}, **pod(hostIPC=True)))
     assert [problem.split(":")[0] for problem in found] == [
-        "spec.replicas", "spec.config.port", "spec.config.x", f"{POD}.hostIPC"
+        "spec.instances", "spec.config.port", "spec.config.x", f"{POD}.hostIPC"
     ]  # fmt: skip
 
 
@@ -217,7 +223,7 @@ LONG = "x" * 500_000
         {"config": {"client-output-buffer-limit": f"normal 0 0 {'0' * 500_000}x"}},
         {"config": {"latency-tracking-info-percentiles": "1" * 500_000 + "x"}},
         {"config": {"notify-keyspace-events": "A" * 500_000 + "?"}},
-        {"service": {"annotations": {f"cachefleet.io/{LONG}": ""}}},
+        {"services": {"primary": {"annotations": {f"cachefleet.io/{LONG}": ""}}}},
         pod(volumes=[{"name": LONG}]),
         server(env=[{"name": f"SERVER_{LONG}"}]),
         server(volumeMounts=[{"mountPath": "/data/" + "a/" * 250_000}]),

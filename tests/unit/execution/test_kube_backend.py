@@ -256,8 +256,8 @@ async def test_without_auth_the_wish_is_no_password(asked: list[Any]) -> None:
 
 async def test_a_cache_that_cannot_be_read_says_which_field() -> None:
     world = World()
-    world.store.put(world.api.has({**world.live("Cache", "orders"), "spec": {"replicas": "many"}}))
-    with pytest.raises(BackendError, match=r"this Cache cannot be read: spec\.replicas: must be an integer"):
+    world.store.put(world.api.has({**world.live("Cache", "orders"), "spec": {"instances": "many"}}))
+    with pytest.raises(BackendError, match=r"this Cache cannot be read: spec\.instances: must be an integer"):
         world.backend.cache(KEY)
     assert [(kind, word) for kind, word, _ in world.events.told] == [("Warning", "Unreadable")]
     assert world.backend.cache(("shop", "other")) is None

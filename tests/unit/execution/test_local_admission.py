@@ -29,8 +29,8 @@ ODD_NAME = (
 # One manifest that breaks each rule, and for transition rules what was there before.
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "memory.limit must be at least 96Mi": (manifest(memory={"limit": "95Mi"}), None),
-    "storage.className is immutable": (
-        manifest(persistence={"storage": {"className": "fast"}}), manifest()
+    "storage.storageClassName is immutable": (
+        manifest(persistence={"storage": {"storageClassName": "fast"}}), manifest()
     ),
     "persistence.mode cannot change to or from none: the volume would appear or vanish": (
         manifest(persistence={"mode": "none"}), manifest()
@@ -40,6 +40,19 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "the memory limit is spec.memory.limit": (manifest(resources={"limits": {"memory": "1Gi"}}), None),
     "metadata.name must be at most 40 characters: objects and pods add to it": (manifest("a" * 41), None),
     ODD_NAME: (manifest("1st.cache"), None),
+    "loadBalancerClass goes with type LoadBalancer, and only there": (
+        manifest(services={"primary": {"type": "NodePort", "loadBalancerClass": "a/b"}}), None
+    ),
+    "loadBalancerSourceRanges go with type LoadBalancer, and only there": (
+        manifest(services={"replicas": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}), None
+    ),
+    "externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there": (
+        manifest(services={"primary": {"externalTrafficPolicy": "Local"}}), None
+    ),
+    "loadBalancerClass cannot change while type is LoadBalancer": (
+        manifest(services={"primary": {"type": "LoadBalancer"}}),
+        manifest(services={"primary": {"type": "LoadBalancer", "loadBalancerClass": "a/b"}}),
+    ),
 }  # fmt: skip
 
 
@@ -75,7 +88,7 @@ def test_defaults_are_filled_in() -> None:
         ({"persistence": {"schedule": [{"secs": 1}]}}, "spec.persistence.schedule[0].secs: unknown field"),
         ({"persistence": {"mode": "rdb"}}, "spec.persistence.mode: must be 'none', 'snapshot' or 'aof', not 'rdb'"),
         ({"memory": {"limit": "1GB"}}, "spec.memory.limit: quantities must match"),
-        ({"replicas": 10}, "spec.replicas: must be less than or equal to 9, not 10"),
+        ({"instances": 11}, "spec.instances: must be less than or equal to 10, not 11"),
         ({"config": {"hz": 10.5}}, "spec.config.hz: must be an integer or a string"),
         ({"config": []}, "spec.config: must be an object"),
     ],

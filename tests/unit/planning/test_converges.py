@@ -35,7 +35,9 @@ spec = st.fixed_dictionaries(
         "monitoring": st.fixed_dictionaries({"enabled": st.booleans()}),
         "networkPolicy": st.fixed_dictionaries({"enabled": st.booleans()}),
         "podTemplate": st.fixed_dictionaries({"annotations": st.dictionaries(st.just("a"), st.just("b"))}),
-        "service": st.fixed_dictionaries({"type": st.sampled_from(["ClusterIP", "LoadBalancer"])}),
+        "services": st.fixed_dictionaries(
+            {"primary": st.fixed_dictionaries({"type": st.sampled_from(["ClusterIP", "LoadBalancer"])})}
+        ),
         "paused": st.booleans(),
     },
 )  # fmt: skip
@@ -97,7 +99,7 @@ def test_a_new_cache_needs_no_restart() -> None:
         ({"persistence": {"fsync": "always"}}, False),
         ({"persistence": {"mode": "snapshot"}}, False),
         ({"persistence": {"storage": {"size": "5Gi"}}}, False),
-        ({"service": {"type": "LoadBalancer"}}, False),
+        ({"services": {"primary": {"type": "LoadBalancer"}}}, False),
         ({"auth": {"mode": "none"}}, False),
         ({"podTemplate": {"annotations": {"team": "shop"}}}, True),
         ({"networkPolicy": {"enabled": False}}, False),
@@ -450,7 +452,7 @@ def test_a_growth_and_another_change_at_once() -> None:
     assert len(restarts(world)) == 1
 
 
-@pytest.mark.parametrize("spec", [{"replicas": 1}, {"config": {"port": "1"}}, {"config": {"no-such": "1"}}])
+@pytest.mark.parametrize("spec", [{"instances": 2}, {"config": {"port": "1"}}, {"config": {"no-such": "1"}}])
 def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) -> None:
     world = settled()
     world.edit(cache(**spec))
@@ -464,7 +466,7 @@ def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) 
 
 
 def test_a_new_cache_that_is_refused_wants_no_pods() -> None:
-    world = World(cache(replicas=1))
+    world = World(cache(instances=2))
     world.settle()
     assert world.cache.status.ready == "0/0"
 

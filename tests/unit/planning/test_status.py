@@ -94,7 +94,7 @@ CRASHING = pod(
             {"Degraded": "SpecRefused", "ConfigApplied": "Refused"}, id="spec",
         ),
         pytest.param(
-            [], [], {"problems": ("replicas: not built",)}, "Spec refused: replicas: not built",
+            [], [], {"problems": ("instances: not built",)}, "Spec refused: instances: not built",
             {"Ready": "SpecRefused", "Degraded": "SpecRefused", "ConfigApplied": "Refused"}, id="spec of a new one",
         ),
         pytest.param(
@@ -190,7 +190,7 @@ def test_what_scale_and_clients_need() -> None:
     assert found.selector == (
         "app.kubernetes.io/name=cachefleet,app.kubernetes.io/instance=orders,cachefleet.io/cache=orders"
     )
-    assert (found.ready, found.replicas, found.primary) == ("1/1", 0, "orders-0")
+    assert (found.ready, found.instances, found.primary) == ("1/1", 1, "orders-0")
     assert (found.endpoint, found.read_endpoint) == ("orders-rw.shop.svc.cluster.local:6379", "192.0.2.7:6379")
 
 

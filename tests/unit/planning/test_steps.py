@@ -63,10 +63,10 @@ def kept(size: str = "1Gi", kind: str = "fast", **metadata: Any) -> Object:
         ({"size": "2Gi"}, [kept("1Gi")], ""),
         ({"size": "1Gi"}, [kept("20Gi")], "volume data-orders-0 has 20Gi, which cannot shrink to storage.size 1Gi"),
         ({"size": "0.0001"}, [kept("1m")], ""),
-        ({"className": "fast"}, [kept()], ""),
-        ({"className": "slow"}, [kept()],
+        ({"storageClassName": "fast"}, [kept()], ""),
+        ({"storageClassName": "slow"}, [kept()],
          "volume data-orders-0 was found: it is of class fast, which cannot become slow"),
-        ({"className": "slow"}, [], ""),
+        ({"storageClassName": "slow"}, [], ""),
     ],
 )  # fmt: skip
 def test_what_a_volume_is_and_cannot_become(storage_spec: dict[str, Any], found: list[Object], words: str) -> None:
@@ -95,7 +95,7 @@ THEIRS = {"apiVersion": "x.test/v1", "kind": "Backup", "name": "b", "uid": "u-9"
 
 
 @pytest.mark.parametrize(
-    ("retain", "owners", "then"),
+    ("policy", "owners", "then"),
     [
         ("Retain", [], None),
         ("Retain", [THEIRS], None),
@@ -106,9 +106,9 @@ THEIRS = {"apiVersion": "x.test/v1", "kind": "Backup", "name": "b", "uid": "u-9"
         ("Delete", [OURS], None),
     ],
 )
-def test_volumes_go_with_the_cache_or_outlive_it(retain: str, owners: list[Any], then: list[Any] | None) -> None:
+def test_volumes_go_with_the_cache_or_outlive_it(policy: str, owners: list[Any], then: list[Any] | None) -> None:
     """Never with the StatefulSet: who deletes that would lose the data of a Cache that goes on."""
-    wanted = cache(persistence={"storage": {"retain": retain}})
+    wanted = cache(persistence={"storage": {"reclaimPolicy": policy}})
     assert retention(wanted) == {"whenDeleted": "Retain", "whenScaled": "Retain"}
     actions = storage.owners(snapshot(wanted, kept(ownerReferences=owners))).actions
     assert [(a.version, list(a.owners)) for a in actions if isinstance(a, OwnClaim)] == ([("7", then)] if then else [])

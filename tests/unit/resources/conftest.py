@@ -19,12 +19,12 @@ MONITORED = Site(SITE.default_image, SITE.default_version, kinds=frozenset(("Pod
 
 FULL: dict[str, Any] = {
     "image": "mirror.test/cachefleet:2.0",
-    "replicas": 2,
+    "instances": 3,
     "memory": {"limit": "4Gi", "maxmemoryPercent": 90, "evictionPolicy": "allkeys-lfu"},
     "persistence": {
         "mode": "snapshot",
         "schedule": [{"seconds": 900, "changes": 1}, {"seconds": 60, "changes": 1000}],
-        "storage": {"size": "20Gi", "className": "fast", "retain": "Delete"},
+        "storage": {"size": "20Gi", "storageClassName": "fast", "reclaimPolicy": "Delete"},
     },
     "auth": {"mode": "secret", "secretRef": {"name": "orders-login", "key": "pw"}},
     "config": {"timeout": "300", "databases": "4", "notify-keyspace-events": "KEx", "loglevel": "verbose"},
@@ -57,7 +57,17 @@ FULL: dict[str, Any] = {
             "volumes": [{"name": "spool", "emptyDir": {}}],
         },
     },
-    "service": {"type": "LoadBalancer", "annotations": {"lb.test/internal": "true"}},
+    "services": {
+        "primary": {
+            "type": "LoadBalancer",
+            "labels": {"team": "shop"},
+            "annotations": {"lb.test/internal": "true"},
+            "loadBalancerClass": "lb.test/internal",
+            "loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"],
+            "externalTrafficPolicy": "Local",
+        },
+        "replicas": {"type": "NodePort", "externalTrafficPolicy": "Cluster"},
+    },
     "monitoring": {"interval": "15s", "labels": {"release": "prometheus"}},
     "networkPolicy": {"clients": [{"podSelector": {"matchLabels": {"app": "shop"}}}]},
 }

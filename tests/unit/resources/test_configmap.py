@@ -41,6 +41,7 @@ SPECS: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"persistence": {"mode": "snapshot", "schedule": []}}, {"appendonly": "no", "save": ""}),
     ({"persistence": {"mode": "none"}}, {"appendonly": "no", "save": ""}),
     ({"persistence": {"fsync": "always"}}, {"appendfsync": "always"}),
+    ({"persistence": {"fsync": "never"}}, {"appendfsync": "no"}),
     ({"memory": {"limit": "1Gi", "maxmemoryPercent": 50, "evictionPolicy": "allkeys-lru"}},
      {"maxmemory": str((1024 - 48) * (1 << 20) // 2), "maxmemory-policy": "allkeys-lru"}),
     ({"config": {"slave-lazy-flush": "NO"}}, {"replica-lazy-flush": "no"}),

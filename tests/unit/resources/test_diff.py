@@ -65,7 +65,7 @@ def test_a_stamp_is_a_hash_of_the_rest() -> None:
     assert len(applied) == 16
     assert stamp(as_read(obj)) == once
     assert "annotations" not in obj["metadata"], "the argument was changed"
-    other = stamp(service_rw(cache(service={"type": "NodePort"})))
+    other = stamp(service_rw(cache(services={"primary": {"type": "NodePort"}})))
     assert other["metadata"]["annotations"][names.ANNOTATION_APPLIED] != applied
 
 

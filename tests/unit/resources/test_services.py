@@ -20,24 +20,40 @@ def test_a_single_pod_is_reachable_without_the_operators_label() -> None:
         assert service["spec"]["selector"] == names.selector_labels("orders")
 
 
-def test_with_replicas_services_choose_by_role() -> None:
-    of = cache(replicas=1)
+def test_with_several_instances_services_choose_by_role() -> None:
+    of = cache(instances=2)
     roles = [service["spec"]["selector"][names.LABEL_ROLE] for service in (service_rw(of), service_ro(of))]
     assert roles == ["primary", "replica"]
 
 
 def test_the_headless_service_names_pods_that_are_not_ready() -> None:
-    spec = service_headless(cache(service={"type": "NodePort", "annotations": {"a": "b"}}))["spec"]
+    spec = service_headless(cache(services={"primary": {"type": "NodePort", "annotations": {"a": "b"}}}))["spec"]
     assert (spec["clusterIP"], spec["publishNotReadyAddresses"], spec["type"]) == ("None", True, "ClusterIP")
     assert [port["name"] for port in spec["ports"]] == ["redis", "metrics"]
 
 
-def test_annotations_and_type_are_for_clients() -> None:
-    of = cache(service={"type": "NodePort", "annotations": {"a": "b"}})
-    for service in (service_rw(of), service_ro(of)):
-        assert service["spec"]["type"] == "NodePort"
-        assert service["metadata"]["annotations"] == {"a": "b"}
+OUTSIDE: dict[str, Any] = {
+    "type": "LoadBalancer", "loadBalancerClass": "lb.test/x", "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    "externalTrafficPolicy": "Local",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wished", "other"), [("primary", "replicas"), ("replicas", "primary")])
+def test_each_service_for_clients_is_as_its_own_part_of_the_spec_says(wished: str, other: str) -> None:
+    of = cache(services={wished: {**OUTSIDE, "labels": {"team": "shop"}, "annotations": {"a": "b"}}})
+    made = {"primary": service_rw(of), "replicas": service_ro(of)}
+    meta, spec = made[wished]["metadata"], made[wished]["spec"]
+    assert {field: spec[field] for field in OUTSIDE} == OUTSIDE
+    assert meta["annotations"] == {"a": "b"} and meta["labels"] == {**names.labels("orders"), "team": "shop"}
+    plain = made[other]
+    assert plain["spec"]["type"] == "ClusterIP" and not OUTSIDE.keys() - {"type"} & plain["spec"].keys()
+    assert "annotations" not in plain["metadata"] and plain["metadata"]["labels"] == names.labels("orders")
     assert "annotations" not in service_headless(of)["metadata"]
+
+
+def test_labels_of_a_service_never_replace_ours() -> None:
+    of = cache(services={"primary": {"labels": {names.LABEL_CACHE: "x"}}})
+    assert service_rw(of)["metadata"]["labels"] == names.labels("orders")
 
 
 EVERYBODY = None
@@ -47,9 +63,9 @@ NAMED = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
 
 @pytest.mark.parametrize(("spec", "clients"), [
     ({}, PODS),
-    ({"service": {"type": "LoadBalancer"}}, EVERYBODY),
-    ({"service": {"type": "NodePort"}}, EVERYBODY),
-    ({"service": {"type": "NodePort"}, "networkPolicy": {"clients": NAMED}}, NAMED),
+    ({"services": {"primary": {"type": "LoadBalancer"}}}, EVERYBODY),
+    ({"services": {"replicas": {"type": "NodePort"}}}, EVERYBODY),
+    ({"services": {"primary": {"type": "NodePort"}}, "networkPolicy": {"clients": NAMED}}, NAMED),
     ({"networkPolicy": {"clients": NAMED}}, NAMED),
 ])  # fmt: skip
 def test_who_may_connect(spec: dict[str, Any], clients: list[dict[str, Any]] | None) -> None:
@@ -68,7 +84,7 @@ def test_who_may_connect(spec: dict[str, Any], clients: list[dict[str, Any]] | N
 
 
 def test_a_drain_may_take_the_only_pod_or_one_of_several() -> None:
-    budgets = [pod_disruption_budget(cache(replicas=replicas))["spec"] for replicas in (0, 1, 2)]
+    budgets = [pod_disruption_budget(cache(instances=instances))["spec"] for instances in (1, 2, 3)]
     assert [(b.get("maxUnavailable"), b.get("minAvailable")) for b in budgets] == [(1, None), (None, 1), (None, 2)]
 
 

@@ -68,8 +68,8 @@ def _ready(caches: Any, namespace: str, name: str) -> dict[str, Any]:
         if ready and status.get("endpoint"):
             return dict(status)
         if time.monotonic() > deadline:
-            words = status.get("phase", "no operator has seen it")
-            raise TimeoutError(f"not Ready after {READY_S:.0f} s: {words}")
+            told = f"{status.get('phase')}: {status.get('message', '')}" if status else "no operator has seen it"
+            raise TimeoutError(f"not Ready after {READY_S:.0f} s: {told}")
         time.sleep(POLL_S)
 
 

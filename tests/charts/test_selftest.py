@@ -75,8 +75,8 @@ def test_it_writes_reads_and_deletes(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_it_says_why_a_cache_is_not_ready() -> None:
     words = f"Pod {NAME}-0 cannot pull its image"
-    caches = Caches({"phase": words, "conditions": [{"type": "Ready", "status": "False"}]})
-    with pytest.raises(TimeoutError, match=words):
+    caches = Caches({"phase": "Degraded", "message": words, "conditions": [{"type": "Ready", "status": "False"}]})
+    with pytest.raises(TimeoutError, match=f"Degraded: {words}"):
         selftest.try_cache(caches, Secrets(), "shop")
     assert caches.alive == []
 

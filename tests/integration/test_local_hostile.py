@@ -47,8 +47,12 @@ def phase(local: Local) -> str:
     return str(local.cache()["status"].get("phase", ""))
 
 
+def message(local: Local) -> str:
+    return str(local.cache()["status"].get("message", ""))
+
+
 def says(local: Local, words: str) -> None:
-    assert_eventually(lambda: words in phase(local), lambda: f"{words}\n{phase(local)}", deadline_s=READY_S)
+    assert_eventually(lambda: words in message(local), lambda: f"{words}\n{message(local)}", deadline_s=READY_S)
 
 
 def heals(local: Local) -> None:

@@ -217,7 +217,7 @@ def full_status() -> CacheStatus:
     """Every field with a value that is not its default."""
     at = "2030-01-02T03:04:05Z"
     return CacheStatus(
-        phase="everything is as it should be", observed_generation=1,
+        phase="Running", message="everything is as it should be", observed_generation=1,
         conditions=(
             Condition(type="Ready", status="True", reason="Serving", message="m", last_transition_time=at,
                       observed_generation=1),
@@ -263,10 +263,10 @@ def test_columns(caches: Kube, namespace: str) -> None:
     plain = caches.kubectl("get", "cfc", "-n", namespace).splitlines()
     assert re.split(r"  +", plain[0].strip()) == ["NAME", "PHASE", "READY", "PRIMARY", "VERSION", "MEMORY", "AGE"]
     row = re.split(r"  +", plain[1].strip())
-    assert row[:-1] == ["orders", "everything is as it should be", "1/1", "orders-0", "1.2.3", "12Mi/176Mi"]
+    assert row[:-1] == ["orders", "Running", "1/1", "orders-0", "1.2.3", "12Mi/176Mi"]
     wide = caches.kubectl("get", "caches", "-n", namespace, "-o", "wide").splitlines()
-    assert re.split(r"  +", wide[1].strip())[-4:] == [
-        "aof", "Pending", "orders-rw:6379", "registry.test/server:1.2.3"
+    assert re.split(r"  +", wide[1].strip())[-5:] == [
+        "aof", "Pending", "orders-rw:6379", "registry.test/server:1.2.3", "everything is as it should be"
     ]  # fmt: skip
     for category in ("all", "cachefleet"):
         assert "orders" in caches.kubectl("get", category, "-n", namespace, "-o", "name")

@@ -129,7 +129,7 @@ def test_a_cache_becomes_objects(kube: Kube, namespace: str, operator: Operator)
         assert [o["uid"] for o in metadata["ownerReferences"]] == [uid], (kind, name)
         assert "finalizers" not in metadata
     status = kube.get("cache", "orders", namespace)["status"]
-    assert status["phase"] == "Waiting: pod orders-0 waits for a node"
+    assert (status["phase"], status["message"]) == ("Waiting", "Pod orders-0 waits for a node")
     assert status["observedGeneration"] == 1
     kube.wait_for(lambda: is_told(kube, namespace))
 

@@ -49,7 +49,7 @@ def test_a_full_disk(stage: Stage) -> None:
     while time.monotonic() < end:  # reads through the Service go on for longer than a probe takes to end them
         assert fresh.get("key:1") == "value 1"
     stage.check(fresh)
-    assert "orders-0: MISCONF" in stage.cache()["status"]["phase"]
+    assert "orders-0: MISCONF" in stage.cache()["status"]["message"]
 
     stage.execute(EMPTY)
     stage.told("Degraded", "AsExpected")

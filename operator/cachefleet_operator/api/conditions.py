@@ -1,7 +1,8 @@
-"""Condition types and their reasons: one row each, and docs/conditions.md is generated from this table.
+"""Condition types and their reasons, and phases: one row each, and docs/conditions.md is generated from these tables.
 
 A condition is True, False or Unknown with one of its reasons; the message says it for people. `Ready` is what
-`kubectl wait --for=condition=Ready` waits for.
+`kubectl wait --for=condition=Ready` waits for. The phase is one word for the most pressing of them, for `kubectl get`;
+programs read conditions.
 """
 
 from __future__ import annotations
@@ -50,4 +51,25 @@ REASONS: tuple[Reason, ...] = (
     Reason(CONFIG_APPLIED, "Pending", "False", "Parameters are about to be set, or wait for a server to answer."),
     Reason(CONFIG_APPLIED, "RestartRequired", "False", "Some parameters need a restart, which is coming."),
     Reason(CONFIG_APPLIED, "Refused", "False", "A parameter was refused; the message has the words of who refused it."),
+)
+
+
+class Phase(NamedTuple):
+    name: str
+    meaning: str
+
+
+# In the order in which they win.
+PHASES: tuple[Phase, ...] = (
+    Phase("Deleting", "The Cache is being deleted."),
+    Phase("Paused", "spec.paused is true: nothing is changed."),
+    Phase("Refused", "The spec asks for what cannot be or is not built; what runs goes on as it was."),
+    Phase("Degraded", "Something is wrong; condition Degraded has its reason."),
+    Phase("Loading", "The primary is reading its data from disk."),
+    Phase("Creating", "Objects are being made for the first time."),
+    Phase("Waiting", "No primary takes writes yet, or something else must happen first."),
+    Phase("Updating", "Objects or parameters are being changed."),
+    Phase("Restarting", "A pod is being replaced."),
+    Phase("Resizing", "A volume is growing."),
+    Phase("Running", "The primary takes writes, and everything is as the spec says."),
 )

@@ -50,6 +50,7 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("Config", ".status.conditions[?(@.type=='ConfigApplied')].reason", "string", 1),
     ("Endpoint", ".status.endpoint", "string", 1),
     ("Image", ".status.image", "string", 1),
+    ("Message", ".status.message", "string", 1),
 )
 KEPT = (
     "type", "description", "default", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength",

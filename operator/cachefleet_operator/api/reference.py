@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from cachefleet_operator.api.conditions import REASONS
+from cachefleet_operator.api.conditions import PHASES, REASONS
 from cachefleet_operator.api.crd import Schema, schema
 from cachefleet_operator.api.parameters import OPERATOR, PARAMETERS, Parameter
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
@@ -55,8 +55,11 @@ def parameters_page() -> str:
 
 
 def conditions_page() -> str:
-    """Every condition with its reasons."""
+    """Phases, and every condition with its reasons."""
     parts = [f"# Conditions of a {KIND}\n{NOTE}"]
+    words = "`status.phase` is one word for the most pressing of them, `status.message` says it for people.\n"
+    phases = ((f"`{phase.name}`", phase.meaning) for phase in PHASES)
+    parts += ["## Phases\n", words, _table(("Phase", "Meaning"), phases)]
     for condition in dict.fromkeys(reason.condition for reason in REASONS):
         rows = ((f"`{r.name}`", r.status, r.meaning) for r in REASONS if r.condition == condition)
         parts += [f"## {condition}\n", _table(("Reason", "Status", "Meaning"), rows)]

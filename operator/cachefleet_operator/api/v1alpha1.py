@@ -303,7 +303,8 @@ class Refusal(Model):
 
 
 class CacheStatus(Model):
-    phase: str = Field("", description="What is going on, as a sentence.")
+    phase: str = Field("", description="What is going on, in one word of docs/conditions.md.")
+    message: str = Field("", description="The same as a sentence; empty while there is nothing to say.")
     observed_generation: int = Field(0, description="Generation of the spec that this status speaks of.")
     conditions: tuple[Condition, ...] = Field(
         (), description="Ready, Progressing, Degraded, ConfigApplied.", json_schema_extra=_keyed("type")

@@ -273,7 +273,7 @@ def _connect(context: typer.Context, name: Name = "", data: Data = DATA) -> NoRe
     cache = by_key[_choose(name, list(by_key), data)]
     ports, password = view.ports(cache), view.password_file(cache)
     if ports is None:
-        raise Failure(Exit.NOT_RUNNING, f"{view.title(cache)} has no server yet: {cache['status'].get('phase')}")
+        raise Failure(Exit.NOT_RUNNING, f"{view.title(cache)} has no server yet: {view.phase_of(cache)}")
     client = next((path for path in map(shutil.which, CLIENTS) if path is not None), None)
     if client is None:
         where = f"{HOST}:{ports[0]}" + (f", password in {password}" if password else "")

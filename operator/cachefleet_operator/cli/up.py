@@ -116,7 +116,7 @@ def _wait_until_ready(
             more = words or f"`up` ended with code {child.returncode}; see {folder.up_log}"
             raise Failure(_exit_code(child.returncode), more)
         if time.monotonic() > end:
-            phases = [f"{shown.title(cache)}: {cache['status'].get('phase', 'Starting')}" for cache in report["caches"]]
+            phases = [f"{shown.title(cache)}: {shown.phase_of(cache)}" for cache in report["caches"]]
             raise Failure(Exit.FAILED, "\n".join([*phases, f"not Ready after {DETACH_S:.0f} s; {rest}"]))
         time.sleep(TICK_S)
         if folder.running() == child.pid:

@@ -264,10 +264,16 @@ def table(caches: Iterable[Described], width: int) -> RenderableType:
     return Group(*parts)
 
 
+def phase_of(cache: Described) -> str:
+    """Its phase and why, as "Refused: spec.config.x: unknown parameter"."""
+    status = cache["status"]
+    return ": ".join(filter(None, (status.get("phase") or "Starting", status.get("message", ""))))
+
+
 def _cells(cache: Described) -> dict[str, Text]:
     status, where = cache["status"], ports(cache)
     pods = [f"{pod['name']} {pod.get('role') or '-'}" for pod in status.get("pods", ())]
-    phase = plain(status.get("phase") or "Starting").replace("\n", " ")
+    phase = plain(phase_of(cache)).replace("\n", " ")
     return {
         "CACHE": Text(title(cache), style="bold"),
         "PHASE": Text(phase, style="green" if is_ready(cache) else "yellow"),
@@ -280,7 +286,7 @@ def _cells(cache: Described) -> dict[str, Text]:
 
 
 def _headline(phase: str) -> str:
-    """What a sentence begins with, as "Spec refused: ..." does."""
+    """The word that it begins with."""
     head = phase.partition(":")[0]
     return head if len(head) <= PHASE_COLUMNS else f"{head[: PHASE_COLUMNS - 3].rstrip()}..."
 

@@ -51,8 +51,10 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
     pods = tuple(_pod(pod, snapshot.servers.get(pod["metadata"]["name"]), now) for pod in snapshot.pods())
     primary = next((p for p in pods if p.role == names.ROLE_PRIMARY), None)
     facts = _conditions(snapshot, verdict, pods, now)
+    phase, message = _phase(facts)
     new = CacheStatus(
-        phase=_cut(_phase(snapshot, verdict, facts)),
+        phase=phase,
+        message=_cut(_sentence(message)),
         observed_generation=snapshot.cache.metadata.generation,
         conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in c.TYPES),
         primary=primary.name if primary else "",
@@ -183,25 +185,23 @@ def _config_applied(verdict: Verdict) -> tuple[str, str]:
     return "Applied", ""
 
 
-def _phase(snapshot: Snapshot, verdict: Verdict, facts: Facts) -> str:
-    """One sentence for `kubectl get`: the most pressing thing."""
-    ready = facts[c.READY][0] == "Serving"
-    progressing, degraded = facts[c.PROGRESSING], facts[c.DEGRADED]
+def _phase(facts: Facts) -> tuple[str, str]:
+    """A word of conditions.PHASES for `kubectl get`, and its message: the most pressing thing."""
+    ready, progressing, degraded = facts[c.READY], facts[c.PROGRESSING], facts[c.DEGRADED]
+    serves = ready[0] == "Serving"
     if progressing[0] in ("Deleting", "Paused"):
-        return progressing[0]
+        return progressing
     if degraded[0] == "SpecRefused":
-        return f"Spec refused: {degraded[1]}"
+        return "Refused", degraded[1]
     if degraded[0] != "AsExpected":
-        return _sentence(degraded[1])
-    if facts[c.READY][0] == "Loading":
-        return facts[c.READY][1]
-    if not ready and progressing[0] in ("Creating", "UpToDate", "Waiting"):
-        return f"Waiting: {facts[c.READY][1]}"
+        return "Degraded", degraded[1]
+    if ready[0] == "Loading":
+        return ready
+    if not serves and progressing[0] in ("Creating", "UpToDate", "Waiting"):
+        return "Creating" if progressing[0] == "Creating" else "Waiting", ready[1]
     if progressing[1] and _STATUS_OF[c.PROGRESSING, progressing[0]] == "True":
-        return _sentence(progressing[1])
-    if not ready:
-        return f"Waiting: {facts[c.READY][1]}"
-    return "Running"
+        return progressing[0].removesuffix("Storage"), progressing[1]
+    return ("Running", "") if serves else ("Waiting", ready[1])
 
 
 def _sentence(words: str) -> str:

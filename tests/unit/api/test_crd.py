@@ -22,8 +22,8 @@ TEMPLATE = ROOT / "charts" / "cachefleet" / "templates" / "crd-caches.yaml"
 KNOWN = {
     "type", "description", "default", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength",
     "maxItems", "maxProperties", "required", "properties", "items", "additionalProperties", "anyOf",
-    "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations", "x-kubernetes-list-type",
-    "x-kubernetes-list-map-keys",
+    "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+    "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 
 

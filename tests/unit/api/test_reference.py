@@ -45,6 +45,7 @@ def test_every_parameter_and_reason_is_there() -> None:
     assert "| `maxclients` | `10000` | live |" in text
     assert "| `databases` | `16` | restart |" in text
     rows = PAGES["conditions.md"]()
+    assert [p for p in conditions.PHASES if f"| `{p.name}` | {p.meaning} |" not in rows] == []
     assert [r for r in conditions.REASONS if f"| `{r.name}` | {r.status} | {r.meaning} |" not in rows] == []
 
 

@@ -13,14 +13,16 @@ from cachefleet_operator.cli import view
 from cachefleet_operator.cli.fleet import Event
 
 
-def cache(*, ready: bool = True, auth: bool = True, phase: str = "Running", **more: Any) -> dict[str, Any]:
+def cache(
+    *, ready: bool = True, auth: bool = True, phase: str = "Running", message: str = "", **more: Any
+) -> dict[str, Any]:
     condition = {"type": "Ready", "status": "True" if ready else "False"}
     return {
         "namespace": "default", "name": "orders", "generation": 2, "auth": auth, "folder": "data/default/orders",
         "ports": {"orders-0": {"redis": 7000, "metrics": 7001}}, **more,
         "status": {
-            "phase": phase, "ready": "1/1", "observedGeneration": 2, "conditions": [condition], "primary": "orders-0",
-            "memory": "1Mi/170Mi", "pods": [{"name": "orders-0", "role": "primary"}],
+            "phase": phase, "message": message, "ready": "1/1", "observedGeneration": 2, "conditions": [condition],
+            "primary": "orders-0", "memory": "1Mi/170Mi", "pods": [{"name": "orders-0", "role": "primary"}],
         },
     }  # fmt: skip
 
@@ -93,7 +95,8 @@ def test_a_terminal_obeys_nobody_but_us() -> None:
         assert "\x1b" not in text
 
 
-SENTENCE = "Spec refused: spec.config.maxmemry: unknown (did you mean maxmemory?)"
+WHY = "spec.config.maxmemry: unknown (did you mean maxmemory?)"
+SENTENCE = f"Refused: {WHY}"
 
 
 def lines_of(width: int, *caches: Any) -> list[str]:
@@ -103,20 +106,18 @@ def lines_of(width: int, *caches: Any) -> list[str]:
 
 
 def test_where_there_is_room_a_cache_is_one_line() -> None:
-    assert lines_of(150, cache(phase=SENTENCE), cache())[1:] == [
+    assert lines_of(150, cache(phase="Refused", message=WHY), cache())[1:] == [
         f"orders  {SENTENCE}  1/1    127.0.0.1:7000  7001     1Mi/170Mi  orders-0 primary",
         f"orders  Running{' ' * (len(SENTENCE) - 7)}  1/1    127.0.0.1:7000  7001     1Mi/170Mi  orders-0 primary",
     ]
 
 
 def test_on_a_narrow_terminal_what_has_no_room_is_below_the_row() -> None:
-    assert lines_of(80, cache(phase=SENTENCE), cache()) == [
-        "CACHE   PHASE         READY  ENDPOINT        METRICS  MEMORY",
-        "orders  Spec refused  1/1    127.0.0.1:7000  7001     1Mi/170Mi",
+    assert lines_of(80, cache(phase="Refused", message=WHY), cache()) == [
+        "CACHE   PHASE    READY  ENDPOINT        METRICS  MEMORY     PODS",
+        "orders  Refused  1/1    127.0.0.1:7000  7001     1Mi/170Mi  orders-0 primary",
         f"  {SENTENCE}",
-        "  pods: orders-0 primary",
-        "orders  Running       1/1    127.0.0.1:7000  7001     1Mi/170Mi",
-        "  pods: orders-0 primary",
+        "orders  Running  1/1    127.0.0.1:7000  7001     1Mi/170Mi  orders-0 primary",
     ]
     assert lines_of(40, cache()) == [
         "CACHE   PHASE    READY  ENDPOINT",
@@ -129,14 +130,14 @@ def test_on_a_narrow_terminal_what_has_no_room_is_below_the_row() -> None:
 
 @pytest.mark.parametrize("width", range(30, 150, 7))
 def test_nothing_is_cut_at_any_width(width: int) -> None:
-    text = " ".join(" ".join(lines_of(width, cache(phase=SENTENCE))).split())
+    text = " ".join(" ".join(lines_of(width, cache(phase="Refused", message=WHY))).split())
     for words in (*SENTENCE.split(), "127.0.0.1:7000", "7001", "1Mi/170Mi", "primary"):
         assert words in text
 
 
 def test_in_a_pipe_lines_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
     console = view.console()
-    console.print(view.table([cache(phase=SENTENCE)], console.width))
+    console.print(view.table([cache(phase="Refused", message=WHY)], console.width))
     console.print(view.event_line("2026-01-31T12:00:00Z", "orders", "Normal", "word " * 100 + "end"))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3

@@ -52,90 +52,93 @@ CRASHING = pod(
 @pytest.mark.parametrize(
     ("objects", "servers", "decided", "phase", "wanted"),
     [
-        pytest.param([READY], [server()], {}, "Running", {}, id="well"),
+        pytest.param([READY], [server()], {}, ("Running", ""), {}, id="well"),
         pytest.param(
             [], [], {"progress": "Creating", "doing": "created StatefulSet/orders"},
-            "Waiting: no pod exists yet", {"Ready": "NotServing", "Progressing": "Creating"}, id="new",
+            ("Creating", "No pod exists yet"), {"Ready": "NotServing", "Progressing": "Creating"}, id="new",
         ),
         pytest.param(
-            [WAITS], [], {}, "Waiting: pod orders-0 is starting", {"Ready": "NotServing"}, id="starting"
+            [WAITS], [], {}, ("Waiting", "Pod orders-0 is starting"), {"Ready": "NotServing"}, id="starting"
         ),
         pytest.param(
-            [WAITS], [server(loading=True, load_percent=41.7)], {}, "orders-0 has read 42 % of its data",
+            [WAITS], [server(loading=True, load_percent=41.7)], {}, ("Loading", "orders-0 has read 42 % of its data"),
             {"Ready": "Loading"}, id="loading",
         ),
         pytest.param(
-            [CRASHING], [], {}, "Pod orders-0 crashes at each start",
+            [CRASHING], [], {}, ("Degraded", "Pod orders-0 crashes at each start"),
             {"Ready": "NotServing", "Degraded": "PodFailing"}, id="crashing",
         ),
         pytest.param(
-            [READY], [server(failing="MISCONF disk full")], {}, "orders-0: MISCONF disk full",
+            [READY], [server(failing="MISCONF disk full")], {}, ("Degraded", "orders-0: MISCONF disk full"),
             {"Ready": "ReadOnly", "Degraded": "ServerFailing"}, id="disk full",
         ),
         pytest.param(
-            [READY], [server(error="timed out")], {}, "Pod orders-0 does not answer: timed out",
+            [READY], [server(error="timed out")], {}, ("Degraded", "Pod orders-0 does not answer: timed out"),
             {"Degraded": "Unreachable"}, id="silent",
         ),
         pytest.param(
-            [HANGS], [server(error="timed out")], {}, "Pod orders-0 does not answer: timed out",
+            [HANGS], [server(error="timed out")], {}, ("Degraded", "Pod orders-0 does not answer: timed out"),
             {"Ready": "NotServing", "Degraded": "Unreachable"}, id="was ready and hangs",
         ),
         pytest.param(
-            [WAITS], [server(error="refused")], {}, "Waiting: pod orders-0 is starting", {"Ready": "NotServing"},
+            [WAITS], [server(error="refused")], {}, ("Waiting", "Pod orders-0 is starting"), {"Ready": "NotServing"},
             id="not up yet",
         ),
         pytest.param(
-            [READY], [server()], {"secret_missing": "Secret x does not exist"}, "Secret x does not exist",
+            [READY], [server()], {"secret_missing": "Secret x does not exist"},
+            ("Degraded", "Secret x does not exist"),
             {"Degraded": "SecretMissing"}, id="secret gone",
         ),
         pytest.param(
             [READY], [server()], {"problems": ("config: no such parameter",)},
-            "Spec refused: config: no such parameter",
+            ("Refused", "config: no such parameter"),
             {"Degraded": "SpecRefused", "ConfigApplied": "Refused"}, id="spec",
         ),
         pytest.param(
-            [], [], {"problems": ("instances: not built",)}, "Spec refused: instances: not built",
+            [], [], {"problems": ("instances: not built",)}, ("Refused", "instances: not built"),
             {"Ready": "SpecRefused", "Degraded": "SpecRefused", "ConfigApplied": "Refused"}, id="spec of a new one",
         ),
         pytest.param(
             [READY], [server()], {"progress": "Restarting", "doing": "restarting orders-0: image changed"},
-            "Restarting orders-0: image changed", {"Progressing": "Restarting"}, id="restarting",
+            ("Restarting", "Restarting orders-0: image changed"), {"Progressing": "Restarting"}, id="restarting",
         ),
         pytest.param(
-            [READY], [server()], {"restart_required": ("databases: 16 -> 4",)}, "Running",
+            [READY], [server()], {"restart_required": ("databases: 16 -> 4",)}, ("Running", ""),
             {"ConfigApplied": "RestartRequired"}, id="restart required",
         ),
         pytest.param(
-            [READY], [server()], {"config_pending": "set hz 5 in orders-0"}, "Running",
+            [READY], [server()], {"config_pending": "set hz 5 in orders-0"}, ("Running", ""),
             {"ConfigApplied": "Pending"}, id="pending",
         ),
         pytest.param(
-            [READY], [server()], {"refusals": (refusal("orders-0", "maxclients"),)}, "Running",
+            [READY], [server()], {"refusals": (refusal("orders-0", "maxclients"),)}, ("Running", ""),
             {"ConfigApplied": "Refused"}, id="parameter refused",
         ),
         pytest.param(
             [READY], [server()], {"refusals": (refusal("StatefulSet/orders", "object"),)},
-            "StatefulSet/orders: no, said it", {"Degraded": "ApplyFailed"}, id="object refused",
+            ("Degraded", "StatefulSet/orders: no, said it"), {"Degraded": "ApplyFailed"}, id="object refused",
         ),
         pytest.param(
             [READY], [server()],
             {"refusals": (refusal("Service/a", "metadata.name"), refusal("b", "hz"), refusal("Secret/c", "object"))},
-            "No, said it; Secret/c: no, said it", {"Degraded": "ApplyFailed", "ConfigApplied": "Refused"},
+            ("Degraded", "No, said it; Secret/c: no, said it"), {"Degraded": "ApplyFailed", "ConfigApplied": "Refused"},
             id="several objects refused",
         ),
         pytest.param(
             [READY], [server()], {"refusals": (refusal("PersistentVolumeClaim/x", "storage.size"),)},
-            "PersistentVolumeClaim/x: no, said it", {"Degraded": "StorageRefused"}, id="storage refused",
+            ("Degraded", "PersistentVolumeClaim/x: no, said it"), {"Degraded": "StorageRefused"}, id="storage refused",
         ),
     ],
 )  # fmt: skip
 def test_phase_and_conditions(
-    objects: list[Object], servers: list[Server], decided: dict[str, Any], phase: str, wanted: dict[str, str]
+    objects: list[Object], servers: list[Server], decided: dict[str, Any], phase: tuple[str, str],
+    wanted: dict[str, str],
 ) -> None:
     """`wanted` are the reasons that differ from those of a Cache that is well."""
     found = told(cache(), *objects, servers=servers, **decided)
     well = {"Ready": "Serving", "Progressing": "UpToDate", "Degraded": "AsExpected", "ConfigApplied": "Applied"}
-    assert found.phase == phase
+    assert (found.phase, found.message) == phase
+    assert found.phase in [p.name for p in conditions.PHASES]
     assert {c.type: c.reason for c in found.conditions} == {**well, **wanted}
     known = {(r.condition, r.name): r.status for r in conditions.REASONS}
     assert all(known[c.type, c.reason] == c.status for c in found.conditions)
@@ -214,14 +217,14 @@ def test_where_a_load_balancer_is(ingress: list[dict[str, Any]], endpoint: str) 
 def test_a_pod_that_cannot_be_made_is_said_in_the_controllers_words() -> None:
     words = 'create Pod orders-0 in StatefulSet orders failed error: pods "orders-0" is forbidden: exceeded quota'
     made = plan(replace(snapshot(cache()), unmade=words), NOW)
-    assert made.status.phase == f"No pod can be made: {words}"
+    assert (made.status.phase, made.status.message) == ("Degraded", f"No pod can be made: {words}")
     assert facts(made.status)["Degraded"] == ("True", "PodFailing")
     settled = World(cache())
     settled.settle()
     del settled.objects[Key("Pod", "orders-0")], settled.servers["orders-0"]
     made = plan(replace(settled.snapshot(), unmade=words), settled.now)
     assert facts(made.status)["Progressing"] == ("True", "Waiting"), "nothing is up to date where the pod is not made"
-    assert made.status.phase == f"No pod can be made: {words}"
+    assert (made.status.phase, made.status.message) == ("Degraded", f"No pod can be made: {words}")
 
 
 def test_deletion_and_pause_come_first() -> None:
@@ -230,13 +233,24 @@ def test_deletion_and_pause_come_first() -> None:
     assert told(cache(paused=True), CRASHING).phase == "Paused"
 
 
+@pytest.mark.parametrize(
+    ("progress", "phase"),
+    [("Creating", "Creating"), ("Updating", "Updating"), ("Restarting", "Restarting"), ("ResizingStorage", "Resizing"),
+     ("Waiting", "Waiting")],
+)  # fmt: skip
+def test_what_goes_on_has_a_phase(progress: str, phase: str) -> None:
+    found = told(cache(), READY, servers=[server()], progress=progress, doing="doing it")
+    assert (found.phase, found.message) == (phase, "Doing it")
+    assert phase in [p.name for p in conditions.PHASES]
+
+
 def test_a_spec_that_is_wrong_in_many_ways_has_a_small_status() -> None:
     """One that etcd does not take would never be written."""
     wrong = cache(config={f"no-such-parameter-{i}": "1" for i in range(CONFIG_KEYS_MAX)})
     made = plan(snapshot(wrong, READY, servers=[server(failing="x" * 100_000)]), NOW)
     assert len(str(made.status.wire())) < 10_000
-    assert made.status.phase.startswith("Spec refused: spec.config.no-such-parameter-0: unknown parameter; ")
-    assert made.status.phase.endswith("...")
+    assert made.status.message.startswith("spec.config.no-such-parameter-0: unknown parameter; ")
+    assert made.status.message.endswith("...")
     assert all(len(action.reason) <= 1024 for action in made.actions)
 
 

@@ -130,7 +130,7 @@ def test_a_deleted_volume_keeps_its_pod_and_is_told() -> None:
     assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] == uid
     degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
     assert (degraded.status, degraded.reason) == ("True", "VolumeDeleted")
-    assert world.cache.status.phase.startswith("Volume data-orders-0 is being deleted")
+    assert world.cache.status.message.startswith("Volume data-orders-0 is being deleted")
     del world.objects[Key("PersistentVolumeClaim", "data-orders-0")]["metadata"]["deletionTimestamp"]
     world.settle()
     assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] != uid

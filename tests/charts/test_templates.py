@@ -12,8 +12,8 @@ import yaml
 
 from cachefleet_operator import settings
 from cachefleet_operator.api.objects import Site
-from cachefleet_operator.execution.lease import NAME as LEASE
-from cachefleet_operator.execution.permissions import lease_rules, rules
+from cachefleet_operator.execution.kube.lease import NAME as LEASE
+from cachefleet_operator.execution.kube.permissions import lease_rules, rules
 from fleettest.helm import CHARTS, NAMESPACE, ROOT, VALUES, Helm, Promtool
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cachefleet_operator.execution.local_admission import is_transition, models
+from cachefleet_operator.execution.local.admission import is_transition, models
 from fleettest.helm import CHARTS, KUBE_VERSION, VALUES, Helm, Refused
 
 # chart, --set arguments -> what helm says

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cachefleet_operator.execution import admin
-from cachefleet_operator.execution.backend import Refused
+from cachefleet_operator.execution.errors import Refused
 from cachefleet_operator.planning.snapshot import Server
 from fleettest.instance import Instance, Pool
 

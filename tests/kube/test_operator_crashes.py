@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cachefleet_operator.execution import lease
+from cachefleet_operator.execution.kube import lease
 from fleettest import figures
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import Kube

@@ -10,7 +10,7 @@ import pytest
 from api import Api
 from control_plane import ControlPlane
 
-from cachefleet_operator.execution import lease
+from cachefleet_operator.execution.kube import lease
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import Kube
 from fleettest.operators import Operator, grants, install_crd

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api import names
-from cachefleet_operator.execution import lease
+from cachefleet_operator.execution.kube import lease
 from fleettest.crds import PODMONITORS
 from fleettest.kube import WRITES, Kube
 from fleettest.operators import Operator, beyond_upkeep, grants, install_crd

@@ -19,11 +19,11 @@ from cachefleet_operator.api.objects import Object, Site
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.manifests import Document, Manifests
-from cachefleet_operator.execution.local import LocalBackend
-from cachefleet_operator.execution.local_admission import Invalid, admit
-from cachefleet_operator.execution.local_kubelet import Kubelet
-from cachefleet_operator.execution.local_ports import PortBook, PortTaken
-from cachefleet_operator.execution.local_store import Store, Where, owner
+from cachefleet_operator.execution.local.admission import Invalid, admit
+from cachefleet_operator.execution.local.backend import LocalBackend
+from cachefleet_operator.execution.local.kubelet import Kubelet
+from cachefleet_operator.execution.local.store import Store, Where, owner
+from cachefleet_operator.execution.local.tcp_ports import PortBook, PortTaken
 from cachefleet_operator.execution.reconciler import Reconciler
 from cachefleet_operator.planning.moments import stamp
 
@@ -67,7 +67,7 @@ class Fleet:
     # -- acts
 
     async def take(self, manifests: Manifests) -> None:
-        """Raises Failure when one is invalid, BackendError when the folder cannot be written."""
+        """Raises Failure when one is invalid, ExecutionError when the folder cannot be written."""
         caches = self._admitted(manifests.caches)
         for words in manifests.skipped:
             self.tell("", "", "Normal", "Skipped", words)

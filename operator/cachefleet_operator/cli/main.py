@@ -23,7 +23,7 @@ from cachefleet_operator.cli import manifests, up, view
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.state import DATA, Folder, option
 from cachefleet_operator.execution.admin import as_password
-from cachefleet_operator.execution.local_ports import HOST
+from cachefleet_operator.execution.local.tcp_ports import HOST
 
 MANIFEST = Path("cache.yaml")
 NO_MANIFEST = f"""\

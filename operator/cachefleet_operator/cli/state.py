@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from cachefleet_operator.cli.failure import Exit, Failure
-from cachefleet_operator.execution.local_paths import Outside, below, private_folder, replace_file
-from cachefleet_operator.execution.local_process import Busy, Lock
-from cachefleet_operator.execution.local_store import caches_in
+from cachefleet_operator.execution.local.paths import Outside, below, private_folder, replace_file
+from cachefleet_operator.execution.local.process import Busy, Lock
+from cachefleet_operator.execution.local.store import caches_in
 
 DATA = Path("cachefleet-data")  # where no --data names another
 OWN = ".cachefleet"

@@ -28,10 +28,10 @@ from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.fleet import Fleet
 from cachefleet_operator.cli.state import Folder, option, unwritable
 from cachefleet_operator.cli.view import View
-from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.local_pod import SERVER, executable
-from cachefleet_operator.execution.local_podspec import ConfigError
-from cachefleet_operator.execution.local_ports import PortBook
+from cachefleet_operator.execution.errors import ExecutionError
+from cachefleet_operator.execution.local.podspec import ConfigError
+from cachefleet_operator.execution.local.reading import SERVER, executable
+from cachefleet_operator.execution.local.tcp_ports import PortBook
 
 TICK_S = 0.1
 DETACH_S = 60.0  # how long --detach waits for Ready
@@ -159,7 +159,7 @@ class _Up:
     async def _start(self, found: files.Manifests) -> None:
         try:
             await self._fleet.take(found)
-        except BackendError as error:
+        except ExecutionError as error:
             if isinstance(error.__cause__, OSError):
                 raise unwritable(self._options.data, error.__cause__) from None
             raise Failure(Exit.STORAGE, str(error)) from None
@@ -170,7 +170,7 @@ class _Up:
             await self._fleet.take(files.load(self._options.sources, self._standard_input))
         except Failure as failure:
             self._fleet.tell("", "", "Warning", "Refused", f"{failure}\nWhat runs stays as it is.")
-        except BackendError as error:
+        except ExecutionError as error:
             self._fleet.tell("", "", "Warning", "Failed", f"{error}\nSave the manifests again to try it again.")
         else:
             self._fleet.tell("", "", "Normal", "Reloaded", "The manifests changed and were taken up.")

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from cachefleet_operator.api import names
 from cachefleet_operator.cli.fleet import Event
-from cachefleet_operator.execution.local_ports import HOST
+from cachefleet_operator.execution.local.tcp_ports import HOST
 
 EVENTS_SHOWN = 8
 COMMAND = "cachefleet"

@@ -19,7 +19,7 @@ import hiredis
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.parameters import PARAMETERS
-from cachefleet_operator.execution.backend import BackendError, Refused
+from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.planning.snapshot import Server
 
 TIMEOUT_S = 2.0
@@ -39,7 +39,7 @@ def as_password(value: bytes) -> Password:
     return value.removesuffix(b"\n").removesuffix(b"\r")
 
 
-class Locked(BackendError):
+class Locked(ExecutionError):
     """A server takes none of the passwords."""
 
 
@@ -50,7 +50,7 @@ async def inspect(
     try:
         used, replies = await _ask(host, port, passwords, _INSPECTION, timeout_s)
         return _server(pod, replies, password_is_current=used == passwords[0])
-    except BackendError as error:
+    except ExecutionError as error:
         return Server(pod, str(error), locked=isinstance(error, Locked))
 
 
@@ -63,20 +63,20 @@ async def config_set(
     *,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """CONFIG SET of all or none. Raises Refused for the parameter that the server names, else BackendError."""
+    """CONFIG SET of all or none. Raises Refused for the parameter that the server names, else ExecutionError."""
     words = [word.encode(errors="replace") for pair in sorted(parameters.items()) for word in pair]
     _, (reply,) = await _ask(host, port, passwords, [(b"CONFIG", b"SET", *words)], timeout_s)
     text = _error(reply)
     if not text:
         return
     if not text.startswith("ERR "):
-        raise BackendError(f"{pod}: {text}")  # LOADING, BUSY, NOPERM: not a word about the value.
+        raise ExecutionError(f"{pod}: {text}")  # LOADING, BUSY, NOPERM: not a word about the value.
     subject = _named(text, parameters)
     if not subject:
         # It does not say which one it means: one at a time, until it refuses one by itself.
         for name, value in sorted(parameters.items()):
             await config_set(pod, host, port, passwords, {name: value}, timeout_s=timeout_s)
-        raise BackendError(f"{pod}: {text}")
+        raise ExecutionError(f"{pod}: {text}")
     raise Refused(text.removeprefix("ERR "), target=pod, subject=subject, wish=parameters[subject])
 
 
@@ -87,7 +87,7 @@ async def set_password(
     _, (reply,) = await _ask(host, port, passwords, [(b"CONFIG", b"SET", b"requirepass", new)], timeout_s)
     if text := _error(reply):
         # The server quotes what it refuses: never show more than the kind of error.
-        raise BackendError(f"{pod} refused the new password ({text.split(' ', 1)[0]})")
+        raise ExecutionError(f"{pod} refused the new password ({text.split(' ', 1)[0]})")
 
 
 # -- replies
@@ -97,9 +97,9 @@ def _server(pod: str, replies: Sequence[Reply], *, password_is_current: bool) ->
     info_reply, config_reply, ping = replies
     for reply in (info_reply, config_reply):
         if text := _error(reply):
-            raise BackendError(text)
+            raise ExecutionError(text)
     if not isinstance(info_reply, bytes) or not isinstance(config_reply, list):
-        raise BackendError("its answer to INFO or CONFIG GET is not one")
+        raise ExecutionError("its answer to INFO or CONFIG GET is not one")
     info = dict(_fields(info_reply))
     refusal = _error(ping)  # PING is refused with MISCONF while writes are: the server's own words.
     return Server(
@@ -163,20 +163,20 @@ def _pack(commands: Sequence[Sequence[bytes]]) -> bytes:
 async def _ask(
     host: str, port: int, passwords: Sequence[Password], commands: Sequence[Sequence[bytes]], timeout_s: float
 ) -> tuple[Password, list[Reply]]:
-    """Replies to `commands` and the password that was accepted. Raises BackendError in words for people."""
+    """Replies to `commands` and the password that was accepted. Raises ExecutionError in words for people."""
     where = names.address(host, port)
     try:
         async with asyncio.timeout(timeout_s):
             return await _converse(host, port, list(dict.fromkeys(passwords)), commands)
     except TimeoutError:
-        raise BackendError(f"no answer from {where} within {timeout_s:g} s") from None
+        raise ExecutionError(f"no answer from {where} within {timeout_s:g} s") from None
     except ConnectionRefusedError:
-        raise BackendError(f"{where} refuses connections") from None
+        raise ExecutionError(f"{where} refuses connections") from None
     except OSError as error:
-        raise BackendError(f"{where}: {error.strerror or error}") from None
+        raise ExecutionError(f"{where}: {error.strerror or error}") from None
     # TypeError and MemoryError: what hiredis makes of maps with odd keys and of impossible lengths.
     except (hiredis.HiredisError, TypeError, ValueError, MemoryError) as error:
-        raise BackendError(f"{where} does not speak RESP: {str(error)[:ERROR_CHARACTERS_MAX]}") from None
+        raise ExecutionError(f"{where} does not speak RESP: {str(error)[:ERROR_CHARACTERS_MAX]}") from None
 
 
 async def _converse(
@@ -247,9 +247,9 @@ async def _replies(
         data = await reader.read(65536)
         budget -= len(data)
         if not data:
-            raise BackendError("closed the connection without an answer")
+            raise ExecutionError("closed the connection without an answer")
         if budget < 0:
-            raise BackendError(f"answers with more than {REPLY_BYTES_MAX} bytes")
+            raise ExecutionError(f"answers with more than {REPLY_BYTES_MAX} bytes")
         headers.look(data)
         parser.feed(data)
     return found, budget

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
-from cachefleet_operator.execution.backend import Backend, BackendError, Refused
+from cachefleet_operator.execution.errors import Backend, ExecutionError, Refused
 from cachefleet_operator.planning.actions import Action, Notice
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.refusals import WHOLE, remember
@@ -38,7 +38,7 @@ JITTER = 0.1
 STOP_S = 5.0
 
 Key = tuple[str, str]  # namespace, name
-Caches = Callable[[Key], Cache | None]  # None: there is none (any more); BackendError: it cannot be read
+Caches = Callable[[Key], Cache | None]  # None: there is none (any more); ExecutionError: it cannot be read
 Planner = Callable[[Snapshot, float], Plan]
 Result = Literal["unchanged", "acted", "refused", "conflict", "failed", "bug"]
 
@@ -165,7 +165,7 @@ class Reconciler:
     def _generation(self, key: Key) -> int:
         try:
             cache = self._caches(key)
-        except BackendError:
+        except ExecutionError:
             return -1
         return cache.metadata.generation if cache is not None else -1
 
@@ -182,7 +182,7 @@ class Reconciler:
                 result, pause_s = await self._cycle(cache)
             loop.failures = loop.conflicts = 0
             pause_s *= random.uniform(1 - JITTER, 1)
-        except BackendError as error:
+        except ExecutionError as error:
             conflict = error.conflict and loop.conflicts < CONFLICTS_MAX
             result, pause_s = ("conflict", 0.0) if conflict else ("failed", _back_off(loop))
             loop.conflicts = loop.conflicts + 1 if conflict else 0
@@ -201,7 +201,7 @@ class Reconciler:
     async def _cycle(self, cache: Cache) -> tuple[Result, float]:
         snapshot = await self._backend.observe(cache)
         made = self._plan(snapshot, self._clock())
-        failure: BackendError | None = None
+        failure: ExecutionError | None = None
         status = made.status
         try:
             for action in made.actions:
@@ -217,7 +217,7 @@ class Reconciler:
             await self._act(cache, Notice(words, "Warning", "Refused"))
             await self._write_status(cache, status)
             return "refused", made.wake_after_s
-        except BackendError as error:
+        except ExecutionError as error:
             if error.conflict:
                 raise
             failure, status = error, made.stopped(str(error))

@@ -23,15 +23,15 @@ from typing import Any
 from kubernetes.aio.client.api_client import ApiClient
 
 from cachefleet_operator.api.objects import Site
-from cachefleet_operator.execution.audit import Auditor, Stale
-from cachefleet_operator.execution.backend import BackendError
-from cachefleet_operator.execution.events import Events
-from cachefleet_operator.execution.kinds import CACHE, OPTIONAL, WATCHED
-from cachefleet_operator.execution.kube import Kube, connect
-from cachefleet_operator.execution.kube_backend import KubeBackend
-from cachefleet_operator.execution.lease import Elector, Lost
+from cachefleet_operator.execution.errors import ExecutionError
+from cachefleet_operator.execution.kube.audit import Auditor, Stale
+from cachefleet_operator.execution.kube.backend import KubeBackend
+from cachefleet_operator.execution.kube.client import Kube, connect
+from cachefleet_operator.execution.kube.events import Events
+from cachefleet_operator.execution.kube.kinds import CACHE, OPTIONAL, WATCHED
+from cachefleet_operator.execution.kube.lease import Elector, Lost
+from cachefleet_operator.execution.kube.store import Store
 from cachefleet_operator.execution.reconciler import STOP_S, Reconciler
-from cachefleet_operator.execution.store import Store
 from cachefleet_operator.handlers import http, watch
 from cachefleet_operator.metrics import Fleet, Metrics
 from cachefleet_operator.settings import Settings
@@ -128,7 +128,7 @@ class Supervisor:
             began = asyncio.get_running_loop().time()
             try:
                 await self._watch_once()
-            except (BackendError, Stale) as error:
+            except (ExecutionError, Stale) as error:
                 log.warning("watches: %s; again in %.0f s", error, pause_s)
             except Exception:
                 # Whatever kopf raises: the watches start anew, what runs goes on.
@@ -142,7 +142,7 @@ class Supervisor:
         """Watches the kinds that exist now; returns when others do."""
         served = await self._kube.served()
         if CACHE.name not in served:
-            raise BackendError(f"the cluster does not know {CACHE.plural}.{CACHE.group} yet: its CRD is missing")
+            raise ExecutionError(f"the cluster does not know {CACHE.plural}.{CACHE.group} yet: its CRD is missing")
         self._backend.site = replace(self._backend.site, kinds=served & OPTIONAL)
         for kind in OPTIONAL - served:
             self._store.drop(kind)  # It went with its CRD, and nobody will say so.
@@ -176,7 +176,7 @@ class Supervisor:
         """Returns when the cluster serves other kinds."""
         while True:
             await asyncio.sleep(DISCOVER_S)
-            with contextlib.suppress(BackendError):
+            with contextlib.suppress(ExecutionError):
                 now = await self._kube.served()
                 if now != served:
                     log.info("kinds changed: %s", ", ".join(sorted(now ^ served)))

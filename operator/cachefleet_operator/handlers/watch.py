@@ -15,8 +15,8 @@ from typing import Any
 import kopf
 
 from cachefleet_operator.api.names import FIELD_MANAGER
-from cachefleet_operator.execution.kinds import CACHE, Kind
-from cachefleet_operator.execution.kube import SELECTOR
+from cachefleet_operator.execution.kube.client import SELECTOR
+from cachefleet_operator.execution.kube.kinds import CACHE, Kind
 
 SERVER_S, CLIENT_S, SILENCE_S, CONNECT_S, REQUEST_S = 600, 660.0, 70.0, 10.0, 30.0
 PAUSES_S = (0.5, 1.0) + (2.0,) * 60

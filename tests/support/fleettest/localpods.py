@@ -23,9 +23,9 @@ from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.execution.local_kubelet import Kubelet
-from cachefleet_operator.execution.local_ports import PortBook, Ports
-from cachefleet_operator.execution.local_store import Store
+from cachefleet_operator.execution.local.kubelet import Kubelet
+from cachefleet_operator.execution.local.store import Store
+from cachefleet_operator.execution.local.tcp_ports import PortBook, Ports
 from cachefleet_operator.planning.pods import is_ready
 from fleettest.instance import free_port
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from cachefleet_operator.__main__ import main
 from cachefleet_operator.execution import admin
-from cachefleet_operator.execution.kube import Kube
+from cachefleet_operator.execution.kube.client import Kube
 from cachefleet_operator.handlers import supervisor
 from cachefleet_operator.planning import plan
 

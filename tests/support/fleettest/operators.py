@@ -1,6 +1,6 @@
 """Operators as processes against a real API server, with no more rights than the chart gives them.
 
-    with grants(kube, namespace) as account:            a service account with the rules of execution/permissions.py
+    with grants(kube, namespace) as account:            a service account, with execution/kube/permissions.py
         with Operator(account, namespace) as operator:
             operator.metric("leader")
 
@@ -28,7 +28,7 @@ from typing import Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from cachefleet_operator.api.crd import crd
-from cachefleet_operator.execution import lease, permissions
+from cachefleet_operator.execution.kube import lease, permissions
 from fleettest.instance import _die_with_parent, free_port
 from fleettest.kube import Kube, Request
 from fleettest.wait import assert_eventually

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachefleet_operator.execution import admin
-from cachefleet_operator.execution.backend import BackendError, Refused
+from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.planning.snapshot import Server
 
 pytestmark = pytest.mark.asyncio
@@ -287,7 +287,7 @@ async def test_a_refusal_without_a_name_is_found_by_trying() -> None:
 @pytest.mark.parametrize("words", ["LOADING dataset", "BUSY script", "NOPERM no"])
 async def test_what_is_not_about_the_value_is_no_refusal(words: str) -> None:
     async with listening(Fake(CONFIG=f"-{words}\r\n".encode()).serve) as port:
-        with pytest.raises(BackendError, match=words) as error:
+        with pytest.raises(ExecutionError, match=words) as error:
             await admin.config_set("p", "127.0.0.1", port, (b"",), {"a": "1"})
     assert not isinstance(error.value, Refused)
 
@@ -301,7 +301,7 @@ async def test_set_password() -> None:
 
 async def test_no_error_shows_a_password() -> None:
     async with listening(Fake(CONFIG=b"-ERR CONFIG SET failed: 'hunter2' is weak\r\n").serve) as port:
-        with pytest.raises(BackendError) as error:
+        with pytest.raises(ExecutionError) as error:
             await admin.set_password("p", "127.0.0.1", port, (b"",), b"hunter2")
     assert str(error.value) == "p refused the new password (ERR)"
 

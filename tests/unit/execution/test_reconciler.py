@@ -11,7 +11,7 @@ import pytest
 
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
 from cachefleet_operator.execution import reconciler
-from cachefleet_operator.execution.backend import BackendError, Refused
+from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.reconciler import Reconciler
 from cachefleet_operator.planning.actions import Action, LabelPod, Notice
 from cachefleet_operator.planning.plan import Plan
@@ -174,7 +174,7 @@ def test_writes_that_wake_us_again_do_not_set_the_api_on_fire() -> None:
 
 def test_failures_back_off_up_to_a_minute_and_end_with_the_failure() -> None:
     backend = Backend()
-    backend.fail = lambda cache, what: BackendError("no") if what == "observe" and now() < 600 else None
+    backend.fail = lambda cache, what: ExecutionError("no") if what == "observe" and now() < 600 else None
     run_virtual(live(backend, planner(), 800))
     times = backend.times("observe")
     gaps = [b - a for a, b in pairwise(times)]
@@ -202,13 +202,13 @@ def test_events_do_not_cut_the_back_off_but_a_new_spec_does() -> None:
         await found.stop()
 
     backend = Backend()
-    backend.fail = lambda cache, what: BackendError("no")
+    backend.fail = lambda cache, what: ExecutionError("no")
     run_virtual(main())
 
 
 def test_a_conflict_is_tried_again_at_once_but_not_for_ever() -> None:
     backend = Backend()
-    backend.fail = lambda cache, what: BackendError("conflict", conflict=True) if what == "do a" else None
+    backend.fail = lambda cache, what: ExecutionError("conflict", conflict=True) if what == "do a" else None
     run_virtual(live(backend, planner("a"), 0.9))
     assert len(backend.times("do a")) == reconciler.CONFLICTS_MAX + 1
 
@@ -230,13 +230,13 @@ def test_a_refusal_ends_the_list_and_goes_into_the_status() -> None:
 
 def test_a_failed_action_ends_the_list_and_people_hear_of_it() -> None:
     backend = Backend()
-    backend.fail = lambda cache, what: BackendError("quota") if what == "do a" else None
+    backend.fail = lambda cache, what: ExecutionError("quota") if what == "do a" else None
     run_virtual(live(backend, planner("a", "b", status=lambda _: CacheStatus(phase="Creating")), 0.5))
     assert backend.what() == ["observe", "do a", "status", "event quota"]
     assert backend.caches[KEY].status.phase == "stopped: quota"
 
 
-@pytest.mark.parametrize("error", [BackendError("bad"), ValueError("a bug"), TimeoutError()])
+@pytest.mark.parametrize("error", [ExecutionError("bad"), ValueError("a bug"), TimeoutError()])
 def test_one_bad_cache_blocks_no_other(error: Exception) -> None:
     backend = Backend(cache("bad"), cache("good"))
     backend.fail = lambda cache, what: error if cache.metadata.name == "bad" else None
@@ -297,7 +297,7 @@ def test_a_cache_that_cannot_be_read_waits_for_a_better_one() -> None:
 
         def get(key: tuple[str, str]) -> Cache | None:
             if broken:
-                raise BackendError("spec.memory: must be an object")
+                raise ExecutionError("spec.memory: must be an object")
             return cache()
 
         found = Reconciler(backend, get, planner=planner(), clock=now)

@@ -16,7 +16,7 @@ from cachefleet_operator import __main__ as operator
 from cachefleet_operator.api.parse import parse
 from cachefleet_operator.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from cachefleet_operator.api.validation import DEPTH_MAX, problems
-from cachefleet_operator.execution.kinds import CACHE
+from cachefleet_operator.execution.kube.kinds import CACHE
 from cachefleet_operator.handlers import watch
 from cachefleet_operator.settings import SettingsError
 

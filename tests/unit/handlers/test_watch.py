@@ -8,8 +8,8 @@ from typing import Any
 import kopf
 import pytest
 
-from cachefleet_operator.execution.kinds import CACHE, WATCHED
-from cachefleet_operator.execution.kube import SELECTOR
+from cachefleet_operator.execution.kube.client import SELECTOR
+from cachefleet_operator.execution.kube.kinds import CACHE, WATCHED
 from cachefleet_operator.handlers import watch
 
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from cachefleet_operator.api.conditions import READY, TYPES
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.execution.reconciler import Result
+from cachefleet_operator.execution.cycle import Result
 from cachefleet_operator.planning.actions import Action
 from cachefleet_operator.planning.moments import seconds
 
@@ -25,7 +25,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """A Meter (execution/reconciler.py) with a registry of its own."""
+    """A Meter (execution/cycle.py) with a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -15,7 +15,7 @@ from cachefleet_operator.api.conditions import CONFIG_APPLIED, DEGRADED, PROGRES
 from cachefleet_operator.api.parse import parse
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
 from cachefleet_operator.api.validation import problems
-from cachefleet_operator.execution.reconciler import Result
+from cachefleet_operator.execution.cycle import Result
 from cachefleet_operator.metrics import PREFIX, Fleet, Metrics
 from fleettest.docs import anchors, blocks, links
 from fleettest.helm import CHARTS, ROOT, Helm

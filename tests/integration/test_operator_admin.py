@@ -7,16 +7,30 @@ from pathlib import Path
 
 import pytest
 
+from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution import admin
 from cachefleet_operator.execution.errors import Refused
+from cachefleet_operator.execution.ports import Endpoint
+from cachefleet_operator.execution.wire import Wire
 from cachefleet_operator.planning.snapshot import Server
 from fleettest.instance import Instance, Pool
 
 pytestmark = pytest.mark.server
 
 
+class Direct(Wire):
+    """A wire to whom an endpoint names."""
+
+    def address(self, pod: Object) -> tuple[str, int] | None:
+        return None
+
+
+def at(instance: Instance, *passwords: bytes) -> Endpoint:
+    return Endpoint("127.0.0.1", instance.port, passwords or (b"",))
+
+
 def look(instance: Instance, *passwords: bytes) -> Server:
-    return asyncio.run(admin.inspect("orders-0", "127.0.0.1", instance.port, passwords or (b"",), timeout_s=10))
+    return asyncio.run(admin.inspect(Direct(10), "orders-0", at(instance, *passwords)))
 
 
 def test_our_server(servers: Pool) -> None:
@@ -39,15 +53,15 @@ def test_servers_of_others(servers: Pool, kind: str) -> None:
 
 def test_rotation_of_the_password(tmp_path: Path) -> None:
     with Instance(directory=tmp_path) as instance:
-        where = ("orders-0", "127.0.0.1", instance.port)
-        asyncio.run(admin.set_password(*where, (b"first", b""), b"first"))
+        run = look(instance).run_id
+        asyncio.run(admin.set_password(Direct(), "orders-0", at(instance, b"first", b""), run, b"first"))
         assert look(instance, b"").error.startswith("NOAUTH")
         assert look(instance, b"wrong").error.startswith("WRONGPASS")
         assert look(instance, b"second", b"first").password_is_current is False
-        asyncio.run(admin.set_password(*where, (b"second", b"first"), b"second \xff"))
+        asyncio.run(admin.set_password(Direct(), "orders-0", at(instance, b"second", b"first"), run, b"second \xff"))
         found = look(instance, b"second \xff", b"first")
         assert (found.error, found.password_is_current) == ("", True)
-        asyncio.run(admin.set_password(*where, (b"second \xff",), b""))
+        asyncio.run(admin.set_password(Direct(), "orders-0", at(instance, b"second \xff"), run, b""))
         assert look(instance, b"", b"second \xff").password_is_current is True
         # It lost its password: it takes commands from everybody, and refuses AUTH.
         found = look(instance, b"second", b"first")
@@ -56,12 +70,12 @@ def test_rotation_of_the_password(tmp_path: Path) -> None:
 
 def test_config_set_names_what_was_refused(tmp_path: Path) -> None:
     with Instance(directory=tmp_path) as instance:
-        where = ("orders-0", "127.0.0.1", instance.port)
-        asyncio.run(admin.config_set(*where, (b"",), {"maxclients": "99", "hz": "20"}))
+        run = look(instance).run_id
+        asyncio.run(admin.config_set(Direct(), "orders-0", at(instance), run, {"maxclients": "99", "hz": "20"}))
         parameters = look(instance).parameters
         assert (parameters["maxclients"], parameters["hz"]) == ("99", "20")
         for name, value in (("maxmemory-policy", "sometimes"), ("daemonize", "yes"), ("nonsense", "1")):
             with pytest.raises(Refused) as refused:
-                asyncio.run(admin.config_set(*where, (b"",), {name: value, "hz": "30"}))
+                asyncio.run(admin.config_set(Direct(), "orders-0", at(instance), run, {name: value, "hz": "30"}))
             assert (refused.value.subject, refused.value.wish) == (name, value)
         assert look(instance).parameters["hz"] == "20"

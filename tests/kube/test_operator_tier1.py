@@ -67,7 +67,7 @@ def condition(kube: Kube, namespace: str, kind: str, name: str = "orders") -> di
 def is_told(kube: Kube, namespace: str) -> bool:
     """Whether events say what was made; they follow it."""
     events = [e for e in kube.list("events.events.k8s.io", namespace) if e["regarding"]["kind"] == "Cache"]
-    said = {e["reason"] for e in events} >= {"Applied", "PasswordGenerated"}
+    said = {e["reason"] for e in events} >= {"Created", "PasswordGenerated"}
     return said and any("created StatefulSet/orders" in e["note"] for e in events)
 
 

@@ -1,4 +1,4 @@
-"""The Caches of one data folder while `up` runs: the composition root of the local backend.
+"""The Caches of one data folder while `up` runs: the composition root of local mode.
 
 `take` makes the manifests come true: all of them or, if one is invalid, none. It is called at the start and whenever
 the files change. A Cache that is in no manifest any more is stopped; its data stay. Everything that happens is an
@@ -16,15 +16,20 @@ from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, Site
-from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, Metadata
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.manifests import Document, Manifests
+from cachefleet_operator.execution.cycle import Cycle
+from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.local.admission import Invalid, admit
-from cachefleet_operator.execution.local.backend import LocalBackend
 from cachefleet_operator.execution.local.kubelet import Kubelet
+from cachefleet_operator.execution.local.objects import LocalObjects
+from cachefleet_operator.execution.local.servers import LocalServers
 from cachefleet_operator.execution.local.store import Store, Where, owner
 from cachefleet_operator.execution.local.tcp_ports import PortBook, PortTaken
+from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.reconciler import Reconciler
+from cachefleet_operator.planning.actions import CREATED
 from cachefleet_operator.planning.moments import stamp
 
 EVENTS_KEPT = 100
@@ -61,8 +66,9 @@ class Fleet:
         self._ports, self._first = ports, first
         self._kubelet = Kubelet(self.store, ports, self.tell, time.time)
         site = Site(default_image="this-machine/cachefleet-server", default_version=version)
-        backend = LocalBackend(self.store, self._kubelet, site)
-        self._reconciler = Reconciler(backend, lambda key: self.store.cache(*key))
+        objects, servers = LocalObjects(self.store, self._kubelet), LocalServers(ports)
+        cycle = Cycle(objects, Observer(objects, servers, site), Interpreter(objects, servers), self._told)
+        self._reconciler = Reconciler(cycle)
 
     # -- acts
 
@@ -128,6 +134,10 @@ class Fleet:
         }  # fmt: skip
 
     # -- inside
+
+    def _told(self, cache: Metadata, type: str, word: str, message: str) -> None:
+        if word != CREATED:  # What a Cache consists of matters to nobody here; the log has it.
+            self.tell(cache.namespace, cache.name, type, word, message)
 
     def _pin(self, cache: Cache) -> None:
         namespace, name = cache.key

@@ -1,24 +1,23 @@
-"""Backend: where a Cache lives. Kubernetes (kube/backend.py), and processes here (local/backend.py).
-
-The reconciler (reconciler.py) knows nothing else: observe -> plan -> apply -> write the status -> sleep. A backend
-raises `ExecutionError` with the words of who refused; everything else is a bug.
-"""
+"""What goes wrong between us and those who hold objects and servers. Everything else that is raised is a bug."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
-from cachefleet_operator.planning.actions import Action
-from cachefleet_operator.planning.snapshot import Snapshot
-
 
 class ExecutionError(Exception):
-    """Somebody refused or did not answer. `str()` has the words; `conflict` = try again at once with fresh facts."""
+    """Somebody refused or did not answer. `str()` has the words.
 
-    def __init__(self, words: str, *, conflict: bool = False) -> None:
+    conflict    what we knew is out of date: again at once, with fresh facts
+    final       nothing else can be done either (the API is away, or we may not write any more)
+    """
+
+    def __init__(self, words: str, *, conflict: bool = False, final: bool = False) -> None:
         super().__init__(words)
-        self.conflict = conflict
+        self.conflict, self.final = conflict, final
+
+    @property
+    def for_good(self) -> bool:
+        """The same request will be refused again: invalid, or forbidden."""
+        return False
 
 
 class Refused(ExecutionError):
@@ -35,17 +34,3 @@ class Refused(ExecutionError):
     def __init__(self, words: str, *, target: str, subject: str, wish: str) -> None:
         super().__init__(words)
         self.target, self.subject, self.wish = target, subject, wish
-
-
-class Backend(Protocol):
-    async def observe(self, cache: Cache) -> Snapshot:
-        """Everything `plan` needs, read once."""
-
-    async def execute(self, cache: Cache, action: Action) -> None:
-        """Does one action. Raises Refused, ExecutionError."""
-
-    async def write_status(self, cache: Cache, status: CacheStatus) -> None:
-        """Stores the status of the Cache (the status subresource)."""
-
-    async def event(self, cache: Cache, action: Action) -> None:
-        """Tells people what was done and why. Never raises."""

@@ -29,7 +29,7 @@ def value(secret: Object | None, key: str) -> bytes | None:
     return None if text is None else b64decode(text)
 
 
-def known(cache: Cache, secret: Callable[[str], Object | None]) -> list[bytes]:
+def known(cache: Cache, secret: Callable[[str], Object | None]) -> tuple[bytes, ...]:
     """The passwords that a server may have, the one that it should have first: the next one or the wish, then what it
     had, and what it had before that."""
     source = auth.source(cache)
@@ -37,7 +37,7 @@ def known(cache: Cache, secret: Callable[[str], Object | None]) -> list[bytes]:
     recorded = secret(names.secret_server_password(cache.metadata.name))
     coming, have, before = (value(recorded, key) for key in (names.NEXT_KEY, names.PASSWORD_KEY, names.PREVIOUS_KEY))
     found = (coming, wish or b"", have, before) if coming is not None else (wish or b"", have, before)
-    return [admin.as_password(password) for password in found if password is not None]
+    return tuple(admin.as_password(password) for password in found if password is not None)
 
 
 def copied(old: Object | None, key: str, new: bytes) -> dict[str, bytes]:

@@ -1,15 +1,14 @@
-"""One level-triggered loop a Cache: wait for a wake or the time that the plan named, then observe -> plan -> execute ->
-write the status. It looks at what is, never at what an event said, so that events may be lost, doubled or late.
+"""One level-triggered loop a Cache: wait for a wake or the time that the plan named, then run a cycle (cycle.py). It
+looks at what is, never at what an event said, so that events may be lost, doubled or late.
 
     wake           many at once are one (DEBOUNCE_S)
     rate           CYCLES_BURST cycles at once, then one in CYCLE_EVERY_S: two controllers that undo each other's writes
                    do not set the API server on fire
     failure        FAILURE_S doubled up to FAILURE_S_MAX, with jitter; only a new generation cuts that short
     conflict       again after DEBOUNCE_S with fresh facts; CONFLICTS_MAX in a row are a failure
-    refusal        is remembered in the status, where the next plan sees it; ends the list of actions
 
 Each Cache has a task and a back-off of its own, and a cycle has a deadline, so a bad Cache costs one of `concurrency`
-places for CYCLE_S_MAX at worst. The reconciler knows a Backend, the planner and the clock; nothing of Kubernetes.
+places for CYCLE_S_MAX at worst. The reconciler knows a cycle and the loop's clock; nothing of what a cycle does.
 """
 
 from __future__ import annotations
@@ -17,17 +16,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
-from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
-from cachefleet_operator.execution.errors import Backend, ExecutionError, Refused
-from cachefleet_operator.planning.actions import Action, Notice
-from cachefleet_operator.planning.plan import Plan, plan
-from cachefleet_operator.planning.refusals import WHOLE, remember
-from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.execution.cycle import Meter, NoMeter, Result
+from cachefleet_operator.execution.errors import ExecutionError
 
 DEBOUNCE_S = 0.05
 CYCLES_BURST, CYCLE_EVERY_S = 20.0, 2.0
@@ -38,25 +33,17 @@ JITTER = 0.1
 STOP_S = 5.0
 
 Key = tuple[str, str]  # namespace, name
-Caches = Callable[[Key], Cache | None]  # None: there is none (any more); ExecutionError: it cannot be read
-Planner = Callable[[Snapshot, float], Plan]
-Result = Literal["unchanged", "acted", "refused", "conflict", "failed", "bug"]
 
 log = logging.getLogger(__name__)
 
 
-class Meter(Protocol):
-    """Who counts what the reconciler does."""
+class Runner(Protocol):
+    """A Cycle (cycle.py), as far as the reconciler knows it."""
 
-    def reconciled(self, result: Result, duration_s: float) -> None: ...
+    def cache(self, key: Key) -> Cache | None:
+        """None: there is none (any more). Raises ExecutionError where it cannot be read."""
 
-    def acted(self, action: Action) -> None: ...
-
-
-class NoMeter:
-    def reconciled(self, result: Result, duration_s: float) -> None: ...
-
-    def acted(self, action: Action) -> None: ...
+    async def run(self, cache: Cache) -> tuple[Result, float]: ...
 
 
 @dataclass(slots=True)
@@ -72,18 +59,8 @@ class _Loop:
 
 
 class Reconciler:
-    def __init__(
-        self,
-        backend: Backend,
-        caches: Caches,
-        *,
-        concurrency: int = 16,
-        planner: Planner = plan,
-        clock: Callable[[], float] = time.time,
-        meter: Meter | None = None,
-    ) -> None:
-        self._backend, self._caches, self._plan, self._clock = backend, caches, planner, clock
-        self._meter = meter or NoMeter()
+    def __init__(self, cycle: Runner, *, concurrency: int = 16, meter: Meter | None = None) -> None:
+        self._cycle, self._meter = cycle, meter or NoMeter()
         self._places = asyncio.Semaphore(concurrency)
         self._loops: dict[Key, _Loop] = {}
         self._running = asyncio.Event()
@@ -164,7 +141,7 @@ class Reconciler:
 
     def _generation(self, key: Key) -> int:
         try:
-            cache = self._caches(key)
+            cache = self._cycle.cache(key)
         except ExecutionError:
             return -1
         return cache.metadata.generation if cache is not None else -1
@@ -176,10 +153,10 @@ class Reconciler:
         context = {"cache": "/".join(key)}
         try:
             async with asyncio.timeout(CYCLE_S_MAX):
-                cache = self._caches(key)
+                cache = self._cycle.cache(key)
                 if cache is None:
                     return None
-                result, pause_s = await self._cycle(cache)
+                result, pause_s = await self._cycle.run(cache)
             loop.failures = loop.conflicts = 0
             pause_s *= random.uniform(1 - JITTER, 1)
         except ExecutionError as error:
@@ -197,50 +174,6 @@ class Reconciler:
             log.exception("reconcile broke; again in %.1f s", pause_s, extra=context)
         self._meter.reconciled(result, _now() - began)
         return pause_s
-
-    async def _cycle(self, cache: Cache) -> tuple[Result, float]:
-        snapshot = await self._backend.observe(cache)
-        made = self._plan(snapshot, self._clock())
-        failure: ExecutionError | None = None
-        status = made.status
-        try:
-            for action in made.actions:
-                await self._act(cache, action)
-        except Refused as refusal:
-            status = remember(
-                made.stopped(str(refusal)), target=refusal.target, subject=refusal.subject, wish=refusal.wish,
-                message=str(refusal), now=self._clock(),
-            )  # fmt: skip
-            whole = f"{refusal.target} cannot be had"
-            part = f"{refusal.target} refused {refusal.subject} {refusal.wish}"
-            words = f"{whole if refusal.subject in WHOLE else part}: {refusal}"
-            await self._act(cache, Notice(words, "Warning", "Refused"))
-            await self._write_status(cache, status)
-            return "refused", made.wake_after_s
-        except ExecutionError as error:
-            if error.conflict:
-                raise
-            failure, status = error, made.stopped(str(error))
-        # What goes on is worth telling even if it failed this time.
-        changed = await self._write_status(cache, status)
-        if failure is not None:
-            await self._act(cache, Notice(str(failure), "Warning", "Failed"))
-            raise failure
-        return "acted" if made.actions or changed else "unchanged", made.wake_after_s
-
-    async def _act(self, cache: Cache, action: Action) -> None:
-        if not isinstance(action, Notice):
-            await self._backend.execute(cache, action)
-            self._meter.acted(action)
-        level = logging.WARNING if isinstance(action, Notice) and action.type == "Warning" else logging.INFO
-        log.log(level, "%s", action.reason, extra={"cache": "/".join(cache.key), "reason": type(action).__name__})
-        await self._backend.event(cache, action)
-
-    async def _write_status(self, cache: Cache, status: CacheStatus) -> bool:
-        if status == cache.status:
-            return False
-        await self._backend.write_status(cache, status)
-        return True
 
 
 def _now() -> float:

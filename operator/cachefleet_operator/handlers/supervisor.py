@@ -23,14 +23,18 @@ from typing import Any
 from kubernetes.aio.client.api_client import ApiClient
 
 from cachefleet_operator.api.objects import Site
+from cachefleet_operator.execution.cycle import Cycle
 from cachefleet_operator.execution.errors import ExecutionError
+from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.kube.audit import Auditor, Stale
-from cachefleet_operator.execution.kube.backend import KubeBackend
 from cachefleet_operator.execution.kube.client import Kube, connect
 from cachefleet_operator.execution.kube.events import Events
 from cachefleet_operator.execution.kube.kinds import CACHE, OPTIONAL, WATCHED
 from cachefleet_operator.execution.kube.lease import Elector, Lost
+from cachefleet_operator.execution.kube.objects import KubeObjects
+from cachefleet_operator.execution.kube.servers import KubeServers
 from cachefleet_operator.execution.kube.store import Store
+from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.reconciler import STOP_S, Reconciler
 from cachefleet_operator.handlers import http, watch
 from cachefleet_operator.metrics import Fleet, Metrics
@@ -60,10 +64,12 @@ class Supervisor:
             operator_namespace=settings.pod_namespace,
             cluster_domain=settings.cluster_domain,
         )
-        self._backend = KubeBackend(self._kube, self._store, self._events, site)
-        self._reconciler = Reconciler(
-            self._backend, self._backend.cache, concurrency=settings.concurrency, meter=self._metrics
+        objects, servers = KubeObjects(self._kube, self._store), KubeServers(self._kube.must_lead)
+        self._observer = Observer(objects, servers, site)
+        cycle = Cycle(
+            objects, self._observer, Interpreter(objects, servers), self._events.tell, meter=self._metrics
         )
+        self._reconciler = Reconciler(cycle, concurrency=settings.concurrency, meter=self._metrics)
         self._store.listen(self._reconciler.wake)
         self._synced = asyncio.Event()
         self._stop = asyncio.Event()
@@ -143,7 +149,7 @@ class Supervisor:
         served = await self._kube.served()
         if CACHE.name not in served:
             raise ExecutionError(f"the cluster does not know {CACHE.plural}.{CACHE.group} yet: its CRD is missing")
-        self._backend.site = replace(self._backend.site, kinds=served & OPTIONAL)
+        self._observer.site = replace(self._observer.site, kinds=served & OPTIONAL)
         for kind in OPTIONAL - served:
             self._store.drop(kind)  # It went with its CRD, and nobody will say so.
         kinds = tuple(kind for kind in WATCHED if not kind.optional or kind.name in served)

@@ -1,21 +1,66 @@
-"""What a plan may ask for: one small type an act. The backends do them, by a table of these types.
+"""What a plan may ask for: one small type an act. The interpreter does them (execution/interpreter.py).
 
-Each carries `reason`, a sentence for people: it becomes the event, the log line and, for the disruptive ones, the
-phase. An action whose execution fails ends that cycle's list; the next cycle plans anew from what is then true.
+    reason     a sentence for people: the event, the log line and, for the disruptive ones, the phase
+    word       the word of its event
+    subject    what it changes, as Kind/name; a process is Server/<pod>
+    needs      subjects: if an earlier action on one of them failed, this one is left out of that cycle, too
+
+Facts that it was decided by are preconditions, where acting on others would do harm: the uid of a pod or object, the
+version of a claim, the run id of a server. If they do not hold any more nothing is done, and the next cycle plans anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from cachefleet_operator.api.objects import Key, Object, key_of
+
+CREATED = "Created"
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
     reason: str
+    needs: frozenset[str] = field(default=frozenset(), kw_only=True)
+    WORD: ClassVar[str] = ""
+
+    @property
+    def word(self) -> str:
+        return self.WORD
+
+    @property
+    def subject(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class _OnPod(Action):
+    pod: str
+
+    @property
+    def subject(self) -> str:
+        return str(Key("Pod", self.pod))
+
+
+@dataclass(frozen=True, slots=True)
+class _OnServer(Action):
+    pod: str
+    run_id: str
+
+    @property
+    def subject(self) -> str:
+        return str(Key("Server", self.pod))
+
+
+@dataclass(frozen=True, slots=True)
+class _OnClaim(Action):
+    claim: str
+
+    @property
+    def subject(self) -> str:
+        return str(Key("PersistentVolumeClaim", self.claim))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +71,16 @@ class Apply(Action):
     create: bool = False  # we know of none: one that exists all the same must be ours, or it is Refused
 
     @property
+    def word(self) -> str:
+        return CREATED if self.create else "Applied"
+
+    @property
     def key(self) -> Key:
         return key_of(self.object)
+
+    @property
+    def subject(self) -> str:
+        return str(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +90,11 @@ class Delete(Action):
     key: Key
     uid: str
     orphan: bool = False
+    WORD = "Deleted"
+
+    @property
+    def subject(self) -> str:
+        return str(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +103,42 @@ class GenerateSecret(Action):
 
     object: Object
     field: str
+    WORD = "PasswordGenerated"
+
+    @property
+    def subject(self) -> str:
+        return str(key_of(self.object))
 
 
 @dataclass(frozen=True, slots=True)
-class LabelPod(Action):
-    pod: str
+class LabelPod(_OnPod):
+    uid: str
     labels: Mapping[str, str]
+    WORD = "RoleLabelled"
 
 
 @dataclass(frozen=True, slots=True)
-class RestartPod(Action):
+class RestartPod(_OnPod):
     """Delete a pod so that its StatefulSet makes it anew. Disruptive."""
 
-    pod: str
     uid: str
+    WORD = "PodRestarted"
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigSet(Action):
+class ConfigSet(_OnServer):
     """CONFIG SET of several parameters in one command (the server takes all or none)."""
 
-    pod: str
     parameters: Mapping[str, str]
+    WORD = "ConfigSet"
 
 
 @dataclass(frozen=True, slots=True)
-class SetPassword(Action):
+class SetPassword(_OnServer):
     """Give the server the wanted password (read from `source` at execution, so that no plan, log or event holds it)."""
 
-    pod: str
     source: tuple[str, str] | None  # (Secret, key); None = no password
+    WORD = "PasswordSet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +153,28 @@ class CopySecret(Action):
     object: Object
     field: str
     source: tuple[str, str] | None
+    WORD = "PasswordStored"
+
+    @property
+    def subject(self) -> str:
+        return str(key_of(self.object))
 
 
 @dataclass(frozen=True, slots=True)
-class ResizeClaim(Action):
-    claim: str
+class ResizeClaim(_OnClaim):
     size: str  # quantity
+    WORD = "VolumeResized"
 
 
 @dataclass(frozen=True, slots=True)
-class OwnClaim(Action):
+class OwnClaim(_OnClaim):
     """Give the claim these owners, if it is still of that version: with them it goes."""
 
-    claim: str
     version: str
     owners: tuple[Mapping[str, object], ...]
+    WORD = "VolumeOwned"
 
 
 DISRUPTIVE = (RestartPod,)
 
 EventType = Literal["Normal", "Warning"]
-
-
-@dataclass(frozen=True, slots=True)
-class Notice(Action):
-    """An event without an act: something began to be wrong, or is well again. `reason` is the message."""
-
-    type: EventType
-    word: str  # CamelCase

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object, key_of
+from cachefleet_operator.api.objects import Key, Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning.actions import CopySecret, GenerateSecret, SetPassword
 from cachefleet_operator.planning.pods import is_running
@@ -80,7 +80,10 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     have = _value(snapshot, name, names.PASSWORD_KEY)
     if trouble := missing(snapshot) or refused(cache, refusals):
         return Step(waiting=trouble, patient=True)
-    copy = CopySecret("the servers start with this password", server_password_secret(cache), names.PASSWORD_KEY, wanted)
+    copy = CopySecret(
+        "the servers start with this password", server_password_secret(cache), names.PASSWORD_KEY, wanted,
+        needs=_made_by(wanted),
+    )  # fmt: skip
     if wanted is not None and is_blank(_value(snapshot, *wanted)):
         make = GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(cache), wanted[1])
         return Step((make, copy) if have is None else (make,), "Creating")
@@ -113,10 +116,14 @@ def _rotate(snapshot: Snapshot, copy: CopySecret, place: tuple[str, str], *, rec
 
 def _changes(snapshot: Snapshot, place: tuple[str, str]) -> tuple[SetPassword, ...]:
     return tuple(
-        SetPassword(f"changed the password of {pod}", pod, place)
+        SetPassword(f"changed the password of {pod}", pod, server.run_id, place, needs=_made_by(place))
         for pod, server in sorted(snapshot.servers.items())
         if not server.error and not server.password_is_current
     )
+
+
+def _made_by(source: tuple[str, str] | None) -> frozenset[str]:
+    return frozenset() if source is None else frozenset((str(Key("Secret", source[0])),))
 
 
 def _silent(snapshot: Snapshot) -> list[str]:

@@ -74,7 +74,7 @@ def step(snapshot: Snapshot, cache: Cache, refusals: Iterable[Refusal], due: Ite
             del wanted["maxmemory"]
         if wanted:
             words = ", ".join(f"{name} {value or repr('')}" for name, value in sorted(wanted.items()))
-            actions.append(ConfigSet(f"set {words} in {pod}", pod, wanted))
+            actions.append(ConfigSet(f"set {words} in {pod}", pod, server.run_id, wanted))
     return Step(tuple(actions), "Updating") if actions else NOTHING
 
 

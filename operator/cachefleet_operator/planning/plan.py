@@ -25,7 +25,7 @@ from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
 from cachefleet_operator.api.validation import problems
 from cachefleet_operator.planning import auth, config, objects, rollout, storage
-from cachefleet_operator.planning.actions import Action, Delete, LabelPod, Notice
+from cachefleet_operator.planning.actions import Action, Delete, LabelPod
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.moments import seconds
 from cachefleet_operator.planning.refusals import NAME, OBJECT, RETRY_S, STORAGE, is_due, is_parameter
@@ -60,8 +60,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     def stopped(words: str) -> CacheStatus:
         return status(snapshot, replace(verdict, doing=words), now)
 
-    told = _notices(snapshot.cache.status, new)
-    return Plan((*actions, *told), new, _wake_after(new, actions, steps, now), stopped)
+    return Plan(actions, new, _wake_after(new, actions, steps, now), stopped)
 
 
 class _Aims(NamedTuple):
@@ -103,11 +102,12 @@ def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
     growth = storage.step(snapshot, aims.refusals)
     replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
     kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
+    live = config.step(snapshot, aims.cache, aims.refusals, aims.due)
     steps = (
         auth.step(snapshot, aims.refusals),
-        config.step(snapshot, aims.cache, aims.refusals, aims.due),
+        live,
         growth,
-        objects.step(snapshot, kept, aims.refusals),
+        objects.step(snapshot, kept, aims.refusals, frozenset(action.subject for action in live.actions)),
         storage.owners(snapshot),
         _roles(snapshot),
         Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING,
@@ -124,7 +124,7 @@ def _roles(snapshot: Snapshot) -> Step:
         server = snapshot.servers.get(name)
         role = ROLES.get(server.role, "") if server is not None and not server.error else ""
         if role and pod["metadata"].get("labels", {}).get(names.LABEL_ROLE) != role:
-            actions.append(LabelPod(f"{name} is {role}", name, {names.LABEL_ROLE: role}))
+            actions.append(LabelPod(f"{name} is {role}", name, pod["metadata"]["uid"], {names.LABEL_ROLE: role}))
     return Step(tuple(actions))
 
 
@@ -144,27 +144,6 @@ def _verdict(snapshot: Snapshot, steps: tuple[Step, ...], wrong: tuple[str, ...]
         restart_required=config.restart_needed(snapshot, aims.cache) if not wrong else (),
         config_pending=config.pending(snapshot, aims.cache, aims.refusals) if not wrong else "",
     )
-
-
-_BAD = {conditions.READY: "False", conditions.DEGRADED: "True"}  # the status of these conditions that is a warning
-
-
-def _notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
-    """Events for what began or ended without an act of ours."""
-    before = {c.type: c for c in old.conditions}
-    found = []
-    for condition in new.conditions:
-        was = before.get(condition.type)
-        bad = condition.status == _BAD.get(condition.type)
-        # That a new Cache is not ready yet is no news; that something is wrong with it is.
-        expected = _BAD[conditions.READY] if condition.type == conditions.READY else "False"
-        news = condition.status != (was.status if was else expected)
-        # Somebody who mends a refused spec wants to hear what is still wrong with it.
-        again = condition.reason == "SpecRefused" and was is not None and was.message != condition.message
-        if condition.type in _BAD and (news or (again and condition.type == conditions.DEGRADED)):
-            message = condition.message or "nothing is wrong any more"
-            found.append(Notice(message, "Warning" if bad else "Normal", condition.reason))
-    return tuple(found)
 
 
 def _wake_after(new: CacheStatus, actions: tuple[Action, ...], steps: tuple[Step, ...], now: float) -> float:

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from cachefleet_operator.__main__ import main
-from cachefleet_operator.execution import admin
 from cachefleet_operator.execution.kube.client import Kube
+from cachefleet_operator.execution.kube.servers import KubeServers
 from cachefleet_operator.handlers import supervisor
 from cachefleet_operator.planning import plan
 
@@ -63,8 +63,7 @@ def arm(environment: dict[str, str]) -> None:
         killer = _Killer(int(at), environment.get("FAULT_KILL_WHEN", "before"))
         for owner, name, counts in (
             (Kube, "_request", _is_write),
-            (admin, "config_set", _always),
-            (admin, "set_password", _always),
+            (KubeServers, "tell", _always),
         ):
             setattr(owner, name, killer.around(getattr(owner, name), counts))
     if seconds := environment.get("FAULT_DISCOVER_S"):

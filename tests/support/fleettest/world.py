@@ -1,16 +1,19 @@
-"""A small world for the planner: it executes plans as the API server, the controllers and the kubelet would.
+"""A small world for the planner and the interpreter: the simulated pair of ports (execution/ports.py).
 
-Objects are stored as applied and defaulted a little; a StatefulSet makes its pods and claims; a restarted pod comes up
-with the new template after a while; a server reads its ConfigMap at its start and takes CONFIG SET while it runs. Every
-write is counted, so that "writes nothing" can be asserted. Nothing here is random: a test decides what fails.
+Cycles are the operator's own (execution/cycle.py). Behind the ports are what the API server, the controllers and the
+kubelet would do: objects are stored as applied and defaulted a little; a StatefulSet makes its pods and claims; a
+restarted pod comes up with the new template; a server reads its ConfigMap at its start and takes CONFIG SET while it
+runs. Every write is counted, so that "writes nothing" can be asserted. Nothing here is random: a test decides what
+fails.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -18,16 +21,22 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site, key_of
 from cachefleet_operator.api.parameters import PARAMETERS, resolve
 from cachefleet_operator.api.quantity import parse
-from cachefleet_operator.api.v1alpha1 import Cache
-from cachefleet_operator.execution import passwords
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
+from cachefleet_operator.execution.cycle import Cycle
+from cachefleet_operator.execution.errors import ExecutionError, Refused
+from cachefleet_operator.execution.interpreter import Interpreter
+from cachefleet_operator.execution.mergepatch import merged
+from cachefleet_operator.execution.observer import Observer
+from cachefleet_operator.execution.ports import Command, Endpoint, Reply
+from cachefleet_operator.execution.wire import Locked
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import Plan, plan
-from cachefleet_operator.planning.refusals import remember
-from cachefleet_operator.planning.snapshot import Server, Snapshot
+from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.resources.configmap import parameters
 from fleettest.snapshots import NOW, SITE
 
 Refuse = Callable[[act.Action], tuple[str, str, str, str] | None]  # -> target, subject, wish, words
+Event = tuple[str, str, str]  # type, word, note
 
 
 class World:
@@ -40,7 +49,16 @@ class World:
         self.refuse: Refuse = lambda action: None
         self.away = False  # the pods run, and no server answers
         self.foreign: set[Key] = set()  # objects of other people's
+        self.events: list[Event] = []
+        self.failures: list[str] = []  # what cycles ended with
         self._serial = 0
+        objects, servers = _Objects(self), _Servers(self)
+        self._observer = Observer(objects, servers, site)
+        self._interpreter = _Interpreter(self, objects, servers)
+        self._cycle = Cycle(
+            objects, self._observer, self._interpreter, lambda _, *event: self.events.append(event),
+            planner=self._plan, clock=lambda: self.now,
+        )  # fmt: skip
 
     # -- what a test does
 
@@ -52,21 +70,15 @@ class World:
 
     def cycle(self, dies_after: int | None = None) -> Plan:
         """One reconcile, and the controllers' answer to it. The operator may die after so many of its actions."""
-        made = plan(self.snapshot(), self.now)
-        self.history.append(made)
-        status = made.status
-        for action in made.actions[:dies_after]:
-            refusal = self.refuse(action)
-            if refusal is not None:
-                target, subject, wish, words = refusal
-                status = made.stopped(words)
-                status = remember(status, target=target, subject=subject, wish=wish, message=words, now=self.now)
-                break
-            self._execute(action)
-        if status != self.cache.status and dies_after is None:
-            self.writes.append("status")
-            self.cache = self.cache.model_copy(update={"status": status})
-        self._controllers()
+        self._interpreter.lives = dies_after
+        try:
+            asyncio.run(self._cycle.run(self.cache))
+        except Died:
+            pass
+        except ExecutionError as error:
+            self.failures.append(str(error))
+        made = self.history[-1]
+        self.controllers()
         self.now += made.wake_after_s
         return made
 
@@ -79,72 +91,15 @@ class World:
         raise AssertionError(f"does not converge: {self.writes}, {[a.reason for a in self.history[-1].actions]}")
 
     def snapshot(self) -> Snapshot:
-        servers = {}
-        for pod, state in self.servers.items():
-            known = passwords.known(self.cache, lambda name: self.objects.get(Key("Secret", name)))
-            error = "" if state["password"] in (*known, b"") else "WRONGPASS"
-            error = "timed out" if self.away else error
-            servers[pod] = Server(
-                pod, error, locked=error == "WRONGPASS", run_id=state["run"], role="master", version="1.0.0",
-                parameters=dict(state["parameters"]), password_is_current=state["password"] == known[0],
-            )  # fmt: skip
-        return Snapshot(self.cache, self.site, deepcopy(self.objects), servers, frozenset(self.foreign))
+        return asyncio.run(self._observer.observe(self.cache))
+
+    def _plan(self, snapshot: Snapshot, now: float) -> Plan:
+        self.history.append(plan(snapshot, now))
+        return self.history[-1]
 
     # -- how the cluster answers
 
-    def _execute(self, action: act.Action) -> None:
-        if not isinstance(action, act.Notice):
-            self.writes.append(action.reason)
-        getattr(self, f"_do_{type(action).__name__}")(action)
-
-    def _do_Notice(self, action: act.Notice) -> None: ...
-
-    def _do_Apply(self, action: act.Apply) -> None:
-        assert action.create == (action.key not in self.objects), action.reason
-        old = self.objects.get(action.key, {})
-        if old and action.key.kind == "StatefulSet":
-            for fixed in ("volumeClaimTemplates", "selector", "serviceName", "podManagementPolicy"):
-                assert old["spec"].get(fixed) == action.object["spec"].get(fixed), f"{fixed} is immutable"
-        self._store(dict(deepcopy(action.object)), old)
-
-    def _do_Delete(self, action: act.Delete) -> None:
-        gone = self.objects.pop(action.key)
-        assert gone["metadata"]["uid"] == action.uid
-        if action.key.kind == "StatefulSet":
-            assert action.orphan, "its pods would go with it"
-
-    def _do_GenerateSecret(self, action: act.GenerateSecret) -> None:
-        self._secret(action.object, {action.field: b"generated"})
-
-    def _do_CopySecret(self, action: act.CopySecret) -> None:
-        old = self.objects.get(key_of(action.object))
-        self._secret(action.object, passwords.copied(old, action.field, self._read(action.source)))
-
-    def _do_LabelPod(self, action: act.LabelPod) -> None:
-        self.objects[Key("Pod", action.pod)]["metadata"]["labels"].update(action.labels)
-
-    def _do_RestartPod(self, action: act.RestartPod) -> None:
-        gone = self.objects.pop(Key("Pod", action.pod))
-        assert gone["metadata"]["uid"] == action.uid
-        self.servers.pop(action.pod, None)
-
-    def _do_ConfigSet(self, action: act.ConfigSet) -> None:
-        self.servers[action.pod]["parameters"].update(action.parameters)
-
-    def _do_SetPassword(self, action: act.SetPassword) -> None:
-        self.servers[action.pod]["password"] = self._read(action.source)
-
-    def _do_ResizeClaim(self, action: act.ResizeClaim) -> None:
-        claim = self.objects[Key("PersistentVolumeClaim", action.claim)]
-        assert parse(claim["spec"]["resources"]["requests"]["storage"]) < parse(action.size)
-        claim["spec"]["resources"]["requests"]["storage"] = action.size
-
-    def _do_OwnClaim(self, action: act.OwnClaim) -> None:
-        claim = self.objects[Key("PersistentVolumeClaim", action.claim)]
-        assert claim["metadata"]["resourceVersion"] == action.version
-        claim["metadata"]["ownerReferences"] = [dict(owner) for owner in action.owners]
-
-    def _controllers(self) -> None:
+    def controllers(self) -> None:
         """The StatefulSet controller, the provisioner and the kubelet, each to its end."""
         for key, claim in self.objects.items():
             if key.kind == "PersistentVolumeClaim":
@@ -166,13 +121,13 @@ class World:
         for claim in statefulset["spec"].get("volumeClaimTemplates", ()):
             key = Key("PersistentVolumeClaim", f"{claim['metadata']['name']}-{name}")
             if key not in self.objects:
-                self._store({"kind": key.kind, "metadata": {"name": key.name}, "spec": deepcopy(claim["spec"])}, {})
+                self.store({"kind": key.kind, "metadata": {"name": key.name}, "spec": deepcopy(claim["spec"])}, {})
         if Key("Pod", name) in self.objects:
             return
         template = deepcopy(statefulset["spec"]["template"])
         labels = {**template["metadata"]["labels"], "controller-revision-hash": revision}
         metadata = {**template["metadata"], "name": name, "labels": labels}
-        self._store({"kind": "Pod", "metadata": metadata, "spec": template["spec"]}, {})
+        self.store({"kind": "Pod", "metadata": metadata, "spec": template["spec"]}, {})
         self.objects[Key("Pod", name)]["status"] = {
             "phase": "Running",
             "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
@@ -194,7 +149,7 @@ class World:
 
     # -- small things
 
-    def _store(self, obj: dict[str, Any], old: Object) -> None:
+    def store(self, obj: dict[str, Any], old: Object) -> Object:
         self._serial += 1
         before = old.get("metadata", {})
         obj["metadata"] = {
@@ -206,16 +161,128 @@ class World:
         if "status" in old:
             obj["status"] = old["status"]
         self.objects[key_of(obj)] = obj
-
-    def _secret(self, shell: Object, data: dict[str, bytes]) -> None:
-        obj = dict(passwords.with_data(deepcopy(shell), data))
-        self._store(obj, self.objects.get(key_of(obj), {}))
-
-    def _read(self, source: tuple[str, str] | None) -> bytes:
-        if source is None:
-            return b""
-        return b64decode(self.objects[Key("Secret", source[0])]["data"][source[1]])
+        return deepcopy(obj)
 
     def _have(self) -> bytes:
         found = self.objects.get(Key("Secret", names.secret_server_password(self.cache.metadata.name)), {})
         return b64decode(found.get("data", {}).get(names.PASSWORD_KEY, ""))
+
+
+class Died(BaseException):
+    """The operator was killed."""
+
+
+class _Interpreter(Interpreter):
+    """The operator's own; a test may refuse an action, or kill the operator after some."""
+
+    def __init__(self, world: World, objects: _Objects, servers: _Servers) -> None:
+        super().__init__(objects, servers, lambda: b"generated")
+        self._world = world
+        self.lives: int | None = None  # actions that are left to it
+
+    async def execute(self, cache: Cache, action: act.Action) -> None:
+        if self.lives is not None:
+            self.lives -= 1
+            if self.lives < 0:
+                raise Died
+        if refusal := self._world.refuse(action):
+            target, subject, wish, words = refusal
+            raise Refused(words, target=target, subject=subject, wish=wish)
+        await super().execute(cache, action)
+
+
+class _Objects:
+    """Objects (execution/ports.py)."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def cache(self, namespace: str, name: str) -> Object | None:
+        return {"apiVersion": API_VERSION, "kind": KIND, **self._world.cache.wire()}
+
+    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+        return deepcopy(self._world.objects)
+
+    async def get(self, namespace: str, key: Key) -> Object | None:
+        theirs = {"kind": key.kind, "metadata": {"name": key.name}}
+        return theirs if key in self._world.foreign else deepcopy(self._world.objects.get(key))
+
+    async def apply(self, namespace: str, obj: Object) -> Object:
+        old = self._world.objects.get(key_of(obj), {})
+        if old and obj["kind"] == "StatefulSet":
+            for fixed in ("volumeClaimTemplates", "selector", "serviceName", "podManagementPolicy"):
+                assert old["spec"].get(fixed) == obj["spec"].get(fixed), f"{fixed} is immutable"
+        self._world.writes.append(f"apply {key_of(obj)}")
+        return self._world.store(dict(deepcopy(obj)), old)
+
+    async def create(self, namespace: str, obj: Object) -> Object:
+        assert key_of(obj) not in self._world.objects
+        return await self.apply(namespace, obj)
+
+    async def patch(self, namespace: str, key: Key, patch: Object, subresource: str = "") -> Object:
+        self._world.writes.append(f"patch {key} {subresource}")
+        if key.kind == KIND:
+            body: dict[str, Any] = merged(self._world.cache.wire(), {"status": patch["status"]})
+            self._world.cache = Cache.model_validate(body)
+            return body
+        old = self._world.objects.get(key)
+        if old is None:
+            raise ExecutionError(f"{key} does not exist", conflict=True)
+        seen = patch.get("metadata", {})
+        assert seen.get("uid", old["metadata"]["uid"]) == old["metadata"]["uid"]
+        assert seen.get("resourceVersion", old["metadata"]["resourceVersion"]) == old["metadata"]["resourceVersion"]
+        if key.kind == "PersistentVolumeClaim" and "spec" in patch:
+            before, after = (o["spec"]["resources"]["requests"]["storage"] for o in (old, patch))
+            assert parse(before) < parse(after)
+        return self._world.store(merged(old, patch), old)
+
+    async def delete(self, namespace: str, key: Key, uid: str, *, orphan: bool = False) -> None:
+        self._world.writes.append(f"delete {key}")
+        gone = self._world.objects.pop(key)
+        assert gone["metadata"]["uid"] == uid
+        assert key.kind != "StatefulSet" or orphan, "its pods would go with it"
+        if key.kind == "Pod":
+            self._world.servers.pop(key.name, None)
+
+    async def events_of(self, namespace: str, uid: str, reason: str) -> Sequence[Object]:
+        return ()
+
+
+class _Servers:
+    """Servers (execution/ports.py): a pod's name is its address."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def address(self, pod: Object) -> tuple[str, int] | None:
+        name = pod["metadata"]["name"]
+        return (name, names.PORT) if name in self._world.servers else None
+
+    async def ask(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
+        if self._world.away:
+            raise ExecutionError("timed out")
+        server = self._world.servers[endpoint.host]
+        if server["password"] not in (*endpoint.passwords, b""):
+            raise Locked("WRONGPASS")
+        return server["password"], [_reply(server, command) for command in commands]
+
+    async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
+        server = self._world.servers[endpoint.host]
+        assert run_id == server["run"], "decided by what another process said"
+        self._world.writes.append(f"tell {endpoint.host}")
+        return (await self.ask(endpoint, commands))[1]
+
+
+def _reply(server: dict[str, Any], command: Command) -> Reply:
+    match [word.upper() for word in command[:2]]:
+        case [b"INFO"]:
+            return b"run_id:%b\r\nrole:master\r\ncachefleet_version:1.0.0\r\n" % server["run"].encode()
+        case [b"CONFIG", b"GET"]:
+            return [word.encode() for pair in server["parameters"].items() for word in pair]
+        case [b"CONFIG", b"SET"]:
+            for name, value in zip(command[2::2], command[3::2], strict=True):
+                if name == b"requirepass":
+                    server["password"] = value
+                else:
+                    server["parameters"][name.decode()] = value.decode()
+    return b"OK"

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachefleet_operator.execution import admin
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.execution import admin, wire
 from cachefleet_operator.execution.errors import ExecutionError, Refused
+from cachefleet_operator.execution.ports import Endpoint
+from cachefleet_operator.execution.wire import Wire
 from cachefleet_operator.planning.snapshot import Server
 
 pytestmark = pytest.mark.asyncio
@@ -94,8 +97,19 @@ async def listening(serve: Callable[..., Coroutine[Any, Any, None]]) -> AsyncIte
             await asyncio.gather(*handlers)
 
 
+class Direct(Wire):
+    """A wire to whom an endpoint names."""
+
+    def address(self, pod: Object) -> tuple[str, int] | None:
+        return None
+
+
+def at(port: int, *passwords: bytes, host: str = "127.0.0.1") -> Endpoint:
+    return Endpoint(host, port, passwords or (b"",))
+
+
 async def look(port: int, *passwords: bytes, timeout_s: float = 2.0) -> Server:
-    return await admin.inspect("orders-0", "127.0.0.1", port, passwords or (b"",), timeout_s=timeout_s)
+    return await admin.inspect(Direct(timeout_s), "orders-0", at(port, *passwords))
 
 
 async def test_what_a_server_says_of_itself() -> None:
@@ -200,7 +214,7 @@ STREAMS = st.lists(st.binary(max_size=9).map(bulk) | LINES, max_size=6)
 async def test_a_header_is_seen_wherever_the_stream_is_cut(before: list[bytes], seed: int) -> None:
     """And what is in a string is no header."""
     stream, chance = b"".join(before), random.Random(seed)
-    rest, headers = stream + bulk(b"\r\n*2147483647\r\n"), admin._Headers()
+    rest, headers = stream + bulk(b"\r\n*2147483647\r\n"), wire._Headers()
     while rest:
         part = chance.randint(1, 9)
         headers.look(rest[:part])
@@ -240,13 +254,13 @@ async def test_nobody_listens() -> None:
 
 
 async def test_an_address_that_is_none() -> None:
-    assert (await admin.inspect("p", "no such host", 6379, (b"",))).error.startswith("no such host:6379: ")
+    assert (await admin.inspect(Direct(), "p", at(6379, host="no such host"))).error.startswith("no such host:6379: ")
 
 
 async def test_an_ipv6_address_is_told_in_brackets() -> None:
     async with listening(Fake().serve) as port:
         pass
-    assert (await admin.inspect("p", "::1", port, (b"",))).error.startswith(f"[::1]:{port}")
+    assert (await admin.inspect(Direct(), "p", at(port, host="::1"))).error.startswith(f"[::1]:{port}")
 
 
 async def test_many_at_once() -> None:
@@ -258,7 +272,7 @@ async def test_many_at_once() -> None:
 async def test_config_set_is_one_command() -> None:
     fake = Fake(b"secret")
     async with listening(fake.serve) as port:
-        await admin.config_set("p", "127.0.0.1", port, (b"secret",), {"b": "2", "a": "\u00e9"})
+        await admin.config_set(Direct(), "p", at(port, b"secret"), "", {"b": "2", "a": "\u00e9"})
     assert fake.heard == [[b"AUTH", b"secret"], [b"CONFIG", b"SET", b"a", "\u00e9".encode(), b"b", b"2"]]
 
 
@@ -266,7 +280,7 @@ async def test_the_refused_parameter_is_the_one_that_the_server_names() -> None:
     words = b"-ERR CONFIG SET failed (possibly related to argument 'b') - argument must be 'yes' or 'no'\r\n"
     async with listening(Fake(CONFIG=words).serve) as port:
         with pytest.raises(Refused) as refused:
-            await admin.config_set("p", "127.0.0.1", port, (b"",), {"a": "1", "b": "maybe"})
+            await admin.config_set(Direct(), "p", at(port), "", {"a": "1", "b": "maybe"})
     assert (refused.value.target, refused.value.subject, refused.value.wish) == ("p", "b", "maybe")
     assert str(refused.value).startswith("CONFIG SET failed (possibly related to argument 'b')")
 
@@ -279,7 +293,7 @@ async def test_a_refusal_without_a_name_is_found_by_trying() -> None:
     fake = Shy()
     async with listening(fake.serve) as port:
         with pytest.raises(Refused) as refused:
-            await admin.config_set("p", "127.0.0.1", port, (b"",), {"a": "1", "b": "2", "c": "3"})
+            await admin.config_set(Direct(), "p", at(port), "", {"a": "1", "b": "2", "c": "3"})
     assert refused.value.subject == "b"
     assert fake.heard[-2:] == [[b"CONFIG", b"SET", b"a", b"1"], [b"CONFIG", b"SET", b"b", b"2"]]
 
@@ -288,21 +302,33 @@ async def test_a_refusal_without_a_name_is_found_by_trying() -> None:
 async def test_what_is_not_about_the_value_is_no_refusal(words: str) -> None:
     async with listening(Fake(CONFIG=f"-{words}\r\n".encode()).serve) as port:
         with pytest.raises(ExecutionError, match=words) as error:
-            await admin.config_set("p", "127.0.0.1", port, (b"",), {"a": "1"})
+            await admin.config_set(Direct(), "p", at(port), "", {"a": "1"})
     assert not isinstance(error.value, Refused)
+
+
+async def test_another_process_than_the_one_that_was_meant_is_told_nothing() -> None:
+    """A pod's server was started again since it was looked at: what was decided may not hold for it."""
+    fake = Fake(b"secret")
+    async with listening(fake.serve) as port:
+        await admin.config_set(Direct(), "p", at(port, b"secret"), "abc", {"a": "1"})
+        assert fake.heard[-2:] == [[b"INFO", b"server"], [b"CONFIG", b"SET", b"a", b"1"]]
+        with pytest.raises(ExecutionError, match="is another process than the one that was meant") as error:
+            await admin.set_password(Direct(), "p", at(port, b"secret"), "abd", b"new")
+    assert error.value.conflict
+    assert fake.heard[-1] == [b"INFO", b"server"]
 
 
 async def test_set_password() -> None:
     fake = Fake(b"old")
     async with listening(fake.serve) as port:
-        await admin.set_password("p", "127.0.0.1", port, (b"new", b"old"), b"new \r\n\x00")
+        await admin.set_password(Direct(), "p", at(port, b"new", b"old"), "", b"new \r\n\x00")
     assert fake.heard[-1] == [b"CONFIG", b"SET", b"requirepass", b"new \r\n\x00"]
 
 
 async def test_no_error_shows_a_password() -> None:
     async with listening(Fake(CONFIG=b"-ERR CONFIG SET failed: 'hunter2' is weak\r\n").serve) as port:
         with pytest.raises(ExecutionError) as error:
-            await admin.set_password("p", "127.0.0.1", port, (b"",), b"hunter2")
+            await admin.set_password(Direct(), "p", at(port), "", b"hunter2")
     assert str(error.value) == "p refused the new password (ERR)"
 
 

@@ -63,7 +63,7 @@ async def test_metrics() -> None:
     metrics = Metrics()
     metrics.registry.register(Fleet(lambda: CACHES, lambda: True, lambda: 3, lambda: False))
     metrics.reconciled("acted", 0.2)
-    metrics.acted(LabelPod("r", "p", {}))
+    metrics.acted(LabelPod("r", "p", "uid", {}))
     metrics.requested("apply", "Service", 200)
     _, text = await ask(metrics, "/metrics")
     found = {

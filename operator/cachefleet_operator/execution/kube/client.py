@@ -53,7 +53,7 @@ class ApiError(ExecutionError):
     """The API server said no, or nothing. `code` is HTTP's, 0 without an answer."""
 
     def __init__(self, words: str, code: int = 0, reason: str = "") -> None:
-        super().__init__(words, conflict=code == 409)
+        super().__init__(words, conflict=code == 409, final=not code)
         self.code, self.reason = code, reason
 
     @property
@@ -94,7 +94,7 @@ class Kube:
     def must_lead(self) -> None:
         """Raises NotLeading if we may not change anything (any more), the servers included."""
         if not self._allowed():
-            raise NotLeading("this operator does not lead any more")
+            raise NotLeading("this operator does not lead any more", final=True)
 
     # -- reading
 

@@ -31,19 +31,6 @@ TOLD_MAX = 10_000
 NOTE_BYTES_MAX = 1024  # the API's limit
 CONTROLLER = "cachefleet.io/operator"
 
-WORDS: dict[type[act.Action], str] = {
-    act.Apply: "Applied",
-    act.Delete: "Deleted",
-    act.GenerateSecret: "PasswordGenerated",
-    act.CopySecret: "PasswordStored",
-    act.SetPassword: "PasswordSet",
-    act.LabelPod: "RoleLabelled",
-    act.RestartPod: "PodRestarted",
-    act.ConfigSet: "ConfigSet",
-    act.ResizeClaim: "VolumeResized",
-    act.OwnClaim: "VolumeOwned",
-}
-
 log = logging.getLogger(__name__)
 
 

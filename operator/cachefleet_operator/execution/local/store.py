@@ -99,14 +99,6 @@ class Store:
         old = self._objects.get(Where(namespace, Key(kind, name)))
         return self._put(namespace, old, {**old, **parts}) if old is not None else None
 
-    def label(self, namespace: str, kind: str, name: str, **more: dict[str, Any]) -> Object | None:
-        """Merges labels, annotations or other maps of the metadata into those of an object that exists."""
-        old = self._objects.get(Where(namespace, Key(kind, name)))
-        if old is None:
-            return None
-        merged = {part: {**old["metadata"].get(part, {}), **entries} for part, entries in more.items()}
-        return self._put(namespace, old, {**old, "metadata": {**old["metadata"], **merged}})
-
     def delete(self, namespace: str, key: Key) -> None:
         where = Where(namespace, key)
         old = self._objects.pop(where, None)
@@ -121,7 +113,7 @@ class Store:
     def _put(self, namespace: str, old: dict[str, Any] | None, new: dict[str, Any]) -> Object:
         given = new["metadata"]
         kept: Object = old["metadata"] if old is not None else {
-            "uid": str(uuid.uuid4()), "creationTimestamp": stamp(self._clock()), "generation": 1,
+            "uid": _uid(namespace, new), "creationTimestamp": stamp(self._clock()), "generation": 1,
             "resourceVersion": "0",
         }  # fmt: skip
         generation = kept["generation"] + (1 if old is not None and _essence(old) != _essence(new) else 0)
@@ -193,6 +185,12 @@ def caches_in(data: Path) -> Iterator[tuple[str, str]]:
 def owner(found: Object) -> str:
     """Name of the Cache that an object belongs to, "" for none."""
     return str(found["metadata"].get("labels", {}).get(names.LABEL_CACHE, ""))
+
+
+def _uid(namespace: str, found: Object) -> str:
+    """A Cache has always the same: its objects are its own, too, if its file was lost."""
+    where = f"{namespace}/{found['metadata']['name']}"
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, where) if found["kind"] == KIND else uuid.uuid4())
 
 
 def _essence(found: Object) -> Object:

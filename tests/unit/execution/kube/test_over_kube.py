@@ -1,4 +1,5 @@
-"""The backend for Kubernetes over an API and servers in memory: what is ours, what is refused, who knows a password."""
+"""Observer and interpreter over the ports of Kubernetes, with an API and servers in memory: what is ours, what is
+refused, who knows a password."""
 
 from __future__ import annotations
 
@@ -12,14 +13,17 @@ import pytest
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.api.v1alpha1 import API_VERSION, Cache, CacheStatus, Metadata, PodStatus, Refusal
-from cachefleet_operator.execution import admin, passwords
+from cachefleet_operator.execution import passwords
+from cachefleet_operator.execution.cycle import Cycle
 from cachefleet_operator.execution.errors import ExecutionError, Refused
-from cachefleet_operator.execution.kube.backend import KubeBackend
+from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.kube.client import ApiError, NotLeading
-from cachefleet_operator.execution.kube.events import WORDS
+from cachefleet_operator.execution.kube.objects import KubeObjects
+from cachefleet_operator.execution.kube.servers import KubeServers
 from cachefleet_operator.execution.kube.store import Store
+from cachefleet_operator.execution.observer import Observer
+from cachefleet_operator.execution.ports import Command, Endpoint, Reply
 from cachefleet_operator.planning import actions as act
-from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.resources.metadata import metadata
 from cachefleet_operator.resources.secrets import auth_secret, server_password_secret
 from fleettest import snapshots
@@ -90,6 +94,28 @@ class Api:
         self._write(f"delete{' orphan' if orphan else ''} {uid}", kind, name)
 
 
+class Servers(KubeServers):
+    """Writes down who was asked and told what; `slow` is how often it does not answer."""
+
+    def __init__(self, must_lead: Callable[[], None]) -> None:
+        super().__init__(must_lead)
+        self.asked: list[Endpoint] = []
+        self.told: list[tuple[Endpoint, str, list[bytes]]] = []
+        self.slow = 0
+
+    async def ask(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
+        self.asked.append(endpoint)
+        self.slow -= 1
+        if self.slow >= 0:
+            raise ExecutionError("slow")
+        return endpoint.passwords[0], [b"role:master\r\n", [], b"PONG"]
+
+    async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
+        self._must_lead()
+        self.told += [(endpoint, run_id, list(command)) for command in commands]
+        return [b"OK"] * len(commands)
+
+
 class Events:
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str]] = []
@@ -103,13 +129,17 @@ class World:
 
     def __init__(self, **spec: Any) -> None:
         self.api, self.store, self.events = Api(), Store(), Events()
-        self.backend = KubeBackend(self.api, self.store, self.events, snapshots.SITE)  # type: ignore[arg-type]
+        objects = KubeObjects(self.api, self.store)  # type: ignore[arg-type]
+        self.servers = Servers(self.api.must_lead)
+        self.observer = Observer(objects, self.servers, snapshots.SITE)
+        self.interpreter = Interpreter(objects, self.servers)
+        self.cycle = Cycle(objects, self.observer, self.interpreter, self.events.tell)
         meta = {"name": "orders", "uid": "u-1", "generation": 1}
         self.store.put(self.api.has({"apiVersion": API_VERSION, "kind": "Cache", "metadata": meta, "spec": spec}))
         self.cache = self.read()
 
     def read(self) -> Cache:
-        found = self.backend.cache(KEY)
+        found = self.cycle.cache(KEY)
         assert found is not None
         return found
 
@@ -136,30 +166,10 @@ def pod(name: str = "orders-0", ip: str = "10.0.0.1", phase: str = "Running", **
     return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "status": {"phase": phase, "podIP": ip}}
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What the servers were told; all of them answer."""
-    calls: list[tuple[Any, ...]] = []
-
-    async def inspect(name: str, host: str, port: int, known: Sequence[bytes]) -> Server:
-        calls.append(("inspect", name, host, port, list(known)))
-        return Server(name, role="master")
-
-    async def set_password(name: str, host: str, port: int, known: Sequence[bytes], new: bytes) -> None:
-        calls.append(("set_password", name, host, port, list(known), new))
-
-    async def config_set(name: str, host: str, port: int, known: Sequence[bytes], parameters: Any) -> None:
-        calls.append(("config_set", name, host, port, list(known), dict(parameters)))
-
-    for function in (inspect, set_password, config_set):
-        monkeypatch.setattr(admin, function.__name__, function)
-    return calls
-
-
 # -- observing
 
 
-async def test_only_what_is_ours_is_shown(asked: list[Any]) -> None:
+async def test_only_what_is_ours_is_shown() -> None:
     world = World()
     ours = world.known(service(world.cache))
     foreign = [{"kind": "Job", "name": "j", "uid": "x", "controller": True}]
@@ -173,94 +183,87 @@ async def test_only_what_is_ours_is_shown(asked: list[Any]) -> None:
     for name in ("data-orders-0", "data-orders-x", "backup-orders-0"):
         about = {"name": name, "labels": names.labels("orders")}
         world.known({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about})
-    seen = await world.backend.observe(world.cache)
+    seen = await world.observer.observe(world.cache)
     assert {str(key) for key in seen.objects} == {
         "Service/orders-rw", "Service/orphaned", "Pod/orders-0", "PersistentVolumeClaim/data-orders-0",
     }  # fmt: skip
     assert seen.objects[Key("Service", "orders-rw")]["metadata"]["uid"] == ours["metadata"]["uid"]
-    assert [name for _, name, *_ in asked] == ["orders-0"]
+    assert [endpoint.host for endpoint in world.servers.asked] == ["10.0.0.1"]
 
 
-async def test_pods_that_do_not_run_are_not_asked(asked: list[Any]) -> None:
+async def test_pods_that_do_not_run_are_not_asked() -> None:
     world = World()
     world.known(pod("orders-0", ip=""))
     world.known(pod("orders-1", phase="Pending"))
-    assert dict((await world.backend.observe(world.cache)).servers) == {}
-    assert not asked
+    assert dict((await world.observer.observe(world.cache)).servers) == {}
+    assert not world.servers.asked
 
 
 @pytest.mark.parametrize(("ready", "failures", "error"), [(True, 1, ""), (True, 2, "slow"), (False, 1, "slow")])
-async def test_a_ready_pod_is_asked_twice(
-    ready: bool, failures: int, error: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def inspect(name: str, host: str, port: int, known: Sequence[bytes]) -> Server:
-        nonlocal failures
-        failures -= 1
-        return Server(name, "slow" if failures >= 0 else "")
-
-    monkeypatch.setattr(admin, "inspect", inspect)
+async def test_a_ready_pod_is_asked_twice(ready: bool, failures: int, error: str) -> None:
     world = World()
+    world.servers.slow = failures
     body = pod()
     body["status"]["conditions"] = [{"type": "Ready", "status": str(ready)}]
     world.known(body)
-    assert (await world.backend.observe(world.cache)).servers["orders-0"].error == error
+    assert (await world.observer.observe(world.cache)).servers["orders-0"].error == error
 
 
-async def test_why_there_is_no_pod_is_asked_only_where_there_is_none(asked: list[Any]) -> None:
+async def test_why_there_is_no_pod_is_asked_only_where_there_is_none() -> None:
     """A quota, Pod Security, a ServiceAccount or priority class that is missing: the controller says it in events."""
     world, meta = World(), {**metadata(World().cache, "orders"), "uid": "s"}
-    assert (await world.backend.observe(world.cache)).unmade == ""
+    assert (await world.observer.observe(world.cache)).unmade == ""
     world.known({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": {}})
-    assert (await world.backend.observe(world.cache)).unmade == ""
+    assert (await world.observer.observe(world.cache)).unmade == ""
     for note in ("exceeded quota", "no such priority class"):
         world.api.events.append({"regarding": {"uid": "s"}, "reason": "FailedCreate", "note": note})
-    assert (await world.backend.observe(world.cache)).unmade == "no such priority class"
+    assert (await world.observer.observe(world.cache)).unmade == "no such priority class"
     world.api.refuse = lambda verb, kind: ApiError("forbidden", 403)  # an older chart
-    assert (await world.backend.observe(world.cache)).unmade == ""
+    assert (await world.observer.observe(world.cache)).unmade == ""
     read, seen = world.api.events_read, CacheStatus(pods=(PodStatus(name="orders-0"),))
     just_gone = world.cache.model_copy(update={"status": seen})
-    assert (await world.backend.observe(just_gone)).unmade == ""
+    assert (await world.observer.observe(just_gone)).unmade == ""
     world.known(pod())
-    assert (await world.backend.observe(world.cache)).unmade == ""
+    assert (await world.observer.observe(world.cache)).unmade == ""
     assert world.api.events_read == read, "a Cache with a pod costs no call"
 
 
-async def test_the_passwords_that_a_server_may_have(asked: list[Any]) -> None:
+async def test_the_passwords_that_a_server_may_have() -> None:
     world = World()
     world.known(pod())
     world.known(passwords.with_data(auth_secret(world.cache), {"password": b"wish\n"}))
     world.known(passwords.with_data(server_password_secret(world.cache), {"password": b"have", "previous": b"before"}))
-    await world.backend.observe(world.cache)
-    assert asked == [("inspect", "orders-0", "10.0.0.1", 6379, [b"wish", b"have", b"before"])]
+    await world.observer.observe(world.cache)
+    assert world.servers.asked == [Endpoint("10.0.0.1", 6379, (b"wish", b"have", b"before"))]
 
 
-async def test_the_secret_that_the_spec_names_is_read_each_time(asked: list[Any]) -> None:
+async def test_the_secret_that_the_spec_names_is_read_each_time() -> None:
     world = World(auth={"mode": "secret", "secretRef": {"name": "mine", "key": "p"}})
     world.known(pod())
-    assert (await world.backend.observe(world.cache)).get("Secret", "mine") is None
+    assert (await world.observer.observe(world.cache)).get("Secret", "mine") is None
     for value in (b"one", b"two"):
         about = {"kind": "Secret", "metadata": {"name": "mine"}}
         world.api.has(passwords.with_data(about, {"p": value}))
-        seen = await world.backend.observe(world.cache)
+        seen = await world.observer.observe(world.cache)
         assert passwords.value(seen.get("Secret", "mine"), "p") == value
-        assert asked[-1][-1] == [value]
+        assert world.servers.asked[-1].passwords == (value,)
 
 
-async def test_without_auth_the_wish_is_no_password(asked: list[Any]) -> None:
+async def test_without_auth_the_wish_is_no_password() -> None:
     world = World(auth={"mode": "none"})
     world.known(pod())
     world.known(passwords.with_data(server_password_secret(world.cache), {"password": b"have"}))
-    await world.backend.observe(world.cache)
-    assert asked[0][-1] == [b"", b"have"]
+    await world.observer.observe(world.cache)
+    assert world.servers.asked[0].passwords == (b"", b"have")
 
 
 async def test_a_cache_that_cannot_be_read_says_which_field() -> None:
     world = World()
     world.store.put(world.api.has({**world.live("Cache", "orders"), "spec": {"instances": "many"}}))
     with pytest.raises(ExecutionError, match=r"this Cache cannot be read: spec\.instances: must be an integer"):
-        world.backend.cache(KEY)
+        world.cycle.cache(KEY)
     assert [(kind, word) for kind, word, _ in world.events.told] == [("Warning", "Unreadable")]
-    assert world.backend.cache(("shop", "other")) is None
+    assert world.cycle.cache(("shop", "other")) is None
 
 
 # -- objects
@@ -269,16 +272,16 @@ async def test_a_cache_that_cannot_be_read_says_which_field() -> None:
 async def test_every_type_of_action_is_in_the_table() -> None:
     world = World()
     types = {t for t in vars(act).values() if isinstance(t, type) and issubclass(t, act.Action)}
-    types -= {act.Action, act.Notice}
-    assert set(world.backend._do) == types
-    assert set(WORDS) == types
+    types = {t for t in types if not t.__name__.startswith("_")} - {act.Action}
+    assert set(world.interpreter._do) == types
+    assert all(t is act.Apply or t.WORD for t in types), "each has a word for its event"
     with pytest.raises(KeyError):
-        await world.backend.execute(world.cache, act.Action("?"))
+        await world.interpreter.execute(world.cache, act.Action("?"))
 
 
 async def test_an_answer_is_known_before_the_watch_tells() -> None:
     world = World()
-    await world.backend.execute(world.cache, act.Apply("r", service(world.cache), create=True))
+    await world.interpreter.execute(world.cache, act.Apply("r", service(world.cache), create=True))
     assert world.store.get(KEY, "Service", "orders-rw") is not None
 
 
@@ -302,11 +305,11 @@ async def test_what_exists_is_taken_over_only_if_it_is_ours(
     world.api.has({"apiVersion": "v1", "kind": "Service", "metadata": about})
     apply = act.Apply("r", service(world.cache), create=True)
     if outcome == "taken":
-        await world.backend.execute(world.cache, apply)
+        await world.interpreter.execute(world.cache, apply)
         assert world.api.writes == ["apply Service/orders-rw"]
         return
     with pytest.raises(ExecutionError) as error:
-        await world.backend.execute(world.cache, apply)
+        await world.interpreter.execute(world.cache, apply)
     assert world.api.writes == []
     assert isinstance(error.value, Refused) is (outcome == "refused")
     if isinstance(error.value, Refused):
@@ -321,10 +324,10 @@ async def test_what_the_api_refuses_for_good_is_a_refusal(code: int, refused: bo
     world = World()
     world.api.refuse = lambda verb, kind: ApiError("spec: Forbidden", code)
     with pytest.raises(ExecutionError, match="spec: Forbidden") as error:
-        await world.backend.execute(world.cache, act.Apply("r", service(world.cache)))
+        await world.interpreter.execute(world.cache, act.Apply("r", service(world.cache)))
     assert isinstance(error.value, Refused) is refused
     with pytest.raises(ExecutionError, match="spec: Forbidden") as error:
-        await world.backend.execute(world.cache, act.ResizeClaim("r", "data-orders-0", "2Gi"))
+        await world.interpreter.execute(world.cache, act.ResizeClaim("r", "data-orders-0", "2Gi"))
     assert isinstance(error.value, Refused) is refused
     if isinstance(error.value, Refused):
         found = error.value
@@ -343,7 +346,7 @@ async def test_a_secret_that_the_api_refuses_is_a_refusal(code: int, refused: bo
         act.CopySecret("r", server_password_secret(world.cache), "password", ("mine", "password")),
     ):
         with pytest.raises(ExecutionError, match="exceeded quota: secrets") as error:
-            await world.backend.execute(world.cache, action)
+            await world.interpreter.execute(world.cache, action)
         assert isinstance(error.value, Refused) is refused
         if isinstance(error.value, Refused):
             name = action.object["metadata"]["name"]
@@ -359,10 +362,11 @@ async def test_what_the_api_does_not_keep_is_a_refusal() -> None:
             return await super().apply(namespace, {**obj, "spec": spec})
 
     world = World()
-    world.backend._kube = Forgetful()  # type: ignore[assignment]
+    world.api = Forgetful()
+    world.interpreter = Interpreter(KubeObjects(world.api, world.store), world.servers)  # type: ignore[arg-type]
     wanted = {**service(world.cache), "spec": {"type": "ClusterIP", "hostUsers": True}}
     with pytest.raises(Refused, match=r"did not keep what was written: spec.hostUsers is missing, want true") as error:
-        await world.backend.execute(world.cache, act.Apply("r", wanted))
+        await world.interpreter.execute(world.cache, act.Apply("r", wanted))
     assert (error.value.target, error.value.subject, error.value.wish) == ("Service/orders-rw", "object", "hash")
     assert world.store.get(KEY, "Service", "orders-rw") is not None
 
@@ -373,9 +377,9 @@ async def test_small_writes() -> None:
     for action in (
         act.Delete("r", Key("StatefulSet", "orders"), "u7", orphan=True),
         act.RestartPod("r", "orders-0", "u8"),
-        act.LabelPod("r", "orders-0", {names.LABEL_ROLE: "primary"}),
+        act.LabelPod("r", "orders-0", "uid-Pod-orders-0", {names.LABEL_ROLE: "primary"}),
     ):
-        await world.backend.execute(world.cache, action)
+        await world.interpreter.execute(world.cache, action)
     assert world.api.writes == ["delete orphan u7 StatefulSet/orders", "delete u8 Pod/orders-0", "merge Pod/orders-0"]
 
 
@@ -384,10 +388,10 @@ async def test_small_writes() -> None:
 
 async def test_the_status_is_written_onto_what_was_seen() -> None:
     world = World()
-    await world.backend.write_status(world.cache, CacheStatus(phase="Running"))
+    await world.cycle._write_status(world.cache, CacheStatus(phase="Running"))
     assert world.read().status.phase == "Running"
     with pytest.raises(ExecutionError) as error:  # Somebody changed it meanwhile.
-        await world.backend.write_status(world.cache, CacheStatus(phase="Late"))
+        await world.cycle._write_status(world.cache, CacheStatus(phase="Late"))
     assert error.value.conflict
     assert world.read().status.phase == "Running"
 
@@ -396,8 +400,8 @@ async def test_a_cache_whose_end_no_watch_told_is_dropped() -> None:
     world = World()
     del world.api.objects["Cache", "orders"]
     with pytest.raises(ExecutionError):
-        await world.backend.write_status(world.cache, CacheStatus(phase="Running"))
-    assert world.backend.cache(KEY) is None
+        await world.cycle._write_status(world.cache, CacheStatus(phase="Running"))
+    assert world.cycle.cache(KEY) is None
 
 
 # -- passwords
@@ -408,8 +412,8 @@ async def test_a_generated_password_is_random_and_never_replaced() -> None:
     for _ in range(3):
         world = World()
         generate = act.GenerateSecret("r", auth_secret(world.cache), "password")
-        await world.backend.execute(world.cache, generate)
-        await world.backend.execute(world.cache, generate)
+        await world.interpreter.execute(world.cache, generate)
+        await world.interpreter.execute(world.cache, generate)
         assert world.api.writes == ["create Secret/orders-auth"]
         found.add(passwords.value(world.live("Secret", "orders-auth"), "password"))
     assert len(found) == 3
@@ -420,7 +424,7 @@ async def test_a_generated_password_is_random_and_never_replaced() -> None:
 async def test_a_generated_password_that_somebody_emptied_is_made_anew(data: dict[str, str]) -> None:
     world = World()
     world.known({**auth_secret(world.cache), "data": data})
-    await world.backend.execute(world.cache, act.GenerateSecret("r", auth_secret(world.cache), "password"))
+    await world.interpreter.execute(world.cache, act.GenerateSecret("r", auth_secret(world.cache), "password"))
     assert len(passwords.value(world.live("Secret", "orders-auth"), "password") or b"") == 32
 
 
@@ -428,7 +432,7 @@ async def test_a_secret_of_somebody_else_is_not_ours_to_fill() -> None:
     world = World()
     world.api.has({"kind": "Secret", "metadata": {"name": "orders-auth"}})
     with pytest.raises(Refused, match="Secret/orders-auth exists and does not belong to this Cache"):
-        await world.backend.execute(world.cache, act.GenerateSecret("r", auth_secret(world.cache), "password"))
+        await world.interpreter.execute(world.cache, act.GenerateSecret("r", auth_secret(world.cache), "password"))
     assert not world.api.writes
 
 
@@ -438,12 +442,12 @@ async def test_the_planner_hears_when_a_foreign_object_is_gone(kind: str) -> Non
     refusal = Refusal(target=str(key), subject="metadata.name", wish="", message="", at="2026-01-01T00:00:00Z")
     refused = world.cache.model_copy(update={"status": CacheStatus(refusals=(refusal,))})
     world.api.has({"kind": kind, "metadata": {"name": "orders-auth"}})
-    assert (await world.backend.observe(refused)).foreign == {key}
-    assert (await world.backend.observe(world.cache)).foreign == frozenset(), "nobody asks without need"
+    assert (await world.observer.observe(refused)).foreign == {key}
+    assert (await world.observer.observe(world.cache)).foreign == frozenset(), "nobody asks without need"
     world.api.has({"kind": kind, "metadata": {"name": "orders-auth", "labels": names.labels("orders")}})
-    assert (await world.backend.observe(refused)).foreign == frozenset(), "it was given to us"
+    assert (await world.observer.observe(refused)).foreign == frozenset(), "it was given to us"
     del world.api.objects[key]
-    assert (await world.backend.observe(refused)).foreign == frozenset()
+    assert (await world.observer.observe(refused)).foreign == frozenset()
 
 
 async def test_copying_keeps_what_was_before() -> None:
@@ -456,12 +460,12 @@ async def test_copying_keeps_what_was_before() -> None:
         (b"three", {"password": b"three", "previous": b"two"}),
     ):
         world.known(passwords.with_data(auth_secret(world.cache), {"password": value}))
-        await world.backend.execute(world.cache, copy)
+        await world.interpreter.execute(world.cache, copy)
         data = world.live("Secret", "orders-server-password")["data"]
         assert {k: b64decode(v) for k, v in data.items()} == expected
 
 
-async def test_the_next_password_is_recorded_beside_and_then_takes_its_place(asked: list[Any]) -> None:
+async def test_the_next_password_is_recorded_beside_and_then_takes_its_place() -> None:
     world = World()
     world.known(pod())
     ours = server_password_secret(world.cache)
@@ -471,20 +475,22 @@ async def test_the_next_password_is_recorded_beside_and_then_takes_its_place(ask
     def held() -> dict[str, bytes]:
         return {k: b64decode(v) for k, v in world.live("Secret", "orders-server-password")["data"].items()}
 
-    await world.backend.execute(world.cache, act.CopySecret("r", ours, "next", ("orders-auth", "password")))
+    await world.interpreter.execute(world.cache, act.CopySecret("r", ours, "next", ("orders-auth", "password")))
     assert held() == {"password": b"one", "previous": b"zero", "next": b"two"}
     world.known(passwords.with_data(auth_secret(world.cache), {"password": b"three"}))  # somebody is in a hurry
-    await world.backend.execute(world.cache, act.SetPassword("r", "orders-0", ("orders-server-password", "next")))
-    known = [b"two", b"three", b"one", b"zero"]
-    assert asked == [("set_password", "orders-0", "10.0.0.1", 6379, known, b"two")]
+    source = ("orders-server-password", "next")
+    await world.interpreter.execute(world.cache, act.SetPassword("r", "orders-0", "r1", source))
+    tried = Endpoint("10.0.0.1", 6379, (b"two", b"three", b"one", b"zero"))
+    assert world.servers.told == [(tried, "r1", [b"CONFIG", b"SET", b"requirepass", b"two"])]
     copy = act.CopySecret("r", ours, "password", ("orders-server-password", "next"))
-    await world.backend.execute(world.cache, copy)
+    await world.interpreter.execute(world.cache, copy)
     assert held() == {"password": b"two", "previous": b"one"}
 
 
 async def test_no_password_is_copied_as_the_empty_one() -> None:
     world = World()
-    await world.backend.execute(world.cache, act.CopySecret("r", server_password_secret(world.cache), "password", None))
+    copy = act.CopySecret("r", server_password_secret(world.cache), "password", None)
+    await world.interpreter.execute(world.cache, copy)
     assert world.live("Secret", "orders-server-password")["data"] == {"password": ""}
 
 
@@ -492,59 +498,60 @@ async def test_a_source_that_is_gone_is_looked_for_again() -> None:
     world = World()
     copy = act.CopySecret("r", server_password_secret(world.cache), "password", ("orders-auth", "password"))
     with pytest.raises(ExecutionError, match="Secret orders-auth has no password") as error:
-        await world.backend.execute(world.cache, copy)
+        await world.interpreter.execute(world.cache, copy)
     assert error.value.conflict
 
 
-async def test_servers_are_told_with_the_passwords_they_may_have(asked: list[Any]) -> None:
+async def test_servers_are_told_with_the_passwords_they_may_have() -> None:
     world = World()
     world.known(pod())
     world.known(passwords.with_data(auth_secret(world.cache), {"password": b"two\n"}))
     world.known(passwords.with_data(server_password_secret(world.cache), {"password": b"one"}))
-    where = ("orders-0", "10.0.0.1", 6379, [b"two", b"one"])
-    await world.backend.execute(world.cache, act.SetPassword("r", "orders-0", ("orders-auth", "password")))
-    await world.backend.execute(world.cache, act.ConfigSet("r", "orders-0", {"hz": "20"}))
-    assert asked == [("set_password", *where, b"two"), ("config_set", *where, {"hz": "20"})]
+    await world.interpreter.execute(world.cache, act.SetPassword("r", "orders-0", "r1", ("orders-auth", "password")))
+    await world.interpreter.execute(world.cache, act.ConfigSet("r", "orders-0", "r1", {"hz": "20"}))
+    where = Endpoint("10.0.0.1", 6379, (b"two", b"one"))
+    assert world.servers.told == [
+        (where, "r1", [b"CONFIG", b"SET", b"requirepass", b"two"]), (where, "r1", [b"CONFIG", b"SET", b"hz", b"20"]),
+    ]  # fmt: skip
 
 
-async def test_who_does_not_lead_tells_servers_nothing(asked: list[Any]) -> None:
+async def test_who_does_not_lead_tells_servers_nothing() -> None:
     """A password that is not the newest any more would shut out the one who leads."""
     world = World(auth={"mode": "none"})
     world.known(pod())
     world.api.leads = False
-    for action in (act.ConfigSet("r", "orders-0", {"timeout": "1"}), act.SetPassword("r", "orders-0", None)):
+    set_timeout = act.ConfigSet("r", "orders-0", "r1", {"timeout": "1"})
+    for action in (set_timeout, act.SetPassword("r", "orders-0", "r1", None)):
         with pytest.raises(NotLeading):
-            await world.backend.execute(world.cache, action)
-    assert not asked
+            await world.interpreter.execute(world.cache, action)
+    assert not world.servers.told
 
 
-async def test_a_server_that_is_gone_is_a_conflict(asked: list[Any]) -> None:
+async def test_a_server_that_is_gone_is_a_conflict() -> None:
     world = World()
     with pytest.raises(ExecutionError, match="orders-0 has no server now") as error:
-        await world.backend.execute(world.cache, act.ConfigSet("r", "orders-0", {"hz": "20"}))
+        await world.interpreter.execute(world.cache, act.ConfigSet("r", "orders-0", "r1", {"hz": "20"}))
     assert error.value.conflict
 
 
-async def test_no_log_and_no_event_holds_a_password(asked: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_log_and_no_event_holds_a_password(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     world = World()
     world.known(pod())
     for action in (
         act.GenerateSecret("made a password", auth_secret(world.cache), "password"),
         act.CopySecret("copied", server_password_secret(world.cache), "password", ("orders-auth", "password")),
-        act.SetPassword("set", "orders-0", ("orders-auth", "password")),
+        act.SetPassword("set", "orders-0", "r1", ("orders-auth", "password")),
     ):
-        await world.backend.execute(world.cache, action)
-        await world.backend.event(world.cache, action)
+        await world.cycle._act(world.cache, action)
     value = passwords.value(world.live("Secret", "orders-auth"), "password")
     assert value
     assert value.decode() not in caplog.text + repr(world.events.told)
 
 
-async def test_events_have_the_words_of_the_table() -> None:
+async def test_events_have_the_words_of_the_actions() -> None:
     world = World()
-    await world.backend.event(world.cache, act.RestartPod("restarting orders-0", "orders-0", "u"))
-    await world.backend.event(world.cache, act.Notice("it broke", "Warning", "PodFailing"))
-    assert world.events.told == [
-        ("Normal", "PodRestarted", "restarting orders-0"), ("Warning", "PodFailing", "it broke"),
-    ]  # fmt: skip
+    world.known(pod())
+    await world.cycle._act(world.cache, act.RestartPod("restarting orders-0", "orders-0", "u"))
+    await world.cycle._act(world.cache, act.Apply("created", service(world.cache), create=True))
+    assert world.events.told == [("Normal", "PodRestarted", "restarting orders-0"), ("Normal", "Created", "created")]

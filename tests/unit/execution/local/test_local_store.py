@@ -56,7 +56,8 @@ def test_generation_and_version_follow_what_changed(store: Store) -> None:
     assert second["metadata"]["generation"] == 2
     assert second["metadata"]["uid"] == first["metadata"]["uid"]
     assert second["status"] == {"ok": True}
-    labelled = store.label(NS, "ConfigMap", "orders-config", labels={"x": "y"})
+    metadata = {**second["metadata"], "labels": {**names.labels("orders"), "x": "y"}}
+    labelled = store.change(NS, "ConfigMap", "orders-config", {"metadata": metadata})
     assert labelled is not None
     assert labelled["metadata"]["labels"] == {**names.labels("orders"), "x": "y"}
     assert labelled["metadata"]["generation"] == 2
@@ -64,7 +65,6 @@ def test_generation_and_version_follow_what_changed(store: Store) -> None:
 
 def test_what_is_not_there_is_neither_changed_nor_deleted(store: Store) -> None:
     assert store.change(NS, "Pod", "x", {"status": {}}) is None
-    assert store.label(NS, "Pod", "x", labels={}) is None
     store.delete(NS, Key("Pod", "x"))
 
 

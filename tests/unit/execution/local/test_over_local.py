@@ -1,9 +1,8 @@
-"""What the local backend does to its store for each action, and what it tells the planner."""
+"""Observer and interpreter over the ports of this machine: what becomes of its store, and what the planner sees."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from base64 import b64decode
 from collections.abc import Coroutine
@@ -14,12 +13,15 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Site
-from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
+from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Refusal
 from cachefleet_operator.execution.errors import ExecutionError, Refused
-from cachefleet_operator.execution.local.backend import LocalBackend
+from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.local.kubelet import Kubelet
+from cachefleet_operator.execution.local.objects import LocalObjects
+from cachefleet_operator.execution.local.servers import LocalServers
 from cachefleet_operator.execution.local.store import Store
 from cachefleet_operator.execution.local.tcp_ports import PortBook, Ports
+from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.planning import actions as act
 from fleettest.instance import free_port
 from fleettest.snapshots import cache
@@ -37,14 +39,16 @@ class Local:
         self.store = Store(data, time.time)
         self.ports = PortBook(data, Ports(free_port(), free_port()))
         kubelet = Kubelet(self.store, self.ports, lambda *event: self.events.append(event), time.time)
-        self.backend = LocalBackend(self.store, kubelet, Site("image", "1"))
+        self.objects, servers = LocalObjects(self.store, kubelet), LocalServers(self.ports)
+        self.observer = Observer(self.objects, servers, Site("image", "1"))
+        self.interpreter = Interpreter(self.objects, servers)
 
     def do(self, *actions: act.Action, cache: Cache = CACHE) -> None:
         self.wait(self._all(cache, actions))
 
     async def _all(self, cache: Cache, actions: tuple[act.Action, ...]) -> None:
         for action in actions:
-            await self.backend.execute(cache, action)
+            await self.interpreter.execute(cache, action)
 
     def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
@@ -57,11 +61,6 @@ class Local:
 @pytest.fixture
 def local(tmp_path: Path) -> Local:
     return Local(tmp_path)
-
-
-def test_there_is_an_answer_to_every_action(local: Local) -> None:
-    kinds = {kind for _, kind in inspect.getmembers(act, inspect.isclass) if issubclass(kind, act.Action)}
-    assert set(local.backend._do) == kinds - {act.Action}
 
 
 def test_a_password_is_made_once(local: Local) -> None:
@@ -78,35 +77,6 @@ def test_a_password_that_somebody_emptied_is_made_anew(local: Local) -> None:
     assert len(local.data("orders-auth")["password"]) == 32
 
 
-def test_a_copied_password_remembers_the_one_before(local: Local) -> None:
-    local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "one"}})
-    copy = act.CopySecret("", OURS, "password", ("mine", "word"))
-    local.do(copy)
-    assert local.data("orders-server-password") == {"password": "one"}
-    local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "two"}})
-    local.do(copy)
-    assert local.data("orders-server-password") == {"password": "two", "previous": "one"}
-    local.do(copy)
-    assert local.data("orders-server-password") == {"password": "two", "previous": "one"}
-    local.do(act.CopySecret("", OURS, "password", None))
-    assert local.data("orders-server-password") == {"password": "", "previous": "two"}
-
-
-def test_the_next_password_is_recorded_beside_and_then_takes_its_place(local: Local) -> None:
-    local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": "two"}})
-    local.store.apply(NS, {**OURS, "stringData": {"password": "one", "previous": "zero"}})
-    local.do(act.CopySecret("", OURS, "next", ("mine", "word")))
-    assert local.data("orders-server-password") == {"password": "one", "previous": "zero", "next": "two"}
-    local.do(act.CopySecret("", OURS, "password", ("orders-server-password", "next")))
-    assert local.data("orders-server-password") == {"password": "two", "previous": "one"}
-
-
-def test_a_secret_that_went_meanwhile_is_looked_for_again(local: Local) -> None:
-    with pytest.raises(ExecutionError, match="Secret mine has no word") as caught:
-        local.do(act.CopySecret("", OURS, "password", ("mine", "word")))
-    assert caught.value.conflict
-
-
 @pytest.mark.parametrize(
     "action", [act.Apply("", SECRET, create=True), act.GenerateSecret("", SECRET, "password")],
     ids=lambda a: type(a).__name__,
@@ -120,9 +90,9 @@ def test_what_belongs_to_somebody_else_is_not_touched(local: Local, action: act.
     target, subject = caught.value.target, caught.value.subject
     refusal = Refusal(target=target, subject=subject, wish="", message="", at="2026-01-01T00:00:00Z")
     refused = CACHE.model_copy(update={"status": CacheStatus(refusals=(refusal,))})
-    assert local.wait(local.backend.observe(refused)).foreign == {Key("Secret", "orders-auth")}
+    assert local.wait(local.observer.observe(refused)).foreign == {Key("Secret", "orders-auth")}
     local.store.delete(NS, Key("Secret", "orders-auth"))
-    assert local.wait(local.backend.observe(refused)).foreign == frozenset()
+    assert local.wait(local.observer.observe(refused)).foreign == frozenset()
 
 
 def test_pods_that_cannot_be_read_are_refused(local: Local) -> None:
@@ -159,7 +129,7 @@ def test_a_claim_grows_at_once(local: Local) -> None:
 
 
 @pytest.mark.parametrize(
-    "action", [act.ConfigSet("", "orders-0", {"hz": "1"}), act.SetPassword("", "orders-0", None)],
+    "action", [act.ConfigSet("", "orders-0", "r1", {"hz": "1"}), act.SetPassword("", "orders-0", "r1", None)],
     ids=lambda a: type(a).__name__,
 )  # fmt: skip
 def test_a_pod_without_a_server_is_asked_later(local: Local, action: act.Action) -> None:
@@ -168,9 +138,36 @@ def test_a_pod_without_a_server_is_asked_later(local: Local, action: act.Action)
     assert caught.value.conflict
 
 
-def test_pods_that_are_gone_need_nothing(local: Local) -> None:
-    local.do(act.LabelPod("", "orders-0", {"a": "b"}), act.RestartPod("", "orders-0", "uid"))
-    assert not local.store.owned(NS, "orders")
+def test_a_pod_that_is_gone_is_looked_for_again(local: Local) -> None:
+    local.do(act.RestartPod("", "orders-0", "uid"))
+    with pytest.raises(ExecutionError, match="Pod/orders-0 does not exist") as caught:
+        local.do(act.LabelPod("", "orders-0", "uid", {"a": "b"}))
+    assert caught.value.conflict
+
+
+def test_preconditions_hold_as_in_a_cluster(local: Local) -> None:
+    local.store.apply(NS, {**SECRET, "stringData": {"password": "one"}})
+    key, objects = Key("Secret", "orders-auth"), local.objects
+    live = local.store.get(NS, *key)
+    assert live is not None
+    for field in ("uid", "resourceVersion"):
+        with pytest.raises(ExecutionError, match="Secret/orders-auth has been changed") as caught:
+            local.wait(objects.patch(NS, key, {"metadata": {field: "7777"}}))
+        assert caught.value.conflict
+    seen = {field: live["metadata"][field] for field in ("uid", "resourceVersion")}
+    local.wait(objects.patch(NS, key, {"metadata": {**seen, "labels": {"a": "b"}}, "data": {"password": None}}))
+    assert local.data("orders-auth") == {}
+    with pytest.raises(ExecutionError, match="exists") as caught:
+        local.wait(objects.create(NS, SECRET))
+    assert caught.value.conflict
+
+
+def test_a_cache_whose_file_was_lost_has_its_objects(tmp_path: Path) -> None:
+    uids = set()
+    for folder in ("a", "b"):
+        store = Store(tmp_path / folder, time.time)
+        uids.add(store.apply(NS, {"kind": KIND, "metadata": {"name": "orders"}})["metadata"]["uid"])
+    assert len(uids) == 1
 
 
 def test_the_planner_sees_our_objects_the_users_secret_and_the_address(local: Local) -> None:
@@ -179,20 +176,9 @@ def test_the_planner_sees_our_objects_the_users_secret_and_the_address(local: Lo
     local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"password": "one"}})
     local.store.apply(NS, {"kind": "Secret", "metadata": {"name": "other"}})
     ports = local.ports.assign(NS, "orders", "orders-0", lambda _: None)
-    snapshot = local.wait(local.backend.observe(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}})))
+    snapshot = local.wait(local.observer.observe(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}})))
     assert set(snapshot.objects) == {Key("Service", "orders-rw"), Key("Secret", "mine")}
     seen = snapshot.get("Service", "orders-rw")
     assert seen["metadata"]["annotations"] == {names.ANNOTATION_ENDPOINT: f"127.0.0.1:{ports.redis}"}
     assert local.store.get(NS, "Service", "orders-rw") is stored  # in the store it is as applied
     assert snapshot.servers == {}
-
-
-def test_events_tell_what_matters(local: Local) -> None:
-    for action in (
-        act.Apply("created x", SECRET, create=True), act.Apply("changed x", SECRET),
-        act.Notice("is odd", "Warning", "PodFailing"),
-    ):  # fmt: skip
-        local.wait(local.backend.event(CACHE, action))
-    assert local.events == [
-        (NS, "orders", "Normal", "Apply", "changed x"), (NS, "orders", "Warning", "PodFailing", "is odd"),
-    ]  # fmt: skip

@@ -1,0 +1,160 @@
+"""One cycle of one Cache: observe -> plan -> execute -> tell -> write the status. Clock and chance are injected.
+
+A failed action keeps those from being done that need what it would have done (Action.needs), and no other. What was
+refused is remembered in the status, where the next plan sees it. The status is written once, and only if it differs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from cachefleet_operator.api.objects import Key
+from cachefleet_operator.api.parse import Malformed, parse
+from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Metadata
+from cachefleet_operator.execution.errors import ExecutionError, Refused
+from cachefleet_operator.execution.interpreter import Interpreter
+from cachefleet_operator.execution.mergepatch import between
+from cachefleet_operator.execution.observer import Observer
+from cachefleet_operator.execution.ports import Objects
+from cachefleet_operator.planning.actions import Action, EventType
+from cachefleet_operator.planning.notices import Notice, notices
+from cachefleet_operator.planning.plan import Plan, plan
+from cachefleet_operator.planning.refusals import WHOLE, remember
+from cachefleet_operator.planning.snapshot import Snapshot
+
+Planner = Callable[[Snapshot, float], Plan]
+Tell = Callable[[Metadata, EventType, str, str], None]  # the Cache, a word, a sentence; never raises, never waits
+Result = Literal["unchanged", "acted", "refused", "conflict", "failed", "bug"]
+
+log = logging.getLogger(__name__)
+
+
+class Meter(Protocol):
+    """Who counts what is done."""
+
+    def reconciled(self, result: Result, duration_s: float) -> None: ...
+
+    def acted(self, action: Action) -> None: ...
+
+
+class NoMeter:
+    def reconciled(self, result: Result, duration_s: float) -> None: ...
+
+    def acted(self, action: Action) -> None: ...
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the actions."""
+
+    refused: list[Refused] = field(default_factory=list)
+    failed: list[ExecutionError] = field(default_factory=list)
+    words: str = ""  # of the first that was not done
+
+
+class Cycle:
+    def __init__(
+        self,
+        objects: Objects,
+        observer: Observer,
+        interpreter: Interpreter,
+        tell: Tell,
+        *,
+        planner: Planner = plan,
+        clock: Callable[[], float] = time.time,
+        meter: Meter | None = None,
+    ) -> None:
+        self._objects, self._observer, self._interpreter = objects, observer, interpreter
+        self._tell, self._plan, self._clock = tell, planner, clock
+        self._meter = meter or NoMeter()
+
+    def cache(self, key: tuple[str, str]) -> Cache | None:
+        """The Cache of a key. Whose body is none has no plan, and so no status: an event is all that its user sees."""
+        found = self._objects.cache(*key)
+        if found is None:
+            return None
+        try:
+            return parse(found)
+        except Malformed as error:
+            words = f"this Cache cannot be read: {error}"
+            self._tell(Metadata.model_validate(found["metadata"]), "Warning", "Unreadable", words)
+            raise ExecutionError(words) from None
+
+    async def run(self, cache: Cache) -> tuple[Result, float]:
+        """What came of it, and in how many seconds to look again. Raises ExecutionError."""
+        snapshot = await self._observer.observe(cache)
+        made = self._plan(snapshot, self._clock())
+        outcome = await self._carry_out(cache, made.actions)
+        if stale := next((error for error in outcome.failed if error.conflict), None):
+            raise stale
+        status = made.stopped(outcome.words) if outcome.words else made.status
+        for refusal in outcome.refused:
+            status = remember(
+                status, target=refusal.target, subject=refusal.subject, wish=refusal.wish, message=str(refusal),
+                now=self._clock(),
+            )  # fmt: skip
+        self._notify(cache, notices(cache.status, status))
+        self._notify(cache, (Notice("Warning", "Refused", _words(refusal)) for refusal in outcome.refused))
+        # What goes on is worth telling even if it failed this time.
+        changed = await self._write_status(cache, status)
+        if outcome.failed:
+            self._notify(cache, (Notice("Warning", "Failed", str(error)) for error in outcome.failed))
+            raise outcome.failed[0]
+        result: Result = "refused" if outcome.refused else "acted" if made.actions or changed else "unchanged"
+        return result, made.wake_after_s
+
+    async def _carry_out(self, cache: Cache, actions: Iterable[Action]) -> _Outcome:
+        outcome = _Outcome()
+        undone: set[str] = set()
+        for action in actions:
+            if undone & action.needs:
+                undone.add(action.subject)
+                continue
+            try:
+                await self._act(cache, action)
+                continue
+            except Refused as refusal:
+                outcome.refused.append(refusal)
+                error: ExecutionError = refusal
+            except ExecutionError as failure:
+                outcome.failed.append(failure)
+                error = failure
+            outcome.words = outcome.words or str(error)
+            undone.add(action.subject)
+            if error.final:
+                break
+        return outcome
+
+    async def _act(self, cache: Cache, action: Action) -> None:
+        await self._interpreter.execute(cache, action)
+        self._meter.acted(action)
+        log.info("%s", action.reason, extra={"cache": "/".join(cache.key), "reason": type(action).__name__})
+        self._tell(cache.metadata, "Normal", action.word, action.reason)
+
+    def _notify(self, cache: Cache, found: Iterable[Notice]) -> None:
+        for notice in found:
+            level = logging.WARNING if notice.type == "Warning" else logging.INFO
+            log.log(level, "%s", notice.message, extra={"cache": "/".join(cache.key), "reason": "Notice"})
+            self._tell(cache.metadata, notice.type, notice.word, notice.message)
+
+    async def _write_status(self, cache: Cache, status: CacheStatus) -> bool:
+        if status == cache.status:
+            return False
+        namespace, name = cache.key
+        live = self._objects.cache(namespace, name) or {}
+        patch = {
+            "metadata": {"resourceVersion": cache.metadata.resource_version, "uid": cache.metadata.uid},
+            "status": between(live.get("status") or {}, status.wire()),
+        }
+        await self._objects.patch(namespace, Key(KIND, name), patch, "status")
+        return True
+
+
+def _words(refusal: Refused) -> str:
+    whole = f"{refusal.target} cannot be had"
+    part = f"{refusal.target} refused {refusal.subject} {refusal.wish}"
+    return f"{whole if refusal.subject in WHOLE else part}: {refusal}"

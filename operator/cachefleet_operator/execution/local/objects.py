@@ -1,0 +1,99 @@
+"""Objects (execution/ports.py) of this machine: a Store, whose pods are the kubelet's.
+
+What differs from a cluster is said to the planner where Kubernetes would say it, too: a Service carries the address of
+its server as an annotation, because there is no DNS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object, key_of
+from cachefleet_operator.api.v1alpha1 import KIND
+from cachefleet_operator.execution.errors import ExecutionError
+from cachefleet_operator.execution.local.kubelet import Kubelet
+from cachefleet_operator.execution.local.podspec import ConfigError, read
+from cachefleet_operator.execution.local.store import Store, owner
+from cachefleet_operator.execution.local.tcp_ports import HOST
+from cachefleet_operator.execution.mergepatch import merged
+
+
+class Invalid(ExecutionError):
+    """What an API server would not take."""
+
+    @property
+    def for_good(self) -> bool:
+        return True
+
+
+class LocalObjects:
+    def __init__(self, store: Store, kubelet: Kubelet) -> None:
+        self._store, self._kubelet = store, kubelet
+
+    def cache(self, namespace: str, name: str) -> Object | None:
+        return self._store.get(namespace, KIND, name)
+
+    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+        found = self._store.owned(namespace, name)
+        ports = self._kubelet.ports.of(namespace, name, names.pod(name, 0))
+        for service in (names.service_rw(name), names.service_ro(name)):
+            key = Key("Service", service)
+            if key in found and ports is not None:
+                found[key] = _with_endpoint(found[key], f"{HOST}:{ports.redis}")
+        return found
+
+    async def get(self, namespace: str, key: Key) -> Object | None:
+        return self._store.get(namespace, *key)
+
+    async def apply(self, namespace: str, obj: Object) -> Object:
+        if obj["kind"] == "StatefulSet":
+            _admit(obj)
+        return self._store.apply(namespace, obj)
+
+    async def create(self, namespace: str, obj: Object) -> Object:
+        if self._store.get(namespace, *key_of(obj)) is not None:
+            raise ExecutionError(f"{key_of(obj)} exists", conflict=True)
+        return self._store.apply(namespace, obj)
+
+    async def patch(self, namespace: str, key: Key, patch: Object, subresource: str = "") -> Object:
+        live = self._store.get(namespace, *key)
+        if live is None:
+            raise ExecutionError(f"{key} does not exist", conflict=True)
+        seen, now = patch.get("metadata", {}), live["metadata"]
+        if any(seen.get(name, now[name]) != now[name] for name in ("uid", "resourceVersion")):
+            raise ExecutionError(f"{key} has been changed", conflict=True)
+        new = merged(live, {**patch, "metadata": {**seen, "resourceVersion": now["resourceVersion"]}})
+        if key.kind == "PersistentVolumeClaim":  # There is no provisioner: it has at once what it asks for.
+            new["status"] = merged(live.get("status"), {"capacity": new["spec"]["resources"]["requests"]})
+        parts = {name: new[name] for name in ("metadata", "spec", "status", "data") if name in new}
+        changed = self._store.change(namespace, *key, parts)
+        assert changed is not None
+        return changed
+
+    async def delete(self, namespace: str, key: Key, uid: str, *, orphan: bool = False) -> None:
+        found = self._store.get(namespace, *key)
+        if found is None or found["metadata"]["uid"] != uid:
+            return
+        if key.kind == "Pod":
+            self._kubelet.delete_pod(namespace, key.name)
+            return
+        self._store.delete(namespace, key)
+        if key.kind == "StatefulSet" and not orphan:
+            await self._kubelet.stop_cache(namespace, owner(found))
+
+    async def events_of(self, namespace: str, uid: str, reason: str) -> Sequence[Object]:
+        return ()  # Pods that cannot be made say so themselves here.
+
+
+def _admit(statefulset: Object) -> None:
+    """Refuses pods that cannot be read, as the API server does: what runs goes on as it is."""
+    try:
+        read(statefulset["spec"]["template"]["spec"])
+    except ConfigError as error:
+        raise Invalid(f"spec.template.{error}") from None
+
+
+def _with_endpoint(service: Object, endpoint: str) -> Object:
+    annotations = {**service["metadata"].get("annotations", {}), names.ANNOTATION_ENDPOINT: endpoint}
+    return {**service, "metadata": {**service["metadata"], "annotations": annotations}}

@@ -1,0 +1,75 @@
+"""observe(cache) -> Snapshot: what is known, and what each server says, read once and frozen.
+
+Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
+no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
+cycle, at most planning.plan.STEADY_S later. So is the end of a foreign object that has the name of one of ours. Of
+events only those are read that say why a StatefulSet has no pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object, Site
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.execution import admin, passwords
+from cachefleet_operator.execution.errors import ExecutionError
+from cachefleet_operator.execution.ownership import is_ours, is_shown
+from cachefleet_operator.execution.ports import Endpoint, Objects, Servers
+from cachefleet_operator.planning.pods import is_ready
+from cachefleet_operator.planning.refusals import taken
+from cachefleet_operator.planning.snapshot import Server, Snapshot
+
+log = logging.getLogger(__name__)
+
+
+class Observer:
+    """`site` may be replaced between cycles."""
+
+    def __init__(self, objects: Objects, servers: Servers, site: Site) -> None:
+        self._objects, self._servers = objects, servers
+        self.site = site
+
+    async def observe(self, cache: Cache) -> Snapshot:
+        namespace = cache.metadata.namespace
+        objects = {key: obj for key, obj in self._objects.known(*cache.key).items() if is_shown(obj, cache)}
+        if cache.spec.auth.secret_ref is not None:
+            key = Key("Secret", cache.spec.auth.secret_ref.name)
+            if (secret := await self._objects.get(namespace, key)) is not None:
+                objects[key] = secret
+        tried = passwords.known(cache, lambda name: objects.get(Key("Secret", name)))
+        pods = [obj for key, obj in objects.items() if key.kind == "Pod"]
+        asked = [(pod, Endpoint(*at, tried)) for pod in pods if (at := self._servers.address(pod)) is not None]
+        answers = await asyncio.gather(*(self._inspect(pod, endpoint) for pod, endpoint in asked))
+        servers = {server.pod: server for server in answers}
+        unmade = await self._unmade(cache, objects)
+        return Snapshot(cache, self.site, objects, servers, await self._foreign(cache), unmade)
+
+    async def _inspect(self, pod: Object, endpoint: Endpoint) -> Server:
+        """Asks twice where Kubernetes says that it is ready: one slow answer is no news."""
+        server = await admin.inspect(self._servers, pod["metadata"]["name"], endpoint)
+        if server.error and is_ready(pod):
+            server = await admin.inspect(self._servers, pod["metadata"]["name"], endpoint)
+        return server
+
+    async def _foreign(self, cache: Cache) -> frozenset[Key]:
+        """Whether it made way is told by no watch: an object of somebody else's carries no label of ours."""
+        found = {key: await self._objects.get(cache.metadata.namespace, key) for key in taken(cache.status)}
+        return frozenset(key for key, live in found.items() if live is not None and not is_ours(live, cache))
+
+    async def _unmade(self, cache: Cache, objects: Mapping[Key, Object]) -> str:
+        """What the StatefulSet's controller says of pods that it cannot make: its status has no word for it."""
+        statefulset = objects.get(Key("StatefulSet", names.statefulset(cache.metadata.name)))
+        # The status knew of a pod: its controller has only begun to make the next one, and old words may be around.
+        if statefulset is None or cache.status.pods or any(key.kind == "Pod" for key in objects):
+            return ""
+        uid = statefulset["metadata"]["uid"]
+        try:
+            said = await self._objects.events_of(cache.metadata.namespace, uid, "FailedCreate")
+        except ExecutionError as error:
+            log.debug("no events can be read: %s", error, extra={"cache": "/".join(cache.key)})
+            return ""
+        return str(said[-1].get("note", "")) if said else ""

@@ -1,0 +1,38 @@
+"""Notices: events for what began or ended without an act of ours, read off the change of the status."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cachefleet_operator.api import conditions
+from cachefleet_operator.api.v1alpha1 import CacheStatus
+from cachefleet_operator.planning.actions import EventType
+
+
+class Notice(NamedTuple):
+    """An event without an act."""
+
+    type: EventType
+    word: str  # CamelCase
+    message: str
+
+
+_BAD = {conditions.READY: "False", conditions.DEGRADED: "True"}  # the status of these conditions that is a warning
+
+
+def notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
+    """Events for what began or ended without an act of ours."""
+    before = {c.type: c for c in old.conditions}
+    found = []
+    for condition in new.conditions:
+        was = before.get(condition.type)
+        bad = condition.status == _BAD.get(condition.type)
+        # That a new Cache is not ready yet is no news; that something is wrong with it is.
+        expected = _BAD[conditions.READY] if condition.type == conditions.READY else "False"
+        news = condition.status != (was.status if was else expected)
+        # Somebody who mends a refused spec wants to hear what is still wrong with it.
+        again = condition.reason == "SpecRefused" and was is not None and was.message != condition.message
+        if condition.type in _BAD and (news or (again and condition.type == conditions.DEGRADED)):
+            message = condition.message or "nothing is wrong any more"
+            found.append(Notice("Warning" if bad else "Normal", condition.reason, message))
+    return tuple(found)

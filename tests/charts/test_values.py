@@ -63,6 +63,15 @@ BROKEN = (
     (("spec.auth.mode=none", "spec.auth.secretRef.name=mine"), "auth.secretRef goes with auth.mode secret"),
     (("spec.image=mine:1", "spec.version=1.0"), "version is a tag of the default image: it cannot stand beside image"),
     (("spec.resources.limits.memory=1Gi",), "the memory limit is spec.memory.limit"),
+    (("spec.services.primary.loadBalancerClass=a.b/c",), "loadBalancerClass goes with type LoadBalancer, and only there"),
+    (
+        ("spec.services.replicas.type=NodePort", "spec.services.replicas.loadBalancerSourceRanges[0]=10.0.0.0/8"),
+        "loadBalancerSourceRanges go with type LoadBalancer, and only there",
+    ),
+    (
+        ("spec.services.primary.externalTrafficPolicy=Local",),
+        "externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there",
+    ),
 )
 ODD_NAME = (
     "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: "
@@ -78,6 +87,8 @@ WITHIN = (
     *(f"spec.memory.limit={limit}" for limit in ("96Mi", "100663296", "0.101G", "98304Ki", "1.1e8", "1Ei", "1E")),
     *("spec.auth.mode=none", "spec.auth.mode=secret,spec.auth.secretRef.name=mine", "spec.resources.limits.cpu=2"),
     *("spec.version=1.0", "spec.image=mine:1", "spec.image=,spec.version=1.0"),
+    "spec.services.primary.type=NodePort,spec.services.primary.externalTrafficPolicy=Local",
+    "spec.services.replicas.type=LoadBalancer,spec.services.replicas.loadBalancerClass=a.b/c",
 )
 # Values that are as they come: whatever is in them belongs to Kubernetes or to the user.
 OPEN = ("global", "resources.requests", "resources.limits", "resources.claims", "affinity", "tolerations")

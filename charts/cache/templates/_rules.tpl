@@ -24,6 +24,18 @@ release exists. Rules about changes need what is stored; they stay with the API 
 {{- if hasKey (dig "resources" "limits" dict $spec) "memory" -}}
 {{- fail "spec.resources.limits: the memory limit is spec.memory.limit" -}}
 {{- end -}}
+{{- range $name, $service := dig "services" dict $spec -}}
+{{- $type := dig "type" "ClusterIP" $service -}}
+{{- if and (ne $type "LoadBalancer") (hasKey $service "loadBalancerClass") -}}
+{{- fail (printf "spec.services.%s.loadBalancerClass goes with type LoadBalancer, and only there" $name) -}}
+{{- end -}}
+{{- if and (ne $type "LoadBalancer") (dig "loadBalancerSourceRanges" list $service) -}}
+{{- fail (printf "spec.services.%s.loadBalancerSourceRanges go with type LoadBalancer, and only there" $name) -}}
+{{- end -}}
+{{- if and (eq $type "ClusterIP") (hasKey $service "externalTrafficPolicy") -}}
+{{- fail (printf "spec.services.%s.externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* A quantity ("1Gi", 134217728, "1e9") as a number; exact enough to be compared with a limit. */}}

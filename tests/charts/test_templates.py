@@ -18,12 +18,16 @@ from fleettest.helm import CHARTS, NAMESPACE, ROOT, VALUES, Helm, Promtool
 
 GOLDEN = Path(__file__).with_name("golden")
 CASES = sorted(tuple(path.stem.split("-", 1)) for path in VALUES.glob("*.yaml"))
-SELECTORS = {"PodDisruptionBudget": "selector", "NetworkPolicy": "podSelector", "PodMonitor": "selector"}
+SELECTORS = {
+    "PodDisruptionBudget": "selector", "NetworkPolicy": "podSelector", "PodMonitor": "selector",
+    "ServiceMonitor": "selector",
+}  # fmt: skip
 OPERATOR_CASES = [values for chart, values in CASES if chart == "cachefleet"]
 
 OUTER = f"{NAMESPACE}.fleet-cachefleet"  # what is not in the release's own namespace
 
 Object = dict[str, Any]
+VERSION = yaml.safe_load((CHARTS / "cachefleet" / "Chart.yaml").read_text())["appVersion"]
 ROWS: list[Object] = [
     row
     for group in yaml.safe_load((ROOT / "deploy" / "generate" / "alerts.yaml").read_text())["groups"]
@@ -147,10 +151,13 @@ def test_a_cache_may_have_a_name_that_yaml_takes_for_something_else(helm: Helm, 
 def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Helm, values: str) -> None:
     (deployment,) = of_kind(helm.template("cachefleet", values), "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    environment = {v["name"]: v.get("value", "from-the-pod") for v in container["env"]}
+    given = yaml.safe_load((VALUES / f"cachefleet-{values}.yaml").read_text())
+    extra = given.get("extraEnv", [])
+    ours = container["env"][: len(container["env"]) - len(extra)]
+    assert ours + extra == container["env"]
+    environment = {v["name"]: v.get("value", "from-the-pod") for v in ours}
     assert set(environment) == {variable.name for variable in settings.VARIABLES.values()}
     read = settings.read(environment)
-    given = yaml.safe_load((VALUES / f"cachefleet-{values}.yaml").read_text())
     assert list(read.namespaces) == list(dict.fromkeys(given.get("namespaces", [])))
     assert read.log_level == given.get("logLevel", "info")
     assert read.server_image == given.get("server", {}).get("repository", "cachefleet/server")
@@ -171,6 +178,65 @@ def test_selectors_mean_the_operators_pods_and_no_others(helm: Helm, values: str
         assert not selector.items() <= test_pod["metadata"]["labels"].items()
     # The policies of Caches let in the operator by this label.
     assert Site("image", "version").operator_labels.items() <= labels.items()
+
+
+def test_the_image_is_a_tag_or_a_digest(helm: Helm) -> None:
+    def image(*flags: str) -> str:
+        (deployment,) = of_kind(helm.template("cachefleet", "default", *flags), "Deployment")
+        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    digest = f"sha256:{'0a' * 32}"
+    assert image() == f"cachefleet/operator:{VERSION}"
+    assert image("--set", "image.tag=v9") == "cachefleet/operator:v9"
+    assert image("--set", f"image.tag=v9,image.digest={digest}") == f"cachefleet/operator@{digest}"
+
+
+@pytest.mark.parametrize("values", ["full", "openshift"])
+def test_users_can_be_left_to_openshift(helm: Helm, values: str) -> None:
+    """restricted-v2 refuses users, groups and profiles that are not its own, and wants the rest of `restricted`."""
+    objects = helm.template("cachefleet", values)
+    pods = [of_kind(objects, "Deployment")[0]["spec"]["template"], of_kind(objects, "Pod")[0]]
+    for spec in (pod["spec"] for pod in pods):
+        assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert (context["allowPrivilegeEscalation"], context["capabilities"]) == (False, {"drop": ["ALL"]})
+
+
+def test_common_labels_are_on_every_object_and_in_no_selector(helm: Helm) -> None:
+    """`full` asks for another app.kubernetes.io/name, too: ours wins."""
+    objects = helm.template("cachefleet", "full")
+    assert [o["kind"] for o in objects if o["metadata"]["labels"].get("cost") != "platform"] == []
+    assert {o["metadata"]["labels"]["app.kubernetes.io/name"] for o in objects} <= {
+        "cachefleet-operator", "cachefleet-test",
+    }  # fmt: skip
+    (deployment,) = of_kind(objects, "Deployment")
+    assert "cost" not in deployment["spec"]["selector"]["matchLabels"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("", "fleet-cachefleet"),
+        ("nameOverride=caches", "fleet-caches"),
+        ("nameOverride=fleet", "fleet"),
+        ("fullnameOverride=op,nameOverride=caches", "op"),
+    ],
+)
+def test_names_can_be_chosen(helm: Helm, flags: str, name: str) -> None:
+    objects = helm.template("cachefleet", "default", "--set", flags)
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["metadata"]["name"] == name
+    for obj in objects:
+        if obj["kind"] != "CustomResourceDefinition":
+            assert obj["metadata"]["name"].startswith((name, f"{NAMESPACE}.{name}")), obj["metadata"]["name"]
+
+
+def test_a_spread_means_our_pods_unless_it_says_which(helm: Helm) -> None:
+    (deployment,) = of_kind(helm.template("cachefleet", "full"), "Deployment")
+    ours, theirs = (c["labelSelector"] for c in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"])
+    assert ours == {"matchLabels": deployment["spec"]["selector"]["matchLabels"]}
+    assert theirs == {"matchLabels": {"team": "platform"}}
 
 
 def test_one_replica_has_no_disruption_budget(helm: Helm) -> None:
@@ -214,6 +280,19 @@ def test_every_binding_names_a_role_and_an_account_that_exist(helm: Helm, values
 
 
 # -- monitoring
+
+
+def test_a_service_monitor_finds_the_operators_service_and_port(helm: Helm) -> None:
+    objects = helm.template("cachefleet", "openshift")
+    assert not of_kind(objects, "PodMonitor")
+    (monitor,), (service,) = of_kind(objects, "ServiceMonitor"), of_kind(objects, "Service")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (endpoint,), (port,) = monitor["spec"]["endpoints"], service["spec"]["ports"]
+    (deployment,) = of_kind(objects, "Deployment")
+    pod = deployment["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert (endpoint["port"], port["targetPort"]) == (port["name"], pod["spec"]["containers"][0]["ports"][0]["name"])
+    assert endpoint["honorLabels"] is True
 
 
 def test_monitoring_is_made_when_asked_for(helm: Helm) -> None:

@@ -1,10 +1,8 @@
 {{/* Names and labels that several templates share. */}}
 {{- define "cachefleet.fullname" -}}
-{{- if contains "cachefleet" .Release.Name -}}
-{{ .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- else -}}
-{{ printf "%s-cachefleet" .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- end -}}
+{{- $name := .Values.nameOverride | default "cachefleet" -}}
+{{- $long := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{ .Values.fullnameOverride | default $long | trunc 50 | trimSuffix "-" }}
 {{- end -}}
 
 {{- define "cachefleet.selector" -}}
@@ -12,7 +10,12 @@ app.kubernetes.io/name: cachefleet-operator
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* Ours win over the user's: policies of Caches let the operator in by its name. */}}
 {{- define "cachefleet.labels" -}}
+{{ merge (include "cachefleet.ownLabels" . | fromYaml) (.Values.commonLabels | default dict) | toYaml }}
+{{- end -}}
+
+{{- define "cachefleet.ownLabels" -}}
 {{ include "cachefleet.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: operator
@@ -27,7 +30,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "cachefleet.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion | printf ":%s" -}}
+{{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}{{ $tag }}{{ end }}
 {{- end -}}
 
 {{- define "cachefleet.serviceAccount" -}}
@@ -77,11 +81,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* `null` takes a value of the chart away, and `podMonitor:` without anything below it is null. First in every template. */}}
 {{- define "cachefleet.check" -}}
 {{- $lacking := list -}}
-{{- range list "image" "server" "namespaces" "serviceAccount" "rbac" "crds" "networkPolicy" "podMonitor" "prometheusRule" "dashboards" -}}
+{{- range list "image" "server" "namespaces" "serviceAccount" "rbac" "crds" "networkPolicy" "podMonitor" "serviceMonitor" "prometheusRule" "dashboards" -}}
 {{- if kindIs "invalid" (index $.Values .) -}}{{- $lacking = append $lacking . -}}{{- end -}}
 {{- end -}}
 {{- if not $lacking -}}
-{{- range $block, $fields := dict "image" (list "repository" "pullPolicy") "server" (list "repository") "podMonitor" (list "interval") -}}
+{{- range $block, $fields := dict "image" (list "repository" "pullPolicy") "server" (list "repository") "podMonitor" (list "interval") "serviceMonitor" (list "interval") -}}
 {{- range $fields -}}
 {{- if kindIs "invalid" (index $.Values $block .) -}}{{- $lacking = append $lacking (printf "%s.%s" $block .) -}}{{- end -}}
 {{- end -}}
@@ -89,5 +93,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- with $lacking -}}
 {{- fail (printf "without a value: %s; leave it out for the default, or say what it should be" (join ", " .)) -}}
+{{- end -}}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
+{{- fail "podMonitor and serviceMonitor: with both, everything would be counted twice; enable one" -}}
 {{- end -}}
 {{- end -}}

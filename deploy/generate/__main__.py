@@ -5,6 +5,7 @@
     charts/cachefleet/files/rbac.yaml          what the operator may do, from the table of what it does
     deploy/alerts, and charts/cachefleet/files/alerts.yaml, from which the chart makes what its values say
                                                from alerts.yaml
+    charts/cachefleet/README.md                from chart.md, with the chart's values and the alerts
     charts/cache/values.schema.json            from the schema of a Cache
     deploy/dashboards, and a copy in charts    from the tables in dashboards.py
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 import cache_schema
 import dashboards
+import readme
 import rulefile
 import yaml
 
@@ -37,6 +39,7 @@ def generated() -> dict[Path, str]:
         CHART / "rbac.yaml": _rbac(),
         CHART / "alerts.yaml": alerts,
         Path("deploy/alerts/cachefleet.yaml"): rulefile.text(yaml.safe_load(alerts), _runbook()),
+        CHART.parent / "README.md": readme.text(ROOT / CHART.parent, yaml.safe_load(alerts)),
         Path("charts/cache/values.schema.json"): _json(cache_schema.values()),
         **{Path("deploy/dashboards") / name: text for name, text in boards.items()},
         **{CHART / "dashboards" / name: text for name, text in boards.items()},

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 LEVELS = ("debug", "info", "warning", "error")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_OBJECT = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+_WORD = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")  # a label's value, its name without the prefix
 
 
 class SettingsError(Exception):
@@ -28,6 +30,11 @@ class Settings:
     concurrency: int
     http_host: str
     http_port: int
+    image_pull_secrets: tuple[str, ...]
+    storage_class: str
+    priority_class: str
+    labels: Mapping[str, str]
+    fixed_user: bool
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -53,6 +60,35 @@ def _namespace(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("a namespace has lower-case letters, digits and dashes, 63 at most; several by commas")
     return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_object_name(name) for part in text.split(",") if (name := part.strip())))
+
+
+def _object_name(text: str) -> str:
+    if text and (len(text) > 253 or not _OBJECT.fullmatch(text)):
+        raise ValueError("a name of an object has lower-case letters, digits, dots and dashes, 253 at most")
+    return text
+
+
+def _labels(text: str) -> dict[str, str]:
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        prefix, _, last = name.rpartition("/")
+        if not equals or not _WORD.fullmatch(last) or (value and not _WORD.fullmatch(value)):
+            raise ValueError("labels are name=value by commas, which have letters, digits and inner -_. at most 63")
+        if prefix and (len(prefix) > 253 or not _OBJECT.fullmatch(prefix)):
+            raise ValueError(f"the prefix of the label {name} is no domain")
+        found[name] = value
+    return found
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
 
 
 def _text(text: str) -> str:
@@ -102,4 +138,10 @@ VARIABLES: dict[str, Variable] = {
     "concurrency": Variable("CACHEFLEET_CONCURRENCY", "16", _number(1, 256), "Caches looked after at a time"),
     "http_host": Variable("CACHEFLEET_HTTP_HOST", "0.0.0.0", _text, "address of /metrics, /healthz and /readyz"),
     "http_port": Variable("CACHEFLEET_HTTP_PORT", "8080", _number(0, 65535), "their port; 0: any that is free"),
+    # What a Cache gets where its spec says nothing.
+    "image_pull_secrets": Variable("CACHEFLEET_IMAGE_PULL_SECRETS", "", _names, "Secrets to pull images by, by commas"),
+    "storage_class": Variable("CACHEFLEET_STORAGE_CLASS", "", _object_name, "class of volumes; empty: the cluster's"),
+    "priority_class": Variable("CACHEFLEET_PRIORITY_CLASS", "", _object_name, "priority class of the pods"),
+    "labels": Variable("CACHEFLEET_LABELS", "", _labels, "labels of pods and objects: name=value by commas"),
+    "fixed_user": Variable("CACHEFLEET_FIXED_USER", "true", _bool, "false: the cluster gives pods their users"),
 }

@@ -20,7 +20,10 @@ from cachefleet_operator.metrics import PREFIX, Fleet, Metrics
 from fleettest.docs import anchors, blocks, links
 from fleettest.helm import CHARTS, ROOT, Helm
 
-PAGES = [ROOT / "docs" / "operator.md", ROOT / "docs" / "troubleshooting.md", ROOT / "deploy" / "README.md"]
+PAGES = [
+    ROOT / "docs" / "operator.md", ROOT / "docs" / "troubleshooting.md", ROOT / "deploy" / "README.md",
+    CHARTS / "cachefleet" / "README.md",
+]  # fmt: skip
 SCHEMA = json.loads((CHARTS / "cache" / "values.schema.json").read_text())["properties"]["spec"]
 GOOD = {(READY, "Serving"), (PROGRESSING, "UpToDate"), (DEGRADED, "AsExpected"), (CONFIG_APPLIED, "Applied")}
 
@@ -84,3 +87,9 @@ def test_values_that_are_named_exist(helm: Helm) -> None:
     assert len(given) >= 4
     for flag in given:
         helm.template("cachefleet", "default", "--set", flag)
+
+
+@pytest.mark.parametrize("text", blocks((CHARTS / "cachefleet" / "README.md").read_text(), "yaml"))
+def test_values_of_the_charts_page_are_taken(helm: Helm, tmp_path: Path, text: str) -> None:
+    (file := tmp_path / "values.yaml").write_text(text)
+    helm.template("cachefleet", "default", "--values", str(file))

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api.crd import NAME as CRD
-from fleettest.crds import PODMONITORS, PROMETHEUSRULES
+from fleettest.crds import PODMONITORS, PROMETHEUSRULES, SERVICEMONITORS
 from fleettest.helm import CHARTS, NAMESPACE, VALUES, Helm
 from fleettest.kube import Kube, KubeError
 
 pytestmark = pytest.mark.kube
 
+MONITORING = (PODMONITORS, SERVICEMONITORS, PROMETHEUSRULES)
 NAMESPACES = (NAMESPACE, "shop", "billing", "grafana")
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -29,11 +30,11 @@ Object = dict[str, Any]
 def cluster(kube: Kube) -> Iterator[Kube]:
     """With the namespaces that the values name, and the kinds of the Prometheus Operator."""
     kube.apply([_namespace(name) for name in NAMESPACES])
-    kube.apply([PODMONITORS, PROMETHEUSRULES])
-    for plural in ("podmonitors", "prometheusrules"):
+    kube.apply(list(MONITORING))
+    for plural in (crd["spec"]["names"]["plural"] for crd in MONITORING):
         kube.wait_for(lambda plural=plural: kube.kubectl("explain", plural))  # type: ignore[misc]
     yield kube
-    kube.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in (PODMONITORS, PROMETHEUSRULES)))
+    kube.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in MONITORING))
     kube.kubectl("delete", "namespace", *NAMESPACES, "--wait=false")
 
 

@@ -160,6 +160,12 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Helm, value
     read = settings.read(environment)
     assert list(read.namespaces) == list(dict.fromkeys(given.get("namespaces", [])))
     assert read.log_level == given.get("logLevel", "info")
+    caches = given.get("caches", {})
+    assert list(read.image_pull_secrets) == [secret["name"] for secret in caches.get("imagePullSecrets", [])]
+    assert read.storage_class == caches.get("storageClassName", "")
+    assert read.priority_class == caches.get("priorityClassName", "")
+    assert read.labels == caches.get("labels", {})
+    assert read.fixed_user == caches.get("fixedUser", True)
     assert read.server_image == given.get("server", {}).get("repository", "cachefleet/server")
     assert [port["containerPort"] for port in container["ports"]] == [read.http_port]
 

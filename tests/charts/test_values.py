@@ -31,6 +31,11 @@ REFUSED = (
     ("cachefleet", "extraEnv[0].value=x", "at '/extraEnv/0': missing property 'name'"),
     ("cachefleet", "topologySpreadConstraints[0].maxSkew=1", "missing property 'topologyKey'"),
     ("cachefleet", "serviceMonitor.interval=30", "at '/serviceMonitor/interval'"),
+    ("cachefleet", "caches.labels.a=b c", "at '/caches/labels/a': 'b c' does not match pattern"),
+    ("cachefleet", "caches.labels.a b=c", "at '/caches/labels': additional properties 'a b' not allowed"),
+    ("cachefleet", "caches.storageClassName=Fast", "at '/caches/storageClassName': 'Fast' does not match pattern"),
+    ("cachefleet", "caches.storageClass=fast", "at '/caches': additional properties 'storageClass' not allowed"),
+    ("cachefleet", "caches.fixedUser=never", "at '/caches/fixedUser': got string, want boolean"),
     ("cachefleet", "podMonitor.interval=30", "at '/podMonitor/interval'"),
     ("cachefleet", "podMonitor.enabled=maybe", "at '/podMonitor/enabled': got string, want boolean"),
     ("cachefleet", "dashboards.labels.grafana=1", "at '/dashboards/labels/grafana': got number, want string"),
@@ -205,9 +210,9 @@ def test_the_full_values_set_everything() -> None:
 # -- null: `podMonitor:` with nothing below it
 
 BLOCKS = {
-    "image": ("repository", "pullPolicy"), "server": ("repository",), "namespaces": (), "serviceAccount": (),
-    "rbac": (), "crds": (), "networkPolicy": (), "podMonitor": ("interval",), "serviceMonitor": ("interval",),
-    "prometheusRule": (), "dashboards": (),
+    "image": ("repository", "pullPolicy"), "server": ("repository",), "caches": (), "namespaces": (),
+    "serviceAccount": (), "rbac": (), "crds": (), "networkPolicy": (), "podMonitor": ("interval",),
+    "serviceMonitor": ("interval",), "prometheusRule": (), "dashboards": (),
 }  # fmt: skip
 
 

@@ -49,6 +49,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ join "," (uniq $found) }}
 {{- end -}}
 
+{{/* Names by commas, and labels as name=value by commas, as the operator reads them. */}}
+{{- define "cachefleet.pullSecrets" -}}
+{{- $found := list -}}
+{{- range .Values.caches.imagePullSecrets -}}{{- $found = append $found .name -}}{{- end -}}
+{{ join "," $found }}
+{{- end -}}
+
+{{- define "cachefleet.cacheLabels" -}}
+{{- $found := list -}}
+{{- range $name, $value := .Values.caches.labels -}}{{- $found = append $found (printf "%s=%s" $name $value) -}}{{- end -}}
+{{ join "," $found }}
+{{- end -}}
+
 {{/* What is not in the release's own namespace, where a release of the same name in another may want it, too. A namespace
      has no dots. */}}
 {{- define "cachefleet.outerName" -}}
@@ -81,7 +94,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* `null` takes a value of the chart away, and `podMonitor:` without anything below it is null. First in every template. */}}
 {{- define "cachefleet.check" -}}
 {{- $lacking := list -}}
-{{- range list "image" "server" "namespaces" "serviceAccount" "rbac" "crds" "networkPolicy" "podMonitor" "serviceMonitor" "prometheusRule" "dashboards" -}}
+{{- range list "image" "server" "caches" "namespaces" "serviceAccount" "rbac" "crds" "networkPolicy" "podMonitor" "serviceMonitor" "prometheusRule" "dashboards" -}}
 {{- if kindIs "invalid" (index $.Values .) -}}{{- $lacking = append $lacking . -}}{{- end -}}
 {{- end -}}
 {{- if not $lacking -}}

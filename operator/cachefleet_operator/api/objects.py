@@ -32,6 +32,20 @@ def server_container(pod: Object) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the platform gives to Caches whose spec says nothing about it."""
+
+    image_pull_secrets: tuple[str, ...] = ()
+    storage_class: str = ""  # empty: the cluster's own default
+    priority_class: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)  # of pods and objects
+    fixed_user: bool = True  # False where the cluster gives each namespace users of its own
+
+
+NO_DEFAULTS = Defaults()
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """Where this operator runs: what plan and builders must know of it, decided at its start."""
 
@@ -41,3 +55,4 @@ class Site:
     operator_labels: Mapping[str, str] = field(default_factory=lambda: {names.LABEL_APP: "cachefleet-operator"})
     kinds: frozenset[str] = frozenset()  # optional kinds that exist here: PodMonitor, ServiceMonitor
     cluster_domain: str = "cluster.local"
+    defaults: Defaults = NO_DEFAULTS

@@ -22,7 +22,7 @@ from typing import Any
 
 from kubernetes.aio.client.api_client import ApiClient
 
-from cachefleet_operator.api.objects import Site
+from cachefleet_operator.api.objects import Defaults, Site
 from cachefleet_operator.execution.cycle import Cycle
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.interpreter import Interpreter
@@ -63,6 +63,10 @@ class Supervisor:
             default_version=settings.server_version,
             operator_namespace=settings.pod_namespace,
             cluster_domain=settings.cluster_domain,
+            defaults=Defaults(
+                settings.image_pull_secrets, settings.storage_class, settings.priority_class, settings.labels,
+                settings.fixed_user,
+            ),
         )
         objects, servers = KubeObjects(self._kube, self._store), KubeServers(self._kube.must_lead)
         self._observer = Observer(objects, servers, site)

@@ -11,7 +11,8 @@ taken back. A claim that is larger than wanted, or was found and is of another c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
@@ -25,18 +26,20 @@ from cachefleet_operator.resources.metadata import owner_reference
 
 
 def fitting(snapshot: Snapshot, wanted: Iterable[Object]) -> tuple[Object, ...]:
-    """The wanted objects, the StatefulSet with the volume size that lives: everything else of it can still change."""
-    live = _statefulset(snapshot)
-    size = _template_size(live) if live is not None else ""
-    return tuple(_with_size(obj, size) if size and obj["kind"] == "StatefulSet" else obj for obj in wanted)
+    """The wanted objects, the StatefulSet with the volume's size that lives, and the class where the Cache says none:
+    everything else of it can still change. A new one has the platform's class."""
+    return tuple(_fitting(snapshot, obj) if obj["kind"] == "StatefulSet" else obj for obj in wanted)
 
 
-def _with_size(statefulset: Object, size: str) -> Object:
-    templates = [
-        {**t, "spec": {**t["spec"], "resources": {"requests": {"storage": size}}}}
-        for t in statefulset["spec"].get("volumeClaimTemplates", ())
-    ]
-    return {**statefulset, "spec": {**statefulset["spec"], "volumeClaimTemplates": templates}}
+def _fitting(snapshot: Snapshot, statefulset: Object) -> Object:
+    templates = statefulset["spec"].get("volumeClaimTemplates", ())
+    lives = _template(live) if (live := _statefulset(snapshot)) is not None else {}
+    size = lives.get("resources", {}).get("requests", {}).get("storage")
+    kind = lives.get("storageClassName") if lives else snapshot.site.defaults.storage_class
+    more = {"resources": {"requests": {"storage": size}}} if size else {}
+    less = {"storageClassName": kind} if kind else {}
+    fitted = [{**t, "spec": {**less, **t["spec"], **more}} for t in templates]
+    return {**statefulset, "spec": {**statefulset["spec"], **({"volumeClaimTemplates": fitted} if fitted else {})}}
 
 
 def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
@@ -131,11 +134,15 @@ def _claims(snapshot: Snapshot) -> list[Object]:
     return [obj for key, obj in sorted(snapshot.objects.items()) if key.kind == "PersistentVolumeClaim"]
 
 
+def _template(statefulset: Object) -> Mapping[str, Any]:
+    """What it says of new volumes; {} where it has none."""
+    templates = statefulset["spec"].get("volumeClaimTemplates", ())
+    return next((t["spec"] for t in templates if t["metadata"]["name"] == names.VOLUME_DATA), {})
+
+
 def _template_size(statefulset: Object) -> str:
-    for template in statefulset["spec"].get("volumeClaimTemplates", ()):
-        if template["metadata"]["name"] == names.VOLUME_DATA:
-            return str(template["spec"]["resources"]["requests"]["storage"])
-    return ""
+    template = _template(statefulset)
+    return str(template["resources"]["requests"]["storage"]) if template else ""
 
 
 def _requested(claim: Object) -> str:

@@ -6,6 +6,8 @@ their own (planning/auth.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cachefleet_operator.api.objects import Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources import monitoring
@@ -28,7 +30,13 @@ def desired(cache: Cache, site: Site, image: str) -> tuple[Object, ...]:
         service_ro(cache),
         network_policy(cache, site),
         pod_disruption_budget(cache),
-        statefulset(cache, image),
+        statefulset(cache, image, site.defaults),
         monitoring.monitor(cache, site),
     )
-    return tuple(obj for obj in found if obj is not None)
+    return tuple(_labelled(obj, site.defaults.labels) for obj in found if obj is not None)
+
+
+def _labelled(obj: Object, labels: Mapping[str, str]) -> Object:
+    """With the platform's labels; others win."""
+    metadata = obj["metadata"]
+    return {**obj, "metadata": {**metadata, "labels": {**labels, **metadata["labels"]}}}

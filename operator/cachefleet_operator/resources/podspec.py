@@ -13,9 +13,11 @@ is slow enough to have a loading server killed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import NO_DEFAULTS, Defaults
 from cachefleet_operator.api.quantity import parse, to_bytes
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.configmap import restart_annotation
@@ -41,15 +43,37 @@ GRACE_S_MAX = 3600  # drains of whole nodes give up after an hour, too
 Fields = dict[str, Any]
 
 
-def pod_template(cache: Cache, image: str) -> Fields:
+def pod_template(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS) -> Fields:
     override = cache.spec.pod_template
-    labels = {name: value for name, value in override.labels.items() if name != names.LABEL_ROLE}
+    given = {**defaults.labels, **override.labels}
+    labels = {name: value for name, value in given.items() if name != names.LABEL_ROLE}
+    base = {**_pod_spec(cache, image), **_platform(defaults, override.spec)}
     return {
         "metadata": {
             "labels": {**labels, **names.labels(cache.metadata.name)},
             "annotations": {**override.annotations, names.ANNOTATION_RESTART: restart_annotation(cache)},
         },
-        "spec": strategic_merge(_pod_spec(cache, image), override.spec),
+        "spec": strategic_merge(base, override.spec),
+    }
+
+
+def _platform(defaults: Defaults, override: Mapping[str, Any]) -> Fields:
+    """What the platform says of pods. Lists merge, so a Cache that names pull secrets of its own gets no others."""
+    found: Fields = {"securityContext": _security_context(fixed_user=defaults.fixed_user)}
+    if defaults.priority_class:
+        found["priorityClassName"] = defaults.priority_class
+    if defaults.image_pull_secrets and "imagePullSecrets" not in override:
+        found["imagePullSecrets"] = [{"name": name} for name in defaults.image_pull_secrets]
+    return found
+
+
+def _security_context(*, fixed_user: bool) -> Fields:
+    """Without a fixed user admission gives one, and a group for the volume (OpenShift's restricted-v2)."""
+    return {
+        "runAsNonRoot": True,
+        **({"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER} if fixed_user else {}),
+        "fsGroupChangePolicy": "OnRootMismatch",  # a volume of a million files is not walked at each start
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
@@ -73,14 +97,6 @@ def _pod_spec(cache: Cache, image: str) -> Fields:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(cache),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",  # a volume of a million files is not walked at each start
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
         "containers": [_server(cache, image)],
         "volumes": _volumes(cache),
     }

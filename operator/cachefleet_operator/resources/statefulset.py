@@ -6,7 +6,8 @@
                  are its own (planning/storage.py)
 
 selector, serviceName, podManagementPolicy and volumeClaimTemplates cannot be changed in a StatefulSet that exists; only
-the volume's size may differ in a new version of a Cache, and planning/storage.py replaces the StatefulSet then.
+the volume's size may differ in a new version of a Cache, and planning/storage.py replaces the StatefulSet then. It says
+the class, too, where the Cache does not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.objects import NO_DEFAULTS, Defaults, Object
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.metadata import metadata
 from cachefleet_operator.resources.podspec import pod_template
@@ -22,7 +23,7 @@ from cachefleet_operator.resources.podspec import pod_template
 REVISIONS_KEPT = 3  # nobody rolls back by revision: the Cache's spec is the history that counts
 
 
-def statefulset(cache: Cache, image: str) -> Object:
+def statefulset(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS) -> Object:
     name = cache.metadata.name
     return {
         "apiVersion": "apps/v1",
@@ -35,7 +36,7 @@ def statefulset(cache: Cache, image: str) -> Object:
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": REVISIONS_KEPT,
             "selector": {"matchLabels": names.selector_labels(name)},
-            "template": pod_template(cache, image),
+            "template": pod_template(cache, image, defaults),
             **(_volumes(cache) if cache.spec.persistence.mode != "none" else {}),
         },
     }

@@ -23,4 +23,5 @@ def _bare(plural: str, kind: str) -> dict[str, Any]:
 
 
 PODMONITORS = _bare("podmonitors", "PodMonitor")
+SERVICEMONITORS = _bare("servicemonitors", "ServiceMonitor")
 PROMETHEUSRULES = _bare("prometheusrules", "PrometheusRule")

@@ -18,6 +18,24 @@ def test_namespaces() -> None:
     assert read({"CACHEFLEET_NAMESPACES": " "}).namespaces == ()
 
 
+def test_what_caches_get() -> None:
+    plain = read({})
+    assert (plain.image_pull_secrets, plain.storage_class, plain.priority_class, plain.labels) == ((), "", "", {})
+    assert plain.fixed_user
+    found = read(
+        {
+            "CACHEFLEET_IMAGE_PULL_SECRETS": "registry, mirror.test,registry",
+            "CACHEFLEET_STORAGE_CLASS": "fast",
+            "CACHEFLEET_PRIORITY_CLASS": "high",
+            "CACHEFLEET_LABELS": "team.test/owner=Platform_1, empty=",
+            "CACHEFLEET_FIXED_USER": "False",
+        }
+    )
+    assert found.image_pull_secrets == ("registry", "mirror.test")
+    assert (found.storage_class, found.priority_class, found.fixed_user) == ("fast", "high", False)
+    assert found.labels == {"team.test/owner": "Platform_1", "empty": ""}
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "words"),
     [
@@ -30,6 +48,14 @@ def test_namespaces() -> None:
         ("CACHEFLEET_CONCURRENCY", "9" * 5000, "must be a number from 1 to 256"),
         ("CACHEFLEET_HTTP_PORT", "-1", "must be a number from 0 to 65535"),
         ("CACHEFLEET_HTTP_PORT", "70000", "must be a number from 0 to 65535"),
+        ("CACHEFLEET_IMAGE_PULL_SECRETS", "a,B", "a name of an object has lower-case letters"),
+        ("CACHEFLEET_STORAGE_CLASS", "a b", "a name of an object has lower-case letters"),
+        ("CACHEFLEET_PRIORITY_CLASS", "-a", "a name of an object has lower-case letters"),
+        ("CACHEFLEET_LABELS", "team", "labels are name=value by commas"),
+        ("CACHEFLEET_LABELS", "team=a b", "labels are name=value by commas"),
+        ("CACHEFLEET_LABELS", "=a", "labels are name=value by commas"),
+        ("CACHEFLEET_LABELS", "A_b/team=a", "the prefix of the label A_b/team is no domain"),
+        ("CACHEFLEET_FIXED_USER", "no", "must be true or false"),
         ("CACHEFLEET_SERVER_IMAGE", "a b", "must be one word"),
     ],
 )

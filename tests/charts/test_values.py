@@ -74,7 +74,10 @@ BROKEN = (
     (("spec.auth.mode=none", "spec.auth.secretRef.name=mine"), "auth.secretRef goes with auth.mode secret"),
     (("spec.image=mine:1", "spec.version=1.0"), "version is a tag of the default image: it cannot stand beside image"),
     (("spec.resources.limits.memory=1Gi",), "the memory limit is spec.memory.limit"),
-    (("spec.services.primary.loadBalancerClass=a.b/c",), "loadBalancerClass goes with type LoadBalancer, and only there"),
+    (
+        ("spec.services.primary.loadBalancerClass=a.b/c",),
+        "loadBalancerClass goes with type LoadBalancer, and only there",
+    ),
     (
         ("spec.services.replicas.type=NodePort", "spec.services.replicas.loadBalancerSourceRanges[0]=10.0.0.0/8"),
         "loadBalancerSourceRanges go with type LoadBalancer, and only there",

@@ -15,6 +15,7 @@ side, in `fleettest.spread`.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 
@@ -27,6 +28,8 @@ from fleettest.instance import Instance, Pool
 from fleettest.reference import Pair
 
 pytest_plugins = ["fleettest.costing", "fleettest.kube", "fleettest.skips", "fleettest.spread"]
+
+os.environ.pop("PYTHONUNBUFFERED", None)  # no user's shell has it, and it hides what waits in buffers
 
 POOL: pytest.StashKey[Pool] = pytest.StashKey()
 

@@ -63,6 +63,15 @@ def hush(out: TextIO) -> None:
     os.close(nowhere)
 
 
+def forget(out: TextIO) -> None:
+    """Drops what waits in its buffer because it could not be written: the next flush would fail of it, too."""
+    kept = os.dup(out.fileno())
+    hush(out)
+    out.flush()
+    os.dup2(kept, out.fileno())
+    os.close(kept)
+
+
 def command() -> str:
     """How a shell finds us: by our name, or, where the virtual environment is not active, as we were started."""
     started = sys.argv[0]
@@ -153,7 +162,7 @@ class Lines:
             self.gone = True
             hush(self._out)
         except OSError:  # a full disk loses lines, and what runs runs on
-            pass
+            forget(self._out)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.kube
 CHART = Path(__file__).resolve().parents[2] / "charts" / "cachefleet"
 
 CLASS = "storage.storageClassName is immutable"
+COPIES = "durability.copies above 1 go with mode replicated, and only there"
+OTHERS = "durability.copies must be less than instances: the primary itself does not count"
+SHARD_NAME = "metadata.name must not end with -shard- and a number: shards of other Caches are called so"
 LB_CLASS = "loadBalancerClass goes with type LoadBalancer, and only there"
 LB_RANGES = "loadBalancerSourceRanges go with type LoadBalancer, and only there"
 TRAFFIC = "externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there"
@@ -48,6 +51,9 @@ REFUSED_AT_BIRTH = (
     ("orders", {"resources": {"limits": {"memory": "1Gi"}}}, f"spec.resources: Invalid value: {LIMITS_MEMORY}"),
     ("orders", {"image": "mine:1", "version": "1"}, f"spec: Invalid value: {IMAGE_AND_VERSION}"),
     ("orders", {"instances": 11}, "spec.instances in body should be less than or equal to 10"),
+    ("orders", {"instances": 3, "durability": {"copies": 2}}, f"spec.durability: Invalid value: {COPIES}"),
+    ("orders", {"instances": 2, "durability": {"mode": "replicated", "copies": 2}}, f"spec: Invalid value: {OTHERS}"),
+    ("orders-shard-1", {}, SHARD_NAME),
     ("orders", {"instances": 0}, "spec.instances in body should be greater than or equal to 1"),
     ("orders", {"persistence": {"fsync": "no"}}, 'supported values: "always", "everysec", "never"'),
     ("orders", {"services": {"primary": {"loadBalancerClass": "a/b"}}},
@@ -88,6 +94,7 @@ TAKEN_LATER = (
      {"persistence": {"storage": {"reclaimPolicy": "Delete"}}}),
     ({"auth": {"mode": "none"}}, {"auth": {"mode": "secret", "secretRef": {"name": "x"}}}),
     ({"memory": {"limit": "1Gi"}}, {"memory": {"limit": "96Mi"}}),
+    ({}, {"instances": 3, "durability": {"mode": "replicated", "copies": 2}}),
     ({"services": {"primary": {"type": "NodePort"}}},
      {"services": {"primary": {"type": "LoadBalancer", "loadBalancerClass": "a/b"}}}),
 )
@@ -225,7 +232,8 @@ def full_status() -> CacheStatus:
                       observed_generation=1),
         ),
         primary="orders-0", ready="1/1", instances=1, selector="cachefleet.io/cache=orders", version="1.2.3",
-        image="registry.test/server:1.2.3", default_version="1.2.3", memory="12Mi/176Mi", endpoint="orders-rw:6379",
+        template_generation=1, image="registry.test/server:1.2.3", default_version="1.2.3", memory="12Mi/176Mi",
+        endpoint="orders-rw:6379",
         read_endpoint="orders-ro:6379",
         pods=(PodStatus(name="orders-0", role="primary", ready=True, version="1.2.3", used_memory=2**40, last_save=at,
                         message="m"),),

@@ -103,6 +103,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "resources": {"requests": {"cpu": "0.0005", "memory": "100000000.25"}, "limits": {"cpu": "1.00001"}},
     },
     "several": {"instances": 3, "persistence": {"mode": "none"}},
+    "far apart": {"spread": {"nodes": "required", "zones": "required"}},
     "outside": {
         "services": {
             "primary": {

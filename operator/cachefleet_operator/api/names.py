@@ -6,7 +6,8 @@ Objects of Cache `orders`: StatefulSet `orders`, pods `orders-0` ..., Services `
 PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
 
 Two Caches of a namespace never want one name: of the suffixes of a kind none ends with another. (Of `-auth` and
-`-server-auth`, the Caches `orders` and `orders-server` would want one Secret.)
+`-server-auth`, the Caches `orders` and `orders-server` would want one Secret.) Shard 0 is called as its Cache is, and
+shard 1 `orders-shard-1`, as no Cache may be (a rule of the CRD): its objects and its pods meet nobody else's either.
 """
 
 from __future__ import annotations
@@ -23,29 +24,43 @@ LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_CACHE = f"{GROUP}/cache"
+LABEL_SHARD = f"{GROUP}/shard"
 LABEL_ROLE = f"{GROUP}/role"  # primary or replica; the -rw and -ro Services select by it
 
 ANNOTATION_APPLIED = f"{GROUP}/applied"  # hash of the object as we last wrote it (resources/diff.py)
 ANNOTATION_ENDPOINT = f"{GROUP}/endpoint"  # on a Service: where it is reached, if not by its DNS name
+ANNOTATION_TEMPLATE = f"{GROUP}/template"  # on the StatefulSet: generation and hash of its pod template
 ANNOTATION_RESTART = f"{GROUP}/restart-parameters"  # on the pod template: parameters that only a restart changes
 
 ROLE_PRIMARY, ROLE_REPLICA = "primary", "replica"
 
 CONTAINER = "server"
-PORT, METRICS_PORT = 6379, 9121
+PORT, METRICS_PORT, TLS_PORT, BUS_PORT = 6379, 9121, 6380, 16379
 # A server whose disk fails refuses writes and answers reads: out of the Services, it would do neither.
 READINESS_PATH = "/readyz?exclude=disk"
-PORT_NAME, METRICS_PORT_NAME = "redis", "metrics"
+PORT_NAME, METRICS_PORT_NAME, TLS_PORT_NAME, BUS_PORT_NAME = "redis", "metrics", "redis-tls", "bus"
 CONFIG_FILE = "cachefleet.conf"
 PASSWORD_KEY, NEXT_KEY, PREVIOUS_KEY = "password", "next", "previous"
-VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH = "data", "config", "auth"
-MOUNTS = {VOLUME_DATA: "/data", VOLUME_CONFIG: "/etc/cachefleet/config", VOLUME_AUTH: "/etc/cachefleet/auth"}
+VOLUME_DATA, VOLUME_CONFIG, VOLUME_AUTH, VOLUME_TOKEN = "data", "config", "auth", "token"
+MOUNTS = {
+    VOLUME_DATA: "/data",
+    VOLUME_CONFIG: "/etc/cachefleet/config",
+    VOLUME_AUTH: "/etc/cachefleet/auth",
+    VOLUME_TOKEN: "/etc/cachefleet/token",
+}
 
 # The environment of a pod's container, which its arguments refer to as $(NAME). The local backend gives the same names
 # other values: folders of its own and a free port.
 ENV_PORT, ENV_METRICS_PORT = "SERVER_PORT", "SERVER_METRICS_PORT"
 ENV_BIND, ENV_METRICS_BIND = "SERVER_BIND", "SERVER_METRICS_BIND"  # the latter is one address, or empty for all
 ENV_CONFIG, ENV_DATA, ENV_AUTH = "SERVER_CONFIG_DIR", "SERVER_DATA_DIR", "SERVER_AUTH_DIR"
+# What a pod must know to speak for itself to the API server; a container that restarts keeps all of it.
+ENV_TOKEN = "SERVER_TOKEN_DIR"
+ENV_OF_POD = {
+    "SERVER_POD_NAME": "metadata.name",
+    "SERVER_POD_NAMESPACE": "metadata.namespace",
+    "SERVER_POD_UID": "metadata.uid",
+}
 
 LABEL_WORDS = "must be lower case letters, digits and inner dashes, at most 63"
 
@@ -98,8 +113,13 @@ def secret_server_password(cache: str) -> str:
 
 
 def selector_labels(cache: str) -> dict[str, str]:
-    """What selects a Cache's pods. Immutable in a StatefulSet: never change it."""
+    """What selects a Cache's pods, of all shards."""
     return {LABEL_APP: APP, LABEL_INSTANCE: cache, LABEL_CACHE: cache}
+
+
+def shard_labels(cache: str) -> dict[str, str]:
+    """What selects the pods of its one shard. Immutable in a StatefulSet: never change it."""
+    return {**selector_labels(cache), LABEL_SHARD: "0"}
 
 
 def labels(cache: str) -> dict[str, str]:

@@ -67,6 +67,7 @@ ConfigValue = Annotated[
 ]  # fmt: skip
 Network = Annotated[str, AfterValidator(as_network), WithJsonSchema({"type": "string", "format": "cidr"})]
 FreeForm = dict[str, Any]  # kept as it is: x-kubernetes-preserve-unknown-fields in the schema
+Spread = Literal["preferred", "required", "none"]
 EvictionPolicy = Literal[
     "noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random",
     "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
@@ -209,6 +210,38 @@ class ServicesSpec(Model):
     )
 
 
+class SpreadSpec(Model):
+    nodes: Spread = Field(
+        "preferred", description="Whether no two pods share a node: preferred, or required (a pod that cannot, waits)."
+    )
+    zones: Spread = Field(
+        "preferred", description="Whether pods are spread over zones: preferred, or required: as evenly as can be, and "
+        "a pod that cannot, waits.",
+    )
+
+
+class DurabilitySpec(Model):
+    mode: Literal["async", "replicated"] = Field(
+        "async", description="When a write is acknowledged: async, as soon as the primary has it; replicated, when "
+        "copies have it too. Only async is built so far; replicated is refused by a condition.",
+    )
+    copies: int = Field(
+        1, ge=1, le=9, description="With replicated: how many replicas must have a write before it is acknowledged."
+    )
+    when_missing: Literal["refuse", "continue"] = Field(
+        "refuse", description="With replicated, when replicas are missing: refuse writes, or continue with those that "
+        "are left.",
+    )
+    on_disk_loss: Literal["wait", "best"] = Field(
+        "wait", description="With replicated, when more disks were lost than copies allow: wait for a person, or go on "
+        "with the best data that is left.",
+    )
+    RULES = (
+        Rule("self.mode == 'replicated' || self.copies == 1",
+             "durability.copies above 1 go with mode replicated, and only there"),
+    )  # fmt: skip
+
+
 class MonitoringSpec(Model):
     enabled: bool = Field(True, description="Create a PodMonitor (or ServiceMonitor) where the cluster knows the kind.")
     interval: str = Field("30s", pattern=r"^[1-9][0-9]{0,5}(ms|s|m|h)$", description="How often Prometheus scrapes.")
@@ -242,6 +275,7 @@ class CacheSpec(Model):
     memory: MemorySpec = Field(default_factory=MemorySpec, description="Memory of each pod.")
     persistence: PersistenceSpec = Field(default_factory=PersistenceSpec, description="What survives a restart.")
     auth: AuthSpec = Field(default_factory=AuthSpec, description="The password of the default user.")
+    durability: DurabilitySpec = Field(default_factory=DurabilitySpec, description="When a write is acknowledged.")
     config: dict[str, ConfigValue] = Field(
         default_factory=dict, max_length=CONFIG_KEYS_MAX,
         description="Parameters of the server (redis.conf names), applied live where the server allows it and by a "
@@ -256,6 +290,10 @@ class CacheSpec(Model):
         description="Overrides of the pods: affinity, tolerations, topology spread, node selector, priority class, "
         "annotations, environment, extra volumes, sidecars ... A change of it restarts them.",
     )
+    spread: SpreadSpec = Field(
+        default_factory=SpreadSpec,
+        description="How far apart the pods of this Cache are kept. A change of it restarts them.",
+    )
     services: ServicesSpec = Field(default_factory=ServicesSpec, description="How clients reach the cache.")
     monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec, description="Prometheus Operator's objects.")
     network_policy: NetworkPolicySpec = Field(default_factory=NetworkPolicySpec, description="Who may connect.")
@@ -263,6 +301,8 @@ class CacheSpec(Model):
     RULES = (
         Rule("!has(self.version) || !has(self.image) || self.image == ''",
              "version is a tag of the default image: it cannot stand beside image"),
+        Rule("self.durability.mode != 'replicated' || self.durability.copies < self.instances",
+             "durability.copies must be less than instances: the primary itself does not count"),
     )  # fmt: skip
 
 
@@ -317,6 +357,10 @@ class CacheStatus(Model):
     selector: str = Field("", description="Label selector of the pods, for the scale subresource.")
     version: str = Field("", description="Version of the primary.")
     image: str = Field("", description="Image of the pods.")
+    template_generation: int = Field(
+        0, description="Generation of the operator's pod template that the pods are of. A newer operator keeps to it "
+        "until the pods restart for another reason.",
+    )
     default_version: str = Field("", description="Version that spec.version defaults to: the one it was created with.")
     memory: str = Field("", description="Used of allowed memory when last sampled, as 12Mi/170Mi.")
     endpoint: str = Field("", description="Where writes go: host:port.")
@@ -356,6 +400,8 @@ class Cache(Model):
         Rule("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
              "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no "
              "dots: Services carry it"),
+        Rule("!self.metadata.name.matches('-shard-[0-9]+$')",
+             "metadata.name must not end with -shard- and a number: shards of other Caches are called so"),
     )  # fmt: skip
 
     @property

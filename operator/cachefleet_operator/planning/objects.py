@@ -21,6 +21,7 @@ from cachefleet_operator.resources.desired import OPTIONAL_KINDS
 from cachefleet_operator.resources.diff import drift
 
 DRIFT_SHOWN_MAX = 3
+HASHES = (names.ANNOTATION_APPLIED, names.ANNOTATION_TEMPLATE)  # which say nothing to people
 NEEDED = frozenset(("ServiceAccount", "ConfigMap", "NetworkPolicy"))  # before the first pod
 
 
@@ -88,7 +89,7 @@ def _remove(snapshot: Snapshot, wanted: set[Key]) -> list[Action]:
 
 
 def _list(differences: tuple[str, ...]) -> str:
-    own = [d for d in differences if names.ANNOTATION_APPLIED not in d]
+    own = [d for d in differences if not any(hashed in d for hashed in HASHES)]
     if not own:
         return ""
     more = f" and {len(own) - DRIFT_SHOWN_MAX} more" if len(own) > DRIFT_SHOWN_MAX else ""

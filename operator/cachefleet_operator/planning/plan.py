@@ -24,7 +24,7 @@ from cachefleet_operator.api import conditions, names
 from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Refusal
 from cachefleet_operator.api.validation import problems
-from cachefleet_operator.planning import auth, config, objects, rollout, storage
+from cachefleet_operator.planning import auth, config, objects, rollout, storage, template
 from cachefleet_operator.planning.actions import Action, Delete, LabelPod
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.moments import seconds
@@ -50,7 +50,7 @@ class Plan:
 def plan(snapshot: Snapshot, now: float) -> Plan:
     """What to do about one Cache at unix time `now`."""
     wrong = problems(snapshot.cache)
-    aims = _aims(snapshot, now) if not wrong else _Aims(snapshot.cache, (), snapshot.cache.status.refusals)
+    aims = _aims(snapshot, now) if not wrong else _as_before(snapshot.cache)
     still = wrong or snapshot.cache.spec.paused or snapshot.cache.metadata.deletion_timestamp
     steps = () if still else _steps(snapshot, aims)
     actions = tuple(action for step in steps for action in step.actions)
@@ -70,13 +70,19 @@ class _Aims(NamedTuple):
     objects: tuple[Object, ...]
     refusals: tuple[Refusal, ...]
     due: tuple[Refusal, ...] = ()  # those of parameters that are to be tried anew
+    generation: int = 0  # of the pod template
+
+
+def _as_before(cache: Cache) -> _Aims:
+    return _Aims(cache, (), cache.status.refusals, generation=cache.status.template_generation)
 
 
 def _aims(snapshot: Snapshot, now: float) -> _Aims:
     old = snapshot.cache.status.refusals
     asked = [r for r in old if is_parameter(r) and config.is_refused_still(snapshot, r)]
     cache = config.without_refused(snapshot.cache, asked)
-    wanted = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot)))
+    generation = template.generation(snapshot, cache, image(snapshot))
+    wanted = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot), generation))
     stamped = tuple(stamp(obj) for obj in wanted)
     hashes = {objects.applied_hash(obj) for obj in stamped}
     secrets = auth.made(cache)  # They have no hash: a password is no part of a plan.
@@ -92,7 +98,7 @@ def _aims(snapshot: Snapshot, now: float) -> _Aims:
             or (r.subject == STORAGE and r.wish == size)
         )
     ]
-    return _Aims(cache, stamped, (*asked, *held), tuple(r for r in asked if is_due(r, now)))
+    return _Aims(cache, stamped, (*asked, *held), tuple(r for r in asked if is_due(r, now)), generation)
 
 
 def _steps(snapshot: Snapshot, aims: _Aims) -> tuple[Step, ...]:
@@ -135,6 +141,7 @@ def _verdict(snapshot: Snapshot, steps: tuple[Step, ...], wrong: tuple[str, ...]
     return Verdict(
         image=image(snapshot),
         default_version=default_version(snapshot),
+        template_generation=aims.generation,
         refusals=aims.refusals,
         problems=wrong,
         progress=busy.progress if busy else "ResizingStorage" if growing else "",

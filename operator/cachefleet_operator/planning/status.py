@@ -36,6 +36,7 @@ class Verdict:
 
     image: str
     default_version: str
+    template_generation: int = 0
     refusals: tuple[Refusal, ...] = ()
     problems: tuple[str, ...] = ()
     progress: str = ""  # reason of Progressing; empty = nothing goes on
@@ -60,10 +61,11 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         primary=primary.name if primary else "",
         ready=f"{sum(p.ready for p in pods)}/{_pods_wanted(snapshot, verdict)}",
         instances=len(pods),
-        selector=",".join(f"{k}={v}" for k, v in names.selector_labels(snapshot.cache.metadata.name).items()),
+        selector=",".join(f"{k}={v}" for k, v in names.shard_labels(snapshot.cache.metadata.name).items()),
         version=primary.version if primary else "",
         image=verdict.image,
         default_version=verdict.default_version,
+        template_generation=verdict.template_generation,
         memory=_memory(snapshot, primary),
         endpoint=endpoint(snapshot, names.service_rw(snapshot.cache.metadata.name)),
         read_endpoint=endpoint(snapshot, names.service_ro(snapshot.cache.metadata.name)),

@@ -1,4 +1,4 @@
-"""desired(cache, site, image): every object that a Cache has, in the order in which they are written.
+"""desired(cache, site, image, generation): every object that a Cache has, in the order in which they are written.
 
 What pods need comes before the StatefulSet. Secrets are not here: their content is decided at execution, by actions of
 their own (planning/auth.py).
@@ -21,7 +21,7 @@ from cachefleet_operator.resources.statefulset import statefulset
 OPTIONAL_KINDS = frozenset(("NetworkPolicy", *monitoring.KINDS))  # deleted where `desired` has none
 
 
-def desired(cache: Cache, site: Site, image: str) -> tuple[Object, ...]:
+def desired(cache: Cache, site: Site, image: str, generation: int = 0) -> tuple[Object, ...]:
     found = (
         service_account(cache),
         config_map(cache),
@@ -30,7 +30,7 @@ def desired(cache: Cache, site: Site, image: str) -> tuple[Object, ...]:
         service_ro(cache),
         network_policy(cache, site),
         pod_disruption_budget(cache),
-        statefulset(cache, image, site.defaults),
+        statefulset(cache, image, site.defaults, generation),
         monitoring.monitor(cache, site),
     )
     return tuple(_labelled(obj, site.defaults.labels) for obj in found if obj is not None)

@@ -20,7 +20,7 @@ def pod_disruption_budget(cache: Cache) -> Object:
         "metadata": metadata(cache, cache.metadata.name),
         "spec": {
             **({"minAvailable": others} if others else {"maxUnavailable": 1}),
-            "selector": {"matchLabels": names.selector_labels(cache.metadata.name)},
+            "selector": {"matchLabels": names.shard_labels(cache.metadata.name)},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }

@@ -1,8 +1,11 @@
 """The pod template: one container, `server`, under the rules of Pod Security "restricted".
 
 Nothing in it may depend on what a running server can take over, nor on the operator's version: any change of it is a
-restart of every pod. So what CONFIG SET can change is in the ConfigMap, persistence can go from snapshot to aof without
-a restart, and the times below follow the memory limit and not the mode.
+restart of every pod. So it has from the start what hand-over, TLS and sharding will need: the pod's own identity and
+token, names for ports on which nobody listens yet, time to hand over. What a later operator must change all the same is
+a new row of GENERATIONS, and planning/template.py says which Cache has which. What CONFIG SET can change is in the
+ConfigMap, persistence can go from snapshot to aof without a restart, and the times below follow the memory limit and
+not the mode.
 
 The arguments name folders and ports by variables ($(SERVER_PORT) ...), which the kubelet expands from the container's
 own environment; the local backend gives them other values.
@@ -13,7 +16,7 @@ is slow enough to have a loading server killed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cachefleet_operator.api import names
@@ -36,21 +39,43 @@ READINESS_PERIOD_S, READINESS_FAILURES = 2, 3
 PROBE_TIMEOUT_S = 5
 
 # Stopping: preStop saves and lets clients leave, then SIGTERM has the server save once more, with what came meanwhile.
+HANDOVER_S = 10  # until another pod is the primary
 DRAIN_S = 5  # until a Service's endpoints have changed everywhere, and pools have noticed
 STOP_S = 30  # the rest: closing files, a busy node
 GRACE_S_MAX = 3600  # drains of whole nodes give up after an hour, too
 
+NODE, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+NODE_WEIGHT, ZONE_WEIGHT = 50, 100  # a zone's end takes all of its nodes
+
 Fields = dict[str, Any]
 
+_PORTS = {
+    names.PORT_NAME: names.PORT,
+    names.TLS_PORT_NAME: names.TLS_PORT,
+    names.BUS_PORT_NAME: names.BUS_PORT,
+    names.METRICS_PORT_NAME: names.METRICS_PORT,
+}
+# As in a pod with an automatic token. The certificate may be missing: no server waits for it.
+_TOKEN: list[Fields] = [
+    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+    {
+        "configMap": {
+            "name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}], "optional": True
+        }
+    },
+]
 
-def pod_template(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS) -> Fields:
+
+def pod_template(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS, generation: int = 0) -> Fields:
+    """As that generation has it; 0 is the newest."""
+    build = GENERATIONS[generation] if generation else GENERATIONS[max(GENERATIONS)]
     override = cache.spec.pod_template
     given = {**defaults.labels, **override.labels}
     labels = {name: value for name, value in given.items() if name != names.LABEL_ROLE}
-    base = {**_pod_spec(cache, image), **_platform(defaults, override.spec)}
+    base = {**build(cache, image), **_platform(defaults, override.spec)}
     return {
         "metadata": {
-            "labels": {**labels, **names.labels(cache.metadata.name)},
+            "labels": {**labels, **names.labels(cache.metadata.name), **names.shard_labels(cache.metadata.name)},
             "annotations": {**override.annotations, names.ANNOTATION_RESTART: restart_annotation(cache)},
         },
         "spec": strategic_merge(base, override.spec),
@@ -84,11 +109,11 @@ def disk_seconds(cache: Cache) -> int:
 
 def save_seconds(cache: Cache) -> int:
     """How long one of the two last snapshots may take."""
-    return min(disk_seconds(cache), (GRACE_S_MAX - DRAIN_S - STOP_S) // 2)
+    return min(disk_seconds(cache), (GRACE_S_MAX - HANDOVER_S - DRAIN_S - STOP_S) // 2)
 
 
 def grace_seconds(cache: Cache) -> int:
-    return DRAIN_S + 2 * save_seconds(cache) + STOP_S
+    return HANDOVER_S + DRAIN_S + 2 * save_seconds(cache) + STOP_S
 
 
 def _pod_spec(cache: Cache, image: str) -> Fields:
@@ -97,8 +122,31 @@ def _pod_spec(cache: Cache, image: str) -> Fields:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(cache),
+        **_spread(cache),
         "containers": [_server(cache, image)],
         "volumes": _volumes(cache),
+    }
+
+
+def _spread(cache: Cache) -> Fields:
+    """Away from the shard's other pods. Preferences are one list, which a user's own replaces as a whole; constraints
+    of one key would be merged into each other."""
+    wished = cache.spec.spread
+    pods = {"labelSelector": {"matchLabels": names.shard_labels(cache.metadata.name)}}
+    apart: Fields = {}
+    if wished.nodes == "required":
+        apart["requiredDuringSchedulingIgnoredDuringExecution"] = [{"topologyKey": NODE, **pods}]
+    wishes = ((wished.nodes, NODE, NODE_WEIGHT), (wished.zones, ZONE, ZONE_WEIGHT))
+    if preferred := [
+        {"weight": weight, "podAffinityTerm": {"topologyKey": key, **pods}}
+        for wish, key, weight in wishes
+        if wish == "preferred"
+    ]:
+        apart["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
+    evenly = {"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule", **pods}
+    return {
+        **({"affinity": {"podAntiAffinity": apart}} if apart else {}),
+        **({"topologySpreadConstraints": [evenly]} if wished.zones == "required" else {}),
     }
 
 
@@ -117,11 +165,11 @@ def _server(cache: Cache, image: str) -> Fields:
             *("--metrics-bind", f"$({names.ENV_METRICS_BIND})"),
             *("--requirepass-file", f"$({names.ENV_AUTH})/{names.PASSWORD_KEY}"),
         ],
-        "env": [{"name": name, "value": value} for name, value in _environment().items()],
-        "ports": [
-            {"name": names.PORT_NAME, "containerPort": names.PORT, "protocol": "TCP"},
-            {"name": names.METRICS_PORT_NAME, "containerPort": names.METRICS_PORT, "protocol": "TCP"},
+        "env": [
+            *({"name": name, "value": value} for name, value in _environment().items()),
+            *({"name": n, "valueFrom": {"fieldRef": {"fieldPath": path}}} for n, path in names.ENV_OF_POD.items()),
         ],
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in _PORTS.items()],
         "resources": _resources(cache),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -132,6 +180,7 @@ def _server(cache: Cache, image: str) -> Fields:
             {"name": names.VOLUME_AUTH, "mountPath": names.MOUNTS[names.VOLUME_AUTH], "readOnly": True},
             {"name": names.VOLUME_CONFIG, "mountPath": names.MOUNTS[names.VOLUME_CONFIG], "readOnly": True},
             {"name": names.VOLUME_DATA, "mountPath": names.MOUNTS[names.VOLUME_DATA]},
+            {"name": names.VOLUME_TOKEN, "mountPath": names.MOUNTS[names.VOLUME_TOKEN], "readOnly": True},
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",  # so that status can say why it would not start
         "lifecycle": {"preStop": {"exec": {"command": _pre_stop(cache)}}},
@@ -144,6 +193,7 @@ def _environment() -> dict[str, str]:
         names.ENV_CONFIG: names.MOUNTS[names.VOLUME_CONFIG],
         names.ENV_DATA: names.MOUNTS[names.VOLUME_DATA],
         names.ENV_AUTH: names.MOUNTS[names.VOLUME_AUTH],
+        names.ENV_TOKEN: names.MOUNTS[names.VOLUME_TOKEN],
         names.ENV_BIND: EVERY_ADDRESS,
         names.ENV_PORT: str(names.PORT),
         names.ENV_METRICS_BIND: "",  # every address
@@ -187,9 +237,14 @@ def _volumes(cache: Cache) -> list[Fields]:
     found: list[Fields] = [
         {"name": names.VOLUME_AUTH, "secret": {"secretName": names.secret_server_password(name), "defaultMode": 0o440}},
         {"name": names.VOLUME_CONFIG, "configMap": {"name": names.configmap(name)}},
+        {"name": names.VOLUME_TOKEN, "projected": {"sources": _TOKEN}},
     ]
     if cache.spec.persistence.mode == "none":
         # Nothing is written unless somebody says SAVE: room for that snapshot, and for the one it replaces.
         room = 2 * to_bytes(cache.spec.memory.limit)
         found.append({"name": names.VOLUME_DATA, "emptyDir": {"sizeLimit": str(room)}})
     return found
+
+
+# Generation -> its PodSpec before overrides. An operator builds every one that Caches may have.
+GENERATIONS: dict[int, Callable[[Cache, str], Fields]] = {1: _pod_spec}

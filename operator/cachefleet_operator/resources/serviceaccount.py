@@ -1,4 +1,4 @@
-"""ServiceAccount <name>: the pods' own, without rights and without a token in the pod."""
+"""ServiceAccount <name>: the pods' own, without rights; its token is in no container but `server`."""
 
 from __future__ import annotations
 

@@ -12,34 +12,44 @@ the class, too, where the Cache does not.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import NO_DEFAULTS, Defaults, Object
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.metadata import metadata
-from cachefleet_operator.resources.podspec import pod_template
+from cachefleet_operator.resources.podspec import GENERATIONS, pod_template
 
 REVISIONS_KEPT = 3  # nobody rolls back by revision: the Cache's spec is the history that counts
 
 
-def statefulset(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS) -> Object:
+def statefulset(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS, generation: int = 0) -> Object:
+    """Its pods are of that generation of the template; 0 is the newest."""
     name = cache.metadata.name
+    template = pod_template(cache, image, defaults, generation)
+    made = {names.ANNOTATION_TEMPLATE: f"{generation or max(GENERATIONS)}-{template_hash(template)}"}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": metadata(cache, names.statefulset(name)),
+        "metadata": metadata(cache, names.statefulset(name), annotations=made),
         "spec": {
             "replicas": cache.spec.instances,
             "serviceName": names.service_headless(name),
             "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": REVISIONS_KEPT,
-            "selector": {"matchLabels": names.selector_labels(name)},
-            "template": pod_template(cache, image, defaults),
+            "selector": {"matchLabels": names.shard_labels(name)},
+            "template": template,
             **(_volumes(cache) if cache.spec.persistence.mode != "none" else {}),
         },
     }
+
+
+def template_hash(template: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _volumes(cache: Cache) -> dict[str, Any]:

@@ -191,7 +191,8 @@ def test_what_scale_and_clients_need() -> None:
     }  # fmt: skip
     found = told(cache(), READY, service, balancer, servers=[server()])
     assert found.selector == (
-        "app.kubernetes.io/name=cachefleet,app.kubernetes.io/instance=orders,cachefleet.io/cache=orders"
+        "app.kubernetes.io/name=cachefleet,app.kubernetes.io/instance=orders,cachefleet.io/cache=orders,"
+        "cachefleet.io/shard=0"
     )
     assert (found.ready, found.instances, found.primary) == ("1/1", 1, "orders-0")
     assert (found.endpoint, found.read_endpoint) == ("orders-rw.shop.svc.cluster.local:6379", "192.0.2.7:6379")

@@ -40,11 +40,13 @@ def defaulted(wanted: Object) -> Any:
     pod |= {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler"}
     pod["serviceAccount"] = pod["serviceAccountName"]
     for volume in pod["volumes"]:
-        volume.get("configMap", {})["defaultMode"] = 420
+        volume.get("configMap", volume.get("projected", {}))["defaultMode"] = 420
     (server,) = pod["containers"]
     server["terminationMessagePath"] = "/dev/termination-log"
     for entry in server["env"]:
-        if entry["value"] == "":
+        if "valueFrom" in entry:
+            entry["valueFrom"]["fieldRef"]["apiVersion"] = "v1"
+        elif entry["value"] == "":
             del entry["value"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         server[probe]["successThreshold"] = 1
@@ -189,7 +191,7 @@ EDITS: list[tuple[Edit, str]] = [
      "spec.template.spec.containers[server].args[2] is 1, want $(SERVER_PORT)"),
     (lambda live: server_of(live)["env"].pop(0),
      'spec.template.spec.containers[server].env[SERVER_CONFIG_DIR] is missing, want {"name"'),
-    (lambda live: server_of(live)["env"][5].update(value="::"),
+    (lambda live: server_of(live)["env"][6].update(value="::"),
      'spec.template.spec.containers[server].env[SERVER_METRICS_BIND].value is ::, want ""'),
     (lambda live: server_of(live)["resources"]["limits"].update(memory="1Gi"),
      "spec.template.spec.containers[server].resources.limits.memory is 1Gi, want 256Mi"),

@@ -14,6 +14,8 @@ import yaml
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, Site
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.execution.local.admission import TWINS
 from cachefleet_operator.resources.desired import OPTIONAL_KINDS, desired
 from cachefleet_operator.resources.diff import stamp
 from cachefleet_operator.resources.secrets import auth_secret, server_password_secret
@@ -23,10 +25,11 @@ Named = tuple[str, tuple[Object, ...]]
 
 GOLDEN = Path(__file__).with_name("golden")
 
-# Of the pod templates. Another value means that an upgrade of the operator restarts every pod of every Cache.
+# Of the pod templates of generation 1. Another value means that an upgrade of the operator restarts every pod of every
+# Cache.
 TEMPLATES = {
-    "default": "8eae36f88d56706d",
-    "full": "6325625e991b1af8",
+    "default": "988461fbed3e5a56",
+    "full": "820652f8e35e0746",
 }
 
 
@@ -81,6 +84,14 @@ def test_two_caches_never_want_one_name(named: Named) -> None:
     for kind, of_kind in suffixes.items():
         for one, other in permutations(of_kind, 2):
             assert not one.endswith(other), f"{kind}s {one} and {other} of two Caches can meet"
+
+
+@pytest.mark.parametrize("shard", [1, 12])
+def test_no_cache_is_called_as_the_shard_of_another(shard: int) -> None:
+    """So whatever a shard's objects are called after it, they meet no other Cache's."""
+    rule = next(rule for rule in Cache.RULES if "-shard-" in rule.expression)
+    assert TWINS[rule.expression]({"metadata": {"name": "orders-shard"}}, {})
+    assert not TWINS[rule.expression]({"metadata": {"name": f"orders-shard-{shard}"}}, {})
 
 
 def test_selectors_find_the_pods_and_no_others(named: Named) -> None:

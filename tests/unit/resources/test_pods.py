@@ -12,7 +12,7 @@ import yaml
 from cachefleet_operator.api import names
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.api.validation import problems
-from cachefleet_operator.resources.podspec import pod_template
+from cachefleet_operator.resources.podspec import HANDOVER_S, NODE, ZONE, pod_template
 from cachefleet_operator.resources.statefulset import statefulset
 from cachefleet_server.__main__ import sources
 from cachefleet_server.config.config import Config
@@ -61,6 +61,8 @@ CHANGES: list[tuple[dict[str, Any], bool]] = [
     ({"networkPolicy": {"enabled": False}}, False),
     ({"monitoring": {"enabled": False}}, False),
     ({"instances": 2}, False),
+    ({"durability": {"mode": "replicated"}}, False),
+    ({"spread": {"nodes": "required"}}, True),
     ({"resources": {"limits": {"cpu": "1"}}}, True),
     ({"podTemplate": {"annotations": {"a": "b"}}}, True),
     ({"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}, True),
@@ -87,9 +89,11 @@ def test_times_follow_the_amount_of_data() -> None:
         start = own["startupProbe"]["failureThreshold"] * own["startupProbe"]["periodSeconds"]
         command = own["lifecycle"]["preStop"]["exec"]["command"]
         hook = int(command[command.index("--save-seconds") + 1]) + int(command[command.index("--drain-seconds") + 1])
+        hook += HANDOVER_S
         assert start > before[0]
         assert before[1] <= grace <= 3600
-        assert grace > hook + (grace - 30) / 2 - 5, "what SIGTERM saves needs as long as the hook"
+        saves = int(command[command.index("--save-seconds") + 1])
+        assert grace >= hook + saves + 30, "what SIGTERM saves needs as long as the hook"
         before = (start, grace)
     assert start >= (8 << 40) / (10 << 20), "8Ti at 10 MB/s"
 
@@ -115,7 +119,7 @@ def test_resources(spec: dict[str, Any], requests: dict[str, str], limits: dict[
 def test_labels_of_the_user_never_replace_ours() -> None:
     labels = {names.LABEL_CACHE: "other", names.LABEL_ROLE: names.ROLE_PRIMARY, "team": "shop"}
     made = template(cache(podTemplate={"labels": labels, "annotations": {names.ANNOTATION_RESTART: "x"}}))["metadata"]
-    assert made["labels"] == {**names.labels("orders"), "team": "shop"}
+    assert made["labels"] == {**names.labels("orders"), names.LABEL_SHARD: "0", "team": "shop"}
     assert made["annotations"] == {names.ANNOTATION_RESTART: "{}"}
 
 
@@ -126,6 +130,50 @@ def test_an_override_is_merged_into_our_container() -> None:
     assert [c["name"] for c in containers] == ["server", "logs"]
     assert containers[0]["securityContext"] == {**server(cache())["securityContext"], "runAsUser": 5}
     assert containers[0]["args"] == server(cache())["args"]
+
+
+def test_a_pod_knows_itself_and_has_a_token_for_it() -> None:
+    """A template cannot get these later without a restart of every pod."""
+    own, spec = server(cache()), template(cache())["spec"]
+    fields = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in own["env"] if "valueFrom" in e}
+    assert set(fields.values()) == {"metadata.name", "metadata.namespace", "metadata.uid"}
+    place = next(mount for mount in own["volumeMounts"] if mount["name"] == "token")
+    assert (place["readOnly"], {"name": "SERVER_TOKEN_DIR", "value": place["mountPath"]} in own["env"]) == (True, True)
+    (volume,) = (volume for volume in spec["volumes"] if volume["name"] == "token")
+    token, certificate = volume["projected"]["sources"]
+    assert token["serviceAccountToken"]["path"] == "token" and certificate["configMap"]["optional"]
+    assert spec["automountServiceAccountToken"] is False, "sidecars have none"
+    assert {port["name"]: port["containerPort"] for port in own["ports"]} == {
+        "redis": 6379, "redis-tls": 6380, "bus": 16379, "metrics": 9121,
+    }  # fmt: skip
+
+
+PODS = {"labelSelector": {"matchLabels": names.shard_labels("orders")}}
+REQUIRED, PREFERRED = (f"{wish}DuringSchedulingIgnoredDuringExecution" for wish in ("required", "preferred"))
+NEAR_NODE = {"weight": 50, "podAffinityTerm": {"topologyKey": NODE, **PODS}}
+NEAR_ZONE = {"weight": 100, "podAffinityTerm": {"topologyKey": ZONE, **PODS}}
+EVENLY = [{"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule", **PODS}]
+
+
+@pytest.mark.parametrize(("spread", "apart", "evenly"), [
+    ({}, {PREFERRED: [NEAR_NODE, NEAR_ZONE]}, None),
+    ({"nodes": "required"}, {REQUIRED: [{"topologyKey": NODE, **PODS}], PREFERRED: [NEAR_ZONE]}, None),
+    ({"zones": "required"}, {PREFERRED: [NEAR_NODE]}, EVENLY),
+    ({"nodes": "required", "zones": "required"}, {REQUIRED: [{"topologyKey": NODE, **PODS}]}, EVENLY),
+    ({"nodes": "none"}, {PREFERRED: [NEAR_ZONE]}, None),
+    ({"nodes": "none", "zones": "none"}, None, None),
+])  # fmt: skip
+def test_how_far_apart_pods_are_kept(spread: dict[str, str], apart: Any, evenly: Any) -> None:
+    spec = template(cache(spread=spread))["spec"]
+    assert spec.get("affinity") == (apart and {"podAntiAffinity": apart})
+    assert spec.get("topologySpreadConstraints") == evenly
+    assert PODS["labelSelector"]["matchLabels"].items() <= template(cache())["metadata"]["labels"].items()
+
+
+def test_a_preference_of_the_users_replaces_ours() -> None:
+    own = [{"weight": 1, "podAffinityTerm": {"topologyKey": "rack"}}]
+    spec = template(cache(podTemplate={"spec": {"affinity": {"podAntiAffinity": {PREFERRED: own}}}}))["spec"]
+    assert spec["affinity"]["podAntiAffinity"] == {PREFERRED: own}
 
 
 def test_volumes_by_mode() -> None:
@@ -151,7 +199,7 @@ def test_the_server_understands_its_command_line(tmp_path: Path, password: str) 
     (tmp_path / "auth" / names.PASSWORD_KEY).write_text(password)
     (tmp_path / names.CONFIG_FILE).write_text("timeout 7\nport 1\n")
     own = server(cache())
-    environment = {entry["name"]: entry["value"] for entry in own["env"]}
+    environment = {entry["name"]: entry.get("value", "") for entry in own["env"]}
     here = {names.ENV_CONFIG: tmp_path, names.ENV_DATA: tmp_path, names.ENV_AUTH: tmp_path / "auth"}
     environment |= {name: str(path) for name, path in here.items()}
     arguments = [expand(argument, environment) for argument in own["args"]]

@@ -45,6 +45,11 @@ TWINS: dict[str, Twin] = {
     "(self.mode == 'secret') == has(self.secretRef)": lambda s, o: (s["mode"] == "secret") == ("secretRef" in s),
     "!has(self.version) || !has(self.image) || self.image == ''": lambda s, o: "version" not in s or not s.get("image"),
     "!('memory' in self.limits)": lambda s, o: "memory" not in s["limits"],
+    "self.mode == 'replicated' || self.copies == 1": lambda s, o: s["mode"] == "replicated" or s["copies"] == 1,
+    "self.durability.mode != 'replicated' || self.durability.copies < self.instances":
+        lambda s, o: s["durability"]["mode"] != "replicated" or s["durability"]["copies"] < s["instances"],
+    "!self.metadata.name.matches('-shard-[0-9]+$')":
+        lambda s, o: re.search("-shard-[0-9]+$", s["metadata"]["name"]) is None,
     "size(self.metadata.name) <= 40": lambda s, o: len(s["metadata"]["name"]) <= 40,
     "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')":
         lambda s, o: re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", s["metadata"]["name"]) is not None,

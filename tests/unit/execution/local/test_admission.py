@@ -40,6 +40,15 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "the memory limit is spec.memory.limit": (manifest(resources={"limits": {"memory": "1Gi"}}), None),
     "metadata.name must be at most 40 characters: objects and pods add to it": (manifest("a" * 41), None),
     ODD_NAME: (manifest("1st.cache"), None),
+    "durability.copies above 1 go with mode replicated, and only there": (
+        manifest(instances=3, durability={"copies": 2}), None
+    ),
+    "durability.copies must be less than instances: the primary itself does not count": (
+        manifest(instances=2, durability={"mode": "replicated", "copies": 2}), None
+    ),
+    "metadata.name must not end with -shard- and a number: shards of other Caches are called so": (
+        manifest("orders-shard-1"), None
+    ),
     "loadBalancerClass goes with type LoadBalancer, and only there": (
         manifest(services={"primary": {"type": "NodePort", "loadBalancerClass": "a/b"}}), None
     ),

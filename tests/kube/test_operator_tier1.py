@@ -26,6 +26,7 @@ IDLE_S = 6.0
 OBJECTS = (
     ("serviceaccount", "orders"),
     ("configmap", "orders-config"),
+    ("configmap", "orders-accepted"),
     ("secret", "orders-auth"),
     ("secret", "orders-server-password"),
     ("service", "orders-rw"),
@@ -302,6 +303,28 @@ def test_a_spec_that_is_not_built_changes_nothing(kube: Kube, namespace: str, op
     assert kube.find("statefulset", "orders", namespace) is None
     kube.patch("cache", "orders", namespace, {"spec": {"instances": 1}})
     kube.wait_for(lambda: is_made(kube, namespace))
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "reason"),
+    [({"config": {"timeot": "1"}}, "Degraded", "SpecRefused"), ({"paused": True}, "Progressing", "Paused")],
+    ids=["refused", "paused"],
+)
+def test_what_is_lost_comes_back_under_a_spec_that_is_not_followed(
+    kube: Kube, namespace: str, operator: Operator, spec: dict[str, Any], kind: str, reason: str
+) -> None:
+    make(kube, namespace)
+    kube.wait_for(lambda: kube.find("configmap", "orders-accepted", namespace))
+    kube.patch("cache", "orders", namespace, {"spec": {**spec, "memory": {"limit": "2Gi"}}})
+    kube.wait_for(lambda: condition(kube, namespace, kind).get("reason") == reason)
+    kinds = {"service": "orders-rw", "secret": "orders-auth", "configmap": "orders-config", "statefulset": "orders"}
+    lost = kinds.items()
+    for what in lost:
+        kube.delete(*what, namespace)
+    kube.wait_for(lambda: all(kube.find(*what, namespace) for what in lost))
+    container = kube.get("statefulset", "orders", namespace)["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["memory"] == "256Mi", "as it was accepted"
+    assert condition(kube, namespace, kind)["reason"] == reason
 
 
 # -- a Cache goes

@@ -32,7 +32,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(PROGRESSING, "Restarting", "True", "A pod is being replaced; the message says why."),
     Reason(PROGRESSING, "ResizingStorage", "True", "A volume is growing."),
     Reason(PROGRESSING, "Waiting", "True", "Something else must happen first; the message names it."),
-    Reason(PROGRESSING, "Paused", "False", "spec.paused is true: nothing is changed."),
+    Reason(PROGRESSING, "Paused", "False", "spec.paused is true: what is lost is made again, nothing else is changed."),
     Reason(PROGRESSING, "Deleting", "True", "The Cache is being deleted; its objects follow by their owner."),
     Reason(DEGRADED, "AsExpected", "False", "Nothing is wrong."),
     Reason(DEGRADED, "PodFailing", "True", "A pod crashes, is killed, or cannot be made, scheduled or run."),

@@ -297,7 +297,9 @@ class CacheSpec(Model):
     services: ServicesSpec = Field(default_factory=ServicesSpec, description="How clients reach the cache.")
     monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec, description="Prometheus Operator's objects.")
     network_policy: NetworkPolicySpec = Field(default_factory=NetworkPolicySpec, description="Who may connect.")
-    paused: bool = Field(False, description="Stop reconciling this Cache. Its pods go on as they are.")
+    paused: bool = Field(
+        False, description="Follow no change of this Cache. Its pods go on as they are; what is lost is made again."
+    )
     RULES = (
         Rule("!has(self.version) || !has(self.image) || self.image == ''",
              "version is a tag of the default image: it cannot stand beside image"),

@@ -1,8 +1,9 @@
 """What no schema can say about a Cache, in words: `problems(cache)` is empty for a spec that can be had. Pure.
 
-A Cache with problems is left alone and its conditions say them; nothing that a spec asks for is ignored. Each problem
-is one sentence that begins with its field. The API server has checked types, limits and the CEL rules before; the rest
-is here: parameters of the server, overrides of the pod, sums of resources, and what is not built.
+A Cache with problems goes on with the spec that it had (planning/accepted.py), and its conditions say them; nothing
+that a spec asks for is ignored. Each problem is one sentence that begins with its field. The API server has checked
+types, limits and the CEL rules before; the rest is here: parameters of the server, overrides of the pod, sums of
+resources, and what is not built.
 
 A spec may be wrong in as many ways as fit into an object, and there is one thread for all Caches: after PROBLEMS_MAX it
 has been read far enough, sentences are short, and nothing here costs more than the spec is long.

@@ -88,7 +88,7 @@ class Cycle:
         """What came of it, and in how many seconds to look again. Raises ExecutionError."""
         snapshot = await self._observer.observe(cache)
         made = self._plan(snapshot, self._clock())
-        outcome = await self._carry_out(cache, made.actions)
+        outcome = await self._carry_out(snapshot.acting or cache, made.actions)
         if stale := next((error for error in outcome.failed if error.conflict), None):
             raise stale
         status = made.stopped(outcome.words) if outcome.words else made.status

@@ -19,6 +19,7 @@ from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.ownership import is_ours, is_shown
 from cachefleet_operator.execution.ports import Endpoint, Objects, Servers
+from cachefleet_operator.planning import accepted
 from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import taken
 from cachefleet_operator.planning.snapshot import Server, Snapshot
@@ -36,17 +37,19 @@ class Observer:
     async def observe(self, cache: Cache) -> Snapshot:
         namespace = cache.metadata.namespace
         objects = {key: obj for key, obj in self._objects.known(*cache.key).items() if is_shown(obj, cache)}
-        if cache.spec.auth.secret_ref is not None:
-            key = Key("Secret", cache.spec.auth.secret_ref.name)
+        acts = accepted.acting(cache, objects)
+        auth = (acts or cache).spec.auth
+        if auth.secret_ref is not None:
+            key = Key("Secret", auth.secret_ref.name)
             if (secret := await self._objects.get(namespace, key)) is not None:
                 objects[key] = secret
-        tried = passwords.known(cache, lambda name: objects.get(Key("Secret", name)))
+        tried = passwords.known(acts or cache, lambda name: objects.get(Key("Secret", name)))
         pods = [obj for key, obj in objects.items() if key.kind == "Pod"]
         asked = [(pod, Endpoint(*at, tried)) for pod in pods if (at := self._servers.address(pod)) is not None]
         answers = await asyncio.gather(*(self._inspect(pod, endpoint) for pod, endpoint in asked))
         servers = {server.pod: server for server in answers}
-        unmade = await self._unmade(cache, objects)
-        return Snapshot(cache, self.site, objects, servers, await self._foreign(cache), unmade)
+        foreign, unmade = await self._foreign(cache), await self._unmade(cache, objects)
+        return Snapshot(cache, self.site, objects, servers, foreign, acts, unmade)
 
     async def _inspect(self, pod: Object, endpoint: Endpoint) -> Server:
         """Asks twice where Kubernetes says that it is ready: one slow answer is no news."""

@@ -16,7 +16,7 @@ from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.actions import Action, Apply, Delete
 from cachefleet_operator.planning.refusals import NAME, OBJECT, WHOLE, key_of_target
 from cachefleet_operator.planning.snapshot import Snapshot
-from cachefleet_operator.planning.step import Step
+from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.desired import OPTIONAL_KINDS
 from cachefleet_operator.resources.diff import drift
 
@@ -32,7 +32,7 @@ def applied_hash(obj: Object) -> str:
 def step(
     snapshot: Snapshot, wanted: Sequence[Object], refusals: Iterable[Refusal], setting: frozenset[str] = frozenset()
 ) -> Step:
-    """Writes and deletions. `wanted` are stamped; `setting` are the servers that are to take parameters just now."""
+    """Writes. `wanted` are stamped; `setting` are the servers that are to take parameters just now."""
     refused = [r for r in refusals if r.subject in WHOLE]
     unwritten = {(key_of_target(r), r.wish) for r in refused if r.subject == OBJECT}
     taken = {key_of_target(r) for r in refused if r.subject == NAME}
@@ -44,11 +44,33 @@ def step(
         if (key, applied_hash(obj)) not in unwritten and key not in taken and not too_early:
             needs = setting if key.kind == "ConfigMap" else _needs(snapshot, key, wanted)
             actions += _write(obj, snapshot.objects.get(key), needs)
-    actions += _remove(snapshot, {key_of(obj) for obj in wanted})
     creating = any(isinstance(a, Apply) and a.create for a in actions)
     waiting = f"no pod is made without {lacking.target}" if lacking is not None else ""
     progress = "Creating" if creating else "Updating" if actions else ""
     return Step(tuple(actions), progress, waiting, patient=bool(waiting))
+
+
+def lost(snapshot: Snapshot, wanted: Sequence[Object]) -> tuple[Object, ...]:
+    """Those of the wanted that a Cache must not be without: what is missing, and Services that somebody changed since
+    they were written."""
+    return tuple(obj for obj in wanted if _is_lost(obj, snapshot.objects.get(key_of(obj))))
+
+
+def _is_lost(obj: Object, live: Object | None) -> bool:
+    return live is None or (obj["kind"] == "Service" and applied_hash(live) == applied_hash(obj))
+
+
+def possible(
+    snapshot: Snapshot, wanted: Sequence[Object], had: Sequence[Object], refusals: Iterable[Refusal]
+) -> tuple[Object, ...]:
+    """The wanted; of what is missing, and refused as it is wanted, the one that was had before."""
+    refused = {(r.target, r.wish) for r in refusals if r.subject == OBJECT}
+    before = {key_of(obj): obj for obj in had}
+
+    lost = [
+        (key := key_of(obj)) not in snapshot.objects and (str(key), applied_hash(obj)) in refused for obj in wanted
+    ]
+    return tuple(before.get(key_of(obj), obj) if is_lost else obj for obj, is_lost in zip(wanted, lost, strict=True))
 
 
 def _needs(snapshot: Snapshot, key: Key, wanted: Sequence[Object]) -> frozenset[str]:
@@ -63,7 +85,8 @@ def _needs(snapshot: Snapshot, key: Key, wanted: Sequence[Object]) -> frozenset[
 
 def _is_needed(snapshot: Snapshot, key: Key) -> bool:
     """Whether pods must not be made while this one cannot be had; one that is there was only not changed."""
-    return key.kind in NEEDED and key not in snapshot.objects
+    ours_alone = names.configmap_accepted(snapshot.cache.metadata.name)
+    return key.kind in NEEDED and key not in snapshot.objects and key.name != ours_alone
 
 
 def _write(obj: Object, live: Object | None, needs: frozenset[str]) -> list[Action]:
@@ -80,12 +103,15 @@ def _write(obj: Object, live: Object | None, needs: frozenset[str]) -> list[Acti
     return []
 
 
-def _remove(snapshot: Snapshot, wanted: set[Key]) -> list[Action]:
-    return [
+def unwanted(snapshot: Snapshot, wanted: Sequence[Object]) -> Step:
+    """Kinds that are switched off."""
+    keys = {key_of(obj) for obj in wanted}
+    actions = tuple(
         Delete(f"deleted {key}: the spec does not want it any more", key, obj["metadata"].get("uid", ""))
         for key, obj in sorted(snapshot.objects.items())
-        if key.kind in OPTIONAL_KINDS and key not in wanted and not obj["metadata"].get("deletionTimestamp")
-    ]
+        if key.kind in OPTIONAL_KINDS and key not in keys and not obj["metadata"].get("deletionTimestamp")
+    )
+    return Step(actions, "Updating") if actions else NOTHING
 
 
 def _list(differences: tuple[str, ...]) -> str:

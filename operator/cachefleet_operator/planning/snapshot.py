@@ -44,6 +44,7 @@ class Snapshot:
     objects: Mapping[Key, Object]  # those with our label, and those that the spec names (auth.secretRef)
     servers: Mapping[str, Server]  # by pod; a pod without an address has no entry
     foreign: frozenset[Key] = frozenset()  # of refusals.taken: where somebody else's object still is
+    acting: Cache | None = None  # it, with the spec that acts (accepted.py); None = there is none
     unmade: str = ""  # why there is no pod, in the words of the StatefulSet's controller; empty = it says nothing
 
     def get(self, kind: str, name: str) -> Object | None:

@@ -131,7 +131,7 @@ def _progressing(snapshot: Snapshot, verdict: Verdict) -> tuple[str, str]:
     if snapshot.cache.metadata.deletion_timestamp:
         return "Deleting", "the objects follow by their owner; volumes as storage.reclaimPolicy says"
     if snapshot.cache.spec.paused:
-        return "Paused", "spec.paused is true: nothing is changed"
+        return "Paused", "spec.paused is true: what is lost is made again, nothing else is changed"
     if verdict.progress:
         return verdict.progress, verdict.doing or verdict.waiting
     if verdict.waiting:

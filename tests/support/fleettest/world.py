@@ -30,10 +30,12 @@ from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Command, Endpoint, Reply
 from cachefleet_operator.execution.wire import Locked
 from cachefleet_operator.planning import actions as act
+from cachefleet_operator.planning.accepted import acting
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.resources.configmap import parameters
 from fleettest.snapshots import NOW, SITE
+from fleettest.snapshots import cache as cache_of
 
 Refuse = Callable[[act.Action], tuple[str, str, str, str] | None]  # -> target, subject, wish, words
 Event = tuple[str, str, str]  # type, word, note
@@ -143,9 +145,10 @@ class World:
 
     def _as_written(self) -> Cache:
         """The Cache whose ConfigMap lives: refused parameters are not in the file."""
+        cache = acting(self.cache, self.objects) or self.cache
         refused = {r.subject for r in self.cache.status.refusals}
-        config = {k: v for k, v in self.cache.spec.config.items() if resolve(k) not in refused}
-        return self.cache.model_copy(update={"spec": self.cache.spec.model_copy(update={"config": config})})
+        config = {k: v for k, v in cache.spec.config.items() if resolve(k) not in refused}
+        return cache.model_copy(update={"spec": cache.spec.model_copy(update={"config": config})})
 
     # -- small things
 
@@ -166,6 +169,24 @@ class World:
     def _have(self) -> bytes:
         found = self.objects.get(Key("Secret", names.secret_server_password(self.cache.metadata.name)), {})
         return b64decode(found.get("data", {}).get(names.PASSWORD_KEY, ""))
+
+
+def restarts(world: World) -> list[str]:
+    return [a.reason for p in world.history for a in p.actions if isinstance(a, act.RestartPod)]
+
+
+def told(world: World) -> list[str]:
+    """What was done, but that a spec was accepted."""
+    found = (a for p in world.history for a in p.actions)
+    return [a.reason for a in found if a.subject != "ConfigMap/orders-accepted"]
+
+
+def settled(**wanted: Any) -> World:
+    """One that has what it wants, and no history."""
+    world = World(cache_of(**wanted))
+    world.settle()
+    world.history.clear()
+    return world
 
 
 class Died(BaseException):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.execution import passwords
 from cachefleet_operator.planning import actions as act
@@ -17,7 +16,7 @@ from cachefleet_operator.planning.plan import STEADY_S
 from cachefleet_operator.planning.refusals import RETRY_S
 from fleettest.examples import examples
 from fleettest.snapshots import cache, secret
-from fleettest.world import World
+from fleettest.world import World, restarts, settled, told
 
 SIZES = ("1Gi", "2Gi", "10Gi")
 STOP = "persistence", "storage"
@@ -63,21 +62,6 @@ def test_converges(specs: list[dict[str, Any]], sizes: list[int], patience: list
         assert conditions["ConfigApplied"] == ("True", "Applied")
         assert world.cache.status.phase == "Running"
         assert world.cache.status.observed_generation == world.cache.metadata.generation
-
-
-def restarts(world: World) -> list[str]:
-    return [a.reason for p in world.history for a in p.actions if isinstance(a, act.RestartPod)]
-
-
-def told(world: World) -> list[str]:
-    return [a.reason for p in world.history for a in p.actions]
-
-
-def settled(**wanted: Any) -> World:
-    world = World(cache(**wanted))
-    world.settle()
-    world.history.clear()
-    return world
 
 
 def test_a_new_cache_needs_no_restart() -> None:
@@ -480,12 +464,3 @@ def test_each_refusal_of_a_spec_is_told_once() -> None:
     (_, _, first), (_, _, second) = (event for event in world.events if event[1] == "SpecRefused")
     assert "timeot" in first
     assert "timeout" in second
-
-
-def test_paused_changes_nothing_and_says_so() -> None:
-    world = settled()
-    world.edit(cache(paused=True, memory={"limit": "2Gi"}))
-    del world.objects[Key("Service", names.service_ro("orders"))]
-    world.settle()
-    assert not told(world)
-    assert world.cache.status.phase == "Paused"

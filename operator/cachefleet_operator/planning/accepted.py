@@ -1,0 +1,62 @@
+"""The accepted spec: the last one that was had whole. What keeps a Cache alive works from it, whatever is wrong with
+the one that is asked for.
+
+    survive     always: Secrets and passwords, missing objects, Services as they were written, role labels
+    converge    towards the spec that is asked for; not while it is refused, or paused
+
+So a spec has one of two that act: the one asked for, or, where that must not be followed, the accepted one. It is kept
+in a ConfigMap, as soon as every object is there as it is wanted and none was refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from pydantic import ValidationError
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object, key_of
+from cachefleet_operator.api.v1alpha1 import Cache, CacheSpec, Refusal
+from cachefleet_operator.api.validation import problems
+from cachefleet_operator.planning.actions import Apply
+from cachefleet_operator.planning.refusals import WHOLE
+from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.planning.step import NOTHING, Step
+from cachefleet_operator.resources.accepted import SPEC, accepted
+from cachefleet_operator.resources.diff import drift, stamp
+
+
+def may_converge(cache: Cache) -> bool:
+    """Whether the spec that is asked for may be followed."""
+    return not cache.spec.paused and not problems(cache)
+
+
+def acting(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
+    """The Cache with the spec that acts; None = neither may, or is there."""
+    return cache if may_converge(cache) else last(cache, objects)
+
+
+def last(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
+    """The Cache with its accepted spec. What cannot be read, or is wrong by now, is none."""
+    kept = objects.get(Key("ConfigMap", names.configmap_accepted(cache.metadata.name)), {})
+    try:
+        spec = CacheSpec.model_validate(json.loads(kept.get("data", {}).get(SPEC, "")))
+    except (ValidationError, ValueError, RecursionError):
+        return None
+    found = cache.model_copy(update={"spec": spec})
+    return found if may_converge(found) else None
+
+
+def record(cache: Cache) -> Object:
+    return stamp(accepted(cache))
+
+
+def step(snapshot: Snapshot, refusals: Iterable[Refusal], *, whole: bool) -> Step:
+    """Accepts the spec that is asked for; `whole`: all of its objects are as they are wanted."""
+    wanted = record(snapshot.cache)
+    key, refused = key_of(wanted), [r for r in refusals if r.subject in WHOLE]
+    live = snapshot.objects.get(key)
+    if refused or not whole or (live is not None and not drift(wanted, live)):
+        return NOTHING
+    return Step((Apply(f"accepted this spec: it is kept in {key}", wanted, create=live is None),))

@@ -1,0 +1,148 @@
+"""What keeps a Cache alive goes on under a spec that is refused, paused, or cannot be had."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.api.objects import Key
+from cachefleet_operator.planning import actions as act
+from cachefleet_operator.planning.objects import applied_hash
+from cachefleet_operator.planning.refusals import RETRY_S
+from fleettest.snapshots import cache
+from fleettest.world import restarts, settled, told
+
+NODE_PORTS = {"primary": {"type": "NodePort"}, "replicas": {"type": "NodePort"}}
+HALTED = {
+    "refused": ({"config": {"timeot": "5"}}, "Degraded", "SpecRefused"),
+    "refused with another Secret": (
+        {"config": {"timeot": "5"}, "auth": {"mode": "secret", "secretRef": {"name": "mine"}}},
+        "Degraded", "SpecRefused",
+    ),
+    "paused": ({"paused": True}, "Progressing", "Paused"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "condition", "reason"), HALTED.values(), ids=HALTED.keys())
+def test_what_is_lost_comes_back_under_a_spec_that_is_not_followed(
+    spec: dict[str, Any], condition: str, reason: str
+) -> None:
+    world = settled(services=NODE_PORTS)
+    shaped = ("Service", "StatefulSet")
+    before = {key: deepcopy(obj["spec"]) for key, obj in world.objects.items() if key.kind in shaped}
+    world.edit(cache(memory={"limit": "2Gi"}, **spec))
+    for kind, name in (
+        ("Service", "orders-rw"), ("Service", "orders-pods"), ("Secret", "orders-auth"), ("Pod", "orders-0"),
+        ("Secret", "orders-server-password"), ("StatefulSet", "orders"), ("ConfigMap", "orders-config"),
+    ):  # fmt: skip
+        del world.objects[Key(kind, name)]
+    world.servers.clear()
+    world.objects[Key("Service", "orders-ro")]["spec"]["selector"] = {"app": "theirs"}
+    world.settle()
+    assert {key: world.objects[key]["spec"] for key in before} == before, "as it was accepted"
+    assert {Key("Secret", "orders-auth"), Key("Pod", "orders-0")} <= world.objects.keys()
+    assert not restarts(world)
+    told_now = next(c for c in world.cache.status.conditions if c.type == condition)
+    assert told_now.reason == reason
+    ready = next(c for c in world.cache.status.conditions if c.type == "Ready")
+    assert ready.reason == "Serving"
+    pod = world.objects[Key("Pod", "orders-0")]
+    world.edit(cache(services=NODE_PORTS))
+    world.settle()
+    assert world.objects[Key("Pod", "orders-0")] == pod, "it runs what was accepted"
+
+
+def test_a_refused_spec_changes_nothing_that_is_there() -> None:
+    world = settled()
+    world.edit(cache(config={"timeot": "5", "hz": "20"}, memory={"limit": "2Gi"}, services=NODE_PORTS))
+    world.servers["orders-0"]["parameters"]["hz"] = "30"  # by hand, to try something
+    world.settle()
+    assert not told(world)
+
+
+@pytest.mark.parametrize("kept", ["", "{", "[]", '{"memory": 7}', '{"config": {"timeot": "1"}}', "[" * 100_000])
+def test_an_accepted_spec_that_cannot_be_read_is_none(kept: str) -> None:
+    world = settled()
+    world.objects[Key("ConfigMap", "orders-accepted")]["data"]["spec.json"] = kept
+    world.edit(cache(config={"timeot": "5"}))
+    del world.objects[Key("Service", "orders-rw")]
+    world.settle()
+    assert not told(world)
+    world.edit(cache())
+    world.settle()
+    assert Key("Service", "orders-rw") in world.objects
+    assert '"limit": "256Mi"' in world.objects[Key("ConfigMap", "orders-accepted")]["data"]["spec.json"]
+
+
+def test_a_spec_is_accepted_when_it_is_had_whole() -> None:
+    world = settled()
+
+    def kept() -> str:
+        return str(world.objects[Key("ConfigMap", "orders-accepted")]["data"]["spec.json"])
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.Apply) and action.key.kind == "StatefulSet":
+            return str(action.key), "object", applied_hash(action.object), "no such priority class"
+        return None
+
+    first, world.refuse = kept(), refuse
+    world.edit(cache(podTemplate={"spec": {"priorityClassName": "none"}}, services=NODE_PORTS))
+    world.settle()
+    assert world.objects[Key("Service", "orders-rw")]["spec"]["type"] == "NodePort"
+    assert kept() == first
+    world.refuse = lambda action: None
+    world.now += RETRY_S
+    world.settle()
+    assert '"priorityClassName": "none"' in kept()
+
+
+def test_what_is_lost_while_its_new_form_is_refused_comes_back_in_the_old_one() -> None:
+    world = settled()
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.Apply) and "priorityClassName" in str(action.object):
+            return str(action.key), "object", applied_hash(action.object), "no such priority class"
+        return None
+
+    before, world.refuse = deepcopy(world.objects[Key("StatefulSet", "orders")]["spec"]), refuse
+    world.edit(cache(podTemplate={"spec": {"priorityClassName": "none"}}))
+    world.settle()
+    del world.objects[Key("StatefulSet", "orders")], world.objects[Key("Pod", "orders-0")]
+    world.servers.clear()
+    world.settle()
+    assert world.objects[Key("StatefulSet", "orders")]["spec"] == before
+    degraded = next(c for c in world.cache.status.conditions if c.type == "Degraded")
+    assert (degraded.reason, degraded.message) == ("ApplyFailed", "StatefulSet/orders: no such priority class")
+    assert world.cache.status.conditions[0].reason == "Serving"
+    world.refuse = lambda action: None
+    world.now += RETRY_S
+    world.settle()
+    assert "priorityClassName" in str(world.objects[Key("StatefulSet", "orders")]["spec"])
+    assert len(restarts(world)) == 1
+
+
+def test_an_object_that_is_refused_keeps_no_later_one_from_being_written_in_the_same_cycle() -> None:
+    world = settled()
+
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.Apply) and action.key == Key("Service", "orders-rw"):
+            return str(action.key), "object", applied_hash(action.object), "not so many node ports"
+        return None
+
+    world.refuse = refuse
+    world.edit(cache(services=NODE_PORTS))
+    world.cycle()
+    assert world.objects[Key("Service", "orders-rw")]["spec"]["type"] == "ClusterIP"
+    assert world.objects[Key("Service", "orders-ro")]["spec"]["type"] == "NodePort"
+
+
+def test_paused_changes_nothing_and_says_so() -> None:
+    world = settled()
+    world.edit(cache(paused=True, memory={"limit": "2Gi"}, config={"hz": "20"}))
+    world.settle()
+    assert not told(world)
+    assert world.cache.status.phase == "Paused"
+    applied = next(c for c in world.cache.status.conditions if c.type == "ConfigApplied")
+    assert applied.reason == "Pending", "it speaks of the spec that is asked for"

@@ -84,6 +84,10 @@ class World:
         self.now += made.wake_after_s
         return made
 
+    def upgrade(self, site: Site) -> None:
+        """Another operator takes over, with other settings."""
+        self.site = self._observer.site = site
+
     def settle(self, cycles_max: int = 30) -> int:
         """Cycles until one writes nothing; fails if there is none."""
         for count in range(cycles_max):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Key
+from cachefleet_operator.api.objects import NO_DEFAULTS, Defaults, Key, Site
 from cachefleet_operator.resources import podspec
-from fleettest.snapshots import cache
+from fleettest.snapshots import SITE, cache
 from fleettest.world import World
 
 STATEFULSET = Key("StatefulSet", "orders")
 
 
-def running(**spec: Any) -> World:
-    world = World(cache(**spec))
+def running(site: Site = SITE, **spec: Any) -> World:
+    world = World(cache(**spec), site)
     world.settle()
     assert (world.cache.status.phase, world.cache.status.template_generation) == ("Running", 1)
     return world
@@ -35,8 +36,12 @@ def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.GENERATIONS", second)
 
 
-def test_an_upgrade_writes_and_restarts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = running()
+PLATFORM = Defaults(("registry",), "fast", "high", {"cost": "1"}, fixed_user=False)
+
+
+@pytest.mark.parametrize("defaults", [NO_DEFAULTS, PLATFORM])
+def test_an_upgrade_writes_and_restarts_nothing(monkeypatch: pytest.MonkeyPatch, defaults: Defaults) -> None:
+    world = running(replace(SITE, defaults=defaults))
     before = uid(world)
     upgrade(monkeypatch)
     assert not world.cycle().actions

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Defaults, Object
+from cachefleet_operator.api.objects import Defaults, Key, Object
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.planning import storage
 from cachefleet_operator.resources.desired import desired
 from cachefleet_operator.resources.podspec import pod_template
 from fleettest.snapshots import SITE, cache, snapshot
+from fleettest.world import World
 
 IMAGE = "registry.test/cachefleet-server:1.0.0"
 PLATFORM = Defaults(("registry", "mirror"), "fast", "high", {"cost": "1", "team": "platform"}, fixed_user=False)
@@ -38,7 +39,10 @@ def test_who_says_something_keeps_it() -> None:
     assert pod_of(imagePullSecrets=[{"name": "mine"}])["imagePullSecrets"] == [{"name": "mine"}]
     assert pod_of(imagePullSecrets=[]).get("imagePullSecrets", []) == []
     assert pod_of(priorityClassName="low")["priorityClassName"] == "low"
-    assert pod_of(securityContext={"runAsUser": 7})["securityContext"]["runAsUser"] == 7
+    context = pod_of(securityContext={"runAsUser": 7})["securityContext"]
+    assert (context["runAsUser"], context.get("runAsGroup"), context["runAsNonRoot"]) == (7, None, True)
+    assert pod_of(securityContext={"$patch": "replace", "runAsUser": 7})["securityContext"]["runAsUser"] == 7
+    assert "securityContext" not in pod_of(securityContext=None)
 
 
 def test_users_can_be_left_to_the_cluster() -> None:
@@ -70,7 +74,8 @@ def test_labels_of_ours_are_not_the_platforms_to_choose() -> None:
     (made,) = (obj for obj in desired(cache(), replace(SITE, defaults=taken), IMAGE) if obj["kind"] == "StatefulSet")
     assert "taken" not in made["spec"]["template"]["metadata"]["labels"].values()
     assert {made["metadata"]["labels"][name] for name in names.labels("orders")} == set(names.labels("orders").values())
-    assert made["spec"]["selector"] == {"matchLabels": names.selector_labels("orders")}
+    (plain,) = (obj for obj in desired(cache(), SITE, IMAGE) if obj["kind"] == "StatefulSet")
+    assert made["spec"]["selector"] == plain["spec"]["selector"]
 
 
 # -- the class of volumes
@@ -100,3 +105,34 @@ def test_volumes_that_live_keep_theirs(before: str, after: str) -> None:
     assert later == live
     assert classes(later) == [before or None]
     assert storage.mismatch(snapshot(cache(), live)) == ""
+
+
+# -- a setting that changes
+
+
+def settled(defaults: Defaults) -> tuple[World, str]:
+    """A running Cache under these, and its pod."""
+    world = World(cache(), replace(SITE, defaults=defaults))
+    world.settle()
+    return world, uid(world)
+
+
+def uid(world: World) -> str:
+    return str(world.objects[Key("Pod", "orders-0")]["metadata"]["uid"])
+
+
+def test_another_class_changes_nothing_that_lives() -> None:
+    world, _ = settled(Defaults(storage_class="slow"))
+    world.upgrade(replace(SITE, defaults=Defaults(storage_class="fast")))
+    assert not world.cycle().actions
+
+
+def test_what_changes_the_pod_restarts_it_once() -> None:
+    world, before = settled(Defaults())
+    world.upgrade(replace(SITE, defaults=Defaults(labels={"cost": "1"})))
+    world.settle()
+    after = uid(world)
+    assert after != before
+    assert world.objects[Key("Service", "orders-rw")]["metadata"]["labels"]["cost"] == "1"
+    world.settle()
+    assert uid(world) == after

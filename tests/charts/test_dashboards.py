@@ -164,3 +164,62 @@ def test_series_of_servers_are_those_of_caches() -> None:
 )
 def test_metrics_of_a_query(expression: str, found: set[str]) -> None:
     assert metrics(expression) == found
+
+
+# -- the service level, by Prometheus' own unit tests: an hour of one sample a minute, and the range is an hour
+
+POD = 'namespace="shop",cache="orders",pod="orders-0"'
+LATENCY = "cachefleet_command_duration_seconds"
+SINCE = "cachefleet_operator_cache_condition_since_seconds"
+CONDITION = f'{SINCE}{{namespace="shop",cache="orders",condition="Ready",status="%s",pod="%s"}}'
+COMMANDS = f"redis_commands_processed_total{{{POD}}}"
+REFUSED = f'redis_errors_total{{{POD},err="%s"}}'
+
+
+def latency(cmd: str, **buckets: int) -> dict[str, str]:
+    """Commands a minute; `b5` are those of at most 1.024 µs doubled five times, as the server writes it."""
+    steps = {repr(1024e-9 * 2 ** int(name[1:])): n for name, n in buckets.items() if name != "all"}
+    counts = {f'{LATENCY}_bucket{{{POD},cmd="{cmd}",le="{le}"}}': n for le, n in steps.items()}
+    counts |= {f'{LATENCY}_bucket{{{POD},cmd="{cmd}",le="+Inf"}}': buckets["all"]}
+    counts |= {f'{LATENCY}_count{{{POD},cmd="{cmd}"}}': buckets["all"]}
+    return {name: f"0+{n}x60" for name, n in counts.items()}
+
+
+LEVELS: list[tuple[str, dict[str, str], float]] = [
+    ("Ready", {CONDITION % ("True", "o-1"): "7x60"}, 1),
+    ("Ready", {CONDITION % ("False", "o-1"): "7x60"}, 0),
+    ("Ready", {CONDITION % ("True", "o-1"): "7x44 _x16", CONDITION % ("False", "o-1"): "_x45 9x15"}, 0.75),
+    # Two replicas of the operator tell the same.
+    ("Ready", {CONDITION % ("True", p): "7x44 _x16" for p in ("o-1", "o-2")}
+     | {CONDITION % ("False", p): "_x45 9x15" for p in ("o-1", "o-2")}, 0.75),
+    ("Answered", {COMMANDS: "0+100x60"}, 1),
+    ("Answered", {COMMANDS: "0+100x60", REFUSED % "OOM": "0+10x60", REFUSED % "LOADING": "0+10x60"}, 0.8),
+    ("Answered", {COMMANDS: "0+100x60", REFUSED % "WRONGTYPE": "0+50x60"}, 1),  # the client's error
+    ("Within 1 ms", latency("get", b5=90, b8=100, all=100), 1),  # nothing above: no bucket of a millisecond
+    ("Within 1 ms", latency("get", b5=90, b10=99, b11=100, all=100), 0.99),
+    ("Within 1 ms", latency("get", b5=90, all=90) | latency("keys", b10=0, b14=10, all=10), 0.9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("panel", "series", "share"), LEVELS)
+def test_the_service_level(
+    promtool: Promtool, tmp_path: Path, panel: str, series: dict[str, str], share: float
+) -> None:
+    (expression,) = (
+        target["expr"]
+        for p in panels(BOARDS["cache"])
+        if p["title"] == panel and p["type"] == "stat" and p["fieldConfig"]["defaults"].get("decimals")
+        for target in p["targets"]
+    )
+    text = filled(expression, {"namespace": "shop", "cache": "orders", "__range": "1h"})
+    nearest = 0.05 if panel == "Ready" else 0.001  # versions of Prometheus differ in which end of a range counts
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": f"round({text}, {nearest})", "eval_time": "1h", "exp_samples": [{"labels": "{}", "value": share}]}
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": "1m", "tests": [test]}))
+    promtool("test", "rules", file)

@@ -13,7 +13,15 @@ import yaml
 
 from cachefleet_operator.api.crd import NAME, crd, schema
 from cachefleet_operator.api.parse import parse
-from cachefleet_operator.api.v1alpha1 import API_VERSION, CacheSpec, CacheStatus, Condition, PodStatus, Refusal
+from cachefleet_operator.api.v1alpha1 import (
+    API_VERSION,
+    BindingStatus,
+    CacheSpec,
+    CacheStatus,
+    Condition,
+    PodStatus,
+    Refusal,
+)
 from fleettest.kube import Kube
 
 pytestmark = pytest.mark.kube
@@ -233,7 +241,7 @@ def full_status() -> CacheStatus:
         ),
         primary="orders-0", ready="1/1", instances=1, selector="cachefleet.io/cache=orders", version="1.2.3",
         template_generation=1, image="registry.test/server:1.2.3", default_version="1.2.3", memory="12Mi/176Mi",
-        endpoint="orders-rw:6379",
+        endpoint="orders-rw:6379", binding=BindingStatus(name="orders-binding"),
         read_endpoint="orders-ro:6379",
         pods=(PodStatus(name="orders-0", role="primary", ready=True, version="1.2.3", used_memory=2**40, last_save=at,
                         message="m"),),

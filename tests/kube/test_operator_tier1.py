@@ -29,6 +29,7 @@ OBJECTS = (
     ("configmap", "orders-accepted"),
     ("secret", "orders-auth"),
     ("secret", "orders-server-password"),
+    ("secret", "orders-binding"),
     ("service", "orders-rw"),
     ("service", "orders-ro"),
     ("service", "orders-pods"),

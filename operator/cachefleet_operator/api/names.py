@@ -2,8 +2,9 @@
 
 Objects of Cache `orders`: StatefulSet `orders`, pods `orders-0` ..., Services `orders-rw`, `orders-ro`, `orders-pods`
 (headless), ConfigMaps `orders-config` and `orders-accepted` (the spec that was had, see planning/accepted.py), Secrets
-`orders-auth` (the password as users know it; generated) and `orders-server-password` (the password that the servers
-have now, see planning/auth.py), ServiceAccount, PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
+`orders-auth` (the password as users know it; generated), `orders-server-password` (the password that the servers have
+now, see planning/auth.py) and `orders-binding` (all that an application needs to connect, see planning/binding.py),
+ServiceAccount, PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
 
 Two Caches of a namespace never want one name: of the suffixes of a kind none ends with another. (Of `-auth` and
 `-server-auth`, the Caches `orders` and `orders-server` would want one Secret.) Shard 0 is called as its Cache is, and
@@ -114,6 +115,10 @@ def secret_auth(cache: str) -> str:
 
 def secret_server_password(cache: str) -> str:
     return f"{cache}-server-password"
+
+
+def secret_binding(cache: str) -> str:
+    return f"{cache}-binding"
 
 
 def selector_labels(cache: str) -> dict[str, str]:

@@ -334,6 +334,12 @@ class PodStatus(Model):
     message: str = Field("", description="What is wrong with it, in Kubernetes' or the server's words.")
 
 
+class BindingStatus(Model):
+    """What makes a Cache a Provisioned Service of servicebinding.io."""
+
+    name: str = Field(description="Name of the Secret.")
+
+
 class Refusal(Model):
     """A change that somebody refused; it is tried again when wish or server change, or after a while."""
 
@@ -365,6 +371,9 @@ class CacheStatus(Model):
     )
     default_version: str = Field("", description="Version that spec.version defaults to: the one it was created with.")
     memory: str = Field("", description="Used of allowed memory when last sampled, as 12Mi/170Mi.")
+    binding: BindingStatus | None = Field(
+        None, description="The Secret with all that an application needs to connect, after servicebinding.io."
+    )
     endpoint: str = Field("", description="Where writes go: host:port.")
     read_endpoint: str = Field("", description="Where reads may go: host:port.")
     pods: tuple[PodStatus, ...] = Field((), description="One entry a pod.", json_schema_extra=_keyed("name"))

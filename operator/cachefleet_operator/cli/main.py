@@ -22,8 +22,8 @@ from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
 from cachefleet_operator.cli import manifests, up, view
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.state import DATA, Folder, option
-from cachefleet_operator.execution.admin import as_password
 from cachefleet_operator.execution.local.tcp_ports import HOST
+from cachefleet_operator.planning.auth import as_password
 
 MANIFEST = Path("cache.yaml")
 NO_MANIFEST = f"""\

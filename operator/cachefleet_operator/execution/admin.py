@@ -18,11 +18,6 @@ _INSPECTION = ((b"INFO",), (b"CONFIG", b"GET", b"*"), (b"PING",))
 _SECRET = frozenset(name for p in PARAMETERS if p.secret for name in (p.name, p.alias))
 
 
-def as_password(value: bytes) -> bytes:
-    """The password in a Secret's value, which may end with an editor's newline: as the server reads its file."""
-    return value.removesuffix(b"\n").removesuffix(b"\r")
-
-
 async def inspect(servers: Servers, pod: str, endpoint: Endpoint) -> Server:
     """What the server in `pod` says of itself. Never raises: who does not answer has the reason in `error`."""
     try:

@@ -21,6 +21,7 @@ from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.objects import DRIFT_SHOWN_MAX, applied_hash
 from cachefleet_operator.planning.refusals import OBJECT, STORAGE
 from cachefleet_operator.resources.diff import drift
+from cachefleet_operator.resources.secrets import binding_data
 
 CLAIM = "PersistentVolumeClaim"
 
@@ -33,6 +34,7 @@ class Interpreter:
             act.Delete: self._delete,
             act.GenerateSecret: self._generate_secret,
             act.CopySecret: self._copy_secret,
+            act.WriteBinding: self._write_binding,
             act.LabelPod: self._label_pod,
             act.RestartPod: self._restart_pod,
             act.ResizeClaim: self._resize_claim,
@@ -106,6 +108,13 @@ class Interpreter:
         with _refusals(key_of(secret), OBJECT, ""):
             await self._objects.apply(cache.metadata.namespace, secret)
 
+    async def _write_binding(self, cache: Cache, action: act.WriteBinding) -> None:
+        password = auth.as_password(await self._wish(cache, action.source))
+        await self._own(cache, action.object)
+        secret = passwords.with_data(action.object, binding_data(action.host, action.port, password))
+        with _refusals(key_of(secret), OBJECT, ""):
+            await self._objects.apply(cache.metadata.namespace, secret)
+
     async def _wish(self, cache: Cache, source: tuple[str, str] | None) -> bytes:
         """The password that a Secret holds; empty for no password."""
         if source is None:
@@ -128,7 +137,7 @@ class Interpreter:
         await admin.config_set(self._servers, action.pod, endpoint, action.run_id, action.parameters)
 
     async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:
-        new = admin.as_password(await self._wish(cache, action.source))
+        new = auth.as_password(await self._wish(cache, action.source))
         endpoint = await self._endpoint(cache, action.pod)
         await admin.set_password(self._servers, action.pod, endpoint, action.run_id, new)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.v1alpha1 import Cache
-from cachefleet_operator.execution import admin
 from cachefleet_operator.planning import auth
 
 RANDOM_BYTES = 24  # 32 characters of base64
@@ -37,7 +36,7 @@ def known(cache: Cache, secret: Callable[[str], Object | None]) -> tuple[bytes, 
     recorded = secret(names.secret_server_password(cache.metadata.name))
     coming, have, before = (value(recorded, key) for key in (names.NEXT_KEY, names.PASSWORD_KEY, names.PREVIOUS_KEY))
     found = (coming, wish or b"", have, before) if coming is not None else (wish or b"", have, before)
-    return tuple(admin.as_password(password) for password in found if password is not None)
+    return tuple(auth.as_password(password) for password in found if password is not None)
 
 
 def copied(old: Object | None, key: str, new: bytes) -> dict[str, bytes]:

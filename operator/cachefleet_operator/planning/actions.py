@@ -161,6 +161,21 @@ class CopySecret(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteBinding(Action):
+    """Make the Secret `object` say how to connect: where, and with the password that `source` holds then."""
+
+    object: Object
+    host: str
+    port: int
+    source: tuple[str, str]
+    WORD = "BindingWritten"
+
+    @property
+    def subject(self) -> str:
+        return str(key_of(self.object))
+
+
+@dataclass(frozen=True, slots=True)
 class ResizeClaim(_OnClaim):
     size: str  # quantity
     WORD = "VolumeResized"

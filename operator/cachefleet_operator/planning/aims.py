@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
-from cachefleet_operator.planning import accepted, auth, config, objects, storage, template
+from cachefleet_operator.planning import accepted, auth, binding, config, objects, storage, template
 from cachefleet_operator.planning.image import image
 from cachefleet_operator.planning.refusals import NAME, OBJECT, STORAGE, is_due, is_parameter
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -38,7 +38,7 @@ def aims_of(snapshot: Snapshot, now: float) -> Aims:
     last = accepted.last(snapshot.cache, snapshot.objects) if any(r.subject == OBJECT for r in old) else None
     had = _wanted(replace(snapshot, cache=last), config.without_refused(last, asked))[0] if last is not None else ()
     hashes = {objects.applied_hash(obj) for obj in (*stamped, *had, accepted.record(snapshot.cache))}
-    secrets = auth.made(cache)  # They have no hash: a password is no part of a plan.
+    secrets = auth.made(cache) | {binding.made(cache)}  # They have no hash: a password is no part of a plan.
     foreign = {str(key) for key in snapshot.foreign} & (secrets | {str(key_of(obj)) for obj in stamped})
     size = snapshot.cache.spec.persistence.storage.size
     held = [

@@ -62,6 +62,11 @@ def is_blank(password: bytes | None) -> bool:
     return not (password or b"").strip(b"\r\n")
 
 
+def as_password(value: bytes) -> bytes:
+    """The password in a Secret's value, which may end with an editor's newline: as the server reads its file."""
+    return value.removesuffix(b"\n").removesuffix(b"\r")
+
+
 def made(cache: Cache) -> frozenset[str]:
     """The Secrets that are ours to make, as refusals name them."""
     generated = (auth_secret(cache),) if cache.spec.auth.mode == "generated" else ()

@@ -11,6 +11,7 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
                   that the next start reads
     storage       volumes grow; then the StatefulSet is replaced under its pods
     objects *     everything else is as wanted; * what is lost is made again
+    binding *     the Secret that says how to connect
     roles *       pods carry their role as a label
     accepted      all of it is there: the spec is kept
     rollout       a pod that runs the old template is replaced
@@ -25,7 +26,7 @@ from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
 from cachefleet_operator.api.validation import problems
-from cachefleet_operator.planning import accepted, auth, config, objects, roles, rollout, storage
+from cachefleet_operator.planning import accepted, auth, binding, config, objects, roles, rollout, storage
 from cachefleet_operator.planning.actions import Action, Delete
 from cachefleet_operator.planning.aims import Aims, aims_of, as_before
 from cachefleet_operator.planning.image import default_version, image
@@ -71,9 +72,11 @@ def _steps(snapshot: Snapshot, aims: Aims, *, converging: bool) -> tuple[Step, .
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
     secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot)
+    bound = binding.step(snapshot, aims.refusals)
     unmade = Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING
     if not converging:
-        return secrets, objects.step(snapshot, objects.lost(snapshot, aims.objects), aims.refusals), labels, unmade
+        lost = objects.lost(snapshot, aims.objects)
+        return secrets, objects.step(snapshot, lost, aims.refusals), bound, labels, unmade
     growth = storage.step(snapshot, aims.refusals)
     replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
     kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
@@ -86,7 +89,7 @@ def _steps(snapshot: Snapshot, aims: Aims, *, converging: bool) -> tuple[Step, .
         storage.owners(snapshot),
     )
     whole = not any(step.actions for step in spec)
-    steps = (secrets, *spec, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
+    steps = (secrets, *spec, bound, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
     if any(step.actions for step in steps):
         return steps
     return (*steps, rollout.step(snapshot))

@@ -16,7 +16,7 @@ from cachefleet_operator.api import conditions as c
 from cachefleet_operator.api import names
 from cachefleet_operator.api.derived import maxmemory_bytes
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.api.v1alpha1 import CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
+from cachefleet_operator.api.v1alpha1 import BindingStatus, CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning import storage
 from cachefleet_operator.planning.moments import seconds, stamp
@@ -67,6 +67,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         default_version=verdict.default_version,
         template_generation=verdict.template_generation,
         memory=_memory(snapshot, primary),
+        binding=_binding(snapshot),
         endpoint=endpoint(snapshot, names.service_rw(snapshot.cache.metadata.name)),
         read_endpoint=endpoint(snapshot, names.service_ro(snapshot.cache.metadata.name)),
         pods=pods,
@@ -248,6 +249,11 @@ def _pod(pod: Mapping[str, object], server: Server | None, now: float) -> PodSta
 def _memory(snapshot: Snapshot, primary: PodStatus | None) -> str:
     allowed = maxmemory_bytes(snapshot.cache.spec)
     return f"{(primary.used_memory if primary else 0) / _MIB:.0f}Mi/{allowed / _MIB:.0f}Mi"
+
+
+def _binding(snapshot: Snapshot) -> BindingStatus | None:
+    name = names.secret_binding(snapshot.cache.metadata.name)
+    return BindingStatus(name=name) if snapshot.get("Secret", name) is not None else None
 
 
 def endpoint(snapshot: Snapshot, service: str) -> str:

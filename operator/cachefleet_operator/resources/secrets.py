@@ -1,11 +1,17 @@
-"""Secrets <name>-auth and <name>-server-password, without data: no plan holds a password, execution puts it in."""
+"""Secrets <name>-auth, <name>-server-password and <name>-binding, without data: no plan holds a password, execution
+puts it in. `binding_data` says what goes into the last.
+"""
 
 from __future__ import annotations
+
+from urllib.parse import quote
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.metadata import metadata
+
+BINDING_TYPE, USER = "redis", "default"
 
 
 def auth_secret(cache: Cache) -> Object:
@@ -18,5 +24,24 @@ def server_password_secret(cache: Cache) -> Object:
     return _secret(cache, names.secret_server_password(cache.metadata.name))
 
 
-def _secret(cache: Cache, name: str) -> Object:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata(cache, name), "type": "Opaque"}
+def binding_secret(cache: Cache) -> Object:
+    """How to connect, as workloads take it that follow the Service Binding convention."""
+    return _secret(cache, names.secret_binding(cache.metadata.name), f"servicebinding.io/{BINDING_TYPE}")
+
+
+def binding_data(host: str, port: int, password: bytes) -> dict[str, bytes]:
+    """Its entries; without username and password where none is needed."""
+    login = {"username": USER.encode(), "password": password} if password else {}
+    prefix = f"{USER}:{quote(password, safe='')}@" if password else ""
+    return {
+        "type": BINDING_TYPE.encode(),
+        "provider": names.APP.encode(),
+        "host": host.encode(),
+        "port": str(port).encode(),
+        "uri": f"redis://{prefix}{names.address(host, port)}".encode(),
+        **login,
+    }
+
+
+def _secret(cache: Cache, name: str, kind: str = "Opaque") -> Object:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata(cache, name), "type": kind}

@@ -330,11 +330,3 @@ async def test_no_error_shows_a_password() -> None:
         with pytest.raises(ExecutionError) as error:
             await admin.set_password(Direct(), "p", at(port), "", b"hunter2")
     assert str(error.value) == "p refused the new password (ERR)"
-
-
-@pytest.mark.parametrize(
-    ("held", "meant"),
-    [(b"a", b"a"), (b"a\n", b"a"), (b"a\r\n", b"a"), (b"a\n\n", b"a\n"), (b" a ", b" a "), (b"", b"")],
-)
-async def test_a_secret_may_end_with_an_editors_newline(held: bytes, meant: bytes) -> None:
-    assert admin.as_password(held) == meant

@@ -114,3 +114,11 @@ def test_no_action_holds_a_password() -> None:
         text = repr(auth.step(snapshot(cache(), *objects, servers=servers)))
         assert "hush-hush" not in text
         assert b64encode(b"hush-hush").decode() not in text
+
+
+@pytest.mark.parametrize(
+    ("held", "meant"),
+    [(b"a", b"a"), (b"a\n", b"a"), (b"a\r\n", b"a"), (b"a\n\n", b"a\n"), (b" a ", b" a "), (b"", b"")],
+)
+def test_a_secret_may_end_with_an_editors_newline(held: bytes, meant: bytes) -> None:
+    assert auth.as_password(held) == meant

@@ -154,7 +154,7 @@ def test_rotation_of_a_password() -> None:
     assert world.servers["orders-0"]["password"] == b"second"
     assert told(world) == [
         "recorded the new password before a server is told", "changed the password of orders-0",
-        "the servers have a new password",
+        "the servers have a new password", "wrote into Secret orders-binding how to connect",
     ]  # fmt: skip
 
 
@@ -223,6 +223,7 @@ def test_auth_turned_on_while_it_runs() -> None:
         "recorded the new password before a server is told",
         "changed the password of orders-0",
         "the servers have a new password",
+        "wrote into Secret orders-binding how to connect",
     ]
     assert world.servers["orders-0"]["password"] == b"generated"
 

@@ -35,14 +35,16 @@ def test_what_is_lost_comes_back_under_a_spec_that_is_not_followed(
     world.edit(cache(memory={"limit": "2Gi"}, **spec))
     for kind, name in (
         ("Service", "orders-rw"), ("Service", "orders-pods"), ("Secret", "orders-auth"), ("Pod", "orders-0"),
-        ("Secret", "orders-server-password"), ("StatefulSet", "orders"), ("ConfigMap", "orders-config"),
+        ("Secret", "orders-server-password"), ("Secret", "orders-binding"), ("StatefulSet", "orders"),
+        ("ConfigMap", "orders-config"),
     ):  # fmt: skip
         del world.objects[Key(kind, name)]
     world.servers.clear()
     world.objects[Key("Service", "orders-ro")]["spec"]["selector"] = {"app": "theirs"}
     world.settle()
     assert {key: world.objects[key]["spec"] for key in before} == before, "as it was accepted"
-    assert {Key("Secret", "orders-auth"), Key("Pod", "orders-0")} <= world.objects.keys()
+    secrets = {Key("Secret", "orders-auth"), Key("Secret", "orders-binding")}
+    assert {*secrets, Key("Pod", "orders-0")} <= world.objects.keys()
     assert not restarts(world)
     told_now = next(c for c in world.cache.status.conditions if c.type == condition)
     assert told_now.reason == reason

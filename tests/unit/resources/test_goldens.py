@@ -18,13 +18,14 @@ from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.execution.local.admission import TWINS
 from cachefleet_operator.resources.desired import OPTIONAL_KINDS, desired
 from cachefleet_operator.resources.diff import stamp
-from cachefleet_operator.resources.secrets import auth_secret, server_password_secret
+from cachefleet_operator.resources.secrets import auth_secret, binding_secret, server_password_secret
 from fleettest.snapshots import SITE, cache
 
 Named = tuple[str, tuple[Object, ...]]
 
 GOLDEN = Path(__file__).with_name("golden")
 
+SECRETS = (auth_secret(cache()), server_password_secret(cache()), binding_secret(cache()))
 # Of the pod templates of generation 1. Another value means that an upgrade of the operator restarts every pod of every
 # Cache.
 TEMPLATES = {
@@ -65,7 +66,7 @@ def test_an_upgrade_of_the_operator_restarts_no_pod(named: Named) -> None:
 
 
 def test_every_object_is_ours_and_the_caches(named: Named) -> None:
-    for obj in (*named[1], auth_secret(cache()), server_password_secret(cache())):
+    for obj in (*named[1], *SECRETS):
         meta = obj["metadata"]
         assert meta["namespace"] == "shop"
         assert names.labels("orders").items() <= meta["labels"].items()
@@ -79,7 +80,7 @@ def test_every_object_is_ours_and_the_caches(named: Named) -> None:
 def test_two_caches_never_want_one_name(named: Named) -> None:
     """X + one suffix is Y + another only if one ends with the other."""
     suffixes: dict[str, set[str]] = {}
-    for obj in (*named[1], auth_secret(cache()), server_password_secret(cache())):
+    for obj in (*named[1], *SECRETS):
         suffixes.setdefault(obj["kind"], set()).add(obj["metadata"]["name"].removeprefix("orders"))
     for kind, of_kind in suffixes.items():
         for one, other in permutations(of_kind, 2):
@@ -130,7 +131,7 @@ def test_what_can_be_switched_off_is_optional() -> None:
 
 
 def test_no_object_holds_a_password(named: Named) -> None:
-    for obj in (*named[1], auth_secret(cache()), server_password_secret(cache())):
+    for obj in (*named[1], *SECRETS):
         assert obj["kind"] != "Secret" or not {"data", "stringData"} & obj.keys()
 
 

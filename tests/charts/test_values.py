@@ -75,6 +75,15 @@ BROKEN = (
     (("spec.image=mine:1", "spec.version=1.0"), "version is a tag of the default image: it cannot stand beside image"),
     (("spec.resources.limits.memory=1Gi",), "the memory limit is spec.memory.limit"),
     (
+        ("spec.instances=2", "spec.durability.mode=replicated", "spec.durability.copies=2"),
+        "durability.copies must be less than instances: the primary itself does not count",
+    ),
+    (("spec.durability.mode=replicated",), "durability.copies must be less than instances"),
+    (
+        ("spec.instances=3", "spec.durability.copies=2"),
+        "durability.copies above 1 go with mode replicated, and only there",
+    ),
+    (
         ("spec.services.primary.loadBalancerClass=a.b/c",),
         "loadBalancerClass goes with type LoadBalancer, and only there",
     ),
@@ -95,9 +104,14 @@ BROKEN_NAMES = (
     ("a23456789-b23456789-c23456789-d23456789-e", "metadata.name must be at most 40 characters: objects and pods add"),
     ("9to5", ODD_NAME),
     ("orders.v2", ODD_NAME),
+    (
+        "orders-shard-1",
+        "metadata.name must not end with -shard- and a number: shards of other Caches are called so",
+    ),
 )
 # What is at the limit of a rule and within.
 WITHIN = (
+    "spec.instances=3,spec.durability.mode=replicated,spec.durability.copies=2",
     *(f"spec.memory.limit={limit}" for limit in ("96Mi", "100663296", "0.101G", "98304Ki", "1.1e8", "1Ei", "1E")),
     *("spec.auth.mode=none", "spec.auth.mode=secret,spec.auth.secretRef.name=mine", "spec.resources.limits.cpu=2"),
     *("spec.version=1.0", "spec.image=mine:1", "spec.image=,spec.version=1.0"),

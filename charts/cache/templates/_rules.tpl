@@ -10,7 +10,19 @@ release exists. Rules about changes need what is stored; they stay with the API 
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: Services carry it (%q; choose one with --set name=...)" $name) -}}
 {{- end -}}
+{{- if regexMatch "-shard-[0-9]+$" $name -}}
+{{- fail (printf "metadata.name must not end with -shard- and a number: shards of other Caches are called so (%q; choose one with --set name=...)" $name) -}}
+{{- end -}}
 {{- $spec := .Values.spec | default dict -}}
+{{- $durability := dig "durability" dict $spec -}}
+{{- $copies := dig "copies" 1 $durability | int -}}
+{{- if eq (dig "mode" "async" $durability) "replicated" -}}
+{{- if ge $copies (dig "instances" 1 $spec | int) -}}
+{{- fail "spec.durability.copies must be less than instances: the primary itself does not count" -}}
+{{- end -}}
+{{- else if ne $copies 1 -}}
+{{- fail "spec.durability.copies above 1 go with mode replicated, and only there" -}}
+{{- end -}}
 {{- if lt (include "cache.amount" (dig "memory" "limit" "256Mi" $spec) | float64) 100663296.0 -}}
 {{- fail "spec.memory.limit must be at least 96Mi" -}}
 {{- end -}}

@@ -77,6 +77,28 @@ def test_out_of_memory(stage: Stage) -> None:
     stage.told("Ready", "Serving")
 
 
+def test_what_is_deleted_under_a_refused_spec_comes_back(stage: Stage) -> None:
+    stage.apply()
+    stage.settled()
+    stage.fill()
+    old, limit = stage.identity(), stage.pod()["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    kube, namespace = stage.kube, stage.namespace
+    stage.wait(lambda: kube.find("configmap", "orders-accepted", namespace), "the spec is accepted")
+    stage.apply(config={"timeot": "5"}, memory={"limit": "128Mi"})
+    stage.told("Degraded", "SpecRefused", words="timeot")
+    kinds = {"service": "orders-rw", "secret": "orders-auth", "pod": "orders-0"}
+    for kind, name in kinds.items():
+        kube.delete(kind, name, namespace)
+    pod = stage.replaced(old)
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == limit, "it runs what was accepted"
+    stage.wait(lambda: all(kube.find(*what, namespace) for what in kinds.items()), "all are back")
+    stage.told("Ready", "Serving")
+    stage.told("Degraded", "SpecRefused", words="timeot")
+    stage.check(stage.client())
+    stage.apply()
+    stage.settled()
+
+
 def test_a_wrong_image_and_its_cure(stage: Stage) -> None:
     stage.apply("fresh", image="cachefleet/server:none")
     stage.apply()

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from cachefleet_operator.api import names
+from cachefleet_operator.api.v1alpha1 import GROUP
+
 LEVELS = ("debug", "info", "warning", "error")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _OBJECT = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
@@ -34,6 +37,7 @@ class Settings:
     storage_class: str
     priority_class: str
     labels: Mapping[str, str]
+    inherited_labels: tuple[str, ...]
     fixed_user: bool
 
 
@@ -50,10 +54,10 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 
 def _namespaces(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
-    for name in names:
+    found = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+    for name in found:
         _namespace(name)
-    return names
+    return found
 
 
 def _namespace(text: str) -> str:
@@ -83,6 +87,17 @@ def _labels(text: str) -> dict[str, str]:
             raise ValueError(f"the prefix of the label {name} is no domain")
         found[name] = value
     return found
+
+
+def _label_keys(text: str) -> tuple[str, ...]:
+    keys = tuple(key for part in text.split(",") if (key := part.strip()))
+    for key in keys:
+        prefix, _, last = key.rpartition("/")
+        if not _WORD.fullmatch(last) or (prefix and (len(prefix) > 253 or not _OBJECT.fullmatch(prefix))):
+            raise ValueError(f"{key} is no name of a label; several by commas")
+        if key in names.labels("") or key.startswith(f"{GROUP}/"):
+            raise ValueError(f"{key} belongs to the operator")
+    return tuple(dict.fromkeys(keys))
 
 
 def _bool(text: str) -> bool:
@@ -143,5 +158,8 @@ VARIABLES: dict[str, Variable] = {
     "storage_class": Variable("CACHEFLEET_STORAGE_CLASS", "", _object_name, "class of volumes; empty: the cluster's"),
     "priority_class": Variable("CACHEFLEET_PRIORITY_CLASS", "", _object_name, "priority class of the pods"),
     "labels": Variable("CACHEFLEET_LABELS", "", _labels, "labels of pods and objects: name=value by commas"),
+    "inherited_labels": Variable(
+        "CACHEFLEET_INHERITED_LABELS", "", _label_keys, "labels of a Cache that what it owns has, too"
+    ),
     "fixed_user": Variable("CACHEFLEET_FIXED_USER", "true", _bool, "false: the cluster gives pods their users"),
 }

@@ -39,6 +39,7 @@ class Defaults:
     storage_class: str = ""  # empty: the cluster's own default
     priority_class: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)  # of pods and objects
+    inherited_labels: tuple[str, ...] = ()  # keys of labels that pods and objects have from their Cache
     fixed_user: bool = True  # False where the cluster gives each namespace users of its own
 
 

@@ -65,7 +65,7 @@ class Supervisor:
             cluster_domain=settings.cluster_domain,
             defaults=Defaults(
                 settings.image_pull_secrets, settings.storage_class, settings.priority_class, settings.labels,
-                settings.fixed_user,
+                settings.inherited_labels, settings.fixed_user,
             ),
         )
         objects, servers = KubeObjects(self._kube, self._store), KubeServers(self._kube.must_lead)

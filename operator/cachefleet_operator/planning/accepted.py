@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import ValidationError
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Key, Object, key_of
+from cachefleet_operator.api.objects import Key, Object, Site, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheSpec, Refusal
 from cachefleet_operator.api.validation import problems
 from cachefleet_operator.planning.actions import Apply
@@ -25,6 +25,7 @@ from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.accepted import SPEC, accepted
 from cachefleet_operator.resources.diff import drift, stamp
+from cachefleet_operator.resources.metadata import labelled
 
 
 def may_converge(cache: Cache) -> bool:
@@ -48,13 +49,13 @@ def last(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
     return found if may_converge(found) else None
 
 
-def record(cache: Cache) -> Object:
-    return stamp(accepted(cache))
+def record(cache: Cache, site: Site) -> Object:
+    return stamp(labelled(accepted(cache), cache, site))
 
 
 def step(snapshot: Snapshot, refusals: Iterable[Refusal], *, whole: bool) -> Step:
     """Accepts the spec that is asked for; `whole`: all of its objects are as they are wanted."""
-    wanted = record(snapshot.cache)
+    wanted = record(snapshot.cache, snapshot.site)
     key, refused = key_of(wanted), [r for r in refusals if r.subject in WHOLE]
     live = snapshot.objects.get(key)
     if refused or not whole or (live is not None and not drift(wanted, live)):

@@ -114,7 +114,7 @@ class GenerateSecret(Action):
 class LabelPod(_OnPod):
     uid: str
     labels: Mapping[str, str]
-    WORD = "RoleLabelled"
+    WORD = "PodLabelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def aims_of(snapshot: Snapshot, now: float) -> Aims:
     stamped, generation = _wanted(snapshot, cache)
     last = accepted.last(snapshot.cache, snapshot.objects) if any(r.subject == OBJECT for r in old) else None
     had = _wanted(replace(snapshot, cache=last), config.without_refused(last, asked))[0] if last is not None else ()
-    hashes = {objects.applied_hash(obj) for obj in (*stamped, *had, accepted.record(snapshot.cache))}
+    hashes = {objects.applied_hash(obj) for obj in (*stamped, *had, accepted.record(snapshot.cache, snapshot.site))}
     secrets = auth.made(cache) | {binding.made(cache)}  # They have no hash: a password is no part of a plan.
     foreign = {str(key) for key in snapshot.foreign} & (secrets | {str(key_of(obj)) for obj in stamped})
     size = snapshot.cache.spec.persistence.storage.size

@@ -28,6 +28,7 @@ from cachefleet_operator.planning.pods import is_running
 from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
+from cachefleet_operator.resources.metadata import labelled
 from cachefleet_operator.resources.secrets import auth_secret, server_password_secret
 
 
@@ -86,11 +87,13 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     if trouble := missing(snapshot) or refused(cache, refusals):
         return Step(waiting=trouble, patient=True)
     copy = CopySecret(
-        "the servers start with this password", server_password_secret(cache), names.PASSWORD_KEY, wanted,
+        "the servers start with this password", labelled(server_password_secret(cache), cache, snapshot.site),
+        names.PASSWORD_KEY, wanted,
         needs=_made_by(wanted),
     )  # fmt: skip
     if wanted is not None and is_blank(_value(snapshot, *wanted)):
-        make = GenerateSecret(f"made a password in Secret {wanted[0]}", auth_secret(cache), wanted[1])
+        made = labelled(auth_secret(cache), cache, snapshot.site)
+        make = GenerateSecret(f"made a password in Secret {wanted[0]}", made, wanted[1])
         return Step((make, copy) if have is None else (make,), "Creating")
     if have is None:
         return Step((copy,), "Creating")

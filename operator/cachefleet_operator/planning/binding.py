@@ -18,6 +18,7 @@ from cachefleet_operator.planning.auth import as_password
 from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
+from cachefleet_operator.resources.metadata import labelled
 from cachefleet_operator.resources.secrets import binding_data, binding_secret
 
 
@@ -37,7 +38,8 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
     if _data(snapshot, name) == binding_data(*where, as_password(password)):
         return NOTHING
     words = f"wrote into Secret {name} how to connect"
-    return Step((WriteBinding(words, binding_secret(cache), *where, source),), "Updating")
+    secret = labelled(binding_secret(cache), cache, snapshot.site)
+    return Step((WriteBinding(words, secret, *where, source),), "Updating")
 
 
 def _where(snapshot: Snapshot) -> tuple[str, int] | None:

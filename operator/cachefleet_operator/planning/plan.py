@@ -12,7 +12,7 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
     storage       volumes grow; then the StatefulSet is replaced under its pods
     objects *     everything else is as wanted; * what is lost is made again
     binding *     the Secret that says how to connect
-    roles *       pods carry their role as a label
+    roles *       pods carry their role as a label, and labels of their Cache
     accepted      all of it is there: the spec is kept
     rollout       a pod that runs the old template is replaced
 """

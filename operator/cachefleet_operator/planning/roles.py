@@ -1,4 +1,8 @@
-"""Roles: each pod carries the role of its server as a label, by which Services find it."""
+"""Labels of running pods: the role that their server says, and what they have from their Cache (a setting).
+
+Neither is in the pod template, where a change would restart the pods. A label that podTemplate.labels sets is left to
+it; one that the Cache has no more goes with the pod's next restart.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,21 @@ from cachefleet_operator.api import names
 from cachefleet_operator.planning.actions import LabelPod
 from cachefleet_operator.planning.snapshot import ROLES, Snapshot
 from cachefleet_operator.planning.step import Step
+from cachefleet_operator.resources.metadata import inherited
 
 
 def step(snapshot: Snapshot) -> Step:
+    cache = snapshot.cache
+    wanted = {**inherited(cache, snapshot.site), **cache.spec.pod_template.labels}
     actions = []
     for pod in snapshot.pods():
-        name = pod["metadata"]["name"]
+        name, uid, live = pod["metadata"]["name"], pod["metadata"]["uid"], pod["metadata"].get("labels", {})
         server = snapshot.servers.get(name)
         role = ROLES.get(server.role, "") if server is not None and not server.error else ""
-        if role and pod["metadata"].get("labels", {}).get(names.LABEL_ROLE) != role:
-            actions.append(LabelPod(f"{name} is {role}", name, pod["metadata"]["uid"], {names.LABEL_ROLE: role}))
+        if role and live.get(names.LABEL_ROLE) != role:
+            actions.append(LabelPod(f"{name} is {role}", name, uid, {names.LABEL_ROLE: role}))
+        lacking = {key: wanted[key] for key in inherited(cache, snapshot.site) if live.get(key) != wanted[key]}
+        if lacking:
+            words = ", ".join(f"{key}={value}" for key, value in lacking.items())
+            actions.append(LabelPod(f"labelled {name} as its Cache is: {words}", name, uid, lacking))
     return Step(tuple(actions))

@@ -6,12 +6,11 @@ their own (planning/auth.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from cachefleet_operator.api.objects import Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources import monitoring
 from cachefleet_operator.resources.configmap import config_map
+from cachefleet_operator.resources.metadata import labelled
 from cachefleet_operator.resources.networkpolicy import network_policy
 from cachefleet_operator.resources.pdb import pod_disruption_budget
 from cachefleet_operator.resources.serviceaccount import service_account
@@ -33,10 +32,4 @@ def desired(cache: Cache, site: Site, image: str, generation: int = 0) -> tuple[
         statefulset(cache, image, site.defaults, generation),
         monitoring.monitor(cache, site),
     )
-    return tuple(_labelled(obj, site.defaults.labels) for obj in found if obj is not None)
-
-
-def _labelled(obj: Object, labels: Mapping[str, str]) -> Object:
-    """With the platform's labels; others win."""
-    metadata = obj["metadata"]
-    return {**obj, "metadata": {**metadata, "labels": {**labels, **metadata["labels"]}}}
+    return tuple(labelled(obj, cache, site) for obj in found if obj is not None)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Object, Site
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
 
 
@@ -25,6 +26,20 @@ def metadata(
         **({"annotations": dict(annotations)} if annotations else {}),
         "ownerReferences": [{**owner_reference(cache), "controller": True, "blockOwnerDeletion": True}],
     }
+
+
+def inherited(cache: Cache, site: Site) -> dict[str, str]:
+    """The labels that all that it owns has from the Cache. Not in the pod template: no pod is restarted for one that
+    somebody changes; planning/roles.py labels pods as they run."""
+    own = cache.metadata.labels
+    return {key: own[key] for key in site.defaults.inherited_labels if key in own}
+
+
+def labelled(obj: Object, cache: Cache, site: Site) -> Object:
+    """With the platform's labels and the Cache's; those that it has already win."""
+    found = obj["metadata"]
+    given = {**site.defaults.labels, **inherited(cache, site)}
+    return {**obj, "metadata": {**found, "labels": {**given, **found["labels"]}}}
 
 
 def owner_reference(cache: Cache) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def test_what_caches_get() -> None:
             "CACHEFLEET_IMAGE_PULL_SECRETS": "registry, mirror.test,registry",
             "CACHEFLEET_STORAGE_CLASS": "fast",
             "CACHEFLEET_PRIORITY_CLASS": "high",
+            "CACHEFLEET_INHERITED_LABELS": "team, shop.test/cost,team",
             "CACHEFLEET_LABELS": "team.test/owner=Platform_1, empty=",
             "CACHEFLEET_FIXED_USER": "False",
         }
@@ -34,6 +35,7 @@ def test_what_caches_get() -> None:
     assert found.image_pull_secrets == ("registry", "mirror.test")
     assert (found.storage_class, found.priority_class, found.fixed_user) == ("fast", "high", False)
     assert found.labels == {"team.test/owner": "Platform_1", "empty": ""}
+    assert found.inherited_labels == ("team", "shop.test/cost")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,9 @@ def test_what_caches_get() -> None:
         ("CACHEFLEET_IMAGE_PULL_SECRETS", "a,B", "a name of an object has lower-case letters"),
         ("CACHEFLEET_STORAGE_CLASS", "a b", "a name of an object has lower-case letters"),
         ("CACHEFLEET_PRIORITY_CLASS", "-a", "a name of an object has lower-case letters"),
+        ("CACHEFLEET_INHERITED_LABELS", "team,a b", "a b is no name of a label"),
+        ("CACHEFLEET_INHERITED_LABELS", "cachefleet.io/cache", "cachefleet.io/cache belongs to the operator"),
+        ("CACHEFLEET_INHERITED_LABELS", "app.kubernetes.io/name", "app.kubernetes.io/name belongs to the operator"),
         ("CACHEFLEET_LABELS", "team", "labels are name=value by commas"),
         ("CACHEFLEET_LABELS", "team=a b", "labels are name=value by commas"),
         ("CACHEFLEET_LABELS", "=a", "labels are name=value by commas"),

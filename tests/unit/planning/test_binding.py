@@ -117,3 +117,13 @@ def test_that_it_cannot_be_had_keeps_nothing_else() -> None:
     told = {c.type: (c.status, c.reason, c.message) for c in world.cache.status.conditions}
     assert told["Ready"][:2] == ("True", "Serving")
     assert told["Degraded"] == ("True", "ApplyFailed", words)
+
+
+def test_it_comes_back_while_the_spec_is_refused() -> None:
+    world = running()
+    before = entries(world)
+    world.edit(cache(config={"no-such": "1"}))
+    del world.objects[BINDING]
+    world.settle()
+    assert world.cache.status.phase == "Refused"
+    assert entries(world) == before

@@ -33,13 +33,13 @@ PLACE = "StatefulSet/orders: spec.template.spec"
 WRONG: list[tuple[str, str]] = [
     (volume("../data-orders-0", secret={"secretName": "orders-auth"}),
      f"spec.podTemplate.spec.volumes[0].name: {LABEL}"),
-    (volume("extra", secret={}), f"{PLACE}.volumes[2].secret.secretName: is required"),
+    (volume("extra", secret={}), f"{PLACE}.volumes[3].secret.secretName: is required"),
     (volume("extra", secret={"secretName": "orders-auth", "items": [{"key": "password"}]}),
-     f"{PLACE}.volumes[2].secret.items[0].path: is required"),
+     f"{PLACE}.volumes[3].secret.items[0].path: is required"),
     (pod(terminationGracePeriodSeconds="abc"), f"{PLACE}.terminationGracePeriodSeconds: must be an integer, not 'abc'"),
-    (server(env=[{"name": "A", "value": "a\0"}]), f"{PLACE}.containers[0].env[7].value: must not contain NUL"),
+    (server(env=[{"name": "A", "value": "a\0"}]), f"{PLACE}.containers[0].env[11].value: must not contain NUL"),
     (server(env=[{"name": "A", "valueFrom": {"secretKeyRef": "x"}}]),
-     f"{PLACE}.containers[0].env[7].valueFrom.secretKeyRef: must be an object"),
+     f"{PLACE}.containers[0].env[11].valueFrom.secretKeyRef: must be an object"),
 ]  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def test_the_name_of_a_volume_reaches_nobodys_folder(local: Local, tmp_path: Pat
     (someone / "letter").write_text("dear")
     local.write(volume(str(someone), secret={"secretName": "orders-auth"}))
     local.up()
-    says(local, f"Spec refused: spec.podTemplate.spec.volumes[0].name: {LABEL}")
+    says(local, f"spec.podTemplate.spec.volumes[0].name: {LABEL}")
     assert json.loads(local.run("status", "-o", "json").stdout)["caches"][0]["ready"] is False
     heals(local)
     assert [p.name for p in someone.iterdir()] == ["letter"] and someone.stat().st_mode & 0o777 == 0o755

@@ -106,7 +106,12 @@ class Scores(tuple[tuple[bytes, float], ...]):
     """A sorted set, in its order."""
 
 
-Data = bytes | tuple[bytes, ...] | Fields | frozenset[bytes] | Scores  # a string, a list, a hash, a set, a sorted set
+class Entries(tuple[tuple[bytes, tuple[bytes, ...]], ...]):
+    """A stream: ids, and fields with their values."""
+
+
+Data = bytes | tuple[bytes, ...] | Fields | frozenset[bytes] | Scores | Entries
+# a string, a list, a hash, a set, a sorted set, a stream
 Times = dict[bytes, int]  # of members that expire: unix time in ms
 
 
@@ -372,16 +377,75 @@ def _packed_scores(reader: _Reader) -> Scores:
     return Scores(pairs)
 
 
+def block(master: bytes, data: bytes) -> list[tuple[bytes, tuple[bytes, ...]]]:
+    """The entries of a stream's block that are not deleted."""
+    ms, seq = struct.unpack(">QQ", master)
+    words = listpack(data)
+    count, deleted, fields = (int(word) for word in words[:3])
+    names, at = words[3 : 3 + fields], 4 + fields
+    if words[at - 1] != b"0":
+        raise ValueError("a stream's block without an end of its fields")
+    found, gone = [], 0
+    while at < len(words):
+        flags = int(words[at])
+        own = [] if flags & 2 else words[at + 4 : at + 4 + 2 * int(words[at + 3])]
+        values = words[at + 3 : at + 3 + fields] if flags & 2 else own[1::2]
+        id = b"%d-%d" % ((ms + int(words[at + 1])) % 2**64, (seq + int(words[at + 2])) % 2**64)
+        size = 3 + fields if flags & 2 else 4 + len(own)
+        if int(words[at + size]) != size:
+            raise ValueError("a stream's entry of another size")
+        at += size + 1
+        if flags & 1:
+            gone += 1
+        else:
+            pairs = zip(names if flags & 2 else own[::2], values, strict=True)
+            found.append((id, tuple(word for pair in pairs for word in pair)))
+    if (len(found), gone) != (count, deleted):
+        raise ValueError("a stream's block with other counts")
+    return found
+
+
+def _stream(reader: _Reader, kind: int) -> Entries:
+    found = [entry for _ in range(reader.number()) for entry in block(reader.string(), reader.string())]
+    length = reader.number()
+    if length != len(found):
+        raise ValueError("a stream of another length")
+    for _ in range(2 if kind == 15 else 7):
+        reader.number()
+    for _ in range(reader.number()):
+        _group(reader, kind)
+    return Entries(found)
+
+
+def _group(reader: _Reader, kind: int) -> None:
+    reader.string()
+    for _ in range(2 if kind == 15 else 3):
+        reader.number()
+    pending = [(reader.take(16), reader.take(8), reader.number()) for _ in range(reader.number())]
+    owned = [id for _ in range(reader.number()) for id in _consumer(reader, kind)]
+    if sorted(owned) != [id for id, _, _ in pending]:
+        raise ValueError("a group's pending entries are not those of its consumers")
+
+
+def _consumer(reader: _Reader, kind: int) -> list[bytes]:
+    reader.string()
+    reader.take(16 if kind == 21 else 8)
+    return [reader.take(16) for _ in range(reader.number())]
+
+
 _TYPES: dict[int, Callable[[_Reader], Data]] = {
     0: _Reader.string,
     2: _set,
     4: _hash,
     5: _scores,
     11: lambda reader: _distinct(intset(reader.string())),
+    15: lambda reader: _stream(reader, 15),
     16: _packed_hash,
     17: _packed_scores,
     18: _quicklist,
+    19: lambda reader: _stream(reader, 19),
     20: lambda reader: _distinct(listpack(reader.string())),
+    21: lambda reader: _stream(reader, 21),
     22: _timed_hash,  # of Valkey's dialect
     62: _timed_set,  # these two of our own
     63: _timed_scores,

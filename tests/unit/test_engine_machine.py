@@ -218,6 +218,32 @@ TIMED: list[Row] = [
     for letter, (clause, names) in CLAUSES.items()
     for name, words in ((b"PEXPIRE", (st.integers(0, 3000),)), (b"PEXPIRETIME", ()), (b"PERSIST", ()))
 ]
+IDS = st.tuples(st.integers(0, 30), st.integers(0, 3)).map(lambda pair: b"%d-%d" % pair)
+NEW_IDS = st.one_of(IDS, st.integers(0, 60).map(lambda ms: b"%d-*" % ms), st.sampled_from([b"a", b"0-0", b"7"]))
+GROUPS = st.sampled_from([b"g", b"g", b"h"])
+CONSUMERS = st.sampled_from([b"alice", b"bob", b""])
+STREAMS: list[Row] = [
+    (b"XADD", KEYS, NEW_IDS, FIELDS),
+    (b"XADD", KEYS, NEW_IDS, FIELDS),
+    (b"XADD", KEYS, NEW_IDS, FILLED),
+    (b"XADD", KEYS, st.sampled_from([b"NOMKSTREAM", (b"MAXLEN", b"3"), (b"MAXLEN", b"0")]), NEW_IDS, FIELDS),
+    (b"XLEN", KEYS),
+    (b"XDEL", KEYS, several(IDS)),
+    (b"XTRIM", KEYS, b"MAXLEN", st.integers(0, 10)),
+    (b"XTRIM", KEYS, b"MINID", IDS),
+    (b"XRANGE", KEYS, st.one_of(IDS, st.just(b"-")), st.one_of(IDS, st.just(b"+"))),
+    (b"XREVRANGE", KEYS, st.one_of(IDS, st.just(b"+")), st.one_of(IDS, st.just(b"-"))),
+    (b"XREAD", b"COUNT", st.integers(1, 5), b"STREAMS", KEYS, IDS),
+    (b"XGROUP", b"CREATE", KEYS, GROUPS, st.one_of(IDS, st.sampled_from([b"$", b"0"])), b"MKSTREAM"),
+    (b"XGROUP", b"SETID", KEYS, GROUPS, IDS),
+    (b"XGROUP", b"DESTROY", KEYS, GROUPS),
+    (b"XGROUP", st.sampled_from([b"CREATECONSUMER", b"DELCONSUMER"]), KEYS, GROUPS, CONSUMERS),
+    (b"XREADGROUP", b"GROUP", GROUPS, CONSUMERS, b"COUNT", st.integers(1, 5), b"STREAMS", KEYS, st.just(b">")),
+    (b"XREADGROUP", b"GROUP", GROUPS, CONSUMERS, b"COUNT", st.integers(1, 5), b"STREAMS", KEYS, IDS),
+    (b"XACK", KEYS, GROUPS, several(IDS)),
+    (b"XPENDING", KEYS, GROUPS),
+    (b"XCLAIM", KEYS, GROUPS, CONSUMERS, b"0", several(IDS), b"JUSTID"),
+]
 GENERIC: list[Row] = [
     (b"DEL", several(KEYS)),
     (b"UNLINK", several(KEYS)),
@@ -252,7 +278,9 @@ def _spread(drawn: Any) -> tuple[Any, ...]:
 
 
 # Deferred: its description would be huge.
-COMMAND = st.deferred(lambda: command([*STRINGS, *BITMAPS, *LISTS, *HASHES, *SETS, *ZSETS, *SORTS, *TIMED, *GENERIC]))
+COMMAND = st.deferred(
+    lambda: command([*STRINGS, *BITMAPS, *LISTS, *HASHES, *SETS, *ZSETS, *SORTS, *TIMED, *STREAMS, *GENERIC])
+)
 RARE = st.deferred(lambda: command(WHOLE))
 
 
@@ -487,6 +515,16 @@ class EngineMachine(RuleBasedStateMachine):
             found = tuple((member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True))
             assert found == self.model.shown(value), key
             assert encoding in ("listpack", "skiplist"), key
+        elif value.type == "stream":
+            found = execute(b"XRANGE", key, b"-", b"+", db=db)
+            assert tuple((id, tuple(words)) for id, words in found) == value.data, key
+            rows = execute(b"XINFO", b"GROUPS", key, db=db)
+            groups = [(row[1], row[3], row[5], row[7]) for row in rows]
+            assert groups == [
+                (name, len(group.consumers), len(group.pending), b"%d-%d" % group.last)
+                for name, group in sorted(value.data.groups.items())
+            ], key
+            assert encoding == "stream", key
         else:
             assert execute(b"GET", key, db=db) == value.data, key
             assert encoding == value.encoding, (key, value)

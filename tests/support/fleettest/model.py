@@ -12,6 +12,7 @@
     model_sets      sets; a reply in no order is a frozenset
     model_zsets     sorted sets
     model_sort      SORT of lists, sets and sorted sets
+    model_streams   streams and their groups
     A type is a file model_<type>.py with a class whose methods are commands, and one base class more of Model.
 
 It shares nothing with the server's code. Replies: bytes, int, None, list, `OK`; an error is `Error(text)`, of which
@@ -24,10 +25,11 @@ from fleettest.model_hashes import Hashes
 from fleettest.model_lists import Lists
 from fleettest.model_sets import Sets
 from fleettest.model_sort import Sorts
+from fleettest.model_streams import Streams
 from fleettest.model_zsets import Zsets
 
 __all__ = ["Failure", "Model", "Value"]
 
 
-class Model(Bitmaps, Lists, Hashes, Sets, Zsets, Sorts, Base):
+class Model(Bitmaps, Lists, Hashes, Sets, Zsets, Sorts, Streams, Base):
     """All types together."""

@@ -325,6 +325,26 @@ SCRIPTS = {
         XDEL k 99-1 100-1
         XINFO GROUPS k
     """,
+    "set_id_below": """
+        XDEL k 12-0 11-2
+        XSETID k 12-0 MAXDELETEDID 1-1
+        XINFO GROUPS k
+        XSETID k 11-1
+        XADD k 11-1 f v
+        XADD k 11-2 f v
+        XADD k 11-* g w
+        XRANGE k - +
+        XREVRANGE k + 10
+        DEBUG DIGEST-VALUE k
+        XDEL k 11-2 11-3
+        XSETID k 11-3 MAXDELETEDID 1-1
+        XSETID k 11-0
+        XADD k 11-5 f v
+        XRANGE k 10 +
+        XINFO STREAM k
+        XREADGROUP GROUP g bob STREAMS k >
+        XINFO GROUPS k
+    """,
     "set_id": """
         XSETID
         XSETID k
@@ -390,7 +410,7 @@ def test_what_changes_a_watched_key(server: Instance, valkey: Instance, command:
         pair.pipeline([*SETS["pending"], ["WATCH", "k", "no"], command.split(), ["MULTI"], ["EXEC"]])
 
 
-def test_a_million_pending_entries(client: Connection) -> None:
+def test_many_pending_entries(client: Connection) -> None:
     """Of a thousand consumers; what they cost, and how they go."""
     entries, consumers = 100_000, 1000
     client.pipeline([("XADD", "k", f"{i + 1}-1", "f", "v") for i in range(entries)])

@@ -15,8 +15,8 @@ from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.stream cimport (
-    STREAM_BYTES_MAX, TRIM_NONE, stream_append, stream_delete, stream_field, stream_limits_t, stream_new, stream_next,
-    stream_seek, stream_top, stream_trim)
+    STREAM_BYTES_MAX, TRIM_NONE, stream_append, stream_delete, stream_edge, stream_field, stream_limits_t, stream_new,
+    stream_next, stream_seek, stream_set_last, stream_trim)
 from cachefleet_server.ds.stream_block cimport sblock_t
 from cachefleet_server.resp.writer cimport OUT_SHARE_MIN, mark_t
 
@@ -266,18 +266,18 @@ cdef bint _number_words(client_t* c, _numbers_t* out) noexcept nogil:
         else:
             if not arg_id(c, w.value, 0, True, &out.max_deleted):
                 return False
-            if sid_less(&out.last, &out.max_deleted):
+            if sid_less(&out.last, &out.max_deleted) and not c.role.errors_fatal:
                 reply_error(c, b"ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
                 return False
     return options_end(&w)
 
 
-cdef const char* _numbers_refused(const stream_t* s, const _numbers_t* new) noexcept nogil:
-    """Why the stream cannot have them; NULL: it can. Ids of deleted entries that are still in their blocks count as
-    well, where Valkey would go on below them and have ids that fall."""
+cdef const char* _numbers_refused(const client_t* c, const stream_t* s, const _numbers_t* new) noexcept nogil:
+    """Why the stream cannot have them; NULL: it can. In an AOF the last id may be below that of an entry that was
+    deleted: Redis 7.0 does not look."""
     cdef sid_t top
-    stream_top(s, &top)
-    if sid_less(&new.last, &s.max_deleted):
+    stream_edge(s, True, &top)
+    if sid_less(&new.last, &s.max_deleted) and not c.role.errors_fatal:
         return b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
     if sid_less(&new.last, &top):
         return b"ERR The ID specified in XSETID is smaller than the target stream top item"
@@ -300,12 +300,12 @@ cdef void xsetid_command(client_t* c) noexcept nogil:
         return
     if not type_or_reply(c, entry, OBJ_STREAM):
         return
-    refused = _numbers_refused(entry_stream(entry), &new)
+    refused = _numbers_refused(c, entry_stream(entry), &new)
     if refused != NULL:
         reply_error(c, refused)
         return
     s = stream_to_write(c, entry)
-    s.last = new.last
+    stream_set_last(c.engine.heap, s, &new.last)
     if new.added != -1:
         s.added = <uint64_t>new.added
     if new.max_deleted.ms or new.max_deleted.seq:

@@ -260,8 +260,6 @@ cdef void xgroup_create_command(client_t* c) noexcept nogil:
         g.entry = stream_create(c, g.key)
         signal_modified(c, c.db, g.key.ptr, g.key.len, g.key.hash)
         g.place = 0
-    elif g.stream.group_count == 0:
-        g.place = 0
     stream_group_add(
         e.heap, stream_to_write(c, g.entry), g.place, group_new(e.heap, g.name.ptr, g.name.len, &id, entries_read))
     reply_ok(c)

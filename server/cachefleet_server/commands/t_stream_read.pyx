@@ -22,8 +22,7 @@ from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_error, reply_insert, reply_mark, reply_null_array, reply_syntax_error)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
 from cachefleet_server.ds.idtree cimport idt_at, idt_path_t, idt_seek, idt_step, sid_less
-from cachefleet_server.ds.stream cimport (
-    stream_edge, stream_has_gap, stream_next, stream_read_count, stream_seek)
+from cachefleet_server.ds.stream cimport stream_has_gap, stream_next, stream_read_count, stream_seek
 from cachefleet_server.ds.stream_group cimport (
     GROUP_READ_UNKNOWN, group_consumer, group_pend, pending_set, pending_times, sgroup_t, spending_t)
 from cachefleet_server.keyspace.journal cimport (
@@ -168,12 +167,15 @@ cdef bint _all_well(client_t* c, const words_t* r) noexcept nogil:
 
 # ---- serving -------------------------------------------------------------------------------------------
 
-cdef bint _has_behind(const stream_t* s, const sid_t* id) noexcept nogil:
-    cdef sid_t last
+cdef bint _first_behind(stream_iter_t* it, const stream_t* s, const sid_t* id) noexcept nogil:
+    """The iterator is at the first entry behind the id; false: there is none."""
+    cdef sid_t start = id[0]
+    cdef sid_t end
     if s.length == 0 or not sid_less(id, &s.last):
         return False
-    stream_edge(s, True, &last)
-    return sid_less(id, &last)
+    sid_next(&start)
+    memset(&end, 0xFF, sizeof(sid_t))
+    return stream_seek(it, s, &start, &end, False) and stream_next(it)
 
 
 cdef void _head(client_t* c, const arg_t* key, mark_t* all, int64_t* served) noexcept nogil:
@@ -186,11 +188,6 @@ cdef void _head(client_t* c, const arg_t* key, mark_t* all, int64_t* served) noe
     reply_bulk(c, key.ptr, key.len)
 
 
-cdef void _all_behind(sid_t* id, sid_t* end) noexcept nogil:
-    sid_next(id)
-    memset(end, 0xFF, sizeof(sid_t))
-
-
 cdef void _advance(const stream_t* s, sgroup_t* g, const sid_t* id) noexcept nogil:
     """The group has read to this entry."""
     if g.entries_read != GROUP_READ_UNKNOWN and not sid_less(&g.last, &s.first) and not stream_has_gap(s, &g.last):
@@ -200,34 +197,27 @@ cdef void _advance(const stream_t* s, sgroup_t* g, const sid_t* id) noexcept nog
     g.last = id[0]
 
 
-cdef void _deliver(client_t* c, const words_t* r, group_t* g, uint32_t consumer) noexcept nogil:
-    """What the group has not had yet."""
+cdef void _deliver(client_t* c, const words_t* r, group_t* g, uint32_t consumer, stream_iter_t* it) noexcept nogil:
+    """What the group has not had yet, from the iterator's entry on."""
     cdef engine_t* e = c.engine
     cdef mark_t header = reply_mark(c)
-    cdef stream_iter_t it
     cdef spending_t* entry
-    cdef sid_t start = g.group.last
-    cdef sid_t end
     cdef int64_t n = 0
-    cdef bint advanced = False
     cdef bint is_new
-    _all_behind(&start, &end)
-    if stream_seek(&it, g.stream, &start, &end, False):
-        while (r.count == 0 or n < r.count) and stream_next(&it):
-            if sid_less(&g.group.last, &it.entry.id):
-                _advance(g.stream, g.group, &it.entry.id)
-                advanced = True
-            if not r.no_ack:
-                entry = group_pend(e.heap, g.group, &it.entry.id, consumer, &is_new)
-                pending_set(entry, e.now_ms, 1)
-                journal_claim(g, entry)
-            reply_stream_entry(c, &it)
-            n += 1
+    while True:
+        _advance(g.stream, g.group, &it.entry.id)
+        if not r.no_ack:
+            entry = group_pend(e.heap, g.group, &it.entry.id, consumer, &is_new)
+            pending_set(entry, e.now_ms, 1)
+            journal_claim(g, entry)
+        reply_stream_entry(c, it)
+        n += 1
+        if n == r.count or not stream_next(it):
+            break
     reply_insert(c, header, c"*", n)
-    if n and not r.no_ack:
+    if not r.no_ack:
         group_consumer(e.heap, g.group, consumer).active_ms = e.now_ms
-    if advanced:
-        journal_group(g)
+    journal_group(g)
 
 
 cdef void _history(client_t* c, const words_t* r, group_t* g, uint32_t number, const sid_t* behind) noexcept nogil:
@@ -260,6 +250,7 @@ cdef void _serve_grouped(
     client_t* c, const words_t* r, int i, mark_t* all, int64_t* served
 ) noexcept nogil:
     cdef group_t g
+    cdef stream_iter_t it
     cdef uint32_t consumer
     cdef sid_t id
     cdef bint is_new
@@ -277,9 +268,9 @@ cdef void _serve_grouped(
     if is_history:
         _head(c, &r.keys[i], all, served)
         _history(c, r, &g, consumer, &id)
-    elif _has_behind(g.stream, &g.group.last):
+    elif _first_behind(&it, g.stream, &g.group.last):
         _head(c, &r.keys[i], all, served)
-        _deliver(c, r, &g, consumer)
+        _deliver(c, r, &g, consumer, &it)
     else:
         return
     c.engine.persist.dirty += 1
@@ -287,14 +278,23 @@ cdef void _serve_grouped(
 
 cdef void _serve(client_t* c, const words_t* r, int i, mark_t* all, int64_t* served) noexcept nogil:
     cdef entry_t* entry = lookup_read(c, &r.keys[i])
-    cdef sid_t id, end
+    cdef stream_iter_t it
+    cdef mark_t header
+    cdef sid_t id
+    cdef int64_t n = 0
     if entry == NULL:
         return
     _behind(c, r, &r.ids[i], entry_stream(entry), &id)
-    if _has_behind(entry_stream(entry), &id):
-        _head(c, &r.keys[i], all, served)
-        _all_behind(&id, &end)
-        reply_range(c, entry_stream(entry), &id, &end, r.count, False)
+    if not _first_behind(&it, entry_stream(entry), &id):
+        return
+    _head(c, &r.keys[i], all, served)
+    header = reply_mark(c)
+    while True:
+        reply_stream_entry(c, &it)
+        n += 1
+        if n == r.count or not stream_next(&it):
+            break
+    reply_insert(c, header, c"*", n)
 
 
 cdef void _wait(client_t* c, const words_t* r) noexcept nogil:

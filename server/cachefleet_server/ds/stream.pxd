@@ -79,6 +79,9 @@ cdef void stream_append(
 cdef bint stream_delete(heap_t* h, stream_t* s, const sid_t* id) noexcept nogil
     # False: there is none. `first` and `max_deleted` follow.
 cdef int64_t stream_trim(heap_t* h, stream_t* s, const stream_trim_t* rule) noexcept nogil  # how many were removed
+cdef void stream_set_last(heap_t* h, stream_t* s, const sid_t* id) noexcept nogil
+    # The last id is this one, not below that of an entry. Deleted entries behind it leave their blocks, so that the ids
+    # of those that come do not fall.
 cdef bint stream_add_block(heap_t* h, stream_t* s, const sid_t* master, const char* p, size_t n) noexcept nogil
     # Untrusted bytes of a block behind those that are there; false: they are none. `length` counts them; all else is
     # the caller's.
@@ -108,8 +111,6 @@ cdef bint stream_has(const stream_t* s, const sid_t* id) noexcept nogil
 cdef bint stream_edge(const stream_t* s, bint back, sid_t* out) noexcept nogil
     # Id of the first or last entry that is not deleted; false, and 0-0: there is none.
 
-cdef void stream_top(const stream_t* s, sid_t* out) noexcept nogil
-    # The highest id in the blocks, that of a deleted entry, too; 0-0: they have none.
 cdef int64_t stream_read_count(const stream_t* s, const sid_t* id) noexcept nogil
     # How many entries there ever were up to this id, if that can be told; else GROUP_READ_UNKNOWN.
 cdef bint stream_has_gap(const stream_t* s, const sid_t* from_) noexcept nogil

@@ -8,9 +8,9 @@ from cachefleet_server.ds.idtree cimport (
 from cachefleet_server.ds.intrin cimport cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.stream_block cimport (
-    SB_DELETED, SB_HEADER, SB_SAME, sb_append, sb_bytes, sb_counts, sb_delete, sb_end, sb_entry, sb_entry_before,
-    sb_entry_end, sb_head, sb_item, sb_new, sb_next, sb_of, sb_own, sb_same_fields, sb_trim, sb_validate,
-    span_t)
+    SB_DELETED, SB_HEADER, SB_SAME, sb_append, sb_bytes, sb_counts, sb_cut, sb_delete, sb_end, sb_entry,
+    sb_entry_before, sb_entry_end, sb_head, sb_item, sb_new, sb_next, sb_of, sb_own, sb_same_fields, sb_trim,
+    sb_validate, span_t)
 from cachefleet_server.ds.stream_group cimport (
     GROUP_READ_UNKNOWN, group_check, group_copy, group_effort, group_memory, group_release)
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc, zrealloc
@@ -178,6 +178,40 @@ cdef bint stream_delete(heap_t* h, stream_t* s, const sid_t* id) noexcept nogil:
     return True
 
 
+cdef bint _cut_last(heap_t* h, stream_t* s, const sid_t* id) noexcept nogil:
+    """Removes a deleted entry behind the id; false: there is none, at the end of the last block."""
+    cdef stream_iter_t it
+    cdef sblock_t** place
+    cdef size_t at, n
+    cdef const char* p
+    if not idt_edge(&s.blocks, True, &it.path):
+        return False
+    it.back = True
+    _enter(&it)
+    p = sb_entry_before(&it.head, it.at)
+    if p != NULL:
+        sb_entry(it.block, &it.head, &it.master, p, &it.entry)
+        if not sid_less(id, &it.entry.id):
+            return False
+    if it.head.count == 0 and (p == NULL or p == it.head.entries):
+        _drop_block(h, s, &it.master, it.block)
+        return True
+    at = p - &it.block.data[0]
+    s.bytes -= sb_bytes(it.block)
+    place = _block_own(h, s, &it.master)
+    n = it.entry.fields + 4 if it.entry.flags & SB_SAME else 2 * it.entry.fields + 5
+    sb_cut(place[0], at, n)
+    sb_counts(h, place, it.head.count, it.head.deleted - 1)
+    s.bytes += sb_bytes(place[0])
+    return True
+
+
+cdef void stream_set_last(heap_t* h, stream_t* s, const sid_t* id) noexcept nogil:
+    while _cut_last(h, s, id):
+        pass
+    s.last = id[0]
+
+
 cdef bint _whole_goes(
     const stream_t* s, const sblock_t* b, const shead_t* head, const sid_t* master, const stream_trim_t* rule
 ) noexcept nogil:
@@ -255,6 +289,34 @@ cdef void _enter(stream_iter_t* it) noexcept nogil:
     it.left = 0
 
 
+cdef bint _is_near_the_end(const stream_t* s, const stream_iter_t* it) noexcept nogil:
+    """Does the range begin in the later half of its first block, as far as ids tell?"""
+    cdef idt_path_t next = it.path
+    cdef sid_t bound = s.last
+    if idt_step(&next, False):
+        bound = idt_at(&next)[0]
+    if sid_less(&it.start, &it.master):
+        return False
+    if sid_less(&bound, &it.start):
+        return True
+    if it.master.ms == bound.ms:
+        return it.start.seq - it.master.seq > bound.seq - it.start.seq
+    return it.start.ms - it.master.ms > bound.ms - it.start.ms
+
+
+cdef void _begin_from_the_end(stream_iter_t* it) noexcept nogil:
+    """Backwards to the first entry of the range: who follows a stream need not walk through what it has read."""
+    cdef const char* p = sb_end(it.block)
+    cdef const char* before = sb_entry_before(&it.head, p)
+    while before != NULL:
+        sb_entry(it.block, &it.head, &it.master, before, &it.entry)
+        if sid_less(&it.entry.id, &it.start):
+            break
+        p = before
+        before = sb_entry_before(&it.head, p)
+    it.at = p
+
+
 cdef bint stream_seek(
     stream_iter_t* it, const stream_t* s, const sid_t* start, const sid_t* end, bint back
 ) noexcept nogil:
@@ -268,6 +330,8 @@ cdef bint stream_seek(
         if back or not idt_edge(&s.blocks, False, &it.path):
             return False
     _enter(it)
+    if not back and _is_near_the_end(s, it):
+        _begin_from_the_end(it)
     return True
 
 
@@ -361,19 +425,6 @@ cdef bint stream_edge(const stream_t* s, bint back, sid_t* out) noexcept nogil:
         return True
     out[0] = start
     return False
-
-
-cdef void stream_top(const stream_t* s, sid_t* out) noexcept nogil:
-    cdef stream_iter_t it
-    cdef const char* p
-    memset(out, 0, sizeof(sid_t))
-    if not idt_edge(&s.blocks, True, &it.path):
-        return
-    it.back = True
-    _enter(&it)
-    p = sb_entry_before(&it.head, it.at)
-    if p != NULL and sb_entry(it.block, &it.head, &it.master, p, &it.entry):
-        out[0] = it.entry.id
 
 
 cdef int64_t stream_read_count(const stream_t* s, const sid_t* id) noexcept nogil:

@@ -85,6 +85,9 @@ cdef void sb_append(
 cdef void sb_counts(heap_t* h, sblock_t** place, int64_t count, int64_t deleted) noexcept nogil
     # Says how many entries there are, and how many deleted ones; what pointed into the block is no longer good.
 
+cdef void sb_cut(sblock_t* b, size_t at, size_t elements) noexcept nogil
+    # The last entry, at this offset and of so many elements, goes. The counts are the caller's to set.
+
 cdef bint sb_entry(
     const sblock_t* b, const shead_t* head, const sid_t* master, const char* p, sentry_t* out) noexcept nogil
     # The entry at p; false at the end.

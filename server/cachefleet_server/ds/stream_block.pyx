@@ -202,6 +202,13 @@ cdef void sb_counts(heap_t* h, sblock_t** place, int64_t count, int64_t deleted)
         _set_int(h, place, at, deleted)
     _set_int(h, place, LP_HEADER, count)
 
+cdef void sb_cut(sblock_t* b, size_t at, size_t elements) noexcept nogil:
+    cdef size_t count = cf_load16(&b.data[4])
+    b.data[at] = <char>LP_END
+    cf_store32(&b.data[0], <uint64_t>(at + 1) & <uint64_t>0xFFFFFFFF)
+    if count != LP_COUNT_UNKNOWN:
+        cf_store16(&b.data[4], count - elements)
+
 # ---- reading -----------------------------------------------------------------------------------------
 
 cdef bint sb_entry(

@@ -94,6 +94,17 @@ class Owners(RuleBasedStateMachine):
         for id in sorted(model.entries)[:n]:
             del model.entries[id]
 
+    @rule(owner=st.integers(0, 9), ahead=st.integers(0, 2))
+    def set_last(self, owner: int, ahead: int) -> None:
+        """To the last entry that is left, or behind it; what was deleted behind that is gone then."""
+        s, model = self.pick(owner)
+        ms, seq = max(model.entries, default=(0, 0))
+        model.last = (ms + ahead, seq)
+        s.set_last(model.last)
+        for _, block in s.blocks():
+            assert block
+        self.append_many(owner, 3, ahead, 1)
+
     @rule(owner=st.integers(0, 9), start=IDS, end=IDS | st.just(TOP), read=st.sampled_from([0, 1, 2]))
     def range(self, owner: int, start: Id, end: Id, read: int) -> None:
         s, model = self.pick(owner)

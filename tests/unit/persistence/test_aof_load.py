@@ -437,6 +437,20 @@ def test_what_redis_6_took_is_loaded(tmp_path: Path) -> None:
         assert store.run("DECRBY", "k", "-9223372036854775808") == Error("ERR decrement would overflow")
 
 
+def test_what_redis_7_0_took_is_loaded(tmp_path: Path) -> None:
+    """It did not look whether XSETID goes below what was deleted."""
+    deleted = ("XADD k 1-1 f v", "XADD k 5-1 f v", "XDEL k 5-1", "XSETID k 2-1", "XADD k 3-1 f v")
+    make_folder(tmp_path, as_aof("SELECT 0", *deleted, "XSETID k 3-1 ENTRIESADDED 3 MAXDELETEDID 5-1"))
+    with Store(tmp_path) as store:
+        assert [id for id, _ in store.run("XRANGE", "k", "-", "+")] == [b"1-1", b"3-1"]
+        assert store.run("XSETID", "k", "4-1") == Error(
+            "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+        )
+        assert store.run("XSETID", "k", "4-1", "ENTRIESADDED", "3", "MAXDELETEDID", "5-1") == Error(
+            "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
+        )
+
+
 def test_nothing_is_left_of_a_store(tmp_path: Path) -> None:
     """A start that is refused closes what it opened."""
     make_folder(tmp_path, WHOLE + b"garbage\r\n")

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fleettest.grammar_streams import STREAM_READS, STREAM_WRITES, stream_key
+from fleettest.grammar_streams import STREAM_READS, STREAM_TIMES, STREAM_WRITES, stream_key
 from fleettest.instance import Pool
 from fleettest.reference import Pair
 from fleettest.rounds import Kind, compare, moves
@@ -14,7 +14,7 @@ from fleettest.rounds import Kind, compare, moves
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
 KEYS = [b"k%d" % i for i in range(24)]
-KINDS: list[Kind] = [(0.65, STREAM_WRITES), (0.05, moves(stream_key)), (0.3, STREAM_READS)]
+KINDS: list[Kind] = [(0.65, STREAM_WRITES), (0.05, moves(stream_key)), (0.3, [*STREAM_READS, *STREAM_TIMES])]
 
 
 def known(pair: Pair, key: bytes) -> None:

@@ -66,6 +66,7 @@ def _rows(n: int) -> list[MemoryCase]:
         _of("sets", "set of {}", n, LIMIT, sadd),
         _of("sets", "set of {}, TTLs", n, None, sadd, member_ttl, beyond=TTL_BYTES),
         _of("sets", "set of {} integers", n, LIMIT_PACKED, ("SADD", "__key__", integer)),
+        _of("streams", "stream of {}", n, LIMIT_PACKED, ("XADD", "__key__", "*", "field", "x" * 10)),
         _of("zsets", "sorted set of {}", n, LIMIT, zadd),
         _of("zsets", "sorted set of {}, TTLs", n, None, zadd, member_ttl, beyond=TTL_BYTES),
     ]

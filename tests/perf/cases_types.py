@@ -107,6 +107,16 @@ KINDS = (
         ),
     ),
     Kind(
+        "streams",
+        "streams of {} entries",
+        lambda n: ((("XADD", "__key__", "*", "field", "x" * 10), n),),
+        lambda n: (
+            (f"XRANGE, {min(n, RANGE)}", ("XRANGE", "__key__", "-", "+", "COUNT", str(RANGE))),
+            ("XREVRANGE, 10", ("XREVRANGE", "__key__", "+", "-", "COUNT", "10")),
+            ("XREAD, 10", ("XREAD", "COUNT", "10", "STREAMS", "__key__", "0")),
+        ),
+    ),
+    Kind(
         "geo",
         "{} places",
         lambda n: ((("GEOADD", "__key__", LONGITUDE, LATITUDE, f"member:{numbers(n)}"), n),),
@@ -192,6 +202,23 @@ def _sorts() -> list[Case]:
     return [Case(data, " ".join(t), p, ((t[0], "__key__", *t[1:]),)) for t in tests for p in PIPELINES]
 
 
+def _groups() -> list[Case]:
+    """Entries that a group has not had, one at a time; and those that it has, acknowledged in any order."""
+    read = ("XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "mystream", ">")
+    read_all = (*read[:5], str(ELEMENTS), *read[6:])
+    found = []
+    for p in PIPELINES:
+        made = (
+            Fill(("DEL", "mystream"), 1),
+            Fill(("XGROUP", "CREATE", "mystream", "g", "0", "MKSTREAM"), 1),
+            Fill(("XADD", "mystream", "5-*", "field", VALUE), OPS[p]),
+        )
+        acknowledge = ("XACK", "mystream", "g", f"5-{plain(OPS[p])}")
+        found.append(Case(SUITE_DATA, "XREADGROUP", p, (read,), before=made, ops=OPS[p]))
+        found.append(Case(SUITE_DATA, "XACK", p, (acknowledge,), before=(*made, Fill(read_all, 1)), ops=OPS[p]))
+    return found
+
+
 MEMBER = f"element:{numbers(100_000)}"
 
 SUITE: dict[str, list[Case]] = {
@@ -208,6 +235,7 @@ SUITE: dict[str, list[Case]] = {
         *_filling(("SADD", "myset", MEMBER)),
         *_emptying(("SPOP", "myset"), ("SADD", "myset", f"element:{numbers(ELEMENTS)}")),
     ],
+    "streams": [*_filling(("XADD", "mystream", "*", "field", VALUE)), *_groups()],
     "zsets": [
         *_filling(("ZADD", "myzset", SCORE, MEMBER)),
         *_emptying(("ZPOPMIN", "myzset"), ("ZADD", "myzset", SCORE, f"element:{numbers(ELEMENTS)}")),

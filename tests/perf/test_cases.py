@@ -16,7 +16,8 @@ from fleettest.instance import Instance
 
 pytestmark = [pytest.mark.server]
 
-SIZE = {"HSET": "HLEN", "RPUSH": "LLEN", "SADD": "SCARD", "ZADD": "ZCARD", "GEOADD": "ZCARD", "SETBIT": "STRLEN"}
+SIZE = {"HSET": "HLEN", "RPUSH": "LLEN", "SADD": "SCARD", "ZADD": "ZCARD", "GEOADD": "ZCARD", "SETBIT": "STRLEN",
+        "XADD": "XLEN"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,21 @@ def test_old_types(client: Connection, valkey: Instance, kind: int) -> None:
         assert ours[b"entries-added"] == its[b"entries-added"]
 
 
+def test_when_consumers_were_active(server: Instance, valkey: Instance) -> None:
+    """A payload has it, if it is not when they were seen."""
+    with server.connect() as ours, valkey.connect() as theirs:
+        for source, target in ((ours, theirs), (theirs, ours)):
+            source.call("FLUSHALL")
+            target.call("FLUSHALL")
+            source.call("XADD", "k", "1-1", "f", "v")
+            source.call("XGROUP", "CREATE", "k", "g", "0")
+            source.call("XGROUP", "CREATECONSUMER", "k", "g", "never")
+            source.call("XREADGROUP", "GROUP", "g", "once", "STREAMS", "k", ">")
+            assert target.call("RESTORE", "k", 0, source.call("DUMP", "k")) == "OK"
+            rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in target.call("XINFO", "CONSUMERS", "k", "g")]
+            assert [(row[b"name"], row[b"inactive"] == -1) for row in rows] == [(b"never", True), (b"once", False)]
+
+
 ONE = raw_id(5, 5)
 BROKEN = {
     "no listpack": record(21, b"abc"),

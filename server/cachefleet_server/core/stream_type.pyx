@@ -6,7 +6,8 @@ from libc.string cimport memset, strlen
 from cachefleet_server.core.digest cimport digest_mix
 from cachefleet_server.core.engine cimport batched_t, rdb_out_t, save_t, type_ops_t
 from cachefleet_server.core.entry cimport ENC_STREAM, OBJ_STREAM, entry_encoding, entry_key, entry_new_pointer
-from cachefleet_server.core.rdb cimport RDB_DIALECT_REDIS70, rdb_put_int64, rdb_put_length, rdb_put_string
+from cachefleet_server.core.rdb cimport (
+    RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, rdb_put_int64, rdb_put_length, rdb_put_string)
 from cachefleet_server.core.stream_loading cimport RDB_STREAM, RDB_STREAM_2, RDB_STREAM_3, stream_load
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_put
@@ -118,6 +119,19 @@ cdef bint _prefetch(engine_t* e, const entry_t* entry, const batched_t* p, int s
         return True
     cf_prefetch(sb_end(last))
     return False
+
+
+cdef int _dialect(const entry_t* entry) noexcept nogil:
+    """Redis 7.0 takes it that a consumer was active when it was seen."""
+    cdef const stream_t* s = entry_stream(entry)
+    cdef const sconsumer_t* consumer
+    cdef uint32_t i, j
+    for i in range(s.group_count):
+        for j in range(s.groups[i].len):
+            consumer = group_at(s.groups[i], j)
+            if consumer.active_ms != consumer.seen_ms:
+                return RDB_DIALECT_REDIS
+    return RDB_DIALECT_REDIS70
 
 
 cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
@@ -415,6 +429,7 @@ cdef void register_stream_type(engine_t* e) noexcept nogil:
     row.digest_fn = _digest
     row.check_fn = _check
     row.load_fn = stream_load
+    row.dialect_fn = _dialect
     row.rdb_type_fn = _rdb_type
     row.save_size_fn = _save_size
     row.save_begin_fn = _save_begin

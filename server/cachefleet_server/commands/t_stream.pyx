@@ -2,7 +2,10 @@
 
 from cachefleet_server.commands.t_stream_group cimport register_stream_group
 from cachefleet_server.commands.t_stream_ids cimport add_words, add_words_t, arg_id, arg_range, journal_added
+from cachefleet_server.commands.t_stream_refs cimport (
+    REFS_NONE, register_stream_refs, removing_begin, removing_end, removing_t, removing_trim)
 from cachefleet_server.core.command cimport command_row
+from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
 from cachefleet_server.core.entry cimport ENC_STREAM, entry_new_pointer
 from cachefleet_server.core.errors cimport ERR_NO_KEY
 from cachefleet_server.core.options cimport OPT_ENTRIESADDED, option_walk_t, options_begin, options_end, options_next
@@ -18,6 +21,8 @@ from cachefleet_server.ds.stream cimport (
     STREAM_BYTES_MAX, TRIM_NONE, stream_append, stream_delete, stream_edge, stream_field, stream_limits_t, stream_new,
     stream_next, stream_seek, stream_set_last, stream_trim)
 from cachefleet_server.ds.stream_block cimport sblock_t
+from cachefleet_server.keyspace.journal cimport (
+    journal_arg, journal_command, journal_transaction_begin, journal_transaction_end)
 from cachefleet_server.resp.writer cimport OUT_SHARE_MIN, mark_t
 
 # ---- reading -------------------------------------------------------------------------------------------
@@ -150,6 +155,53 @@ cdef bint _id_or_reply(client_t* c, const add_words_t* words, const entry_t* ent
     return False
 
 
+cdef int64_t _trim_by_policy(client_t* c, const arg_t* key, stream_t* s, const add_words_t* words) noexcept nogil:
+    """In the caller's transaction of the journal."""
+    cdef removing_t r
+    cdef int64_t removed
+    removing_begin(&r, c, key, s, words.policy)
+    removed = removing_trim(&r, &words.trim)
+    if removed:
+        notify(c.engine, NOTIFY_STREAM, b"xtrim", key.ptr, key.len, c.db.id)
+    removing_end(&r)
+    return removed
+
+
+cdef void _journal_plainly(client_t* c, const add_words_t* words, const sid_t* id) noexcept nogil:
+    """XADD without the words in front of the id, which are at least one."""
+    cdef arg_t* argv = &c.argv[words.id_at - 2]  # which may be the key's place
+    cdef arg_t[3] kept
+    cdef arg_t name = c.argv[0]
+    cdef arg_t key = c.argv[1]
+    cdef char text[STREAM_ID_CHARS]
+    cdef int i
+    for i in range(3):
+        kept[i] = argv[i]
+    argv[0] = name
+    argv[1] = key
+    argv[2] = journal_arg(&text[0], sid_to_chars(id, c"-", &text[0]))
+    journal_command(c.engine, c.db.id, c.argc - words.id_at + 2, argv)
+    for i in range(3):
+        argv[i] = kept[i]
+
+
+cdef void _trim_and_journal(
+    client_t* c, arg_t* key, stream_t* s, const add_words_t* words, const sid_t* id
+) noexcept nogil:
+    """After an entry was added."""
+    if words.policy == REFS_NONE:
+        if words.trim.kind != TRIM_NONE and stream_trim(c.engine.heap, s, &words.trim):
+            notify(c.engine, NOTIFY_STREAM, b"xtrim", key.ptr, key.len, c.db.id)
+        journal_added(c, words, s, id)
+        return
+    journal_transaction_begin(c.engine)
+    _journal_plainly(c, words, id)
+    if words.trim.kind != TRIM_NONE:
+        _trim_by_policy(c, key, s, words)
+    journal_transaction_end(c.engine)
+    c.flags |= CLIENT_PREVENT_PROPAGATE
+
+
 cdef void xadd_command(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef arg_t* key = &c.argv[1]
@@ -185,9 +237,7 @@ cdef void xadd_command(client_t* c) noexcept nogil:
         e.heap, s, &id, <const char*>&c.argv[words.id_at + 1], sizeof(arg_t), <size_t>fields // 2, &limits)
     reply_id(c, &id)
     key_changed(c, c.db, NOTIFY_STREAM, b"xadd", key)
-    if words.trim.kind != TRIM_NONE and stream_trim(e.heap, s, &words.trim):
-        notify(e, NOTIFY_STREAM, b"xtrim", key.ptr, key.len, c.db.id)
-    journal_added(c, &words, s, &id)
+    _trim_and_journal(c, key, s, &words, &id)
 
 # ---- removing ------------------------------------------------------------------------------------------
 
@@ -232,10 +282,17 @@ cdef void xtrim_command(client_t* c) noexcept nogil:
         reply_int(c, 0)
         return
     s = stream_to_write(c, entry)
-    removed = stream_trim(c.engine.heap, s, &words.trim)
+    if words.policy != REFS_NONE:
+        journal_transaction_begin(c.engine)
+        removed = _trim_by_policy(c, key, s, &words)
+        journal_transaction_end(c.engine)
+        c.flags |= CLIENT_PREVENT_PROPAGATE
+    else:
+        removed = stream_trim(c.engine.heap, s, &words.trim)
+        if removed:
+            notify(c.engine, NOTIFY_STREAM, b"xtrim", key.ptr, key.len, c.db.id)
+            journal_added(c, &words, s, NULL)
     if removed:
-        notify(c.engine, NOTIFY_STREAM, b"xtrim", key.ptr, key.len, c.db.id)
-        journal_added(c, &words, s, NULL)
         signal_modified(c, c.db, key.ptr, key.len, key.hash)
         c.engine.persist.dirty += removed
     reply_int(c, removed)
@@ -320,6 +377,7 @@ cdef int register_stream(engine_t* e) except -1:
     """Adds this family's rows to the engine's command table."""
     cdef str trim = ("trim{strategy(MAXLEN | MINID@6.2.0) [operator(equal== | approximately=~)] threshold:string"
                      " [LIMIT count:integer@6.2.0]}")
+    cdef str policy = " [condition(KEEPREF | DELREF | ACKED)@8.2.0]"
     cdef str some = (" If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it"
                      " O(1).; history 6.2.0 Added exclusive ranges.")
     command_row(e, xadd_command, "xadd", -5, "write denyoom fast", "stream", "1 RW update",
@@ -328,7 +386,7 @@ cdef int register_stream(engine_t* e) except -1:
                 " trimming strategy and the `LIMIT` option.; history 7.0.0 Added support for the `<ms>-*` explicit ID"
                 " form.",
                 "Adds an entry to a stream, which is created if need be.",
-                f"key:key [NOMKSTREAM@6.2.0] [{trim}] id-selector(auto-id=* | id:string)"
+                f"key:key [NOMKSTREAM@6.2.0]{policy} [{trim}] id-selector(auto-id=* | id:string)"
                 " data{field:string value:string}...")
     command_row(e, xlen_command, "xlen", 2, "readonly fast", "stream", "1 RO", "stream 5.0.0 O(1)",
                 "Returns how many entries a stream has.", "key:key")
@@ -348,10 +406,11 @@ cdef int register_stream(engine_t* e) except -1:
                 " since entries are organized in macro nodes containing multiple entries that can be released with a"
                 " single deallocation.; tips nondeterministic_output; history 6.2.0 Added the `MINID` trimming"
                 " strategy and the `LIMIT` option.",
-                "Removes the oldest entries of a stream.", "key:key " + trim)
+                "Removes the oldest entries of a stream.", "key:key " + trim + policy)
     command_row(e, xsetid_command, "xsetid", -3, "write denyoom fast", "stream", "1 RW update",
                 "stream 5.0.0 O(1); history 7.0.0 Added the `entries_added` and `max_deleted_entry_id` arguments.",
                 "Sets a stream's last id, and what else is counted of it; for replication.",
                 "key:key last-id:string [ENTRIESADDED entries-added:integer@7.0.0]"
                 " [MAXDELETEDID max-deleted-id:string@7.0.0]")
+    register_stream_refs(e)
     return register_stream_group(e)

@@ -21,6 +21,7 @@ cdef struct add_words_t:  # what stands in front of an entry's fields, or behind
     stream_trim_t trim
     int threshold_at  # of the trim's threshold among the arguments
     bint no_create
+    int policy  # REFS_*: what groups have pending (t_stream_refs.pxd)
     bint has_id
     bint auto_seq  # of an id that is given
     sid_t id

@@ -4,6 +4,7 @@ from libc.errno cimport errno
 from libc.stdlib cimport strtoull
 from libc.string cimport memcpy, memset, strchr
 
+from cachefleet_server.commands.t_stream_refs cimport REFS_NONE, arg_policy
 from cachefleet_server.core.reply cimport arg_int64, arg_is, reply_error, reply_syntax_error
 from cachefleet_server.core.role cimport EXPIRY_PRESENT
 from cachefleet_server.ds.intrin cimport cf_likely
@@ -200,6 +201,7 @@ cdef bint add_words(client_t* c, bint xadd, add_words_t* out) noexcept nogil:
     cdef bint more
     cdef bint has_limit = False
     memset(out, 0, sizeof(add_words_t))
+    out.policy = REFS_NONE
     while i < c.argc:
         a = &c.argv[i]
         more = i + 1 < c.argc
@@ -216,6 +218,8 @@ cdef bint add_words(client_t* c, bint xadd, add_words_t* out) noexcept nogil:
                 return False
         elif xadd and arg_is(a, b"NOMKSTREAM"):
             out.no_create = True
+        elif out.policy == REFS_NONE and arg_policy(a) != REFS_NONE:
+            out.policy = arg_policy(a)
         elif xadd:
             if not _id_or_reply(c, a.ptr, a.len, 0, True, &out.id, &out.auto_seq):
                 return False

@@ -180,6 +180,10 @@ cdef class Stream:
         self._own()
         stream_set_last(self.heap.h, self.s, &key)
 
+    def is_needed(self, tuple id):
+        cdef sid_t key = _id(id)
+        return bool(stream_is_needed(self.s, &key))
+
     def range(self, tuple start, tuple end, bint back=False, size_t names_read=1 << 30):
         """Entries as (id, words); of each at most so many fields are read."""
         cdef sid_t first = _id(start)

@@ -122,6 +122,10 @@ cdef int64_t stream_group_find(const stream_t* s, const char* name, size_t n, ui
 cdef sgroup_t* stream_group_own(heap_t* h, stream_t* s, uint32_t place) noexcept nogil  # to write
 cdef void stream_group_add(heap_t* h, stream_t* s, uint32_t place, sgroup_t* g) noexcept nogil  # which is taken over
 cdef void stream_group_remove(heap_t* h, stream_t* s, uint32_t place) noexcept nogil
+cdef bint stream_is_needed(const stream_t* s, const sid_t* id) noexcept nogil
+    # Has a group an entry pending, or is still to have it?
+cdef bint stream_acknowledge(heap_t* h, stream_t* s, uint32_t place, const sid_t* id) noexcept nogil
+    # In one group; false: it is not pending there, and nothing was copied.
 
 cdef size_t stream_effort(const stream_t* s) noexcept nogil  # about how many allocations it has
 cdef size_t stream_memory(const stream_t* s) noexcept nogil

@@ -3,7 +3,7 @@
 from libc.string cimport memmove, memset
 
 from cachefleet_server.ds.idtree cimport (
-    IDT_FANOUT, idt_at, idt_check, idt_edge, idt_init, idt_last_own, idt_memory, idt_put, idt_release,
+    IDT_FANOUT, idt_at, idt_check, idt_edge, idt_find, idt_init, idt_last_own, idt_memory, idt_put, idt_release,
     idt_remove, idt_seek_back, idt_share, idt_step, sid_compare, sid_less)
 from cachefleet_server.ds.intrin cimport cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.order cimport bytes_order
@@ -12,7 +12,7 @@ from cachefleet_server.ds.stream_block cimport (
     sb_entry_before, sb_entry_end, sb_head, sb_item, sb_new, sb_next, sb_of, sb_own, sb_same_fields, sb_trim,
     sb_validate, span_t)
 from cachefleet_server.ds.stream_group cimport (
-    GROUP_READ_UNKNOWN, group_check, group_copy, group_effort, group_memory, group_release)
+    GROUP_READ_UNKNOWN, group_acknowledge, group_check, group_copy, group_effort, group_memory, group_release)
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc, zrealloc
 
 cdef enum:
@@ -495,6 +495,20 @@ cdef void stream_group_remove(heap_t* h, stream_t* s, uint32_t place) noexcept n
     group_release(h, s.groups[place])
     s.group_count -= 1
     memmove(&s.groups[place], &s.groups[place + 1], (s.group_count - place) * sizeof(sgroup_t*))
+
+
+cdef bint stream_is_needed(const stream_t* s, const sid_t* id) noexcept nogil:
+    cdef uint32_t i
+    for i in range(s.group_count):
+        if sid_less(&s.groups[i].last, id) or idt_find(&s.groups[i].pending, id) != NULL:
+            return True
+    return False
+
+
+cdef bint stream_acknowledge(heap_t* h, stream_t* s, uint32_t place, const sid_t* id) noexcept nogil:
+    if idt_find(&s.groups[place].pending, id) == NULL:
+        return False
+    return group_acknowledge(h, stream_group_own(h, s, place), id)
 
 # ---- sizes and check ---------------------------------------------------------------------------------
 

@@ -175,6 +175,10 @@ EXPLAINED_DOCS: dict[tuple[str, str], str] = {
     ("delex", ""): "of Redis 8.4",
     ("digest", ""): "of Redis 8.4",
     ("increx", ""): "of Redis 8.8",
+    ("xadd", "arguments"): "words of Redis 8.2: KEEPREF, DELREF, ACKED",
+    ("xtrim", "arguments"): "the same",
+    ("xdelex", ""): "of Redis 8.2",
+    ("xackdel", ""): "of Redis 8.2",
     **{(name, "arguments"): "a member, as in KeyDB" for name in ("ttl", "pttl", "persist")},
     **{(name, ""): "members that expire" for name in MEMBER_TTL},
 }

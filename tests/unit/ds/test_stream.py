@@ -32,6 +32,7 @@ class Model:
     max_deleted: Id = (0, 0)
     added: int = 0
     groups: dict[bytes, dict[bytes, dict[Id, tuple[int, int]]]] = field(default_factory=dict)
+    read: dict[bytes, Id] = field(default_factory=dict)  # the groups' last ids
 
     def range(self, start: Id, end: Id, back: bool) -> list[Entry]:
         return sorted(((k, v) for k, v in self.entries.items() if start <= k <= end), reverse=back)
@@ -105,6 +106,12 @@ class Owners(RuleBasedStateMachine):
             assert block
         self.append_many(owner, 3, ahead, 1)
 
+    @rule(owner=st.integers(0, 9), id=IDS)
+    def needed(self, owner: int, id: Id) -> None:
+        s, model = self.pick(owner)
+        pending = {one for consumers in model.groups.values() for ids in consumers.values() for one in ids}
+        assert s.is_needed(id) == (id in pending or any(last < id for last in model.read.values()))
+
     @rule(owner=st.integers(0, 9), start=IDS, end=IDS | st.just(TOP), read=st.sampled_from([0, 1, 2]))
     def range(self, owner: int, start: Id, end: Id, read: int) -> None:
         s, model = self.pick(owner)
@@ -117,10 +124,11 @@ class Owners(RuleBasedStateMachine):
         s, model = self.pick(owner)
         if group in model.groups and id[0] % 3 == 0:
             assert s.group_remove(group)
-            del model.groups[group]
+            del model.groups[group], model.read[group]
         else:
             assert s.group_add(group, id) == (group not in model.groups)
             model.groups.setdefault(group, {})
+            model.read.setdefault(group, id)
 
     @rule(owner=st.integers(0, 9), ids=st.lists(IDS, max_size=30), who=st.integers(0, 20), times=st.integers(0, 2**47))
     def pend(self, owner: int, ids: list[Id], who: int, times: int) -> None:

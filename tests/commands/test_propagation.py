@@ -483,7 +483,7 @@ def test_streams(journals: Pair) -> None:
         ("XADD", "k", "MAXLEN", 20, "501-1", "f", "v"),
         ("XADD", "k", "MAXLEN", "=", 10, "502-*", "f", "v"), ("XADD", "k", "MINID", "321-0", "503-1", "f", "v"),
         ("XTRIM", "k", "MAXLEN", "~", 5), ("XTRIM", "k", "MAXLEN", "~", 0, "LIMIT", 100),
-        ("XTRIM", "k", "MINID", "~", 9),
+        ("XTRIM", "k", "MINID", "~", 9), ("XADD", "new", "MINID", "~", 9, "1-1", "f", "v"),
         ("XTRIM", "k", "MAXLEN", 1), ("XTRIM", "k", "MAXLEN", 1), ("XDEL", "k", "503-1", "7-7"), ("XDEL", "k", "503-1"),
         ("XADD", "k", "MAXLEN", "~", 0, "LIMIT", 0, "600-1", "f", "v"), ("XSETID", "k", "700-1", "ENTRIESADDED", 9999),
     ])  # fmt: skip

@@ -260,7 +260,8 @@ cdef void journal_added(client_t* c, const add_words_t* words, const stream_t* s
         if words.trim.kind == TRIM_MAXLEN:
             n = int64_to_chars(&text[0], <int64_t>s.length)
         else:
-            stream_edge(s, False, &first)
+            if not stream_edge(s, False, &first):
+                memset(&first, 0xFF, sizeof(sid_t))  # all of it went
             n = sid_to_chars(&first, c"-", &text[0])
         c.argv[at - 1] = journal_arg(b"=", 1)
         c.argv[at] = journal_arg(&text[0], n)

@@ -38,13 +38,17 @@ BELOW: dict[str, tuple[str, ...]] = {
     "acl": ("engine", "config"),
     "persistence": ("engine", "config"),
     "metrics": ("engine", "config"),
-    "admin": ("engine", "config", "acl", "persistence", "metrics"),
+    "replication": ("engine", "config"),
+    "admin": ("engine", "config", "acl", "persistence", "replication", "metrics"),
     "listeners": ("engine", "config"),
     "process": (),
     "title": (),
     "crash": (),
     "prestop": (),  # a program of its own, that must start at once
-    "server": ("listeners", "process", "title", "crash", "engine", "config", "acl", "persistence", "metrics", "admin"),
+    "server": (
+        "listeners", "process", "title", "crash", "engine", "config", "acl", "persistence", "replication", "metrics",
+        "admin",
+    ),
     "__main__": ("engine", "config", "process", "title", "server"),
     **dict.fromkeys(PLAIN, ()),
 }

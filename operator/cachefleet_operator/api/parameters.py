@@ -64,7 +64,7 @@ OWNERS: dict[str, str] = {
 }
 
 # Features that are not built and whose parameters no spec may set. Those of others do no harm: they have no effect yet.
-UNBUILT = ("active defragmentation", "cluster mode", "RDMA", "replication", "TLS")
+UNBUILT = ("active defragmentation", "cluster mode", "following a primary", "RDMA", "TLS")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ _LETTERS = (
     (ClientFlag.CLOSE_AFTER_REPLY, "c"), (ClientFlag.UNIX_SOCKET, "U"), (ClientFlag.CLOSE_ASAP, "A"),
     (ClientFlag.NO_EVICT, "e"), (ClientFlag.NO_TOUCH, "T"), (ClientFlag.IMPORT_SOURCE, "I"),
 )  # fmt: skip
+_REPLICA = 1  # Client.cls
 _TRACKS = ((Track.ON, "t"), (Track.BROKEN, "R"), (Track.BCAST, "B"))
-_ORDER = "OPxbtRBdcUAeTI"
+_ORDER = "OSPxbtRBdcUAeTI"
 # The options in the syntax of COMMAND DOCS, as far as the two commands say the same of them.
 _SINCE_9 = (
     "[NAME name:string@9.0.0]", "[IDLE idle:integer@9.0.0]", "[FLAGS flags:string@9.0.0]",
@@ -103,6 +104,8 @@ def flags_of(client: Client) -> str:
     tracks = client.tracking[0] if client.tracking else 0
     shown = {letter for flag, letter in _LETTERS if client.flags & flag}
     shown |= {letter for mode, letter in _TRACKS if tracks & mode}
+    if client.cls == _REPLICA:
+        shown.add("S")
     if any(client.subscriptions):
         shown.add("P")
     return "".join(letter for letter in _ORDER if letter in shown) or "N"

@@ -69,9 +69,10 @@ class Info:
             lines = special()
         else:
             lines = [
-                f"{row.field}:{_show(row.read(sample))}"
+                line
                 for row in TABLE
                 if row.section.lower() == name and (row.show is None or row.show(sample))
+                for line in _lines(row.field, row.read(sample))
             ]
         return "".join(f"{line}\r\n" for line in [f"# {TITLES[name]}", *lines])
 
@@ -105,6 +106,13 @@ class Info:
             f"db{db}:keys={n},expires={e},avg_ttl={ttl},keys_with_volatile_items={timed}"
             for db, n, e, ttl, timed in self.engine.keyspace()
         ]
+
+
+def _lines(field: str, value: Any) -> list[str]:
+    """A tuple is as many lines, with a number behind the field's name."""
+    if isinstance(value, tuple):
+        return [f"{field}{i}:{each}" for i, each in enumerate(value)]
+    return [f"{field}:{_show(value)}"]
 
 
 def _show(value: Any) -> str:

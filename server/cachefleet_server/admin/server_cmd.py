@@ -1,4 +1,4 @@
-"""Small server commands: INFO's row, ROLE, MODULE LIST, LASTSAVE's neighbours that need no subsystem."""
+"""Small server commands: INFO's row, MODULE LIST, LASTSAVE's neighbours that need no subsystem."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ class ServerCommands:
              "; tips nondeterministic_output request_policy:all_shards response_policy:special"
              "; history 7.0.0 Added support for taking multiple section arguments.",
              "Returns what the server knows of itself.", "[section:string]...", self.info.command),
-            ("role", 1, "noscript loading stale fast", "admin dangerous", "server 2.8.12 O(1)",
-             "Returns the replication role.", "", self.role),
             ("module", -2, "container", "", "server 4.0.0 Depends on subcommand.", "Commands about modules.", "",
              None),
             ("module|list", 2, "admin noscript", "", "server 4.0.0 O(N) where N is the number of loaded modules."
@@ -31,9 +29,6 @@ class ServerCommands:
         ]  # fmt: skip
         for name, arity, flags, acl, about, summary, syntax, function in rows:
             self.engine.register(row(name, arity, flags, acl, "", about, summary, syntax), function)
-
-    def role(self, client: Client, argv: list[bytes]) -> Reply:
-        return [b"master", 0, []]
 
     def module_list(self, client: Client, argv: list[bytes]) -> Reply:
         return []

@@ -55,6 +55,9 @@ cdef void quit_command(client_t* c) noexcept nogil:
 
 cdef void reset_command(client_t* c) noexcept nogil:
     """Everything that a client can change about its connection becomes what it was when it connected."""
+    if c.replica != NULL:
+        reply_error(c, b"ERR can only reset normal connections")
+        return
     if c.flags & CLIENT_MULTI:
         transaction_discard(c)
     unwatch_all(c)

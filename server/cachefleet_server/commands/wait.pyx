@@ -1,8 +1,8 @@
 """WAIT and WAITAOF: until all writes so far are on replicas, or on disk.
 
 "So far" is the journal's end when the command runs. The AOF reports what it has fsynced in persist.aof_fsynced_offset
-and calls engine.fsynced_fn, which answers the clients whose wait is over. Nothing counts as on disk before the first
-base of an AOF is. Without replicas nobody acknowledges, so waiting for them ends with the time-out.
+and calls engine.confirmed_fn, which answers the clients whose wait is over. Nothing counts as on disk before the first
+base of an AOF is. Replicas are asked to confirm at the end of the tick (keyspace/replicas), once for all who wait.
 
 Where nothing may block, as inside EXEC: the reply is what is true at that moment.
 """
@@ -17,6 +17,7 @@ from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.ds.zmalloc cimport zmalloc
 from cachefleet_server.keyspace.blocked cimport block_client, unblock_client, unblock_reply_fn
 from cachefleet_server.keyspace.journal cimport journal_end
+from cachefleet_server.keyspace.replicas cimport replicas_that_have
 
 cdef extern from *:
     """
@@ -28,7 +29,8 @@ cdef extern from *:
 cdef struct wait_t:
     uint64_t offset  # everything up to here must be safe ...
     int64_t replicas  # ... on so many replicas ...
-    bint local  # ... and, WAITAOF, on the own disk
+    bint on_disk  # ... WAITAOF: on their disks ...
+    bint local  # ... and on the own one
 
 
 cdef inline bint _has_no_aof(const engine_t* e) noexcept nogil:
@@ -40,8 +42,8 @@ cdef inline bint _is_local(const engine_t* e, const wait_t* w) noexcept nogil:
 
 
 cdef inline int64_t _replicas(const engine_t* e, const wait_t* w) noexcept nogil:
-    """How many replicas have acknowledged w.offset. Nobody replicates yet."""
-    return 0
+    """How many replicas have acknowledged w.offset."""
+    return replicas_that_have(e, w.offset, w.on_disk)
 
 
 cdef bint timeout_ms_or_reply(client_t* c, const arg_t* a, int64_t* until_ms) noexcept nogil:
@@ -87,6 +89,7 @@ cdef bint _is_over(const engine_t* e, const wait_t* w) noexcept nogil:
 
 
 cdef void _block(client_t* c, const wait_t* w, int64_t until_ms, unblock_reply_fn over) noexcept nogil:
+    c.engine.replicas.ask |= w.replicas > 0
     c.waiter = zmalloc(c.engine.heap, sizeof(wait_t))
     (<wait_t*>c.waiter)[0] = w[0]
     block_client(c, BLOCKED_WAIT, until_ms, over)
@@ -97,7 +100,7 @@ cdef void wait_command(client_t* c) noexcept nogil:
     cdef wait_t w
     if not arg_int64(c, &c.argv[1], &w.replicas) or not timeout_ms_or_reply(c, &c.argv[2], &until_ms):
         return
-    w.local = False
+    w.local = w.on_disk = False
     w.offset = journal_end(c.engine)
     if _is_over(c.engine, &w) or c.flags & CLIENT_DENY_BLOCKING:
         _reply_wait(c, &w)
@@ -119,6 +122,7 @@ cdef void waitaof_command(client_t* c) noexcept nogil:
     if not timeout_ms_or_reply(c, &c.argv[3], &until_ms):
         return
     w.local = local != 0
+    w.on_disk = True
     w.offset = journal_end(c.engine)
     if _is_over(c.engine, &w) or c.flags & CLIENT_DENY_BLOCKING:
         _reply_waitaof(c, &w)
@@ -126,7 +130,7 @@ cdef void waitaof_command(client_t* c) noexcept nogil:
         _block(c, &w, until_ms, _waitaof_over)
 
 
-cdef void _fsynced(engine_t* e) noexcept nogil:
+cdef void _look_again(engine_t* e) noexcept nogil:
     """Answers whose wait is over. Linear in the clients, but only while somebody waits."""
     cdef client_t* c = client_first(e)
     cdef client_t* following
@@ -134,7 +138,7 @@ cdef void _fsynced(engine_t* e) noexcept nogil:
         return
     while c != NULL:
         following = client_next(c)
-        if c.blocked == BLOCKED_WAIT and c.unblock_fn == _waitaof_over and _is_over(e, <const wait_t*>c.waiter):
+        if c.blocked == BLOCKED_WAIT and _is_over(e, <const wait_t*>c.waiter):
             unblock_client(c, False)
         c = following
 
@@ -142,7 +146,7 @@ cdef void _fsynced(engine_t* e) noexcept nogil:
 cdef int register_wait(engine_t* e) except -1:
     """Adds this family's rows to the engine's command table."""
     cdef str tips = "generic {} O(1); tips request_policy:all_shards response_policy:agg_min"
-    e.fsynced_fn = _fsynced
+    e.confirmed_fn = _look_again
     command_row(e, wait_command, "wait", 3, "blocking", "connection", "", tips.format("3.0.0"),
                 "Waits until replicas have acknowledged all writes so far.", "numreplicas:integer timeout:integer")
     command_row(e, waitaof_command, "waitaof", 4, "blocking", "connection", "", tips.format("7.2.0"),

@@ -100,7 +100,8 @@ _NO_DEFRAG = _without("active defragmentation")
 _NO_MODULES = "modules are not supported by this server"
 _NO_PINNING = "threads run where server-cpulist says"
 _NO_RDMA = _without("RDMA")
-_NO_REPLICATION = _without("replication")
+_NO_FOLLOWING = _without("following a primary")
+_NO_REPL_DELAY = "a replica's snapshot begins at once"
 _NO_SCRIPTS = _without("scripts", "are")
 _NO_TLS = _without("TLS")
 _NO_TYPE = _without("this data type")
@@ -166,7 +167,7 @@ _GENERAL = (
     Param("prefetch-batch-max-size", Integer(0, 128), "16", unused="the size of a batch is fixed"),
     Param("oom-score-adj", Enum(("no", "yes", "relative", "absolute")), "no"),
     Param("oom-score-adj-values", OomScores(), "0 200 800"),
-    Param("shutdown-timeout", _INT, "10", unused="there are no replicas to wait for"),
+    Param("shutdown-timeout", _INT, "10", unused="a shutdown does not wait for replicas yet"),
     Param("shutdown-on-sigint", _SHUTDOWN, "default"),
     Param("shutdown-on-sigterm", _SHUTDOWN, "default"),
     Param("jemalloc-bg-thread", Bool(), "yes", unused="the server does not use jemalloc"),
@@ -197,7 +198,7 @@ _LOGGING = (
 
 _NETWORK = (
     Param("bind", Words(16, "Too many bind addresses specified."), "* -::*"),
-    Param("bind-source-addr", Text(), "", unused=_NO_REPLICATION),
+    Param("bind-source-addr", Text(), "", unused=_NO_FOLLOWING),
     Param("port", _PORT, "6379"),
     Param("protected-mode", Bool(), "yes"),
     Param("maxclients", Integer(1, UINT_MAX), "10000", engine="maxclients"),
@@ -290,7 +291,7 @@ _PERSISTENCE = (
     Param("rdbchecksum", Bool(), "yes", immutable=True),
     Param("rdb-version-check", Enum(("strict", "relaxed")), "strict",
           unused="files of versions that are not known are always refused"),
-    Param("rdb-del-sync-files", Bool(), "no", unused=_NO_REPLICATION),
+    Param("rdb-del-sync-files", Bool(), "no", unused=_NO_FOLLOWING),
     Param("rdb-save-incremental-fsync", Bool(), "yes"),
     Param("rdb-key-save-delay", Integer(INT_MIN), "0", hidden=True, engine="rdb_key_save_delay"),
     Param("key-load-delay", Integer(INT_MIN), "0", hidden=True, engine="key_load_delay"),
@@ -312,25 +313,28 @@ _PERSISTENCE = (
     Param("aof-rewrite-incremental-fsync", Bool(), "yes"),
 )
 
-_REPLICATION = _unused(
-    _NO_REPLICATION,
-    Param("replicaof", Words(2), "", alias="slaveof", immutable=True, needs="replication"),
-    Param("primaryauth", _BINARY, "", alias="masterauth", secret=True),
-    Param("primaryuser", Text(), "", alias="masteruser"),
+_PRIMARY = (
     Param("min-replicas-max-lag", _INT, "10", alias="min-slaves-max-lag", engine="min_replicas_max_lag"),
     Param("min-replicas-to-write", _INT, "0", alias="min-slaves-to-write", engine="min_replicas_to_write"),
-    Param("propagation-error-behavior", Enum(("ignore", "panic", "panic-on-replicas")), "ignore"),
     Param("repl-backlog-size", Memory(1, clamp_low=16384), "10mb"),
     Param("repl-backlog-ttl", _LONG, "3600"),
-    Param("repl-disable-tcp-nodelay", Bool(), "no"),
-    Param("repl-diskless-load", Enum(("disabled", "on-empty-db", "swapdb", "flush-before-load")), "disabled",
-          not_while=(LOADING,)),
-    Param("repl-diskless-sync", Bool(), "yes"),
-    Param("repl-diskless-sync-delay", _INT, "5"),
-    Param("repl-diskless-sync-max-replicas", _INT, "0"),
-    Param("repl-mptcp", Bool(), "no", immutable=True),
     Param("repl-ping-replica-period", Integer(1), "10", alias="repl-ping-slave-period"),
     Param("repl-timeout", Integer(1), "60"),
+)
+
+_REPLICATION = _unused(
+    _NO_FOLLOWING,
+    Param("replicaof", Words(2), "", alias="slaveof", immutable=True, needs="following a primary"),
+    Param("primaryauth", _BINARY, "", alias="masterauth", secret=True),
+    Param("primaryuser", Text(), "", alias="masteruser"),
+    Param("propagation-error-behavior", Enum(("ignore", "panic", "panic-on-replicas")), "ignore"),
+    Param("repl-disable-tcp-nodelay", Bool(), "no", unused="replicas get what they are sent at once"),
+    Param("repl-diskless-load", Enum(("disabled", "on-empty-db", "swapdb", "flush-before-load")), "disabled",
+          not_while=(LOADING,)),
+    Param("repl-diskless-sync", Bool(), "yes", unused="snapshots for replicas never go through a file"),
+    Param("repl-diskless-sync-delay", _INT, "5", unused=_NO_REPL_DELAY),
+    Param("repl-diskless-sync-max-replicas", _INT, "0", unused=_NO_REPL_DELAY),
+    Param("repl-mptcp", Bool(), "no", immutable=True),
     Param("replica-announce-ip", Text(), "", alias="slave-announce-ip"),
     Param("replica-announce-port", _PORT, "0", alias="slave-announce-port"),
     Param("replica-announced", Bool(), "yes"),
@@ -415,7 +419,7 @@ OURS: tuple[Param, ...] = (
 PARAMS: tuple[Param, ...] = (
     *OURS,
     *_GENERAL, *_LOGGING, *_NETWORK, *_ACCESS, *_MEMORY_USE, *_TYPES,
-    *_PERSISTENCE, *_REPLICATION, *_CLUSTER, *_TLS,
+    *_PERSISTENCE, *_PRIMARY, *_REPLICATION, *_CLUSTER, *_TLS,
 )
 
 # Accepted in files and on the command line and not acted upon: parameters of older or other servers.

@@ -33,7 +33,10 @@ cdef void client_check_output_limit(client_t* c, size_t more) noexcept nogil:
     cdef size_t hard = e.params.output_limit_hard[c.cls]
     cdef size_t soft = e.params.output_limit_soft[c.cls]
     cdef size_t pending = c.out.bytes + more
-    cdef bint over = hard != 0 and pending > hard
+    cdef bint over
+    if c.cls == CLASS_REPLICA and hard < e.replicas.backlog_size and hard != 0:
+        hard = e.replicas.backlog_size  # which it shares
+    over = hard != 0 and pending > hard
     if soft != 0 and pending > soft:
         if not c.soft_limit_on:
             c.soft_limit_on = True

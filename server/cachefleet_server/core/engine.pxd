@@ -6,11 +6,11 @@
        |-------- input ---------- what all connections share while requests are read and parsed
        |-------- journal -------- this tick's writes as RESP; AOF and replicas consume it
        |-------- held ----------- replies that wait until the journal is safe
+       |-------- replicas ------- clients that follow the journal
        '-------- pause ---------- by purpose: until when, and for which commands
 
-There are no module globals; whatever lives longer than a call hangs off an engine_t, and everything is
-touched by the engine's thread only, unless a comment says otherwise. The structs are plain data so that
-one process may hold several engines. Fields named `*_fn` are hooks that a higher layer installs.
+There are no module globals: whatever lives longer than a call hangs off an engine_t, so a process may hold several. It
+is touched by the engine's thread only, unless a comment says otherwise. `*_fn` are hooks of higher layers.
 """
 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -269,11 +269,10 @@ cdef struct client_t:
     void (*unblock_fn)(client_t* c, bint timed_out) noexcept nogil  # how to reply when a wait ends
     void* held  # marks in its output (keyspace/held.pyx); NULL unless CLIENT_HELD
     void* pushes  # deferred_t: what is pushed to it while its own reply is written (core/push); NULL without
-    # What it waits for, in the words of whoever blocked it: wait_t of keyspace/waiting, or of commands/wait. One
-    # allocation of the engine's heap, freed when the wait ends.
-    void* waiter
+    void* waiter  # what it waits for: wait_t of keyspace/waiting, or of commands/wait; freed when the wait ends
     void* subscriptions  # subscriptions_t: what it listens to (keyspace/channels.pxd); NULL while that is nothing
     void* tracker  # tracker_t: how it is told what changed (keyspace/tracking.pxd); NULL if it never tracked
+    void* replica  # replica_t (keyspace/replicas.pxd); NULL unless it follows the journal
 
 # ---- types ---------------------------------------------------------------------------------------
 
@@ -367,7 +366,7 @@ cdef struct persist_t:
     uint64_t load_done_bytes
     uint64_t load_keys
     uint64_t load_keys_expired
-    uint64_t aof_fsynced_offset  # up to here the journal is on disk. After it grew: engine.fsynced_fn
+    uint64_t aof_fsynced_offset  # up to here the journal is on disk. After it grew: engine.confirmed_fn
 
 # ---- expiry and eviction ------------------------------------------------------------------------------
 
@@ -514,6 +513,13 @@ cdef struct held_room_t:  # output that waits for the journal (keyspace/held.pxd
     buf_t due  # clients that wrote in this tick
     client_t* waiting  # those with CLIENT_HELD
 
+cdef struct replicas_t:  # who follows the journal (keyspace/replicas.pxd)
+    void* first  # replica_t
+    bint ask  # somebody waits for their confirmations: they are asked at the end of the tick
+    size_t backlog_size  # bytes of the stream that are kept for those who come back ...
+    size_t backlog_excess  # ... and what is held beyond that because of slow ones: not counted against maxmemory
+    void (*gone_fn)(client_t* c) noexcept nogil  # its client goes away
+
 cdef enum:
     PAUSE_PURPOSES = 3
 
@@ -534,6 +540,7 @@ cdef struct engine_t:
     input_room_t input
     journal_t journal
     held_room_t held
+    replicas_t replicas
     pause_t pause
     type_ops_t types[16]  # OBJ_*; filled by type_register
     type_ops_t* rdb_readers[64]  # by RDB type byte; NULL: no type here reads it
@@ -574,7 +581,7 @@ cdef struct engine_t:
     void (*notify_fn)(engine_t* e, int event, const char* name, const char* key, size_t nk, int dbid) noexcept nogil
     bint (*slice_fn)(engine_t* e) noexcept nogil
         # a bounded slice of background work (snapshot); true = call again soon
-    void (*fsynced_fn)(engine_t* e) noexcept nogil  # WAITAOF: aof_fsynced_offset grew, or the AOF was switched off
+    void (*confirmed_fn)(engine_t* e) noexcept nogil  # WAIT, WAITAOF: what they wait for may have come
     void (*closing_fn)(engine_t* e) noexcept nogil  # before the engine is freed: the snapshot ends and lets go of it
     void (*commandlog_fn)(client_t* c, int kind, uint64_t value) noexcept nogil
         # kind: COMMANDLOG_*; value: microseconds or bytes, over the kind's threshold

@@ -29,6 +29,9 @@ cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
     uint64_t unexpected_error_replies
     uint64_t acl_denied_auth
     uint64_t acl_denied_cmd
+    uint64_t sync_full  # of replicas
+    uint64_t sync_partial_ok
+    uint64_t sync_partial_err
     uint64_t ticks  # event loop cycles
     uint64_t tick_cycles
     uint64_t command_cycles

@@ -74,10 +74,10 @@ cdef void entry_touch_lfu(engine_t* e, entry_t* entry) noexcept nogil:
 # ---- how much ---------------------------------------------------------------------------------------
 
 cdef size_t memory_counted(engine_t* e) noexcept nogil:
-    """The journal's buffer does not count: evicting grows it, which would feed itself. Nor do deleted values
-    that a snapshot holds: evicting others would not free them."""
+    """The journal's buffer does not count, nor what slow replicas hold of it: evicting grows them, which would feed
+    itself. Nor do deleted values that a snapshot holds: evicting others would not free them."""
     cdef size_t used = heap_used(e.heap)
-    cdef size_t apart = e.journal.buf.cap + e.snapshot_alone
+    cdef size_t apart = e.journal.buf.cap + e.replicas.backlog_excess + e.snapshot_alone
     return used - apart if used > apart else 0
 
 

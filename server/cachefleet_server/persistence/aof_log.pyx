@@ -124,8 +124,8 @@ cdef inline void _fsynced(aof_log_t* log, uint64_t offset) noexcept nogil:
     if offset > e.persist.aof_fsynced_offset:
         e.persist.aof_fsynced_offset = log.on_disk.confirmed = offset
         held_confirmed(e)
-        if e.fsynced_fn != NULL:
-            e.fsynced_fn(e)
+        if e.confirmed_fn != NULL:
+            e.confirmed_fn(e)
 
 
 cdef bint _fsync_running(aof_log_t* log) noexcept nogil:
@@ -422,8 +422,8 @@ cdef class AofLog:
         cdef engine_t* e = self.log.engine
         e.persist.aof_enabled = enabled
         e.persist.aof_starting = starting
-        if e.fsynced_fn != NULL:
-            e.fsynced_fn(e)
+        if e.confirmed_fn != NULL:
+            e.confirmed_fn(e)
 
     def mute(self, bint on):
         """While on, what is executed leaves no trace: it comes from the files themselves."""

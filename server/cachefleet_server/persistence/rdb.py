@@ -168,6 +168,11 @@ class Rdb:
         """A file is being written."""
         return self._running is not None and self._receiver is None
 
+    @property
+    def free(self) -> bool:
+        """A snapshot of any kind could begin."""
+        return not snapshot_running(self._engine)
+
     def path(self) -> str:
         return os.path.join(self._config.text("dir"), self._config.text("dbfilename"))
 

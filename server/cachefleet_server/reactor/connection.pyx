@@ -121,6 +121,8 @@ cdef void client_free(client_t* c) noexcept nogil:
         held_forget(c)
     if c.flags & CLIENT_CLOSE_ASAP:
         e.clients.closing -= 1
+    if c.replica != NULL:
+        e.replicas.gone_fn(c)
     e.clients.evictable_memory -= c.accounted
     client_set_monitor(c, False)
     pushes_forget(c)

@@ -47,6 +47,7 @@ from cachefleet_server.keyspace.blocked cimport block_client
 from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
 from cachefleet_server.keyspace.held cimport held_mark
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
+from cachefleet_server.keyspace.replicas cimport replicas_good
 from cachefleet_server.keyspace.tracking cimport tracking_command_ended, tracking_read, tracking_request_over
 from cachefleet_server.keyspace.transaction cimport (
     transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
@@ -215,9 +216,10 @@ cdef bint _memory_allows(client_t* c) noexcept nogil:
 
 
 cdef bint _replicas_allow(client_t* c) noexcept nogil:
-    """There are none here, good or bad."""
     cdef engine_t* e = c.engine
     if e.params.min_replicas_max_lag <= 0 or not c.role.gates & GATE_REPLICAS or not _writes(c):
+        return True
+    if replicas_good(e) >= e.params.min_replicas_to_write:
         return True
     _refuse(c, ERR_NOREPLICAS)
     return False
@@ -252,7 +254,8 @@ cdef bint _allowed(client_t* c) noexcept nogil:
     if cf_unlikely(e.persist.loading) and not flags & CMD_LOADING and c.role.gates & GATE_LOADING:
         _refuse(c, ERR_LOADING)
         return False
-    if cf_unlikely((c.flags & CLIENT_MONITOR) != 0) and flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE):
+    if cf_unlikely((c.flags & CLIENT_MONITOR) != 0 or c.cls == CLASS_REPLICA) \
+            and flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE):
         _refuse(c, b"ERR Replica can't interact with the keyspace")  # for Valkey a monitor is one
         return False
     return True

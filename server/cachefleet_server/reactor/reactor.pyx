@@ -42,6 +42,7 @@ from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cy
 from cachefleet_server.keyspace.held cimport held_decide
 from cachefleet_server.keyspace.journal cimport journal_hand_over
 from cachefleet_server.keyspace.keyspace cimport keyspace_cron
+from cachefleet_server.keyspace.replicas cimport replicas_ask
 from cachefleet_server.keyspace.tracking cimport tracking_tick
 from cachefleet_server.keyspace.waiting cimport waiting_look_again
 from cachefleet_server.reactor.connection cimport (
@@ -333,6 +334,8 @@ cdef void end_of_batch(engine_t* e) noexcept nogil:
     """What happens once a tick between execution and writing: replies leave only after the journal is safe."""
     if cf_unlikely(e.trackers != NULL):
         tracking_tick(e)
+    if cf_unlikely(e.replicas.ask):
+        replicas_ask(e)
     if e.journal.buf.len:
         journal_hand_over(e)
     if cf_unlikely(e.held.due.len != 0):

@@ -108,6 +108,8 @@ cdef void out_header(out_t* o, char type_byte, int64_t n) noexcept nogil  # type
 cdef void out_bulk_long(out_t* o, const void* p, size_t n) noexcept nogil  # out_bulk of any size
 cdef void out_bulk_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexcept nogil
     # n > 0 bytes at p, which lie in the blob. Becomes one of its owners.
+cdef void out_raw_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexcept nogil
+    # The same bytes as they are. What follows the end of the output in its blob costs nothing.
 cdef void out_simple(out_t* o, const char* text) noexcept nogil  # "+text\r\n"; text without CR or LF
 cdef void out_error(out_t* o, const char* text, size_t n) noexcept nogil  # "-text\r\n"; CR and LF become spaces
 

@@ -330,19 +330,25 @@ cdef void out_reference(out_t* o, blob_t* blob) noexcept nogil:
 
 
 cdef void out_bulk_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexcept nogil:
-    cdef chunk_t* c
     if p == &blob.data[0] and n == blob.len:
         out_reference(o, blob)
         return
     out_header(o, b'$', <int64_t>n)
-    c = chunk_of(o.pool, 0)
-    c.len = c.cap = n
-    c.data = <char*>p
-    owner_add(blob)
-    c.blob = blob
-    o.bytes += n
-    chunk_append(o, c)
+    out_raw_shared(o, blob, p, n)
     out_raw(o, b"\r\n", 2)
+
+
+cdef void out_raw_shared(out_t* o, blob_t* blob, const char* p, size_t n) noexcept nogil:
+    cdef chunk_t* c = o.tail
+    if c == NULL or c.blob != blob or c.data + c.len != p:
+        c = chunk_of(o.pool, 0)
+        c.data = <char*>p
+        owner_add(blob)
+        c.blob = blob
+        chunk_append(o, c)
+    c.len += n
+    c.cap = c.len
+    o.bytes += n
 
 
 cdef void out_simple(out_t* o, const char* text) noexcept nogil:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 SERVER = ROOT / "server" / "cachefleet_server"
 TABLES = ("params.py", "fields.pyx", "engine.pxd")  # they name all parameters and act on none
-SHOWN = {"io-threads", "repl-backlog-size"}  # by INFO or /metrics, and that is all
+SHOWN = {"io-threads"}  # by INFO or /metrics, and that is all
 
 
 def sources() -> dict[str, str]:
@@ -61,11 +61,11 @@ def test_what_has_no_effect_is_told_when_it_is_set() -> None:
     config.load(text_lines("io-threads 4\nprimaryauth hunter2\nslave-priority 100\nhz 20\n", "test"), {})
     assert config.unused(row.name for row in PARAMS) == [
         "io-threads 4 has no effect: one thread serves all connections",
-        "primaryauth ... has no effect: replication is not supported by this version of the server",
+        "primaryauth ... has no effect: following a primary is not supported by this version of the server",
     ]
     assert config.unused(["HZ", "slave-priority"]) == []
     config.set([("slave-priority", "1"), ("io-threads", "1")])
-    told = "replica-priority 1 has no effect: replication is not supported by this version of the server"
+    told = "replica-priority 1 has no effect: following a primary is not supported by this version of the server"
     assert config.unused(["slave-priority", "io-threads", "replica-priority"]) == [told]
 
 

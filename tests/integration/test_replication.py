@@ -400,6 +400,21 @@ def test_redis_cli_fetches_a_snapshot(primary: Instance, tmp_path: Path) -> None
         assert_eventually(lambda: primary.info("replication")["connected_slaves"] == "0")
 
 
+def test_redis_cli_shows_the_stream(primary: Instance, tmp_path: Path) -> None:
+    """It asks by SYNC and never confirms again, so repl-timeout does not concern it."""
+    shown = tmp_path / "shown"
+    with primary.configured(repl_timeout=1), shown.open("wb") as output:
+        process = subprocess.Popen(["redis-cli", "-p", str(primary.port), "--replica"], stdout=output, stderr=output)
+        try:
+            assert_eventually(lambda: "state=online" in primary.info("replication").get("slave0", ""))
+            assert_eventually(lambda: "lag=3" in primary.info("replication")["slave0"])
+            primary.call("SET", "late", "1")
+            assert_eventually(lambda: b'"SET","late","1"' in shown.read_bytes())
+        finally:
+            process.kill()
+            process.wait()
+
+
 def test_the_backlog_goes_when_there_is_nobody(primary: Instance, follow: Callable[..., Instance]) -> None:
     with primary.configured(repl_backlog_ttl=1):
         replica = follow("redis")

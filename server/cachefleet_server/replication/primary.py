@@ -80,8 +80,8 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Time has. `silent`: seconds since each replica, but for those that wait or are being sent a snapshot, sent
-    anything."""
+    """Time has. `silent`: seconds since each replica sent anything, but for those that wait, are being sent a snapshot,
+    or need not confirm."""
 
     limits: Limits
     silent: Sequence[tuple[int, float]]

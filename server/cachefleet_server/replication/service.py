@@ -84,7 +84,7 @@ class _Peer:
     capabilities: set[bytes] = field(default_factory=set)
     version: tuple[int, ...] = ()
     snapshot_only: bool = False
-    silent: bool = False  # SYNC: no +FULLRESYNC
+    silent: bool = False  # SYNC: it is told no +FULLRESYNC, and need not confirm
 
     @property
     def readable(self) -> int:
@@ -129,7 +129,9 @@ class Replication:
         for id in [id for id, peer in self._peers.items() if _has_gone(peer.client)]:
             del self._peers[id]
         replicas = self.feed.replicas()
-        silent = [(r.id, r.idle_s) for r in replicas if r.state in (LOADING, ONLINE)]
+        silent = [
+            (r.id, r.idle_s) for r in replicas if r.state in (LOADING, ONLINE) and not self._peers[r.id].silent
+        ]
         config = self._config
         limits = p.Limits(
             timeout=config.number("repl-timeout"),

@@ -313,6 +313,17 @@ CACHE_BOARD = (
             Query("sum(redis_tracking_total_items{*})", "keys and clients"),
         )),
     )),
+    Section("Streams", (
+        Panel("Lag", "Entries that a group has not read, of streams that metrics-streams names.", "short", (
+            Query("max by (stream, group) (redis_stream_group_lag{*})", "{{stream}} {{group}}"),
+        )),
+        Panel("Pending", "Entries that were delivered and not acknowledged.", "short", (
+            Query("max by (stream, group) (redis_stream_group_messages_pending{*})", "{{stream}} {{group}}"),
+        )),
+        Panel("Length", "Entries of these streams.", "short", (
+            Query("max by (stream) (redis_stream_length{*})", "{{stream}}"),
+        )),
+    )),
     Section("Persistence", (
         Panel("Not saved yet", "Changes that no snapshot holds. With an append-only file they are in that.", "short", (
             Query("max by (pod) (redis_rdb_changes_since_last_save{*})", "{{pod}}"),

@@ -240,6 +240,7 @@ cdef class Engine(Rows):
     def memory_usage(self, int db, bytes key, size_t samples): return facts.memory_usage(self.ptr, db, key, samples)
 
     def value_facts(self, int db, bytes key): return facts.value_facts(self.ptr, db, key)
+    def stream_facts(self, int db, bytes key): return facts.stream_facts(self.ptr, db, key)
 
     def table_memory(self): return facts.table_memory(self.ptr)
 

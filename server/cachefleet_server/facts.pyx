@@ -3,19 +3,20 @@
 Nothing here changes anything. `stats` is for INFO and metrics; `counters` alone is cheap enough to be sampled often.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.digest cimport DIGEST_BYTES, digest_add, digest_mix, digest_mix_number, entry_digest
 from cachefleet_server.core.engine cimport DURATION_BUCKETS, client_t, command_t, db_t, rdb_out_t
 from cachefleet_server.core.entry cimport (
-    ENC_HASHTABLE, ENC_QUICKLIST, ENC_SKIPLIST, entry_encoding, entry_key, entry_t)
+    ENC_HASHTABLE, ENC_QUICKLIST, ENC_SKIPLIST, OBJ_STREAM, entry_encoding, entry_key, entry_t, entry_type)
 from cachefleet_server.core.list_value cimport list_sequence
 from cachefleet_server.core.members cimport members_of
 from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.pause cimport pause_purpose, paused
 from cachefleet_server.core.rdb cimport rdb_dialect_of, rdb_out_free, rdb_out_init, rdb_put_value
+from cachefleet_server.core.stream_type cimport entry_stream
 from cachefleet_server.core.types cimport entry_encoding_name
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.ht_stats cimport HT_STATS_CHAINS, ht_stats, ht_stats_t
@@ -23,6 +24,8 @@ from cachefleet_server.ds.listblock cimport lb_saved_size
 from cachefleet_server.ds.seq_reading cimport seq_block, seq_block_next, seq_done, seq_iter_t, seq_seek
 from cachefleet_server.ds.sequence cimport seq_blocks, seq_len, seq_t
 from cachefleet_server.ds.slab cimport SLAB_PAGE, slab_bytes, slab_check
+from cachefleet_server.ds.stream cimport stream_lag, stream_t
+from cachefleet_server.ds.stream_group cimport sgroup_t
 from cachefleet_server.ds.zmalloc cimport heap_used
 from cachefleet_server.fields cimport STATS, stat_at
 from cachefleet_server.keyspace.blocked cimport blocked_check
@@ -248,6 +251,24 @@ cdef object _quicklist_facts(engine_t* e, const entry_t* entry):
         seq_block_next(&it)
     seq_done(&it)
     return seq_blocks(s), seq_len(s), s.fill, s.depth, size
+
+
+cdef object stream_facts(engine_t* e, int db, bytes key):
+    """Neither a use of the key nor a hit or miss."""
+    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef const stream_t* s
+    cdef const sgroup_t* g
+    cdef int64_t lag
+    cdef uint32_t i
+    cdef list groups = []
+    if entry == NULL or entry_type(entry) != OBJ_STREAM:
+        return None
+    s = entry_stream(entry)
+    for i in range(s.group_count):
+        g = s.groups[i]
+        known = stream_lag(s, g, &lag)
+        groups.append((g.name[:g.name_len], g.len, g.pending.count, lag if known else None))
+    return s.length, groups
 
 
 cdef object table_memory(engine_t* e):

@@ -128,6 +128,15 @@ CASES: dict[str, Case] = {
              'cachefleet_event_loop_lag_seconds_bucket{*,le="+Inf"}': "0+60x90"},
         ),
     ),
+    "CachefleetStreamLagGrowing": Case(
+        {'redis_stream_group_lag{*,db="db0",stream="jobs",group="work"}': "0+100x90"}, "9k",
+        quiet=(
+            {'redis_stream_group_lag{*,db="db0",stream="jobs",group="work"}': "0+10x90"},
+            {'redis_stream_group_lag{*,db="db0",stream="jobs",group="work"}': "9000-50x90"},
+            {'redis_stream_group_lag{*,db="db0",stream="jobs",group="work"}': "5000x90"},
+        ),
+        labels={**POD, "db": "db0", "stream": "jobs", "group": "work"},
+    ),
     "CachefleetDiskWriteFailing": Case(
         {"redis_aof_last_write_status{*}": "1x60 0x30"}, quiet=({"redis_aof_last_write_status{*}": "1x90"},)
     ),

@@ -73,11 +73,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     options = {
         "appendonly": "yes", "save": "3600 1", "maxmemory": "64mb", "metrics-port": port,
         "slowlog-log-slower-than": 0, "metrics-bind": "127.0.0.1", "enable-debug-command": "yes",
+        "metrics-streams": "jobs",
     }  # fmt: skip
     rules = [ROOT / "deploy" / "alerts" / "cachefleet.yaml"]
     with Instance(options=options, directory=folder / "server") as server, Operator() as operator:
         for command in ("BGSAVE", "BGREWRITEAOF"):
             server.call(command)
+        server.call("XGROUP", "CREATE", "jobs", "work", 0, "MKSTREAM")
         labels = {"namespace": "system", "pod": "o-1", "container": "operator"}
         targets = [_target(port), Target(operator.port, labels, honor_labels=True)]
         with Prometheus(folder, targets, rules) as prometheus, Traffic(server):

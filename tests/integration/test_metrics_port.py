@@ -126,6 +126,32 @@ def test_values_move(server: Scraped) -> None:
         assert server.value("redis_memory_max_bytes") == server.value("redis_config_maxmemory") == 123456789
 
 
+def test_streams_that_are_named(server: Scraped) -> None:
+    """Their length and the state of their groups; nothing of other keys, and of keys that are no streams."""
+    named = "orders db3=other none text db999=x db0=orders"
+    with server.connect() as c, server.configured(**{"metrics-streams": named}):
+        c.call("FLUSHALL")
+        c.call("SET", "text", "t")
+        c.pipeline([("XADD", key, f"{i}-1", "f", "v") for key in ("orders", "hidden") for i in range(1, 11)])
+        c.call("XGROUP", "CREATE", "orders", "work", 0)
+        c.call("XREADGROUP", "GROUP", "work", "a", "COUNT", 4, "STREAMS", "orders", ">")
+        c.call("XACK", "orders", "work", "1-1")
+        c.pipeline([("SELECT", 3), ("XADD", "other", "1-1", "f", "v"), ("SELECT", 0)])
+        of = {"db": "db0", "stream": "orders", "group": "work"}
+        assert server.value("redis_stream_length", db="db0", stream="orders") == 10
+        assert server.value("redis_stream_length", db="db3", stream="other") == 1
+        assert server.value("redis_stream_group_lag", **of) == 6
+        assert server.value("redis_stream_group_messages_pending", **of) == 3
+        assert server.value("redis_stream_group_consumers", **of) == 1
+        c.call("XDEL", "orders", "8-1")
+        names = [sample.name for sample in server.samples() if "stream" in sample.labels]
+        assert "redis_stream_group_lag" not in names and names.count("redis_stream_length") == 2
+        hits = server.value("redis_keyspace_hits_total")
+        server.samples()
+        assert server.value("redis_keyspace_hits_total") == hits
+        c.call("FLUSHALL")
+
+
 def test_histograms_of_commands_and_of_the_event_loop(server: Scraped) -> None:
     with server.connect() as c:
         c.call("CONFIG", "RESETSTAT")

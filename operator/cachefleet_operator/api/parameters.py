@@ -43,7 +43,8 @@ OWNERS: dict[str, str] = {
     "port": OPERATOR,
     "protected-mode": OPERATOR,
     "unixsocket*": OPERATOR,
-    "metrics-*": OPERATOR,
+    "metrics-bind": OPERATOR,
+    "metrics-port": OPERATOR,
     # Where a pod writes.
     "dir": OPERATOR,
     "dbfilename": OPERATOR,

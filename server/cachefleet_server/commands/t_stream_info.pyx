@@ -13,8 +13,7 @@ from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_error, reply_insert, reply_int, reply_map, reply_mark, reply_null,
     reply_simple, reply_text)
 from cachefleet_server.ds.idtree cimport idt_at, idt_edge, idt_find, idt_path_t, idt_step
-from cachefleet_server.ds.stream cimport (
-    stream_group_find, stream_has_gap, stream_next, stream_read_count, stream_seek)
+from cachefleet_server.ds.stream cimport stream_group_find, stream_lag, stream_next, stream_seek
 from cachefleet_server.ds.stream_group cimport (
     GROUP_READ_UNKNOWN, group_at, pending_times, pending_when, sconsumer_t, sgroup_t, spending_t)
 from cachefleet_server.resp.writer cimport mark_t
@@ -39,30 +38,22 @@ cdef void _named_bytes(client_t* c, const char* name, const char* p, size_t n) n
     reply_bulk(c, p, n)
 
 
-cdef void _known(client_t* c, const char* name, int64_t n) noexcept nogil:
+cdef void _named_known(client_t* c, const char* name, bint known, int64_t n) noexcept nogil:
     """A count that may be unknown."""
     reply_text(c, name)
-    if n == GROUP_READ_UNKNOWN:
-        reply_null(c)
-    else:
+    if known:
         reply_int(c, n)
+    else:
+        reply_null(c)
 
 
 cdef void _read_and_lag(client_t* c, const stream_t* s, const sgroup_t* g) noexcept nogil:
     """How many entries the group has read, and how many are behind these. Where an entry behind was deleted, the
     first does not tell the second, but the group's last id may."""
-    cdef int64_t read = g.entries_read
-    _known(c, b"entries-read", read)
-    reply_text(c, b"lag")
-    if s.added == 0:
-        reply_int(c, 0)
-        return
-    if read == GROUP_READ_UNKNOWN or stream_has_gap(s, &g.last):
-        read = stream_read_count(s, &g.last)
-    if read == GROUP_READ_UNKNOWN:
-        reply_null(c)
-    else:
-        reply_int(c, <int64_t>s.added - read)
+    cdef int64_t lag
+    cdef bint known = stream_lag(s, g, &lag)
+    _named_known(c, b"entries-read", g.entries_read != GROUP_READ_UNKNOWN, g.entries_read)
+    _named_known(c, b"lag", known, lag)
 
 
 cdef entry_t* _stream_or_reply(client_t* c) noexcept nogil:

@@ -414,6 +414,7 @@ _TLS = _unused(
 OURS: tuple[Param, ...] = (
     Param("metrics-bind", Text(), "", immutable=True),
     Param("metrics-port", _PORT, "0", immutable=True),
+    Param("metrics-streams", Words(64), ""),  # keys, of database n as "dbn=key"
 )
 
 PARAMS: tuple[Param, ...] = (

@@ -116,6 +116,9 @@ cdef int64_t stream_read_count(const stream_t* s, const sid_t* id) noexcept nogi
 cdef bint stream_has_gap(const stream_t* s, const sid_t* from_) noexcept nogil
     # Was one deleted from this id on, as far as is known? Then who has read to it cannot count on as entries come.
 
+cdef bint stream_lag(const stream_t* s, const sgroup_t* g, int64_t* lag) noexcept nogil
+    # How many entries are behind what the group has read; false: that cannot be told.
+
 # Groups.
 cdef int64_t stream_group_find(const stream_t* s, const char* name, size_t n, uint32_t* place) noexcept nogil
     # Its place, or -1; and where it would be.

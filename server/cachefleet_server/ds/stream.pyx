@@ -451,6 +451,17 @@ cdef bint stream_has_gap(const stream_t* s, const sid_t* from_) noexcept nogil:
         return False
     return not sid_less(&s.max_deleted, from_)
 
+
+cdef bint stream_lag(const stream_t* s, const sgroup_t* g, int64_t* lag) noexcept nogil:
+    cdef int64_t read = g.entries_read
+    lag[0] = 0
+    if s.added == 0:
+        return True
+    if read == GROUP_READ_UNKNOWN or stream_has_gap(s, &g.last):
+        read = stream_read_count(s, &g.last)
+    lag[0] = <int64_t>s.added - read
+    return read != GROUP_READ_UNKNOWN
+
 # ---- groups ------------------------------------------------------------------------------------------
 
 cdef int64_t stream_group_find(const stream_t* s, const char* name, size_t n, uint32_t* place) noexcept nogil:

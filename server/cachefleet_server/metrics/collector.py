@@ -42,6 +42,11 @@ def _plain(name: str) -> str:
     return name.removesuffix("_total")
 
 
+def _label(name: bytes) -> str:
+    """Labels are UTF-8."""
+    return name.decode("utf-8", "backslashreplace")
+
+
 def _kind(row: Row) -> Callable[..., Metric]:
     if not row.is_counter:
         return GaugeMetricFamily
@@ -75,7 +80,7 @@ class EngineCollector(Collector):
     """Yields every series of one engine.
 
     `sample` is Sampler.sample; `lag` gives the counts and the sum of the event loop's lag; `spikes` LATENCY's latest
-    sample of each event: Unix time and milliseconds.
+    sample of each event: Unix time and milliseconds; `streams` those to tell of, as database and key.
     """
 
     def __init__(
@@ -84,11 +89,13 @@ class EngineCollector(Collector):
         sample: Callable[[], dict[str, Any]],
         lag: Callable[[], tuple[Sequence[int], float]],
         spikes: Callable[[], Mapping[str, tuple[int, int]]],
+        streams: Callable[[], Sequence[tuple[int, bytes]]],
     ) -> None:
         self.engine = engine
         self.sample = sample
         self.lag = lag
         self.spikes = spikes
+        self.streams = streams
 
     def collect(self) -> Iterable[Metric]:
         sample = self.sample()
@@ -102,6 +109,7 @@ class EngineCollector(Collector):
         yield from self._output_limits(sample)
         yield from self._commands()
         yield _family("redis_errors_total", [((prefix,), n) for prefix, n in self.engine.error_stats().items()])
+        yield from self._streams()
         yield from self._event_loop(sample)
 
     def _instance(self, sample: Mapping[str, Any]) -> Metric:
@@ -134,6 +142,20 @@ class EngineCollector(Collector):
             "cachefleet_command_duration_seconds",
             [((name,), counts, us / 1e6) for name, _, us, _, _, counts in rows if any(counts)],
         )
+
+    def _streams(self) -> Iterable[Metric]:
+        lengths: list[Series] = []
+        rows: list[tuple[Sequence[str], int, int, int | None]] = []
+        for db, key in self.streams():
+            facts = self.engine.stream_facts(db, key)
+            if facts is not None:
+                labels = (f"db{db}", _label(key))
+                lengths.append((labels, facts[0]))
+                rows += [((*labels, _label(name)), n, pending, lag) for name, n, pending, lag in facts[1]]
+        yield _family("redis_stream_length", lengths)
+        yield _family("redis_stream_group_consumers", [(labels, n) for labels, n, _, _ in rows])
+        yield _family("redis_stream_group_messages_pending", [(labels, n) for labels, _, n, _ in rows])
+        yield _family("redis_stream_group_lag", [(labels, n) for labels, _, _, n in rows if n is not None])
 
     def _event_loop(self, sample: Mapping[str, Any]) -> Iterable[Metric]:
         spikes = self.spikes().items()

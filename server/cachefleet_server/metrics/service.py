@@ -1,11 +1,13 @@
 """Metrics as a part of the server: the sampler behind INFO and /metrics, and the metrics port.
 
 `metrics-port` 0 turns the port off. It listens on `metrics-bind`; there is no authentication, as is usual for a scrape
-target: a NetworkPolicy decides who reaches it, and it shows counters only, never keys or values.
+target: a NetworkPolicy decides who reaches it, and it shows counters only, never values, and no keys but those that
+`metrics-streams` names.
 """
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -23,6 +25,7 @@ from cachefleet_server.metrics.sample import Sampler, Source
 from cachefleet_server.version import COMPATIBLE_NAME, COMPATIBLE_VERSION, REDIS_VERSION, __version__
 
 RATE_PERIOD_SECONDS = 0.1
+_OF_DATABASE = re.compile(r"db([0-9]{1,9})=(.*)", re.DOTALL)
 RATE_COUNTERS = ("commands", "net_in", "net_out", "ticks", "tick_us")
 
 
@@ -47,7 +50,7 @@ class Metrics:
         self._identity = dict(identity)
         self._failing_checks = failing_checks
         self.sampler = Sampler([engine.stats, self._facts, engine.allocator_stats, *sources], start_time=started)
-        collector = EngineCollector(engine, self.sampler.sample, self._lag, spikes)
+        collector = EngineCollector(engine, self.sampler.sample, self._lag, spikes, self._streams)
         self._port = Port(Pages(collector, failing_checks, self._scrape_failed))
         self._next_rate = 0.0
         self._last_cron = 0.0
@@ -76,6 +79,16 @@ class Metrics:
             "clients_memory": self._engine.clients_memory(),
             "ready": int(not self._failing_checks()),
         }
+
+    def _streams(self) -> list[tuple[int, bytes]]:
+        """Those that `metrics-streams` names: "key", or "db3=key" of another database than the first."""
+        found: dict[tuple[int, bytes], None] = {}  # each once, or the page would have a series twice
+        for word in self._config.value("metrics-streams"):
+            match = _OF_DATABASE.fullmatch(word)
+            db, key = (int(match[1]), match[2]) if match else (0, word)
+            if db < self._config.number("databases"):
+                found[db, key.encode("utf-8", "surrogateescape")] = None
+        return list(found)
 
     def _lag(self) -> tuple[list[int], float]:
         return self._lag_counts, self._lag_seconds

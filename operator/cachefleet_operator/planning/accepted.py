@@ -19,6 +19,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheSpec, Refusal
 from cachefleet_operator.api.validation import problems
+from cachefleet_operator.planning import binding
 from cachefleet_operator.planning.actions import Apply
 from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -56,7 +57,8 @@ def record(cache: Cache, site: Site) -> Object:
 def step(snapshot: Snapshot, refusals: Iterable[Refusal], *, whole: bool) -> Step:
     """Accepts the spec that is asked for; `whole`: all of its objects are as they are wanted."""
     wanted = record(snapshot.cache, snapshot.site)
-    key, refused = key_of(wanted), [r for r in refusals if r.subject in WHOLE]
+    key = key_of(wanted)
+    refused = [r for r in refusals if r.subject in WHOLE and r.target != binding.made(snapshot.cache)]  # no pod needs it
     live = snapshot.objects.get(key)
     if refused or not whole or (live is not None and not drift(wanted, live)):
         return NOTHING

@@ -19,7 +19,10 @@ def generation(snapshot: Snapshot, cache: Cache, image: str) -> int:
     """`cache` is the one that is built: without what was refused."""
     newest = max(GENERATIONS)
     live = snapshot.get("StatefulSet", names.statefulset(cache.metadata.name))
-    annotations = live["metadata"].get("annotations", {}) if live is not None else {}
+    if live is None:  # deleted, by hand or so that volumes grow: its pods may be there
+        known = snapshot.cache.status.template_generation
+        return known if known in GENERATIONS and snapshot.pods() else newest
+    annotations = live["metadata"].get("annotations", {})
     number, _, built = str(annotations.get(names.ANNOTATION_TEMPLATE, "")).partition("-")
     had = int(number) if number.isdecimal() else newest
     if had not in GENERATIONS or template_hash(pod_template(cache, image, snapshot.site.defaults, had)) != built:

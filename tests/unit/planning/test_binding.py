@@ -117,6 +117,7 @@ def test_that_it_cannot_be_had_keeps_nothing_else() -> None:
     told = {c.type: (c.status, c.reason, c.message) for c in world.cache.status.conditions}
     assert told["Ready"][:2] == ("True", "Serving")
     assert told["Degraded"] == ("True", "ApplyFailed", words)
+    assert Key("ConfigMap", "orders-accepted") in world.objects, "the spec is had all the same"
 
 
 def test_it_comes_back_while_the_spec_is_refused() -> None:

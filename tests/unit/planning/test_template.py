@@ -61,6 +61,16 @@ def test_a_pod_that_restarts_for_another_reason_gets_the_newest(monkeypatch: pyt
     assert world.objects[STATEFULSET]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 7
 
 
+def test_pods_outlive_their_statefulset_with_the_generation_that_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = running()
+    before = uid(world)
+    upgrade(monkeypatch)
+    del world.objects[STATEFULSET]
+    world.settle()
+    assert STATEFULSET in world.objects
+    assert (uid(world), world.cache.status.template_generation) == (before, 1)
+
+
 def test_a_new_cache_has_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade(monkeypatch)
     world = World(cache())

@@ -58,7 +58,8 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal], *, whole: bool) -> Ste
     """Accepts the spec that is asked for; `whole`: all of its objects are as they are wanted."""
     wanted = record(snapshot.cache, snapshot.site)
     key = key_of(wanted)
-    refused = [r for r in refusals if r.subject in WHOLE and r.target != binding.made(snapshot.cache)]  # no pod needs it
+    unneeded = binding.made(snapshot.cache)  # by any pod
+    refused = [r for r in refusals if r.subject in WHOLE and r.target != unneeded]
     live = snapshot.objects.get(key)
     if refused or not whole or (live is not None and not drift(wanted, live)):
         return NOTHING

@@ -4,7 +4,7 @@ puts it in. `binding_data` says what goes into the last.
 
 from __future__ import annotations
 
-from urllib.parse import quote
+import string
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
@@ -12,6 +12,7 @@ from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.metadata import metadata
 
 BINDING_TYPE, USER = "redis", "default"
+UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  # of RFC 3986
 
 
 def auth_secret(cache: Cache) -> Object:
@@ -29,10 +30,15 @@ def binding_secret(cache: Cache) -> Object:
     return _secret(cache, names.secret_binding(cache.metadata.name), f"servicebinding.io/{BINDING_TYPE}")
 
 
+def _quoted(words: bytes) -> str:
+    """As a part of a URI. (urllib would do it, and could reach a network, which nothing here may.)"""
+    return "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in words)
+
+
 def binding_data(host: str, port: int, password: bytes) -> dict[str, bytes]:
     """Its entries; without username and password where none is needed."""
     login = {"username": USER.encode(), "password": password} if password else {}
-    prefix = f"{USER}:{quote(password, safe='')}@" if password else ""
+    prefix = f"{USER}:{_quoted(password)}@" if password else ""
     return {
         "type": BINDING_TYPE.encode(),
         "provider": names.APP.encode(),

@@ -43,6 +43,7 @@ from cachefleet_server.replies import NO_REPLY, OK, Reply
 PING: Final = b"*1\r\n$4\r\nPING\r\n"
 NO_ID: Final = "0" * 40
 ADDRESS_MAX: Final = 255  # bytes
+CAPABILITIES: Final = frozenset((b"eof", b"psync2", b"cachefleet"))  # that make a difference here
 _STATES: Final = {WAITING: "wait_bgsave", SYNCING: "send_bulk", LOADING: "send_bulk", ONLINE: "online"}
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -278,7 +279,7 @@ class Replication:
         for option, value in zip(argv[1::2], argv[2::2], strict=True):
             word = option.lower()
             if word == b"capa":
-                peer.capabilities.add(value.lower())
+                peer.capabilities |= {value.lower()} & CAPABILITIES
             elif word in _OPTIONS:
                 _OPTIONS[word](peer, value)
             else:

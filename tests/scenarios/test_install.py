@@ -74,13 +74,13 @@ def test_a_prometheus_scrapes_operators_and_servers(stage: Stage, operator: Depl
     server = stage.pod()["status"]["podIP"]
     operators = [pod["status"]["podIP"] for pod in operator.ready()]
     targets = [Target(9121, {"job": "server"}, host=server)]
-    targets += [Target(8080, {"job": "operator"}, host=address) for address in operators]
+    targets += [Target(8080, {"job": "operator"}, host=address, honor_labels=True) for address in operators]
     stage.fill()
     with Prometheus(tmp_path, targets) as prometheus:
         wanted = {
             'count(up{job="operator"} == 1)': 2,
             "sum(cachefleet_operator_leader)": 1,
-            'max(cachefleet_operator_cache_conditions{condition="Ready",status="True"}) > bool 0': 1,
+            'max(cachefleet_operator_cache_condition_since_seconds{condition="Ready",status="True"}) > bool 0': 1,
             'sum(cachefleet_operator_reconcile_total{result="acted"}) > bool 0': 1,
             "cachefleet_ready": 1,
             "sum(redis_db_keys)": 500,

@@ -17,6 +17,8 @@ from fleettest.client import encode
 from fleettest.instance import Instance
 from fleettest.listeners import Socket
 from fleettest.peers import Peer
+from fleettest.reference import Pair
+from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
@@ -169,6 +171,30 @@ def both(valkey: Instance, rng: random.Random) -> Iterator[Both]:
     pair = Both(valkey, rng)
     yield pair
     pair.close()
+
+
+WRONG_ELSEWHERE = (
+    *("PEXPIRE a 100000", "PERSIST a", "XDEL a 5-0", "XTRIM a MAXLEN 0", "XGROUP CREATE a h 0", "XSETID a 6-0"),
+    *("XADD a 9-0 f v", "XGROUP CREATE b g 0 MKSTREAM", "COPY a b", "RENAME a b", "DEL a", "LPUSH b 1"),
+    *("XADD b 1-0 f v", "MOVE a 1", "SWAPDB 0 1", "FLUSHALL"),
+)
+
+
+@pytest.mark.parametrize("change", WRONG_ELSEWHERE)
+def test_who_waits_for_a_stream_is_looked_at_when_one_comes_or_grows(pair: Pair, change: str) -> None:
+    """Another of its keys has a value of another type by then, so it is seen whether anybody looked."""
+    found = []
+    for server in pair.instances:
+        with server.connect() as admin, server.connect() as reader:
+            admin.call("XADD", "a", "5-0", "f", "v")
+            reader.send_command("XREAD", "BLOCK", "0", "STREAMS", "a", "b", "d", "$", "$", "$")
+            assert_eventually(lambda server=server: server.info("clients")["blocked_clients"] == "1")
+            admin.call("LPUSH", "d", "1")
+            admin.call(*change.split())
+            waits = server.info("clients")["blocked_clients"] == "1"
+            found.append(None if waits else reader.read())
+            admin.call("FLUSHALL")
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("round_", range(4))

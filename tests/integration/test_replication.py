@@ -443,9 +443,12 @@ def test_requests_that_make_no_sense(primary: Instance, valkey: Instance) -> Non
             ("REPLCONF",), ("REPLCONF", "capa"), ("REPLCONF", "foo", "bar"), ("REPLCONF", "version", "x"),
             ("REPLCONF", "version", "9.1.2"), ("REPLCONF", "listening-port", "x"), ("REPLCONF", "rdb-only", "2"),
             ("REPLCONF", "capa", "eof", "capa", "psync2", "listening-port", "1"), ("REPLCONF", "ip-address", "x" * 300),
-            ("PSYNC", "?", "x"), ("PSYNC", "?"), ("SYNC", "x"), ("MULTI",), ("PSYNC", "?", "-1"), ("EXEC",), ("ROLE",),
+            ("PSYNC", "?", "x"), ("PSYNC", "?"), ("SYNC", "x"), ("MULTI",), ("PSYNC", "?", "-1"), ("EXEC",),
         ):  # fmt: skip
             assert repr(ours.call(*words)) == repr(theirs.call(*words)), words
+        (_, offset, _), (_, other, _) = roles = ours.call("ROLE"), theirs.call("ROLE")
+        assert isinstance(offset, int) and isinstance(other, int)
+        assert roles == ([b"master", offset, []], [b"master", other, []])
     with primary.connect() as connection:
         assert "capa eof" in connection.call("PSYNC", "?", "-1")
         assert "capa eof" in connection.call("SYNC")

@@ -77,19 +77,19 @@ def test_the_title_follows_its_parameters(tmp_path: Path, kind: Kind, config: bo
 
 def test_what_has_no_effect_is_told_wherever_it_is_set(own: Instance, tmp_path: Path) -> None:
     own.config = tmp_path / "x.conf"
-    own.config.write_text("repl-timeout 60\nlua-time-limit 7\nIO-threads-do-reads yes\ndynamic-hz no\n")
+    own.config.write_text("acllog-max-len 128\nlua-time-limit 7\nIO-threads-do-reads yes\ndynamic-hz no\n")
     own.start()
     log = own.log_text()
     assert "* Parameters of other servers, ignored here: dynamic-hz, io-threads-do-reads" in log
     assert "# busy-reply-threshold 7 has no effect: scripts are not supported" in log
-    assert "repl-timeout" not in log
+    assert "acllog-max-len" not in log
     with own.connect() as connection:
         assert connection.call("CONFIG", "SET", "slave-priority", "1", "hz", "20") == "OK"
-        assert connection.call("CONFIG", "SET", "repl-timeout", "60") == "OK"
-    assert "# replica-priority 1 has no effect: replication is not supported" in own.log_text()
-    own.config.write_text("repl-timeout 61\nlua-time-limit 7\n")
+        assert connection.call("CONFIG", "SET", "acllog-max-len", "128") == "OK"
+    assert "# replica-priority 1 has no effect: following a primary is not supported" in own.log_text()
+    own.config.write_text("acllog-max-len 129\nlua-time-limit 7\n")
     os.kill(own.pid, signal.SIGHUP)
-    assert_eventually(lambda: "# repl-timeout 61 has no effect" in own.log_text(), own.log_tail)
+    assert_eventually(lambda: "# acllog-max-len 129 has no effect" in own.log_text(), own.log_tail)
     assert own.log_text().count("has no effect") == 3
 
 

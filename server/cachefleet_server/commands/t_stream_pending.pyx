@@ -373,7 +373,10 @@ cdef void xautoclaim_command(client_t* c) noexcept nogil:
     cdef uint32_t consumer
     cdef sid_t next
     cdef bint is_new
-    if not _auto_words(c, &a) or not group_or_reply(c, &c.argv[1], &c.argv[2], b"'", &g):
+    if not _auto_words(c, &a):
+        lookup_read(c, &c.argv[1])  # as in Valkey, which looks for the key before it reads the words: a miss is one
+        return
+    if not group_or_reply(c, &c.argv[1], &c.argv[2], b"'", &g):
         return
     group_to_write(&g)
     buf_init(&a.claimed, e.heap)

@@ -18,6 +18,7 @@ from cachefleet_server.commands.t_stream_ids cimport arg_id
 from cachefleet_server.commands.wait cimport timeout_ms_or_reply
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
+from cachefleet_server.core.entry cimport entry_type
 from cachefleet_server.core.reply cimport (
     arg_int64, arg_is, reply_error, reply_insert, reply_mark, reply_null_array, reply_syntax_error)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
@@ -25,9 +26,11 @@ from cachefleet_server.ds.idtree cimport idt_at, idt_path_t, idt_seek, idt_step,
 from cachefleet_server.ds.stream cimport stream_has_gap, stream_next, stream_read_count, stream_seek
 from cachefleet_server.ds.stream_group cimport (
     GROUP_READ_UNKNOWN, group_consumer, group_pend, pending_set, pending_times, sgroup_t, spending_t)
+from cachefleet_server.keyspace.db cimport db_find
+from cachefleet_server.keyspace.expire cimport is_expired
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_transaction_begin, journal_transaction_end)
-from cachefleet_server.keyspace.waiting cimport WAIT_ON_NOKEY, wait_for_keys
+from cachefleet_server.keyspace.waiting cimport WAIT_ON_NOKEY, wait_for_keys, waiting_sees_new
 from cachefleet_server.resp.writer cimport mark_t
 
 cdef struct words_t:
@@ -321,12 +324,33 @@ cdef void _wait(client_t* c, const words_t* r) noexcept nogil:
     buf_free(&texts)
 
 
+cdef bint _anything_came(client_t* c, const words_t* r) noexcept nogil:
+    """For who waited. A stream that changed in another way, such as its time, is none of its affairs: Valkey does not
+    even look then, so neither is a value of another type at one of its other keys, nor a miss."""
+    cdef entry_t* entry
+    cdef stream_iter_t it
+    cdef sid_t id
+    cdef int i
+    for i in range(r.streams):
+        entry = db_find(c.db, r.keys[i].ptr, r.keys[i].len, arg_hash(c.engine, &r.keys[i]))
+        if entry == NULL or entry_type(entry) != OBJ_STREAM or is_expired(c, entry):
+            continue
+        if _behind(c, r, &r.ids[i], entry_stream(entry), &id) and _first_behind(&it, entry_stream(entry), &id):
+            return True
+    return False
+
+
 cdef void _read(client_t* c, bint grouped) noexcept nogil:
     cdef words_t r
     cdef mark_t all
     cdef int64_t served = 0
     cdef int i
-    if not _words(c, grouped, &r) or not _all_well(c, &r):
+    if not _words(c, grouped, &r):
+        return
+    if not grouped and not waiting_sees_new(c) and not _anything_came(c, &r):
+        _wait(c, &r)
+        return
+    if not _all_well(c, &r):
         return
     if grouped:
         journal_transaction_begin(c.engine)

@@ -47,6 +47,8 @@ cdef void waiting_serve(engine_t* e, serve_fn serve) noexcept nogil  # until not
 cdef void waiting_look_again(engine_t* e) noexcept nogil  # a pause has ended: who was held back is looked at anew
 cdef bint waiting_is_held(client_t* c) noexcept nogil
     # A pause held it back, and nobody has looked again: its time-out must wait, too.
+cdef bint waiting_sees_new(const client_t* c) noexcept nogil
+    # False for who is served because of a stream that was there before: it may have nothing for it.
 cdef size_t waiting_memory(const client_t* c) noexcept nogil
 
 # For keyspace/interest and keyspace/blocked.

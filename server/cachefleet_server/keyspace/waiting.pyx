@@ -6,7 +6,7 @@ from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport (
     BLOCKED_KEYS, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_DENY_BLOCKING, DUE_WAITERS,
     keyspace_t)
-from cachefleet_server.core.entry cimport entry_t, entry_type
+from cachefleet_server.core.entry cimport OBJ_STREAM, entry_payload, entry_t, entry_type
 from cachefleet_server.core.request cimport request_keep
 from cachefleet_server.ds.hashtable cimport ht_hash
 from cachefleet_server.ds.link cimport link_append, link_remove, link_t, links_are_right
@@ -23,6 +23,7 @@ cdef struct waiter_t:  # a client's place in the queue of one key
     link_t link  # interest_t.waiters
     wait_t* wait
     interest_t* key
+    const void* had  # the stream there, when its client last looked; NULL: none
 
 cdef struct wait_t:
     client_t* client
@@ -30,6 +31,7 @@ cdef struct wait_t:
     int type  # OBJ_*
     int flags  # WAIT_*
     bint held  # it was to be served, and a pause holds it back
+    bint sees_new  # while it is served: see waiting_sees_new
     int count
     waiter_t places[0]
 
@@ -38,6 +40,22 @@ cdef inline wait_t* _wait(const client_t* c) noexcept nogil:
     return <wait_t*>c.waiter if c.blocked == BLOCKED_KEYS else NULL
 
 # ---- queues ------------------------------------------------------------------------------------------------
+
+cdef inline const void* _stream(const entry_t* entry) noexcept nogil:
+    """Which stream this is. Values of other types are never there while somebody waits for them."""
+    return <const void*>entry_payload(entry)[0] if entry != NULL and entry_type(entry) == OBJ_STREAM else NULL
+
+
+cdef const void* _stream_at(const interest_t* key) noexcept nogil:
+    return _stream(db_find(key.db, &key.key[0], key.nk, ht_hash(key.db.keys, &key.key[0], key.nk)))
+
+
+cdef void _look_at_streams(wait_t* wait) noexcept nogil:
+    cdef int i
+    if wait.type == OBJ_STREAM:
+        for i in range(wait.count):
+            wait.places[i].had = _stream_at(wait.places[i].key)
+
 
 cdef void _enqueue(wait_t* wait, db_t* db, arg_t* key) noexcept nogil:
     """At the end of the key's queue; a key that the request names twice counts once."""
@@ -82,19 +100,25 @@ cdef bint wait_for_keys(
         return False
     if e.clients.served == c:
         c.flags |= CLIENT_BLOCKED  # as before: its places, its request, its time-out
+        _look_at_streams(_wait(c))
         return True
     wait = <wait_t*>zmalloc(e.heap, sizeof(wait_t) + count * sizeof(waiter_t))
     wait.client = c
     wait.request = request_keep(c)
     wait.type = type
     wait.flags = flags
-    wait.held = False
+    wait.held = wait.sees_new = False
     wait.count = 0
     for i in range(count):
         _enqueue(wait, c.db, &keys[i])
+    _look_at_streams(wait)
     c.waiter = wait
     block_client(c, BLOCKED_KEYS, until_ms, over)
     return True
+
+
+cdef bint waiting_sees_new(const client_t* c) noexcept nogil:
+    return c.engine.clients.served != c or _wait(c).sees_new
 
 
 cdef void waiting_leave(client_t* c) noexcept nogil:
@@ -213,6 +237,7 @@ cdef void _serve_key(interest_t* key, serve_fn serve) noexcept nogil:
             return
         type = _NO_KEY if entry == NULL or is_expired(place.wait.client, entry) else entry_type(entry)
         if type == place.wait.type or place.wait.flags & WAIT_ON_NOKEY:
+            place.wait.sees_new = _stream(entry) != place.had
             _serve(place.wait, serve)
         place = following
 

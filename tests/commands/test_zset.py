@@ -92,6 +92,9 @@ SCRIPTS = {
         ZINCRBY k 1 pi
         ZINCRBY k -0 zero
         ZINCRBY k abc pi
+        ZINCRBY k nx pi
+        ZINCRBY k Incr pi
+        ZINCRBY text XX pi
         ZINCRBY k 1
         ZINCRBY none 1.50 a
         ZINCRBY none 1e400 a

@@ -159,8 +159,18 @@ cdef void zadd_command(client_t* c) noexcept nogil:
         _add(c, &o)
 
 
+cdef bint _is_option(const arg_t* a) noexcept nogil:
+    """One of ZADD's."""
+    return (arg_is(a, b"nx") or arg_is(a, b"xx") or arg_is(a, b"gt") or arg_is(a, b"lt") or arg_is(a, b"ch")
+            or arg_is(a, b"incr"))
+
+
 cdef void zincrby_command(client_t* c) noexcept nogil:
+    """To Valkey it is a ZADD, whose options may stand in the increment's place: nothing is left for a pair then."""
     cdef add_t o
+    if c.argv[2].len <= 4 and _is_option(&c.argv[2]):
+        reply_syntax_error(c)
+        return
     o.flags = ZADD_INCR
     o.changed = False
     o.first = 2

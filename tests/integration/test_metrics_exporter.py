@@ -21,6 +21,7 @@ from fleettest.wait import assert_eventually
 pytestmark = [pytest.mark.server]
 
 _OWN = "about redis_exporter itself"
+_STREAM = "XINFO says it to who looks: ids are no numbers, and a series a consumer has no end"
 INTENDED = {
     "redis_exporter_build_info": _OWN,
     "redis_exporter_last_scrape_connect_time_seconds": _OWN,
@@ -35,6 +36,13 @@ INTENDED = {
     "redis_db_keys_cached": "KeyDB's; the exporter takes keys_with_volatile_items for it",
     "redis_rdb_saves_total": "a counter; the exporter calls it a gauge",
     "redis_expired_time_cap_reached_total": "a counter; the exporter calls it a gauge",
+    **dict.fromkeys((
+        "redis_stream_first_entry_id", "redis_stream_group_consumer_idle_seconds",
+        "redis_stream_group_consumer_messages_pending", "redis_stream_group_entries_read",
+        "redis_stream_group_last_delivered_id", "redis_stream_groups", "redis_stream_last_entry_id",
+        "redis_stream_last_generated_id", "redis_stream_max_deleted_entry_id", "redis_stream_radix_tree_keys",
+        "redis_stream_radix_tree_nodes",
+    ), _STREAM),
     "redis_instance_info": "has the labels of newer exporters (master_replid), and cachefleet_version",
 }
 # What exporters have that are newer than the one that is built here.
@@ -93,6 +101,8 @@ def use(server: Instance) -> None:
         c.pipeline([
             ("SET", "a", "b", "EX", "1000"), ("NOSUCH",), ("GET",), ("SET", "n", "x"), ("INCR", "n"),
             ("DEBUG", "SLEEP", "0.02"), ("SELECT", "3"), ("SET", "a", "b"), ("GET", "a"), ("GET", "nosuch"),
+            ("SELECT", "0"), ("XGROUP", "CREATE", "jobs", "work", "0", "MKSTREAM"), ("XADD", "jobs", "*", "f", "v"),
+            ("XREADGROUP", "GROUP", "work", "me", "STREAMS", "jobs", ">"), ("XADD", "jobs", "*", "f", "v"),
         ])  # fmt: skip
         assert c.call("BGSAVE") == "Background saving started"
         assert_eventually(lambda: "rdb_bgsave_in_progress:0" in c.call("INFO", "persistence").decode())
@@ -103,7 +113,7 @@ def use(server: Instance) -> None:
 def scrapes() -> Iterator[tuple[Scrape, Scrape, Scrape, Scrape]]:
     """Ours, the exporter's of our server, ours again, the exporter's of Valkey."""
     options = {"appendonly": "yes", "enable-debug-command": "yes"}
-    with Scraped(options=options) as ours, Instance("valkey", options=options) as valkey:
+    with Scraped(options={**options, "metrics-streams": "jobs"}) as ours, Instance("valkey", options=options) as valkey:
         for server in (ours, valkey):
             use(server)
         with exporter(ours) as beside, exporter(valkey) as beside_valkey:

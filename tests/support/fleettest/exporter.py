@@ -45,7 +45,7 @@ def exporter(server: Instance) -> Iterator[int]:
     port = free_port()
     command = [
         str(build()), f"-web.listen-address=127.0.0.1:{port}", f"-redis.addr=redis://127.0.0.1:{server.port}",
-        "-include-system-metrics",
+        "-include-system-metrics", "-check-streams=db0=jobs",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

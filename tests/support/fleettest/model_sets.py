@@ -22,7 +22,8 @@ class Sets(Timed):
         if not members:
             self.keys.pop(key, None)
         else:
-            times = {name: at for name, at in old.times.items() if name in members} if old is not None else {}
+            had = old.times if old is not None else {}
+            times = {name: at for name, at in had.items() if name in members and at >= self.now}  # or it comes anew
             self.keys[key] = replace(old or Value(TYPE, members), data=members, times=times)
 
     def do_sadd(self, key: bytes, *words: bytes) -> int:

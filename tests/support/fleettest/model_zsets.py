@@ -47,7 +47,8 @@ class Zsets(Members):
         if not pairs:
             self.keys.pop(key, None)
         else:
-            times = {name: at for name, at in old.times.items() if name in scores} if old is not None else {}
+            had = old.times if old is not None else {}
+            times = {name: at for name, at in had.items() if name in scores and at >= self.now}  # or it comes anew
             self.keys[key] = replace(old or Value(TYPE, pairs), data=pairs, times=times)
 
     def do_zadd(self, key: bytes, *words: bytes) -> object:

@@ -215,15 +215,19 @@ cdef object allocator_stats(engine_t* e):
     }
 
 
+cdef entry_t* _entry(engine_t* e, int db, bytes key) except? NULL:
+    """Whatever its time: neither a use of the key nor a hit or miss."""
+    return db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+
+
 cdef object memory_usage(engine_t* e, int db, bytes key, size_t samples):
-    cdef db_t* d = keyspace_db(e.keyspace, db)
-    cdef entry_t* entry = db_find(d, key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef entry_t* entry = _entry(e, db, key)
     return entry_usage(e, entry, samples) if entry != NULL else None
 
 
 cdef object value_facts(engine_t* e, int db, bytes key):
     """Whatever the key's time and whoever asks, as DEBUG OBJECT wants it."""
-    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef entry_t* entry = _entry(e, db, key)
     cdef rdb_out_t out
     cdef size_t saved
     if entry == NULL:
@@ -255,7 +259,7 @@ cdef object _quicklist_facts(engine_t* e, const entry_t* entry):
 
 cdef object stream_facts(engine_t* e, int db, bytes key):
     """Neither a use of the key nor a hit or miss."""
-    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef entry_t* entry = _entry(e, db, key)
     cdef const stream_t* s
     cdef const sgroup_t* g
     cdef int64_t lag
@@ -302,7 +306,7 @@ cdef object table_stats(engine_t* e, int db, bint chains):
 
 
 cdef object member_table_stats(engine_t* e, int db, bytes key, bint chains):
-    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef entry_t* entry = _entry(e, db, key)
     cdef ht_stats_t stats[2]
     if entry == NULL:
         return None
@@ -347,7 +351,7 @@ cdef object digest(engine_t* e):
 
 cdef object value_digest(engine_t* e, int db, bytes key):
     cdef uint8_t digest[DIGEST_BYTES]
-    cdef entry_t* entry = db_find(keyspace_db(e.keyspace, db), key, len(key), hash_bytes(key, len(key), &e.seed))
+    cdef entry_t* entry = _entry(e, db, key)
     memset(digest, 0, sizeof(digest))
     if entry != NULL:
         entry_digest(e, entry, digest)

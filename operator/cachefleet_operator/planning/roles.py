@@ -15,7 +15,8 @@ from cachefleet_operator.resources.metadata import inherited
 
 def step(snapshot: Snapshot) -> Step:
     cache = snapshot.cache
-    wanted = {**inherited(cache, snapshot.site), **cache.spec.pod_template.labels}
+    own = inherited(cache, snapshot.site)
+    wanted = {**own, **cache.spec.pod_template.labels}
     actions = []
     for pod in snapshot.pods():
         name, uid, live = pod["metadata"]["name"], pod["metadata"]["uid"], pod["metadata"].get("labels", {})
@@ -23,7 +24,7 @@ def step(snapshot: Snapshot) -> Step:
         role = ROLES.get(server.role, "") if server is not None and not server.error else ""
         if role and live.get(names.LABEL_ROLE) != role:
             actions.append(LabelPod(f"{name} is {role}", name, uid, {names.LABEL_ROLE: role}))
-        lacking = {key: wanted[key] for key in inherited(cache, snapshot.site) if live.get(key) != wanted[key]}
+        lacking = {key: wanted[key] for key in own if live.get(key) != wanted[key]}
         if lacking:
             words = ", ".join(f"{key}={value}" for key, value in lacking.items())
             actions.append(LabelPod(f"labelled {name} as its Cache is: {words}", name, uid, lacking))

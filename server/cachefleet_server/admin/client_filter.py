@@ -22,7 +22,6 @@ _LETTERS = (
     (ClientFlag.CLOSE_AFTER_REPLY, "c"), (ClientFlag.UNIX_SOCKET, "U"), (ClientFlag.CLOSE_ASAP, "A"),
     (ClientFlag.NO_EVICT, "e"), (ClientFlag.NO_TOUCH, "T"), (ClientFlag.IMPORT_SOURCE, "I"),
 )  # fmt: skip
-_REPLICA = 1  # Client.cls
 _TRACKS = ((Track.ON, "t"), (Track.BROKEN, "R"), (Track.BCAST, "B"))
 _ORDER = "OSPxbtRBdcUAeTI"
 # The options in the syntax of COMMAND DOCS, as far as the two commands say the same of them.
@@ -104,7 +103,7 @@ def flags_of(client: Client) -> str:
     tracks = client.tracking[0] if client.tracking else 0
     shown = {letter for flag, letter in _LETTERS if client.flags & flag}
     shown |= {letter for mode, letter in _TRACKS if tracks & mode}
-    if client.cls == _REPLICA:
+    if client.cls == TYPES[b"replica"]:
         shown.add("S")
     if any(client.subscriptions):
         shown.add("P")

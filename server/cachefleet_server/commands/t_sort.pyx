@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport qsort
+
 from cachefleet_server.commands.t_members cimport reply_member
 from cachefleet_server.commands.t_sort_pattern cimport (
     find_key, find_value, finder_begin, finder_end, finder_t, pattern_read, pattern_t, reply_value, value_t)

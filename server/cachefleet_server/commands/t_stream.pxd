@@ -35,7 +35,9 @@ cdef inline void reply_id(client_t* c, const sid_t* id) noexcept nogil:
     reply_bulk(c, &text[0], sid_to_chars(id, c"-", &text[0]))
 
 cdef void reply_stream_entry(client_t* c, stream_iter_t* it) noexcept nogil  # its id, and fields with values
-cdef size_t reply_range(
+cdef void reply_stream_entries(client_t* c, stream_iter_t* it, int64_t count) noexcept nogil
+    # An array of the entry that the iterator is at and those behind it, `count` at most (0: all).
+cdef void reply_range(
     client_t* c, const stream_t* s, const sid_t* start, const sid_t* end, int64_t count, bint back) noexcept nogil
-    # An array of entries, `count` at most (0: all); how many there were.
+    # The same of a range, which may be empty.
 cdef entry_t* stream_create(client_t* c, arg_t* key) noexcept nogil  # an empty one, in the database

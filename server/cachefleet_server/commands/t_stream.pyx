@@ -51,18 +51,25 @@ cdef void reply_stream_entry(client_t* c, stream_iter_t* it) noexcept nogil:
         _reply_word(c, &value, it.block)
 
 
-cdef size_t reply_range(
-    client_t* c, const stream_t* s, const sid_t* start, const sid_t* end, int64_t count, bint back
-) noexcept nogil:
+cdef void reply_stream_entries(client_t* c, stream_iter_t* it, int64_t count) noexcept nogil:
     cdef mark_t header = reply_mark(c)
     cdef int64_t n = 0
-    cdef stream_iter_t it
-    if stream_seek(&it, s, start, end, back):
-        while (count == 0 or n < count) and stream_next(&it):
-            reply_stream_entry(c, &it)
-            n += 1
+    while True:
+        reply_stream_entry(c, it)
+        n += 1
+        if n == count or not stream_next(it):
+            break
     reply_insert(c, header, c"*", n)
-    return n
+
+
+cdef void reply_range(
+    client_t* c, const stream_t* s, const sid_t* start, const sid_t* end, int64_t count, bint back
+) noexcept nogil:
+    cdef stream_iter_t it
+    if stream_seek(&it, s, start, end, back) and stream_next(&it):
+        reply_stream_entries(c, &it, count)
+    else:
+        reply_array(c, 0)
 
 
 cdef void xlen_command(client_t* c) noexcept nogil:

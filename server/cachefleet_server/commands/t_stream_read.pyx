@@ -282,22 +282,14 @@ cdef void _serve_grouped(
 cdef void _serve(client_t* c, const words_t* r, int i, mark_t* all, int64_t* served) noexcept nogil:
     cdef entry_t* entry = lookup_read(c, &r.keys[i])
     cdef stream_iter_t it
-    cdef mark_t header
     cdef sid_t id
-    cdef int64_t n = 0
     if entry == NULL:
         return
     _behind(c, r, &r.ids[i], entry_stream(entry), &id)
     if not _first_behind(&it, entry_stream(entry), &id):
         return
     _head(c, &r.keys[i], all, served)
-    header = reply_mark(c)
-    while True:
-        reply_stream_entry(c, &it)
-        n += 1
-        if n == r.count or not stream_next(&it):
-            break
-    reply_insert(c, header, c"*", n)
+    reply_stream_entries(c, &it, r.count)
 
 
 cdef void _wait(client_t* c, const words_t* r) noexcept nogil:

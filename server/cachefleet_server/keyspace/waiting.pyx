@@ -68,6 +68,7 @@ cdef void _enqueue(wait_t* wait, db_t* db, arg_t* key) noexcept nogil:
     wait.count += 1
     place.wait = wait
     place.key = interest
+    place.had = NULL
     link_append(&interest.waiters, &place.link)
     k.blocking_keys += interest.waiting == 0
     interest.waiting += 1

@@ -55,7 +55,7 @@ mutants: dev ## Break the code of an area in places chosen by seeds; list what n
 	CACHEFLEET_EXAMPLES=3 $(PY) tests/mutants/mutants.py $(AREA) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 unit: dev ## Laws of the tree and unit tests: the loop under a minute
-	$(PYTEST) -q -n 2 -m "not exhaustive" tests/tidy tests/unit
+	$(PYTEST) -q -n 3 -m "not exhaustive" tests/tidy tests/unit
 
 build: $(VENV)/.server ## Compile what changed, in place
 	$(PY) setup.py -q build_ext --inplace

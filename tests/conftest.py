@@ -24,7 +24,7 @@ from hypothesis import Phase, settings
 
 from fleettest.client import Connection
 from fleettest.examples import DEFAULT, FACTOR
-from fleettest.instance import Instance, Pool
+from fleettest.instance import HASH_SEED, Instance, Pool
 from fleettest.reference import Pair
 
 pytest_plugins = ["fleettest.costing", "fleettest.kube", "fleettest.skips", "fleettest.spread"]
@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = random.SystemRandom().randrange(1 << 32)
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(config.option.seed)
+    os.environ[HASH_SEED] = str(config.option.seed)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -78,6 +79,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def rng(request: pytest.FixtureRequest, seed: int) -> random.Random:
     return random.Random(f"{seed}:{request.node.nodeid}")
+
+
+@pytest.fixture(autouse=True)
+def seeded(request: pytest.FixtureRequest, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of a test draw their hash functions and random members from its seed, too."""
+    monkeypatch.setattr(os, "urandom", random.Random(f"{seed}:{request.node.nodeid}:urandom").randbytes)
 
 
 @pytest.fixture(scope="session")

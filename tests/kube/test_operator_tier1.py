@@ -15,13 +15,14 @@ import pytest
 from cachefleet_operator.api import names
 from cachefleet_operator.execution.kube import lease
 from fleettest.crds import PODMONITORS
-from fleettest.kube import WRITES, Kube
+from fleettest.kube import WRITES, Kube, Request
 from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.kube
 
 IDLE_S = 6.0
+IDLE_WINDOWS = 3
 
 OBJECTS = (
     ("serviceaccount", "orders"),
@@ -102,7 +103,17 @@ def versions(kube: Kube, namespace: str) -> dict[tuple[str, str], tuple[str, str
 
 
 def is_idle(kube: Kube, namespace: str, operator: Operator) -> None:
-    """Nothing is written for some seconds but the Lease: what is refused is not asked for in a hot loop."""
+    """Nothing is written for some seconds but the Lease: what is refused is not asked for in a hot loop.
+
+    What an act changed may still be on its way to the operator when its queue is empty, so a window with writes is
+    followed by another one."""
+    seen = []
+    while written := writes_in_a_window(kube, namespace, operator):
+        seen.append(written)
+        assert len(seen) < IDLE_WINDOWS, seen
+
+
+def writes_in_a_window(kube: Kube, namespace: str, operator: Operator) -> list[Request]:
     kube.wait_for(lambda: operator.metric("queue_depth") == 0)
     mark = kube.audit.mark()
 
@@ -112,7 +123,7 @@ def is_idle(kube: Kube, namespace: str, operator: Operator) -> None:
 
     kube.wait_for(has_lived)
     found = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.verb in WRITES]
-    assert [r for r in found if r.resource not in ("leases", "events")] == []
+    return [r for r in found if r.resource not in ("leases", "events")]
 
 
 def user(namespace: str) -> str:
@@ -159,7 +170,8 @@ def test_passwords_are_in_no_log_event_or_status(kube: Kube, namespace: str, acc
 def test_steady_state_costs_nothing(kube: Kube, namespace: str, operator: Operator) -> None:
     """For more than the longest pause between two looks: no write, and no read but the watches."""
     make(kube, namespace)
-    kube.wait_for(lambda: is_told(kube, namespace) and operator.metric("queue_depth") == 0)
+    kube.wait_for(lambda: is_told(kube, namespace))
+    is_idle(kube, namespace, operator)
     before, mark = versions(kube, namespace), kube.audit.mark()
     looks = operator.metric("reconcile_total")
     assert len(before) == len(OBJECTS) + 1

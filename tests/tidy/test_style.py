@@ -6,6 +6,7 @@ A rule is broken only by an entry in EXCEPTIONS, with the reason in words. An en
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,11 @@ def tracked() -> list[Path]:
     return sorted(p for p in found if not (p.suffix == ".c" and p.with_suffix(".pyx").exists()))
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -48,13 +54,12 @@ def judge(rule: str, found: list[tuple[str, str]]) -> None:
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """(function, lines) of a Python or Cython file."""
-    text = path.read_text()
     if path.suffix == ".py":
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
         return
-    lines = text.split("\n")
+    lines = path.read_text().split("\n")
     for start, line in enumerate(lines):
         if match := CYTHON_FUNCTION.match(line):
             yield match[2], _cython_extent(lines, start, len(match[1]))
@@ -125,7 +130,7 @@ def test_no_fixed_sleeps_in_tests() -> None:
     """
     found = []
     for path in (ROOT / "tests").rglob("*.py"):
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         loops = {id(n) for loop in ast.walk(tree) if isinstance(loop, ast.While) for n in ast.walk(loop)}
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or id(node) in loops:
@@ -139,7 +144,7 @@ def test_what_is_slow_or_alone_says_why() -> None:
     """The gate prints the reasons."""
     found = []
     for path in (ROOT / "tests").rglob("test_*.py"):
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         given = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args}
         found += [
             f"{name(path)}:{node.lineno}"
@@ -177,7 +182,7 @@ def test_bits_of_the_engine_have_names() -> None:
     for path in tracked():
         if path.suffix != ".py" or not name(path).startswith(("server/", "tests/unit/")):
             continue
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         checked = [tree] if name(path).startswith("server/") else [n for n in tree.body if isinstance(n, ast.Assign)]
         for node in (n for part in checked for n in ast.walk(part) if isinstance(n, ast.BinOp)):
             match node:

@@ -44,6 +44,7 @@ PORT_TRIES: Final = 5
 PORTS: Final = range(10_000, 32_000)  # below those of outgoing connections (ip_local_port_range)
 PORT_SHARES: Final = 8  # workers of one run that cannot meet
 HIDDEN: Final = ("rdb-key-save-delay", "key-load-delay", "loading-process-events-interval-bytes")  # from CONFIG GET *
+HASH_SEED: Final = "FLEETTEST_HASH_SEED"  # a variable: what a run's servers are to have, so that it can be repeated
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
 
@@ -105,7 +106,9 @@ class Instance:
         wrapper: Sequence[str] = (),
     ) -> None:
         self.kind = kind
-        self.options = {**DEFAULTS, **(options or {})}
+        seeded = kind in ("cachefleet", "valkey") and HASH_SEED in os.environ
+        seed = {"hash-seed": os.environ[HASH_SEED]} if seeded else {}
+        self.options = {**DEFAULTS, **seed, **(options or {})}
         self.config = config
         self.env = dict(env or {})
         self.wrapper = list(wrapper)

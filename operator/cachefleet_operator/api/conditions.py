@@ -50,6 +50,10 @@ REASONS: tuple[Reason, ...] = (
     Reason(CONFIG_APPLIED, "Applied", "True", "Every server runs with the parameters of the spec."),
     Reason(CONFIG_APPLIED, "Pending", "False", "Parameters are about to be set, or wait for a server to answer."),
     Reason(CONFIG_APPLIED, "RestartRequired", "False", "Some parameters need a restart, which is coming."),
+    Reason(
+        CONFIG_APPLIED, "Unsupported", "False", "A server is of a version that does not know a parameter of the spec, "
+        "which is left out until all of them do; the message says who does not.",
+    ),
     Reason(CONFIG_APPLIED, "Refused", "False", "A parameter was refused; the message has the words of who refused it."),
 )
 

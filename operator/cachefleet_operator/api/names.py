@@ -1,10 +1,11 @@
 """Names, labels, annotations and ports: every string that two places must agree on.
 
 Objects of Cache `orders`: StatefulSet `orders`, pods `orders-0` ..., Services `orders-rw`, `orders-ro`, `orders-pods`
-(headless), ConfigMaps `orders-config` and `orders-accepted` (the spec that was had, see planning/accepted.py), Secrets
-`orders-auth` (the password as users know it; generated), `orders-server-password` (the password that the servers have
-now, see planning/auth.py) and `orders-binding` (all that an application needs to connect, see planning/binding.py),
-ServiceAccount, PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
+(headless), ConfigMaps `orders-config`, `orders-accepted` (the spec that was had, see planning/accepted.py) and
+`orders-parameters` (what its servers know, see planning/knowledge.py), Secrets `orders-auth` (the password as users
+know it; generated), `orders-server-password` (the password that the servers have now, see planning/auth.py) and
+`orders-binding` (all that an application needs to connect, see planning/binding.py), ServiceAccount,
+PodDisruptionBudget, NetworkPolicy and PodMonitor `orders`.
 
 Two Caches of a namespace never want one name: of the suffixes of a kind none ends with another. (Of `-auth` and
 `-server-auth`, the Caches `orders` and `orders-server` would want one Secret.) Shard 0 is called as its Cache is, and
@@ -107,6 +108,10 @@ def configmap(cache: str) -> str:
 
 def configmap_accepted(cache: str) -> str:
     return f"{cache}-accepted"
+
+
+def configmap_parameters(cache: str) -> str:
+    return f"{cache}-parameters"
 
 
 def secret_auth(cache: str) -> str:

@@ -57,3 +57,4 @@ class Site:
     kinds: frozenset[str] = frozenset()  # optional kinds that exist here: PodMonitor, ServiceMonitor
     cluster_domain: str = "cluster.local"
     defaults: Defaults = NO_DEFAULTS
+    version: str = ""  # this operator's own: the server of the same version has our table of parameters

@@ -246,6 +246,7 @@ def _keyspace_events(limits: Limits, value: str, default: str) -> str:
     return shown + "".join(letter for letter in "KEm" if letter in letters)
 
 
+PIECEWISE = frozenset(("OutputLimits",))  # what a value leaves out has the default
 KINDS: dict[str, Show] = {
     "Text": _text,
     "Filename": _filename,

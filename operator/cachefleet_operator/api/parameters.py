@@ -2,7 +2,9 @@
 
 The rows come from server_parameters.json, which is generated from the server's own table (tests/support/fleettest/
 server_parameters.py; `make generated`), also which feature that is not built a parameter is for. What the server cannot
-know is here: which parameters are another field's or the operator's (OWNERS), and which features are refused (UNBUILT).
+know is here: which parameters are another field's or the operator's (OWNERS), which features are refused (UNBUILT),
+and which parameters older servers lack (SINCE). The rows speak of the server of this operator's own version; what the
+server of a Cache knows, which may be an older one, is api/known.py.
 
 `canonical` gives the text that CONFIG GET answers after a value was set, so that wish and fact compare as strings. Some
 parameters are set piecewise (client-output-buffer-limit): what a value leaves out is the default here, so the canonical
@@ -67,6 +69,9 @@ OWNERS: dict[str, str] = {
 # Features that are not built and whose parameters no spec may set. Those of others do no harm: they have no effect yet.
 UNBUILT = ("active defragmentation", "cluster mode", "following a primary", "RDMA", "TLS")
 
+# Parameters that came after the first release -> the first version whose servers know them.
+SINCE: dict[str, str] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -99,12 +104,13 @@ def is_live(name: str) -> bool:
     return parameter is not None and parameter.live
 
 
-def canonical(name: str, value: str) -> str:
-    """What CONFIG GET shows after `value` was set on a server with the default. ValueError in the server's words."""
+def canonical(name: str, value: str, default: str | None = None) -> str:
+    """What CONFIG GET shows after `value` was set on a server with this default; None: with that of our own version.
+    ValueError in the server's words."""
     parameter = find(name)
     if parameter is None:
         raise ValueError("unknown parameter")
-    shown = KINDS[parameter.kind](parameter.limits, value, parameter.default)
+    shown = KINDS[parameter.kind](parameter.limits, value, parameter.default if default is None else default)
     if parameter.needs and shown != parameter.default:
         raise ValueError(f"{parameter.needs} is not supported by this version of the server")
     return shown

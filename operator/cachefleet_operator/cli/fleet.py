@@ -65,7 +65,7 @@ class Fleet:
         self.store.watch(self._seen)
         self._ports, self._first = ports, first
         self._kubelet = Kubelet(self.store, ports, self.tell, time.time)
-        site = Site(default_image="this-machine/cachefleet-server", default_version=version)
+        site = Site(default_image="this-machine/cachefleet-server", default_version=version, version=version)
         objects, servers = LocalObjects(self.store, self._kubelet), LocalServers(ports)
         cycle = Cycle(objects, Observer(objects, servers, site), Interpreter(objects, servers), self._told)
         self._reconciler = Reconciler(cycle)

@@ -38,7 +38,7 @@ from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.reconciler import STOP_S, Reconciler
 from cachefleet_operator.handlers import http, watch
 from cachefleet_operator.metrics import Fleet, Metrics
-from cachefleet_operator.settings import Settings
+from cachefleet_operator.settings import Settings, own_version
 
 DISCOVER_S = 120.0  # how often we look for CRDs that came or went
 AGAIN_S, AGAIN_S_MAX = 1.0, 30.0  # between starts of the watches
@@ -61,6 +61,7 @@ class Supervisor:
         site = Site(
             default_image=settings.server_image,
             default_version=settings.server_version,
+            version=own_version(),
             operator_namespace=settings.pod_namespace,
             cluster_domain=settings.cluster_domain,
             defaults=Defaults(

@@ -19,7 +19,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheSpec, Refusal
 from cachefleet_operator.api.validation import problems
-from cachefleet_operator.planning import binding
+from cachefleet_operator.planning import binding, knowledge
 from cachefleet_operator.planning.actions import Apply
 from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -58,8 +58,8 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal], *, whole: bool) -> Ste
     """Accepts the spec that is asked for; `whole`: all of its objects are as they are wanted."""
     wanted = record(snapshot.cache, snapshot.site)
     key = key_of(wanted)
-    unneeded = binding.made(snapshot.cache)  # by any pod
-    refused = [r for r in refusals if r.subject in WHOLE and r.target != unneeded]
+    unneeded = (binding.made(snapshot.cache), str(knowledge.key(snapshot.cache)))  # by any pod
+    refused = [r for r in refusals if r.subject in WHOLE and r.target not in unneeded]
     live = snapshot.objects.get(key)
     if refused or not whole or (live is not None and not drift(wanted, live)):
         return NOTHING

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
-from cachefleet_operator.planning import accepted, auth, binding, config, objects, storage, template
+from cachefleet_operator.planning import accepted, auth, binding, config, knowledge, objects, storage, template
 from cachefleet_operator.planning.image import image
+from cachefleet_operator.planning.knowledge import Knowledge
 from cachefleet_operator.planning.refusals import NAME, OBJECT, STORAGE, is_due, is_parameter
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.resources.desired import desired
@@ -21,25 +22,31 @@ class Aims(NamedTuple):
     cache: Cache
     objects: tuple[Object, ...]
     refusals: tuple[Refusal, ...]
+    knowledge: Knowledge
     due: tuple[Refusal, ...] = ()  # those of parameters that are to be tried anew
     generation: int = 0  # of the pod template
 
 
-def as_before(cache: Cache) -> Aims:
+def as_before(snapshot: Snapshot) -> Aims:
     """Of a Cache that nothing is wanted for."""
-    return Aims(cache, (), cache.status.refusals, generation=cache.status.template_generation)
+    cache, has = snapshot.cache, knowledge.knowledge(snapshot)
+    return Aims(cache, (), cache.status.refusals, has, generation=cache.status.template_generation)
 
 
 def aims_of(snapshot: Snapshot, now: float) -> Aims:
-    old = snapshot.cache.status.refusals
-    asked = [r for r in old if is_parameter(r) and config.is_refused_still(snapshot, r)]
+    old, has = snapshot.cache.status.refusals, knowledge.knowledge(snapshot)
+    asked = [r for r in old if is_parameter(r) and config.is_refused_still(snapshot, r, has)]
     cache = config.without_refused(snapshot.cache, asked)
-    stamped, generation = _wanted(snapshot, cache)
+    stamped, generation = _wanted(snapshot, cache, has)
     last = accepted.last(snapshot.cache, snapshot.objects) if any(r.subject == OBJECT for r in old) else None
-    had = _wanted(replace(snapshot, cache=last), config.without_refused(last, asked))[0] if last is not None else ()
-    hashes = {objects.applied_hash(obj) for obj in (*stamped, *had, accepted.record(snapshot.cache, snapshot.site))}
+    had: tuple[Object, ...] = ()
+    if last is not None:
+        before = replace(snapshot, cache=last)
+        had = _wanted(before, config.without_refused(last, asked), knowledge.knowledge(before))[0]
+    records = accepted.record(snapshot.cache, snapshot.site), knowledge.record(snapshot, has)
+    hashes = {objects.applied_hash(obj) for obj in (*stamped, *had, *records)}
     secrets = auth.made(cache) | {binding.made(cache)}  # They have no hash: a password is no part of a plan.
-    foreign = {str(key) for key in snapshot.foreign} & (secrets | {str(key_of(obj)) for obj in stamped})
+    foreign = {str(key) for key in snapshot.foreign} & (secrets | {str(key_of(obj)) for obj in (*stamped, *records)})
     size = snapshot.cache.spec.persistence.storage.size
     held = [
         r
@@ -52,11 +59,11 @@ def aims_of(snapshot: Snapshot, now: float) -> Aims:
         )
     ]
     possible = objects.possible(snapshot, stamped, had, held)
-    return Aims(cache, possible, (*asked, *held), tuple(r for r in asked if is_due(r, now)), generation)
+    return Aims(cache, possible, (*asked, *held), has, tuple(r for r in asked if is_due(r, now)), generation)
 
 
-def _wanted(snapshot: Snapshot, cache: Cache) -> tuple[tuple[Object, ...], int]:
+def _wanted(snapshot: Snapshot, cache: Cache, has: Knowledge) -> tuple[tuple[Object, ...], int]:
     """The objects, stamped, and the generation of their pod template."""
-    generation = template.generation(snapshot, cache, image(snapshot))
-    found = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot), generation))
+    generation = template.generation(snapshot, cache, image(snapshot), has.file)
+    found = storage.fitting(snapshot, desired(cache, snapshot.site, image(snapshot), generation, has.file))
     return tuple(stamp(obj) for obj in found), generation

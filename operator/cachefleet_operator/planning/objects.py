@@ -85,8 +85,9 @@ def _needs(snapshot: Snapshot, key: Key, wanted: Sequence[Object]) -> frozenset[
 
 def _is_needed(snapshot: Snapshot, key: Key) -> bool:
     """Whether pods must not be made while this one cannot be had; one that is there was only not changed."""
-    ours_alone = names.configmap_accepted(snapshot.cache.metadata.name)
-    return key.kind in NEEDED and key not in snapshot.objects and key.name != ours_alone
+    name = snapshot.cache.metadata.name
+    ours_alone = names.configmap_accepted(name), names.configmap_parameters(name)
+    return key.kind in NEEDED and key not in snapshot.objects and key.name not in ours_alone
 
 
 def _write(obj: Object, live: Object | None, needs: frozenset[str]) -> list[Action]:

@@ -12,6 +12,7 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
     storage       volumes grow; then the StatefulSet is replaced under its pods
     objects *     everything else is as wanted; * what is lost is made again
     binding *     the Secret that says how to connect
+    knowledge *   what the servers say that they know is kept
     roles *       pods carry their role as a label, and labels of their Cache
     accepted      all of it is there: the spec is kept
     rollout       a pod that runs the old template is replaced
@@ -26,7 +27,7 @@ from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
 from cachefleet_operator.api.validation import problems
-from cachefleet_operator.planning import accepted, auth, binding, config, objects, roles, rollout, storage
+from cachefleet_operator.planning import accepted, auth, binding, config, knowledge, objects, roles, rollout, storage
 from cachefleet_operator.planning.actions import Action, Delete
 from cachefleet_operator.planning.aims import Aims, aims_of, as_before
 from cachefleet_operator.planning.image import default_version, image
@@ -52,7 +53,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     """What to do about one Cache at unix time `now`."""
     asked, wrong = snapshot.cache, problems(snapshot.cache)
     seen = replace(snapshot, cache=snapshot.acting or asked)
-    aims = aims_of(seen, now) if snapshot.acting else as_before(asked)
+    aims = aims_of(seen, now) if snapshot.acting else as_before(seen)
     if snapshot.acting is None or asked.metadata.deletion_timestamp:
         steps: tuple[Step, ...] = ()
     else:
@@ -72,15 +73,15 @@ def _steps(snapshot: Snapshot, aims: Aims, *, converging: bool) -> tuple[Step, .
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
     secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot)
-    bound = binding.step(snapshot, aims.refusals)
+    bound, noted = binding.step(snapshot, aims.refusals), knowledge.step(snapshot, aims.knowledge, aims.refusals)
     unmade = Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING
     if not converging:
         lost = objects.lost(snapshot, aims.objects)
-        return secrets, objects.step(snapshot, lost, aims.refusals), bound, labels, unmade
+        return secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, labels, unmade
     growth = storage.step(snapshot, aims.refusals)
     replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
     kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
-    live = config.step(snapshot, aims.cache, aims.refusals, aims.due)
+    live = config.step(snapshot, aims.cache, aims.knowledge, aims.refusals, aims.due)
     spec = (
         live,
         growth,
@@ -89,7 +90,7 @@ def _steps(snapshot: Snapshot, aims: Aims, *, converging: bool) -> tuple[Step, .
         storage.owners(snapshot),
     )
     whole = not any(step.actions for step in spec)
-    steps = (secrets, *spec, bound, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
+    steps = (secrets, *spec, bound, noted, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
     if any(step.actions for step in steps):
         return steps
     return (*steps, rollout.step(snapshot))
@@ -112,8 +113,9 @@ def _verdict(
         doing=doing[-1] if doing else growing,
         waiting=next((step.waiting for step in steps if step.waiting), ""),
         secret_missing=auth.missing(snapshot),
-        restart_required=config.restart_needed(snapshot, wish) if not wrong else (),
-        config_pending=config.pending(snapshot, wish, aims.refusals) if not wrong else "",
+        unknown=knowledge.unknown(snapshot, asked, aims.knowledge) if not wrong else (),
+        restart_required=config.restart_needed(snapshot, wish, aims.knowledge) if not wrong else (),
+        config_pending=config.pending(snapshot, wish, aims.knowledge, aims.refusals) if not wrong else "",
     )
 
 

@@ -46,6 +46,11 @@ def memory_limit(pod: Object) -> str:
     return str(server_container(pod).get("resources", {}).get("limits", {}).get("memory", ""))
 
 
+def image_digest(pod: Object) -> str:
+    """Of the image that its server runs, as the runtime has it; empty = it says none."""
+    return str(_container(pod).get("imageID", "")).rpartition("@")[2]
+
+
 def trouble(pod: Object, now: float) -> str:
     """What is wrong with it; empty = nothing that we can see."""
     status = pod.get("status", {})

@@ -43,6 +43,7 @@ class Verdict:
     doing: str = ""  # what goes on, as a sentence
     waiting: str = ""
     secret_missing: str = ""
+    unknown: tuple[str, ...] = ()  # parameters that a server does not know
     restart_required: tuple[str, ...] = ()
     config_pending: str = ""  # parameters that are being set, or servers that cannot be asked
 
@@ -181,6 +182,8 @@ def _config_applied(verdict: Verdict) -> tuple[str, str]:
         return "Refused", "; ".join(verdict.problems)
     if refused:
         return "Refused", "; ".join(f"{r.subject} {r.wish}: {r.message}" for r in refused)
+    if verdict.unknown:
+        return "Unsupported", "; ".join(verdict.unknown)
     if verdict.restart_required:
         return "RestartRequired", "; ".join(verdict.restart_required)
     if verdict.config_pending:

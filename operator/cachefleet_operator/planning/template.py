@@ -9,22 +9,24 @@ put back by the same builder, and nothing restarts.
 from __future__ import annotations
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.known import Known
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.resources.podspec import GENERATIONS, pod_template
 from cachefleet_operator.resources.statefulset import template_hash
 
 
-def generation(snapshot: Snapshot, cache: Cache, image: str) -> int:
-    """`cache` is the one that is built: without what was refused."""
+def generation(snapshot: Snapshot, cache: Cache, image: str, known: Known) -> int:
+    """`cache` is the one that is built: without what was refused; `known` is what its servers know."""
     newest = max(GENERATIONS)
     live = snapshot.get("StatefulSet", names.statefulset(cache.metadata.name))
     if live is None:  # deleted, by hand or so that volumes grow: its pods may be there
-        known = snapshot.cache.status.template_generation
-        return known if known in GENERATIONS and snapshot.pods() else newest
+        before = snapshot.cache.status.template_generation
+        return before if before in GENERATIONS and snapshot.pods() else newest
     annotations = live["metadata"].get("annotations", {})
     number, _, built = str(annotations.get(names.ANNOTATION_TEMPLATE, "")).partition("-")
     had = int(number) if number.isdecimal() else newest
-    if had not in GENERATIONS or template_hash(pod_template(cache, image, snapshot.site.defaults, had)) != built:
+    if had not in GENERATIONS:
         return newest
-    return had
+    same = template_hash(pod_template(cache, image, snapshot.site.defaults, had, known)) == built
+    return had if same else newest

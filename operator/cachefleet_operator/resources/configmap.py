@@ -2,7 +2,7 @@
 
 The file holds what spec.config says, what other fields decide, and DEFAULTS. A running server gets those that can
 change live by CONFIG SET; the file is what its next start reads. Values are canonical (api/parameters.py), so that
-file, wish and what CONFIG GET answers compare as strings.
+file, wish and what CONFIG GET answers compare as strings. What the servers do not know (`known`) is not written.
 
 The file's syntax is redis.conf's: `name word`; the word is quoted unless it is plain, with every byte outside printable
 ASCII as \\xHH, so the file is ASCII whatever a value holds. Values of several words are one quoted word, which the
@@ -17,8 +17,9 @@ import re
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.derived import maxmemory_bytes
+from cachefleet_operator.api.known import Known, own
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.api.parameters import canonical, find, is_live, resolve
+from cachefleet_operator.api.parameters import canonical, resolve
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.metadata import metadata
 
@@ -33,35 +34,41 @@ _PLAIN = re.compile(r"[!#-&(-\[\]-~]+")  # printable ASCII without blank, quotes
 _ESCAPED = re.compile(rb'[^ !#-\[\]-~]')
 
 
-def parameters(cache: Cache) -> dict[str, str]:
-    """Every parameter that is written, by its first name, canonical and sorted. What validation refuses is left out."""
+def parameters(cache: Cache, known: Known | None = None) -> dict[str, str]:
+    """Every parameter that is written, by its first name, canonical and sorted. What validation refuses is left out,
+    and what is not `known`; None: by the server of our own version."""
+    facts = own() if known is None else known
     wished = {resolve(name): value for name, value in sorted(cache.spec.config.items())}
     found = {}
     for name, value in {**DEFAULTS, **wished, **_owned(cache)}.items():
+        if name not in facts:
+            continue
         try:
-            found[name] = canonical(name, value)
+            found[name] = canonical(name, value, facts[name].default)
         except ValueError:
             continue
     return dict(sorted(found.items()))
 
 
-def restart_parameters(cache: Cache) -> dict[str, str]:
+def restart_parameters(cache: Cache, known: Known | None = None) -> dict[str, str]:
     """Those that only a restart changes. One that is set to the server's default is as good as not set."""
-    return {n: value for n, value in parameters(cache).items() if not is_live(n) and not _is_default(n, value)}
+    facts = own() if known is None else known
+    found = parameters(cache, facts).items()
+    return {n: value for n, value in found if not facts[n].live and facts[n].default != value}
 
 
-def restart_annotation(cache: Cache) -> str:
+def restart_annotation(cache: Cache, known: Known | None = None) -> str:
     """`restart_parameters` as the pod template carries them: readable JSON, with hashes in the place of long values."""
-    values = restart_parameters(cache)
+    values = restart_parameters(cache, known)
     return json.dumps({n: value if len(value) <= SHOWN_CHARACTERS_MAX else _hash(value) for n, value in values.items()})
 
 
-def config_map(cache: Cache) -> Object:
+def config_map(cache: Cache, known: Known | None = None) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(cache, names.configmap(cache.metadata.name)),
-        "data": {names.CONFIG_FILE: config_file(parameters(cache)) + _no_password(cache)},
+        "data": {names.CONFIG_FILE: config_file(parameters(cache, known)) + _no_password(cache)},
     }
 
 
@@ -103,11 +110,6 @@ def _owned(cache: Cache) -> dict[str, str]:
         # A disk that takes no last snapshot must not keep a pod until it is killed: what is lost is the same.
         "shutdown-on-sigterm": "force",
     }
-
-
-def _is_default(name: str, value: str) -> bool:
-    parameter = find(name)
-    return parameter is not None and parameter.default == value
 
 
 def _hash(value: str) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.known import Known
 from cachefleet_operator.api.objects import NO_DEFAULTS, Defaults
 from cachefleet_operator.api.quantity import parse, to_bytes
 from cachefleet_operator.api.v1alpha1 import Cache
@@ -66,8 +67,10 @@ _TOKEN: list[Fields] = [
 ]
 
 
-def pod_template(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS, generation: int = 0) -> Fields:
-    """As that generation has it; 0 is the newest."""
+def pod_template(
+    cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS, generation: int = 0, known: Known | None = None
+) -> Fields:
+    """As that generation has it; 0 is the newest. `known` as in resources/configmap.py."""
     build = GENERATIONS[generation] if generation else GENERATIONS[max(GENERATIONS)]
     override = cache.spec.pod_template
     given = {**defaults.labels, **override.labels}
@@ -76,7 +79,7 @@ def pod_template(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS, gen
     return {
         "metadata": {
             "labels": {**labels, **names.labels(cache.metadata.name), **names.shard_labels(cache.metadata.name)},
-            "annotations": {**override.annotations, names.ANNOTATION_RESTART: restart_annotation(cache)},
+            "annotations": {**override.annotations, names.ANNOTATION_RESTART: restart_annotation(cache, known)},
         },
         "spec": strategic_merge(base, override.spec),
     }

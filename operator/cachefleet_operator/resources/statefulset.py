@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.known import Known
 from cachefleet_operator.api.objects import NO_DEFAULTS, Defaults, Object
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.metadata import metadata
@@ -26,10 +27,12 @@ from cachefleet_operator.resources.podspec import GENERATIONS, pod_template
 REVISIONS_KEPT = 3  # nobody rolls back by revision: the Cache's spec is the history that counts
 
 
-def statefulset(cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS, generation: int = 0) -> Object:
-    """Its pods are of that generation of the template; 0 is the newest."""
+def statefulset(
+    cache: Cache, image: str, defaults: Defaults = NO_DEFAULTS, generation: int = 0, known: Known | None = None
+) -> Object:
+    """Its pods are of that generation of the template; 0 is the newest. `known` as in resources/configmap.py."""
     name = cache.metadata.name
-    template = pod_template(cache, image, defaults, generation)
+    template = pod_template(cache, image, defaults, generation, known)
     made = {names.ANNOTATION_TEMPLATE: f"{generation or max(GENERATIONS)}-{template_hash(template)}"}
     return {
         "apiVersion": "apps/v1",

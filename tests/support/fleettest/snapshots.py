@@ -13,7 +13,7 @@ from cachefleet_operator.planning.accepted import acting
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
 NOW = 1_800_000_000.0
-SITE = Site(default_image="registry.test/cachefleet-server", default_version="1.0.0")
+SITE = Site(default_image="registry.test/cachefleet-server", default_version="1.0.0", version="1.0.0")
 
 
 def cache(*, status: CacheStatus | None = None, metadata: Mapping[str, Any] | None = None, **spec: Any) -> Cache:

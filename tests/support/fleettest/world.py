@@ -3,8 +3,8 @@
 Cycles are the operator's own (execution/cycle.py). Behind the ports are what the API server, the controllers and the
 kubelet would do: objects are stored as applied and defaulted a little; a StatefulSet makes its pods and claims; a
 restarted pod comes up with the new template; a server reads its ConfigMap at its start and takes CONFIG SET while it
-runs. Every write is counted, so that "writes nothing" can be asserted. Nothing here is random: a test decides what
-fails.
+runs. What it does not know stops it, as it would a real one: that fails the test. Every write is counted, so that
+"writes nothing" can be asserted. Nothing here is random: a test decides what fails.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import json
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
-from cachefleet_operator.api import names
-from cachefleet_operator.api.objects import Key, Object, Site, key_of
-from cachefleet_operator.api.parameters import PARAMETERS, resolve
+from cachefleet_operator.api import names, parameters
+from cachefleet_operator.api.objects import Key, Object, Site, key_of, server_container
 from cachefleet_operator.api.quantity import parse
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
 from cachefleet_operator.execution.cycle import Cycle
@@ -30,10 +29,9 @@ from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Command, Endpoint, Reply
 from cachefleet_operator.execution.wire import Locked
 from cachefleet_operator.planning import actions as act
-from cachefleet_operator.planning.accepted import acting
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.snapshot import Snapshot
-from cachefleet_operator.resources.configmap import parameters
+from cachefleet_server.config.parser import text_lines
 from fleettest.snapshots import NOW, SITE
 from fleettest.snapshots import cache as cache_of
 
@@ -41,11 +39,20 @@ Refuse = Callable[[act.Action], tuple[str, str, str, str] | None]  # -> target, 
 Event = tuple[str, str, str]  # type, word, note
 
 
+class Build(NamedTuple):
+    """A build of the server."""
+
+    version: str
+    defaults: Mapping[str, str]  # of all that it knows
+
+
 class World:
     def __init__(self, cache: Cache, site: Site = SITE) -> None:
         self.cache, self.site, self.now = cache, site, NOW
         self.objects: dict[Key, dict[str, Any]] = {}
-        self.servers: dict[str, dict[str, Any]] = {}  # pod -> parameters, password, run
+        self.servers: dict[str, dict[str, Any]] = {}  # pod -> build, parameters, password, run
+        self.build = Build("1.0.0", {p.name: p.default for p in parameters.PARAMETERS})  # of this operator's version
+        self.builds: dict[str, Build] = {}  # of images, where it is another one
         self.writes: list[str] = []
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
@@ -121,6 +128,8 @@ class World:
         }
         for ordinal in range(statefulset["spec"]["replicas"]):
             self._start(statefulset, ordinal, revision)
+        for server in self.servers.values():
+            self._reads(server["build"])  # its container may start again at any time
 
     def _start(self, statefulset: dict[str, Any], ordinal: int, revision: str) -> None:
         name = f"{statefulset['metadata']['name']}-{ordinal}"
@@ -139,20 +148,23 @@ class World:
             "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
             "containerStatuses": [{"name": names.CONTAINER, "ready": True, "state": {"running": {}}}],
         }
-        file = {resolve(k): v for k, v in parameters(self._as_written()).items()}
-        defaults = {p.name: p.default for p in PARAMETERS}
+        build = self.builds.get(server_container(self.objects[Key("Pod", name)])["image"], self.build)
         self.servers[name] = {
-            "parameters": {**defaults, **file},
+            "build": build,
+            "parameters": {**build.defaults, **self._reads(build)},
             "password": self._have(),
             "run": f"run-{self._serial}",
         }
 
-    def _as_written(self) -> Cache:
-        """The Cache whose ConfigMap lives: refused parameters are not in the file."""
-        cache = acting(self.cache, self.objects) or self.cache
-        refused = {r.subject for r in self.cache.status.refusals}
-        config = {k: v for k, v in cache.spec.config.items() if resolve(k) not in refused}
-        return cache.model_copy(update={"spec": cache.spec.model_copy(update={"config": config})})
+    def file(self) -> str:
+        """What the next start reads."""
+        found = self.objects.get(Key("ConfigMap", names.configmap(self.cache.metadata.name)), {})
+        return str(found.get("data", {}).get(names.CONFIG_FILE, ""))
+
+    def _reads(self, build: Build) -> dict[str, str]:
+        file = {line.words[0]: line.words[1] for line in text_lines(self.file(), names.CONFIG_FILE)}
+        assert file.keys() <= build.defaults.keys(), f"{sorted(file.keys() - build.defaults.keys())} stop the start"
+        return file
 
     # -- small things
 
@@ -180,9 +192,9 @@ def restarts(world: World) -> list[str]:
 
 
 def told(world: World) -> list[str]:
-    """What was done, but that a spec was accepted."""
+    """What was done, but for what the operator notes for itself."""
     found = (a for p in world.history for a in p.actions)
-    return [a.reason for a in found if a.subject != "ConfigMap/orders-accepted"]
+    return [a.reason for a in found if a.subject not in ("ConfigMap/orders-accepted", "ConfigMap/orders-parameters")]
 
 
 def settled(**wanted: Any) -> World:
@@ -301,7 +313,8 @@ class _Servers:
 def _reply(server: dict[str, Any], command: Command) -> Reply:
     match [word.upper() for word in command[:2]]:
         case [b"INFO"]:
-            return b"run_id:%b\r\nrole:master\r\ncachefleet_version:1.0.0\r\n" % server["run"].encode()
+            words = f"run_id:{server['run']}", "role:master", f"cachefleet_version:{server['build'].version}"
+            return "\r\n".join(words).encode()
         case [b"CONFIG", b"GET"]:
             return [word.encode() for pair in server["parameters"].items() for word in pair]
         case [b"CONFIG", b"SET"]:
@@ -309,5 +322,6 @@ def _reply(server: dict[str, Any], command: Command) -> Reply:
                 if name == b"requirepass":
                     server["password"] = value
                 else:
+                    assert name.decode() in server["build"].defaults, "it does not know it"
                     server["parameters"][name.decode()] = value.decode()
     return b"OK"

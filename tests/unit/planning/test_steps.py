@@ -11,6 +11,7 @@ from cachefleet_operator.api.objects import Key, Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning import auth, config, objects, storage
 from cachefleet_operator.planning.actions import OwnClaim
+from cachefleet_operator.planning.knowledge import knowledge
 from cachefleet_operator.planning.moments import stamp
 from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S, plan
 from cachefleet_operator.planning.pods import RECENT_S, trouble
@@ -189,8 +190,9 @@ def test_some_of_many_differences_are_said(count: int, more: str) -> None:
 def test_a_server_that_is_away_is_not_told_parameters(away: dict[str, Any]) -> None:
     behind = {"parameters": {"timeout": "0"}}
     wanted = cache(config={"timeout": "5"})
-    assert config.step(snapshot(wanted, servers=[server(**behind)]), wanted, ()) != NOTHING
-    assert config.step(snapshot(wanted, servers=[server(**behind, **away)]), wanted, ()) == NOTHING
+    answering, silent = (snapshot(wanted, servers=[server(**behind, **more)]) for more in ({}, away))
+    assert config.step(answering, wanted, knowledge(answering), ()) != NOTHING
+    assert config.step(silent, wanted, knowledge(silent), ()) == NOTHING
 
 
 def test_a_maxmemory_that_just_fits_the_container_is_set() -> None:

@@ -45,6 +45,7 @@ class Local:
         self.port, self.metrics_port = free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "output"
+        self.command = COMMAND
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("CACHEFLEET_")}
 
     def write(self, *documents: str) -> None:
@@ -58,7 +59,7 @@ class Local:
         words += ["--port", str(self.port), "--metrics-port", str(self.metrics_port)] if not arguments else []
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, *words], cwd=self.home, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                [*self.command, *words], cwd=self.home, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
                 env=self.environment,
             )  # fmt: skip
         return self
@@ -66,7 +67,7 @@ class Local:
     def run(self, *words: str, stdin: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
         """Another command of it, to its end."""
         return subprocess.run(
-            [*COMMAND, *words], cwd=self.home, input=stdin, capture_output=True, text=True, timeout=READY_S,
+            [*self.command, *words], cwd=self.home, input=stdin, capture_output=True, text=True, timeout=READY_S,
             env=self.environment, check=False, **more,
         )  # fmt: skip
 

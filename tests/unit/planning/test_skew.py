@@ -9,46 +9,28 @@ from typing import Any
 
 import pytest
 
-from cachefleet_operator.api import parameters
 from cachefleet_operator.api.objects import Key
-from cachefleet_operator.api.parameter_kinds import Limits
-from cachefleet_operator.api.parameters import PARAMETERS, Parameter
+from cachefleet_operator.api.parameters import PARAMETERS
 from cachefleet_operator.planning import knowledge
 from cachefleet_operator.planning.refusals import NAME
-from cachefleet_operator.resources import podspec
+from fleettest import newer as newer_operator
 from fleettest.snapshots import SITE, cache, pod, server, snapshot
 from fleettest.world import Build, World, restarts, told
 
 NOTE, STATEFULSET, POD = Key("ConfigMap", "orders-parameters"), Key("StatefulSet", "orders"), Key("Pod", "orders-0")
 OLD = Build("1.0.0", {p.name: p.default for p in PARAMETERS})
-NEWER = replace(SITE, version="2.0.0", default_version="2.0.0")
-DEFAULTS = {"timeout": "60", "databases": "32", "client-output-buffer-limit": "normal 0 0 0 slave 9 9 9 pubsub 9 9 9"}
-ADDED = tuple(
-    Parameter(name, "Integer", Limits(low=0, high=9), "3", live, owner="", unbuilt="")
-    for name, live in (("new-live", True), ("new-at-start", False))
-)
-TABLE = (*(replace(p, default=DEFAULTS.get(p.name, p.default)) for p in PARAMETERS), *ADDED)
-NEW = Build("2.0.0", {p.name: p.default for p in TABLE})
+NEW = Build(newer_operator.VERSION, {p.name: p.default for p in newer_operator.TABLE})
+NEWER = replace(SITE, version=NEW.version, default_version=NEW.version)
 # Set to the old default, to the new one, to neither, and in part.
 SET = {"databases": "16", "tcp-backlog": "100", "client-output-buffer-limit": "normal 1 1 1"}
 
 
-def two_generations(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = podspec.GENERATIONS[1]
-    both = {1: first, 2: lambda of, image: {**first(of, image), "terminationGracePeriodSeconds": 7}}
-    for module in ("resources.podspec", "resources.statefulset", "planning.template"):
-        monkeypatch.setattr(f"cachefleet_operator.{module}.GENERATIONS", both)
-
-
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """From here on the operator is of the next version: two parameters more, other defaults, a newer pod template."""
+    """From here on the operator is of the next version."""
 
     def become(world: World | None = None) -> None:
-        two_generations(monkeypatch)
-        monkeypatch.setattr(parameters, "PARAMETERS", TABLE)
-        monkeypatch.setattr(parameters, "_BY_NAME", {n: p for p in TABLE for n in (p.name, p.alias) if n})
-        monkeypatch.setattr(parameters, "SINCE", {p.name: "2.0.0" for p in ADDED})
+        newer_operator.become(monkeypatch.setattr)
         if world is not None:
             world.upgrade(NEWER)
 
@@ -111,15 +93,15 @@ def test_what_the_server_does_not_know_waits_for_one_that_does(newer: Callable[.
     world.settle()
     assert started(world)[::2] == before[::2], "the template and the pod"
     assert "new-" not in world.file() and shown(world)["hz"] == "20"
-    words = [f"{p.name}: the server in orders-0, version 1.0.0, does not know it" for p in ADDED]
+    words = [f"{p.name}: the server in orders-0, version 1.0.0, does not know it" for p in newer_operator.ADDED]
     assert config_applied(world) == ("Unsupported", "; ".join(words))
     assert world.cache.status.phase == "Running"
 
-    world.builds["registry.test/cachefleet-server:2.0.0"] = NEW
-    world.edit(cache(config=wish, version="2.0.0"))
+    world.builds["registry.test/cachefleet-server:99.0.0"] = NEW
+    world.edit(cache(config=wish, version="99.0.0"))
     world.settle()
     assert {name: shown(world)[name] for name in wish} == wish
-    assert (config_applied(world), world.cache.status.version) == (("Applied", ""), "2.0.0")
+    assert (config_applied(world), world.cache.status.version) == (("Applied", ""), "99.0.0")
     assert shown(world)["timeout"] == "60"
 
     world.edit(cache(config=wish, version="1.0.0"))  # and back: a start with an unknown parameter fails the test
@@ -130,7 +112,7 @@ def test_what_the_server_does_not_know_waits_for_one_that_does(newer: Callable[.
 
 @pytest.mark.parametrize(
     ("spec", "knows"),
-    [({}, True), ({"version": "2.1.0"}, True), ({"version": "1.0.0"}, False), ({"image": "own.test/x:latest"}, False)],
+    [({}, True), ({"version": "99.1.0"}, True), ({"version": "1.0.0"}, False), ({"image": "own.test/x:latest"}, False)],
     ids=str,
 )
 def test_before_a_server_has_answered_its_version_says_what_it_knows(
@@ -177,7 +159,7 @@ def test_an_operator_that_knows_the_servers_version_has_its_defaults(
     before = started(world)
     shown(world)["timeout"] = "9"
     monkeypatch.undo()
-    two_generations(monkeypatch)
+    newer_operator.generations(monkeypatch.setattr)  # which it must know all the same
     world.upgrade(SITE)
     world.settle()
     assert (shown(world)["timeout"], config_applied(world)) == ("0", ("Applied", ""))

@@ -55,7 +55,7 @@ def learned(shown: Mapping[str, str], version: str, ours: str) -> Known:
     if version == ours:
         return known
     parts = (p.name for p in parameters.PARAMETERS if p.kind in PIECEWISE and p.name in shown)
-    return {**known, **{name: known[name]._replace(default=shown[name]) for name in parts}}
+    return {**known, **{name: Fact(known[name].live, _readable(name, shown[name])) for name in parts}}
 
 
 def kept(old: Known, new: Known, shown: Mapping[str, str]) -> Known:
@@ -76,6 +76,14 @@ def _ours(names: Iterable[str], defaults: bool = True) -> Known:
     chosen = frozenset(names)
     found = (p for p in parameters.PARAMETERS if p.name in chosen)
     return {p.name: Fact(p.live, p.default if defaults else None) for p in found}
+
+
+def _readable(name: str, value: str) -> str | None:
+    """A pod may run anything, and say anything."""
+    try:
+        return parameters.canonical(name, value)
+    except ValueError:
+        return None
 
 
 def _has(version: str, since: str) -> bool:

@@ -14,6 +14,8 @@ from cachefleet_operator.execution.ports import Endpoint, Reply, Servers
 from cachefleet_operator.execution.wire import Locked, error, fields
 from cachefleet_operator.planning.snapshot import Server
 
+VERSION_CHARACTERS_MAX = 64  # it is kept in the status, and with what the server knows
+
 _INSPECTION = ((b"INFO",), (b"CONFIG", b"GET", b"*"), (b"PING",))
 _SECRET = frozenset(name for p in PARAMETERS if p.secret for name in (p.name, p.alias))
 
@@ -68,7 +70,7 @@ def _server(pod: str, replies: Sequence[Reply], *, password_is_current: bool) ->
         pod,
         run_id=info.get("run_id", ""),
         role=info.get("role", ""),
-        version=info.get("cachefleet_version") or info.get("valkey_version") or info.get("redis_version", ""),
+        version=_version(info),
         loading=info.get("loading") == "1",
         load_percent=min(100.0, _number(info.get("loading_loaded_perc", "0"))),
         used_memory=int(_number(info.get("used_memory", "0"))),
@@ -78,6 +80,11 @@ def _server(pod: str, replies: Sequence[Reply], *, password_is_current: bool) ->
         parameters=_pairs(config_reply),
         password_is_current=password_is_current,
     )
+
+
+def _version(info: Mapping[str, str]) -> str:
+    version = info.get("cachefleet_version") or info.get("valkey_version") or info.get("redis_version", "")
+    return version[:VERSION_CHARACTERS_MAX]
 
 
 def _pairs(reply: list[Reply]) -> dict[str, str]:

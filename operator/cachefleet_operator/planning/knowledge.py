@@ -8,12 +8,17 @@ is kept.
 
     pods    what a running server knows, by its image: what it may be told
     file    what the wanted image and each running one know: what may be in the file. A pod of either may start next
+
+What is learned changes no template that is true: the template names the parameters that only a start changes, unless
+they are set to the default, and whether they are may have been a guess.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.images import is_elsewhere, split
@@ -27,6 +32,7 @@ from cachefleet_operator.planning.image import image
 from cachefleet_operator.planning.refusals import WHOLE
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
+from cachefleet_operator.resources.configmap import annotated, parameters
 from cachefleet_operator.resources.diff import drift, stamp
 from cachefleet_operator.resources.knowledge import Image, known_parameters, read
 from cachefleet_operator.resources.metadata import labelled
@@ -57,7 +63,7 @@ def knowledge(snapshot: Snapshot) -> Knowledge:
             images = _with(images, pod, server, snapshot.site.version)
     found = {pod["metadata"]["name"]: _of_pod(snapshot, images, pod) for pod in snapshot.pods()}
     wanted = _of_image(snapshot, images, image(snapshot))
-    return Knowledge(common(wanted, found.values()), found, images)
+    return Knowledge(_as_said(snapshot, common(wanted, found.values())), found, images)
 
 
 def step(snapshot: Snapshot, has: Knowledge, refusals: Iterable[Refusal]) -> Step:
@@ -85,6 +91,37 @@ def _who(snapshot: Snapshot, name: str, has: Knowledge) -> str:
         if not server.error and name not in has.of(pod):
             return f"the server in {pod}, version {server.version}, does not know it"
     return f"no server of {image(snapshot)} has said that it knows it"
+
+
+def _as_said(snapshot: Snapshot, known: Known) -> Known:
+    """`known` with the defaults that the live template was made by: what it names is none, and what it does not name is
+    one, if nobody knows better and the servers run with it."""
+    if (said := _annotation(snapshot)) is None:
+        return known
+    answers = [server.parameters for server in snapshot.servers.values() if not server.error]
+    found = dict(known)
+    fixed = {name: value for name, value in parameters(snapshot.cache, known).items() if not known[name].live}
+    for name, value in fixed.items():
+        fact = known[name]
+        if said.get(name) == annotated(value):
+            found[name] = fact._replace(default=None)
+        elif name not in said and fact.default is None and all(shows.get(name, value) == value for shows in answers):
+            found[name] = fact._replace(default=value)
+    return found
+
+
+def _annotation(snapshot: Snapshot) -> Mapping[str, Any] | None:
+    """What the template says of parameters; None where there is neither it nor a pod of it."""
+    live = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
+    made = [live["spec"]["template"]] if live is not None else snapshot.pods()
+    for obj in made:
+        try:
+            found = json.loads(obj["metadata"].get("annotations", {}).get(names.ANNOTATION_RESTART, ""))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 def _with(images: tuple[Image, ...], pod: Object, server: Server, ours: str) -> tuple[Image, ...]:

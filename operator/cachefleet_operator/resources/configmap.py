@@ -59,8 +59,11 @@ def restart_parameters(cache: Cache, known: Known | None = None) -> dict[str, st
 
 def restart_annotation(cache: Cache, known: Known | None = None) -> str:
     """`restart_parameters` as the pod template carries them: readable JSON, with hashes in the place of long values."""
-    values = restart_parameters(cache, known)
-    return json.dumps({n: value if len(value) <= SHOWN_CHARACTERS_MAX else _hash(value) for n, value in values.items()})
+    return json.dumps({name: annotated(value) for name, value in restart_parameters(cache, known).items()})
+
+
+def annotated(value: str) -> str:
+    return value if len(value) <= SHOWN_CHARACTERS_MAX else _hash(value)
 
 
 def config_map(cache: Cache, known: Known | None = None) -> Object:

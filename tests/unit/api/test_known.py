@@ -12,6 +12,8 @@ from cachefleet_operator.resources.configmap import parameters as written
 from cachefleet_server.config.params import PARAMS
 from fleettest.snapshots import cache
 
+PARTS = "client-output-buffer-limit"
+
 
 @pytest.mark.parametrize(
     ("tag", "knows"),
@@ -38,6 +40,16 @@ def test_a_parameter_of_a_later_version_is_never_believed_of_a_server_that_does_
     monkeypatch.setattr(parameters, "SINCE", {"hash-seed": "1.2.0"})
     assert "hash-seed" not in learned({"timeout": "0"}, "1.2.0", "1.2.0")
     assert "requirepass" in learned({"timeout": "0"}, "1.2.0", "1.2.0"), "which is not looked at"
+
+
+@pytest.mark.parametrize(
+    ("says", "kept"),
+    [("normal 1 2 3 slave 4 5 6 pubsub 7 8 9", "normal 1 2 3 slave 4 5 6 pubsub 7 8 9"), ("", own()[PARTS].default),
+     ("junk", None), ("normal 1 2 x", None), ("normal 1 2 3 " * 1000 + "4", None)],
+    ids=lambda text: str(text)[:30],
+)  # fmt: skip
+def test_what_a_value_leaves_out_stays_as_a_server_has_it(says: str, kept: str | None) -> None:
+    assert learned({PARTS: says}, "2.0.0", "1.0.0")[PARTS].default == kept
 
 
 def test_hidden_are_those_that_a_server_shows_only_by_name() -> None:

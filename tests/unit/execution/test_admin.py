@@ -121,6 +121,11 @@ async def test_what_a_server_says_of_itself() -> None:
         )  # fmt: skip
 
 
+async def test_a_version_is_short() -> None:
+    async with listening(Fake(INFO=bulk(b"redis_version:" + b"7" * 100_000)).serve) as port:
+        assert (await look(port)).version == "7" * 64
+
+
 async def test_passwords_are_never_among_the_parameters() -> None:
     async with listening(Fake().serve) as port:
         assert "hunter2" not in repr(await look(port))

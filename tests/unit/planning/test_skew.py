@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.api.parameters import PARAMETERS
 from cachefleet_operator.planning import knowledge
@@ -221,6 +222,57 @@ def test_that_it_cannot_be_had_is_told_and_keeps_nothing_else() -> None:
     world.settle()
     assert STATEFULSET in world.objects
     assert next(c.reason for c in world.cache.status.conditions if c.type == "Degraded") == "ApplyFailed"
+
+
+# ---- the template
+
+
+@pytest.mark.parametrize("spec", [{}, {"image": "own.test/x:latest"}], ids=str)
+def test_what_is_learned_restarts_nothing(spec: dict[str, Any]) -> None:
+    """Before the first answer nobody knows the defaults of an image whose tag is no version."""
+    world = World(cache(config=SET, **spec))
+    world.settle()
+    assert (restarts(world), config_applied(world)) == ([], ("Applied", ""))
+
+
+@pytest.mark.parametrize("lost", [(NOTE,), (NOTE, STATEFULSET)], ids=str)
+@pytest.mark.parametrize("away", [False, True])
+def test_nor_does_what_is_forgotten(newer: Callable[..., None], lost: tuple[Key, ...], away: bool) -> None:
+    world = running(config=SET)
+    before = started(world)
+    newer(world)
+    for key in lost:
+        del world.objects[key]
+    world.away = away
+    world.settle()
+    world.away = False
+    world.settle()
+    assert started(world)[::2] == before[::2]
+    assert config_applied(world) == ("Applied", "")
+
+
+def test_a_server_that_runs_with_another_value_is_restarted_whatever_nobody_knows(newer: Callable[..., None]) -> None:
+    world = running()
+    newer(world)
+    del world.objects[NOTE]
+    world.settle()
+    world.edit(cache(config={"databases": "32"}))
+    world.settle()
+    assert (len(restarts(world)), shown(world)["databases"]) == (1, "32")
+    world.edit(cache(config={"databases": "16"}))
+    world.settle()
+    assert (len(restarts(world)), shown(world)["databases"]) == (2, "16")
+
+
+@pytest.mark.parametrize("junk", ["", "[]", "7", "{", "[" * 100_000])
+def test_a_template_that_says_nothing_readable_is_put_back(junk: str) -> None:
+    world = running(config={"databases": "4"})
+    before = world.objects[STATEFULSET]["spec"]["template"]
+    spoilt = {**before["metadata"], "annotations": {names.ANNOTATION_RESTART: junk}}
+    body = world.objects[STATEFULSET]
+    world.objects[STATEFULSET] = {**body, "spec": {**body["spec"], "template": {**before, "metadata": spoilt}}}
+    world.settle()
+    assert world.objects[STATEFULSET]["spec"]["template"] == before
 
 
 # ---- by image

@@ -43,7 +43,9 @@ def aims_of(snapshot: Snapshot, now: float) -> Aims:
     if last is not None:
         before = replace(snapshot, cache=last)
         had = _wanted(before, config.without_refused(last, asked), knowledge.knowledge(before))[0]
-    records = accepted.record(snapshot.cache, snapshot.site), knowledge.record(snapshot, has)
+    records: tuple[Object, ...] = ()
+    if old:
+        records = accepted.record(snapshot.cache, snapshot.site), knowledge.record(snapshot, has)
     hashes = {objects.applied_hash(obj) for obj in (*stamped, *had, *records)}
     secrets = auth.made(cache) | {binding.made(cache)}  # They have no hash: a password is no part of a plan.
     foreign = {str(key) for key in snapshot.foreign} & (secrets | {str(key_of(obj)) for obj in (*stamped, *records)})

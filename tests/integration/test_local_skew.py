@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from cachefleet_operator.cli.failure import Exit
 from fleettest import newer
 from fleettest.instance import ROOT
 from fleettest.local import READY_S, Local, manifest
@@ -34,6 +35,7 @@ def config_applied(local: Local) -> tuple[str, str]:
     return next((c["reason"], c.get("message", "")) for c in found if c["type"] == "ConfigApplied")
 
 
+@pytest.mark.slow("a server is stopped, killed, and started twice")
 def test_a_newer_operator_gives_an_older_server_what_it_knows(local: Local) -> None:
     local.write(manifest(config=CONFIG))
     local.up()
@@ -50,6 +52,9 @@ def test_a_newer_operator_gives_an_older_server_what_it_knows(local: Local) -> N
     assert_eventually(lambda: config_applied(local)[0] == "Unsupported", local.said, deadline_s=READY_S)
     assert all(parameter.name in config_applied(local)[1] for parameter in newer.ADDED)
     assert local.pid() == pid
+    told = local.run("status")
+    assert told.returncode == Exit.MANIFEST
+    assert "new-live: the server in orders-0" in told.stdout + told.stderr
 
     os.kill(pid, signal.SIGKILL)  # the file that it reads now has nothing that it does not know
     assert_eventually(lambda: local.pid() != pid, local.said, deadline_s=READY_S)

@@ -88,7 +88,10 @@ def is_ready(cache: Described) -> bool:
     return ready and status.get("observedGeneration") == cache["generation"]
 
 
-REFUSED = (("ConfigApplied", "Refused"), ("Degraded", "ApplyFailed"), ("Degraded", "StorageRefused"))
+REFUSED = (
+    ("ConfigApplied", "Refused"), ("ConfigApplied", "Unsupported"),
+    ("Degraded", "ApplyFailed"), ("Degraded", "StorageRefused"),
+)  # fmt: skip
 
 
 def refusal(cache: Described) -> str:

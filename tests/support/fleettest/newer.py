@@ -2,6 +2,7 @@
 
     become(monkeypatch.setattr)             in this process, for a test
     python -m fleettest.newer local up ...  `cachefleet` of it
+    FAULT_NEWER=1                           fleettest.operator_main of it
 """
 
 from __future__ import annotations

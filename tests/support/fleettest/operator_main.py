@@ -5,6 +5,7 @@
     FAULT_KILL_WHEN        before or after the act is done (it does not hear the answer); before by default
     FAULT_DISCOVER_S       how often it looks for CRDs that came or went
     FAULT_STEADY_S         how long it lets a Cache alone that is as it should be
+    FAULT_NEWER=1          it is of the next version (fleettest.newer)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cachefleet_operator.execution.kube.client import Kube
 from cachefleet_operator.execution.kube.servers import KubeServers
 from cachefleet_operator.handlers import supervisor
 from cachefleet_operator.planning import plan
+from fleettest import newer
 
 T = TypeVar("T")
 
@@ -70,6 +72,9 @@ def arm(environment: dict[str, str]) -> None:
         supervisor.DISCOVER_S = float(seconds)
     if seconds := environment.get("FAULT_STEADY_S"):
         plan.STEADY_S = float(seconds)
+    if environment.get("FAULT_NEWER"):
+        newer.become(newer.put)
+        newer.put("cachefleet_operator.handlers.supervisor.own_version", lambda: newer.VERSION)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,7 @@ def test_what_needs_a_restart_restarts_once_and_keeps_the_data(orders: Orders) -
     before, password = orders.uid(), orders.password()
     orders.call(password, "SET", "k", "v")
     orders.change(memory={"limit": "300Mi"})
-    orders.kube.wait_for(lambda: orders.uid() != before)
-    orders.wait()
+    orders.wait_for_another(before)
     assert orders.call(password, "GET", "k") == "v"
     after = orders.uid()
     orders.change(config={"maxclients": "700"})
@@ -170,8 +169,7 @@ def test_a_pod_that_was_deleted_comes_back_with_its_data(orders: Orders) -> None
     before, password = orders.uid(), orders.password()
     orders.call(password, "SET", "k", "v")
     orders.kube.delete("pod", "orders-0", orders.namespace)
-    orders.kube.wait_for(lambda: orders.uid() != before)
-    orders.wait()
+    orders.wait_for_another(before)
     assert orders.call(password, "GET", "k") == "v"
 
 
@@ -187,8 +185,7 @@ def test_paused_means_no_write(orders: Orders) -> None:
     assert {r.resource for r in writes} - {"leases", "events"} <= {"caches/status"}
     before = orders.uid()
     orders.change(paused=False)
-    orders.kube.wait_for(lambda: orders.uid() != before)
-    orders.wait()
+    orders.wait_for_another(before)
 
 
 def _quietly(condition: Any) -> Any:

@@ -62,10 +62,8 @@ def test_a_newer_operator_through_a_drain(orders: Orders, account: Kube) -> None
         assert (orders.uid(), written(orders), shown(orders)) == (uid, made, parameters)
 
         kube.delete("pod", "orders-0", namespace)
-        kube.wait_for(lambda: orders.uid() != uid)
-        kube.wait_for(lambda: shown(orders) == parameters)
-        orders.wait()
-        assert written(orders) == made
+        orders.wait_for_another(uid)
+        assert (written(orders), shown(orders)) == (made, parameters)
 
         uid = orders.uid()
         orders.change(config={"new-live": "5", "new-at-start": "4", "hz": "30"})

@@ -49,6 +49,19 @@ class Orders:
     def uid(self) -> str:
         return str(self.kube.get("pod", "orders-0", self.namespace)["metadata"]["uid"])
 
+    def wait_for_another(self, before: str) -> None:
+        """Another pod than the one of this uid answers, and everything is done."""
+
+        def is_ready() -> bool:
+            pod = self.kube.get("pod", "orders-0", self.namespace)
+            conditions = pod.get("status", {}).get("conditions", [])
+            return pod["metadata"]["uid"] != before and any(
+                c["type"] == "Ready" and c["status"] == "True" for c in conditions
+            )
+
+        self.kube.wait_for(is_ready)
+        self.wait()
+
     def password(self, secret: str = "orders-auth", key: str = "password") -> str:
         return b64decode(self.kube.get("secret", secret, self.namespace)["data"][key]).decode()
 

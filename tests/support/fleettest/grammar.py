@@ -527,7 +527,7 @@ def spoil(draw: Draw, command: Command) -> Command:
     """Wrong arity, wrong arguments, odd case: in one command out of seven."""
     kind = draw.rng.random()
     made = list(command)
-    if made[0] in UNSPOILED:
+    if not UNSPOILED.isdisjoint(made[:3]):  # itself, or what COMMAND GETKEYS is asked of
         return command
     at = draw.rng.randrange(len(made))
     if kind < 0.04:

@@ -73,3 +73,15 @@ def first_last_step(spec: CommandSpec) -> tuple[int, int, int]:
     lasts = [k.numbers[1] if k.numbers[1] < 0 else k.numbers[0] + k.numbers[1] for k in ranges]
     last = min(lasts) if min(lasts) < 0 else max(lasts)
     return first, last, ranges[0].numbers[2]
+
+
+def fetched_ahead(spec: CommandSpec) -> tuple[int, int, int, int]:
+    """(first, last, step, count_at) of the arguments that a batch hashes and fetches ahead: that span, or up to the
+    last of the keys that argument `count_at` counts. What is between two specs is taken for a key: that does no harm.
+    """
+    first, last, step = first_last_step(spec)
+    for key in parse(spec.keys):
+        if key.kind == "keynum":
+            at, begin, step = key.numbers
+            return first or at + begin, 0, step, at
+    return first, last, step, 0

@@ -108,17 +108,6 @@ def row(
     )  # fmt: skip
 
 
-def simple_range(keys: str) -> tuple[int, int, int]:
-    """(first, last, step) of the first key spec when it is a plain range, else zeros (movable or no keys)."""
-    head = keys.split(";")[0].split(" ")[0]
-    if not head or not head[0].isdigit():
-        return 0, 0, 0
-    numbers = [int(part) for part in head.split(":")]
-    first = numbers[0]
-    last = numbers[1] if len(numbers) > 1 else first
-    return first, last, numbers[2] if len(numbers) > 2 else 1
-
-
 CATEGORIES = (
     "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo",
     "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting",

@@ -33,6 +33,8 @@ def drawn(rng: random.Random) -> tuple[object, ...]:
         ("LPUSH", key, "y" * rng.choice((1, 100))), ("RPUSH", key, number), ("LPOP", key), ("RPOP", key, 3),
         ("LINDEX", key, number), ("LRANGE", key, -5, -1), ("LMOVE", key, other, "LEFT", "RIGHT"), ("DEL", key),
         ("LLEN", key), ("LPUSH", key), ("LTRIM", key, 1, -2), ("GET", key), ("LMPOP", 2, key, other, "LEFT"),
+        ("LMPOP", rng.choice((1, 3, 0, -2, 2**63 - 1, "x", "")), key, other, "RIGHT"), ("LMPOP", 1),
+        ("RENAME", key, other), ("SUNIONSTORE", key, other, "none"),
     ))  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.hashtable cimport ht_find, ht_insert, ht_new
 from cachefleet_server.ds.intrin cimport cf_load32
 
-from cachefleet_server import command_spec, command_syntax
+from cachefleet_server import command_keys, command_spec, command_syntax
 
 cdef enum:
     NAME_MAX = 64  # bytes; longer names are no commands
@@ -91,7 +91,7 @@ cdef command_t* _add(engine_t* e, command_fn fn, object callback, object spec) e
     if name in OF_LISTENERS:
         row.flags |= CMD_LISTENER
     row.acl_categories = command_spec.category_bits(spec)
-    row.keys.first, row.keys.last, row.keys.step = command_spec.simple_range(spec.keys)
+    row.keys.first, row.keys.last, row.keys.step, row.keys.count_at = command_keys.fetched_ahead(spec)
     row.on_collections = not spec.acl.isdisjoint(COLLECTIONS)
     if row.on_collections:
         row.elements.first, row.elements.last, row.elements.step = command_syntax.element_range(spec.syntax)

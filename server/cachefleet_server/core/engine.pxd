@@ -83,10 +83,10 @@ cdef struct key_spec_t:  # where keys are among the arguments (core/keys.pxd)
     int step
     int limit  # with last -1, n > 1: the first n-th part of what is left
 
-cdef struct key_range_t:  # the first key spec when it is a plain range: what prefetching needs, at once
-    int first
+cdef struct key_range_t:  # a request's keys, where that is plain: what prefetching needs, at once
+    int first, step
     int last  # negative counts from the end: -1 = last argument
-    int step
+    int count_at  # of the argument that says how many keys follow it, whatever `last` is; 0: none does
 
 cdef struct element_range_t:  # the arguments that name elements of the value: fields, members
     int first

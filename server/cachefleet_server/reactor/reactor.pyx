@@ -34,6 +34,7 @@ from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.core.types cimport entry_ops
 from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms, engine_wake
 from cachefleet_server.ds.intrin cimport cf_cycles, cf_likely, cf_monotonic_us, cf_unlikely
+from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.ds.zmalloc cimport heap_cron, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, db_candidate, db_prefetch
@@ -117,17 +118,32 @@ cdef void reactor_close(engine_t* e) noexcept nogil:
 
 # ---- batch -------------------------------------------------------------------------------------------
 
+cdef inline int _last_key(const batched_t* p) noexcept nogil:
+    """The argument up to which keys are fetched ahead."""
+    cdef const command_t* cmd = p.cmd
+    cdef const arg_t* count
+    cdef int last = cmd.keys.last
+    cdef int64_t n
+    if cf_unlikely(cmd.keys.count_at != 0):
+        count = &p.request.argv[cmd.keys.count_at]
+        if cmd.keys.count_at >= p.request.argc or not chars_to_int64(count.ptr, count.len, &n):
+            return 0
+        n = max(0, min(n, p.request.argc))
+        last = cmd.keys.count_at + <int>n * cmd.keys.step
+    elif last < 0:
+        last += p.request.argc
+    return min(last, p.request.argc - 1)
+
+
 cdef inline bint _prefetch(batched_t* p, int stage) noexcept nogil:
     """One of the three passes over a request's keys (db_prefetch). True: the next one is needed."""
     cdef command_t* cmd = p.cmd
     cdef db_t* db = p.client.db
     cdef int i = cmd.keys.first
-    cdef int last = cmd.keys.last if cmd.keys.last >= 0 else p.request.argc + cmd.keys.last
+    cdef int last = _last_key(p)
     cdef int left = PREFETCH_KEYS
     cdef arg_t* argv = p.request.argv
     cdef bint more = stage == 0
-    if last >= p.request.argc:
-        last = p.request.argc - 1
     while i <= last and left:
         if stage == 0:
             db_prefetch(db, arg_hash(p.client.engine, &argv[i]), 0)
@@ -155,9 +171,9 @@ cdef void _prefetch_values(engine_t* e, batched_t** requests, int n) noexcept no
     cdef int step = 0
     for i in range(n):
         p = requests[i]
-        last = p.cmd.keys.last if p.cmd.keys.last >= 0 else p.request.argc + p.cmd.keys.last
+        last = _last_key(p)
         at = p.cmd.keys.first
-        while at <= last and at < p.request.argc and count < VALUES_MAX:
+        while at <= last and count < VALUES_MAX:
             v = &ahead[count]
             v.request = p
             v.entry = db_candidate(p.client.db, arg_hash(e, &p.request.argv[at]))

@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 
+from cachefleet_server.command_keys import fetched_ahead
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Engine
 from cachefleet_server.errors import CommandError
@@ -49,6 +50,26 @@ def positions(keys: str, *args: bytes) -> list[int]:
 )
 def test_where_keys_are(keys: str, args: bytes, found: list[int]) -> None:
     assert positions(keys, *args.split()) == found
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ("1 RO", (1, 1, 1, 0)),
+        ("1:-1:2 OW", (1, -1, 2, 0)),
+        ("1 OW;2:-1 RO", (1, -1, 1, 0)),
+        ("1 RW;2 OW", (1, 2, 1, 0)),
+        ("numkeys:1 RO", (2, 0, 1, 1)),
+        ("1 OW;numkeys:2 RO", (1, 0, 1, 2)),
+        ("exact-numkeys:1:1:2 OW", (2, 0, 2, 1)),
+        ("1 RO;keyword:STORE:2:0:1 OW", (1, 1, 1, 0)),
+        ("keyword:STREAMS:1:-1:1:2 RO", (0, 0, 0, 0)),
+        ("unknown RO", (0, 0, 0, 0)),
+        ("", (0, 0, 0, 0)),
+    ],
+)
+def test_what_is_fetched_ahead(keys: str, found: tuple[int, ...]) -> None:
+    assert fetched_ahead(row("probe", -1, "readonly", "", keys, "generic 1.0.0 O(1)", "A test's.", "")) == found
 
 
 @pytest.mark.parametrize("number", [b"0", b"2", b"1000000", b"4294967297", b"9" * 30, b"-1", b"x", b"", b"0x1", b" 1"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
+
 import pytest
 
 from fleettest.client import Connection
@@ -332,6 +336,23 @@ def test_encodings_at_their_limits(pair: Pair, count: int, odd: str, at_once: bo
     pair.run("DEBUG", "DIGEST-VALUE", "k")
 
 
+@pytest.mark.parametrize("sizes", [(1,), (1, 1, 1), (3, 0, 70, 5, 300), (256, 257), (512, 1), (513, 2), (500, 500)])
+def test_unions_of_intsets(pair: Pair, sizes: tuple[int, ...]) -> None:
+    """Up to the limit one more, of all widths, with and without common members."""
+    for step in (0, 1, 700, 2**20, 2**40):
+        pair.flush()
+        keys = [f"k{i}" for i in range(len(sizes))]
+        for i, size in enumerate(sizes):
+            if size:
+                pair.run("SADD", keys[i], *range(-i * step - size // 2, -i * step - size // 2 + size))
+        for command in (["SUNION", *keys], ["SUNION", "none", *keys, keys[0]], ["SUNIONSTORE", "to", *keys, "none"]):
+            pair.run(*command)
+        pair.run("OBJECT", "ENCODING", "to")
+        pair.run("DEBUG", "DIGEST-VALUE", "to")
+        pair.run("SUNIONSTORE", keys[0], *keys[::-1])
+        pair.run("DEBUG", "DIGEST-VALUE", keys[0])
+
+
 @pytest.mark.parametrize("size", [200, 600, 1000])
 @pytest.mark.parametrize("text", ["", "member:", "x" * 70])
 def test_what_spop_leaves(pair: Pair, size: int, text: str) -> None:
@@ -394,6 +415,20 @@ def test_a_scan_of_a_large_set_returns_all(client: Connection) -> None:
         if cursor == b"0":
             break
     assert found == members
+
+
+@pytest.mark.parametrize(("size", "text"), [(40, "%d"), (40, "m%d"), (600, "%d")])
+def test_all_members_are_equally_likely(client: Connection, size: int, text: str) -> None:
+    """In each form, for few and for most of them: none is 6 standard deviations off."""
+    client.call("CONFIG", "SET", "set-max-intset-entries", 512)
+    client.call("DEL", "k")
+    client.call("SADD", "k", *(text % i for i in range(size)))
+    for share in (0.1, 0.5, 0.9):
+        count, rounds = int(size * share), 1000
+        found = Counter(itertools.chain(*client.pipeline([("SRANDMEMBER", "k", count)] * rounds)))
+        spread = math.sqrt(rounds * share * (1 - share))
+        assert len(found) == size
+        assert all(abs(n - rounds * share) < 6 * spread for n in found.values())
 
 
 def test_random_members(client: Connection) -> None:

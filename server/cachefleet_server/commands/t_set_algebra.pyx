@@ -1,8 +1,8 @@
 """SINTER, SUNION, SDIFF, their STORE forms, and SINTERCARD.
 
 An intersection takes the smallest set's members and looks each up in the others, smallest first. A union is collected
-in a set of its own. A difference takes the first set's members and looks each up in the others, largest first; or, if
-that would be more work, collects the first set and takes the others' members out of it.
+in a set of its own; one of intsets is merged. A difference takes the first set's members and looks each up in the
+others, largest first; or, if that would be more work, collects the first set and takes the others' members out of it.
 
 Members whose time is over are passed over. What a STORE form writes has no times: it removes such members of its
 sources first, so that it means the same where it is executed again.
@@ -16,6 +16,7 @@ from libc.stdlib cimport qsort
 
 from cachefleet_server.commands.t_members cimport members_clock, members_purged, reply_member
 from cachefleet_server.commands.t_set cimport reply_whole_set
+from cachefleet_server.core.bytes_value cimport bytes_view
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport arg_t, client_t
 from cachefleet_server.core.entry cimport ENC_INTSET, OBJ_SET, entry_encoding, entry_t
@@ -24,7 +25,9 @@ from cachefleet_server.core.options cimport option_walk_t, options_begin, option
 from cachefleet_server.core.reply cimport (
     arg_int64_from, mark_t, reply_error, reply_insert, reply_int, reply_mark, reply_set)
 from cachefleet_server.core.set_value cimport (
-    set_add, set_has, set_len, set_member, set_new, set_new_intset, set_new_table, set_remove, set_to_intset)
+    set_add, set_has, set_len, set_member, set_new, set_new_integers, set_new_intset, set_new_table, set_remove,
+    set_to_intset)
+from cachefleet_server.ds.intset cimport integers_merge, intset_count, intset_read
 from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
@@ -43,10 +46,13 @@ cdef struct algebra_t:
     size_t limit  # no more than so many are wanted
     int64_t now_ms  # for who is hidden
     bint integers  # all that were found
+    int64_t* merged  # a union of intsets, ascending; NULL: it is not found in that way
+    size_t merged_len
 
 
 cdef void _close(algebra_t* a) noexcept nogil:
     zfree(a.client.engine.heap, a.sets)
+    zfree(a.client.engine.heap, a.merged)
     if a.result != NULL:
         lazyfree_entry(a.client.engine, a.result)
 
@@ -64,6 +70,7 @@ cdef bint _open(algebra_t* a, client_t* c, arg_t* keys, int count, bint stores) 
     a.limit = <size_t>INT64_MAX
     a.now_ms = members_clock(c)
     a.integers = True
+    a.merged = NULL
     for i in range(count):
         a.sets[i] = lookup_read(c, &keys[i])
         if not type_or_reply(c, a.sets[i], OBJ_SET):
@@ -107,13 +114,19 @@ cdef void _end_replies(algebra_t* a, mark_t mark) noexcept nogil:
     reply_insert(a.client, mark, c"~" if a.client.resp > 2 else c"*", a.found)
 
 
-cdef entry_t* _collector(const algebra_t* a) noexcept nogil:
-    """For members of these sets, which are replied and not stored: what finds them fastest."""
+cdef bint _are_intsets(const algebra_t* a) noexcept nogil:
     cdef int i
     for i in range(a.count):
         if a.sets[i] != NULL and entry_encoding(a.sets[i]) != ENC_INTSET:
-            return set_new_table(a.client.engine, b"", 0, 0, -1)
-    return set_new_intset(a.client.engine, b"", 0, -1)
+            return False
+    return True
+
+
+cdef entry_t* _collector(const algebra_t* a) noexcept nogil:
+    """For members of these sets, which are replied and not stored: what finds them fastest."""
+    if _are_intsets(a):
+        return set_new_intset(a.client.engine, b"", 0, -1)
+    return set_new_table(a.client.engine, b"", 0, 0, -1)
 
 
 cdef void _store(algebra_t* a, const char* event) noexcept nogil:
@@ -216,6 +229,46 @@ cdef void _unite(algebra_t* a) noexcept nogil:
             _walk(a, a.sets[i], _add_one)
 
 
+cdef size_t _merged(entry_t** sets, int count, int64_t* out, int64_t* scratch) noexcept nogil:
+    """What so many intsets have, and how many integers that is. Both arrays have room for all of each."""
+    cdef size_t n, m
+    cdef const char* data
+    if count == 1:
+        data = bytes_view(sets[0], &n)
+        intset_read(data, out)
+        return intset_count(data)
+    n = _merged(sets, count // 2, scratch, out)
+    m = _merged(sets + count // 2, count - count // 2, scratch + n, out + n)
+    return integers_merge(scratch, n, scratch + n, m, out)
+
+
+cdef bint _merge(algebra_t* a) noexcept nogil:
+    """False: not all of them are intsets, or there is none."""
+    cdef size_t total = 0
+    cdef int count = 0
+    cdef int i
+    if a.missing == a.count or not _are_intsets(a):
+        return False
+    for i in range(a.count):
+        if a.sets[i] != NULL:
+            total += set_len(a.sets[i])
+            a.sets[count] = a.sets[i]
+            count += 1
+    a.merged = <int64_t*>zmalloc(a.client.engine.heap, 2 * total * sizeof(int64_t))
+    a.merged_len = _merged(a.sets, count, a.merged, a.merged + total)
+    return True
+
+
+cdef void _reply_merged(algebra_t* a) noexcept nogil:
+    cdef lp_item_t member
+    cdef size_t i
+    reply_set(a.client, a.merged_len)
+    member.str = NULL
+    for i in range(a.merged_len):
+        member.num = a.merged[i]
+        reply_member(a.client, &member)
+
+
 cdef void sunion_command(client_t* c) noexcept nogil:
     cdef algebra_t a
     cdef mark_t mark
@@ -223,6 +276,8 @@ cdef void sunion_command(client_t* c) noexcept nogil:
         return
     if a.count == 1:
         reply_whole_set(c, a.sets[0])
+    elif _merge(&a):
+        _reply_merged(&a)
     else:
         a.result = _collector(&a)
         _begin_replies(&a, &mark)
@@ -236,8 +291,11 @@ cdef void sunionstore_command(client_t* c) noexcept nogil:
     cdef algebra_t a
     if not _open(&a, c, &c.argv[2], c.argc - 2, True):
         return
-    a.result = set_new_intset(c.engine, key.ptr, key.len, -1)
-    _unite(&a)
+    if _merge(&a):
+        a.result = set_new_integers(c.engine, key.ptr, key.len, a.merged, a.merged_len)
+    else:
+        a.result = set_new_intset(c.engine, key.ptr, key.len, -1)
+        _unite(&a)
     _store(&a, b"sunionstore")
     _close(&a)
 

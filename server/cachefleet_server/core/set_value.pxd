@@ -46,6 +46,9 @@ cdef entry_t* set_new(
     engine_t* e, const char* key, size_t nk, const lp_item_t* first, size_t count) noexcept nogil
     # Empty, for that member and `count` in all.
 cdef entry_t* set_new_intset(engine_t* e, const char* key, size_t nk, int64_t expire_ms) noexcept nogil
+cdef entry_t* set_new_integers(
+    engine_t* e, const char* key, size_t nk, const int64_t* v, size_t n) noexcept nogil
+    # Of n > 0 different ones, ascending: what it would be if they had come one by one.
 cdef entry_t* set_new_table(engine_t* e, const char* key, size_t nk, size_t room, int64_t expire_ms) noexcept nogil
 cdef entry_t* set_prepare(engine_t* e, entry_t* entry, size_t count) noexcept nogil
     # Before a command brings so many members, at most.

@@ -18,7 +18,7 @@ from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
 from cachefleet_server.ds.intrin cimport cf_ref_drop
 from cachefleet_server.ds.intset cimport (
     INTSET_HEADER, intset_at, intset_check, intset_commit, intset_count, intset_edit_t, intset_find, intset_init,
-    intset_plan_add, intset_plan_remove)
+    intset_plan_add, intset_plan_remove, intset_write)
 from cachefleet_server.ds.listpack cimport lp_text
 from cachefleet_server.ds.member cimport MEMBER_SET, member_new
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
@@ -138,24 +138,22 @@ cdef int _ascending(const void* a, const void* b) noexcept nogil:
     return (x > y) - (x < y)
 
 
+cdef void _write_integers(buf_t* b, heap_t* h, const int64_t* v, size_t n) noexcept nogil:
+    buf_init(b, h)
+    b.len = intset_write(buf_reserve(b, INTSET_HEADER + n * sizeof(int64_t)), v, n)
+
+
 cdef entry_t* set_to_intset(engine_t* e, entry_t* entry) noexcept nogil:
     cdef size_t n = set_len(entry)
-    cdef intset_edit_t edit
     cdef reading_t r
     cdef buf_t b
-    cdef size_t i
     if entry_encoding(entry) == ENC_INTSET or n > set_intset_max(e):
         return entry
     r.out = <int64_t*>zmalloc(e.heap, (n + 1) * sizeof(int64_t))
     r.count = 0
     members_walk_all(entry, -1, _read_int, &r)
     qsort(r.out, n, sizeof(int64_t), _ascending)
-    buf_init(&b, e.heap)
-    intset_init(buf_reserve(&b, INTSET_HEADER + n * sizeof(int64_t)))
-    b.len = INTSET_HEADER
-    for i in range(n):  # each comes behind all others
-        b.len = intset_plan_add(b.data, r.out[i], &edit)
-        intset_commit(b.data, &edit)
+    _write_integers(&b, e.heap, r.out, n)
     entry = _to_bytes(e, entry, ENC_INTSET, &b)
     buf_free(&b)
     zfree(e.heap, r.out)
@@ -183,6 +181,27 @@ cdef entry_t* set_new_intset(engine_t* e, const char* key, size_t nk, int64_t ex
     cdef char empty[INTSET_HEADER]
     intset_init(&empty[0])
     return bytes_new(e, key, nk, OBJ_SET, ENC_INTSET, &empty[0], INTSET_HEADER, expire_ms)
+
+
+cdef entry_t* set_new_integers(
+    engine_t* e, const char* key, size_t nk, const int64_t* v, size_t n
+) noexcept nogil:
+    cdef lp_item_t member
+    cdef entry_t* entry
+    cdef bint added
+    cdef buf_t b
+    cdef size_t i
+    if n <= set_intset_max(e):
+        _write_integers(&b, e.heap, v, n)
+        entry = bytes_new(e, key, nk, OBJ_SET, ENC_INTSET, b.data, b.len, -1)
+        buf_free(&b)
+        return entry
+    entry = set_new_table(e, key, nk, n, -1)
+    member.str = NULL
+    for i in range(n):
+        member.num = v[i]
+        _put_into_table(members_of(entry), e.heap, &member, &added)
+    return entry
 
 
 cdef entry_t* set_new_table(engine_t* e, const char* key, size_t nk, size_t room, int64_t expire_ms) noexcept nogil:

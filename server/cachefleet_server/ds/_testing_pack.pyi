@@ -32,6 +32,8 @@ class IntSet:
     @property
     def data(self) -> bytes: ...
 
+def intset_union(a: IntSet, b: IntSet) -> bytes: ...
+
 @final
 @disjoint_base
 class Pack:

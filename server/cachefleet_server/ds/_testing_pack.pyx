@@ -208,6 +208,23 @@ cdef class IntSet:
         return self.p[:self.n]
 
 
+def intset_union(IntSet a, IntSet b):
+    """The bytes of one with the integers of both, of which there must be some."""
+    cdef uint32_t n = intset_count(a.p)
+    cdef uint32_t m = intset_count(b.p)
+    cdef int64_t* both = <int64_t*>malloc((n + m) * sizeof(int64_t))
+    cdef int64_t* merged = <int64_t*>malloc((n + m) * sizeof(int64_t))
+    cdef char* p = <char*>malloc(INTSET_HEADER + (n + m) * sizeof(int64_t))
+    intset_read(a.p, both)
+    intset_read(b.p, both + n)
+    size = intset_write(p, merged, integers_merge(both, n, both + n, m, merged))
+    data = p[:size]
+    free(both)
+    free(merged)
+    free(p)
+    return data
+
+
 def intset_fault(bytes data):
     """None, or the offset of the first fault."""
     cdef char* p = _exactly(data)

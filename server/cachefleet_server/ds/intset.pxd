@@ -63,6 +63,15 @@ cdef size_t intset_plan_add(const char* p, int64_t v, intset_edit_t* edit) noexc
 cdef size_t intset_plan_remove(const char* p, int64_t v, intset_edit_t* edit) noexcept nogil  # 0: it is not there
 cdef size_t intset_plan_remove_at(const char* p, uint32_t at, intset_edit_t* edit) noexcept nogil  # at < count
 cdef void intset_commit(char* p, const intset_edit_t* edit) noexcept nogil
+
+# Many at once, as ascending arrays of different integers.
+cdef void intset_read(const char* p, int64_t* out) noexcept nogil  # all of them
+cdef size_t integers_merge(
+    const int64_t* a, size_t n, const int64_t* b, size_t m, int64_t* out) noexcept nogil
+    # Those of two arrays, and how many they are: `out` has room for n + m, and lies in neither.
+cdef size_t intset_write(char* p, const int64_t* v, size_t n) noexcept nogil
+    # Makes an intset of 0 < n <= INTSET_MAX integers, as wide as they need: its length, at most INTSET_HEADER + 8 n.
+
 cdef bint intset_validate(const char* p, size_t n, size_t* fault) noexcept nogil
     # Are these untrusted bytes an intset that is not empty? Else `fault` is the offset of what is wrong.
 cdef int intset_check(const char* p, size_t n) noexcept nogil

@@ -1,6 +1,6 @@
 """Intsets; see intset.pxd."""
 
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from cachefleet_server.ds.intrin cimport cf_store16, cf_store32, cf_store64
 
@@ -89,6 +89,45 @@ cdef void intset_commit(char* p, const intset_edit_t* edit) noexcept nogil:
         cf_store32(p, edit.width)
     _store(p, edit.at, edit.width, edit.value)
     cf_store32(p + 4, <uint32_t>(count + 1))
+
+
+cdef void intset_read(const char* p, int64_t* out) noexcept nogil:
+    cdef uint32_t width = intset_width(p)
+    cdef uint32_t i
+    for i in range(intset_count(p)):
+        out[i] = intset_load(p, i, width)
+
+
+cdef size_t integers_merge(
+    const int64_t* a, size_t n, const int64_t* b, size_t m, int64_t* out
+) noexcept nogil:
+    """Without a branch that depends on what is compared, as intset_find."""
+    cdef const int64_t* a_end = a + n
+    cdef const int64_t* b_end = b + m
+    cdef int64_t* to = out
+    cdef int64_t x, y
+    while a < a_end and b < b_end:
+        x = a[0]
+        y = b[0]
+        to[0] = x if x < y else y
+        to += 1
+        a += x <= y
+        b += y <= x
+    memcpy(to, a, (a_end - a) * sizeof(int64_t))
+    to += a_end - a
+    memcpy(to, b, (b_end - b) * sizeof(int64_t))
+    to += b_end - b
+    return to - out
+
+
+cdef size_t intset_write(char* p, const int64_t* v, size_t n) noexcept nogil:
+    cdef uint32_t width = max(_width_of(v[0]), _width_of(v[n - 1]))
+    cdef size_t i
+    cf_store32(p, width)
+    cf_store32(p + 4, <uint32_t>n)
+    for i in range(n):
+        _store(p, i, width, v[i])
+    return intset_len(p)
 
 
 cdef bint intset_validate(const char* p, size_t n, size_t* fault) noexcept nogil:

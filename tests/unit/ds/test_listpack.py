@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cachefleet_server.ds._testing_pack import (
     IntSet,
     intset_fault,
+    intset_union,
     listpack,
     listpack_decode,
     listpack_read,
@@ -235,6 +236,16 @@ def test_an_intset_by_position(rng: random.Random) -> None:
         del model[at]
         s.check()
         assert s.items() == model
+
+
+@given(*[st.lists(st.one_of(st.integers(-20, 20), integers), max_size=40)] * 2)
+def test_the_union_of_two_is_one_to_which_all_came(a: list[int], b: list[int]) -> None:
+    one, other, both = IntSet(), IntSet(), IntSet()
+    for s, values in ((one, a), (other, b), (both, a + b)):
+        for v in values:
+            s.add(v)
+    if a or b:
+        assert intset_union(one, other) == both.data
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Walks over members, and random ones; see members_walk.pxd."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport UINT32_MAX, uint32_t
+from libc.string cimport memset
 
 from cachefleet_server.core.bytes_value cimport bytes_view
 from cachefleet_server.core.members cimport members_len, members_of, members_t
@@ -9,13 +10,15 @@ from cachefleet_server.ds.bucket cimport ht_each_fn
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.hashtable cimport ht_scan
 from cachefleet_server.ds.ht_sampling cimport ht_random, rng_below
+from cachefleet_server.ds.intrin cimport cf_ctz64
 from cachefleet_server.ds.intset cimport intset_at, intset_count
 from cachefleet_server.ds.listpack cimport lp_get
 from cachefleet_server.ds.pack cimport (
     PACK_HASH, PACK_ZSET, pack_at_t, pack_first, pack_len, pack_next, pack_score, pack_seek)
-from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
+from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 
 cdef enum:
+    MARK_WORDS = 8  # of 64 members each, that need no memory of their own
     DRAW_SHARE = 3  # a table's members are drawn one by one if less than this part of them is wanted
     DRAW_TRIES = 4  # draws for each member wanted, and ...
     DRAW_TRIES_MORE = 64  # ... some more: if they do not do, most members' time is up, and all are looked at
@@ -167,18 +170,55 @@ cdef bint members_random(const entry_t* entry, uint64_t* rng, int64_t now_ms, se
 
 # ---- several, all different --------------------------------------------------------------------------
 
-cdef void _pick_small(engine_t* e, const entry_t* entry, size_t n, seen_fn fn, void* ctx) noexcept nogil:
-    """Each is taken with the probability that makes n of those that are left; so they come in order."""
-    cdef size_t left = members_count(entry)
-    cdef uint32_t i = 0
+cdef void _mark_some(uint64_t* marks, size_t total, size_t n, uint64_t* rng) noexcept nogil:
+    """n of `total` bits, all choices equally likely (Floyd): one draw each, and where that is taken the last that could
+    be drawn."""
+    cdef size_t i, at
+    for i in range(total - n, total):
+        at = rng_below(rng, i + 1)
+        if marks[at / 64] >> (at % 64) & 1:
+            at = i
+        marks[at / 64] |= <uint64_t>1 << (at % 64)
+
+
+cdef void _see_marked(const entry_t* entry, uint64_t* marks, size_t words, seen_fn fn, void* ctx) noexcept nogil:
+    cdef size_t len
+    cdef const char* data = bytes_view(entry, &len)
+    cdef bint integers = entry_encoding(entry) == ENC_INTSET
+    cdef int kind = members_form(entry)
+    cdef pack_at_t at
     cdef seen_t seen
-    while n and left:
-        if rng_below(&e.rng, left) < n:
-            _see_small(entry, i, &seen)
+    cdef uint32_t index
+    cdef size_t i
+    at.index = UINT32_MAX - 1  # of no member, nor is the next one
+    for i in range(words):
+        while marks[i]:
+            index = <uint32_t>(i * 64) + cf_ctz64(marks[i])
+            marks[i] &= marks[i] - 1
+            if integers:
+                _see_int(data, index, &seen)
+            else:
+                if index == at.index + 1:
+                    pack_next(data, &at)
+                else:
+                    pack_seek(data, len, index, &at)
+                _see_pack(data, &at, kind, &seen)
             fn(ctx, &seen)
-            n -= 1
-        left -= 1
-        i += 1
+
+
+cdef void _pick_small(engine_t* e, const entry_t* entry, size_t n, seen_fn fn, void* ctx) noexcept nogil:
+    """In order."""
+    cdef uint64_t few[MARK_WORDS]
+    cdef uint64_t* marks = &few[0]
+    cdef size_t total = members_count(entry)
+    cdef size_t words = (total + 63) / 64
+    if words > MARK_WORDS:
+        marks = <uint64_t*>zmalloc(e.heap, words * sizeof(uint64_t))
+    memset(marks, 0, words * sizeof(uint64_t))
+    _mark_some(marks, total, min(n, total), &e.rng)
+    _see_marked(entry, marks, words, fn, ctx)
+    if words > MARK_WORDS:
+        zfree(e.heap, marks)
 
 
 cdef struct gathering_t:

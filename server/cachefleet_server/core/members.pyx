@@ -168,6 +168,7 @@ cdef bint _prefetch_bytes(const entry_t* entry, int step) noexcept nogil:
     p = bytes_view(entry, &n)
     cf_prefetch(p + n - 1)
     cf_prefetch(p + n - 64)
+    cf_prefetch(p + n - 128)
     return False
 
 

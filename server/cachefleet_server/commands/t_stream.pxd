@@ -34,7 +34,12 @@ cdef inline void reply_id(client_t* c, const sid_t* id) noexcept nogil:
     cdef char text[STREAM_ID_CHARS]
     reply_bulk(c, &text[0], sid_to_chars(id, c"-", &text[0]))
 
-cdef void reply_stream_entry(client_t* c, stream_iter_t* it) noexcept nogil  # its id, and fields with values
+cdef void reply_entry_parts(client_t* c, stream_iter_t* it) noexcept nogil  # its id, and fields with values
+
+cdef inline void reply_stream_entry(client_t* c, stream_iter_t* it) noexcept nogil:
+    reply_array(c, 2)
+    reply_entry_parts(c, it)
+
 cdef void reply_stream_entries(client_t* c, stream_iter_t* it, int64_t count) noexcept nogil
     # An array of the entry that the iterator is at and those behind it, `count` at most (0: all).
 cdef void reply_range(

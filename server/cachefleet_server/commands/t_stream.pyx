@@ -39,10 +39,9 @@ cdef inline void _reply_word(client_t* c, const lp_item_t* item, sblock_t* block
     reply_bulk(c, p, n)
 
 
-cdef void reply_stream_entry(client_t* c, stream_iter_t* it) noexcept nogil:
+cdef void reply_entry_parts(client_t* c, stream_iter_t* it) noexcept nogil:
     cdef lp_item_t name, value
     cdef size_t _
-    reply_array(c, 2)
     reply_id(c, &it.entry.id)
     reply_array(c, 2 * it.entry.fields)
     for _ in range(it.entry.fields):

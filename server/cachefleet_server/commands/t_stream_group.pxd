@@ -42,6 +42,8 @@ cdef bint no_such_words(client_t* c, const char* format) noexcept nogil
 cdef void group_to_write(group_t* g) noexcept nogil
 cdef uint32_t consumer_or_new(group_t* g, const arg_t* name, bint* is_new) noexcept nogil
     # The consumer's number; seen now. A new one is an event and a change.
+cdef void pending_since(const group_t* g, int64_t oldest) noexcept nogil
+    # Behind a delivery, with what group_oldest was: who waits for old entries hears of one that is older than all were.
 
 # In the journal.
 cdef void journal_claim(const group_t* g, const spending_t* entry) noexcept nogil

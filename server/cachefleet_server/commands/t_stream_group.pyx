@@ -16,12 +16,12 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.stream cimport (
     stream_group_add, stream_group_find, stream_group_own, stream_group_remove)
 from cachefleet_server.ds.stream_group cimport (
-    GROUP_READ_UNKNOWN, group_acknowledge, group_add, group_at, group_consumer, group_find, group_new, group_remove,
-    pending_times, pending_when)
+    GROUP_READ_UNKNOWN, group_acknowledge, group_add, group_at, group_consumer, group_find, group_new,
+    group_oldest, group_remove, pending_times, pending_when)
 from cachefleet_server.keyspace.db cimport db_will_change
 from cachefleet_server.keyspace.interest cimport interest_of, interest_release, interest_t
 from cachefleet_server.keyspace.journal cimport journal_arg, journal_command
-from cachefleet_server.keyspace.waiting cimport waiting_changed
+from cachefleet_server.keyspace.waiting cimport waiting_changed, waiting_times_changed
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char* p, size_t n)
@@ -284,13 +284,22 @@ cdef void xgroup_setid_command(client_t* c) noexcept nogil:
     _changed(&g, b"xgroup-setid")
 
 
-cdef void _wake(client_t* c, arg_t* key) noexcept nogil:
-    """Who waits for entries of the group hears that it is gone; to those who watch the key nothing has changed."""
+cdef void _wake(client_t* c, const arg_t* key, bint all_of_them) noexcept nogil:
+    """Who waits for entries hears of it, all or those for whom a time may have changed; to those who watch the key
+    nothing has changed."""
     cdef interest_t* interest
     if c.engine.keyspace.interests:
         interest = interest_of(c.db, key.ptr, key.len, key.hash)
-        waiting_changed(interest)
+        if all_of_them:
+            waiting_changed(interest)
+        else:
+            waiting_times_changed(interest)
         interest_release(interest)
+
+
+cdef void pending_since(const group_t* g, int64_t oldest) noexcept nogil:
+    if group_oldest(g.group) < oldest:
+        _wake(g.client, g.key, False)
 
 
 cdef void xgroup_destroy_command(client_t* c) noexcept nogil:
@@ -303,7 +312,7 @@ cdef void xgroup_destroy_command(client_t* c) noexcept nogil:
     stream_group_remove(c.engine.heap, stream_to_write(c, g.entry), g.place)
     reply_int(c, 1)
     _changed(&g, b"xgroup-destroy")
-    _wake(c, g.key)
+    _wake(c, g.key, True)
 
 
 cdef void xgroup_createconsumer_command(client_t* c) noexcept nogil:

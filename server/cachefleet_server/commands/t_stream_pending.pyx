@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from cachefleet_server.commands.t_stream cimport *
 from cachefleet_server.commands.t_stream_group cimport (
-    consumer_or_new, group_or_reply, group_t, group_to_write, journal_claim, journal_group)
+    consumer_or_new, group_or_reply, group_t, group_to_write, journal_claim, journal_group, pending_since)
 from cachefleet_server.commands.t_stream_ids cimport arg_id, arg_range, arg_start, chars_to_id
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
@@ -23,8 +23,8 @@ from cachefleet_server.ds.idtree cimport idt_at, idt_edge, idt_find, idt_path_t,
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, chars_to_int64, int64_to_chars
 from cachefleet_server.ds.stream cimport stream_has, stream_next, stream_seek
 from cachefleet_server.ds.stream_group cimport (
-    group_acknowledge, group_at, group_consumer, group_find, group_pend, pending_set, pending_times, pending_when,
-    sconsumer_t, sgroup_t, spending_t)
+    group_acknowledge, group_at, group_consumer, group_find, group_oldest, group_pend, pending_set, pending_times,
+    pending_when, sconsumer_t, sgroup_t, spending_t)
 from cachefleet_server.keyspace.journal cimport journal_transaction_begin, journal_transaction_end
 from cachefleet_server.resp.writer cimport mark_t
 
@@ -225,7 +225,7 @@ cdef void _take_over(
     cdef engine_t* e = g.client.engine
     cdef bint is_new
     cdef spending_t* entry = group_pend(e.heap, g.group, id, consumer, &is_new)
-    pending_set(entry, when, times)
+    pending_set(g.group, entry, when, times)
     group_consumer(e.heap, g.group, consumer).active_ms = e.now_ms
     journal_claim(g, entry)
     e.persist.dirty += 1
@@ -279,16 +279,19 @@ cdef void xclaim_command(client_t* c) noexcept nogil:
     cdef group_t g
     cdef _claim_t claim
     cdef bint advanced
+    cdef int64_t oldest
     memset(&claim, 0, sizeof(_claim_t))
     if not group_or_reply(c, &c.argv[1], &c.argv[2], b"'", &g) or not _claim_words(c, &claim):
         return
     group_to_write(&g)
+    oldest = group_oldest(g.group)
     advanced = sid_less(&g.group.last, &claim.last)
     if advanced:
         g.group.last = claim.last
     journal_transaction_begin(c.engine)
     _claim_all(c, &g, &claim, advanced)
     journal_transaction_end(c.engine)
+    pending_since(&g, oldest)
     c.flags |= CLIENT_PREVENT_PROPAGATE
 
 # ---- XAUTOCLAIM ----------------------------------------------------------------------------------------

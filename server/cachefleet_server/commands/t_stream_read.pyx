@@ -13,24 +13,28 @@ from cachefleet_server.commands.popping cimport nothing_came
 from cachefleet_server.commands.t_stream cimport *
 from cachefleet_server.commands.t_stream_group cimport (
     consumer_or_new, group_lookup, group_or_reply, group_t, group_to_write, journal_claim, journal_consumer,
-    journal_group)
+    journal_group, pending_since)
 from cachefleet_server.commands.t_stream_ids cimport arg_id
 from cachefleet_server.commands.wait cimport timeout_ms_or_reply
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
 from cachefleet_server.core.entry cimport entry_type
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_error, reply_insert, reply_mark, reply_null_array, reply_syntax_error)
+    arg_int64, arg_is, reply_error, reply_insert, reply_int, reply_mark, reply_null_array,
+    reply_syntax_error)
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_reserve, buf_t
-from cachefleet_server.ds.idtree cimport idt_at, idt_path_t, idt_seek, idt_step, sid_less
-from cachefleet_server.ds.stream cimport stream_has_gap, stream_next, stream_read_count, stream_seek
+from cachefleet_server.ds.idtree cimport idt_at, idt_find, idt_path_t, idt_seek, idt_step, sid_less
+from cachefleet_server.ds.number cimport chars_to_int64
+from cachefleet_server.ds.stream cimport stream_has, stream_has_gap, stream_next, stream_read_count, stream_seek
 from cachefleet_server.ds.stream_group cimport (
-    GROUP_READ_UNKNOWN, group_consumer, group_pend, pending_set, pending_times, sgroup_t, spending_t)
+    GROUP_READ_UNKNOWN, PENDING_48, group_acknowledge, group_consumer, group_idle, group_oldest, group_pend,
+    pending_set, pending_times, sgroup_t, sidle_t, spending_t)
 from cachefleet_server.keyspace.db cimport db_find
 from cachefleet_server.keyspace.expire cimport is_expired
 from cachefleet_server.keyspace.journal cimport (
     journal_arg, journal_transaction_begin, journal_transaction_end)
-from cachefleet_server.keyspace.waiting cimport WAIT_ON_NOKEY, wait_for_keys, waiting_sees_new
+from cachefleet_server.keyspace.waiting cimport (
+    WAIT_ON_NOKEY, WAIT_ON_TIME, wait_for_keys, waiting_look_at, waiting_sees_new)
 from cachefleet_server.resp.writer cimport mark_t
 
 cdef struct words_t:
@@ -44,6 +48,8 @@ cdef struct words_t:
     bint waits
     int64_t until_ms
     bint no_ack
+    bint claims  # what was delivered `idle_ms` ago, too
+    int64_t idle_ms
 
 cdef extern from *:
     """
@@ -80,6 +86,16 @@ cdef bint _streams(client_t* c, int first, words_t* out) noexcept nogil:
     return True
 
 
+cdef bint _idle_ms(client_t* c, const arg_t* a, int64_t* out) noexcept nogil:
+    if not chars_to_int64(a.ptr, a.len, out):
+        reply_error(c, b"ERR min-idle-time is not an integer")
+        return False
+    if out[0] < 0:
+        reply_error(c, b"ERR min-idle-time must be a positive integer")
+        return False
+    return True
+
+
 cdef bint _words(client_t* c, bint grouped, words_t* out) noexcept nogil:
     cdef int i = 1
     cdef int more
@@ -109,6 +125,11 @@ cdef bint _words(client_t* c, bint grouped, words_t* out) noexcept nogil:
             out.group = &c.argv[i + 1]
             out.consumer = &c.argv[i + 2]
             i += 2
+        elif more and grouped and arg_is(a, b"CLAIM"):
+            out.claims = True
+            i += 1
+            if not _idle_ms(c, &c.argv[i], &out.idle_ms):
+                return False
         elif arg_is(a, b"NOACK"):
             if not _only_grouped(
                     c, out, b"ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead."):
@@ -200,27 +221,105 @@ cdef void _advance(const stream_t* s, sgroup_t* g, const sid_t* id) noexcept nog
     g.last = id[0]
 
 
-cdef void _deliver(client_t* c, const words_t* r, group_t* g, uint32_t consumer, stream_iter_t* it) noexcept nogil:
-    """What the group has not had yet, from the iterator's entry on."""
-    cdef engine_t* e = c.engine
-    cdef mark_t header = reply_mark(c)
-    cdef spending_t* entry
-    cdef int64_t n = 0
+cdef void _reply_entry(client_t* c, const words_t* r, stream_iter_t* it, int64_t idle_ms, int64_t times) noexcept nogil:
+    """With CLAIM each entry has two parts more: how long ago it was delivered before, and how often."""
+    if not r.claims:
+        reply_stream_entry(c, it)
+        return
+    reply_array(c, 4)
+    reply_entry_parts(c, it)
+    reply_int(c, idle_ms)
+    reply_int(c, times)
+
+
+cdef void _pend(group_t* g, const sid_t* id, uint32_t consumer, int64_t times) noexcept nogil:
+    """Delivered to this consumer now."""
+    cdef engine_t* e = g.client.engine
     cdef bint is_new
+    cdef spending_t* entry = group_pend(e.heap, g.group, id, consumer, &is_new)
+    pending_set(g.group, entry, e.now_ms, times)
+    journal_claim(g, entry)
+
+
+cdef int64_t _deliver(
+    client_t* c, const words_t* r, group_t* g, uint32_t consumer, stream_iter_t* it, int64_t most
+) noexcept nogil:
+    """What the group has not had yet, from the iterator's entry on; how many (0: all) at most, and are."""
+    cdef int64_t n = 0
     while True:
         _advance(g.stream, g.group, &it.entry.id)
         if not r.no_ack:
-            entry = group_pend(e.heap, g.group, &it.entry.id, consumer, &is_new)
-            pending_set(entry, e.now_ms, 1)
-            journal_claim(g, entry)
-        reply_stream_entry(c, it)
+            _pend(g, &it.entry.id, consumer, 1)
+        _reply_entry(c, r, it, 0, 0)
         n += 1
-        if n == r.count or not stream_next(it):
+        if n == most or not stream_next(it):
             break
-    reply_insert(c, header, c"*", n)
-    if not r.no_ack:
-        group_consumer(e.heap, g.group, consumer).active_ms = e.now_ms
     journal_group(g)
+    return n
+
+
+cdef size_t _find_idle(const words_t* r, group_t* g, buf_t* idle) noexcept nogil:
+    """How many there are to claim, the oldest first. What the stream has no more is forgotten, as by XAUTOCLAIM."""
+    cdef engine_t* e = g.client.engine
+    cdef size_t n = 0
+    cdef size_t kept = 0
+    cdef size_t i
+    cdef sidle_t* found
+    while kept == 0:
+        n = group_idle(e.heap, g.group, e.now_ms - r.idle_ms, <size_t>r.count, idle)
+        if n == 0:
+            break
+        found = <sidle_t*>idle.data
+        for i in range(n):
+            if stream_has(g.stream, &found[i].id):
+                found[kept] = found[i]
+                kept += 1
+            else:
+                journal_claim(g, <const spending_t*>idt_find(&g.group.pending, &found[i].id))
+                group_acknowledge(e.heap, g.group, &found[i].id)
+                e.persist.dirty += 1
+    return kept
+
+
+cdef void _claim(
+    client_t* c, const words_t* r, group_t* g, uint32_t consumer, const sidle_t* found, size_t n
+) noexcept nogil:
+    cdef stream_iter_t it
+    cdef int64_t times
+    cdef size_t i
+    for i in range(n):
+        times = pending_times(<const spending_t*>idt_find(&g.group.pending, &found[i].id))
+        if stream_seek(&it, g.stream, &found[i].id, &found[i].id, False) and stream_next(&it):
+            _reply_entry(c, r, &it, c.engine.now_ms - found[i].when, times)
+        _pend(g, &found[i].id, consumer, times + 1)
+
+
+cdef bint _serve_new(
+    client_t* c, const words_t* r, int i, group_t* g, uint32_t consumer, mark_t* all, int64_t* served
+) noexcept nogil:
+    """What is wanted by ">"; false: there is nothing."""
+    cdef engine_t* e = c.engine
+    cdef stream_iter_t it
+    cdef mark_t header
+    cdef buf_t idle
+    cdef int64_t n = 0
+    cdef int64_t oldest = group_oldest(g.group)
+    cdef bint has_new = _first_behind(&it, g.stream, &g.group.last)
+    buf_init(&idle, e.heap)
+    if r.claims:
+        n = <int64_t>_find_idle(r, g, &idle)
+    if n or has_new:
+        _head(c, &r.keys[i], all, served)
+        header = reply_mark(c)
+        if n or not r.no_ack:
+            group_consumer(e.heap, g.group, consumer).active_ms = e.now_ms
+        _claim(c, r, g, consumer, <const sidle_t*>idle.data, <size_t>n)
+        if has_new and (r.count == 0 or n < r.count):
+            n += _deliver(c, r, g, consumer, &it, r.count - n if r.count else 0)
+        reply_insert(c, header, c"*", n)
+        pending_since(g, oldest)
+    buf_free(&idle)
+    return n != 0
 
 
 cdef void _history(client_t* c, const words_t* r, group_t* g, uint32_t number, const sid_t* behind) noexcept nogil:
@@ -238,7 +337,7 @@ cdef void _history(client_t* c, const words_t* r, group_t* g, uint32_t number, c
     while more and (r.count == 0 or n < r.count):
         if stream_seek(&it, g.stream, idt_at(&path), idt_at(&path), False) and stream_next(&it):
             entry = group_pend(e.heap, g.group, idt_at(&path), number, &is_new)
-            pending_set(entry, e.now_ms, pending_times(entry) + 1)
+            pending_set(g.group, entry, e.now_ms, pending_times(entry) + 1)
             reply_stream_entry(c, &it)
         else:
             reply_array(c, 2)
@@ -253,7 +352,6 @@ cdef void _serve_grouped(
     client_t* c, const words_t* r, int i, mark_t* all, int64_t* served
 ) noexcept nogil:
     cdef group_t g
-    cdef stream_iter_t it
     cdef uint32_t consumer
     cdef sid_t id
     cdef bint is_new
@@ -271,10 +369,7 @@ cdef void _serve_grouped(
     if is_history:
         _head(c, &r.keys[i], all, served)
         _history(c, r, &g, consumer, &id)
-    elif _first_behind(&it, g.stream, &g.group.last):
-        _head(c, &r.keys[i], all, served)
-        _deliver(c, r, &g, consumer, &it)
-    else:
+    elif not _serve_new(c, r, i, &g, consumer, all, served):
         return
     c.engine.persist.dirty += 1
 
@@ -292,6 +387,18 @@ cdef void _serve(client_t* c, const words_t* r, int i, mark_t* all, int64_t* ser
     reply_stream_entries(c, &it, r.count)
 
 
+cdef void _look_again(client_t* c, const words_t* r) noexcept nogil:
+    """When the first pending entry may have become old enough."""
+    cdef int64_t oldest = PENDING_48
+    cdef group_t g
+    cdef int i
+    for i in range(r.streams):
+        if group_lookup(c, &r.keys[i], r.group, &g) and g.group != NULL and _is(&r.ids[i], c">"):
+            oldest = min(oldest, group_oldest(g.group))
+    if oldest != PENDING_48:
+        waiting_look_at(c, max(min(oldest, PENDING_48 - r.idle_ms) + r.idle_ms, c.engine.now_ms + 1))
+
+
 cdef void _wait(client_t* c, const words_t* r) noexcept nogil:
     """With ids in the place of "$"."""
     cdef entry_t* entry
@@ -299,6 +406,7 @@ cdef void _wait(client_t* c, const words_t* r) noexcept nogil:
     cdef sid_t id
     cdef const char* raw = c.raw
     cdef char* text
+    cdef int flags = (WAIT_ON_NOKEY if r.grouped else 0) | (WAIT_ON_TIME if r.claims else 0)
     cdef int i
     buf_init(&texts, c.engine.heap)
     text = buf_reserve(&texts, <size_t>r.streams * STREAM_ID_CHARS)
@@ -309,9 +417,10 @@ cdef void _wait(client_t* c, const words_t* r) noexcept nogil:
             r.ids[i] = journal_arg(text, sid_to_chars(&id, c"-", text))
             text += STREAM_ID_CHARS
             c.raw = NULL  # the request is no longer what came
-    if not wait_for_keys(
-            c, r.keys, r.streams, OBJ_STREAM, WAIT_ON_NOKEY if r.grouped else 0, r.until_ms, nothing_came):
+    if not wait_for_keys(c, r.keys, r.streams, OBJ_STREAM, flags, r.until_ms, nothing_came):
         reply_null_array(c)
+    elif r.claims:
+        _look_again(c, r)
     c.raw = raw
     buf_free(&texts)
 
@@ -385,5 +494,5 @@ cdef int register_stream_read(engine_t* e) except -1:
                 " blocked on the stream getting new data.",
                 "Returns entries of streams that a group has not had, or a consumer has pending; waits for some.",
                 "GROUP group-block{group:string consumer:string} [COUNT count:integer] [BLOCK milliseconds:integer]"
-                " [noack=NOACK] " + streams)
+                " [CLAIM min-idle-time:integer@8.4.0] [noack=NOACK] " + streams)
     return 0

@@ -78,7 +78,7 @@ cdef void _load_pending(engine_t* e, rdb_in_t* in_, sgroup_t* g) noexcept nogil:
             return
         entry = <spending_t*>idt_put(e.heap, &g.pending, &id, &is_new)
         entry.consumer = NOBODY
-        pending_set(entry, when, times)
+        pending_set(g, entry, when, times)
         if not is_new:
             rdb_refuse(in_, b"an entry that is pending twice in a stream's group")
         left -= 1

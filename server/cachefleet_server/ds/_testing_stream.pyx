@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_t
 from cachefleet_server.ds.idtree cimport *
 from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.stream cimport *
@@ -277,12 +278,28 @@ cdef class Stream:
         if number < 0:
             number = group_add(self.heap.h, g, consumer, len(consumer), when).number
         entry = group_pend(self.heap.h, g, &key, number, &is_new)
-        pending_set(entry, when, times)
+        pending_set(g, entry, when, times)
         return bool(is_new)
 
     def acknowledge(self, bytes group, tuple id):
         cdef sid_t key = _id(id)
         return bool(group_acknowledge(self.heap.h, self._group(group), &key))
+
+    def take_idle(self, bytes group, int64_t until, size_t most):
+        """[(when, id)], the oldest first, which are acknowledged; and what the group says about the others' times."""
+        cdef sgroup_t* g = self._group(group)
+        cdef buf_t out
+        cdef sidle_t* found
+        cdef size_t n, i
+        cdef list taken = []
+        buf_init(&out, self.heap.h)
+        n = group_idle(self.heap.h, g, until, most, &out)
+        found = <sidle_t*>out.data
+        for i in range(n):
+            taken.append((found[i].when, _pair(&found[i].id)))
+            group_acknowledge(self.heap.h, g, &found[i].id)
+        buf_free(&out)
+        return taken, group_oldest(g)
 
     def consumer_remove(self, bytes group, bytes consumer):
         cdef sgroup_t* g = self._group(group)

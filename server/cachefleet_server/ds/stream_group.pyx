@@ -1,10 +1,12 @@
 """See stream_group.pxd."""
 
+from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memmove
 
+from cachefleet_server.ds.buf cimport buf_put
 from cachefleet_server.ds.idtree cimport (
     IDT_FANOUT, idt_at, idt_check, idt_edge, idt_find, idt_init, idt_memory, idt_path_t, idt_put,
-    idt_release, idt_remove, idt_share, idt_step)
+    idt_release, idt_remove, idt_share, idt_step, sid_compare)
 from cachefleet_server.ds.intrin cimport cf_ref_add, cf_ref_drop, cf_ref_get
 from cachefleet_server.ds.order cimport bytes_order
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc, zrealloc
@@ -107,6 +109,11 @@ cdef sgroup_t* group_new(heap_t* h, const char* name, size_t n, const sid_t* las
     g.refs = 1
     g.last = last[0]
     g.entries_read = entries_read
+    g.rest_ms = PENDING_48
+    g.new_ms = PENDING_48
+    g.oldest = NULL
+    g.oldest_len = 0
+    g.oldest_at = 0
     idt_init(&g.pending, sizeof(spending_t), False)
     g.consumers = NULL
     g.order = NULL
@@ -120,6 +127,7 @@ cdef sgroup_t* group_new(heap_t* h, const char* name, size_t n, const sid_t* las
 cdef sgroup_t* group_copy(heap_t* h, const sgroup_t* g) noexcept nogil:
     cdef sgroup_t* new = group_new(h, &g.name[0], g.name_len, &g.last, g.entries_read)
     cdef uint32_t i
+    new.new_ms = group_oldest(g)
     idt_share(&g.pending, &new.pending)
     if g.numbers:
         new.consumers = <sconsumer_t**>zmalloc(h, g.numbers * sizeof(sconsumer_t*))
@@ -143,6 +151,7 @@ cdef void group_release(heap_t* h, sgroup_t* g) noexcept nogil:
         _consumer_release(h, g.consumers[i])
     zfree(h, g.consumers)
     zfree(h, g.order)
+    zfree(h, g.oldest)
     zfree(h, g)
 
 
@@ -168,6 +177,98 @@ cdef bint group_acknowledge(heap_t* h, sgroup_t* g, const sid_t* id) noexcept no
     idt_remove(h, &g.pending, id)
     return True
 
+# ---- the oldest --------------------------------------------------------------------------------------
+
+cdef int _older(const void* a, const void* b) noexcept nogil:
+    cdef const sidle_t* x = <const sidle_t*>a
+    cdef const sidle_t* y = <const sidle_t*>b
+    if x.when != y.when:
+        return -1 if x.when < y.when else 1
+    return sid_compare(&x.id, &y.id)
+
+
+cdef size_t _oldest_of(sidle_t* found, size_t n, size_t most, int64_t* rest_ms) noexcept nogil:
+    """How many stay, sorted. The others' oldest time counts in rest_ms."""
+    qsort(found, n, sizeof(sidle_t), _older)
+    if most == 0 or n <= most:
+        return n
+    rest_ms[0] = min(rest_ms[0], found[most].when)
+    return most
+
+
+cdef size_t _look(sgroup_t* g, int64_t until_ms, size_t most, buf_t* out) noexcept nogil:
+    """At all that is pending. Nothing is known but the time of those that are not in `out`."""
+    cdef int64_t rest_ms = PENDING_48
+    cdef const spending_t* entry
+    cdef idt_path_t path
+    cdef sidle_t found
+    cdef size_t n = 0
+    cdef bint more = idt_edge(&g.pending, False, &path)
+    out.len = 0
+    while more:
+        entry = <const spending_t*>idt_at(&path)
+        found.when = pending_when(entry)
+        if found.when <= until_ms:
+            found.id = entry.id
+            buf_put(out, &found, sizeof(sidle_t))
+            n += 1
+            if most and n == 2 * most:
+                n = _oldest_of(<sidle_t*>out.data, n, most, &rest_ms)
+                out.len = n * sizeof(sidle_t)
+        else:
+            rest_ms = min(rest_ms, found.when)
+        more = idt_step(&path, False)
+    if n:
+        n = _oldest_of(<sidle_t*>out.data, n, most, &rest_ms)
+    g.oldest_at = g.oldest_len = 0
+    g.rest_ms = rest_ms
+    g.new_ms = PENDING_48
+    return n
+
+
+cdef void _look_for_oldest(heap_t* h, sgroup_t* g, buf_t* out) noexcept nogil:
+    cdef size_t n = _look(g, PENDING_48, OLDEST_MAX, out)
+    if g.oldest == NULL:
+        g.oldest = <sidle_t*>zmalloc(h, OLDEST_MAX * sizeof(sidle_t))
+    if n:
+        memcpy(g.oldest, out.data, n * sizeof(sidle_t))
+    g.oldest_len = <uint32_t>n
+
+
+cdef size_t _take(sgroup_t* g, int64_t until_ms, size_t most, buf_t* out, bint* all_known) noexcept nogil:
+    """Of the oldest, as far as they are known."""
+    cdef const spending_t* entry
+    cdef const sidle_t* next
+    cdef size_t n = 0
+    out.len = 0
+    while n < most and group_oldest(g) <= until_ms:
+        if g.oldest_at == g.oldest_len or g.oldest[g.oldest_at].when >= g.new_ms:
+            all_known[0] = False
+            return n
+        next = &g.oldest[g.oldest_at]
+        entry = <const spending_t*>idt_find(&g.pending, &next.id)
+        if entry != NULL and pending_when(entry) == next.when:
+            buf_put(out, next, sizeof(sidle_t))
+            n += 1
+        g.oldest_at += 1
+    all_known[0] = True
+    return n
+
+
+cdef size_t group_idle(heap_t* h, sgroup_t* g, int64_t until_ms, size_t most, buf_t* out) noexcept nogil:
+    cdef size_t n
+    cdef bint all_known
+    out.len = 0
+    if group_oldest(g) > until_ms:
+        return 0
+    if most == 0 or most > OLDEST_MAX:
+        return _look(g, until_ms, most, out)
+    n = _take(g, until_ms, most, out, &all_known)
+    if not all_known:
+        _look_for_oldest(h, g, out)
+        n = _take(g, until_ms, most, out, &all_known)
+    return n
+
 # ---- sizes and check ---------------------------------------------------------------------------------
 
 cdef size_t group_effort(const sgroup_t* g) noexcept nogil:
@@ -177,10 +278,23 @@ cdef size_t group_effort(const sgroup_t* g) noexcept nogil:
 cdef size_t group_memory(const sgroup_t* g) noexcept nogil:
     cdef size_t n = sizeof(sgroup_t) + g.name_len + g.numbers * (sizeof(sconsumer_t*) + sizeof(uint32_t))
     cdef uint32_t i
+    if g.oldest != NULL:
+        n += OLDEST_MAX * sizeof(sidle_t)
     n += idt_memory(&g.pending)
     for i in range(g.len):
         n += sizeof(sconsumer_t) + group_at(g, i).name_len + idt_memory(&group_at(g, i).pending)
     return n
+
+
+cdef bint _is_known(const sgroup_t* g, const spending_t* entry) noexcept nogil:
+    """Or one of those of which only a time is known?"""
+    cdef uint32_t i
+    if pending_when(entry) >= min(g.rest_ms, g.new_ms):
+        return True
+    for i in range(g.oldest_at, g.oldest_len):
+        if sid_compare(&g.oldest[i].id, &entry.id) == 0 and g.oldest[i].when == pending_when(entry):
+            return True
+    return False
 
 
 cdef int group_check(const sgroup_t* g) noexcept nogil:
@@ -205,6 +319,10 @@ cdef int group_check(const sgroup_t* g) noexcept nogil:
     more = idt_edge(&g.pending, False, &path)
     while more:
         entry = <const spending_t*>idt_at(&path)
+        if pending_when(entry) < group_oldest(g):
+            return 8
+        if not _is_known(g, entry):
+            return 9
         if entry.consumer >= g.numbers or g.consumers[entry.consumer] == NULL or (
                 idt_find(&g.consumers[entry.consumer].pending, &entry.id) == NULL):
             return 6

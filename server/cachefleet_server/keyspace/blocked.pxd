@@ -18,6 +18,7 @@ cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn
 cdef void unblock_client(client_t* c, bint timed_out) noexcept nogil
     # Does nothing to a client that is not blocked. unblock_fn sees c.blocked as it was and may block the client again.
 cdef void blocked_timeouts(engine_t* e) noexcept nogil  # from cron, and at the end of a tick
+cdef void block_until(client_t* c, int64_t until_ms) noexcept nogil  # another deadline for a blocked client
 cdef void blocked_deadline_counts(client_t* c) noexcept nogil
     # Again, after a pause held back what the client waits for: a time that is up passed by meanwhile.
 cdef void block_forget(client_t* c) noexcept nogil  # the client goes away: no reply

@@ -11,7 +11,7 @@ from cachefleet_server.core.latency cimport count_call
 from cachefleet_server.core.reply cimport reply_skip_advance
 from cachefleet_server.core.wake cimport client_resume, engine_alarm_ms
 from cachefleet_server.ds.zmalloc cimport zfree, zrealloc
-from cachefleet_server.keyspace.waiting cimport waiting_is_held, waiting_leave
+from cachefleet_server.keyspace.waiting cimport waiting_is_held, waiting_leave, waiting_looks
 
 # ---- the heap ------------------------------------------------------------------------------------------
 
@@ -81,6 +81,16 @@ cdef void block_client(client_t* c, int kind, int64_t until_ms, unblock_reply_fn
         engine_alarm_ms(e, until_ms)
 
 
+cdef void block_until(client_t* c, int64_t until_ms) noexcept nogil:
+    cdef engine_t* e = c.engine
+    if c.deadline_index:
+        _remove(e, c)
+    c.blocked_until_ms = until_ms
+    if until_ms:
+        _push(e, c)
+        engine_alarm_ms(e, until_ms)
+
+
 cdef void _end_wait(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     if not c.flags & CLIENT_BLOCKED:
@@ -130,7 +140,7 @@ cdef void blocked_timeouts(engine_t* e) noexcept nogil:
         c = e.clients.deadlines[0]
         if waiting_is_held(c):
             _remove(e, c)
-        else:
+        elif not waiting_looks(c):
             unblock_client(c, True)
     if e.clients.deadline_count:
         engine_alarm_ms(e, e.clients.deadlines[0].blocked_until_ms)

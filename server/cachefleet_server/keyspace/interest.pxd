@@ -23,7 +23,8 @@ cdef struct interest_t:
     links_t watchers  # watch_t
     links_t waiters  # waiter_t
     size_t waiting  # how many these are ...
-    size_t waiting_on_nokey  # ... and those of them who also want to know when it is gone
+    size_t waiting_on_nokey  # ... those of them who also want to know when it is gone ...
+    size_t waiting_on_time  # ... and those for whom time is enough
     bint pinned  # its waiters are being served: it stays, whoever leaves
     size_t nk
     char key[0]

@@ -13,6 +13,8 @@ can come between a push and the waiter that it was for.
   and keeps its place and its time-out. A chain (BLMOVE into a key that others wait for) goes on until none is ready.
 - *Type.* Only who waits for values of the type that the key now has is served. With WAIT_ON_NOKEY also when it is gone
   or has another type; the command then finds the words.
+- *A second look.* What a command waits for may come with time alone (an entry that is pending for long enough). It says
+  when to look (waiting_look_at), and all that waits for its keys is looked at then.
 - *End of the wait* without being served: the time-out and CLIENT UNBLOCK call the command's `over`; a client that goes
   leaves its queues, and one that is about to go is not served.
 - *Refusals.* What a gate refuses (OOM, as in Valkey) has its reply and waits no more. A pause holds it back: it stays
@@ -33,6 +35,7 @@ from cachefleet_server.keyspace.interest cimport interest_t
 
 cdef enum:
     WAIT_ON_NOKEY = 1  # a deleted key, or one of another type, ends the wait, too
+    WAIT_ON_TIME = 2  # so may time alone: see waiting_look_at
 
 ctypedef bint (*serve_fn)(client_t* c, kept_request_t* kept) noexcept nogil
     # Runs a kept request; false when a pause holds it back.
@@ -43,6 +46,11 @@ cdef bint wait_for_keys(
     # The running command waits until one of these keys of c's database holds a value of `type`. False where nobody may
     # wait (CLIENT_DENY_BLOCKING): the command replies that there is nothing. until_ms: unix time, 0 = for ever; `over`
     # replies when the time is up.
+cdef void waiting_look_at(client_t* c, int64_t ms) noexcept nogil
+    # Behind a wait_for_keys that was true: whatever becomes of the keys, the request runs again at this unix time if it
+    # still waits then. For once, so who comes back to wait says so again.
+cdef void waiting_times_changed(interest_t* key) noexcept nogil
+    # What those with WAIT_ON_TIME wait for may come earlier than when they last looked.
 cdef void waiting_serve(engine_t* e, serve_fn serve) noexcept nogil  # until nothing is ready
 cdef void waiting_look_again(engine_t* e) noexcept nogil  # a pause has ended: who was held back is looked at anew
 cdef bint waiting_is_held(client_t* c) noexcept nogil
@@ -52,6 +60,8 @@ cdef bint waiting_sees_new(const client_t* c) noexcept nogil
 cdef size_t waiting_memory(const client_t* c) noexcept nogil
 
 # For keyspace/interest and keyspace/blocked.
+cdef bint waiting_looks(client_t* c) noexcept nogil
+    # Its deadline was for looking again: its keys are ready, and the deadline is that of the wait. Else false.
 cdef void waiting_leave(client_t* c) noexcept nogil  # its wait is over: c.waiter is gone
 cdef void waiting_changed(interest_t* key) noexcept nogil
 cdef void waiting_forget_ready(interest_t* key) noexcept nogil

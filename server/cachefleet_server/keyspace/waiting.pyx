@@ -1,6 +1,6 @@
 """Queues of waiting clients, and how they are served; see waiting.pxd."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport (
@@ -11,7 +11,7 @@ from cachefleet_server.core.request cimport request_keep
 from cachefleet_server.ds.hashtable cimport ht_hash
 from cachefleet_server.ds.link cimport link_append, link_remove, link_t, links_are_right
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
-from cachefleet_server.keyspace.blocked cimport block_client, blocked_deadline_counts, unblock_client
+from cachefleet_server.keyspace.blocked cimport block_client, block_until, blocked_deadline_counts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, db_find
 from cachefleet_server.keyspace.expire cimport is_expired
 from cachefleet_server.keyspace.interest cimport interest_each, interest_of, interest_release
@@ -30,6 +30,7 @@ cdef struct wait_t:
     kept_request_t* request
     int type  # OBJ_*
     int flags  # WAIT_*
+    int64_t until_ms  # the end of the wait, which the client's deadline may come before; 0: none
     bint held  # it was to be served, and a pause holds it back
     bint sees_new  # while it is served: see waiting_sees_new
     int count
@@ -72,6 +73,7 @@ cdef void _enqueue(wait_t* wait, db_t* db, arg_t* key) noexcept nogil:
     link_append(&interest.waiters, &place.link)
     k.blocking_keys += interest.waiting == 0
     interest.waiting += 1
+    interest.waiting_on_time += wait.flags & WAIT_ON_TIME != 0
     if wait.flags & WAIT_ON_NOKEY:
         k.blocking_keys_on_nokey += interest.waiting_on_nokey == 0
         interest.waiting_on_nokey += 1
@@ -82,6 +84,7 @@ cdef void _dequeue(waiter_t* place) noexcept nogil:
     cdef keyspace_t* k = key.db.engine.keyspace
     link_remove(&key.waiters, &place.link)
     key.waiting -= 1
+    key.waiting_on_time -= place.wait.flags & WAIT_ON_TIME != 0
     if place.wait.flags & WAIT_ON_NOKEY:
         key.waiting_on_nokey -= 1
         k.blocking_keys_on_nokey -= key.waiting_on_nokey == 0
@@ -108,6 +111,7 @@ cdef bint wait_for_keys(
     wait.request = request_keep(c)
     wait.type = type
     wait.flags = flags
+    wait.until_ms = until_ms
     wait.held = wait.sees_new = False
     wait.count = 0
     for i in range(count):
@@ -120,6 +124,22 @@ cdef bint wait_for_keys(
 
 cdef bint waiting_sees_new(const client_t* c) noexcept nogil:
     return c.engine.clients.served != c or _wait(c).sees_new
+
+
+cdef void waiting_look_at(client_t* c, int64_t ms) noexcept nogil:
+    cdef wait_t* wait = _wait(c)
+    block_until(c, min(ms, wait.until_ms) if wait.until_ms else ms)
+
+
+cdef bint waiting_looks(client_t* c) noexcept nogil:
+    cdef wait_t* wait = _wait(c)
+    cdef int i
+    if wait == NULL or c.blocked_until_ms == wait.until_ms:
+        return False
+    block_until(c, wait.until_ms)
+    for i in range(wait.count):
+        waiting_changed(wait.places[i].key)
+    return True
 
 
 cdef void waiting_leave(client_t* c) noexcept nogil:
@@ -145,6 +165,11 @@ cdef void waiting_changed(interest_t* key) noexcept nogil:
     key.ready = True
     link_append(&e.keyspace.ready, &key.ready_link)
     e.due |= DUE_WAITERS
+
+
+cdef void waiting_times_changed(interest_t* key) noexcept nogil:
+    if key.waiting_on_time:
+        waiting_changed(key)
 
 
 cdef void waiting_forget_ready(interest_t* key) noexcept nogil:
@@ -269,13 +294,16 @@ cdef void _check_queue(void* ctx, void* element) noexcept nogil:
     cdef waiter_t* place = <waiter_t*>key.waiters.first
     cdef size_t waiters = 0
     cdef size_t on_nokey = 0
+    cdef size_t on_time = 0
     while place != NULL:
         waiters += 1
-        on_nokey += place.wait.flags & WAIT_ON_NOKEY
+        on_nokey += place.wait.flags & WAIT_ON_NOKEY != 0
+        on_time += place.wait.flags & WAIT_ON_TIME != 0
         q.wrong |= place.key != key or _wait(place.wait.client) != place.wait
         q.wrong |= not place.wait.client.flags & CLIENT_BLOCKED
         place = <waiter_t*>place.link.next
-    q.wrong |= not links_are_right(&key.waiters) or key.waiting != waiters or key.waiting_on_nokey != on_nokey
+    q.wrong |= not links_are_right(&key.waiters) or key.waiting != waiters
+    q.wrong |= key.waiting_on_nokey != on_nokey or key.waiting_on_time != on_time
     q.keys += waiters != 0
     q.keys_on_nokey += on_nokey != 0
     q.places += waiters

@@ -461,6 +461,8 @@ cdef void reactor_tick(engine_t* e) noexcept nogil:
     if cf_unlikely(e.due != 0):
         command_ended(e)  # what expired or was evicted
     blocked_timeouts(e)
+    if cf_unlikely(e.due != 0):
+        command_ended(e)  # who looks again at this time
     _finish(e)
     start = cf_cycles() - start
     e.stats.ticks += 1

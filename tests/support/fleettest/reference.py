@@ -177,6 +177,7 @@ EXPLAINED_DOCS: dict[tuple[str, str], str] = {
     ("increx", ""): "of Redis 8.8",
     ("xadd", "arguments"): "words of Redis 8.2: KEEPREF, DELREF, ACKED",
     ("xtrim", "arguments"): "the same",
+    ("xreadgroup", "arguments"): "CLAIM, of Redis 8.4",
     ("xdelex", ""): "of Redis 8.2",
     ("xackdel", ""): "of Redis 8.2",
     **{(name, "arguments"): "a member, as in KeyDB" for name in ("ttl", "pttl", "persist")},

@@ -150,6 +150,21 @@ class Owners(RuleBasedStateMachine):
                 there = [pending.pop(id) for pending in consumers.values() if id in pending]
                 assert s.acknowledge(group, id) == bool(there)
 
+    @rule(owner=st.integers(0, 9), until=st.integers(-1, 70), most=st.sampled_from([0, 1, 2, 7, 2**63 - 1]))
+    def take_idle(self, owner: int, until: int, most: int) -> None:
+        """A pending entry's time is the first half of its id here."""
+        s, model = self.pick(owner)
+        for group, consumers in model.groups.items():
+            times = sorted((when, id) for pending in consumers.values() for id, (when, _) in pending.items())
+            idle = [row for row in times if row[0] <= until]
+            taken, oldest = s.take_idle(group, until, most)
+            assert taken == idle[: most or None]
+            assert oldest <= min((when for when, _ in times[len(taken) :]), default=2**48 - 1)
+            assert len(taken) == most or oldest > until, "asked again, it has an answer at once"
+            for _, id in taken:
+                for pending in consumers.values():
+                    pending.pop(id, None)
+
     @rule(owner=st.integers(0, 9), who=st.integers(0, 8))
     def remove_consumer(self, owner: int, who: int) -> None:
         s, model = self.pick(owner)
@@ -235,3 +250,32 @@ def test_blocks_that_are_none() -> None:
                 for id, _ in other.range((0, 0), TOP):
                     assert other.delete(id)
     assert not s.add_block((5, 2), block)  # not behind what is there
+
+
+def test_the_oldest_of_many() -> None:
+    """Some hundreds are known at a time; others come and go meanwhile."""
+    heap = Heap()
+    s = Stream(heap)
+    s.group_add(b"g", (0, 0))
+    pending = {(i, 0): 10 + i * 7919 % 20_000 for i in range(20_000)}
+    for id, when in pending.items():
+        s.pend(b"g", b"c%d" % (id[0] % 7), id, when, 1)
+    for i in range(1000):
+        wanted = sorted((when, id) for id, when in pending.items() if when <= 15_000)[:100] if i % 50 == 0 else None
+        taken, _ = s.take_idle(b"g", 15_000, 100)
+        assert wanted in (None, taken)
+        for when, id in taken:
+            assert pending.pop(id) == when
+        if not taken:
+            break
+        for id in list(pending)[:: i + 40]:
+            assert s.acknowledge(b"g", id)
+            del pending[id]
+        if i % 8 == 7:
+            pending[30_000 + i, 0] = i
+            s.pend(b"g", b"late", (30_000 + i, 0), i, 1)
+        s.check()
+    assert not any(when <= 15_000 for when in pending.values())
+    taken, oldest = s.take_idle(b"g", 15_000, 0)
+    assert not taken
+    assert 15_000 < oldest <= min(pending.values())

@@ -415,6 +415,70 @@ def test_nobody_steals_what_a_load_brought(engine: Engine, writer: Peer, waiter:
     assert waiter.read() == popped("k")
 
 
+# ---- a second look -------------------------------------------------------------------------------------------------
+
+CLAIM = "XREADGROUP GROUP g {} BLOCK {} CLAIM {} STREAMS s >"
+
+
+@pytest.fixture
+def pending(writer: Peer) -> Peer:
+    """A stream's only entry, delivered to the consumer a now."""
+    writer.send("XADD s 1-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g a STREAMS s >")
+    return writer
+
+
+def _has_it(reply: bytes) -> bool:
+    return reply.startswith(b"*1") and b"1-1" in reply
+
+
+def test_who_waits_looks_again_at_a_time(engine: Engine, connect: Connect, pending: Peer) -> None:
+    ever, short, first = connect(), connect(), connect()
+    assert ever.send(CLAIM.format("ever", 0, 30_000)) == b""
+    assert short.send(CLAIM.format("short", 40_000, 30_000)) == b""
+    assert first.send(CLAIM.format("first", 20_000, 30_000)) == b""
+    assert engine.stats()["clients_in_timeout_table"] == 3
+    advance(engine, 21_000)
+    assert (ever.read(), short.read(), first.read()) == (b"", b"", NIL)
+    advance(engine, 10_000)
+    assert _has_it(ever.read())
+    assert (short.read(), engine.stats()["clients_in_timeout_table"]) == (b"", 1)
+    assert engine.check() == []
+    advance(engine, 10_000)
+    assert short.read() == NIL
+    assert blocking_keys(engine) == (0, 0)
+
+
+def test_who_looks_too_early_looks_again(engine: Engine, pending: Peer, waiter: Peer) -> None:
+    assert waiter.send(CLAIM.format("b", 0, 30_000), "PING") == b""
+    advance(engine, 20_000)
+    assert b"1-1" in pending.send("XREADGROUP GROUP g a STREAMS s 0"), "delivered once more"
+    advance(engine, 20_000)
+    assert waiter.read() == b""
+    assert pending.send("XACK s g 1-1", "XADD s 2-1 f v") == b":1\r\n" + bulk("2-1")
+    assert b"2-1" in waiter.read()
+    assert waiter.send(CLAIM.format("b", 0, 30_000)) == b""
+    advance(engine, 31_000)
+    assert b"2-1" in waiter.read(), "its own"
+
+
+def test_who_looks_for_what_is_gone(engine: Engine, pending: Peer, waiter: Peer) -> None:
+    assert waiter.send(CLAIM.format("b", 50_000, 30_000)) == b""
+    pending.send("XACK s g 1-1")
+    advance(engine, 31_000)
+    assert waiter.read() == b""
+    advance(engine, 20_000)
+    assert waiter.read() == NIL
+
+
+def test_a_second_look_in_a_pause_is_held_back(engine: Engine, pending: Peer, waiter: Peer) -> None:
+    assert waiter.send(CLAIM.format("b", 0, 30_000)) == b""
+    pending.send("MULTI", "CLIENT PAUSE 100000 WRITE", "EXEC")
+    advance(engine, 31_000)
+    assert waiter.read() == b""
+    assert pending.send("CLIENT UNPAUSE") == OK
+    assert _has_it(waiter.read())
+
+
 # ---- counted, shown, held, silent --------------------------------------------------------------------------------
 
 

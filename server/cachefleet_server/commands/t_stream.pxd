@@ -3,6 +3,7 @@
     t_stream_ids.pyx      ids and trimming rules as arguments
     t_stream.pyx          entries: XADD, XRANGE, XDEL, XTRIM ...
     t_stream_refs.pxd     removing with an eye on groups
+    t_stream_idmp.pxd     what producers send twice
     t_stream_group.pxd    groups of consumers
 
 A write goes: look up, `stream_to_write`, change it (ds/stream.pxd), then who watches, the event, the count of changes.

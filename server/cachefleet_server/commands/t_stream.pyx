@@ -2,8 +2,10 @@
 
 from cachefleet_server.commands.t_stream_group cimport register_stream_group
 from cachefleet_server.commands.t_stream_ids cimport add_words, add_words_t, arg_id, arg_range, journal_added
+from cachefleet_server.commands.t_stream_idmp cimport (
+    idmp_digest, idmp_is_duplicate, idmp_remember, register_stream_idmp)
 from cachefleet_server.commands.t_stream_refs cimport (
-    REFS_NONE, register_stream_refs, removing_begin, removing_end, removing_t, removing_trim)
+    REFS_KEEP, REFS_NONE, register_stream_refs, removing_begin, removing_end, removing_t, removing_trim)
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
 from cachefleet_server.core.entry cimport ENC_STREAM, entry_new_pointer
@@ -165,7 +167,7 @@ cdef int64_t _trim_by_policy(client_t* c, const arg_t* key, stream_t* s, const a
     """In the caller's transaction of the journal."""
     cdef removing_t r
     cdef int64_t removed
-    removing_begin(&r, c, key, s, words.policy)
+    removing_begin(&r, c, key, s, max(words.policy, <int>REFS_KEEP))
     removed = removing_trim(&r, &words.trim)
     if removed:
         notify(c.engine, NOTIFY_STREAM, b"xtrim", key.ptr, key.len, c.db.id)
@@ -195,13 +197,15 @@ cdef void _trim_and_journal(
     client_t* c, arg_t* key, stream_t* s, const add_words_t* words, const sid_t* id
 ) noexcept nogil:
     """After an entry was added."""
-    if words.policy == REFS_NONE:
+    if words.policy == REFS_NONE and words.idmp.producer == NULL:
         if words.trim.kind != TRIM_NONE and stream_trim(c.engine.heap, s, &words.trim):
             notify(c.engine, NOTIFY_STREAM, b"xtrim", key.ptr, key.len, c.db.id)
         journal_added(c, words, s, id)
         return
     journal_transaction_begin(c.engine)
     _journal_plainly(c, words, id)
+    if words.idmp.producer != NULL:
+        idmp_remember(c, key, s, &words.idmp, id)
     if words.trim.kind != TRIM_NONE:
         _trim_by_policy(c, key, s, words)
     journal_transaction_end(c.engine)
@@ -232,6 +236,11 @@ cdef void xadd_command(client_t* c) noexcept nogil:
     if entry == NULL and words.no_create:
         reply_null(c)
         return
+    if words.idmp.producer != NULL:
+        idmp_digest(c, words.id_at + 1, &words.idmp)
+        if entry != NULL and idmp_is_duplicate(c, stream_to_write(c, entry), &words.idmp, &id):
+            reply_id(c, &id)
+            return
     if not _id_or_reply(c, &words, entry, &id):
         return
     if entry == NULL:
@@ -384,6 +393,7 @@ cdef int register_stream(engine_t* e) except -1:
     cdef str trim = ("trim{strategy(MAXLEN | MINID@6.2.0) [operator(equal== | approximately=~)] threshold:string"
                      " [LIMIT count:integer@6.2.0]}")
     cdef str policy = " [condition(KEEPREF | DELREF | ACKED)@8.2.0]"
+    cdef str idmp = " [idmp(auto{IDMPAUTO pid:string} | given{IDMP pid:string iid:string})@8.6.0]"
     cdef str some = (" If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it"
                      " O(1).; history 6.2.0 Added exclusive ranges.")
     command_row(e, xadd_command, "xadd", -5, "write denyoom fast", "stream", "1 RW update",
@@ -392,7 +402,7 @@ cdef int register_stream(engine_t* e) except -1:
                 " trimming strategy and the `LIMIT` option.; history 7.0.0 Added support for the `<ms>-*` explicit ID"
                 " form.",
                 "Adds an entry to a stream, which is created if need be.",
-                f"key:key [NOMKSTREAM@6.2.0]{policy} [{trim}] id-selector(auto-id=* | id:string)"
+                f"key:key [NOMKSTREAM@6.2.0]{policy}{idmp} [{trim}] id-selector(auto-id=* | id:string)"
                 " data{field:string value:string}...")
     command_row(e, xlen_command, "xlen", 2, "readonly fast", "stream", "1 RO", "stream 5.0.0 O(1)",
                 "Returns how many entries a stream has.", "key:key")
@@ -419,4 +429,5 @@ cdef int register_stream(engine_t* e) except -1:
                 "key:key last-id:string [ENTRIESADDED entries-added:integer@7.0.0]"
                 " [MAXDELETEDID max-deleted-id:string@7.0.0]")
     register_stream_refs(e)
+    register_stream_idmp(e)
     return register_stream_group(e)

@@ -17,11 +17,21 @@ cdef bint arg_start(client_t* c, const arg_t* a, sid_t* id) noexcept nogil
 cdef bint arg_range(client_t* c, const arg_t* start, const arg_t* end, sid_t* from_, sid_t* to) noexcept nogil
     # The ends of a range, either of which may be exclusive: "(id".
 
+cdef enum:
+    IDMP_DIGEST = 16
+
+cdef struct idmp_words_t:  # t_stream_idmp.pxd
+    const arg_t* producer  # NULL: not given
+    arg_t iid  # IDMPAUTO: text
+    bint auto
+    char text[IDMP_DIGEST]
+
 cdef struct add_words_t:  # what stands in front of an entry's fields, or behind XTRIM's key
     stream_trim_t trim
     int threshold_at  # of the trim's threshold among the arguments
     bint no_create
     int policy  # REFS_*: what groups have pending (t_stream_refs.pxd)
+    idmp_words_t idmp
     bint has_id
     bint auto_seq  # of an id that is given
     sid_t id

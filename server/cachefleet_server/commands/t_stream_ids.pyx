@@ -4,6 +4,7 @@ from libc.errno cimport errno
 from libc.stdlib cimport strtoull
 from libc.string cimport memcpy, memset, strchr
 
+from cachefleet_server.commands.t_stream_idmp cimport idmp_words
 from cachefleet_server.commands.t_stream_refs cimport REFS_NONE, arg_policy
 from cachefleet_server.core.reply cimport arg_int64, arg_is, reply_error, reply_syntax_error
 from cachefleet_server.core.role cimport EXPIRY_PRESENT
@@ -200,6 +201,7 @@ cdef bint add_words(client_t* c, bint xadd, add_words_t* out) noexcept nogil:
     cdef const arg_t* a
     cdef bint more
     cdef bint has_limit = False
+    cdef int idmp = -1
     memset(out, 0, sizeof(add_words_t))
     out.policy = REFS_NONE
     while i < c.argc:
@@ -207,7 +209,13 @@ cdef bint add_words(client_t* c, bint xadd, add_words_t* out) noexcept nogil:
         more = i + 1 < c.argc
         if xadd and _is_char(a, c"*"):
             break
-        if more and (arg_is(a, b"MAXLEN") or arg_is(a, b"MINID")):
+        if xadd:
+            idmp = idmp_words(c, i, &out.idmp)
+        if idmp >= 0:
+            i += idmp
+            if idmp == 0:
+                return False
+        elif more and (arg_is(a, b"MAXLEN") or arg_is(a, b"MINID")):
             i += 1
             if not _threshold(c, TRIM_MAXLEN if a.len == 6 else TRIM_MINID, &i, out):
                 return False
@@ -230,6 +238,9 @@ cdef bint add_words(client_t* c, bint xadd, add_words_t* out) noexcept nogil:
             return False
         i += 1
     out.id_at = i
+    if out.has_id and out.idmp.producer != NULL:
+        reply_error(c, b"ERR IDMP and IDMPAUTO go with the ID * only")
+        return False
     if out.trim.kind == TRIM_NONE:
         if out.trim.limit:
             reply_error(c, b"ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")

@@ -7,6 +7,7 @@ from libc.string cimport memset
 
 from cachefleet_server.commands.t_stream cimport *
 from cachefleet_server.commands.t_stream_group cimport no_such_words, reply_no_group
+from cachefleet_server.commands.t_stream_idmp cimport IDMP_FIELDS, reply_idmp
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.errors cimport ERR_NO_KEY
 from cachefleet_server.core.reply cimport (
@@ -172,7 +173,7 @@ cdef void xinfo_stream_command(client_t* c) noexcept nogil:
     if entry == NULL or not _full_words(c, &full, &count):
         return
     s = entry_stream(entry)
-    reply_map(c, 9 if full else 10)
+    reply_map(c, (9 if full else 10) + (IDMP_FIELDS if s.idmp != NULL else 0))
     _named_int(c, b"length", s.length)
     _named_int(c, b"radix-tree-keys", s.blocks.count)
     _named_int(c, b"radix-tree-nodes", s.blocks.count)
@@ -180,6 +181,8 @@ cdef void xinfo_stream_command(client_t* c) noexcept nogil:
     _named_id(c, b"max-deleted-entry-id", &s.max_deleted)
     _named_int(c, b"entries-added", s.added)
     _named_id(c, b"recorded-first-entry-id", &s.first)
+    if s.idmp != NULL:
+        reply_idmp(c, s)
     if full:
         _full(c, s, count)
         return

@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memmove
 from cachefleet_server.core.engine cimport rdb_mark_t, type_ops_t
 from cachefleet_server.core.params cimport POLICY_LFU, POLICY_LRU
 from cachefleet_server.core.entry cimport (
-    ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_TYPES, entry_blob, entry_expire, entry_key, entry_lru, entry_new_blob,
-    entry_new_int, entry_new_string)
+    ENTRY_EMBED_MAX, E_EXPIRE, LRU_BITS_MASK, OBJ_STREAM, OBJ_TYPES, entry_blob, entry_expire, entry_key, entry_lru,
+    entry_new_blob, entry_new_int, entry_new_string)
 from cachefleet_server.core.lfu cimport entry_lfu_count
 from cachefleet_server.core.types cimport entry_ops, save_whole
 from cachefleet_server.ds.blob cimport blob_t
@@ -236,7 +236,8 @@ cdef int rdb_dialect_of_all(engine_t* e) noexcept nogil:
             dialect = RDB_DIALECT_VALKEY
     for type in range(OBJ_TYPES):
         if cf_atomic_get(&e.types[type].newer):
-            dialect = RDB_DIALECT_VALKEY
+            # Streams count those that have something of producers.
+            dialect = RDB_DIALECT_OWN if type == OBJ_STREAM else max(dialect, <int>RDB_DIALECT_VALKEY)
     return dialect
 
 

@@ -7,12 +7,13 @@ from cachefleet_server.core.digest cimport digest_mix
 from cachefleet_server.core.engine cimport batched_t, rdb_out_t, save_t, type_ops_t
 from cachefleet_server.core.entry cimport ENC_STREAM, OBJ_STREAM, entry_encoding, entry_key, entry_new_pointer
 from cachefleet_server.core.rdb cimport (
-    RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, rdb_put_int64, rdb_put_length, rdb_put_string)
-from cachefleet_server.core.stream_loading cimport RDB_STREAM, RDB_STREAM_2, RDB_STREAM_3, stream_load
+    RDB_DIALECT_OWN, RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, rdb_put_int64, rdb_put_length, rdb_put_string)
+from cachefleet_server.core.stream_loading cimport (
+    RDB_STREAM, RDB_STREAM_2, RDB_STREAM_3, RDB_STREAM_IDMP, stream_load)
 from cachefleet_server.core.types cimport SAVE_STEP, save_out, type_register, type_row
 from cachefleet_server.ds.buf cimport buf_put
 from cachefleet_server.ds.idtree cimport idt_at, idt_edge, idt_find, idt_link, idt_node_t, idt_path_t, idt_step, sid_t
-from cachefleet_server.ds.intrin cimport cf_bswap64, cf_fetch, cf_prefetch, cf_store64
+from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_bswap64, cf_fetch, cf_prefetch, cf_store64
 from cachefleet_server.ds.listpack cimport lp_item_t, lp_text
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX
 from cachefleet_server.ds.stream cimport (
@@ -21,6 +22,8 @@ from cachefleet_server.ds.stream cimport (
 from cachefleet_server.ds.stream_block cimport sb_bytes, sb_end, sblock_t
 from cachefleet_server.ds.stream_group cimport (
     group_at, pending_times, pending_when, sconsumer_t, sgroup_t, spending_t)
+from cachefleet_server.ds.stream_idmp cimport (
+    IDMP_DURATION_S, IDMP_MOST, idmp_at, siid_t, sidmp_t, sproducer_t)
 from cachefleet_server.ds.zmalloc cimport heap_t, zcalloc, zfree
 from cachefleet_server.resp.command cimport command_header, command_number, command_word
 
@@ -32,6 +35,8 @@ cdef enum:  # what a save writes next
     AT_CONSUMERS  # how many
     AT_CONSUMER
     AT_IDS  # of the consumer
+    AT_IDMP
+    AT_IIDS  # of producers
     AT_END
 
 cdef struct saving_t:  # state of a save_t
@@ -42,12 +47,17 @@ cdef struct saving_t:  # state of a save_t
     idt_path_t path  # of blocks, or of pending entries
     bint more  # there is something at the path, or at the iterator
     stream_iter_t it  # commands
+    bint idmp  # producers are written, too
+    uint32_t producer
+    uint32_t iid  # the producer's
 
 
 # ---- the row ---------------------------------------------------------------------------------------
 
 cdef void _free(type_ops_t* ops, heap_t* h, entry_t* entry) noexcept nogil:
     cdef stream_t* s = entry_stream(entry)
+    if s.idmp != NULL:
+        cf_atomic_add(&ops.newer, 0 - <size_t>1)
     s.refs = 1  # nobody else owns it, whatever the count was left at
     stream_release(h, s)
 
@@ -58,6 +68,8 @@ cdef size_t _effort(const entry_t* entry) noexcept nogil:
 
 cdef entry_t* _dup(engine_t* e, const entry_t* entry, const char* key, size_t nk) noexcept nogil:
     """O(groups): a header of its own for the same blocks and groups."""
+    if entry_stream(entry).idmp != NULL:
+        cf_atomic_add(&e.types[OBJ_STREAM].newer, 1)
     return entry_new_pointer(
         e.heap, key, nk, OBJ_STREAM, ENC_STREAM, stream_own(e.heap, stream_share(entry_stream(entry))), -1)
 
@@ -126,6 +138,8 @@ cdef int _dialect(const entry_t* entry) noexcept nogil:
     cdef const stream_t* s = entry_stream(entry)
     cdef const sconsumer_t* consumer
     cdef uint32_t i, j
+    if s.idmp != NULL:
+        return RDB_DIALECT_OWN
     for i in range(s.group_count):
         for j in range(s.groups[i].len):
             consumer = group_at(s.groups[i], j)
@@ -135,6 +149,8 @@ cdef int _dialect(const entry_t* entry) noexcept nogil:
 
 
 cdef int _rdb_type(const entry_t* entry, int dialect) noexcept nogil:
+    if dialect == RDB_DIALECT_OWN and entry_stream(entry).idmp != NULL:
+        return RDB_STREAM_IDMP
     return RDB_STREAM_2 if dialect == RDB_DIALECT_REDIS70 else RDB_STREAM_3
 
 
@@ -147,12 +163,15 @@ cdef size_t _save_size(const entry_t* entry) noexcept nogil:
     cdef uint32_t i
     for i in range(s.group_count):
         n += 64 + s.groups[i].len * 64 + s.groups[i].pending.count * 48
+    if s.idmp != NULL:
+        n += s.idmp.len * <size_t>s.idmp.most * 64
     return n
 
 
 cdef void _save_begin(save_t* s) noexcept nogil:
     cdef saving_t* saving = <saving_t*>zcalloc(s.engine.heap, sizeof(saving_t))
     saving.stream = stream_share(entry_stream(s.entry))
+    saving.idmp = saving.stream.idmp != NULL and (s.commands or s.rdb_type == RDB_STREAM_IDMP)
     if s.commands:
         _seek_all(&saving.it, saving.stream)
         saving.more = stream_next(&saving.it)
@@ -176,7 +195,10 @@ cdef inline const sconsumer_t* _consumer(const saving_t* saving) noexcept nogil:
 
 
 cdef void _next_group(saving_t* saving) noexcept nogil:
-    saving.at = AT_GROUP if saving.group < saving.stream.group_count else AT_END
+    if saving.group < saving.stream.group_count:
+        saving.at = AT_GROUP
+    else:
+        saving.at = AT_IDMP if saving.idmp else AT_END
 
 
 cdef void _next_consumer(saving_t* saving) noexcept nogil:
@@ -185,6 +207,19 @@ cdef void _next_consumer(saving_t* saving) noexcept nogil:
     else:
         saving.group += 1
         _next_group(saving)
+
+cdef inline const sproducer_t* _producer(const saving_t* saving) noexcept nogil:
+    return saving.stream.idmp.producers[saving.producer]
+
+
+cdef void _next_iid(saving_t* saving) noexcept nogil:
+    """Behind one that was written."""
+    saving.iid += 1
+    if saving.iid == _producer(saving).len:
+        saving.iid = 0
+        saving.producer += 1
+        if saving.producer == saving.stream.idmp.len:
+            saving.at = AT_END
 
 # ---- as a record -------------------------------------------------------------------------------------
 
@@ -243,11 +278,33 @@ cdef void _put_consumer(rdb_out_t* out, saving_t* saving, int rdb_type) noexcept
     cdef const sconsumer_t* consumer = _consumer(saving)
     rdb_put_string(out, &consumer.name[0], consumer.name_len)
     rdb_put_int64(out, consumer.seen_ms)
-    if rdb_type == RDB_STREAM_3:
+    if rdb_type >= RDB_STREAM_3:
         rdb_put_int64(out, consumer.active_ms)
     rdb_put_length(out, consumer.pending.count)
     saving.more = idt_edge(&consumer.pending, False, &saving.path)
     saving.at = AT_IDS
+
+
+cdef void _put_idmp(rdb_out_t* out, saving_t* saving) noexcept nogil:
+    cdef const sidmp_t* m = saving.stream.idmp
+    rdb_put_length(out, m.duration_s)
+    rdb_put_length(out, m.most)
+    rdb_put_length(out, m.added)
+    rdb_put_length(out, m.duplicates)
+    rdb_put_length(out, m.len)
+    saving.at = AT_IIDS if m.len else AT_END
+
+
+cdef void _put_iid(rdb_out_t* out, saving_t* saving) noexcept nogil:
+    cdef const sproducer_t* p = _producer(saving)
+    cdef const siid_t* iid = idmp_at(p, saving.iid)
+    if saving.iid == 0:
+        rdb_put_string(out, &p.name[0], p.name_len)
+        rdb_put_length(out, p.len)
+    rdb_put_string(out, iid.text, iid.len)
+    _put_raw_id(out, &iid.id)
+    rdb_put_int64(out, iid.when)
+    _next_iid(saving)
 
 
 cdef void _put_next(save_t* s, rdb_out_t* out, saving_t* saving) noexcept nogil:
@@ -269,6 +326,10 @@ cdef void _put_next(save_t* s, rdb_out_t* out, saving_t* saving) noexcept nogil:
         _next_consumer(saving)
     elif saving.at == AT_CONSUMER:
         _put_consumer(out, saving, s.rdb_type)
+    elif saving.at == AT_IDMP:
+        _put_idmp(out, saving)
+    elif saving.at == AT_IIDS:
+        _put_iid(out, saving)
     else:
         if saving.more:
             _put_raw_id(out, idt_at(&saving.path))
@@ -378,6 +439,28 @@ cdef void _command_claim(save_t* s, rdb_out_t* out, saving_t* saving) noexcept n
     saving.more = idt_step(&saving.path, False)
 
 
+cdef void _command_settings(save_t* s, rdb_out_t* out, saving_t* saving) noexcept nogil:
+    cdef const sidmp_t* m = saving.stream.idmp
+    saving.at = AT_IIDS if m.len else AT_END
+    if m.duration_s == IDMP_DURATION_S and m.most == IDMP_MOST:
+        return
+    _begin(s, out, 6, b"XCFGSET", NULL)
+    _word(out, b"IDMP-DURATION")
+    command_number(&out.buf, m.duration_s)
+    _word(out, b"IDMP-MAXSIZE")
+    command_number(&out.buf, m.most)
+
+
+cdef void _command_iid(save_t* s, rdb_out_t* out, saving_t* saving) noexcept nogil:
+    cdef const sproducer_t* p = _producer(saving)
+    cdef const siid_t* iid = idmp_at(p, saving.iid)
+    _begin(s, out, 5, b"XIDMPRECORD", NULL)
+    command_word(&out.buf, &p.name[0], p.name_len)
+    command_word(&out.buf, iid.text, iid.len)
+    _id_word(out, &iid.id)
+    _next_iid(saving)
+
+
 cdef void _command_next(save_t* s, rdb_out_t* out, saving_t* saving) noexcept nogil:
     if saving.at == AT_ENTRIES:
         if saving.more:
@@ -390,6 +473,10 @@ cdef void _command_next(save_t* s, rdb_out_t* out, saving_t* saving) noexcept no
         _command_group(s, out, saving)
     elif saving.at == AT_CONSUMER:
         _command_consumer(s, out, saving)
+    elif saving.at == AT_IDMP:
+        _command_settings(s, out, saving)
+    elif saving.at == AT_IIDS:
+        _command_iid(s, out, saving)
     else:
         if saving.more:
             _command_claim(s, out, saving)
@@ -421,7 +508,7 @@ cdef bint _save_step(save_t* s) noexcept nogil:
 cdef void register_stream_type(engine_t* e) noexcept nogil:
     cdef type_ops_t* row = type_row(e, OBJ_STREAM)
     row.encodings[ENC_STREAM] = b"stream"
-    row.rdb_bytes = 1 << RDB_STREAM | 1 << RDB_STREAM_2 | 1 << RDB_STREAM_3
+    row.rdb_bytes = 1 << RDB_STREAM | 1 << RDB_STREAM_2 | 1 << RDB_STREAM_3 | <uint64_t>1 << RDB_STREAM_IDMP
     row.free_fn = _free
     row.effort_fn = _effort
     row.dup_fn = _dup

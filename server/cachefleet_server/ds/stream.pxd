@@ -4,7 +4,7 @@
 
 Blocks are Valkey's listpacks (stream_block.pxd), under the id of their first entry when they were made, and are filled
 to the same limits, so a trim by whole blocks removes the same entries, and files take their bytes as they are. Groups
-are in stream_group.pxd.
+are in stream_group.pxd, producers in stream_idmp.pxd.
 
 Owners. The header is the payload; its first word counts owners. `stream_share` is O(1): a snapshot, a COPY. Who wants
 to write asks `stream_own` first; with several owners it makes a header of its own for the same blocks and groups. From
@@ -27,6 +27,7 @@ from cachefleet_server.ds.listpack cimport lp_item_t
 from cachefleet_server.ds.number cimport uint64_to_chars
 from cachefleet_server.ds.stream_block cimport sblock_t, sentry_t, shead_t
 from cachefleet_server.ds.stream_group cimport sgroup_t
+from cachefleet_server.ds.stream_idmp cimport sidmp_t
 from cachefleet_server.ds.zmalloc cimport heap_t
 
 cdef enum:
@@ -49,6 +50,7 @@ cdef struct stream_t:
     sgroup_t** groups  # by name
     uint32_t group_count
     uint32_t group_room
+    sidmp_t* idmp  # what producers sent lately (stream_idmp.pxd); NULL: nobody asked for that
 
 cdef struct stream_limits_t:  # of a block; 0: none
     size_t bytes
@@ -134,7 +136,8 @@ cdef size_t stream_effort(const stream_t* s) noexcept nogil  # about how many al
 cdef size_t stream_memory(const stream_t* s) noexcept nogil
 cdef int stream_check(const stream_t* s) noexcept nogil
     # 0, or the first that is not so. 1: owners; 2: the tree of blocks; 3: a block; 4: ids rise from block to block;
-    # 5: length; 6: bytes; 7: first; 8: last is the highest; 9: order of groups; 10 + n: group_check
+    # 5: length; 6: bytes; 7: first; 8: last is the highest; 9: order of groups; 10 + n: group_check; 30 + n:
+    # idmp_check
 
 cdef inline bint sid_next(sid_t* id) noexcept nogil:
     """The id behind it; false, and the id stays: there is none."""

@@ -13,6 +13,7 @@ from cachefleet_server.ds.stream_block cimport (
     sb_validate, span_t)
 from cachefleet_server.ds.stream_group cimport (
     GROUP_READ_UNKNOWN, group_acknowledge, group_check, group_copy, group_effort, group_memory, group_release)
+from cachefleet_server.ds.stream_idmp cimport idmp_check, idmp_effort, idmp_memory, idmp_release
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc, zrealloc
 
 cdef enum:
@@ -44,6 +45,8 @@ cdef stream_t* stream_own(heap_t* h, stream_t* s) noexcept nogil:
     for i in range(s.group_count):
         new.groups[i] = s.groups[i]
         cf_ref_add(&s.groups[i].refs)
+    if s.idmp != NULL:
+        cf_ref_add(&s.idmp.refs)
     stream_release(h, s)  # the other owner may have let go meanwhile
     return new
 
@@ -56,6 +59,7 @@ cdef void stream_release(heap_t* h, stream_t* s) noexcept nogil:
     for i in range(s.group_count):
         group_release(h, s.groups[i])
     zfree(h, s.groups)
+    idmp_release(h, s.idmp)
     zfree(h, s)
 
 
@@ -524,7 +528,7 @@ cdef bint stream_acknowledge(heap_t* h, stream_t* s, uint32_t place, const sid_t
 # ---- sizes and check ---------------------------------------------------------------------------------
 
 cdef size_t stream_effort(const stream_t* s) noexcept nogil:
-    cdef size_t n = 1 + s.blocks.count + s.blocks.count / (IDT_FANOUT / 2)
+    cdef size_t n = 1 + s.blocks.count + s.blocks.count / (IDT_FANOUT / 2) + idmp_effort(s.idmp)
     cdef uint32_t i
     for i in range(s.group_count):
         n += group_effort(s.groups[i])
@@ -534,7 +538,7 @@ cdef size_t stream_effort(const stream_t* s) noexcept nogil:
 cdef size_t stream_memory(const stream_t* s) noexcept nogil:
     cdef size_t n = sizeof(stream_t) + idt_memory(&s.blocks) + s.bytes + s.blocks.count * (SB_HEADER + 8)
     cdef uint32_t i
-    n += s.group_room * sizeof(sgroup_t*)
+    n += s.group_room * sizeof(sgroup_t*) + idmp_memory(s.idmp)
     for i in range(s.group_count):
         n += group_memory(s.groups[i])
     return n
@@ -579,4 +583,5 @@ cdef int stream_check(const stream_t* s) noexcept nogil:
         wrong = group_check(s.groups[i])
         if wrong:
             return 10 + wrong
-    return 0
+    wrong = idmp_check(s.idmp)
+    return 30 + wrong if wrong else 0

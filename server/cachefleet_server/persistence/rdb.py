@@ -225,11 +225,17 @@ class Rdb:
         return True
 
     def _warn_of_dialect(self) -> None:
-        collections = alone_readable(self._engine)
+        collections, streams = alone_readable(self._engine)
+        alone = "this snapshot is in a format that no other server reads"
         if collections:
             self._log.warning(
-                f"{collections} sets or sorted sets have members that expire: this snapshot is in a format that no"
-                " other server reads. Remove these times (SPERSIST, ZPERSIST) for one that Redis or Valkey can load"
+                f"{collections} sets or sorted sets have members that expire: {alone}. Remove these times (SPERSIST,"
+                " ZPERSIST) for one that Redis or Valkey can load"
+            )
+        if streams:
+            self._log.warning(
+                f"{streams} streams have producers (IDMP of XADD, XCFGSET): {alone}. XCFGSET with other values, then"
+                " with IDMP-DURATION 100 and IDMP-MAXSIZE 100, removes them"
             )
 
     def send(self, fd: int, *, stall_s: int, mark: bytes = b"", on_done: Callable[[SnapshotResult], None]) -> None:

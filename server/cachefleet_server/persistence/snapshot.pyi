@@ -79,5 +79,6 @@ class Snapshot:
 def snapshot_running(engine: Engine) -> bool: ...
 def changes(engine: Engine) -> int: ...  # since the last save: persist.dirty
 def changes_saved(engine: Engine, n: int) -> None: ...  # n of them are on disk
-def alone_readable(engine: Engine) -> int: ...  # sets and sorted sets that only DIALECT_OWN can hold
+def alone_readable(engine: Engine) -> tuple[int, int]: ...
+    # Sets and sorted sets, and streams, that only DIALECT_OWN can hold.
 def take_flush_save(engine: Engine) -> bool: ...  # FLUSHALL asked for a save since the last call

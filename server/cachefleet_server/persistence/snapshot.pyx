@@ -8,6 +8,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset, strlen
 
 from cachefleet_server.core.engine cimport engine_t, rdb_out_t
+from cachefleet_server.core.entry cimport OBJ_STREAM
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_OWN, RDB_DIALECT_REDIS, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, RDB_OPCODE_AUX, RDB_OPCODE_EOF,
     RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, rdb_dialect_of_all, rdb_dialect_version, rdb_put_length, rdb_put_string)
@@ -15,7 +16,7 @@ from cachefleet_server.core.wake cimport engine_wake
 from cachefleet_server.ds.buf cimport buf_put, buf_putc
 from cachefleet_server.ds.hashtable cimport hashtable_t, ht_len
 from cachefleet_server.ds.ht_freezing cimport ht_freeze_end, ht_freeze_step
-from cachefleet_server.ds.intrin cimport cf_cycles, cf_monotonic_us
+from cachefleet_server.ds.intrin cimport cf_atomic_get, cf_cycles, cf_monotonic_us
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used, zfree, zmalloc
 from cachefleet_server.keyspace.db cimport db_expiring, db_freeze
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
@@ -391,7 +392,7 @@ def alone_readable(Engine engine):
     cdef int i
     for i in range(engine.ptr.keyspace.opened):
         n += engine.ptr.keyspace.dbs[i].timed_own
-    return n
+    return n, cf_atomic_get(&engine.ptr.types[OBJ_STREAM].newer)
 
 
 def take_flush_save(Engine engine):

@@ -40,7 +40,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int shutdown(int fd, int how)
     enum: SHUT_RDWR
 
-cdef const char* UNREADABLE = b"the data hold what it cannot read: members that expire"
+cdef const char* UNREADABLE = b"the data hold what it cannot read: members that expire, or producers of streams"
 
 
 # ---- the backlog -----------------------------------------------------------------------------------------

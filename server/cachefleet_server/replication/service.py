@@ -52,8 +52,8 @@ _NO_EOF = (
     "`REPLCONF capa eof`"
 )
 _UNREADABLE = (
-    "ERR the data hold members that expire, which this replica cannot read. Remove those times, or use a replica of "
-    "a newer version"
+    "ERR the data hold members that expire, or producers of streams, which this replica cannot read. Remove those "
+    "times and producers, or use a replica of a newer version"
 )
 _NUMBER = "ERR value is not an integer or out of range"
 
@@ -265,7 +265,10 @@ class Replication:
         if b"eof" not in peer.capabilities:
             raise CommandError(_NO_EOF)
         if self.feed.needed > peer.readable:
-            self._log.warning(f"Refused replica {peer.name()}: the data hold members that expire, which it cannot read")
+            self._log.warning(
+                f"Refused replica {peer.name()}: the data hold members that expire, or producers of streams, which it"
+                " cannot read"
+            )
             raise CommandError(_UNREADABLE)
         peer.silent = silent
         feed = self.feed

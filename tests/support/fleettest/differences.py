@@ -21,7 +21,8 @@ ON_PURPOSE = (
     ("RESTORE, files", "those of Redis 7.4 to 8.0 are read, too", "Valkey refuses the other dialect"),
     (
         "files",
-        "Redis 7.0's version, unless fields of a hash expire (then Valkey 9's) or members of a set (then our own)",
+        "Redis 7.0's version, unless fields of a hash expire (then Valkey 9's), or members of a set or a stream with"
+        " producers (then our own)",
         "every server reads the first; what others cannot read is refused there, whole: [member-ttl.md](member-ttl.md)",
     ),
     ("the journal", "conditions of SET, GETEX, MSETEX become plain commands", "older servers load it"),
@@ -34,6 +35,18 @@ ON_PURPOSE = (
         "is in files when it was last seen, as long as nothing else needs a newer version; DUMP has both",
         "Redis 7.0 reads the file; the time came with 7.2",
     ),
+    (
+        "what producers of a stream sent (IDMP of XADD, XCFGSET)",
+        "is in our own files, payloads of DUMP and the journal (XIDMPRECORD of Redis 8.8) alone; in an AOF with"
+        " `aof-use-rdb-preamble no` without iids-added and iids-duplicates",
+        "no file of Valkey has a place for it; XCFGSET to other values and then to 100 and 100 removes it",
+    ),
+    (
+        "IDMPAUTO",
+        "pairs of a field and a value count in any order",
+        "clients take them from hash tables, whose order differs when they send again",
+    ),
+    ("XCFGSET with the values that there are", "forgets nothing", "so every producer may set them when it starts"),
     ("XCLAIM RETRYCOUNT above 2^48", "counts as 2^48 - 1", "a pending entry takes 48 bytes, where Valkey needs 125"),
     ("XAUTOCLAIM with a huge COUNT", "is done", "Valkey takes memory for as many ids at once"),
     ("XSETID below the id of a deleted entry", "what was deleted leaves its block", "ids of later entries do not fall"),

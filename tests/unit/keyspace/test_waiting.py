@@ -6,6 +6,7 @@ BBAGMOVE as BLMOVE, BBAGCOUNT as XREADGROUP. tests/differential/test_waiting.py 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -468,6 +469,29 @@ def test_who_looks_for_what_is_gone(engine: Engine, pending: Peer, waiter: Peer)
     assert waiter.read() == b""
     advance(engine, 20_000)
     assert waiter.read() == NIL
+
+
+@pytest.mark.parametrize(
+    "deliver", ["XCLAIM s g a 0 1-1 FORCE IDLE 29000", "XGROUP SETID s g 0; XREADGROUP GROUP g a STREAMS s >"]
+)
+def test_who_waits_hears_of_what_is_pending_since(engine: Engine, pending: Peer, waiter: Peer, deliver: str) -> None:
+    pending.send("XACK s g 1-1")
+    assert waiter.send(CLAIM.format("b", 0, 30_000)) == b""
+    assert b"1-1" in pending.send(*deliver.split("; "))
+    assert waiter.read() == b""
+    advance(engine, 31_000)
+    assert _has_it(waiter.read())
+    assert engine.check() == []
+
+
+def test_who_waits_for_entries_alone_is_not_told_of_times(engine: Engine, pending: Peer, waiter: Peer) -> None:
+    pending.send("XACK s g 1-1")
+    assert waiter.send("XREADGROUP GROUP g b BLOCK 0 STREAMS s >") == b""
+    advance(engine, 1000)
+    pending.send("XCLAIM s g a 0 1-1 FORCE IDLE 29000")
+    idle = re.findall(rb"idle\r\n:(\d+)", pending.send("XINFO CONSUMERS s g"))
+    assert [int(ms) >= 1000 for ms in idle] == [False, True]
+    assert waiter.read() == b""
 
 
 def test_a_second_look_in_a_pause_is_held_back(engine: Engine, pending: Peer, waiter: Peer) -> None:

@@ -230,7 +230,7 @@ def test_one_who_cannot_read_the_data_is_disconnected_before_it_gets_the_command
     world.engine.execute(b"HPEXPIRE", b"h", b"100000", b"FIELDS", b"1", b"f")
     assert b"HPEXPIREAT" in world.received(new)
     assert world.received(old) == b""
-    assert world.gone == [(old, "the data hold what it cannot read: members that expire")]
+    assert world.gone == [(old, "the data hold what it cannot read: members that expire, or producers of streams")]
     assert world.states() == {new: ONLINE}
     assert world.feed.needed > READS_REDIS
 

@@ -124,6 +124,8 @@ endef
 check-build:
 	@$(NEED); \
 	command -v $(PYTHON) >/dev/null || need python3; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { command -v $(PYTHON) >/dev/null && \
+	  { echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed. PYTHON=python3.x names another one" >&2; exit 1; }; }; \
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need python3-venv; \
 	$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || need python3-dev; \
 	command -v cc >/dev/null || need gcc; \
@@ -157,6 +159,7 @@ $(VENV)/bin/python: | check-build
 # The build tools are installed first and isolation is off, so that later builds are incremental and offline.
 $(VENV)/.server: $(VENV)/bin/python pyproject.toml setup.py
 	$(PIP) install "setuptools>=77" "Cython>=3.1,<4"
+	@echo "Compiling the server, which takes some minutes the first time ..."
 	$(PIP) install --no-build-isolation -e ".[server,local]"
 	@touch $@
 

@@ -474,6 +474,18 @@ def test_a_spec_that_the_plan_refuses_is_a_condition_as_in_a_cluster(local: Loca
     assert "orders is not as its spec says: spec.instances: 2 is not built yet" in answer.stderr
 
 
+def test_a_manifest_that_is_made_wrong_while_the_cache_serves(local: Local) -> None:
+    """`status` says so for as long as it is wrong."""
+    local.up().ready()
+    good = local.file.read_text()
+    local.write(manifest(nonsense=1))
+    answer = assert_eventually(lambda: (a := local.run("status")).returncode == 3 and a, deadline_s=READY_S)
+    assert "nonsense" in answer.stderr and "Running" in answer.stdout
+    assert json.loads(local.run("status", "-o", "json").stdout)["refused"] == answer.stderr.strip()
+    local.write(good)
+    assert_eventually(lambda: local.run("status").returncode == 0, deadline_s=READY_S)
+
+
 def test_a_spec_that_is_refused_while_the_cache_serves(local: Local) -> None:
     """`status` must not say that all is well, nor `up -d`."""
     local.up().ready()

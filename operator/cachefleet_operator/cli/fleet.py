@@ -58,6 +58,7 @@ class Fleet:
         first: tuple[int | None, int | None] = (None, None),
     ) -> None:
         self.changed = True
+        self.refused = ""  # why the manifests, as they are now, were not taken up
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._heard = heard
         self._wanted: dict[CacheKey, None] = {}  # in the manifests' order
@@ -120,6 +121,7 @@ class Fleet:
         """What `status` shows and `connect` needs; holds no password."""
         return {
             "caches": [self._describe(cache) for cache in self.caches()],
+            "refused": self.refused,
             "events": [asdict(event) for event in self.events],
         }
 

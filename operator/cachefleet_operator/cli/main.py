@@ -176,8 +176,8 @@ def _status(
     data: Data = DATA,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
 ) -> Exit:
-    """What runs, and how it is. Exit code 0 when every Cache is Ready, 1 when not, 3 when a spec is refused (why is on
-    standard error; what runs runs on), 7 when nothing runs."""
+    """What runs, and how it is. Exit code 0 when every Cache is Ready, 1 when not, 3 when a manifest or spec is
+    refused (why is on standard error; what runs runs on), 7 when nothing runs."""
     if output not in ("table", "json"):
         raise Failure(Exit.USAGE, f"-o is table or json, not {output}")
     state = Folder(data).state()
@@ -188,7 +188,7 @@ def _status(
         console.print(view.table(state["caches"], console.width))
         for event in state["events"][-view.EVENTS_SHOWN :]:
             console.print(view.event_line(event["at"], event["cache"], event["type"], event["message"]))
-    if refused := list(filter(None, map(view.refusal, state["caches"]))):
+    if refused := list(filter(None, [state.get("refused", ""), *map(view.refusal, state["caches"])])):
         raise Failure(Exit.MANIFEST, "\n".join(refused))
     ready = state["caches"] and all(view.is_ready(cache) for cache in state["caches"])
     return Exit.OK if ready else Exit.FAILED

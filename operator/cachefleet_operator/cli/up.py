@@ -166,9 +166,11 @@ class _Up:
 
     async def _reload(self) -> None:
         """Takes up manifests that changed; what is wrong with them changes nothing."""
+        self._fleet.refused = ""
         try:
             await self._fleet.take(files.load(self._options.sources, self._standard_input))
         except Failure as failure:
+            self._fleet.refused = str(failure)
             self._fleet.tell("", "", "Warning", "Refused", f"{failure}\nWhat runs stays as it is.")
         except ExecutionError as error:
             self._fleet.tell("", "", "Warning", "Failed", f"{error}\nSave the manifests again to try it again.")

@@ -136,6 +136,14 @@ def test_who_waits_gets_what_becomes_old_enough(c: Connection, server: Instance)
         assert _ids(_rows(other.read())) == [b"9-1"]
 
 
+def test_nobody_waits_in_a_transaction(c: Connection) -> None:
+    c.call("MULTI")
+    for ms in (4000, 4000, 90_000):
+        c.call("XREADGROUP", "GROUP", "g", "b", "BLOCK", 0, "CLAIM", ms, "STREAMS", "k", ">")
+    replies = c.call("EXEC")
+    assert [_ids(_rows(reply)) for reply in replies] == [[b"3-1", b"1-1", b"5-1", b"6-1"], [], []]
+
+
 def test_what_is_journalled(servers: Pool) -> None:
     """Commands that all servers know, with which the data become the same."""
     options: dict[str, str | int] = {"appendonly": "yes", "appendfsync": "always", "auto-aof-rewrite-percentage": 0}

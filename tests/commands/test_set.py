@@ -337,7 +337,7 @@ def test_encodings_at_their_limits(pair: Pair, count: int, odd: str, at_once: bo
 
 
 @pytest.mark.parametrize("sizes", [(1,), (1, 1, 1), (3, 0, 70, 5, 300), (256, 257), (512, 1), (513, 2), (500, 500)])
-def test_unions_of_intsets(pair: Pair, sizes: tuple[int, ...]) -> None:
+def test_algebra_of_intsets(pair: Pair, sizes: tuple[int, ...]) -> None:
     """Up to the limit one more, of all widths, with and without common members."""
     for step in (0, 1, 700, 2**20, 2**40):
         pair.flush()
@@ -349,6 +349,12 @@ def test_unions_of_intsets(pair: Pair, sizes: tuple[int, ...]) -> None:
             pair.run(*command)
         pair.run("OBJECT", "ENCODING", "to")
         pair.run("DEBUG", "DIGEST-VALUE", "to")
+        for command in ("SINTERSTORE", "SDIFFSTORE"):
+            for others in (keys, keys[::-1], ["to", keys[0]], ["to", "text"]):
+                pair.run("SADD", "text", "x", 1, 70, -1)
+                pair.run(command, "some", *others)
+                pair.run("OBJECT", "ENCODING", "some")
+                pair.run("DEBUG", "DIGEST-VALUE", "some")
         pair.run("SUNIONSTORE", keys[0], *keys[::-1])
         pair.run("DEBUG", "DIGEST-VALUE", keys[0])
 

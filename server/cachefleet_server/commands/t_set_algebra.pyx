@@ -46,8 +46,8 @@ cdef struct algebra_t:
     size_t limit  # no more than so many are wanted
     int64_t now_ms  # for who is hidden
     bint integers  # all that were found
-    int64_t* merged  # a union of intsets, ascending; NULL: it is not found in that way
-    size_t merged_len
+    int64_t* merged  # integers that were found, ascending, instead of `result`; NULL: they are not gathered so
+    size_t merged_len  # of a union
 
 
 cdef void _close(algebra_t* a) noexcept nogil:
@@ -90,7 +90,9 @@ cdef bint _is_int(const lp_item_t* member) noexcept nogil:
 
 cdef void _found(algebra_t* a, const lp_item_t* member) noexcept nogil:
     cdef bint added = True
-    if a.result != NULL:
+    if a.merged != NULL:
+        a.merged[a.found] = member.num
+    elif a.result != NULL:
         a.integers = a.integers and _is_int(member)
         a.result = set_add(a.client.engine, a.result, member, &added)
     if added and a.replies:
@@ -137,6 +139,20 @@ cdef void _store(algebra_t* a, const char* event) noexcept nogil:
     if n:
         a.result = NULL  # the database's now
     reply_int(c, n)
+
+
+cdef bint _gather(algebra_t* a, const entry_t* entry) noexcept nogil:
+    """Of an intset, whose members come in order: those that are found will be stored at once. False: it is none."""
+    if entry_encoding(entry) != ENC_INTSET:
+        return False
+    a.merged = <int64_t*>zmalloc(a.client.engine.heap, (set_len(entry) + 1) * sizeof(int64_t))
+    return True
+
+
+cdef void _store_gathered(algebra_t* a) noexcept nogil:
+    cdef const arg_t* key = &a.client.argv[1]
+    if a.found:
+        a.result = set_new_integers(a.client.engine, key.ptr, key.len, a.merged, a.found)
 
 # ---- intersections -----------------------------------------------------------------------------------
 
@@ -205,14 +221,15 @@ cdef void sinterstore_command(client_t* c) noexcept nogil:
         return
     if a.missing == 0:
         qsort(a.sets, a.count, sizeof(entry_t*), _by_size)
-        set_member(&text, b"", 0)
-        if entry_encoding(a.sets[0]) == ENC_INTSET:
-            a.result = set_new_intset(c.engine, key.ptr, key.len, -1)
+        if _gather(&a, a.sets[0]):
+            _walk(&a, a.sets[0], _intersect_one)
+            _store_gathered(&a)
         else:
+            set_member(&text, b"", 0)
             a.result = set_new(c.engine, key.ptr, key.len, &text, 0)
-        _walk(&a, a.sets[0], _intersect_one)
-        if a.integers:
-            a.result = set_to_intset(c.engine, a.result)
+            _walk(&a, a.sets[0], _intersect_one)
+            if a.integers:
+                a.result = set_to_intset(c.engine, a.result)
     _store(&a, b"sinterstore")
     _close(&a)
 
@@ -385,8 +402,12 @@ cdef void sdiffstore_command(client_t* c) noexcept nogil:
     if not _open(&a, c, &c.argv[2], c.argc - 2, True):
         return
     if not _is_nothing(&a):
-        a.result = set_new_intset(c.engine, key.ptr, key.len, -1)
-        _subtract(&a)
+        if _looking_up_pays(&a) and _gather(&a, a.sets[0]):
+            _subtract(&a)
+            _store_gathered(&a)
+        else:
+            a.result = set_new_intset(c.engine, key.ptr, key.len, -1)
+            _subtract(&a)
     _store(&a, b"sdiffstore")
     _close(&a)
 

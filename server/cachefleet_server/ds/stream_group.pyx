@@ -197,8 +197,10 @@ cdef size_t _oldest_of(sidle_t* found, size_t n, size_t most, int64_t* rest_ms) 
 
 
 cdef size_t _look(sgroup_t* g, int64_t until_ms, size_t most, buf_t* out) noexcept nogil:
-    """At all that is pending. Nothing is known but the time of those that are not in `out`."""
+    """At all that is pending. Nothing is known but the time of those that are not in `out`. As ids rise, and as a rule
+    times do, few come in question behind the first ones."""
     cdef int64_t rest_ms = PENDING_48
+    cdef int64_t latest = until_ms
     cdef const spending_t* entry
     cdef idt_path_t path
     cdef sidle_t found
@@ -208,13 +210,14 @@ cdef size_t _look(sgroup_t* g, int64_t until_ms, size_t most, buf_t* out) noexce
     while more:
         entry = <const spending_t*>idt_at(&path)
         found.when = pending_when(entry)
-        if found.when <= until_ms:
+        if found.when <= latest:
             found.id = entry.id
             buf_put(out, &found, sizeof(sidle_t))
             n += 1
             if most and n == 2 * most:
                 n = _oldest_of(<sidle_t*>out.data, n, most, &rest_ms)
                 out.len = n * sizeof(sidle_t)
+                latest = (<const sidle_t*>out.data)[n - 1].when - 1
         else:
             rest_ms = min(rest_ms, found.when)
         more = idt_step(&path, False)

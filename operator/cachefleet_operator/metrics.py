@@ -18,6 +18,7 @@ from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution.cycle import Result
 from cachefleet_operator.planning.actions import Action
 from cachefleet_operator.planning.moments import seconds
+from cachefleet_operator.planning.snapshot import Server
 
 PREFIX = "cachefleet_operator"
 NO_STATUS = "NoStatus"  # the reason of a Cache that has none
@@ -62,8 +63,10 @@ class Fleet(Collector):
         leads: Callable[[], bool],
         waiting: Callable[[], int],
         synced: Callable[[], bool],
+        servers: Callable[[], Iterable[Server]] = tuple,
     ) -> None:
         self._caches, self._leads, self._waiting, self._synced = caches, leads, waiting, synced
+        self._servers = servers
 
     def collect(self) -> Iterator[Metric]:
         caches = list(self._caches())
@@ -79,6 +82,12 @@ class Fleet(Collector):
         yield conditions
         refusals = sum(len((cache.get("status") or {}).get("refusals") or ()) for cache in caches)
         yield GaugeMetricFamily(f"{PREFIX}_refusals", "Refused changes that stand.", refusals)
+        servers = GaugeMetricFamily(f"{PREFIX}_servers", "Servers that are asked all the time.", labels=["state"])
+        known = list(self._servers())
+        silent = sum(bool(server.error) for server in known)
+        servers.add_metric(["answers"], len(known) - silent)
+        servers.add_metric(["silent"], silent)
+        yield servers
         yield GaugeMetricFamily(f"{PREFIX}_leader", "1 = this one acts; the others wait.", int(self._leads()))
         yield GaugeMetricFamily(f"{PREFIX}_synced", "1 = it knows all that there is.", int(self._synced()))
         yield GaugeMetricFamily(f"{PREFIX}_queue_depth", "Reconciles that wait or run.", self._waiting())

@@ -31,6 +31,8 @@ class Settings:
     cluster_domain: str
     log_level: str
     concurrency: int
+    probe_s: int
+    probe_single_s: int
     http_host: str
     http_port: int
     image_pull_secrets: tuple[str, ...]
@@ -151,6 +153,10 @@ VARIABLES: dict[str, Variable] = {
     "cluster_domain": Variable("CACHEFLEET_CLUSTER_DOMAIN", "cluster.local", _text, "the end of its DNS names"),
     "log_level": Variable("CACHEFLEET_LOG_LEVEL", "info", _level, ", ".join(LEVELS)),
     "concurrency": Variable("CACHEFLEET_CONCURRENCY", "16", _number(1, 256), "Caches looked after at a time"),
+    "probe_s": Variable("CACHEFLEET_PROBE_SECONDS", "1", _number(1, 60), "how often each server is asked"),
+    "probe_single_s": Variable(
+        "CACHEFLEET_PROBE_SINGLE_SECONDS", "10", _number(1, 60), "the same where a Cache has one instance"
+    ),
     "http_host": Variable("CACHEFLEET_HTTP_HOST", "0.0.0.0", _text, "address of /metrics, /healthz and /readyz"),
     "http_port": Variable("CACHEFLEET_HTTP_PORT", "8080", _number(0, 65535), "their port; 0: any that is free"),
     # What a Cache gets where its spec says nothing.

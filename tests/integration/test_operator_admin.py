@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution import admin
 from cachefleet_operator.execution.errors import Refused
 from cachefleet_operator.execution.ports import Endpoint
+from cachefleet_operator.execution.prober import Prober, Target
 from cachefleet_operator.execution.wire import Wire
 from cachefleet_operator.planning.snapshot import Server
-from fleettest.instance import Instance, Pool
+from fleettest.instance import Instance, Kind, Pool, free_port
 
 pytestmark = pytest.mark.server
 
@@ -79,3 +82,33 @@ def test_config_set_names_what_was_refused(tmp_path: Path) -> None:
                 asyncio.run(admin.config_set(Direct(), "orders-0", at(instance), run, {name: value, "hz": "30"}))
             assert (refused.value.subject, refused.value.wish) == (name, value)
         assert look(instance).parameters["hz"] == "20"
+
+
+@pytest.mark.parametrize("kind", ["cachefleet", "valkey"])
+def test_a_probed_server_that_ends_and_comes_again(tmp_path: Path, kind: Kind) -> None:
+    """One that closes idle connections, too: that is no failure."""
+
+    async def main() -> None:
+        prober, key = Prober(Direct(), alone_s=2.0), ("shop", "orders")
+        prober.watch(key, {"orders-0": Target("uid", at(instance))}, alone=True)
+
+        async def until(condition: Callable[[Server], bool]) -> Server:
+            async with asyncio.timeout(30):
+                while not ((known := prober.servers()) and condition(known[0])):
+                    await asyncio.sleep(0.01)
+            return known[0]
+
+        first = await until(lambda server: bool(server.run_id))
+        assert first.role == "master"
+        last = await until(lambda server: server.seen_at > first.seen_at + 2)
+        assert (last.run_id, last.failures, last.error) == (first.run_id, 0, "")
+        instance.kill()
+        gone = await until(lambda server: server.refuses)
+        assert gone.seen_at < time.time()
+        instance.start()  # which holds up the loop, as a busy machine would
+        again = await until(lambda server: not server.error)
+        assert again.run_id != first.run_id
+        await prober.stop()
+
+    with Instance(kind, directory=tmp_path, options={"timeout": 1}, port=free_port()) as instance:
+        asyncio.run(main())

@@ -28,6 +28,7 @@ from cachefleet_operator.execution.local.servers import LocalServers
 from cachefleet_operator.execution.local.store import Store, Where, owner
 from cachefleet_operator.execution.local.tcp_ports import PortBook, PortTaken
 from cachefleet_operator.execution.observer import Observer
+from cachefleet_operator.execution.prober import Prober
 from cachefleet_operator.execution.reconciler import Reconciler
 from cachefleet_operator.planning.actions import CREATED
 from cachefleet_operator.planning.moments import stamp
@@ -68,8 +69,11 @@ class Fleet:
         self._kubelet = Kubelet(self.store, ports, self.tell, time.time)
         site = Site(default_image="this-machine/cachefleet-server", default_version=version, version=version)
         objects, servers = LocalObjects(self.store, self._kubelet), LocalServers(ports)
-        cycle = Cycle(objects, Observer(objects, servers, site), Interpreter(objects, servers), self._told)
+        self._prober = Prober(servers)
+        observer = Observer(objects, servers, site, self._prober)
+        cycle = Cycle(objects, observer, Interpreter(objects, servers, told=self._prober.told), self._told)
         self._reconciler = Reconciler(cycle)
+        self._prober.listen(self._reconciler.wake)
 
     # -- acts
 
@@ -95,11 +99,13 @@ class Fleet:
         for key in dropped:
             self.tell(*key, "Normal", "Dropped", f"{key[1]} is in no manifest any more: it stops, its data stay")
             self.store.forget(*key)
+            self._prober.watch(key, {})
             await self._kubelet.stop_cache(*key)
 
     async def stop(self) -> None:
         """Servers save and end, each within the grace of its pod."""
         await self._reconciler.stop()
+        await self._prober.stop()
         await self._kubelet.stop()
 
     def kill(self) -> None:

@@ -7,16 +7,18 @@ text holds a password.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from cachefleet_operator.api.parameters import PARAMETERS
 from cachefleet_operator.execution.errors import ExecutionError, Refused
-from cachefleet_operator.execution.ports import Endpoint, Reply, Servers
-from cachefleet_operator.execution.wire import Locked, error, fields
+from cachefleet_operator.execution.ports import Endpoint, Line, Reply, Servers
+from cachefleet_operator.execution.wire import Locked, NotListening, error, fields
 from cachefleet_operator.planning.snapshot import Server
 
 VERSION_CHARACTERS_MAX = 64  # it is kept in the status, and with what the server knows
 
 _INSPECTION = ((b"INFO",), (b"CONFIG", b"GET", b"*"), (b"PING",))
+_GLANCE = ((b"INFO", b"replication"), (b"PING",))
 _SECRET = frozenset(name for p in PARAMETERS if p.secret for name in (p.name, p.alias))
 
 
@@ -26,7 +28,34 @@ async def inspect(servers: Servers, pod: str, endpoint: Endpoint) -> Server:
         used, replies = await servers.ask(endpoint, _INSPECTION)
         return _server(pod, replies, password_is_current=used == endpoint.passwords[0])
     except ExecutionError as problem:
-        return Server(pod, str(problem), locked=isinstance(problem, Locked))
+        return silent(pod, problem)
+
+
+async def call(servers: Servers, pod: str, endpoint: Endpoint) -> tuple[Line, Server]:
+    """The same on a connection that stays. Raises ExecutionError."""
+    line, used, replies = await servers.call(endpoint, _INSPECTION)
+    try:
+        return line, _server(pod, replies, password_is_current=used == endpoint.passwords[0])
+    except ExecutionError:
+        line.close()
+        raise
+
+
+async def glance(line: Line, known: Server) -> Server:
+    """What has become of a server since it was inspected on this line: what may not wait for the next time. Raises
+    ExecutionError where that does not say all: inspect it anew."""
+    info_reply, ping = await line.ask(_GLANCE)
+    role = dict(fields(info_reply)).get("role", "")
+    refusal = error(ping)
+    if not role or (refusal and not _is_failing(refusal)):
+        raise ExecutionError(refusal or error(info_reply) or "its answer to INFO is not one")
+    return replace(known, role=role, failing=refusal)
+
+
+def silent(pod: str, problem: ExecutionError) -> Server:
+    return Server(
+        pod, str(problem), locked=isinstance(problem, Locked), refuses=isinstance(problem, NotListening)
+    )  # fmt: skip
 
 
 async def config_set(
@@ -65,7 +94,7 @@ def _server(pod: str, replies: Sequence[Reply], *, password_is_current: bool) ->
     if not isinstance(info_reply, bytes) or not isinstance(config_reply, list):
         raise ExecutionError("its answer to INFO or CONFIG GET is not one")
     info = dict(fields(info_reply))
-    refusal = error(ping)  # PING is refused with MISCONF while writes are: the server's own words.
+    refusal = error(ping)
     return Server(
         pod,
         run_id=info.get("run_id", ""),
@@ -76,7 +105,7 @@ def _server(pod: str, replies: Sequence[Reply], *, password_is_current: bool) ->
         used_memory=int(_number(info.get("used_memory", "0"))),
         maxmemory=int(_number(info.get("maxmemory", "0"))),
         last_save=int(_number(info.get("rdb_last_save_time", "0"))),
-        failing=refusal if refusal.startswith("MISCONF") else "",
+        failing=refusal if _is_failing(refusal) else "",
         parameters=_pairs(config_reply),
         password_is_current=password_is_current,
     )
@@ -85,6 +114,11 @@ def _server(pod: str, replies: Sequence[Reply], *, password_is_current: bool) ->
 def _version(info: Mapping[str, str]) -> str:
     version = info.get("cachefleet_version") or info.get("valkey_version") or info.get("redis_version", "")
     return version[:VERSION_CHARACTERS_MAX]
+
+
+def _is_failing(refusal: str) -> bool:
+    """PING is refused with MISCONF while writes are: the server's own words."""
+    return refusal.startswith("MISCONF")
 
 
 def _pairs(reply: list[Reply]) -> dict[str, str]:

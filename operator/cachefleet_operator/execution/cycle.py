@@ -76,6 +76,7 @@ class Cycle:
         """The Cache of a key. Whose body is none has no plan, and so no status: an event is all that its user sees."""
         found = self._objects.cache(*key)
         if found is None:
+            self._observer.forget(key)
             return None
         try:
             return parse(found)

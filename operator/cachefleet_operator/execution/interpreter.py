@@ -27,8 +27,16 @@ CLAIM = "PersistentVolumeClaim"
 
 
 class Interpreter:
-    def __init__(self, objects: Objects, servers: Servers, chance: Callable[[], bytes] = passwords.generate) -> None:
-        self._objects, self._servers, self._chance = objects, servers, chance
+    """`told` hears of each server that was told something, or may have been."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        servers: Servers,
+        chance: Callable[[], bytes] = passwords.generate,
+        told: Callable[[Endpoint], None] = lambda endpoint: None,
+    ) -> None:
+        self._objects, self._servers, self._chance, self._told = objects, servers, chance, told
         self._do: dict[type[act.Action], Callable[[Cache, Any], Awaitable[object]]] = {
             act.Apply: self._apply,
             act.Delete: self._delete,
@@ -134,12 +142,21 @@ class Interpreter:
 
     async def _config_set(self, cache: Cache, action: act.ConfigSet) -> None:
         endpoint = await self._endpoint(cache, action.pod)
-        await admin.config_set(self._servers, action.pod, endpoint, action.run_id, action.parameters)
+        with self._telling(endpoint):
+            await admin.config_set(self._servers, action.pod, endpoint, action.run_id, action.parameters)
 
     async def _set_password(self, cache: Cache, action: act.SetPassword) -> None:
         new = auth.as_password(await self._wish(cache, action.source))
         endpoint = await self._endpoint(cache, action.pod)
-        await admin.set_password(self._servers, action.pod, endpoint, action.run_id, new)
+        with self._telling(endpoint):
+            await admin.set_password(self._servers, action.pod, endpoint, action.run_id, new)
+
+    @contextmanager
+    def _telling(self, endpoint: Endpoint) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._told(endpoint)
 
     async def _endpoint(self, cache: Cache, name: str) -> Endpoint:
         known = self._objects.known(*cache.key)

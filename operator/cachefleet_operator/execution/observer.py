@@ -1,5 +1,8 @@
 """observe(cache) -> Snapshot: what is known, and what each server says, read once and frozen.
 
+What the prober knows of a server is taken as it is, so nobody waits for one that hangs; a server that it has not seen
+yet, or that was told something since, is asked.
+
 Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
 no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
 cycle, at most planning.plan.STEADY_S later. So is the end of a foreign object that has the name of one of ours. Of
@@ -10,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site
@@ -19,6 +24,7 @@ from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.ownership import is_ours, is_shown
 from cachefleet_operator.execution.ports import Endpoint, Objects, Servers
+from cachefleet_operator.execution.prober import Prober, Target
 from cachefleet_operator.planning import accepted
 from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import taken
@@ -28,11 +34,23 @@ log = logging.getLogger(__name__)
 
 
 class Observer:
-    """`site` may be replaced between cycles."""
+    """`site` may be replaced between cycles. Without a prober every server is asked each time."""
 
-    def __init__(self, objects: Objects, servers: Servers, site: Site) -> None:
-        self._objects, self._servers = objects, servers
+    def __init__(
+        self,
+        objects: Objects,
+        servers: Servers,
+        site: Site,
+        prober: Prober | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._objects, self._servers, self._prober, self._clock = objects, servers, prober, clock
         self.site = site
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """This Cache is gone: nobody asks its servers any more."""
+        if self._prober is not None:
+            self._prober.watch(key, {})
 
     async def observe(self, cache: Cache) -> Snapshot:
         namespace = cache.metadata.namespace
@@ -46,17 +64,26 @@ class Observer:
         tried = passwords.known(acts or cache, lambda name: objects.get(Key("Secret", name)))
         pods = [obj for key, obj in objects.items() if key.kind == "Pod"]
         asked = [(pod, Endpoint(*at, tried)) for pod in pods if (at := self._servers.address(pod)) is not None]
-        answers = await asyncio.gather(*(self._inspect(pod, endpoint) for pod, endpoint in asked))
-        servers = {server.pod: server for server in answers}
+        servers = await self._servers_of(acts or cache, asked)
         foreign, unmade = await self._foreign(cache), await self._unmade(cache, objects)
         return Snapshot(cache, self.site, objects, servers, foreign, acts, unmade)
+
+    async def _servers_of(self, cache: Cache, asked: Sequence[tuple[Object, Endpoint]]) -> dict[str, Server]:
+        known: Mapping[str, Server] = {}
+        if self._prober is not None:
+            targets = {pod["metadata"]["name"]: Target(pod["metadata"]["uid"], at) for pod, at in asked}
+            self._prober.watch(cache.key, targets, alone=cache.spec.instances == 1)
+            known = self._prober.facts(cache.key)
+        unknown = [(pod, endpoint) for pod, endpoint in asked if pod["metadata"]["name"] not in known]
+        answers = await asyncio.gather(*(self._inspect(pod, endpoint) for pod, endpoint in unknown))
+        return {**known, **{server.pod: server for server in answers}}
 
     async def _inspect(self, pod: Object, endpoint: Endpoint) -> Server:
         """Asks twice where Kubernetes says that it is ready: one slow answer is no news."""
         server = await admin.inspect(self._servers, pod["metadata"]["name"], endpoint)
         if server.error and is_ready(pod):
             server = await admin.inspect(self._servers, pod["metadata"]["name"], endpoint)
-        return server
+        return server if server.error else replace(server, seen_at=self._clock())
 
     async def _foreign(self, cache: Cache) -> frozenset[Key]:
         """Whether it made way is told by no watch: an object of somebody else's carries no label of ours."""

@@ -56,6 +56,17 @@ class Objects(Protocol):
         """What is told of one object with this word; the newest last."""
 
 
+class Line(Protocol):
+    """A connection to one server that is kept, logged in. It belongs to who made the call; nobody else asks by it."""
+
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """A reply to each command. After an error, or when it was cancelled, it can only be closed: another connection
+        may work, for servers close those that are idle or were told to."""
+
+    def close(self) -> None:
+        """At once, without a word; twice is once."""
+
+
 class Servers(Protocol):
     """The servers in pods, asked in RESP."""
 
@@ -64,6 +75,9 @@ class Servers(Protocol):
 
     async def ask(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
         """The password that was taken (b"" where none is needed), and a reply to each command. Changes nothing."""
+
+    async def call(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[Line, bytes, list[Reply]]:
+        """`ask` on a connection that stays open afterwards, for whoever called."""
 
     async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
         """The same for commands that change something, by who may. If `run_id` is given, another process than that one

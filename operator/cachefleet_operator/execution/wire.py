@@ -1,9 +1,9 @@
 """RESP on TCP, for who asks a server a few things: the half of `Servers` that Kubernetes and local mode share.
 
-A call is one connection: connect, AUTH, the commands in one write, their replies, close. Nothing is kept, so nothing
-can leak or go stale, and 500 Caches need no more than 17 calls a second. Time and the size of the replies are bounded,
-because a pod may run anything: hiredis parses, but it makes a list as long as ten bytes announce (16 GB), so headers
-are looked at before it sees them. redis-py would not bound a reply.
+A connection: connect, AUTH, the commands in one write, their replies. `ask` and `tell` close it then, `call` gives it
+to whoever called (prober.py). Time and the size of the replies to one question are bounded, because a pod may run
+anything: hiredis parses, but it makes a list as long as ten bytes announce (16 GB), so headers are looked at before it
+sees them. redis-py would not bound a reply.
 
 The passwords of an endpoint are tried in order; the empty one means no AUTH. No error text holds a password.
 """
@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import hiredis
 
 from cachefleet_operator.api import names
 from cachefleet_operator.execution.errors import ExecutionError
-from cachefleet_operator.execution.ports import Command, Endpoint, Reply
+from cachefleet_operator.execution.ports import Command, Endpoint, Line, Reply
 
 TIMEOUT_S = 2.0
 REPLY_BYTES_MAX = 1 << 20  # INFO and CONFIG GET * together are about 15 kB
@@ -32,17 +33,35 @@ class Locked(ExecutionError):
     """A server takes none of the passwords."""
 
 
+class NotListening(ExecutionError):
+    """Nothing listens at that address."""
+
+
 class Wire:
-    """`ask` and `tell` of Servers (ports.py); who extends it says where a pod's server is."""
+    """`ask`, `call` and `tell` of Servers (ports.py); who extends it says where a pod's server is."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
 
     async def ask(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
-        return await _ask(endpoint, "", commands, self._timeout_s)
+        line, used, replies = await self.call(endpoint, commands)
+        line.close()
+        return used, replies
+
+    async def call(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[Line, bytes, list[Reply]]:
+        with _in_words(endpoint, self._timeout_s):
+            async with asyncio.timeout(self._timeout_s):
+                talk = await _connect(endpoint)
+                with _closing_on_error(talk):
+                    used, replies = await _log_in(talk, endpoint.passwords, commands)
+        return _Kept(talk, endpoint, self._timeout_s), used, replies
 
     async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
-        return (await _ask(endpoint, run_id, commands, self._timeout_s))[1]
+        if not run_id:
+            return (await self.ask(endpoint, commands))[1]
+        with _in_words(endpoint, self._timeout_s):
+            async with asyncio.timeout(self._timeout_s):
+                return await _tell(endpoint, run_id, commands)
 
 
 def error(reply: Reply) -> str:
@@ -58,17 +77,31 @@ def fields(info: Reply) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-async def _ask(
-    endpoint: Endpoint, run_id: str, commands: Sequence[Command], timeout_s: float
-) -> tuple[bytes, list[Reply]]:
+class _Kept:
+    """Line (ports.py)."""
+
+    def __init__(self, talk: _Talk, endpoint: Endpoint, timeout_s: float) -> None:
+        self._talk, self._endpoint, self._timeout_s = talk, endpoint, timeout_s
+
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        with _in_words(self._endpoint, self._timeout_s):
+            async with asyncio.timeout(self._timeout_s):
+                return await self._talk.say(commands)
+
+    def close(self) -> None:
+        self._talk.close()
+
+
+@contextmanager
+def _in_words(endpoint: Endpoint, timeout_s: float) -> Iterator[None]:
+    """Whatever a connection may raise becomes an ExecutionError."""
     where = names.address(endpoint.host, endpoint.port)
     try:
-        async with asyncio.timeout(timeout_s):
-            return await _converse(endpoint, run_id, commands)
+        yield
     except TimeoutError:
         raise ExecutionError(f"no answer from {where} within {timeout_s:g} s") from None
     except ConnectionRefusedError:
-        raise ExecutionError(f"{where} refuses connections") from None
+        raise NotListening(f"{where} refuses connections") from None
     except OSError as problem:
         raise ExecutionError(f"{where}: {problem.strerror or problem}") from None
     # TypeError and MemoryError: what hiredis makes of maps with odd keys and of impossible lengths.
@@ -76,19 +109,29 @@ async def _ask(
         raise ExecutionError(f"{where} does not speak RESP: {str(problem)[:ERROR_CHARACTERS_MAX]}") from None
 
 
-async def _converse(endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
-    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-    talk = _Talk(reader, writer)
+@contextmanager
+def _closing_on_error(talk: _Talk) -> Iterator[None]:
     try:
-        if not run_id:
-            return await _log_in(talk, endpoint.passwords, commands)
-        used, (who,) = await _log_in(talk, endpoint.passwords, _WHO)
+        yield
+    except BaseException:
+        talk.close()
+        raise
+
+
+async def _connect(endpoint: Endpoint) -> _Talk:
+    return _Talk(*await asyncio.open_connection(endpoint.host, endpoint.port))
+
+
+async def _tell(endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
+    talk = await _connect(endpoint)
+    try:
+        _, (who,) = await _log_in(talk, endpoint.passwords, _WHO)
         if dict(fields(who)).get("run_id") != run_id:
             words = f"{names.address(endpoint.host, endpoint.port)} is another process than the one that was meant"
             raise ExecutionError(words, conflict=True)
-        return used, await talk.say(commands)
+        return await talk.say(commands)
     finally:
-        writer.transport.abort()  # All replies are here, or none matters: no lingering close.
+        talk.close()
 
 
 async def _log_in(talk: _Talk, passwords: Sequence[bytes], commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
@@ -140,26 +183,30 @@ _COUNT = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 
 class _Talk:
-    """One connection: commands and their replies, not more than REPLY_BYTES_MAX of them."""
+    """One connection: commands and their replies, not more than REPLY_BYTES_MAX at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._parser, self._headers, self._budget = hiredis.Reader(), _Headers(), REPLY_BYTES_MAX
+        self._parser, self._headers = hiredis.Reader(), _Headers()
+
+    def close(self) -> None:
+        self._writer.transport.abort()  # All replies are here, or none matters: no lingering close.
 
     async def say(self, commands: Sequence[Command]) -> list[Reply]:
         pack: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # wrongly typed
         self._writer.write(b"".join(pack(tuple(command)) for command in commands))
         found: list[Reply] = []
+        left = REPLY_BYTES_MAX
         while len(found) < len(commands):
             reply = self._parser.gets()
             if reply is not False:
                 found.append(reply)
                 continue
             data = await self._reader.read(65536)
-            self._budget -= len(data)
+            left -= len(data)
             if not data:
                 raise ExecutionError("closed the connection without an answer")
-            if self._budget < 0:
+            if left < 0:
                 raise ExecutionError(f"answers with more than {REPLY_BYTES_MAX} bytes")
             self._headers.look(data)
             self._parser.feed(data)

@@ -3,7 +3,7 @@
     watches      which kinds are there -> kopf's watches -> store, audited. They start again when a CRD came or went,
                  when one broke, when the audit finds one dead; until the cluster knows Caches, they wait.
     lease        all operators keep their store warm; the one that has the Lease runs the reconciler, once the store
-                 is complete
+                 is complete, and with it the prober
     the rest     events are sent, health and metrics served
 
 SIGTERM: the reconciler finishes what it is doing, the Lease is given back, events are flushed. A lost Lease ends the
@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import secrets
 import signal
 from dataclasses import replace
@@ -35,6 +36,7 @@ from cachefleet_operator.execution.kube.objects import KubeObjects
 from cachefleet_operator.execution.kube.servers import KubeServers
 from cachefleet_operator.execution.kube.store import Store
 from cachefleet_operator.execution.observer import Observer
+from cachefleet_operator.execution.prober import Prober
 from cachefleet_operator.execution.reconciler import STOP_S, Reconciler
 from cachefleet_operator.handlers import http, watch
 from cachefleet_operator.metrics import Fleet, Metrics
@@ -70,17 +72,22 @@ class Supervisor:
             ),
         )
         objects, servers = KubeObjects(self._kube, self._store), KubeServers(self._kube.must_lead)
-        self._observer = Observer(objects, servers, site)
-        cycle = Cycle(
-            objects, self._observer, Interpreter(objects, servers), self._events.tell, meter=self._metrics
-        )
+        self._prober = Prober(
+            servers, every_s=settings.probe_s, alone_s=settings.probe_single_s,
+            servers_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2,
+        )  # fmt: skip
+        self._observer = Observer(objects, servers, site, self._prober)
+        interpreter = Interpreter(objects, servers, told=self._prober.told)
+        cycle = Cycle(objects, self._observer, interpreter, self._events.tell, meter=self._metrics)
         self._reconciler = Reconciler(cycle, concurrency=settings.concurrency, meter=self._metrics)
+        self._prober.listen(self._reconciler.wake)
         self._store.listen(self._reconciler.wake)
         self._synced = asyncio.Event()
         self._stop = asyncio.Event()
         fleet = Fleet(
-            lambda: self._store.caches().values(), self._elector.leads, self._reconciler.waiting, self._synced.is_set
-        )
+            lambda: self._store.caches().values(), self._elector.leads, self._reconciler.waiting, self._synced.is_set,
+            self._prober.servers,
+        )  # fmt: skip
         self._metrics.registry.register(fleet)
 
     async def run(self) -> None:
@@ -130,6 +137,7 @@ class Supervisor:
             await asyncio.Event().wait()
         finally:
             await self._reconciler.stop(STOP_S if self._elector.leads() else 0.0)
+            await self._prober.stop()
 
     # -- watching
 

@@ -19,7 +19,11 @@ ROLES = {"master": names.ROLE_PRIMARY, "slave": names.ROLE_REPLICA}  # the wire'
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What the server in a pod says of itself. `error` is empty if it answered; then the rest holds."""
+    """What the server in a pod says of itself. `error` is empty if it answered; then the rest holds.
+
+    A server that did not answer a time or two (`failures`) is still as it was at `seen_at`: one slow answer is no news.
+    What decides by these facts looks at that moment.
+    """
 
     pod: str
     error: str = ""
@@ -35,6 +39,9 @@ class Server:
     failing: str = ""  # why it refuses writes (disk), in the server's words; empty = it does not
     parameters: Mapping[str, str] = field(default_factory=dict)  # CONFIG GET *
     password_is_current: bool = True  # it accepted the wanted password, not only the one it had before
+    seen_at: float = 0.0  # unix seconds of its last answer; 0 = there was none
+    failures: int = 0  # questions in a row that it has not answered since
+    refuses: bool = False  # nothing listens at its address: the process is not there, or not yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
                            count), or a command that changes a server
     FAULT_KILL_WHEN        before or after the act is done (it does not hear the answer); before by default
     FAULT_DISCOVER_S       how often it looks for CRDs that came or went
-    FAULT_STEADY_S         how long it lets a Cache alone that is as it should be
+    FAULT_STEADY_S         how long it lets a Cache alone that is as it should be, and how old a connection gets
     FAULT_NEWER=1          it is of the next version (fleettest.newer)
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from cachefleet_operator.__main__ import main
+from cachefleet_operator.execution import prober
 from cachefleet_operator.execution.kube.client import Kube
 from cachefleet_operator.execution.kube.servers import KubeServers
 from cachefleet_operator.handlers import supervisor
@@ -71,7 +72,7 @@ def arm(environment: dict[str, str]) -> None:
     if seconds := environment.get("FAULT_DISCOVER_S"):
         supervisor.DISCOVER_S = float(seconds)
     if seconds := environment.get("FAULT_STEADY_S"):
-        plan.STEADY_S = float(seconds)
+        plan.STEADY_S = prober.RENEW_S = float(seconds)
     if environment.get("FAULT_NEWER"):
         newer.become(newer.put)
         newer.put("cachefleet_operator.handlers.supervisor.own_version", lambda: newer.VERSION)

@@ -119,6 +119,7 @@ class Operator:
             "CACHEFLEET_HTTP_HOST": "127.0.0.1",
             "CACHEFLEET_HTTP_PORT": str(self.port),
             "CACHEFLEET_LOG_LEVEL": level,
+            "CACHEFLEET_PROBE_SINGLE_SECONDS": "1",
             "FAULT_STEADY_S": str(steady_s),
             **(faults or {}),
         }

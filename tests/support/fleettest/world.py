@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import json
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.mergepatch import merged
 from cachefleet_operator.execution.observer import Observer
-from cachefleet_operator.execution.ports import Command, Endpoint, Reply
+from cachefleet_operator.execution.ports import Command, Endpoint, Line, Reply
 from cachefleet_operator.execution.wire import Locked
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import Plan, plan
@@ -57,15 +58,17 @@ class World:
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
         self.away = False  # the pods run, and no server answers
+        self.hangs = False  # nor says no: who asks without a deadline waits for ever
+        self.questions = Counter[str]()  # to servers: ask, call, glance, tell
         self.foreign: set[Key] = set()  # objects of other people's
         self.events: list[Event] = []
         self.failures: list[str] = []  # what cycles ended with
         self._serial = 0
-        objects, servers = _Objects(self), _Servers(self)
-        self._observer = Observer(objects, servers, site)
-        self._interpreter = _Interpreter(self, objects, servers)
+        self.ports = _Objects(self), _Servers(self)
+        self._observer = Observer(*self.ports, site)
+        self._interpreter = _Interpreter(self, *self.ports)
         self._cycle = Cycle(
-            objects, self._observer, self._interpreter, lambda _, *event: self.events.append(event),
+            self.ports[0], self._observer, self._interpreter, lambda _, *event: self.events.append(event),
             planner=self._plan, clock=lambda: self.now,
         )  # fmt: skip
 
@@ -296,23 +299,50 @@ class _Servers:
         return (name, names.PORT) if name in self._world.servers else None
 
     async def ask(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
+        return await self.answer("ask", endpoint, commands)
+
+    async def call(self, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[Line, bytes, list[Reply]]:
+        used, replies = await self.answer("call", endpoint, commands)
+        return _Line(self, self._world, endpoint), used, replies
+
+    async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
+        assert run_id == self._world.servers[endpoint.host]["run"], "decided by what another process said"
+        self._world.writes.append(f"tell {endpoint.host}")
+        return (await self.answer("tell", endpoint, commands))[1]
+
+    async def answer(
+        self, how: str, endpoint: Endpoint, commands: Sequence[Command], *, known: bool = False
+    ) -> tuple[bytes, list[Reply]]:
+        """`known`: it has logged in before."""
+        self._world.questions[how] += 1
         if self._world.away:
             raise ExecutionError("timed out")
+        if self._world.hangs:
+            await asyncio.get_running_loop().create_future()
         server = self._world.servers[endpoint.host]
-        if server["password"] not in (*endpoint.passwords, b""):
+        if not known and server["password"] not in (*endpoint.passwords, b""):
             raise Locked("WRONGPASS")
         return server["password"], [_reply(server, command) for command in commands]
 
-    async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
-        server = self._world.servers[endpoint.host]
-        assert run_id == server["run"], "decided by what another process said"
-        self._world.writes.append(f"tell {endpoint.host}")
-        return (await self.ask(endpoint, commands))[1]
+
+class _Line:
+    """Line (execution/ports.py) to one process."""
+
+    def __init__(self, servers: _Servers, world: World, endpoint: Endpoint) -> None:
+        self._servers, self._world, self._endpoint = servers, world, endpoint
+        self._run = world.servers[endpoint.host]["run"]
+
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        if self._world.servers.get(self._endpoint.host, {}).get("run") != self._run:
+            raise ExecutionError("closed the connection without an answer")
+        return (await self._servers.answer("glance", self._endpoint, commands, known=True))[1]
+
+    def close(self) -> None: ...
 
 
 def _reply(server: dict[str, Any], command: Command) -> Reply:
     match [word.upper() for word in command[:2]]:
-        case [b"INFO"]:
+        case [b"INFO", *_]:
             words = f"run_id:{server['run']}", "role:master", f"cachefleet_version:{server['build'].version}"
             return "\r\n".join(words).encode()
         case [b"CONFIG", b"GET"]:

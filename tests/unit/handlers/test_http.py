@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cachefleet_operator.handlers import http
 from cachefleet_operator.metrics import Fleet, Metrics
 from cachefleet_operator.planning.actions import LabelPod
+from cachefleet_operator.planning.snapshot import Server
 
 pytestmark = pytest.mark.asyncio
 
@@ -61,7 +62,8 @@ async def test_probes_get_through() -> None:
 
 async def test_metrics() -> None:
     metrics = Metrics()
-    metrics.registry.register(Fleet(lambda: CACHES, lambda: True, lambda: 3, lambda: False))
+    servers = [Server("a"), Server("b"), Server("c", "no answer")]
+    metrics.registry.register(Fleet(lambda: CACHES, lambda: True, lambda: 3, lambda: False, lambda: servers))
     metrics.reconciled("acted", 0.2)
     metrics.acted(LabelPod("r", "p", "uid", {}))
     metrics.requested("apply", "Service", 200)
@@ -81,6 +83,8 @@ async def test_metrics() -> None:
         ("leader",): 1,
         ("synced",): 0,
         ("queue_depth",): 3,
+        ("servers", "answers"): 2,
+        ("servers", "silent"): 1,
     }
     # Labels come sorted by name in the text; compare as sets of words.
     as_sets = {(key[0], frozenset(key[1:])): value for key, value in found.items()}

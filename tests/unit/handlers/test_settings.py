@@ -10,6 +10,7 @@ from cachefleet_operator.settings import SettingsError, read
 def test_defaults() -> None:
     found = read({})
     assert (found.namespaces, found.http_port, found.concurrency, found.log_level) == ((), 8080, 16, "info")
+    assert (found.probe_s, found.probe_single_s) == (1, 10)
     assert found.server_version
 
 
@@ -48,6 +49,7 @@ def test_what_caches_get() -> None:
         ("CACHEFLEET_CONCURRENCY", "0", "must be a number from 1 to 256"),
         ("CACHEFLEET_CONCURRENCY", "\u0661", "must be a number from 1 to 256"),
         ("CACHEFLEET_CONCURRENCY", "9" * 5000, "must be a number from 1 to 256"),
+        ("CACHEFLEET_PROBE_SECONDS", "0", "must be a number from 1 to 60"),
         ("CACHEFLEET_HTTP_PORT", "-1", "must be a number from 0 to 65535"),
         ("CACHEFLEET_HTTP_PORT", "70000", "must be a number from 0 to 65535"),
         ("CACHEFLEET_IMAGE_PULL_SECRETS", "a,B", "a name of an object has lower-case letters"),

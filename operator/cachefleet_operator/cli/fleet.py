@@ -19,17 +19,14 @@ from cachefleet_operator.api.objects import Object, Site
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, Metadata
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.manifests import Document, Manifests
-from cachefleet_operator.execution.cycle import Cycle
-from cachefleet_operator.execution.interpreter import Interpreter
+from cachefleet_operator.execution.lanes import Lanes
 from cachefleet_operator.execution.local.admission import Invalid, admit
 from cachefleet_operator.execution.local.kubelet import Kubelet
 from cachefleet_operator.execution.local.objects import LocalObjects
 from cachefleet_operator.execution.local.servers import LocalServers
 from cachefleet_operator.execution.local.store import Store, Where, owner
 from cachefleet_operator.execution.local.tcp_ports import PortBook, PortTaken
-from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.prober import Prober
-from cachefleet_operator.execution.reconciler import Reconciler
 from cachefleet_operator.planning.actions import CREATED
 from cachefleet_operator.planning.moments import stamp
 
@@ -70,10 +67,7 @@ class Fleet:
         site = Site(default_image="this-machine/cachefleet-server", default_version=version, version=version)
         objects, servers = LocalObjects(self.store, self._kubelet), LocalServers(ports)
         self._prober = Prober(servers)
-        observer = Observer(objects, servers, site, self._prober)
-        cycle = Cycle(objects, observer, Interpreter(objects, servers, told=self._prober.told), self._told)
-        self._reconciler = Reconciler(cycle)
-        self._prober.listen(self._reconciler.wake)
+        self._lanes = Lanes(objects, objects, servers, site, self._told, prober=self._prober)
 
     # -- acts
 
@@ -95,7 +89,7 @@ class Fleet:
                 self.store.change(namespace, KIND, name, {"status": _remembered(self.store.cache(namespace, name))})
         keys = dict.fromkeys(cache.key for cache in caches)
         dropped, self._wanted = [key for key in self._wanted if key not in keys], keys
-        self._reconciler.start(keys)
+        self._lanes.start(keys)
         for key in dropped:
             self.tell(*key, "Normal", "Dropped", f"{key[1]} is in no manifest any more: it stops, its data stay")
             self.store.forget(*key)
@@ -104,8 +98,7 @@ class Fleet:
 
     async def stop(self) -> None:
         """Servers save and end, each within the grace of its pod."""
-        await self._reconciler.stop()
-        await self._prober.stop()
+        await self._lanes.stop()
         await self._kubelet.stop()
 
     def kill(self) -> None:
@@ -162,7 +155,7 @@ class Fleet:
         for key in self._wanted:
             # A user's Secret has no owner, and what was deleted cannot say: anybody may be meant.
             if key[0] == where.namespace and cache in ("", key[1]):
-                self._reconciler.wake(key)
+                self._lanes.wake(key)
 
     def _admitted(self, documents: list[Document]) -> list[Cache]:
         found, faults = [], []

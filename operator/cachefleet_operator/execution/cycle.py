@@ -18,7 +18,6 @@ from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Metadata
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.mergepatch import between
-from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Objects
 from cachefleet_operator.planning.actions import Action, EventType
 from cachefleet_operator.planning.notices import Notice, notices
@@ -41,6 +40,15 @@ class Meter(Protocol):
     def acted(self, action: Action) -> None: ...
 
 
+class Observes(Protocol):
+    """An Observer (observer.py), as far as a cycle knows it."""
+
+    async def observe(self, cache: Cache) -> Snapshot: ...
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """There is no such Cache (any more)."""
+
+
 class NoMeter:
     def reconciled(self, result: Result, duration_s: float) -> None: ...
 
@@ -60,7 +68,7 @@ class Cycle:
     def __init__(
         self,
         objects: Objects,
-        observer: Observer,
+        observer: Observes,
         interpreter: Interpreter,
         tell: Tell,
         *,

@@ -1,7 +1,7 @@
 """observe(cache) -> Snapshot: what is known, and what each server says, read once and frozen.
 
 What the prober knows of a server is taken as it is, so nobody waits for one that hangs; a server that it has not seen
-yet, or that was told something since, is asked.
+lately, or that was told something since, is asked. `glance` asks nobody: it is for the fast lane (lanes.py).
 
 Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
 no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
@@ -46,11 +46,24 @@ class Observer:
     ) -> None:
         self._objects, self._servers, self._prober, self._clock = objects, servers, prober, clock
         self.site = site
+        self._fetched: dict[tuple[str, str], dict[Key, Object]] = {}  # what was last asked for, of each Cache
 
     def forget(self, key: tuple[str, str]) -> None:
         """This Cache is gone: nobody asks its servers any more."""
+        self._fetched.pop(key, None)
         if self._prober is not None:
             self._prober.watch(key, {})
+
+    def glance(self, cache: Cache) -> Snapshot:
+        """What is known without asking anybody: somebody else's object is where it was, and no events are read."""
+        objects = {key: obj for key, obj in self._objects.known(*cache.key).items() if is_shown(obj, cache)}
+        acts = accepted.acting(cache, objects)
+        reference = (acts or cache).spec.auth.secret_ref
+        objects |= self._fetched.get(cache.key, {})
+        # Without its password no server is asked: the next cycle will have fetched it.
+        if reference is None or Key("Secret", reference.name) in objects:
+            self._watch(acts or cache, self._asked(acts or cache, objects))
+        return Snapshot(cache, self.site, objects, self._facts(cache.key), frozenset(taken(cache.status)), acts)
 
     async def observe(self, cache: Cache) -> Snapshot:
         namespace = cache.metadata.namespace
@@ -61,19 +74,30 @@ class Observer:
             key = Key("Secret", auth.secret_ref.name)
             if (secret := await self._objects.get(namespace, key)) is not None:
                 objects[key] = secret
-        tried = passwords.known(acts or cache, lambda name: objects.get(Key("Secret", name)))
-        pods = [obj for key, obj in objects.items() if key.kind == "Pod"]
-        asked = [(pod, Endpoint(*at, tried)) for pod in pods if (at := self._servers.address(pod)) is not None]
-        servers = await self._servers_of(acts or cache, asked)
+            self._fetched[cache.key] = {key: secret} if secret is not None else {}
+        else:
+            self._fetched.pop(cache.key, None)
+        servers = await self._servers_of(acts or cache, self._asked(acts or cache, objects))
         foreign, unmade = await self._foreign(cache), await self._unmade(cache, objects)
         return Snapshot(cache, self.site, objects, servers, foreign, acts, unmade)
 
-    async def _servers_of(self, cache: Cache, asked: Sequence[tuple[Object, Endpoint]]) -> dict[str, Server]:
-        known: Mapping[str, Server] = {}
+    def _asked(self, cache: Cache, objects: Mapping[Key, Object]) -> list[tuple[Object, Endpoint]]:
+        """The pods that have a server, and where it is asked."""
+        tried = passwords.known(cache, lambda name: objects.get(Key("Secret", name)))
+        pods = [obj for key, obj in objects.items() if key.kind == "Pod"]
+        return [(pod, Endpoint(*at, tried)) for pod in pods if (at := self._servers.address(pod)) is not None]
+
+    def _watch(self, cache: Cache, asked: Sequence[tuple[Object, Endpoint]]) -> None:
         if self._prober is not None:
             targets = {pod["metadata"]["name"]: Target(pod["metadata"]["uid"], at) for pod, at in asked}
             self._prober.watch(cache.key, targets, alone=cache.spec.instances == 1)
-            known = self._prober.facts(cache.key)
+
+    def _facts(self, key: tuple[str, str]) -> Mapping[str, Server]:
+        return self._prober.facts(key) if self._prober is not None else {}
+
+    async def _servers_of(self, cache: Cache, asked: Sequence[tuple[Object, Endpoint]]) -> dict[str, Server]:
+        self._watch(cache, asked)
+        known = self._facts(cache.key)
         unknown = [(pod, endpoint) for pod, endpoint in asked if pod["metadata"]["name"] not in known]
         answers = await asyncio.gather(*(self._inspect(pod, endpoint) for pod, endpoint in unknown))
         return {**known, **{server.pod: server for server in answers}}

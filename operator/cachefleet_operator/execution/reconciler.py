@@ -8,7 +8,8 @@ looks at what is, never at what an event said, so that events may be lost, doubl
     conflict       again after DEBOUNCE_S with fresh facts; CONFLICTS_MAX in a row are a failure
 
 Each Cache has a task and a back-off of its own, and a cycle has a deadline, so a bad Cache costs one of `concurrency`
-places for CYCLE_S_MAX at worst. The reconciler knows a cycle and the loop's clock; nothing of what a cycle does.
+places for CYCLE_S_MAX at worst. The fast lane has another Pace (lanes.py). The reconciler knows a cycle and the loop's
+clock; nothing of what a cycle does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import logging
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.execution.cycle import Meter, NoMeter, Result
@@ -30,11 +31,18 @@ FAILURE_S, FAILURE_S_MAX = 1.0, 60.0
 CONFLICTS_MAX = 5
 CYCLE_S_MAX = 120.0
 JITTER = 0.1
+EVERYBODY = 1 << 20  # as `concurrency`: no queue
 STOP_S = 5.0
 
 Key = tuple[str, str]  # namespace, name
 
 log = logging.getLogger(__name__)
+
+
+class Pace(NamedTuple):
+    debounce_s: float = DEBOUNCE_S
+    failure_s_max: float = FAILURE_S_MAX
+    cycle_s_max: float = CYCLE_S_MAX
 
 
 class Runner(Protocol):
@@ -59,8 +67,10 @@ class _Loop:
 
 
 class Reconciler:
-    def __init__(self, cycle: Runner, *, concurrency: int = 16, meter: Meter | None = None) -> None:
-        self._cycle, self._meter = cycle, meter or NoMeter()
+    def __init__(
+        self, cycle: Runner, *, concurrency: int = 16, meter: Meter | None = None, pace: Pace | None = None
+    ) -> None:
+        self._cycle, self._meter, self._pace = cycle, meter or NoMeter(), pace or Pace()
         self._places = asyncio.Semaphore(concurrency)
         self._loops: dict[Key, _Loop] = {}
         self._running = asyncio.Event()
@@ -137,7 +147,7 @@ class Reconciler:
             if not self._running.is_set() or not loop.failures or self._generation(key) != loop.generation:
                 break
             loop.woken.clear()
-        await asyncio.sleep(max(DEBOUNCE_S, _take_token(loop, _now())))
+        await asyncio.sleep(max(self._pace.debounce_s, _take_token(loop, _now())))
 
     def _generation(self, key: Key) -> int:
         try:
@@ -152,7 +162,7 @@ class Reconciler:
         loop.generation = self._generation(key)
         context = {"cache": "/".join(key)}
         try:
-            async with asyncio.timeout(CYCLE_S_MAX):
+            async with asyncio.timeout(self._pace.cycle_s_max):
                 cache = self._cycle.cache(key)
                 if cache is None:
                     return None
@@ -161,29 +171,28 @@ class Reconciler:
             pause_s *= random.uniform(1 - JITTER, 1)
         except ExecutionError as error:
             conflict = error.conflict and loop.conflicts < CONFLICTS_MAX
-            result, pause_s = ("conflict", 0.0) if conflict else ("failed", _back_off(loop))
+            result, pause_s = ("conflict", 0.0) if conflict else ("failed", self._back_off(loop))
             loop.conflicts = loop.conflicts + 1 if conflict else 0
             level = logging.DEBUG if conflict else logging.WARNING
             log.log(level, "%s; again in %.1f s", error, pause_s, extra=context)
         except TimeoutError:
-            result, pause_s = "failed", _back_off(loop)
-            log.warning("gave up after %.0f s; again in %.1f s", CYCLE_S_MAX, pause_s, extra=context)
+            result, pause_s = "failed", self._back_off(loop)
+            log.warning("gave up after %.0f s; again in %.1f s", self._pace.cycle_s_max, pause_s, extra=context)
         except Exception:
             # A bug: contained, because the other Caches need us.
-            result, pause_s = "bug", _back_off(loop)
+            result, pause_s = "bug", self._back_off(loop)
             log.exception("reconcile broke; again in %.1f s", pause_s, extra=context)
         self._meter.reconciled(result, _now() - began)
         return pause_s
 
+    def _back_off(self, loop: _Loop) -> float:
+        loop.failures += 1
+        doubled = FAILURE_S * 2.0 ** min(loop.failures - 1, 16)
+        return min(self._pace.failure_s_max, doubled) * random.uniform(1 - JITTER, 1 + JITTER)
+
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _back_off(loop: _Loop) -> float:
-    loop.failures += 1
-    doubled = FAILURE_S * 2.0 ** min(loop.failures - 1, 16)
-    return min(FAILURE_S_MAX, doubled) * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 def _take_token(loop: _Loop, now: float) -> float:

@@ -2,11 +2,11 @@
 
     watches      which kinds are there -> kopf's watches -> store, audited. They start again when a CRD came or went,
                  when one broke, when the audit finds one dead; until the cluster knows Caches, they wait.
-    lease        all operators keep their store warm; the one that has the Lease runs the reconciler, once the store
-                 is complete, and with it the prober
+    lease        all operators keep their store warm; the one that has the Lease runs the two lanes and the prober
+                 (execution/lanes.py), once the store is complete
     the rest     events are sent, health and metrics served
 
-SIGTERM: the reconciler finishes what it is doing, the Lease is given back, events are flushed. A lost Lease ends the
+SIGTERM: the lanes finish what they are doing, the Lease is given back, events are flushed. A lost Lease ends the
 process at once with an error: what follows must begin from a clean start.
 """
 
@@ -24,9 +24,7 @@ from typing import Any
 from kubernetes.aio.client.api_client import ApiClient
 
 from cachefleet_operator.api.objects import Defaults, Site
-from cachefleet_operator.execution.cycle import Cycle
 from cachefleet_operator.execution.errors import ExecutionError
-from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.kube.audit import Auditor, Stale
 from cachefleet_operator.execution.kube.client import Kube, connect
 from cachefleet_operator.execution.kube.events import Events
@@ -35,9 +33,9 @@ from cachefleet_operator.execution.kube.lease import Elector, Lost
 from cachefleet_operator.execution.kube.objects import KubeObjects
 from cachefleet_operator.execution.kube.servers import KubeServers
 from cachefleet_operator.execution.kube.store import Store
-from cachefleet_operator.execution.observer import Observer
+from cachefleet_operator.execution.lanes import Lanes
 from cachefleet_operator.execution.prober import Prober
-from cachefleet_operator.execution.reconciler import STOP_S, Reconciler
+from cachefleet_operator.execution.reconciler import STOP_S
 from cachefleet_operator.handlers import http, watch
 from cachefleet_operator.metrics import Fleet, Metrics
 from cachefleet_operator.settings import Settings, own_version
@@ -50,12 +48,13 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    def __init__(self, client: ApiClient, lease_client: ApiClient, settings: Settings) -> None:
+    def __init__(self, client: ApiClient, swift: ApiClient, lease: ApiClient, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
         self._kube = Kube(client, allowed=lambda: self._elector.leads(), counted=self._metrics.requested)
-        # Connections of its own: a renewal must not queue behind what 500 Caches ask for.
-        self._lease_kube = Kube(lease_client, counted=self._metrics.requested)
+        # Connections of their own: neither survival nor a renewal must queue behind what 500 Caches ask for.
+        self._swift_kube = Kube(swift, allowed=lambda: self._elector.leads(), counted=self._metrics.requested)
+        self._lease_kube = Kube(lease, counted=self._metrics.requested)
         me = f"{settings.pod_name}_{secrets.token_hex(4)}"
         self._elector = Elector(self._lease_kube, settings.pod_namespace, me)
         self._store = Store()
@@ -71,21 +70,21 @@ class Supervisor:
                 settings.inherited_labels, settings.fixed_user,
             ),
         )
-        objects, servers = KubeObjects(self._kube, self._store), KubeServers(self._kube.must_lead)
+        objects, swift_objects = (KubeObjects(kube, self._store) for kube in (self._kube, self._swift_kube))
+        servers = KubeServers(self._kube.must_lead)
         self._prober = Prober(
             servers, every_s=settings.probe_s, alone_s=settings.probe_single_s,
             servers_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2,
         )  # fmt: skip
-        self._observer = Observer(objects, servers, site, self._prober)
-        interpreter = Interpreter(objects, servers, told=self._prober.told)
-        cycle = Cycle(objects, self._observer, interpreter, self._events.tell, meter=self._metrics)
-        self._reconciler = Reconciler(cycle, concurrency=settings.concurrency, meter=self._metrics)
-        self._prober.listen(self._reconciler.wake)
-        self._store.listen(self._reconciler.wake)
+        self._lanes = Lanes(
+            objects, swift_objects, servers, site, self._events.tell,
+            prober=self._prober, concurrency=settings.concurrency, meter=self._metrics,
+        )  # fmt: skip
+        self._store.listen(self._lanes.wake)
         self._synced = asyncio.Event()
         self._stop = asyncio.Event()
         fleet = Fleet(
-            lambda: self._store.caches().values(), self._elector.leads, self._reconciler.waiting, self._synced.is_set,
+            lambda: self._store.caches().values(), self._elector.leads, self._lanes.slow.waiting, self._synced.is_set,
             self._prober.servers,
         )  # fmt: skip
         self._metrics.registry.register(fleet)
@@ -110,12 +109,13 @@ class Supervisor:
             await _end(watches, stopped)
             await server.cleanup()
             await self._kube.close()
+            await self._swift_kube.close()
             await self._lease_kube.close()
 
     # -- health
 
     def _late(self) -> str:
-        late_s = self._reconciler.late_s()
+        late_s = self._lanes.slow.late_s()
         return f"a reconcile has been due for {late_s:.0f} s" if late_s > http.LATE_S else ""
 
     def _unready(self) -> str:
@@ -132,12 +132,11 @@ class Supervisor:
 
     async def _lead(self) -> None:
         await self._synced.wait()
-        self._reconciler.start(self._store.caches())
+        self._lanes.start(self._store.caches())
         try:
             await asyncio.Event().wait()
         finally:
-            await self._reconciler.stop(STOP_S if self._elector.leads() else 0.0)
-            await self._prober.stop()
+            await self._lanes.stop(STOP_S if self._elector.leads() else 0.0)
 
     # -- watching
 
@@ -162,7 +161,7 @@ class Supervisor:
         served = await self._kube.served()
         if CACHE.name not in served:
             raise ExecutionError(f"the cluster does not know {CACHE.plural}.{CACHE.group} yet: its CRD is missing")
-        self._observer.site = replace(self._observer.site, kinds=served & OPTIONAL)
+        self._lanes.observer.site = replace(self._lanes.observer.site, kinds=served & OPTIONAL)
         for kind in OPTIONAL - served:
             self._store.drop(kind)  # It went with its CRD, and nobody will say so.
         kinds = tuple(kind for kind in WATCHED if not kind.optional or kind.name in served)
@@ -210,7 +209,7 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
 
 async def run(settings: Settings) -> None:
     """Raises Lost."""
-    await Supervisor(await connect(), await connect(), settings).run()
+    await Supervisor(await connect(), await connect(), await connect(), settings).run()
 
 
 __all__ = ["Lost", "run"]

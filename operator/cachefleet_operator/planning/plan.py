@@ -16,6 +16,11 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
     roles *       pods carry their role as a label, and labels of their Cache
     accepted      all of it is there: the spec is kept
     rollout       a pod that runs the old template is replaced
+
+survive(snapshot, now): what of it may not wait for the turn of `plan`, which fails, is held up or is in a queue: lost
+objects and roles. It is done beside `plan`, at any moment, so it has only what is the same whoever does it first and
+however often; not passwords, which are one thing after the other. And only where a spec has been accepted, and wants
+the same as the one that acts: what is just being made, or taken away, is not lost.
 """
 
 from __future__ import annotations
@@ -66,6 +71,20 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
         return status(snapshot, replace(verdict, doing=words), now)
 
     return Plan(actions, new, _wake_after(new, actions, steps, now), stopped)
+
+
+def survive(snapshot: Snapshot, now: float) -> Plan:
+    asked = snapshot.cache
+    last = accepted.last(asked, snapshot.objects)
+    steps: tuple[Step, ...] = ()
+    if last is not None and snapshot.acting is not None and not asked.metadata.deletion_timestamp:
+        seen, before = replace(snapshot, cache=snapshot.acting), replace(snapshot, cache=last)
+        aims = aims_of(seen, now)
+        kept = {key_of(obj) for obj in (aims if last.spec == seen.cache.spec else aims_of(before, now)).objects}
+        lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
+        steps = objects.step(seen, lost, aims.refusals), roles.step(seen)
+    actions = tuple(action for step in steps for action in step.actions)
+    return Plan(actions, asked.status, STEADY_S, lambda words: asked.status)
 
 
 def _steps(snapshot: Snapshot, aims: Aims, *, converging: bool) -> tuple[Step, ...]:

@@ -21,16 +21,17 @@ from typing import Any, NamedTuple
 from cachefleet_operator.api import names, parameters
 from cachefleet_operator.api.objects import Key, Object, Site, key_of, server_container
 from cachefleet_operator.api.quantity import parse
-from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache
-from cachefleet_operator.execution.cycle import Cycle
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, Metadata
+from cachefleet_operator.execution.cycle import Cycle, Observes, Planner
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
+from cachefleet_operator.execution.lanes import Glances
 from cachefleet_operator.execution.mergepatch import merged
 from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Command, Endpoint, Line, Reply
 from cachefleet_operator.execution.wire import Locked
 from cachefleet_operator.planning import actions as act
-from cachefleet_operator.planning.plan import Plan, plan
+from cachefleet_operator.planning.plan import Plan, plan, survive
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_server.config.parser import text_lines
 from fleettest.snapshots import NOW, SITE
@@ -51,7 +52,7 @@ class World:
     def __init__(self, cache: Cache, site: Site = SITE) -> None:
         self.cache, self.site, self.now = cache, site, NOW
         self.objects: dict[Key, dict[str, Any]] = {}
-        self.servers: dict[str, dict[str, Any]] = {}  # pod -> build, parameters, password, run
+        self.servers: dict[str, dict[str, Any]] = {}  # pod -> build, parameters, password, run, role
         self.build = Build("1.0.0", {p.name: p.default for p in parameters.PARAMETERS})  # of this operator's version
         self.builds: dict[str, Build] = {}  # of images, where it is another one
         self.writes: list[str] = []
@@ -67,10 +68,14 @@ class World:
         self.ports = _Objects(self), _Servers(self)
         self._observer = Observer(*self.ports, site)
         self._interpreter = _Interpreter(self, *self.ports)
-        self._cycle = Cycle(
-            self.ports[0], self._observer, self._interpreter, lambda _, *event: self.events.append(event),
-            planner=self._plan, clock=lambda: self.now,
-        )  # fmt: skip
+        lanes: tuple[tuple[Observes, Planner], ...] = (
+            (self._observer, self._plan),
+            (Glances(self._observer), survive),
+        )
+        self._cycle, self._fast = (
+            Cycle(self.ports[0], observer, self._interpreter, self._tell, planner=planner, clock=lambda: self.now)
+            for observer, planner in lanes
+        )
 
     # -- what a test does
 
@@ -94,6 +99,16 @@ class World:
         self.now += made.wake_after_s
         return made
 
+    def survive(self) -> list[str]:
+        """One pass of the fast lane; what it wrote."""
+        before = len(self.writes)
+        try:
+            asyncio.run(self._fast.run(self.cache))
+        except ExecutionError as error:
+            self.failures.append(str(error))
+        self.controllers()
+        return self.writes[before:]
+
     def upgrade(self, site: Site) -> None:
         """Another operator takes over, with other settings."""
         self.site = self._observer.site = site
@@ -108,6 +123,9 @@ class World:
 
     def snapshot(self) -> Snapshot:
         return asyncio.run(self._observer.observe(self.cache))
+
+    def _tell(self, cache: Metadata, type: act.EventType, word: str, note: str) -> None:
+        self.events.append((type, word, note))
 
     def _plan(self, snapshot: Snapshot, now: float) -> Plan:
         self.history.append(plan(snapshot, now))
@@ -157,6 +175,7 @@ class World:
             "parameters": {**build.defaults, **self._reads(build)},
             "password": self._have(),
             "run": f"run-{self._serial}",
+            "role": "master",
         }
 
     def file(self) -> str:
@@ -343,8 +362,9 @@ class _Line:
 def _reply(server: dict[str, Any], command: Command) -> Reply:
     match [word.upper() for word in command[:2]]:
         case [b"INFO", *_]:
-            words = f"run_id:{server['run']}", "role:master", f"cachefleet_version:{server['build'].version}"
-            return "\r\n".join(words).encode()
+            version = server["build"].version
+            info = f"run_id:{server['run']}\r\nrole:{server['role']}\r\ncachefleet_version:{version}\r\n"
+            return info.encode()
         case [b"CONFIG", b"GET"]:
             return [word.encode() for pair in server["parameters"].items() for word in pair]
         case [b"CONFIG", b"SET"]:

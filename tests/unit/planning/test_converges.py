@@ -44,15 +44,24 @@ growth = st.lists(st.sampled_from(range(len(SIZES))), min_size=5, max_size=5).ma
 
 
 @examples(30)
-@given(st.lists(spec, min_size=1, max_size=5), growth, st.lists(st.integers(0, 3), min_size=5, max_size=5))
-def test_converges(specs: list[dict[str, Any]], sizes: list[int], patience: list[int]) -> None:
-    """Specs change after few cycles, in the middle of whatever goes on."""
+@given(
+    st.lists(spec, min_size=1, max_size=5), growth, st.lists(st.integers(0, 3), min_size=5, max_size=5),
+    st.lists(st.booleans(), min_size=15, max_size=15),
+)  # fmt: skip
+def test_converges(specs: list[dict[str, Any]], sizes: list[int], patience: list[int], fast: list[bool]) -> None:
+    """Specs change after few cycles, in the middle of whatever goes on. Nothing is lost, so the fast lane, which looks
+    now and then, does nothing: but for a StatefulSet that is being replaced, which it may make as well."""
     world = World(cache(paused=True))
+    looks = iter(fast)
     for wanted, size, cycles in zip(specs, sizes, patience, strict=False):
         world.edit(cache(persistence={"storage": {"size": SIZES[size]}}, **wanted))
         for _ in range(cycles):
+            if next(looks):
+                replaced = Key("StatefulSet", "orders") not in world.objects
+                assert set(world.survive()) <= ({"apply StatefulSet/orders"} if replaced else set())
             world.cycle()
     world.settle()
+    assert not world.survive()
     assert all(sum(isinstance(a, act.DISRUPTIVE) for a in p.actions) <= 1 for p in world.history)
     if not world.cache.spec.paused:
         conditions = {c.type: (c.status, c.reason) for c in world.cache.status.conditions}

@@ -12,7 +12,7 @@ from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.objects import applied_hash
 from cachefleet_operator.planning.refusals import RETRY_S
 from fleettest.snapshots import cache
-from fleettest.world import restarts, settled, told
+from fleettest.world import World, restarts, settled, told
 
 NODE_PORTS = {"primary": {"type": "NodePort"}, "replicas": {"type": "NodePort"}}
 HALTED = {
@@ -148,3 +148,61 @@ def test_paused_changes_nothing_and_says_so() -> None:
     assert world.cache.status.phase == "Paused"
     applied = next(c for c in world.cache.status.conditions if c.type == "ConfigApplied")
     assert applied.reason == "Pending", "it speaks of the spec that is asked for"
+
+
+# -- the fast lane
+
+
+@pytest.mark.parametrize("spec", [{}, *(spec for spec, *_ in HALTED.values())], ids=["followed", *HALTED])
+def test_the_fast_lane_makes_what_is_lost_as_it_was_and_nothing_else(spec: dict[str, Any]) -> None:
+    world = settled()
+    world.edit(cache(**spec))
+    assert not world.survive()
+    others = ("Secret", "Pod", "PersistentVolumeClaim")
+    lost = [key for key in world.objects if key.kind not in others and key != Key("ConfigMap", "orders-accepted")]
+    assert {key.kind for key in lost} >= {"Service", "ConfigMap", "StatefulSet", "ServiceAccount", "NetworkPolicy"}
+    for key in lost:
+        before = {name: part for name, part in world.objects.pop(key).items() if name not in ("metadata", "status")}
+        assert world.survive() == [f"apply {key}"]
+        assert {name: world.objects[key][name] for name in before} == before
+    assert not world.survive()
+
+
+def test_the_fast_lane_puts_back_a_service_and_tells_no_server_anything() -> None:
+    world = settled()
+    world.objects[Key("Service", "orders-rw")]["spec"]["selector"] = {"app": "theirs"}
+    world.objects[Key("Secret", "orders-auth")]["data"] = {}
+    del world.objects[Key("Secret", "orders-binding")]
+    world.servers["orders-0"]["parameters"]["hz"] = "30"
+    assert world.survive() == ["apply Service/orders-rw"]
+    assert "theirs" not in str(world.objects[Key("Service", "orders-rw")]["spec"])
+
+
+def test_the_fast_lane_leaves_what_is_being_made_or_taken_away_to_the_plan() -> None:
+    new = World(cache())
+    assert not new.survive(), "nothing was accepted yet"
+    world = settled()
+    world.edit(cache(networkPolicy={"enabled": False}))
+    del world.objects[Key("NetworkPolicy", "orders")]
+    assert not world.survive(), "it is not wanted any more"
+    world.settle()
+    world.edit(cache(networkPolicy={"enabled": True}))
+    assert not world.survive(), "it is new"
+    world.cycle()
+    assert Key("NetworkPolicy", "orders") in world.objects
+    world.edit(cache(metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}))
+    del world.objects[Key("Service", "orders-rw")]
+    assert not world.survive(), "it goes with its Cache"
+
+
+def test_the_fast_lane_asks_not_again_for_what_was_refused() -> None:
+    world = settled()
+    del world.objects[Key("Service", "orders-rw")]
+    world.refuse = lambda action: (action.subject, "object", applied_hash(action.object), "a quota") \
+        if isinstance(action, act.Apply) else None  # fmt: skip
+    world.survive()
+    assert [refusal.target for refusal in world.cache.status.refusals] == ["Service/orders-rw"]
+    world.refuse = lambda action: None
+    assert not world.survive()
+    world.now += RETRY_S + 1
+    assert world.survive() == ["apply Service/orders-rw"]

@@ -6,6 +6,7 @@ text holds a password.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -123,7 +124,9 @@ def _is_failing(refusal: str) -> bool:
 
 def _pairs(reply: list[Reply]) -> dict[str, str]:
     words = [w.decode(errors="replace") if isinstance(w, bytes) else str(w) for w in reply]
-    return {name: value for name, value in zip(words[::2], words[1::2], strict=False) if name not in _SECRET}
+    # Interned: the same words in every server, and they are kept.
+    pairs = zip(map(sys.intern, words[::2]), map(sys.intern, words[1::2]), strict=False)
+    return {name: value for name, value in pairs if name not in _SECRET}
 
 
 def _number(text: str) -> float:

@@ -17,6 +17,7 @@ from cachefleet_operator.api.parse import Malformed, parse
 from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Metadata
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
+from cachefleet_operator.execution.ledger import Ledger
 from cachefleet_operator.execution.mergepatch import between
 from cachefleet_operator.execution.ports import Objects
 from cachefleet_operator.planning.actions import Action, EventType
@@ -75,16 +76,18 @@ class Cycle:
         planner: Planner = plan,
         clock: Callable[[], float] = time.time,
         meter: Meter | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._objects, self._observer, self._interpreter = objects, observer, interpreter
         self._tell, self._plan, self._clock = tell, planner, clock
-        self._meter = meter or NoMeter()
+        self._meter, self._ledger = meter or NoMeter(), ledger or Ledger()
 
     def cache(self, key: tuple[str, str]) -> Cache | None:
         """The Cache of a key. Whose body is none has no plan, and so no status: an event is all that its user sees."""
         found = self._objects.cache(*key)
         if found is None:
             self._observer.forget(key)
+            self._ledger.forget(key)
             return None
         try:
             return parse(found)
@@ -95,9 +98,10 @@ class Cycle:
 
     async def run(self, cache: Cache) -> tuple[Result, float]:
         """What came of it, and in how many seconds to look again. Raises ExecutionError."""
+        since = self._ledger.now()
         snapshot = await self._observer.observe(cache)
         made = self._plan(snapshot, self._clock())
-        outcome = await self._carry_out(snapshot.acting or cache, made.actions)
+        outcome = await self._carry_out(snapshot.acting or cache, made.actions, since)
         if stale := next((error for error in outcome.failed if error.conflict), None):
             raise stale
         status = made.stopped(outcome.words) if outcome.words else made.status
@@ -116,7 +120,7 @@ class Cycle:
         result: Result = "refused" if outcome.refused else "acted" if made.actions or changed else "unchanged"
         return result, made.wake_after_s
 
-    async def _carry_out(self, cache: Cache, actions: Iterable[Action]) -> _Outcome:
+    async def _carry_out(self, cache: Cache, actions: Iterable[Action], since: int) -> _Outcome:
         outcome = _Outcome()
         undone: set[str] = set()
         for action in actions:
@@ -124,7 +128,7 @@ class Cycle:
                 undone.add(action.subject)
                 continue
             try:
-                await self._act(cache, action)
+                await self._once(cache, action, since)
                 continue
             except Refused as refusal:
                 outcome.refused.append(refusal)
@@ -137,6 +141,16 @@ class Cycle:
             if error.final:
                 break
         return outcome
+
+    async def _once(self, cache: Cache, action: Action, since: int) -> None:
+        if not self._ledger.begin(self, cache.key, action, since):
+            return
+        done = False
+        try:
+            await self._act(cache, action)
+            done = True
+        finally:
+            self._ledger.end(cache.key, action, done=done)
 
     async def _act(self, cache: Cache, action: Action) -> None:
         await self._interpreter.execute(cache, action)

@@ -4,9 +4,10 @@
     fast    what may not wait for that (planning.plan.survive): by what is known, asking nobody; no place is needed, and
             a failure of the other lane delays nothing
 
-A wake wakes both. The fast one is a little faster, so that what it does is there when the other looks. Both run the
-same cycle over the same ports, so what one writes the other knows; whoever writes the status from old facts has a
-conflict, and looks again. `swift` are objects by connections that the slow lane cannot use up.
+A wake wakes both. The fast one is a little faster, so that what it does is there when the other looks; what both decide
+is done once (ledger.py). Both run the same cycle over the same ports, so what one writes the other knows; whoever
+writes the status from old facts has a conflict, and looks again. `swift` are objects by connections that the slow lane
+cannot use up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cachefleet_operator.api.objects import Site
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.execution.cycle import Cycle, Meter, Tell
 from cachefleet_operator.execution.interpreter import Interpreter
+from cachefleet_operator.execution.ledger import Ledger
 from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Objects, Servers
 from cachefleet_operator.execution.prober import Prober
@@ -52,9 +54,14 @@ class Lanes:
         meter: Meter | None = None,
     ) -> None:
         self.observer = Observer(objects, servers, site, prober)
-        glances, told = Glances(self.observer), prober.told
-        slow = Cycle(objects, self.observer, Interpreter(objects, servers, told=told), tell, meter=meter)
-        fast = Cycle(swift, glances, Interpreter(swift, servers, told=told), tell, planner=survive, meter=meter)
+        ledger, told = Ledger(), prober.told
+        slow = Cycle(
+            objects, self.observer, Interpreter(objects, servers, told=told), tell, meter=meter, ledger=ledger
+        )  # fmt: skip
+        fast = Cycle(
+            swift, Glances(self.observer), Interpreter(swift, servers, told=told), tell,
+            planner=survive, meter=meter, ledger=ledger,
+        )  # fmt: skip
         self.slow = Reconciler(slow, concurrency=concurrency, meter=meter)
         self._fast = Reconciler(fast, concurrency=EVERYBODY, pace=FAST)
         self._prober = prober

@@ -21,12 +21,13 @@ KEY, OTHER = ("shop", "orders"), ("shop", "other")
 SERVICE = Key("Service", "orders-rw")
 
 
-class Slow:
-    """The slow lane's objects: the world's, as far as they answer."""
+class Port:
+    """A lane's objects: the world's, as far as they answer."""
 
     def __init__(self, world: World) -> None:
         self._objects = world.ports[0]
         self.hangs = self.fails = False
+        self.takes_s = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
@@ -36,6 +37,7 @@ class Slow:
             await asyncio.get_running_loop().create_future()
         if self.fails:
             raise ExecutionError("a webhook says no")
+        await pass_time(self.takes_s)
         return await self._objects.apply(namespace, obj)
 
 
@@ -43,10 +45,10 @@ class Looked:
     """After a settled world, by both lanes; the slow one has a single place."""
 
     def __init__(self, world: World) -> None:
-        self.world, self.slow, self.began = world, Slow(world), world.now
+        self.world, self.slow, self.fast = world, Port(world), Port(world)
         prober = Prober(world.ports[1], every_s=1.0, alone_s=1.0)
         self.lanes = Lanes(
-            self.slow, world.ports[0], world.ports[1], SITE, lambda *event: None, prober=prober, concurrency=1
+            self.slow, self.fast, world.ports[1], SITE, lambda *event: None, prober=prober, concurrency=1
         )
 
     async def back_s(self) -> float:
@@ -77,11 +79,25 @@ def looked(story: Callable[[Looked], Coroutine[Any, Any, None]], world: World | 
     run_virtual(main())
 
 
-def test_what_is_lost_is_made_once() -> None:
+@pytest.mark.parametrize("slow_s", [0.0, 0.05, 1.0])
+@pytest.mark.parametrize("fast_s", [0.0, 0.05, 1.0])
+def test_what_both_lanes_find_lost_is_made_once(slow_s: float, fast_s: float) -> None:
     async def story(its: Looked) -> None:
-        assert await its.back_s() < 0.1
+        its.slow.takes_s, its.fast.takes_s = slow_s, fast_s
+        assert await its.back_s() < 1.1
         await pass_time(60)
-        assert its.world.writes == [f"apply {SERVICE}"]
+        assert [write for write in its.world.writes if "status" not in write] == [f"apply {SERVICE}"]
+
+    looked(story)
+
+
+def test_what_one_lane_cannot_do_the_other_does() -> None:
+    async def story(its: Looked) -> None:
+        its.fast.fails = True
+        assert await its.back_s() < 2.5
+        its.fast.fails, its.slow.fails = False, True
+        await pass_time(10)
+        assert await its.back_s() < 6
 
     looked(story)
 

@@ -1,0 +1,47 @@
+"""What is being done, and was done, by the lanes of each Cache: two that decide the same at the same time do it once.
+
+A lane that finds its action being done by another one, or done since it looked, leaves it: it decided by what was so
+before. If the other fails, or meant something else, its next look tells.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cachefleet_operator.planning.actions import Action
+
+Key = tuple[str, str]  # namespace, name of a Cache
+
+
+class _Deed(NamedTuple):
+    who: object
+    serial: int  # 0 while it is being done
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self._deeds: dict[Key, dict[tuple[type[Action], str], _Deed]] = {}
+        self._serial = 1
+
+    def now(self) -> int:
+        """To be remembered by who looks, before."""
+        return self._serial
+
+    def begin(self, who: object, key: Key, action: Action, since: int) -> bool:
+        """False: another one does it, or has done it since."""
+        deeds = self._deeds.setdefault(key, {})
+        deed = deeds.get((type(action), action.subject))
+        if deed is not None and deed.who is not who and (not deed.serial or deed.serial > since):
+            return False
+        deeds[type(action), action.subject] = _Deed(who, 0)
+        return True
+
+    def end(self, key: Key, action: Action, *, done: bool) -> None:
+        deeds = self._deeds.get(key, {})
+        deed = deeds.pop((type(action), action.subject), None)
+        if done and deed is not None:
+            self._serial += 1
+            deeds[type(action), action.subject] = _Deed(deed.who, self._serial)
+
+    def forget(self, key: Key) -> None:
+        self._deeds.pop(key, None)

@@ -12,10 +12,11 @@ cannot use up.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from cachefleet_operator.api.objects import Site
-from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.api.v1alpha1 import Cache, Metadata
 from cachefleet_operator.execution.cycle import Cycle, Meter, Tell
 from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.ledger import Ledger
@@ -23,10 +24,13 @@ from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Objects, Servers
 from cachefleet_operator.execution.prober import Prober
 from cachefleet_operator.execution.reconciler import EVERYBODY, STOP_S, Key, Pace, Reconciler
+from cachefleet_operator.planning.actions import EventType
 from cachefleet_operator.planning.plan import survive
 from cachefleet_operator.planning.snapshot import Snapshot
 
-FAST = Pace(debounce_s=0.01, failure_s_max=5.0, cycle_s_max=15.0)
+# What fails in it fails in the slow lane as well, which says so: less often.
+FAST = Pace(debounce_s=0.01, failure_s_max=5.0, cycle_s_max=15.0, level=logging.DEBUG)
+FAILURES = frozenset(("Failed", "Unreadable"))  # words of events
 
 
 class Glances:
@@ -59,7 +63,7 @@ class Lanes:
             objects, self.observer, Interpreter(objects, servers, told=told), tell, meter=meter, ledger=ledger
         )  # fmt: skip
         fast = Cycle(
-            swift, Glances(self.observer), Interpreter(swift, servers, told=told), tell,
+            swift, Glances(self.observer), Interpreter(swift, servers, told=told), _successes(tell),
             planner=survive, meter=meter, ledger=ledger,
         )  # fmt: skip
         self.slow = Reconciler(slow, concurrency=concurrency, meter=meter)
@@ -82,3 +86,11 @@ class Lanes:
         await self._fast.stop(grace_s)
         await self.slow.stop(grace_s)
         await self._prober.stop()
+
+
+def _successes(tell: Tell) -> Tell:
+    def told(cache: Metadata, type: EventType, word: str, note: str) -> None:
+        if word not in FAILURES:
+            tell(cache, type, word, note)
+
+    return told

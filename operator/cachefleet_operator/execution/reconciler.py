@@ -43,6 +43,7 @@ class Pace(NamedTuple):
     debounce_s: float = DEBOUNCE_S
     failure_s_max: float = FAILURE_S_MAX
     cycle_s_max: float = CYCLE_S_MAX
+    level: int = logging.WARNING  # of failures
 
 
 class Runner(Protocol):
@@ -173,11 +174,12 @@ class Reconciler:
             conflict = error.conflict and loop.conflicts < CONFLICTS_MAX
             result, pause_s = ("conflict", 0.0) if conflict else ("failed", self._back_off(loop))
             loop.conflicts = loop.conflicts + 1 if conflict else 0
-            level = logging.DEBUG if conflict else logging.WARNING
+            level = logging.DEBUG if conflict else self._pace.level
             log.log(level, "%s; again in %.1f s", error, pause_s, extra=context)
         except TimeoutError:
             result, pause_s = "failed", self._back_off(loop)
-            log.warning("gave up after %.0f s; again in %.1f s", self._pace.cycle_s_max, pause_s, extra=context)
+            words = "gave up after %.0f s; again in %.1f s"
+            log.log(self._pace.level, words, self._pace.cycle_s_max, pause_s, extra=context)
         except Exception:
             # A bug: contained, because the other Caches need us.
             result, pause_s = "bug", self._back_off(loop)

@@ -46,10 +46,12 @@ class Looked:
 
     def __init__(self, world: World) -> None:
         self.world, self.slow, self.fast = world, Port(world), Port(world)
+        self.told: list[str] = []
         prober = Prober(world.ports[1], every_s=1.0, alone_s=1.0)
         self.lanes = Lanes(
-            self.slow, self.fast, world.ports[1], SITE, lambda *event: None, prober=prober, concurrency=1
-        )
+            self.slow, self.fast, world.ports[1], SITE, lambda _, type, word, note: self.told.append(word),
+            prober=prober, concurrency=1,
+        )  # fmt: skip
 
     async def back_s(self) -> float:
         """Deletes the Service, and how long it is away."""
@@ -95,6 +97,7 @@ def test_what_one_lane_cannot_do_the_other_does() -> None:
     async def story(its: Looked) -> None:
         its.fast.fails = True
         assert await its.back_s() < 2.5
+        assert its.told == ["Created"]
         its.fast.fails, its.slow.fails = False, True
         await pass_time(10)
         assert await its.back_s() < 6

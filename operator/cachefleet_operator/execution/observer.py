@@ -89,7 +89,7 @@ class Observer:
 
     def _watch(self, cache: Cache, asked: Sequence[tuple[Object, Endpoint]]) -> None:
         if self._prober is not None:
-            targets = {pod["metadata"]["name"]: Target(pod["metadata"]["uid"], at) for pod, at in asked}
+            targets = {pod["metadata"]["name"]: Target(pod["metadata"]["uid"], at, is_ready(pod)) for pod, at in asked}
             self._prober.watch(cache.key, targets, alone=cache.spec.instances == 1)
 
     def _facts(self, key: tuple[str, str]) -> Mapping[str, Server]:

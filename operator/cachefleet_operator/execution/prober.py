@@ -17,6 +17,7 @@ servers (`servers_max`, file descriptors): those beyond it have no facts, and th
     who fails        is asked every FAILING_S, whatever the interval
     another address, password or pod    a new connection, and no facts until it has answered
     told             facts that are older than what a server was told are not shown
+    becomes ready    nor those that are older than that: Kubernetes knows more of it by then
 
 The clock gives unix seconds, chance spreads the questions over the interval.
 """
@@ -56,6 +57,7 @@ class Target(NamedTuple):
 
     uid: str
     endpoint: Endpoint
+    ready: bool = False  # as Kubernetes says
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ class _Probe:
     line: Line | None = None
     renew_at: float = 0.0  # loop time
     asked_at: float = 0.0  # loop time of the last answer, or of the end of waiting for it
-    told: int = 0  # how often it was told something
+    told: int = 0  # how often it was told something, or became ready
     asked: int = -1  # `told` when the last question began: what was on its way meanwhile counts as before
     inspected: int = -1  # the same of the last inspection that was answered
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -103,9 +105,14 @@ class Prober:
         probes = self._probes.setdefault(key, {})
         every_s = self._alone_s if alone else self._every_s
         for pod, probe in list(probes.items()):
-            if targets.get(pod) != probe.target:
+            target = targets.get(pod)
+            if target is None or target[:2] != probe.target[:2]:
                 self._drop(probes.pop(pod))
-            elif every_s != probe.every_s:
+                continue
+            if target.ready and not probe.target.ready:
+                _void(probe)
+            probe.target = target
+            if every_s != probe.every_s:
                 probe.every_s = every_s
                 probe.woken.set()
         for pod, target in targets.items():
@@ -126,8 +133,7 @@ class Prober:
         for probes in self._probes.values():
             for probe in probes.values():
                 if probe.target.endpoint[:2] == endpoint[:2]:
-                    probe.told += 1
-                    probe.woken.set()
+                    _void(probe)
 
     def servers(self) -> list[Server]:
         """All that are asked, as they are known."""
@@ -233,6 +239,12 @@ class Prober:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _void(probe: _Probe) -> None:
+    """What is known of it may be true no more."""
+    probe.told += 1
+    probe.woken.set()
 
 
 def _hang_up(probe: _Probe) -> None:

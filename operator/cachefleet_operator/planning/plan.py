@@ -20,7 +20,8 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
 survive(snapshot, now): what of it may not wait for the turn of `plan`, which fails, is held up or is in a queue: lost
 objects and roles. It is done beside `plan`, at any moment, so it has only what is the same whoever does it first and
 however often; not passwords, which are one thing after the other. And only where a spec has been accepted, and wants
-the same as the one that acts: what is just being made, or taken away, is not lost.
+the same as the one that acts: what is just being made, or taken away, is not lost. What is made of what the servers
+know is left to `plan` as long as nobody has said what that is: it asks them first.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from cachefleet_operator.planning.status import Verdict, status
 from cachefleet_operator.planning.step import NOTHING, Step
 
 CONVERGING_S, STEADY_S = 2.0, 30.0
+BY_KNOWLEDGE = ("ConfigMap", "StatefulSet")  # made of what the servers know
 PATIENCE = 0.25  # share of how long somebody has been waited for, until we look again
 
 
@@ -81,6 +83,8 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
         seen, before = replace(snapshot, cache=snapshot.acting), replace(snapshot, cache=last)
         aims = aims_of(seen, now)
         kept = {key_of(obj) for obj in (aims if last.spec == seen.cache.spec else aims_of(before, now)).objects}
+        if not aims.knowledge.images:
+            kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
         lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
         steps = objects.step(seen, lost, aims.refusals), roles.step(seen)
     actions = tuple(action for step in steps for action in step.actions)

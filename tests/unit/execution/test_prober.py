@@ -295,6 +295,24 @@ def test_what_was_told_is_in_the_next_facts_and_older_ones_are_not_shown() -> No
     watching(story)
 
 
+def test_a_pod_that_becomes_ready_is_asked_anew_and_what_was_known_before_is_not_shown() -> None:
+    async def story(its: Watched) -> None:
+        its.process.listens = False
+        await its.until_news(2)
+        its.process.listens = True
+        its.prober.watch(KEY, {POD: target()})
+        assert its.server().refuses, "nobody knows more"
+        its.prober.watch(KEY, {POD: target()._replace(ready=True)})
+        assert not its.prober.facts(KEY)
+        await pass_time(0.05)
+        assert (its.server().error, its.server().role) == ("", "master")
+        for ready in (True, False):
+            its.prober.watch(KEY, {POD: target()._replace(ready=ready)})
+            assert its.server().role == "master", "that is no news"
+
+    watching(story)
+
+
 @pytest.mark.parametrize("other", [target("b"), target("a", "another pod"), target("a", "u", b"another", b"")])
 def test_another_address_pod_or_password_begins_anew(other: Target) -> None:
     async def story(its: Watched) -> None:

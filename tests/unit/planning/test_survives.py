@@ -159,7 +159,8 @@ def test_the_fast_lane_makes_what_is_lost_as_it_was_and_nothing_else(spec: dict[
     world.edit(cache(**spec))
     assert not world.survive()
     others = ("Secret", "Pod", "PersistentVolumeClaim")
-    lost = [key for key in world.objects if key.kind not in others and key != Key("ConfigMap", "orders-accepted")]
+    records = Key("ConfigMap", "orders-accepted"), Key("ConfigMap", "orders-parameters")
+    lost = [key for key in world.objects if key.kind not in others and key not in records]
     assert {key.kind for key in lost} >= {"Service", "ConfigMap", "StatefulSet", "ServiceAccount", "NetworkPolicy"}
     for key in lost:
         before = {name: part for name, part in world.objects.pop(key).items() if name not in ("metadata", "status")}
@@ -176,6 +177,18 @@ def test_the_fast_lane_puts_back_a_service_and_tells_no_server_anything() -> Non
     world.servers["orders-0"]["parameters"]["hz"] = "30"
     assert world.survive() == ["apply Service/orders-rw"]
     assert "theirs" not in str(world.objects[Key("Service", "orders-rw")]["spec"])
+
+
+def test_the_fast_lane_leaves_what_depends_on_the_servers_to_the_plan_while_nobody_has_said_what_they_know() -> None:
+    world = settled()
+    made = Key("ConfigMap", "orders-config"), Key("StatefulSet", "orders")
+    for key in (*made, Key("ConfigMap", "orders-parameters"), Key("Service", "orders-rw")):
+        del world.objects[key]
+    world.away = True
+    assert world.survive() == ["apply Service/orders-rw"]
+    world.away = False
+    world.settle()
+    assert all(key in world.objects for key in made)
 
 
 def test_the_fast_lane_leaves_what_is_being_made_or_taken_away_to_the_plan() -> None:

@@ -10,10 +10,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from cachefleet_server.core.engine cimport (
-    CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CAPA_REDIRECT, CLIENT_CLOSE_AFTER_COMMAND, CLIENT_CLOSE_AFTER_REPLY,
-    CLIENT_CLOSE_ASAP, CLIENT_DIRTY_CAS, CLIENT_EXECUTING, CLIENT_FAILED, CLIENT_IMPORT_SOURCE, CLIENT_MONITOR,
-    CLIENT_MULTI, CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
-    CLIENT_UNIX_SOCKET, CLIENT_WRITABLE_WAIT, arg_t, client_info_t, client_t, command_t)
+    CLASS_PRIMARY, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CAPA_REDIRECT, CLIENT_CLOSE_AFTER_COMMAND,
+    CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_DIRTY_CAS, CLIENT_EXECUTING, CLIENT_FAILED,
+    CLIENT_IMPORT_SOURCE, CLIENT_MONITOR, CLIENT_MULTI, CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY_OFF,
+    CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT, CLIENT_UNIX_SOCKET, CLIENT_WRITABLE_WAIT, arg_t, client_info_t, client_t,
+    command_t)
 from cachefleet_server.core.wake cimport client_close_asap
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 from cachefleet_server.keyspace.broadcast cimport broadcast_join
@@ -175,7 +176,7 @@ cdef class Client:
     def authenticated(self): return bool(self.live().flags & CLIENT_AUTHENTICATED)
 
     @property
-    def user(self): return "default"
+    def user(self): return "(superuser)" if self.live().cls == CLASS_PRIMARY else "default"
 
     @property
     def in_multi(self): return bool(self.live().flags & CLIENT_MULTI)

@@ -9,10 +9,12 @@ cdef class Keyspace:
     cdef keyspace_t* ptr  # NULL after drop()
 
 cdef class Engine(Rows):
-    cdef client_t* actors[4]  # ROLES: one for each role without a connection, NULL while it runs a request
+    cdef client_t* actors[8]  # ROLES: one for each role without a connection, NULL while it runs a request
     cdef readonly int epoll_fd
     cdef object __weakref__
     cdef client_t* new_actor(self, int role) noexcept  # who makes requests of a role (core/role.pxd); free_actor
+    cdef client_t* new_link(self, int fd, bytes early)
+        # The stream of our primary, of which this has been read already. NULL: the fd is still the caller's.
     cdef void free_actor(self, client_t* actor) noexcept
     cdef void run(self, client_t* actor, request_t* request) noexcept nogil  # one request; nothing of a tick's end
     cdef bytes failure(self, client_t* actor)

@@ -163,6 +163,7 @@ class Engine:
     # -- connections
     epoll_fd: int
     client_count: int  # connected ones
+    following: bool  # it is a replica
     def add_client(self, fd: int, *, unix: bool = False) -> int: ...  # takes the fd; its client id; nonblocking already
     def accept(self, listener: int, limit: int, *, unix: bool = False, denied: bytes | None = None) -> int: ...
     # At most `limit` waiting connections become clients; above maxclients they are refused, and with `denied` those not

@@ -40,15 +40,15 @@ from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.command cimport command_find, command_find_sub, command_python_row, commands_free
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, BLOCKED_PYTHON, CLIENT_BLOCKED, CLIENT_CLOSE_ASAP, CLIENT_DEFERRED_REPLY_ERROR, CLIENT_FAILED,
-    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_UNIX_SOCKET, CMD_CONTAINER, arg_t, command_t, engine_t)
+    CLIENT_MONITOR, CLIENT_MULTI, CLIENT_UNIX_SOCKET, CMD_CONTAINER, SHARED_INPUT, arg_t, command_t, engine_t)
 from cachefleet_server.core.keys cimport command_keys, has_keys, key_flag_words, key_ref_t
 from cachefleet_server.core.stats cimport stats_t
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_WRITES, pause_begin, pause_end
 from cachefleet_server.core.pyreply cimport decode_reply, encode_reply
 from cachefleet_server.core.reply cimport reply_begin, reply_error_bytes
-from cachefleet_server.core.role cimport ROLE_IN_PROCESS, ROLE_SERVER, ROLES, role_row
+from cachefleet_server.core.role cimport ROLE_IN_PROCESS, ROLE_SERVER, ROLES, role_here, role_row
 from cachefleet_server.core.types cimport types_init
-from cachefleet_server.core.wake cimport engine_wake
+from cachefleet_server.core.wake cimport client_resume, engine_wake
 from cachefleet_server.ds.buf cimport buf_free, buf_init
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.fields cimport param_at, set_defaults, set_persist, stat_at
@@ -59,12 +59,13 @@ from cachefleet_server.keyspace.keyspace cimport keyspace_db, keyspace_free, key
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_stop
 from cachefleet_server.keyspace.tracking cimport tracking_close
 from cachefleet_server.reactor.accept cimport accept_clients
-from cachefleet_server.reactor.connection cimport actor_new, client_free, client_new, clients_account
+from cachefleet_server.reactor.connection cimport (
+    actor_new, client_free, client_new, clients_account, link_new)
 from cachefleet_server.reactor.dispatch cimport call, execute_as
 from cachefleet_server.reactor.reactor cimport (
     end_of_batch, reactor_close, reactor_cron, reactor_open, reactor_tick, run_slice)
 from cachefleet_server.reactor.transport cimport plain_transport
-from cachefleet_server.resp.input cimport request_t
+from cachefleet_server.resp.input cimport input_arrived, input_keep_rest, input_read_space, request_t
 from cachefleet_server.resp.writer cimport out_clear, out_text
 from cachefleet_server.rows cimport Rows
 
@@ -326,6 +327,7 @@ cdef class Engine(Rows):
             actor = self.new_actor(role)
         if not actor.flags & CLIENT_MULTI:
             actor.db = keyspace_db(e.keyspace, db)
+        actor.role = role_here(role, e.following != NULL)
         actor.resp = <uint8_t>resp
         _run_as(actor, len(args), argv)
         if outermost:  # else it belongs to a tick
@@ -340,6 +342,21 @@ cdef class Engine(Rows):
     cdef client_t* new_actor(self, int role) noexcept:
         return actor_new(self.ptr, role_row(role))
 
+    cdef client_t* new_link(self, int fd, bytes early):
+        cdef engine_t* e = self.ptr
+        cdef client_t* c = link_new(e, plain_transport(), fd)
+        cdef size_t room = 0
+        cdef char* where
+        if c != NULL and early:  # between ticks: the shared buffer is free
+            where = input_read_space(&c.input, e.input.shared, SHARED_INPUT, &room)
+            assert <size_t>len(early) <= room
+            memcpy(where, <const char*>early, len(early))
+            input_arrived(&c.input, where, len(early))
+            input_keep_rest(&c.input)
+            c.net_in = len(early)
+            client_resume(c)
+        return c
+
     cdef void free_actor(self, client_t* actor) noexcept:
         client_free(actor)
 
@@ -351,6 +368,10 @@ cdef class Engine(Rows):
         return _take_output(actor)
 
     # -- connections
+
+    @property
+    def following(self):
+        return self.ptr.following != NULL
 
     @property
     def client_count(self):

@@ -67,6 +67,7 @@ from cachefleet_server.metrics.service import Metrics
 from cachefleet_server.persistence.aof import Aof
 from cachefleet_server.persistence.folder import FolderLock, NotWritable
 from cachefleet_server.persistence.rdb import Rdb
+from cachefleet_server.replication.replica import Follower
 from cachefleet_server.replication.service import Replication
 from cachefleet_server.version import __version__
 
@@ -137,6 +138,8 @@ class Server:
         self.rdb = Rdb(engine, config, log, self._claim_folder)
         self.aof = Aof(engine, config, log, self.rdb, self._claim_folder)
         self.replication = Replication(engine, config, log, self.rdb)
+        self.follower = Follower(engine, config, log, self.rdb, self.aof, self.replication)
+        self.replication.upstream = self.follower
         self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
         self.command_log = CommandLog(
@@ -151,14 +154,14 @@ class Server:
             started=self.identity.started,
             sources=[
                 self.listeners.status, self._zone, self.rdb.status, self.aof.status, self.replication.status,
-                self.command_log.status,
+                self.follower.status, self.command_log.status,
             ],
             spikes=latency.latest_samples,
             failing_checks=self._failing_checks,
         )
         sample = self.metrics.sampler.sample
         info = Info(engine, sample, config.value)
-        self._subsystems = [self.metrics, self.rdb, self.aof, self.replication]
+        self._subsystems = [self.metrics, self.rdb, self.aof, self.replication, self.follower]
         self._commands = [
             AccessCommands(engine, config, self.users),
             self.config_commands,

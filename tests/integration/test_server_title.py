@@ -84,9 +84,9 @@ def test_what_has_no_effect_is_told_wherever_it_is_set(own: Instance, tmp_path: 
     assert "# busy-reply-threshold 7 has no effect: scripts are not supported" in log
     assert "acllog-max-len" not in log
     with own.connect() as connection:
-        assert connection.call("CONFIG", "SET", "slave-priority", "1", "hz", "20") == "OK"
+        assert connection.call("CONFIG", "SET", "repl-disable-tcp-nodelay", "yes", "hz", "20") == "OK"
         assert connection.call("CONFIG", "SET", "acllog-max-len", "128") == "OK"
-    assert "# replica-priority 1 has no effect: following a primary is not supported" in own.log_text()
+    assert "# repl-disable-tcp-nodelay yes has no effect: replicas get what they are sent at once" in own.log_text()
     own.config.write_text("acllog-max-len 129\nlua-time-limit 7\n")
     os.kill(own.pid, signal.SIGHUP)
     assert_eventually(lambda: "# acllog-max-len 129 has no effect" in own.log_text(), own.log_tail)

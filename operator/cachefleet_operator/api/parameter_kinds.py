@@ -86,6 +86,18 @@ def _words(limits: Limits, value: str, default: str) -> str:
     return " ".join(kept)
 
 
+def _primary(limits: Limits, value: str, default: str) -> str:
+    words = value.split(" ")
+    if [word.lower() for word in words] in ([""], ["no", "one"]):
+        return ""
+    if len(words) != 2:
+        raise ValueError("wrong number of arguments")
+    port = _number(words[1])
+    if port is None or not 0 <= port <= 65535:
+        raise ValueError("Invalid primary port")
+    return f"{words[0]} {port}"
+
+
 def _bool(limits: Limits, value: str, default: str) -> str:
     if value.lower() not in ("yes", "no"):
         raise ValueError("argument must be 'yes' or 'no'")
@@ -253,6 +265,7 @@ KINDS: dict[str, Show] = {
     "Folder": _folder,
     "IpAddress": _ip_address,
     "Words": _words,
+    "Primary": _primary,
     "Bool": _bool,
     "Integer": _integer,
     "Octal": _octal,

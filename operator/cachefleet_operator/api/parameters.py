@@ -67,7 +67,7 @@ OWNERS: dict[str, str] = {
 }
 
 # Features that are not built and whose parameters no spec may set. Those of others do no harm: they have no effect yet.
-UNBUILT = ("active defragmentation", "cluster mode", "following a primary", "RDMA", "TLS")
+UNBUILT = ("active defragmentation", "cluster mode", "RDMA", "TLS")
 
 # Parameters that came after the first release -> the first version whose servers know them.
 SINCE: dict[str, str] = {}

@@ -179,7 +179,7 @@ class AccessCommands:
             "proto": client.resp,
             "id": client.id,
             "mode": "standalone",
-            "role": "master",
+            "role": "replica" if self._engine.following else "master",
             **({"availability_zone": zone} if zone else {}),
             "modules": [],
         }

@@ -23,7 +23,7 @@ _LETTERS = (
     (ClientFlag.NO_EVICT, "e"), (ClientFlag.NO_TOUCH, "T"), (ClientFlag.IMPORT_SOURCE, "I"),
 )  # fmt: skip
 _TRACKS = ((Track.ON, "t"), (Track.BROKEN, "R"), (Track.BCAST, "B"))
-_ORDER = "OSPxbtRBdcUAeTI"
+_ORDER = "OSMPxbtRBdcUAeTI"
 # The options in the syntax of COMMAND DOCS, as far as the two commands say the same of them.
 _SINCE_9 = (
     "[NAME name:string@9.0.0]", "[IDLE idle:integer@9.0.0]", "[FLAGS flags:string@9.0.0]",
@@ -105,6 +105,8 @@ def flags_of(client: Client) -> str:
     shown |= {letter for mode, letter in _TRACKS if tracks & mode}
     if client.cls == TYPES[b"replica"]:
         shown.add("S")
+    if client.cls == TYPES[b"primary"]:
+        shown.add("M")
     if any(client.subscriptions):
         shown.add("P")
     return "".join(letter for letter in _ORDER if letter in shown) or "N"

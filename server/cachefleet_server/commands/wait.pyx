@@ -22,8 +22,16 @@ from cachefleet_server.keyspace.replicas cimport replicas_that_have
 cdef extern from *:
     """
     #define ERR_NO_AOF "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+    #define ERR_LOCAL "writes to replicas are just local and are not propagated."
+    #define ERR_WAIT_OF_REPLICA \
+        "ERR WAIT cannot be used with replica instances. Please also note that if a replica is configured to be " \
+        "writable (which is not the default) " ERR_LOCAL
+    #define ERR_WAITAOF_OF_REPLICA \
+        "ERR WAITAOF cannot be used with replica instances. Please also note that " ERR_LOCAL
     """
     const char* ERR_NO_AOF
+    const char* ERR_WAIT_OF_REPLICA
+    const char* ERR_WAITAOF_OF_REPLICA
 
 
 cdef struct wait_t:
@@ -98,6 +106,9 @@ cdef void _block(client_t* c, const wait_t* w, int64_t until_ms, unblock_reply_f
 cdef void wait_command(client_t* c) noexcept nogil:
     cdef int64_t until_ms = 0
     cdef wait_t w
+    if c.engine.following != NULL:
+        reply_error(c, ERR_WAIT_OF_REPLICA)
+        return
     if not arg_int64(c, &c.argv[1], &w.replicas) or not timeout_ms_or_reply(c, &c.argv[2], &until_ms):
         return
     w.local = w.on_disk = False
@@ -111,6 +122,9 @@ cdef void wait_command(client_t* c) noexcept nogil:
 cdef void waitaof_command(client_t* c) noexcept nogil:
     cdef int64_t local, until_ms = 0
     cdef wait_t w
+    if c.engine.following != NULL:
+        reply_error(c, ERR_WAITAOF_OF_REPLICA)
+        return
     if not arg_int64(c, &c.argv[1], &local):
         return
     if not 0 <= local <= 1:

@@ -280,6 +280,10 @@ class Config:
                     raise SetError(names[name], reason or str(error)) from None
                 done.append((apply, name))
 
+    def record(self, name: str, value: Any) -> None:
+        """What a command has changed that is not CONFIG SET; nobody is told."""
+        self._values[name] = value
+
     def reload(self, lines: Iterable[Line], environment: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Reads the sources again and takes over what they say differently than before.
 

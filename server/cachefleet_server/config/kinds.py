@@ -198,6 +198,31 @@ class Words(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class Primary(Kind):
+    """Host and port of a server to follow: ("10.1.2.3", 6379); () is none."""
+
+    @property
+    def many(self) -> bool:
+        return True
+
+    def parse(self, words: Sequence[str], old: Any) -> tuple[str, int] | tuple[()]:
+        if [word.lower() for word in words] in ([""], ["no", "one"]):
+            return ()
+        if len(words) != 2:
+            raise ConfigError("wrong number of arguments")
+        port = parse_integer(words[1])
+        if port is None or not 0 <= port <= 65535:
+            raise ConfigError("Invalid primary port")
+        return words[0], port
+
+    def show(self, value: Any) -> str:
+        return " ".join(map(str, value))
+
+    def lines(self, value: Any, default: Any) -> list[str]:
+        return [self.show(value)] if value else []
+
+
+@dataclass(frozen=True, slots=True)
 class Bool(Kind):
     def parse(self, words: Sequence[str], old: Any) -> bool:
         word = words[0].lower()

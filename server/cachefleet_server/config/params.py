@@ -41,6 +41,7 @@ from cachefleet_server.config.kinds import (
     OomScores,
     OutputLimits,
     Percentiles,
+    Primary,
     SavePoints,
     Text,
     Words,
@@ -100,7 +101,6 @@ _NO_DEFRAG = _without("active defragmentation")
 _NO_MODULES = "modules are not supported by this server"
 _NO_PINNING = "threads run where server-cpulist says"
 _NO_RDMA = _without("RDMA")
-_NO_FOLLOWING = _without("following a primary")
 _NO_REPL_DELAY = "a replica's snapshot begins at once"
 _NO_SCRIPTS = _without("scripts", "are")
 _NO_TLS = _without("TLS")
@@ -198,7 +198,7 @@ _LOGGING = (
 
 _NETWORK = (
     Param("bind", Words(16, "Too many bind addresses specified."), "* -::*"),
-    Param("bind-source-addr", Text(), "", unused=_NO_FOLLOWING),
+    Param("bind-source-addr", Text(), ""),
     Param("port", _PORT, "6379"),
     Param("protected-mode", Bool(), "yes"),
     Param("maxclients", Integer(1, UINT_MAX), "10000", engine="maxclients"),
@@ -291,7 +291,7 @@ _PERSISTENCE = (
     Param("rdbchecksum", Bool(), "yes", immutable=True),
     Param("rdb-version-check", Enum(("strict", "relaxed")), "strict",
           unused="files of versions that are not known are always refused"),
-    Param("rdb-del-sync-files", Bool(), "no", unused=_NO_FOLLOWING),
+    Param("rdb-del-sync-files", Bool(), "no", unused="a file that a snapshot came in is kept as the data, or removed"),
     Param("rdb-save-incremental-fsync", Bool(), "yes"),
     Param("rdb-key-save-delay", Integer(INT_MIN), "0", hidden=True, engine="rdb_key_save_delay"),
     Param("key-load-delay", Integer(INT_MIN), "0", hidden=True, engine="key_load_delay"),
@@ -322,29 +322,32 @@ _PRIMARY = (
     Param("repl-timeout", Integer(1), "60"),
 )
 
-_REPLICATION = _unused(
-    _NO_FOLLOWING,
-    Param("replicaof", Words(2), "", alias="slaveof", immutable=True, needs="following a primary"),
+_REPLICA = (
+    Param("replicaof", Primary(), "", alias="slaveof", immutable=True),
     Param("primaryauth", _BINARY, "", alias="masterauth", secret=True),
     Param("primaryuser", Text(), "", alias="masteruser"),
-    Param("propagation-error-behavior", Enum(("ignore", "panic", "panic-on-replicas")), "ignore"),
+    Param("propagation-error-behavior", Enum(("ignore", "panic", "panic-on-replicas")), "ignore",
+          unused="a replica that cannot execute its primary's command asks for all data anew"),
     Param("repl-disable-tcp-nodelay", Bool(), "no", unused="replicas get what they are sent at once"),
     Param("repl-diskless-load", Enum(("disabled", "on-empty-db", "swapdb", "flush-before-load")), "disabled",
-          not_while=(LOADING,)),
+          not_while=(LOADING,), unused="a snapshot goes to a file, and is loaded beside the data that are served"),
     Param("repl-diskless-sync", Bool(), "yes", unused="snapshots for replicas never go through a file"),
     Param("repl-diskless-sync-delay", _INT, "5", unused=_NO_REPL_DELAY),
     Param("repl-diskless-sync-max-replicas", _INT, "0", unused=_NO_REPL_DELAY),
-    Param("repl-mptcp", Bool(), "no", immutable=True),
+    Param("repl-mptcp", Bool(), "no", immutable=True, unused=_without("multipath TCP")),
     Param("replica-announce-ip", Text(), "", alias="slave-announce-ip"),
     Param("replica-announce-port", _PORT, "0", alias="slave-announce-port"),
     Param("replica-announced", Bool(), "yes"),
-    Param("replica-ignore-disk-write-errors", Bool(), "no"),
-    Param("replica-ignore-maxmemory", Bool(), "yes", alias="slave-ignore-maxmemory"),
-    Param("replica-lazy-flush", Bool(), "yes", alias="slave-lazy-flush"),
+    Param("replica-ignore-disk-write-errors", Bool(), "no",
+          unused="a replica executes its primary's stream all the same"),
+    Param("replica-ignore-maxmemory", Bool(), "yes", alias="slave-ignore-maxmemory",
+          unused="a replica evicts nothing by itself"),
+    Param("replica-lazy-flush", Bool(), "yes", alias="slave-lazy-flush",
+          unused="a thread frees what a snapshot has replaced"),
     Param("replica-priority", _INT, "100", alias="slave-priority"),
     Param("replica-read-only", Bool(), "yes", alias="slave-read-only"),
     Param("replica-serve-stale-data", Bool(), "yes", alias="slave-serve-stale-data"),
-    Param("dual-channel-replication-enabled", Bool(), "no"),
+    Param("dual-channel-replication-enabled", Bool(), "no", unused=_without("synchronising over two connections")),
 )
 
 _CLUSTER = _unused(
@@ -420,7 +423,7 @@ OURS: tuple[Param, ...] = (
 PARAMS: tuple[Param, ...] = (
     *OURS,
     *_GENERAL, *_LOGGING, *_NETWORK, *_ACCESS, *_MEMORY_USE, *_TYPES,
-    *_PERSISTENCE, *_PRIMARY, *_REPLICATION, *_CLUSTER, *_TLS,
+    *_PERSISTENCE, *_PRIMARY, *_REPLICA, *_CLUSTER, *_TLS,
 )
 
 # Accepted in files and on the command line and not acted upon: parameters of older or other servers.

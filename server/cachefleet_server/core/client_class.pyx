@@ -1,6 +1,7 @@
 """What kind of client it is; see client_class.pxd."""
 
-from cachefleet_server.core.engine cimport CLASS_REPLICA, CLIENT_CLOSE_ASAP, CLIENT_MONITOR, engine_t
+from cachefleet_server.core.engine cimport (
+    CLASS_NORMAL, CLASS_PRIMARY, CLASS_REPLICA, CLIENT_CLOSE_ASAP, CLIENT_MONITOR, engine_t)
 from cachefleet_server.core.wake cimport client_close_asap
 
 
@@ -13,7 +14,7 @@ cdef void client_set_class(client_t* c, int cls) noexcept nogil:
         e.clients.class_count[cls] += 1
     c.cls = cls
     c.soft_limit_on = False
-    if cls == CLASS_REPLICA:  # maxmemory-clients does not concern it
+    if cls == CLASS_REPLICA or cls == CLASS_PRIMARY:  # maxmemory-clients does not concern it
         e.clients.evictable_memory -= c.accounted
         c.accounted = 0
 
@@ -30,8 +31,9 @@ cdef void client_set_monitor(client_t* c, bint on) noexcept nogil:
 
 cdef void client_check_output_limit(client_t* c, size_t more) noexcept nogil:
     cdef engine_t* e = c.engine
-    cdef size_t hard = e.params.output_limit_hard[c.cls]
-    cdef size_t soft = e.params.output_limit_soft[c.cls]
+    cdef int cls = c.cls if c.cls != CLASS_PRIMARY else CLASS_NORMAL
+    cdef size_t hard = e.params.output_limit_hard[cls]
+    cdef size_t soft = e.params.output_limit_soft[cls]
     cdef size_t pending = c.out.bytes + more
     cdef bint over
     if c.cls == CLASS_REPLICA and hard < e.replicas.backlog_size and hard != 0:
@@ -41,7 +43,7 @@ cdef void client_check_output_limit(client_t* c, size_t more) noexcept nogil:
         if not c.soft_limit_on:
             c.soft_limit_on = True
             c.soft_limit_since_ms = e.monotonic_ms
-        elif e.monotonic_ms - c.soft_limit_since_ms > e.params.output_limit_soft_seconds[c.cls] * 1000:
+        elif e.monotonic_ms - c.soft_limit_since_ms > e.params.output_limit_soft_seconds[cls] * 1000:
             over = True
     else:
         c.soft_limit_on = False

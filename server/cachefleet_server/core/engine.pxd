@@ -190,7 +190,7 @@ cdef enum:
     CLASS_NORMAL = 0
     CLASS_REPLICA = 1
     CLASS_PUBSUB = 2
-    CLASSES = 3
+    CLASS_PRIMARY = 3  # the link of a replica
 
     DUE_WAITERS = 1 << 0  # engine.due: keys are ready that somebody waits for (keyspace/waiting)
     DUE_PUSHES = 1 << 1  # pushes wait for the end of their targets' replies (core/push)
@@ -451,7 +451,7 @@ cdef struct commands_t:
 cdef struct clients_t:
     links_t all  # client_t: the connections (core/clients.pxd), the latest first
     size_t count
-    size_t class_count[3]
+    size_t class_count[4]
     uint64_t last_id
     size_t monitors
     size_t closing  # clients flagged CLIENT_CLOSE_ASAP
@@ -496,7 +496,7 @@ cdef struct journal_t:  # commands of this tick as RESP, already rewritten for d
     uint64_t earlier_end  # ... and where they part
     int db  # database of the last command, -1 = a SELECT must come first
     bint enabled  # somebody is attached, and it is not muted
-    bint muted
+    int muted  # > 0: only what is verbatim
     journal_consumer_t* consumers
     int depth  # > 0 inside EXEC or a script: MULTI wraps what is propagated
     bint multi_open
@@ -589,10 +589,10 @@ cdef struct engine_t:
     void (*latency_fn)(engine_t* e, const char* event, int64_t ms) noexcept nogil
     void (*view_fn)(client_t* c) noexcept nogil  # facade: a client that Python has a view of goes away
     bint (*table_flushed_fn)(engine_t* e, int dbid, hashtable_t* keys) noexcept nogil
-    # Snapshot, NULL without one. A flush detached `keys` (its db has a new, empty table) and would free it now. True:
-    # the snapshot still reads it and frees it, entries included; the flush frees only the `expires` table, not its
-    # entries.
+    # Snapshot, NULL without one. A flush has detached `keys` and would free it now. True: the snapshot still reads it
+    # and frees it, entries included; the flush frees only the `expires` table, not its entries.
     void* snapshot_ctx
+    void* following  # following_t: our primary (keyspace/following.pxd); NULL while we are one
     size_t snapshot_alone  # bytes of deleted values that a snapshot still has to save: not counted against maxmemory
     void* facade  # borrowed PyObject*: the Engine object
     void* channels  # channels_t: who listens to what (keyspace/channels.pxd)

@@ -17,6 +17,10 @@ cdef extern from *:
     #define ERR_NOAUTH "NOAUTH Authentication required."
     #define ERR_LOADING "LOADING Valkey is loading the dataset in memory"
     #define ERR_NOREPLICAS "NOREPLICAS Not enough good replicas to write."
+    #define ERR_READONLY "READONLY You can't write against a read only replica."
+    #define ERR_MASTERDOWN "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+    #define ERR_UNBLOCKED \
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
     #define ERR_EXECABORT "EXECABORT Transaction discarded because of previous errors."
     """
     const char* ERR_WRONGTYPE
@@ -34,4 +38,7 @@ cdef extern from *:
     const char* ERR_NOAUTH
     const char* ERR_LOADING
     const char* ERR_NOREPLICAS
+    const char* ERR_READONLY
+    const char* ERR_MASTERDOWN
+    const char* ERR_UNBLOCKED
     const char* ERR_EXECABORT

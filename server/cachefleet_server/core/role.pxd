@@ -2,13 +2,16 @@
 
 A row says which gates a request must pass, who decides that a key's time is over, whether the request may wait, where
 its replies go, what an error means, and whether it is journalled and counted. Commands and the dispatcher ask the
-role; nothing is inferred from what else the server is doing. A new way in (a replica's link to its primary, a script,
-a slot import) is a new row.
+role; nothing is inferred from what else the server is doing. A new way in (a script, a slot import) is a new row.
+
+A server that follows a primary is another one for everybody: it changes nothing by itself and refuses writes. The rows
+of those that it serves therefore exist twice, and `role_here` says which one counts; who becomes a replica, or ceases
+to be one, gives every client its other row at once (keyspace/following.pxd).
 """
 
 from libc.stdint cimport uint32_t
 
-cdef enum:  # role_t.gates: what refuses or holds back a request (reactor/dispatch.pyx). 7 and 8: fenced, lease
+cdef enum:  # role_t.gates: what refuses or holds back a request (reactor/dispatch.pyx). 8 and 9: fenced, lease
     GATE_AUTH = 1 << 0
     GATE_MEMORY = 1 << 1  # maxmemory
     GATE_DISK = 1 << 2  # writes while the data cannot be made safe
@@ -16,6 +19,7 @@ cdef enum:  # role_t.gates: what refuses or holds back a request (reactor/dispat
     GATE_LOADING = 1 << 4
     GATE_PAUSE = 1 << 5
     GATE_LENGTH = 1 << 6  # proto-max-bulk-len, for values that a command builds
+    GATE_REPLICA = 1 << 7  # writes, or everything while the data are stale: what a replica refuses
 
 cdef enum:  # role_t.expiry
     EXPIRY_OWN = 0  # whoever meets an expired key deletes it
@@ -32,7 +36,9 @@ cdef enum:
     ROLE_IN_PROCESS = 1
     ROLE_SERVER = 2
     ROLE_AOF = 3
-    ROLES = 4
+    ROLE_LINK = 4
+    ROLE_REPLICA = 5  # as so many more: ROLE_CONNECTION ... ROLE_SERVER of a replica
+    ROLES = 8
 
 cdef struct role_t:
     const char* name
@@ -45,3 +51,6 @@ cdef struct role_t:
     bint counts  # in statistics, slow log, latency events and MONITOR
 
 cdef const role_t* role_row(int role) noexcept nogil
+
+cdef inline const role_t* role_here(int role, bint following) noexcept nogil:
+    return role_row(role + ROLE_REPLICA if following and role <= ROLE_SERVER else role)

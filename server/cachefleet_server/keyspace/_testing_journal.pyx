@@ -111,7 +111,7 @@ cdef class Journal:
         journal_mute(self.e, on)
 
     def go_on(self, bytes id40, uint64_t tenure, uint64_t offset):
-        journal_continue(self.e, id40, tenure, offset)
+        journal_continue(self.e, id40, tenure, offset, -1)
 
     @property
     def end(self):

@@ -337,8 +337,8 @@ cdef int evict_perform(engine_t* e) noexcept nogil:
         if e.keyspace.eviction.exceeded_since_us:
             _note_exceeded(e, False)
         return EVICT_OK
-    if e.persist.loading or paused(e):
-        return EVICT_OK  # a pause promises that the data set stands still
+    if e.persist.loading or e.following != NULL or paused(e):
+        return EVICT_OK  # a replica has what its primary has; a pause promises that the data set stands still
     if e.params.maxmemory_policy & POLICY_NOEVICTION:
         result = EVICT_FAIL
     elif not e.keyspace.eviction.spent:

@@ -187,7 +187,7 @@ cdef void _slice(engine_t* e) noexcept nogil:
 
 cdef inline bint _may_run(engine_t* e) noexcept nogil:
     return (e.params.active_expire_enabled and not e.persist.loading and not e.params.import_mode
-            and not paused(e))
+            and e.following == NULL and not paused(e))
 
 
 cdef void expire_slow_cycle(engine_t* e) noexcept nogil:

@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
 from cachefleet_server.ds.buf cimport buf_free, buf_put, buf_reserve
-from cachefleet_server.ds.intrin cimport cf_unlikely
+from cachefleet_server.ds.intrin cimport cf_assert, cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.resp.command cimport HEADER_MAX, header_write
 
@@ -32,14 +32,14 @@ cdef extern from * nogil:
     const size_t CF_EXEC_LEN
 
 
-cdef void _append(engine_t* e, int argc, const arg_t* argv) noexcept nogil:
+cdef void journal_put(buf_t* to, int argc, const arg_t* argv) noexcept nogil:
     cdef size_t room = HEADER_MAX
     cdef char* start
     cdef char* at
     cdef int i
     for i in range(argc):
         room += HEADER_MAX + argv[i].len + 2
-    start = buf_reserve(&e.journal.buf, room)
+    start = buf_reserve(to, room)
     at = header_write(start, c"*", argc)
     for i in range(argc):
         at = header_write(at, c"$", argv[i].len)
@@ -48,7 +48,7 @@ cdef void _append(engine_t* e, int argc, const arg_t* argv) noexcept nogil:
         at[0] = c"\r"
         at[1] = c"\n"
         at += 2
-    e.journal.buf.len += at - start
+    to.len += at - start
 
 
 cdef void _select(engine_t* e, int dbid) noexcept nogil:
@@ -56,7 +56,7 @@ cdef void _select(engine_t* e, int dbid) noexcept nogil:
     cdef arg_t argv[2]
     argv[0] = journal_arg(b"SELECT", 6)
     argv[1] = journal_arg(digits, int64_to_chars(digits, dbid))
-    _append(e, 2, argv)
+    journal_put(&e.journal.buf, 2, argv)
     e.journal.db = dbid
 
 
@@ -75,7 +75,7 @@ cdef inline void _before_command(engine_t* e, int dbid) noexcept nogil:
 cdef void journal_command(engine_t* e, int dbid, int argc, const arg_t* argv) noexcept nogil:
     if e.journal.enabled:
         _before_command(e, dbid)
-        _append(e, argc, argv)
+        journal_put(&e.journal.buf, argc, argv)
 
 
 cdef void journal_raw(engine_t* e, int dbid, const char* raw, size_t n) noexcept nogil:
@@ -85,7 +85,7 @@ cdef void journal_raw(engine_t* e, int dbid, const char* raw, size_t n) noexcept
 
 
 cdef void journal_verbatim(engine_t* e, int dbid, const char* data, size_t n) noexcept nogil:
-    if e.journal.enabled:
+    if e.journal.consumers != NULL:
         buf_put(&e.journal.buf, data, n)
         e.journal.db = dbid
 
@@ -177,7 +177,7 @@ cdef void journal_attach(engine_t* e, journal_consumer_t* consumer) noexcept nog
     at[0] = consumer
     consumer.next = NULL
     consumer.since = journal_end(e)
-    e.journal.enabled = not e.journal.muted
+    e.journal.enabled = e.journal.muted == 0
 
 
 cdef void journal_detach(engine_t* e, journal_consumer_t* consumer) noexcept nogil:
@@ -194,12 +194,38 @@ cdef void journal_detach(engine_t* e, journal_consumer_t* consumer) noexcept nog
 
 
 cdef void journal_mute(engine_t* e, bint on) noexcept nogil:
-    e.journal.muted = on
-    e.journal.enabled = e.journal.consumers != NULL and not on
+    e.journal.muted += 1 if on else -1
+    e.journal.enabled = e.journal.consumers != NULL and e.journal.muted == 0
 
 
-cdef void journal_continue(engine_t* e, const char* id40, uint64_t tenure, uint64_t offset) noexcept nogil:
+cdef void journal_continue(
+        engine_t* e, const char* id40, uint64_t tenure, uint64_t offset, int dbid) noexcept nogil:
     memset(e.journal.earlier_id, 0, sizeof(e.journal.earlier_id))
     memcpy(e.journal.earlier_id, id40, 2 * _ID_BYTES)
     e.journal.earlier_end = e.journal.offset = offset
     e.journal.tenure = tenure
+    e.journal.db = dbid
+
+
+cdef void journal_become(engine_t* e, const char* id40, uint64_t offset, int dbid) noexcept nogil:
+    cdef journal_consumer_t* consumer = e.journal.consumers
+    cf_assert(e.journal.buf.len == 0 and not e.journal.multi_open)
+    memcpy(e.journal.id, id40, 2 * _ID_BYTES)
+    e.journal.earlier_id[0] = 0
+    e.journal.offset = offset
+    e.journal.db = dbid
+    while consumer != NULL:
+        consumer.since = offset
+        consumer = consumer.next
+
+
+cdef void journal_turn(engine_t* e, const char* id40) noexcept nogil:
+    if e.journal.consumers == NULL:
+        return
+    journal_hand_over(e)  # what is told of offsets before tells them under the old id
+    memcpy(e.journal.earlier_id, e.journal.id, sizeof(e.journal.id))
+    e.journal.earlier_end = journal_end(e)
+    if id40 != NULL:
+        memcpy(e.journal.id, id40, 2 * _ID_BYTES)
+    else:
+        _begin_history(e)

@@ -14,13 +14,15 @@ cdef struct transaction_t:
     kept_request_t** requests
     int count
     int cap
-    uint64_t flags  # of all queued commands, ORed
+    uint64_t flags  # of all queued commands, ORed ...
+    uint64_t common  # ... and ANDed
     size_t memory  # of all requests
 
 cdef void transaction_begin(client_t* c) noexcept nogil
 cdef void transaction_queue(client_t* c) noexcept nogil  # keeps the running command and replies QUEUED
 cdef void transaction_discard(client_t* c) noexcept nogil  # frees the queue, leaves MULTI; does not unwatch
 cdef uint64_t transaction_flags(const client_t* c) noexcept nogil  # all flags of the queued commands, ORed
+cdef bint transaction_all(const client_t* c, uint64_t flags) noexcept nogil  # each queued command has them
 cdef int transaction_count(const client_t* c) noexcept nogil  # -1 when not in MULTI
 cdef size_t transaction_memory(const client_t* c) noexcept nogil
 cdef void transaction_mark_failed(client_t* c) noexcept nogil  # a command was refused while queueing: EXEC will abort

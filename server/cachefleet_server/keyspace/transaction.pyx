@@ -12,6 +12,7 @@ from cachefleet_server.keyspace.watch cimport unwatch_all
 
 cdef void transaction_begin(client_t* c) noexcept nogil:
     c.transaction = <transaction_t*>zcalloc(c.engine.heap, sizeof(transaction_t))
+    (<transaction_t*>c.transaction).common = ~<uint64_t>0
     c.flags |= CLIENT_MULTI
 
 
@@ -24,6 +25,7 @@ cdef void transaction_queue(client_t* c) noexcept nogil:
     t.memory += t.requests[t.count].memory
     t.count += 1
     t.flags |= c.cmd.flags
+    t.common &= c.cmd.flags
     reply_simple(c, b"QUEUED")
 
 
@@ -43,6 +45,10 @@ cdef void transaction_discard(client_t* c) noexcept nogil:
 
 cdef uint64_t transaction_flags(const client_t* c) noexcept nogil:
     return (<transaction_t*>c.transaction).flags if c.transaction != NULL else 0
+
+
+cdef bint transaction_all(const client_t* c, uint64_t flags) noexcept nogil:
+    return c.transaction == NULL or (<transaction_t*>c.transaction).common & flags == flags
 
 
 cdef int transaction_count(const client_t* c) noexcept nogil:

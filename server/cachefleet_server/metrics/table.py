@@ -106,6 +106,14 @@ def _aof_on(s: Sample) -> bool:
     return bool(s.get("aof_enabled"))
 
 
+def _follows(s: Sample) -> bool:
+    return "primary_host" in s
+
+
+def _syncs(s: Sample) -> bool:
+    return "sync_total" in s
+
+
 def _loading(s: Sample) -> bool:
     return bool(s["loading"])
 
@@ -392,7 +400,25 @@ TABLE: tuple[Metric, ...] = (
     Metric("Stats", "acl_access_denied_key", _const(0), "redis_acl_access_denied_key_total", C),
     Metric("Stats", "acl_access_denied_channel", _const(0), "redis_acl_access_denied_channel_total", C),
     Metric("Stats", "acl_access_denied_db", _const(0)),
-    Metric("Replication", "role", _const("master")),
+    Metric("Replication", "role", _get("role", "master")),
+    Metric("Replication", "master_host", "primary_host", show=_follows),
+    Metric("Replication", "master_port", "primary_port", show=_follows),
+    Metric("Replication", "master_link_status", lambda s: "up" if s["primary_link_up"] else "down", show=_follows),
+    Metric("Replication", "master_last_io_seconds_ago", "primary_idle_s", show=_follows),
+    Metric("Replication", "master_sync_in_progress", "primary_syncs", show=_follows),
+    Metric("Replication", "slave_read_repl_offset", "replica_read_offset", show=_follows),
+    Metric("Replication", "slave_repl_offset", "replica_offset", show=_follows),
+    Metric("Replication", "replicas_repl_buffer_size", _const(0), show=_follows),
+    Metric("Replication", "replicas_repl_buffer_peak", _const(0), show=_follows),
+    Metric("Replication", "master_sync_total_bytes", "sync_total", show=_syncs),
+    Metric("Replication", "master_sync_read_bytes", "sync_read", show=_syncs),
+    Metric("Replication", "master_sync_left_bytes", "sync_left", show=_syncs),
+    Metric("Replication", "master_sync_perc", "sync_percent", show=_syncs),
+    Metric("Replication", "master_sync_last_io_seconds_ago", "sync_idle_s", show=_syncs),
+    Metric("Replication", "master_link_down_since_seconds", "primary_down_s", show=lambda s: "primary_down_s" in s),
+    Metric("Replication", "slave_priority", "replica_priority", show=_follows),
+    Metric("Replication", "slave_read_only", "replica_read_only", show=_follows),
+    Metric("Replication", "replica_announced", "replica_announced", show=_follows),
     Metric("Replication", "connected_slaves", "clients_replica", "redis_connected_slaves", help="Replicas."),
     Metric("Replication", "min_slaves_good_slaves", _get("good_replicas", 0),
            show=lambda s: s.get("min_replicas", 0) > 0),

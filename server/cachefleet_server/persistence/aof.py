@@ -214,6 +214,38 @@ class Aof:
         finally:
             self._file.mute(False)
 
+    def replace(self, path: str, swap: Callable[[], None]) -> bool:
+        """`swap` makes the data those of an RDB file, which is on disk, and the journal another history: the file
+        becomes the base of both. False when the AOF is off, and the file is still the caller's. What fails is as if
+        the AOF had been switched on then: a base follows from cron, and a start before that loads the old data."""
+        if not self._file.is_open:
+            swap()
+            return False
+        self._give_up_rewrite()
+        self._file.close()
+        swap()
+        folder, name = self._folder, self._folder.filename
+        try:
+            manifest = folder.manifest.with_base(name, folder.manifest.incremental_seq + 1).with_incremental(name)
+            assert manifest.base is not None
+            os.rename(path, folder.file(manifest.base.name))
+            fd = folder.open_incremental(manifest.incremental[-1], new=True)
+            folder.save(manifest)
+        except OSError as error:
+            self._log.warning(f"The append only file does not hold what was loaded: {error}. It is written anew")
+            self._on = False
+            self._take_appendonly(True)
+            return True
+        self._file.open(fd, 0)
+        self._file.flush()  # where in the history it begins: a restart may come before a command does
+        self._file.announce(True)
+        self._on, self._starting, self._scheduled = True, False, False
+        self._old_size = 0
+        self._base_size = self._size_after_rewrite = folder.size(manifest.base)
+        self._home = folder.path
+        self._remove_history()
+        return True
+
     def write_anew(self) -> None:
         """The data has become what the journal does not tell. At once: until it is done, what is journaled goes on
         from other data, and a start would refuse it. What fails is tried again from cron."""
@@ -238,7 +270,7 @@ class Aof:
         self._base_size = self._folder.size(manifest.base) if manifest.base else 0
         self._size_after_rewrite = self._base_size
         if self._reader.position is not None:
-            self._file.go_on(self._reader.position)
+            self._file.go_on(self._reader.position, self._reader.db)
         self._file.open(fd, os.fstat(fd).st_size)
         self._file.flush(sync=True)  # what fails is tried again from cron, and writes are refused
         self._home = self._folder.path

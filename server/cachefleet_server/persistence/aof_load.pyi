@@ -15,6 +15,7 @@ class AofLoader:
     done_bytes: int
     total_bytes: int
     position: Position | None  # of valid_bytes in the journal; None while nothing said
+    db: int  # in which the journal is there
     def __init__(
         self,
         engine: Engine,

@@ -198,7 +198,8 @@ cdef class AofLoader:
     cdef readonly bint torn
     cdef readonly bint zeros  # torn, and nothing but zeros follows what there is of a command
     cdef readonly uint64_t valid_bytes
-    cdef uint64_t valid_offset  # of the journal, at valid_bytes
+    cdef uint64_t valid_offset  # of the journal, at valid_bytes ...
+    cdef readonly int db  # ... and the database that it is in there
     cdef readonly uint64_t commands
 
     def __cinit__(self, Engine engine not None, str path, uint64_t begin=0, position=None, Keyspace into=None):
@@ -344,6 +345,7 @@ cdef class AofLoader:
                 self.multi_at = -1
                 self.valid_bytes = self.r.at
                 self.valid_offset = self.r.offset
+                self.db = self.client.db.id
             if cf_unlikely(self.engine.ptr.params.key_load_delay != 0):
                 load_delay(self.engine.ptr, self.commands)
                 left = 1  # the time may be up

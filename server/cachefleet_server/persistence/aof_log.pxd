@@ -29,7 +29,8 @@ SELECT of the database in which the journal is, if it has said so already, and a
 
     #JOURNAL:<id, 40 hexadecimal digits> <tenure> <offset>
 
-which says where in the history the file is at the end of that line. It is repeated every NOTE_EVERY bytes. Other
+which says where in the history the file is at the end of that line. It is repeated every NOTE_EVERY bytes, and when
+the history goes on under another id. Other
 servers take lines with "#" for comments; ours goes on from the position that it finds (aof_load.pyx).
 
 The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or
@@ -76,7 +77,8 @@ cdef struct aof_log_t:
     uint64_t written_offset  # ... and up to here write(2) took it
     uint64_t header  # bytes of `size` that only say where the file is; more are ...
     uint64_t header_pending  # ... in `pending`
-    uint64_t noted_offset  # of the last note of the position
+    uint64_t noted_offset  # of the last note of the position ...
+    char noted_id[41]  # ... and the history's id
     buf_t pending
     int64_t postponed_since_ms  # monotonic; 0 = nothing waits for an fsync
     int64_t last_fsync_ms  # monotonic, when the last one was asked for

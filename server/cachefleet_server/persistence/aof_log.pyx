@@ -6,7 +6,7 @@ from libc.errno cimport EAGAIN, EINTR, EIO, ENOENT, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
-from libc.string cimport memmove, strdup
+from libc.string cimport memcmp, memcpy, memmove, strdup
 from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 
 from cachefleet_server.core.engine cimport FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, journal_t
@@ -248,6 +248,7 @@ cdef void _put_note(aof_log_t* log) noexcept nogil:
         <unsigned long long>log.taken_offset)
     buf_put(&log.pending, line, n)
     log.noted_offset = log.taken_offset
+    memcpy(log.noted_id, j.id, sizeof(log.noted_id))
 
 
 cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64_t offset) noexcept nogil:
@@ -255,6 +256,8 @@ cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64
     cdef engine_t* e = log.engine
     if log.timestamps:
         _put_timestamp(log)
+    if cf_unlikely(memcmp(log.noted_id, e.journal.id, sizeof(log.noted_id)) != 0):
+        _put_note(log)
     buf_put(&log.pending, data, n)
     log.taken_offset = offset + n
     if cf_unlikely(log.taken_offset - log.noted_offset >= NOTE_EVERY):
@@ -321,9 +324,12 @@ cdef class AofLog:
     def open(self, int fd, uint64_t size):
         """Appends to this descriptor from now on, which is `size` bytes long. The journal is on."""
         cdef engine_t* e = self.log.engine
+        journal_attach(e, &self.log.consumer)
+        if self.log.consumer.since < self.log.taken_offset:  # another history: what was fsynced says nothing about it
+            self.drain()
+            self.log.fsynced_offset = 0
         _collect(&self.log)  # what the helper had left to say of an earlier file is no fault of this one
         self.log.sync_failed = False
-        journal_attach(e, &self.log.consumer)
         self.log.taken_offset = self.log.written_offset = self.log.consumer.since
         e.persist.aof_fsynced_offset = self.log.on_disk.confirmed = self.log.consumer.since
         _use(&self.log, fd, size)
@@ -429,14 +435,14 @@ cdef class AofLog:
         """While on, what is executed leaves no trace: it comes from the files themselves."""
         journal_mute(self.log.engine, on)
 
-    def go_on(self, position):
-        """At a start: what was loaded ends at this (id, tenure, offset)."""
+    def go_on(self, position, int db):
+        """At a start: what was loaded ends at this (id, tenure, offset), in this database."""
         cdef bytes name
         cdef uint64_t tenure, offset
         name, tenure, offset = position
         if len(name) != 40:
             raise ValueError("a history's name has 40 digits")
-        journal_continue(self.log.engine, name, tenure, offset)
+        journal_continue(self.log.engine, name, tenure, offset, db)
 
     @property
     def position(self):

@@ -54,6 +54,7 @@ class AofReader:
         self._folder = folder
         self._torn = False
         self.position: tuple[bytes, int, int] | None = None  # of the journal, where the last load ended, if files say
+        self.db = 0  # in which it is there
 
     def load_instead(self) -> Loading[None]:
         """The RDB file, where there is no AOF."""
@@ -98,7 +99,7 @@ class AofReader:
             while loader.step(LOAD_SLICE_US):
                 yield
             if not self._torn:  # what a later file says is about bytes that were lost
-                self.position = loader.position
+                self.position, self.db = loader.position, loader.db
             self._torn |= loader.torn
         finally:
             loader.close()

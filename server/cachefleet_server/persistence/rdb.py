@@ -20,7 +20,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, TypeVar
 
 from cachefleet_server.command_spec import row
@@ -29,6 +29,7 @@ from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, ClientFlag, Engine, Keyspace
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log
+from cachefleet_server.persistence.aof_manifest import sync_folder
 from cachefleet_server.persistence.folder import NotWritable
 from cachefleet_server.persistence.rdb_load import RdbLoader
 from cachefleet_server.persistence.snapshot import (
@@ -45,7 +46,7 @@ from cachefleet_server.version import REDIS_VERSION, __version__
 
 RETRY_S: Final = 5.0
 LOAD_SLICE_US: Final = 4000
-_TEMP_NAME: Final = re.compile(r"temp-\d+\.rdb(\.aside)?")
+_TEMP_NAME: Final = re.compile(r"temp-(repl-)?\d+\.rdb(\.aside)?")
 
 _BUSY = "ERR Background save already in progress"
 _OTHER = (
@@ -132,7 +133,7 @@ class Rdb:
             return
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from None
-        await in_slices(self.load(path))
+        await in_slices(self.load(path, skip_expired=not self._config.value("replicaof")))
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from disk: {time.monotonic() - began:.3f} seconds")
 
@@ -238,10 +239,33 @@ class Rdb:
                 " with IDMP-DURATION 100 and IDMP-MAXSIZE 100, removes them"
             )
 
-    def send(self, fd: int, *, stall_s: int, mark: bytes = b"", on_done: Callable[[SnapshotResult], None]) -> None:
+    def keep(self, path: str) -> None:
+        """The data have become those of this file, which is on disk: with save points it is the last save."""
+        if not self._config.value("save"):
+            return
+        try:
+            self._take_folder()
+            self.give_up()  # a save that runs is of the data before
+            os.replace(path, self.path())
+            sync_folder(os.path.dirname(self.path()))
+        except (OSError, StartupError) as error:
+            self._log.warning(f"Can't keep what was loaded as the RDB file: {error}")
+            return
+        self._last_save = time.time()
+        changes_saved(self._engine, changes(self._engine))
+
+    def send(
+        self,
+        fd: int,
+        *,
+        stall_s: int,
+        mark: bytes = b"",
+        position: Sequence[tuple[str, str]] = (),
+        on_done: Callable[[SnapshotResult], None],
+    ) -> None:
         """Begins a snapshot for whoever reads from the other end of a non-blocking descriptor, which becomes the
-        snapshot's; a reader that takes nothing for `stall_s` has failed. Raises StartupError when there cannot be one
-        now; the descriptor is the caller's then."""
+        snapshot's; a reader that takes nothing for `stall_s` has failed. `position`: more AUX pairs. Raises
+        StartupError when there cannot be one now; the descriptor is the caller's then."""
         if snapshot_running(self._engine):
             raise StartupError("another snapshot is running")
         snapshot = Snapshot(
@@ -251,7 +275,7 @@ class Rdb:
             stall_ms=stall_s * 1000,
             compress=self._config.flag("rdbcompression"),
             checksum=self._config.flag("rdbchecksum"),
-            aux=aux_fields(self._engine, aof_base=False),
+            aux=[*aux_fields(self._engine, aof_base=False), *position],
             on_done=self._done,
         )
         try:

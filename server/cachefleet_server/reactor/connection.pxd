@@ -9,6 +9,8 @@ from cachefleet_server.core.role cimport role_t
 
 cdef client_t* client_new(engine_t* e, const transport_t* transport, int fd, unsigned long flags) noexcept nogil
     # Takes the descriptor. NULL when the kernel refuses to watch it; the caller closes it then.
+cdef client_t* link_new(engine_t* e, const transport_t* transport, int fd) noexcept nogil
+    # The same for the stream of our primary (keyspace/following.pxd), which goes on at the journal's end.
 cdef client_t* actor_new(engine_t* e, const role_t* role) noexcept nogil
     # A client without a socket, for execute_as. It is in no list; its maker frees it and takes its output.
 cdef void client_free(client_t* c) noexcept nogil  # at once; not from inside a batch

@@ -10,23 +10,25 @@ because the batch and the epoll events of the tick may point to it.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from cachefleet_server.core.client_class cimport client_check_output_limit, client_set_monitor
+from cachefleet_server.core.client_class cimport client_check_output_limit, client_set_class, client_set_monitor
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.engine cimport (
-    CLASS_NORMAL, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP,
-    CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
-    CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN, CLIENT_READ_AT_WRITABLE, CLIENT_REPLY_OFF, CLIENT_RESUMED,
+    CLASS_NORMAL, CLASS_PRIMARY, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY,
+    CLIENT_CLOSE_ASAP, CLIENT_DENY_BLOCKING, CLIENT_HELD, CLIENT_HOLD_DUE, CLIENT_MONITOR, CLIENT_NO_EVICT,
+    CLIENT_NO_TOUCH, CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN, CLIENT_READ_AT_WRITABLE, CLIENT_REPLY_OFF, CLIENT_RESUMED,
     CLIENT_WRITABLE_WAIT, CLIENT_WRITE_AT_READABLE, READ_MAX, SHARED_INPUT, TRANSPORT_CLOSED, TRANSPORT_ERROR,
     TRANSPORT_WANT_READ, TRANSPORT_WANT_WRITE)
 from cachefleet_server.core.reply cimport reply_client_ready
 from cachefleet_server.core.push cimport pushes_forget, pushes_memory
-from cachefleet_server.core.role cimport GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, role_row
+from cachefleet_server.core.role cimport (
+    GATE_AUTH, REPLIES_DISCARDED, ROLE_CONNECTION, ROLE_LINK, role_here, role_row)
 from cachefleet_server.core.wake cimport client_close_asap, client_resume, engine_wake
 from cachefleet_server.ds.intrin cimport cf_clz64, cf_unlikely
 from cachefleet_server.ds.link cimport link_prepend, link_remove
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
 from cachefleet_server.keyspace.channels cimport channels_leave_all, subscriptions_memory
+from cachefleet_server.keyspace.following cimport following_goes_on, following_lost, link_protocol
 from cachefleet_server.keyspace.held cimport held_allowed, held_forget
 from cachefleet_server.keyspace.tracking cimport tracking_forget
 from cachefleet_server.keyspace.transaction cimport transaction_discard, transaction_memory
@@ -70,7 +72,7 @@ cdef client_t* _new(engine_t* e, const role_t* role, int fd, unsigned long flags
 
 cdef client_t* client_new(engine_t* e, const transport_t* transport, int fd, unsigned long flags) noexcept nogil:
     cdef epoll_event ev
-    cdef client_t* c = _new(e, role_row(ROLE_CONNECTION), fd, flags)
+    cdef client_t* c = _new(e, role_here(ROLE_CONNECTION, e.following != NULL), fd, flags)
     c.transport = transport
     ev.events = EPOLLIN
     ev.data.ptr = c
@@ -83,6 +85,17 @@ cdef client_t* client_new(engine_t* e, const transport_t* transport, int fd, uns
     e.clients.count += 1
     e.clients.class_count[c.cls] += 1
     e.stats.connections += 1
+    return c
+
+
+cdef client_t* link_new(engine_t* e, const transport_t* transport, int fd) noexcept nogil:
+    cdef client_t* c = client_new(e, transport, fd, CLIENT_AUTHENTICATED | CLIENT_DENY_BLOCKING | CLIENT_REPLY_OFF)
+    if c != NULL:
+        e.stats.connections -= 1  # which are those that came to us
+        c.role = role_row(ROLE_LINK)
+        c.protocol = link_protocol()
+        client_set_class(c, CLASS_PRIMARY)
+        following_goes_on(e, c)
     return c
 
 
@@ -123,6 +136,8 @@ cdef void client_free(client_t* c) noexcept nogil:
         e.clients.closing -= 1
     if c.replica != NULL:
         e.replicas.gone_fn(c)
+    if e.following != NULL:
+        following_lost(c)
     e.clients.evictable_memory -= c.accounted
     client_set_monitor(c, False)
     pushes_forget(c)
@@ -228,7 +243,8 @@ cdef bint client_read(client_t* c) noexcept nogil:
     e.stats.reads += 1
     c.last_interaction_ms = e.now_ms
     # A transaction's queue counts too: it is input that waits.
-    if input_unparsed(&c.input) + transaction_memory(c) > <size_t>e.params.client_query_buffer_limit:
+    if (input_unparsed(&c.input) + transaction_memory(c) > <size_t>e.params.client_query_buffer_limit
+            and c.cls != CLASS_PRIMARY):
         e.stats.query_buffer_disconnections += 1
         client_close_asap(c)
         return False
@@ -296,7 +312,7 @@ cdef size_t client_memory(client_t* c) noexcept nogil:
 cdef void client_account(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef size_t bytes = 0
-    if e.params.maxmemory_clients and c.cls != CLASS_REPLICA:
+    if e.params.maxmemory_clients and c.cls != CLASS_REPLICA and c.cls != CLASS_PRIMARY:
         if not c.flags & (CLIENT_NO_EVICT | CLIENT_CLOSE_ASAP):
             bytes = client_memory(c)
     e.clients.evictable_memory += bytes - c.accounted

@@ -10,6 +10,8 @@ cdef bint is_barrier(const engine_t* e, const command_t* cmd) noexcept nogil
     # What follows in the pipeline must not be parsed before this command has run.
 cdef void dispatch(client_t* c, command_t* cmd, const request_t* r) noexcept nogil
     # Admit, then queue or call; if no other command runs, command_ended where something is due.
+cdef void dispatch_link(client_t* c, command_t* cmd, const request_t* r) noexcept nogil
+    # The same for the stream of our primary.
 cdef void command_ended(engine_t* e) noexcept nogil  # what engine.due says; not while a command runs
 cdef void execute_as(client_t* actor, request_t* r) noexcept nogil
     # A request that came over no connection, in the actor's role (reactor/connection: actor_new). Re-entrant, but an

@@ -28,14 +28,15 @@ from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, CLASS_PUBSUB, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_DEFERRED_REPLY_ERROR,
     CLIENT_EXECUTING, CLIENT_MONITOR, CLIENT_MULTI, CLIENT_PREVENT_PROPAGATE, CLIENT_REPLY_SKIP, CLIENT_REPLY_SKIP_NEXT,
     CMD_ADMIN, CMD_BLOCKING, CMD_CONTAINER, CMD_DENYOOM, CMD_FAST, CMD_LISTENER, CMD_LOADING, CMD_MAY_REPLICATE,
-    CMD_NO_AUTH, CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_TRANSACTION, CMD_WRITE,
+    CMD_NO_AUTH, CMD_NO_MULTI, CMD_READONLY, CMD_SKIP_MONITOR, CMD_SKIP_SLOWLOG, CMD_STALE, CMD_TRANSACTION, CMD_WRITE,
     COMMANDLOG_LARGE_REPLY, COMMANDLOG_LARGE_REQUEST, COMMANDLOG_SLOW, DUE_PUSHES, DUE_TRACKING, DUE_WAITERS, arg_t)
-from cachefleet_server.core.errors cimport ERR_LOADING, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM
+from cachefleet_server.core.errors cimport (
+    ERR_LOADING, ERR_MASTERDOWN, ERR_NOAUTH, ERR_NOREPLICAS, ERR_OOM, ERR_READONLY)
 from cachefleet_server.core.latency cimport count_call, duration_ns
 from cachefleet_server.core.pause cimport PAUSE_ALL, PAUSE_NOTHING, paused
 from cachefleet_server.core.push cimport pushes_append
 from cachefleet_server.core.role cimport (
-    GATE_AUTH, GATE_DISK, GATE_LOADING, GATE_MEMORY, GATE_PAUSE, GATE_REPLICAS)
+    GATE_AUTH, GATE_DISK, GATE_LOADING, GATE_MEMORY, GATE_PAUSE, GATE_REPLICA, GATE_REPLICAS)
 from cachefleet_server.core.reply cimport (
     arg_is, reply_error, reply_error_bytes, reply_protocol_error, reply_skip_advance)
 from cachefleet_server.core.request cimport kept_request_t, request_keep
@@ -45,12 +46,14 @@ from cachefleet_server.ds.number cimport INT64_CHARS_MAX, uint64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.keyspace.blocked cimport block_client
 from cachefleet_server.keyspace.evict cimport EVICT_FAIL, evict_perform
+from cachefleet_server.keyspace.following cimport (
+    following, following_after, following_before, following_is_stale)
 from cachefleet_server.keyspace.held cimport held_mark
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
 from cachefleet_server.keyspace.replicas cimport replicas_good
 from cachefleet_server.keyspace.tracking cimport tracking_command_ended, tracking_read, tracking_request_over
 from cachefleet_server.keyspace.transaction cimport (
-    transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
+    transaction_all, transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
 from cachefleet_server.keyspace.waiting cimport waiting_serve
 from cachefleet_server.resp.input cimport input_limits_t, input_next
 
@@ -225,6 +228,23 @@ cdef bint _replicas_allow(client_t* c) noexcept nogil:
     return False
 
 
+cdef bint _replica_allows_writes(client_t* c) noexcept nogil:
+    if not following(c.engine).read_only or not c.role.gates & GATE_REPLICA or not _writes(c):
+        return True
+    _refuse(c, ERR_READONLY)
+    return False
+
+
+cdef bint _fresh_enough(client_t* c) noexcept nogil:
+    """EXEC is as stale as what it runs."""
+    if not following_is_stale(c.engine) or not c.role.gates & GATE_REPLICA:
+        return True
+    if c.cmd.flags & CMD_STALE and not (c.cmd == c.engine.commands.exec and not transaction_all(c, CMD_STALE)):
+        return True
+    _refuse(c, ERR_MASTERDOWN)
+    return False
+
+
 cdef void _refuse_listener(client_t* c) noexcept nogil:
     cdef char text[192]
     snprintf(
@@ -248,8 +268,12 @@ cdef bint _allowed(client_t* c) noexcept nogil:
         return False
     if cf_unlikely(e.params.min_replicas_to_write > 0) and not _replicas_allow(c):
         return False
+    if cf_unlikely(e.following != NULL) and not _replica_allows_writes(c):
+        return False
     if cf_unlikely(c.cls == CLASS_PUBSUB) and not flags & CMD_LISTENER and c.resp == 2 and c.subscriptions != NULL:
         _refuse_listener(c)
+        return False
+    if cf_unlikely(e.following != NULL) and not _fresh_enough(c):
         return False
     if cf_unlikely(e.persist.loading) and not flags & CMD_LOADING and c.role.gates & GATE_LOADING:
         _refuse(c, ERR_LOADING)
@@ -353,6 +377,16 @@ cdef void dispatch(client_t* c, command_t* cmd, const request_t* r) noexcept nog
     _run(c, cmd, r)
     if cf_unlikely(e.due != 0) and e.current == NULL:
         command_ended(e)
+
+
+cdef void dispatch_link(client_t* c, command_t* cmd, const request_t* r) noexcept nogil:
+    following_before(c, r)
+    if cf_likely(cmd == NULL or cmd.fn != NULL):
+        dispatch(c, cmd, r)
+    else:  # of what is in Python nothing is part of a stream: SHUTDOWN, REPLICAOF, CONFIG
+        c.cmd = cmd
+        reply_error(c, b"ERR a primary does not send this command")
+    following_after(c, r)
 
 
 cdef void execute_as(client_t* actor, request_t* r) noexcept nogil:

@@ -25,8 +25,9 @@ from cachefleet_server.core.client_class cimport client_check_output_limit
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.engine cimport (
-    BATCH_MAX, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_READ_AGAIN,
-    CLIENT_READ_AT_WRITABLE, CLIENT_RESUMED, EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t, db_t, batched_t)
+    BATCH_MAX, CLASS_PRIMARY, CLIENT_BLOCKED, CLIENT_CLOSE_AFTER_REPLY, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE,
+    CLIENT_READ_AGAIN, CLIENT_READ_AT_WRITABLE, CLIENT_RESUMED, EVENTS_MAX, READ_MAX, SHARED_INPUT, client_t, command_t,
+    db_t, batched_t)
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.core.latency cimport duration_bucket, duration_ns, latency_end, latency_start
 from cachefleet_server.core.pause cimport paused
@@ -48,7 +49,7 @@ from cachefleet_server.keyspace.tracking cimport tracking_tick
 from cachefleet_server.keyspace.waiting cimport waiting_look_again
 from cachefleet_server.reactor.connection cimport (
     client_account, client_free, client_read, client_write, clients_cron, clients_evict)
-from cachefleet_server.reactor.dispatch cimport command_ended, dispatch, is_barrier, parked_run, resolve
+from cachefleet_server.reactor.dispatch cimport command_ended, dispatch, dispatch_link, is_barrier, parked_run, resolve
 from cachefleet_server.reactor.epoll cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
     TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, read, timerfd_create)
@@ -233,7 +234,10 @@ cdef void _execute_batch(engine_t* e) noexcept nogil:
     for i in range(e.batch_len):
         p = &e.batch[i]
         if cf_likely(not p.client.flags & (CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY)):
-            dispatch(p.client, p.cmd, &p.request)
+            if cf_likely(p.client.cls != CLASS_PRIMARY):
+                dispatch(p.client, p.cmd, &p.request)
+            else:
+                dispatch_link(p.client, p.cmd, &p.request)
             if cf_unlikely(p.client.out.bytes > OUT_SLICE):
                 client_check_output_limit(p.client, 0)
                 _limit_clients(p.client)

@@ -10,8 +10,8 @@ from cachefleet_server.core.client_class cimport client_check_output_limit, clie
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.command cimport command_find
 from cachefleet_server.core.engine cimport (
-    CLASS_REPLICA, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, client_t, command_t, engine_t,
-    journal_consumer_t)
+    CLASS_PRIMARY, CLASS_REPLICA, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, client_t, command_t,
+    engine_t, journal_consumer_t)
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_OWN, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, rdb_dialect_of_all)
 from cachefleet_server.core.reply cimport arg_is, reply_client_ready, reply_syntax_error
@@ -20,6 +20,7 @@ from cachefleet_server.ds.blob cimport blob_new
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.ds.owners cimport is_shared, owner_drop
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
+from cachefleet_server.keyspace.following cimport following_acknowledge
 from cachefleet_server.keyspace.journal cimport (
     journal_attach, journal_detach, journal_end, journal_hand_over, journal_verbatim)
 from cachefleet_server.keyspace.replicas cimport (
@@ -200,13 +201,16 @@ cdef void _confirm(client_t* c) noexcept nogil:
 
 
 cdef void replconf_command(client_t* c) noexcept nogil:
-    """ACK and GETACK are never answered; the rest is Python's. GETACK comes from an append only file, or from somebody
-    who takes us for a replica."""
+    """ACK is never answered, and GETACK only to a primary, with what was executed before it; the rest is Python's.
+    Others that send GETACK: an append only file, and who takes us for a replica of theirs."""
     if c.argc % 2 == 0:
         reply_syntax_error(c)
     elif c.argc > 2 and arg_is(&c.argv[1], b"ack"):
         _confirm(c)
-    elif c.argc < 3 or not arg_is(&c.argv[1], b"getack"):
+    elif c.argc > 2 and arg_is(&c.argv[1], b"getack"):
+        if c.cls == CLASS_PRIMARY:
+            following_acknowledge(c.engine)
+    else:
         c.engine.python_fn(c)
 
 # ---- replicas come and go --------------------------------------------------------------------------------
@@ -320,6 +324,7 @@ cdef class Feed:
         self.f.engine.replicas.backlog_excess = self.f.engine.replicas.backlog_size = 0
 
     def say(self, bytes command not None):
+        assert self.f.engine.following == NULL  # its stream is the primary's
         journal_verbatim(self.f.engine, self.f.engine.journal.db, command, len(command))
         engine_wake(self.f.engine)
 
@@ -377,7 +382,8 @@ cdef class Feed:
     def begin(self, uint64_t id):
         cdef follower_t* w = self._of(id)
         journal_hand_over(self.f.engine)
-        self.f.engine.journal.db = -1
+        if self.f.engine.following == NULL:  # else the stream is its primary's, and the snapshot says the database
+            self.f.engine.journal.db = -1
         w.r.state = REPLICA_SYNCING
         return journal_end(self.f.engine)
 

@@ -79,6 +79,11 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """A replica has become a primary: there is a backlog, and there may be nobody whom it is for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Passed:
     """Time has. `silent`: seconds since each replica sent anything, but for those that wait, are being sent a snapshot,
     or need not confirm."""
@@ -88,7 +93,7 @@ class Passed:
     backlog: bool
 
 
-Event = Asked | Free | Sent | Gone | Passed
+Event = Asked | Free | Sent | Gone | Alone | Passed
 
 
 # ---- actions ----
@@ -174,6 +179,9 @@ class Primary:
                 return self._sent(replica, ok)
             case Gone(replica):
                 return self._gone(replica, now)
+            case Alone():
+                self._alone_since = None if self.replicas else now
+                return []
             case Passed():
                 return self._passed(event, now)
 

@@ -11,11 +11,12 @@ that cannot read what the data hold at that moment (feed.pxd): rather no replica
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
@@ -72,7 +73,35 @@ class Sender(Protocol):
 
     @property
     def free(self) -> bool: ...
-    def send(self, fd: int, *, stall_s: int, mark: bytes = b"", on_done: Callable[[Sending], None]) -> None: ...
+    def send(
+        self,
+        fd: int,
+        *,
+        stall_s: int,
+        mark: bytes,
+        position: Sequence[tuple[str, str]],
+        on_done: Callable[[Sending], None],
+    ) -> None: ...
+
+
+class Upstream(Protocol):
+    """Whom we follow, if anybody: replica.py."""
+
+    @property
+    def following(self) -> bool: ...
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def db(self) -> int: ...
+    def role(self) -> list[Any]: ...
+
+
+class Nobody:
+    following = connected = False
+    db = 0  # whoever begins to read is told the database first
+
+    def role(self) -> list[Any]:
+        return []
 
 
 @dataclass(slots=True)
@@ -105,6 +134,7 @@ class Replication:
         self._sender = sender
         self._peers: dict[int, _Peer] = {}
         self._primary = p.Primary()
+        self.upstream: Upstream = Nobody()
         self.feed = Feed(engine)
         self.feed.on_gone = self._gone
         config.subscribe("repl-backlog-size", self._take_size)
@@ -134,16 +164,37 @@ class Replication:
             (r.id, r.idle_s) for r in replicas if r.state in (LOADING, ONLINE) and not self._peers[r.id].silent
         ]
         config = self._config
+        following = self.upstream.following  # the stream is the primary's, and the backlog for when we are one
         limits = p.Limits(
             timeout=config.number("repl-timeout"),
-            ping_period=config.number("repl-ping-replica-period"),
-            backlog_ttl=config.number("repl-backlog-ttl"),
+            ping_period=math.inf if following else config.number("repl-ping-replica-period"),
+            backlog_ttl=0 if following else config.number("repl-backlog-ttl"),
         )
         self._handle(p.Passed(limits, silent, self.feed.opened))
         self._poll()
 
     async def stop(self) -> None:
         self.feed.close()
+
+    # -- for who follows another server
+
+    @property
+    def id(self) -> str:
+        return self.feed.id
+
+    def open(self) -> None:
+        self.feed.open(self._config.number("repl-backlog-size"))
+
+    def become(self) -> None:
+        """The data are another's: nobody goes on from what there was."""
+        self.feed.close()
+        self.open()
+
+    def tell(self) -> None:
+        """The history goes on under another id: replicas hear of it when they come back."""
+        for replica in self.feed.replicas():
+            self.feed.disconnect(replica.id)
+        self._handle(p.Alone())
 
     # -- the state machine's hands
 
@@ -188,7 +239,7 @@ class Replication:
         if partial_failed:
             self._engine.count("sync_partial_err")
         if not self.feed.opened:
-            self.feed.open(self._config.number("repl-backlog-size"))
+            self.open()
             self._log.notice(f"Replication backlog created, the history's id is {self.feed.id}")
         self._log.notice(f"Full resync requested by replica {peer.name()}")
         self.feed.add(replica, peer.readable, snapshot_only=peer.snapshot_only)
@@ -212,6 +263,9 @@ class Replication:
                 fd,
                 stall_s=self._config.number("repl-timeout"),
                 mark=secrets.token_hex(20).encode(),
+                position=[
+                    ("repl-stream-db", str(self.upstream.db)), ("repl-id", self.feed.id), ("repl-offset", str(offset)),
+                ],
                 on_done=partial(self._sent, replica),
             )
         except (OSError, StartupError) as error:
@@ -258,6 +312,8 @@ class Replication:
     def _ask(self, client: Client, history: str, following: int, *, silent: bool) -> Reply:
         if client.id in self._primary.replicas:
             return NO_REPLY
+        if self.upstream.following and not self.upstream.connected:
+            raise CommandError("NOMASTERLINK Can't SYNC while not connected with my master")
         if client.output_bytes:
             raise CommandError("ERR SYNC and PSYNC are invalid with pending output")
         peer = self._peer(client)
@@ -290,6 +346,8 @@ class Replication:
         return OK
 
     def _role_row(self, client: Client, argv: list[bytes]) -> Reply:
+        if self.upstream.following:
+            return self.upstream.role()
         online = [
             [peer.address, str(peer.port), str(replica.acked)]
             for replica, peer in self._replicas()

@@ -53,6 +53,23 @@ ON_PURPOSE = (
     ("bytes 0xFF in an inline request", "are kept", "Valkey drops them"),
     ("CONFIG SET dir during a snapshot", "is refused", "it would be installed in another folder"),
     ("DEBUG LOADAOF without files", "drops nothing", "Valkey empties the databases"),
+    (
+        "a replica's full synchronisation",
+        "is loaded beside the old data, which are served meanwhile and kept if it fails",
+        "nothing is lost by a primary that ends, or sends what cannot be loaded; it takes memory for both",
+    ),
+    (
+        "a command of the primary that fails on its replica",
+        "ends the stream, and all data are asked for anew",
+        "Valkey goes on and differs from its primary (propagation-error-behavior)",
+    ),
+    (
+        "a replica that may be written to",
+        "keeps such writes out of its append only file, and does not remove the keys among them that expire",
+        "the file and the offsets are the primary's: so a restart goes on from them",
+    ),
+    ("maxmemory of a replica", "never evicts", "it holds what its primary holds (replica-ignore-maxmemory)"),
+    ("CLIENT CAPA redirect on a replica", "redirects nobody yet", "writes are answered -READONLY"),
 )
 
 

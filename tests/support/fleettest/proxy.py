@@ -6,6 +6,7 @@
         proxy.hold()         nothing passes, in either direction, until `release`
         proxy.close_door()   new connections are refused, until `open_door`
         proxy.delay_s = 0.1  each piece is that late
+        proxy.limit_bytes = 7   a new connection ends after so many bytes from the target
 
 One thread a direction of a connection. What a connection has read when it is held or cut may be lost with it, as in a
 network.
@@ -27,6 +28,7 @@ class Proxy:
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.delay_s = 0.0
+        self.limit_bytes: int | None = None
         self.connections = 0  # so far
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
@@ -89,15 +91,19 @@ class Proxy:
             with self._lock:
                 self._open |= {near, far}
             both = threading.Barrier(2)
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink, both), daemon=True).start()
+            for source, sink, limit in ((near, far, None), (far, near, self.limit_bytes)):
+                threading.Thread(target=self._pump, args=(source, sink, both, limit), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, both: threading.Barrier) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, both: threading.Barrier, limit: int | None = None
+    ) -> None:
         with contextlib.suppress(OSError):
-            while piece := source.recv(PIECE):
+            while (limit is None or limit > 0) and (piece := source.recv(PIECE if limit is None else limit)):
                 self._passing.wait()
                 if self.delay_s:
                     time.sleep(self.delay_s)
+                if limit is not None:
+                    limit -= len(piece)
                 sink.sendall(piece)
         for sock in (source, sink):
             with contextlib.suppress(OSError):

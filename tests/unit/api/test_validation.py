@@ -72,8 +72,6 @@ def unchecked(**spec: Any) -> Cache:
         ({"config": {"min-slaves-to-write": 1}}, f"spec.config.min-slaves-to-write: {OURS}"),
         ({"config": {"cluster-enabled": "no"}}, "spec.config.cluster-enabled: cluster mode is not built yet"),
         ({"config": {"tls-ciphers": "x"}}, "spec.config.tls-ciphers: TLS is not built yet"),
-        ({"config": {"repl-diskless-load": "swapdb"}},
-         "spec.config.repl-diskless-load: following a primary is not built yet"),
         ({"config": {"activedefrag": "yes"}}, "spec.config.activedefrag: active defragmentation is not built yet"),
         ({"config": {"hz": "many"}}, "spec.config.hz: argument couldn't be parsed into an integer"),
         ({"config": {"maxclients": 0}}, "spec.config.maxclients: argument must be between 1 and 4294967295 inclusive"),

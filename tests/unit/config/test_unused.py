@@ -58,15 +58,15 @@ def test_what_counts_as_read(text: str, read: bool) -> None:
 
 def test_what_has_no_effect_is_told_when_it_is_set() -> None:
     config = Config()
-    config.load(text_lines("io-threads 4\nprimaryauth hunter2\nslave-priority 100\nhz 20\n", "test"), {})
+    config.load(text_lines("io-threads 4\ntls-key-file-pass hunter2\nlua-time-limit 5000\nhz 20\n", "test"), {})
     assert config.unused(row.name for row in PARAMS) == [
         "io-threads 4 has no effect: one thread serves all connections",
-        "primaryauth ... has no effect: following a primary is not supported by this version of the server",
+        "tls-key-file-pass ... has no effect: TLS is not supported by this version of the server",
     ]
-    assert config.unused(["HZ", "slave-priority"]) == []
-    config.set([("slave-priority", "1"), ("io-threads", "1")])
-    told = "replica-priority 1 has no effect: following a primary is not supported by this version of the server"
-    assert config.unused(["slave-priority", "io-threads", "replica-priority"]) == [told]
+    assert config.unused(["HZ", "lua-time-limit"]) == []
+    config.set([("lua-time-limit", "1"), ("io-threads", "1")])
+    told = "busy-reply-threshold 1 has no effect: scripts are not supported by this version of the server"
+    assert config.unused(["lua-time-limit", "io-threads", "busy-reply-threshold"]) == [told]
 
 
 @pytest.mark.parametrize("row", [row for row in PARAMS if row.unused], ids=lambda row: row.name)

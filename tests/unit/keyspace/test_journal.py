@@ -246,15 +246,18 @@ def test_verbatim_bytes_stay_as_they_are(journal: Journal) -> None:
     assert journal.take() == sent + b"".join(encode(*words) for words in rest)
 
 
-def test_muted_means_nothing_and_nobody_leaves(journal: Journal) -> None:
+def test_muted_means_only_what_is_verbatim_and_nobody_leaves(journal: Journal) -> None:
     before = journal.id
     journal.mute(True)
     journal.command(0, b"SET", b"a", b"1")
     journal.verbatim(1, encode(b"PING"))
     assert not journal.enabled
+    journal.mute(True)
+    journal.mute(False)
+    assert not journal.enabled, "it nests"
     journal.mute(False)
     journal.command(0, b"SET", b"b", b"1")
-    assert commands(journal.take()) == [(b"SELECT", b"0"), (b"SET", b"b", b"1")]
+    assert commands(journal.take()) == [(b"PING",), (b"SELECT", b"0"), (b"SET", b"b", b"1")]
     assert journal.id == before
 
 

@@ -160,6 +160,8 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Helm, value
     read = settings.read(environment)
     assert list(read.namespaces) == list(dict.fromkeys(given.get("namespaces", [])))
     assert read.log_level == given.get("logLevel", "info")
+    probes = given.get("probeSeconds", 1), given.get("probeSingleSeconds", 10)
+    assert (read.probe_s, read.probe_single_s) == probes
     caches = given.get("caches", {})
     assert list(read.image_pull_secrets) == [secret["name"] for secret in caches.get("imagePullSecrets", [])]
     assert read.storage_class == caches.get("storageClassName", "")

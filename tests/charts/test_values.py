@@ -22,6 +22,7 @@ REFUSED = (
     ("cachefleet", "namespaces=shop", "at '/namespaces': got string, want array"),
     ("cachefleet", "logLevel=loud", "at '/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
     ("cachefleet", "concurrency=0", "at '/concurrency': minimum: got 0, want 1"),
+    ("cachefleet", "probeSeconds=0", "at '/probeSeconds': minimum: got 0, want 1"),
     ("cachefleet", "image.repo=x", "at '/image': additional properties 'repo' not allowed"),
     ("cachefleet", "image.repository=a b", "at '/image/repository': 'a b' does not match pattern"),
     ("cachefleet", "image.pullPolicy=Sometimes", "value must be one of 'Always', 'IfNotPresent', 'Never'"),

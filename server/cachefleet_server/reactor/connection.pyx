@@ -36,7 +36,7 @@ from cachefleet_server.keyspace.waiting cimport waiting_memory
 from cachefleet_server.keyspace.watch cimport unwatch_all
 from cachefleet_server.reactor.dispatch cimport parked_free, parked_memory, resp_protocol
 from cachefleet_server.reactor.epoll cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event)
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, epoll_ctl, epoll_event)
 from cachefleet_server.resp.input cimport (
     input_arrived, input_free, input_init, input_memory, input_unparsed, input_read_space)
 from cachefleet_server.resp.writer cimport (
@@ -156,7 +156,8 @@ cdef void client_free(client_t* c) noexcept nogil:
     if c.fd >= 0:
         if c.transport.close_fn != NULL:
             c.transport.close_fn(c)
-        close(c.fd)  # also leaves the epoll set
+        epoll_ctl(e.epoll_fd, EPOLL_CTL_DEL, c.fd, NULL)  # closing does not, while a snapshot has a copy of it
+        close(c.fd)
         link_remove(&e.clients.all, &c.link)
         e.clients.count -= 1
         e.clients.class_count[c.cls] -= 1

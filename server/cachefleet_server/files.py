@@ -36,6 +36,13 @@ def open_regular(path: str, flags: int, mode: int = 0o644) -> int:
     return fd
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """os.write, until all is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def open_at_once(path: str, flags: int, mode: int = 0o644) -> int:
     """os.open for what may be a device or a FIFO to write to: a FIFO that nobody reads is refused, not waited for."""
     try:

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from fleettest.client import Connection, Error
-from fleettest.instance import Instance
 
 pytestmark = pytest.mark.server
 
@@ -21,13 +19,6 @@ SYNTAX = Error("ERR syntax error")
 BOUNDS = Error("ERR LBOUND can't be greater than UBOUND")
 OVERFLOW = Error("ERR applied increment would overflow")
 TOO_FAR = Error("ERR applied increment would be Infinity")
-
-
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def call(request: pytest.FixtureRequest, server: Instance) -> Iterator[Connection]:
-    with server.connect(resp=request.param) as connection:
-        connection.call("FLUSHALL")
-        yield connection
 
 
 INTEGERS: list[tuple[Any, str, Any]] = [
@@ -106,9 +97,9 @@ WRONG = [
 ]  # fmt: skip
 
 
-def prepare(call: Connection, before: Any) -> None:
+def prepare(c: Connection, before: Any) -> None:
     if before is not None:
-        call("SET", "k", before)
+        c("SET", "k", before)
 
 
 def as_text(value: Any) -> Any:
@@ -117,45 +108,45 @@ def as_text(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("before", "arguments", "expected"), INTEGERS)
-def test_integers(call: Connection, before: Any, arguments: str, expected: Any) -> None:
-    prepare(call, before)
-    assert call("INCREX", "k", *arguments.split()) == expected
+def test_integers(c: Connection, before: Any, arguments: str, expected: Any) -> None:
+    prepare(c, before)
+    assert c("INCREX", "k", *arguments.split()) == expected
     if isinstance(expected, Error) or (expected[1] == 0 and "SATURATE" not in arguments):
-        assert call("GET", "k") == (None if before is None else str(before).encode())
+        assert c("GET", "k") == (None if before is None else str(before).encode())
     else:
-        assert call("GET", "k") == str(expected[0]).encode()
-        assert call("OBJECT", "ENCODING", "k") == b"int"
+        assert c("GET", "k") == str(expected[0]).encode()
+        assert c("OBJECT", "ENCODING", "k") == b"int"
 
 
 @pytest.mark.parametrize(("before", "arguments", "expected"), FLOATS)
-def test_floats(call: Connection, before: Any, arguments: str, expected: Any) -> None:
-    prepare(call, before)
-    reply = call("INCREX", "k", *arguments.split())
+def test_floats(c: Connection, before: Any, arguments: str, expected: Any) -> None:
+    prepare(c, before)
+    reply = c("INCREX", "k", *arguments.split())
     if isinstance(expected, Error):
         assert reply == expected
     else:
         assert [as_text(value) for value in reply] == expected
     if isinstance(expected, Error) or (expected[1] == "0" and "SATURATE" not in arguments):
-        assert call("GET", "k") == (None if before is None else str(before).encode())
+        assert c("GET", "k") == (None if before is None else str(before).encode())
     else:
-        assert call("GET", "k") == expected[0].encode()
+        assert c("GET", "k") == expected[0].encode()
 
 
 @pytest.mark.parametrize("arguments", WRONG)
-def test_syntax_errors(call: Connection, arguments: str) -> None:
-    assert call("INCREX", "k", *arguments.split()) == SYNTAX
+def test_syntax_errors(c: Connection, arguments: str) -> None:
+    assert c("INCREX", "k", *arguments.split()) == SYNTAX
 
 
-def test_other_errors(call: Connection) -> None:
-    assert call("INCREX") == Error("ERR wrong number of arguments for 'increx' command")
-    assert call("INCREX", "k", "ENX") == Error("ERR ENX flag requires an expiration")
+def test_other_errors(c: Connection) -> None:
+    assert c("INCREX") == Error("ERR wrong number of arguments for 'increx' command")
+    assert c("INCREX", "k", "ENX") == Error("ERR ENX flag requires an expiration")
     for unit, time in (("EX", 0), ("PX", -1), ("EX", MAX), ("EXAT", 0)):
-        assert call("INCREX", "k", unit, time) == Error("ERR invalid expire time in 'increx' command")
-    assert call("INCREX", "k", "PX", "abc") == Error("ERR value is not an integer or out of range")
+        assert c("INCREX", "k", unit, time) == Error("ERR invalid expire time in 'increx' command")
+    assert c("INCREX", "k", "PX", "abc") == Error("ERR value is not an integer or out of range")
 
 
 @pytest.mark.parametrize("by", ["BYINT", "BYFLOAT"])
-def test_expiry(call: Connection, by: str) -> None:
+def test_expiry(c: Connection, by: str) -> None:
     far = 9999999999
     steps: list[tuple[str, int]] = [
         ("", -1), (f"EXAT {far}", far * 1000), ("", far * 1000), (f"PXAT {far}5 ENX", far * 1000), ("PERSIST", -1),
@@ -163,14 +154,14 @@ def test_expiry(call: Connection, by: str) -> None:
         (f"UBOUND 1 SATURATE EXAT {far}", far * 1000), ("EXAT 1 ENX", far * 1000),
     ]  # fmt: skip
     for arguments, expires_ms in steps:
-        assert not isinstance(call("INCREX", "k", by, 1, *arguments.split()), Error)
-        assert call("PEXPIRETIME", "k") == expires_ms, arguments
-    assert call("GET", "k") == b"2"
+        assert not isinstance(c("INCREX", "k", by, 1, *arguments.split()), Error)
+        assert c("PEXPIRETIME", "k") == expires_ms, arguments
+    assert c("GET", "k") == b"2"
 
 
-def test_a_time_in_the_past_deletes(call: Connection) -> None:
-    call("SET", "k", 10)
-    assert call("INCREX", "k", "EXAT", 1) == [11, 1]
-    assert call("EXISTS", "k") == 0
-    assert call("INCREX", "k", "PXAT", 1) == [1, 1]
-    assert call("EXISTS", "k") == 0
+def test_a_time_in_the_past_deletes(c: Connection) -> None:
+    c("SET", "k", 10)
+    assert c("INCREX", "k", "EXAT", 1) == [11, 1]
+    assert c("EXISTS", "k") == 0
+    assert c("INCREX", "k", "PXAT", 1) == [1, 1]
+    assert c("EXISTS", "k") == 0

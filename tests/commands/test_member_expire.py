@@ -20,14 +20,12 @@ NUMBER = Error("ERR nummembers should be greater than 0 and match the provided n
 NOT_INTEGER = Error("ERR value is not an integer or out of range")
 
 
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def call(request: pytest.FixtureRequest, server: Instance) -> Iterator[Connection]:
+@pytest.fixture
+def call(c: Connection) -> Iterator[Connection]:
     """Nobody removes what is over."""
-    with server.connect(resp=request.param) as connection:
-        connection.call("FLUSHALL")
-        connection.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
-        yield connection
-        connection.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    c.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    yield c
+    c.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
 
 
 @pytest.fixture(params=["H", "S", "Z"], ids=["hash", "set", "zset"])

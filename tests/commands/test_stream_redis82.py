@@ -5,23 +5,15 @@ No server here has them, so the journal, which others must understand, is looked
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fleettest import aoffile
 from fleettest.client import Connection, Error
-from fleettest.instance import Instance, Pool
+from fleettest.instance import Pool
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def c(request: pytest.FixtureRequest, server: Instance) -> Iterator[Connection]:
-    with server.connect(resp=request.param) as connection:
-        connection.call("FLUSHALL")
-        yield connection
 
 
 def _entries(c: Connection, n: int = 6) -> None:

@@ -6,7 +6,6 @@ No server here has it, so the journal, which others must understand, is looked a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,10 @@ from fleettest.instance import Instance, Pool
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def c(request: pytest.FixtureRequest, server: Instance) -> Iterator[Connection]:
-    with server.connect(resp=request.param) as connection:
-        connection.call("FLUSHALL")
-        _entries(connection)
-        yield connection
+@pytest.fixture
+def c(c: Connection) -> Connection:
+    _entries(c)
+    return c
 
 
 def _entries(c: Connection) -> None:

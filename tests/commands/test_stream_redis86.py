@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,12 @@ import pytest
 
 from fleettest import aoffile
 from fleettest.client import Arg, Connection, Error
-from fleettest.instance import Instance, Pool
+from fleettest.instance import Pool
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
 
 FIELDS = ("idmp-duration", "idmp-maxsize", "pids-tracked", "iids-tracked", "iids-added", "iids-duplicates")
-
-
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def c(request: pytest.FixtureRequest, server: Instance) -> Iterator[Connection]:
-    with server.connect(resp=request.param) as connection:
-        connection.call("FLUSHALL")
-        yield connection
 
 
 def _send(c: Connection, iid: Arg, *, pid: Arg = "p", key: Arg = "k") -> Any:

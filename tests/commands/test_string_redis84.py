@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from fleettest.client import Connection, Error
-from fleettest.instance import Instance
 
 pytestmark = pytest.mark.server
 
@@ -21,24 +18,17 @@ DIGESTS = {
 }
 
 
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def redis84(request: pytest.FixtureRequest, server: Instance) -> Iterator[Connection]:
-    with server.connect(resp=request.param) as connection:
-        connection.call("FLUSHALL")
-        yield connection
-
-
 @pytest.mark.parametrize("value", DIGESTS)
-def test_digest(redis84: Connection, value: bytes) -> None:
-    redis84("SET", "k", value)
-    assert redis84("DIGEST", "k") == DIGESTS[value].encode()
+def test_digest(c: Connection, value: bytes) -> None:
+    c("SET", "k", value)
+    assert c("DIGEST", "k") == DIGESTS[value].encode()
 
 
-def test_digest_errors(redis84: Connection) -> None:
-    assert redis84("DIGEST", "nokey") is None
-    assert redis84.raw("DIGEST", "nokey") in (b"$-1\r\n", b"_\r\n")
-    assert redis84("DIGEST") == Error("ERR wrong number of arguments for 'digest' command")
-    assert redis84("DIGEST", "a", "b") == Error("ERR wrong number of arguments for 'digest' command")
+def test_digest_errors(c: Connection) -> None:
+    assert c("DIGEST", "nokey") is None
+    assert c.raw("DIGEST", "nokey") in (b"$-1\r\n", b"_\r\n")
+    assert c("DIGEST") == Error("ERR wrong number of arguments for 'digest' command")
+    assert c("DIGEST", "a", "b") == Error("ERR wrong number of arguments for 'digest' command")
 
 
 ARITY = Error("ERR wrong number of arguments for 'delex' command")
@@ -57,15 +47,15 @@ DELEX_CASES = [
 
 
 @pytest.mark.parametrize(("condition", "expected"), DELEX_CASES)
-def test_delex(redis84: Connection, condition: tuple[str, ...], expected: object) -> None:
-    redis84("SET", "k", "hello")
-    assert redis84("DELEX", "k", *condition) == expected
-    assert redis84("EXISTS", "k") == (expected != 1)
+def test_delex(c: Connection, condition: tuple[str, ...], expected: object) -> None:
+    c("SET", "k", "hello")
+    assert c("DELEX", "k", *condition) == expected
+    assert c("EXISTS", "k") == (expected != 1)
 
 
 @pytest.mark.parametrize(("condition", "expected"), DELEX_CASES)
-def test_delex_of_a_missing_key(redis84: Connection, condition: tuple[str, ...], expected: object) -> None:
-    assert redis84("DELEX", "k", *condition) == (ARITY if expected == ARITY else 0)
+def test_delex_of_a_missing_key(c: Connection, condition: tuple[str, ...], expected: object) -> None:
+    assert c("DELEX", "k", *condition) == (ARITY if expected == ARITY else 0)
 
 
 SET_CASES: list[tuple[tuple[str, ...], bool | Error, bool | Error]] = [
@@ -87,26 +77,26 @@ SET_CASES: list[tuple[tuple[str, ...], bool | Error, bool | Error]] = [
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize(("condition", "with_value", "without"), SET_CASES)
 def test_set_conditions(
-    redis84: Connection, condition: tuple[str, ...], with_value: bool | Error, without: bool | Error, exists: bool,
+    c: Connection, condition: tuple[str, ...], with_value: bool | Error, without: bool | Error, exists: bool,
     get: bool,
 ) -> None:  # fmt: skip
     if exists:
-        redis84("SET", "k", "hello")
+        c("SET", "k", "hello")
     outcome = with_value if exists else without
-    reply = redis84("SET", "k", "new", *condition, *(["GET"] if get else []), "EX", "1000")
+    reply = c("SET", "k", "new", *condition, *(["GET"] if get else []), "EX", "1000")
     if isinstance(outcome, Error):
         assert reply == outcome
     elif get:
         assert reply == (b"hello" if exists else None)
     else:
         assert reply == ("OK" if outcome else None)
-    assert redis84("GET", "k") == (b"new" if outcome is True else b"hello" if exists else None)
-    assert redis84("TTL", "k") == (1000 if outcome is True else -1 if exists else -2)
+    assert c("GET", "k") == (b"new" if outcome is True else b"hello" if exists else None)
+    assert c("TTL", "k") == (1000 if outcome is True else -1 if exists else -2)
 
 
 @pytest.mark.parametrize("options", [
     ["IFNE"], ["IFDEQ"], ["IFDNE"], ["IFNE", "a", "NX"], ["XX", "IFDEQ", ZEROS], ["IFEQ", "a", "IFNE", "b"],
     ["IFDEQ", ZEROS, "IFDNE", ZEROS],
 ])  # fmt: skip
-def test_set_conditions_exclude_each_other(redis84: Connection, options: list[str]) -> None:
-    assert redis84("SET", "k", "v", *options) == Error("ERR syntax error")
+def test_set_conditions_exclude_each_other(c: Connection, options: list[str]) -> None:
+    assert c("SET", "k", "v", *options) == Error("ERR syntax error")

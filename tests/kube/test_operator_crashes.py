@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,20 +16,15 @@ from cachefleet_operator.execution.kube import lease
 from fleettest import figures
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import Kube
-from fleettest.operators import Ended, Operator, grants, install_crd
+from fleettest.operators import Ended, Operator
 from fleettest.orders import Orders
 
-pytestmark = pytest.mark.kube
+pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("installed")]
 
 MAKING, CHANGING = 12, 12  # acts that either story has at least
 BEYOND = 8  # and at most so many more
 SAMPLES = 3
 ALL = [(at, when) for at in range(1, MAKING + BEYOND) for when in ("before", "after")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _crd(kube: Kube) -> None:
-    install_crd(kube)
 
 
 class Story:
@@ -75,9 +69,8 @@ class Story:
 
 
 @pytest.fixture
-def story(kube: Kube, namespace: str) -> Iterator[Story]:
-    with HollowKubelet(kube, namespace) as kubelet, grants(kube, namespace) as account:
-        yield Story(kube, account, Orders(kube, namespace, kubelet))
+def story(kube: Kube, namespace: str, kubelet: HollowKubelet, account: Kube) -> Story:
+    return Story(kube, account, Orders(kube, namespace, kubelet))
 
 
 def make(story: Story, at: int, when: str) -> None:

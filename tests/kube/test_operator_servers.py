@@ -12,26 +12,15 @@ import pytest
 from cachefleet_operator.api import names
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import WRITES, Kube
-from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
+from fleettest.operators import Operator, beyond_upkeep
 from fleettest.orders import Orders, ServerError
 
-pytestmark = pytest.mark.kube
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _crd(kube: Kube) -> None:
-    install_crd(kube)
+pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("installed")]
 
 
 @pytest.fixture
-def kubelet(kube: Kube, namespace: str) -> Iterator[HollowKubelet]:
-    with HollowKubelet(kube, namespace) as found:
-        yield found
-
-
-@pytest.fixture
-def operator(kube: Kube, namespace: str, kubelet: HollowKubelet) -> Iterator[Operator]:
-    with grants(kube, namespace) as account, Operator(account, namespace) as found:
+def operator(kubelet: HollowKubelet, account: Kube, namespace: str) -> Iterator[Operator]:
+    with Operator(account, namespace) as found:
         yield found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,30 +9,18 @@ import pytest
 from fleettest import newer
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import Kube
-from fleettest.operators import Operator, grants, install_crd
+from fleettest.operators import Operator
 from fleettest.orders import Orders
 
-pytestmark = pytest.mark.kube
+pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("installed")]
 
 CONFIG = {"databases": "16", "tcp-backlog": "100", "client-output-buffer-limit": "normal 1000000 0 0", "hz": "20"}
 NEWER = {"FAULT_NEWER": "1", "CACHEFLEET_SERVER_VERSION": newer.VERSION}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _crd(kube: Kube) -> None:
-    install_crd(kube)
-
-
 @pytest.fixture
-def account(kube: Kube, namespace: str) -> Iterator[Kube]:
-    with grants(kube, namespace) as found:
-        yield found
-
-
-@pytest.fixture
-def orders(kube: Kube, namespace: str) -> Iterator[Orders]:
-    with HollowKubelet(kube, namespace) as kubelet:
-        yield Orders(kube, namespace, kubelet)
+def orders(kube: Kube, namespace: str, kubelet: HollowKubelet) -> Orders:
+    return Orders(kube, namespace, kubelet)
 
 
 def written(orders: Orders) -> Any:

@@ -16,10 +16,10 @@ from cachefleet_operator.api import names
 from cachefleet_operator.execution.kube import lease
 from fleettest.crds import PODMONITORS
 from fleettest.kube import WRITES, Kube, Request
-from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
+from fleettest.operators import Operator, beyond_upkeep, install_crd
 from fleettest.wait import assert_eventually
 
-pytestmark = pytest.mark.kube
+pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("installed")]
 
 IDLE_S = 6.0
 IDLE_WINDOWS = 3
@@ -38,17 +38,6 @@ OBJECTS = (
     ("poddisruptionbudget", "orders"),
     ("statefulset", "orders"),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _crd(kube: Kube) -> None:
-    install_crd(kube)
-
-
-@pytest.fixture
-def account(kube: Kube, namespace: str) -> Iterator[Kube]:
-    with grants(kube, namespace) as found:
-        yield found
 
 
 @pytest.fixture
@@ -116,14 +105,15 @@ def is_idle(kube: Kube, namespace: str, operator: Operator) -> None:
 def writes_in_a_window(kube: Kube, namespace: str, operator: Operator) -> list[Request]:
     kube.wait_for(lambda: operator.metric("queue_depth") == 0)
     mark = kube.audit.mark()
-
-    def has_lived() -> bool:
-        renewals = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.resource == "leases"]
-        return len(renewals) > IDLE_S / lease.RETRY_S
-
-    kube.wait_for(has_lived)
+    kube.wait_for(lambda: has_lived(kube, namespace, mark, IDLE_S))
     found = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.verb in WRITES]
     return [r for r in found if r.resource not in ("leases", "events")]
+
+
+def has_lived(kube: Kube, namespace: str, mark: int, seconds: float) -> bool:
+    """Whether the operator has renewed its Lease for so long."""
+    renewals = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.resource == "leases"]
+    return len(renewals) > seconds / lease.RETRY_S
 
 
 def user(namespace: str) -> str:
@@ -175,12 +165,7 @@ def test_steady_state_costs_nothing(kube: Kube, namespace: str, operator: Operat
     before, mark = versions(kube, namespace), kube.audit.mark()
     looks = operator.metric("reconcile_total")
     assert len(before) == len(OBJECTS) + 1
-
-    def has_lived() -> bool:
-        renewals = [r for r in kube.audit.requests(mark, user=user(namespace)) if r.resource == "leases"]
-        return len(renewals) > 35 / lease.RETRY_S
-
-    kube.wait_for(has_lived)
+    kube.wait_for(lambda: has_lived(kube, namespace, mark, 35.0))
     assert operator.metric("reconcile_total") > looks
     assert versions(kube, namespace) == before
     assert not beyond_upkeep(kube.audit.requests(mark, user=user(namespace)))

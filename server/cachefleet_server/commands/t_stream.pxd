@@ -13,8 +13,9 @@ A stream without entries stays, unlike other collections: its groups and its las
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
+from cachefleet_server.core.errors cimport ERR_NO_KEY
 from cachefleet_server.core.entry cimport OBJ_STREAM, entry_payload, entry_t
-from cachefleet_server.core.reply cimport reply_array, reply_bulk
+from cachefleet_server.core.reply cimport reply_array, reply_bulk, reply_error, reply_int, reply_text
 from cachefleet_server.core.stream_type cimport entry_stream
 from cachefleet_server.ds.idtree cimport sid_t
 from cachefleet_server.ds.stream cimport (
@@ -30,6 +31,17 @@ cdef inline stream_t* stream_to_write(client_t* c, entry_t* entry) noexcept nogi
     cdef stream_t* s = stream_own(c.engine.heap, entry_stream(entry))
     entry_payload(entry)[0] = s
     return s
+
+cdef inline entry_t* stream_or_no_key(client_t* c, entry_t* entry) noexcept nogil:
+    """A key that was looked up, if it is a stream; NULL after replying that it is none."""
+    if entry == NULL:
+        reply_error(c, ERR_NO_KEY)
+        return NULL
+    return entry if type_or_reply(c, entry, OBJ_STREAM) else NULL
+
+cdef inline void reply_named_int(client_t* c, const char* name, int64_t v) noexcept nogil:
+    reply_text(c, name)
+    reply_int(c, v)
 
 cdef inline void reply_id(client_t* c, const sid_t* id) noexcept nogil:
     cdef char text[STREAM_ID_CHARS]

@@ -9,7 +9,6 @@ from cachefleet_server.commands.t_stream_refs cimport (
 from cachefleet_server.core.command cimport command_row
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
 from cachefleet_server.core.entry cimport ENC_STREAM, entry_new_pointer
-from cachefleet_server.core.errors cimport ERR_NO_KEY
 from cachefleet_server.core.options cimport OPT_ENTRIESADDED, option_walk_t, options_begin, options_end, options_next
 from cachefleet_server.core.reply cimport (
     arg_int64, reply_error, reply_insert, reply_int, reply_mark, reply_null, reply_null_array, reply_ok,
@@ -366,11 +365,8 @@ cdef void xsetid_command(client_t* c) noexcept nogil:
     cdef const char* refused
     if not _number_words(c, &new):
         return
-    entry = lookup_write(c, key)
+    entry = stream_or_no_key(c, lookup_write(c, key))
     if entry == NULL:
-        reply_error(c, ERR_NO_KEY)
-        return
-    if not type_or_reply(c, entry, OBJ_STREAM):
         return
     refused = _numbers_refused(c, entry_stream(entry), &new)
     if refused != NULL:

@@ -5,9 +5,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from cachefleet_server.commands.t_stream cimport *
 from cachefleet_server.commands.t_stream_ids cimport IDMP_DIGEST, arg_id
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.errors cimport ERR_NO_KEY
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_error, reply_int, reply_ok, reply_syntax_error, reply_text)
+    arg_int64, arg_is, reply_error, reply_ok, reply_syntax_error)
 from cachefleet_server.ds.checksum cimport sha1_final, sha1_init, sha1_t, sha1_update
 from cachefleet_server.ds.idtree cimport sid_compare, sid_less
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_load64, cf_store64
@@ -108,29 +107,20 @@ cdef void idmp_remember(
     journal_command(c.engine, c.db.id, 5, argv)
 
 
-cdef void _named(client_t* c, const char* name, uint64_t n) noexcept nogil:
-    reply_text(c, name)
-    reply_int(c, <int64_t>n)
-
-
 cdef void reply_idmp(client_t* c, const stream_t* s) noexcept nogil:
     cdef uint64_t producers, iids
     idmp_count(s.idmp, c.engine.now_ms, &producers, &iids)
-    _named(c, b"idmp-duration", s.idmp.duration_s)
-    _named(c, b"idmp-maxsize", s.idmp.most)
-    _named(c, b"pids-tracked", producers)
-    _named(c, b"iids-tracked", iids)
-    _named(c, b"iids-added", s.idmp.added)
-    _named(c, b"iids-duplicates", s.idmp.duplicates)
+    reply_named_int(c, b"idmp-duration", s.idmp.duration_s)
+    reply_named_int(c, b"idmp-maxsize", s.idmp.most)
+    reply_named_int(c, b"pids-tracked", producers)
+    reply_named_int(c, b"iids-tracked", iids)
+    reply_named_int(c, b"iids-added", s.idmp.added)
+    reply_named_int(c, b"iids-duplicates", s.idmp.duplicates)
 
 # ---- commands ----------------------------------------------------------------------------------------
 
-cdef entry_t* _stream_or_reply(client_t* c) noexcept nogil:
-    cdef entry_t* entry = lookup_write(c, &c.argv[1])
-    if entry == NULL:
-        reply_error(c, ERR_NO_KEY)
-        return NULL
-    return entry if type_or_reply(c, entry, OBJ_STREAM) else NULL
+cdef inline entry_t* _stream_or_reply(client_t* c) noexcept nogil:
+    return stream_or_no_key(c, lookup_write(c, &c.argv[1]))
 
 
 cdef bint _setting(client_t* c, const arg_t* a, int64_t most, const char* wrong, int64_t* out) noexcept nogil:

@@ -9,9 +9,8 @@ from cachefleet_server.commands.t_stream cimport *
 from cachefleet_server.commands.t_stream_group cimport no_such_words, reply_no_group
 from cachefleet_server.commands.t_stream_idmp cimport IDMP_FIELDS, reply_idmp
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.errors cimport ERR_NO_KEY
 from cachefleet_server.core.reply cimport (
-    arg_int64, arg_is, reply_error, reply_insert, reply_int, reply_map, reply_mark, reply_null,
+    arg_int64, arg_is, reply_insert, reply_int, reply_map, reply_mark, reply_null,
     reply_simple, reply_text)
 from cachefleet_server.ds.idtree cimport idt_at, idt_edge, idt_find, idt_path_t, idt_step
 from cachefleet_server.ds.stream cimport stream_group_find, stream_lag, stream_next, stream_seek
@@ -23,11 +22,6 @@ cdef enum:
     FULL_COUNT = 10  # entries that FULL shows of each kind, if COUNT does not say
 
 # ---- parts ---------------------------------------------------------------------------------------------
-
-cdef void _named_int(client_t* c, const char* name, int64_t v) noexcept nogil:
-    reply_text(c, name)
-    reply_int(c, v)
-
 
 cdef void _named_id(client_t* c, const char* name, const sid_t* id) noexcept nogil:
     reply_text(c, name)
@@ -57,12 +51,8 @@ cdef void _read_and_lag(client_t* c, const stream_t* s, const sgroup_t* g) noexc
     _named_known(c, b"lag", known, lag)
 
 
-cdef entry_t* _stream_or_reply(client_t* c) noexcept nogil:
-    cdef entry_t* entry = lookup_read(c, &c.argv[2])
-    if entry == NULL:
-        reply_error(c, ERR_NO_KEY)
-        return NULL
-    return entry if type_or_reply(c, entry, OBJ_STREAM) else NULL
+cdef inline entry_t* _stream_or_reply(client_t* c) noexcept nogil:
+    return stream_or_no_key(c, lookup_read(c, &c.argv[2]))
 
 # ---- a stream ------------------------------------------------------------------------------------------
 
@@ -106,9 +96,9 @@ cdef void _full_consumer(client_t* c, const sgroup_t* g, const sconsumer_t* cons
     cdef bint more = idt_edge(&consumer.pending, False, &path)
     reply_map(c, 5)
     _named_bytes(c, b"name", &consumer.name[0], consumer.name_len)
-    _named_int(c, b"seen-time", consumer.seen_ms)
-    _named_int(c, b"active-time", consumer.active_ms)
-    _named_int(c, b"pel-count", consumer.pending.count)
+    reply_named_int(c, b"seen-time", consumer.seen_ms)
+    reply_named_int(c, b"active-time", consumer.active_ms)
+    reply_named_int(c, b"pel-count", consumer.pending.count)
     reply_text(c, b"pending")
     header = reply_mark(c)
     while more and (count == 0 or n < count):
@@ -128,7 +118,7 @@ cdef void _full_group(client_t* c, const stream_t* s, const sgroup_t* g, int64_t
     _named_bytes(c, b"name", &g.name[0], g.name_len)
     _named_id(c, b"last-delivered-id", &g.last)
     _read_and_lag(c, s, g)
-    _named_int(c, b"pel-count", g.pending.count)
+    reply_named_int(c, b"pel-count", g.pending.count)
     reply_text(c, b"pending")
     _full_pending(c, g, count)
     reply_text(c, b"consumers")
@@ -174,19 +164,19 @@ cdef void xinfo_stream_command(client_t* c) noexcept nogil:
         return
     s = entry_stream(entry)
     reply_map(c, (9 if full else 10) + (IDMP_FIELDS if s.idmp != NULL else 0))
-    _named_int(c, b"length", s.length)
-    _named_int(c, b"radix-tree-keys", s.blocks.count)
-    _named_int(c, b"radix-tree-nodes", s.blocks.count)
+    reply_named_int(c, b"length", s.length)
+    reply_named_int(c, b"radix-tree-keys", s.blocks.count)
+    reply_named_int(c, b"radix-tree-nodes", s.blocks.count)
     _named_id(c, b"last-generated-id", &s.last)
     _named_id(c, b"max-deleted-entry-id", &s.max_deleted)
-    _named_int(c, b"entries-added", s.added)
+    reply_named_int(c, b"entries-added", s.added)
     _named_id(c, b"recorded-first-entry-id", &s.first)
     if s.idmp != NULL:
         reply_idmp(c, s)
     if full:
         _full(c, s, count)
         return
-    _named_int(c, b"groups", s.group_count)
+    reply_named_int(c, b"groups", s.group_count)
     _edge_entry(c, b"first-entry", s, False)
     _edge_entry(c, b"last-entry", s, True)
 
@@ -205,8 +195,8 @@ cdef void xinfo_groups_command(client_t* c) noexcept nogil:
         g = s.groups[i]
         reply_map(c, 6)
         _named_bytes(c, b"name", &g.name[0], g.name_len)
-        _named_int(c, b"consumers", g.len)
-        _named_int(c, b"pending", g.pending.count)
+        reply_named_int(c, b"consumers", g.len)
+        reply_named_int(c, b"pending", g.pending.count)
         _named_id(c, b"last-delivered-id", &g.last)
         _read_and_lag(c, s, g)
 
@@ -220,9 +210,9 @@ cdef void _consumers(client_t* c, const sgroup_t* g) noexcept nogil:
         consumer = group_at(g, i)
         reply_map(c, 4)
         _named_bytes(c, b"name", &consumer.name[0], consumer.name_len)
-        _named_int(c, b"pending", consumer.pending.count)
-        _named_int(c, b"idle", max(now - consumer.seen_ms, <int64_t>0))
-        _named_int(c, b"inactive", now - consumer.active_ms if consumer.active_ms != -1 else -1)
+        reply_named_int(c, b"pending", consumer.pending.count)
+        reply_named_int(c, b"idle", max(now - consumer.seen_ms, <int64_t>0))
+        reply_named_int(c, b"inactive", now - consumer.active_ms if consumer.active_ms != -1 else -1)
 
 
 cdef void xinfo_consumers_command(client_t* c) noexcept nogil:

@@ -208,6 +208,7 @@ cdef void _next_consumer(saving_t* saving) noexcept nogil:
         saving.group += 1
         _next_group(saving)
 
+
 cdef inline const sproducer_t* _producer(const saving_t* saving) noexcept nogil:
     return saving.stream.idmp.producers[saving.producer]
 

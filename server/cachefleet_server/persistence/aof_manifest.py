@@ -19,7 +19,7 @@ from typing import Final
 
 from cachefleet_server.config.text import quote, split_words
 from cachefleet_server.errors import DataError
-from cachefleet_server.files import open_regular, read_regular
+from cachefleet_server.files import open_regular, read_regular, write_all
 
 BASE: Final = "b"
 INCREMENTAL: Final = "i"
@@ -145,9 +145,7 @@ def write_durably(path: str, chunks: Iterable[bytes]) -> None:
     fd = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         for chunk in chunks:
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(fd, view) :]
+            write_all(fd, chunk)
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -25,6 +25,7 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine, Keyspace
 from cachefleet_server.errors import CommandError, DataError
+from cachefleet_server.files import write_all
 from cachefleet_server.log import Log
 from cachefleet_server.replication import link as l
 from cachefleet_server.replication.stream import Stream
@@ -197,9 +198,7 @@ class Follower:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
                 self._file = os.open(self._path(), flags, 0o644)
             case l.Store(data):
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(self._file, view) :]
+                write_all(self._file, data)
             case l.Load(history, offset):
                 self._load = asyncio.get_running_loop().create_task(self._take(history, offset))
             case l.Stream(early, history):

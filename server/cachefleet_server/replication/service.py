@@ -52,9 +52,10 @@ _NO_EOF = (
     "ERR this server sends snapshots of a length that it does not know beforehand. A replica must announce "
     "`REPLCONF capa eof`"
 )
+_NEWER = "the data hold members that expire, or producers of streams"
 _UNREADABLE = (
-    "ERR the data hold members that expire, or producers of streams, which this replica cannot read. Remove those "
-    "times and producers, or use a replica of a newer version"
+    f"ERR {_NEWER}, which this replica cannot read. Remove those times and producers, or use a replica of a newer "
+    "version"
 )
 _NUMBER = "ERR value is not an integer or out of range"
 
@@ -321,10 +322,7 @@ class Replication:
         if b"eof" not in peer.capabilities:
             raise CommandError(_NO_EOF)
         if self.feed.needed > peer.readable:
-            self._log.warning(
-                f"Refused replica {peer.name()}: the data hold members that expire, or producers of streams, which it"
-                " cannot read"
-            )
+            self._log.warning(f"Refused replica {peer.name()}: {_NEWER}, which it cannot read")
             raise CommandError(_UNREADABLE)
         peer.silent = silent
         feed = self.feed

@@ -53,6 +53,8 @@ def test_the_seed_is_of_the_code(project: Path) -> None:
     """What a run has shown is written down without that the next run draws others."""
     seed = tree.seed(project)
     (project / "README.md").write_text("other")
+    for name in tree.FIGURES:
+        (project / "tests" / name).write_text("other")
     assert tree.seed(project) == seed
     (project / "server" / "a.pyx").write_text("other")
     assert tree.seed(project) != seed

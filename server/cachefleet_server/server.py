@@ -65,6 +65,7 @@ from cachefleet_server.log import Log
 from cachefleet_server.metrics.port import DESCRIPTORS as METRICS_DESCRIPTORS
 from cachefleet_server.metrics.service import Metrics
 from cachefleet_server.persistence.aof import Aof
+from cachefleet_server.persistence.capture import Capture
 from cachefleet_server.persistence.folder import FolderLock, NotWritable
 from cachefleet_server.persistence.rdb import Rdb
 from cachefleet_server.replication.replica import Follower
@@ -137,6 +138,7 @@ class Server:
         self.listeners = Listeners(engine, config, log, self.users)
         self.rdb = Rdb(engine, config, log, self._claim_folder)
         self.aof = Aof(engine, config, log, self.rdb, self._claim_folder)
+        self.capture = Capture(engine, config, self.aof)
         self.replication = Replication(engine, config, log, self.rdb)
         self.follower = Follower(engine, config, log, self.rdb, self.aof, self.replication)
         self.replication.upstream = self.follower
@@ -161,7 +163,7 @@ class Server:
         )
         sample = self.metrics.sampler.sample
         info = Info(engine, sample, config.value)
-        self._subsystems = [self.metrics, self.rdb, self.aof, self.replication, self.follower]
+        self._subsystems = [self.metrics, self.rdb, self.aof, self.capture, self.replication, self.follower]
         self._commands = [
             AccessCommands(engine, config, self.users),
             self.config_commands,

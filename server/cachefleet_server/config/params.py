@@ -311,6 +311,8 @@ _PERSISTENCE = (
     Param("aof-use-rdb-preamble", Bool(), "yes"),
     Param("aof-timestamp-enabled", Bool(), "no"),
     Param("aof-rewrite-incremental-fsync", Bool(), "yes"),
+    Param("cdc-retention-bytes", _MEMORY, "0"),
+    Param("cdc-retention-seconds", _LONG, "0"),
 )
 
 _PRIMARY = (

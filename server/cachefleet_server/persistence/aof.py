@@ -34,6 +34,8 @@ from cachefleet_server.persistence.aof_folder import AofFolder
 from cachefleet_server.persistence.aof_log import AofLog
 from cachefleet_server.persistence.aof_manifest import Manifest
 from cachefleet_server.persistence.aof_reader import AofReader
+from cachefleet_server.persistence.capture_files import Source
+from cachefleet_server.persistence.capture_walk import Place
 from cachefleet_server.persistence.rdb import Loading, Rdb, at_once, aux_fields, in_slices
 from cachefleet_server.persistence.snapshot import (
     Snapshot,
@@ -116,6 +118,8 @@ class Aof:
         self._file.cron()
         if time.monotonic() >= self._look_at:
             self._look()
+            if self._on and self._rewrite is None:
+                self._remove_history()
         if self._rewrite is not None or snapshot_running(self._engine):
             return
         if time.monotonic() < self._retry_at:
@@ -412,14 +416,17 @@ class Aof:
         self._remove_history()
 
     def _remove_history(self) -> None:
-        """Files that do not count any more. Where that fails they cost space until the next rewrite or start."""
+        """Files that do not count any more, and are not kept for who reads changes. Where that fails they cost space
+        until the next rewrite or start."""
         manifest = self._folder.manifest
-        if not manifest.history:
+        kept = self._folder.kept()
+        if kept == manifest.history:
             return
-        for part in manifest.history:
+        for part in set(manifest.history) - set(kept):
             self._file.unlink(self._folder.file(part.name))
+        self._folder.manifest = manifest.with_history(kept)
         try:
-            self._folder.save(manifest.without_history())
+            self._folder.write(self._folder.manifest)
         except OSError as error:
             self._log.warning(f"Can't remove old files from the manifest of the append only file: {error}")
 
@@ -500,6 +507,46 @@ class Aof:
                 "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
             )
         return Simple("Background append only file rewriting started")
+
+    # ---- for readers of the journal (capture.py)
+
+    def sources(self) -> list[Source]:
+        """Where the journal lies, oldest first; nothing while the AOF is off."""
+        if not self._file.is_open:
+            return []
+        *before, current = [*self._folder.replaced(), *self._folder.manifest.incremental]
+        return [
+            *(Source(self._folder.file(part.name), self._folder.size(part)) for part in before),
+            Source(self._folder.file(current.name), self._file.size),
+        ]
+
+    @property
+    def position(self) -> tuple[bytes, int, int]:
+        """Of the journal's end: (id, tenure, offset)."""
+        return self._file.position
+
+    @property
+    def written(self) -> int:
+        """Up to this offset the journal is in its files."""
+        return self._file.written
+
+    @property
+    def synced(self) -> int:
+        """Up to this offset it is on disk."""
+        return self._file.synced
+
+    @property
+    def place(self) -> tuple[str, Place] | None:
+        """The end of the files, in the last one, if the journal ends there, too."""
+        id, _, offset = self._file.position
+        if self._file.written != offset or not self._file.is_open:
+            return None
+        name = self._folder.manifest.incremental[-1].name
+        return self._folder.file(name), Place(self._file.size, id, offset, self._file.db)
+
+    def tell(self, written: Callable[[], None]) -> None:
+        """Once: of the next write, or the AOF's end."""
+        self._file.tell(written)
 
     # ---- INFO
 

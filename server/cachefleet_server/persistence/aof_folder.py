@@ -8,6 +8,10 @@
 made before the manifest is written. One that the manifest does not name means nothing and is written over, except where
 there is no manifest at all: then numbers go on after those of the files that are there, so that nothing is lost by a
 lost manifest.
+
+Incremental files that a rewrite has replaced are kept for who reads changes (capture.py): one goes when those behind it
+are `cdc-retention-bytes`, or when its last change is older than `cdc-retention-seconds`. So there are at least so many
+bytes, if there ever were, and at most one file more; they never cost more than that, however slow a reader is.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from typing import Final
 
 from cachefleet_server.config.config import Config
@@ -102,6 +107,27 @@ class AofFolder:
             base_seq=max((int(match[1]) for match in found if match[2].startswith("base")), default=0),
             incremental_seq=max((int(match[1]) for match in found if match[2].startswith("incr")), default=0),
         )
+
+    def replaced(self) -> list[Part]:
+        """Incremental files that hold changes and nothing that a start needs, oldest first."""
+        return [part for part in self.manifest.history if part.is_incremental]
+
+    def kept(self) -> tuple[Part, ...]:
+        """Those of them that are to be kept."""
+        most, seconds = self._config.number("cdc-retention-bytes"), self._config.number("cdc-retention-seconds")
+        oldest_s = time.time() - seconds if seconds else 0.0
+        behind = sum(self.size(part) for part in self.manifest.incremental) if most and self.manifest.history else 0
+        kept: list[Part] = []
+        for part in reversed(self.replaced()):
+            try:
+                found = os.stat(self.file(part.name))
+            except OSError:  # somebody took it away
+                break
+            if behind >= most or found.st_mtime < oldest_s:
+                break
+            kept.insert(0, part)
+            behind += found.st_size
+        return tuple(kept)
 
     def footprint(self, manifest: Manifest) -> tuple[str, str, int]:
         """Tells whether somebody has used an AOF that was left."""

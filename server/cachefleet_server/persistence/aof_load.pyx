@@ -47,22 +47,6 @@ cdef enum:
     NAME_SHOWN_MAX = 64  # bytes of an unknown command's name
     FAILURE_SHOWN_MAX = 400  # bytes of an error
 
-    READ_OK = 0
-    READ_SHORT = 1  # the file ends inside this command
-    READ_DAMAGED = 2
-
-cdef struct reader_t:
-    const char* base
-    uint64_t size
-    uint64_t at  # parser's place
-    uint64_t damage_at
-    uint64_t wrong_at  # the first byte that cannot be, at or behind damage_at
-    char id[41]  # of the history; "" = nothing said where the file is in one
-    uint64_t tenure
-    uint64_t offset  # of the journal at `at`, commands only
-    arg_t* argv
-    int argv_cap
-
 
 cdef int _length(reader_t* r, char kind, int64_t* out) noexcept nogil:
     """A line "<kind><digits>\\r\\n"."""
@@ -115,7 +99,7 @@ cdef void _take_note(reader_t* r, const char* line, size_t n) noexcept nogil:
     r.offset = offset
 
 
-cdef int _skip_annotations(reader_t* r) noexcept nogil:
+cdef int aof_notes(reader_t* r) noexcept nogil:
     cdef const char* end
     cdef uint64_t left
     while r.at < r.size and r.base[r.at] == c"#":
@@ -131,8 +115,7 @@ cdef int _skip_annotations(reader_t* r) noexcept nogil:
     return READ_OK
 
 
-cdef int _command(reader_t* r, request_t* out) noexcept nogil:
-    """The next command; argc 0 at the end of the file."""
+cdef int aof_command(reader_t* r, request_t* out) noexcept nogil:
     cdef int64_t argc = 0
     cdef int64_t n = 0
     cdef int64_t i
@@ -316,13 +299,13 @@ cdef class AofLoader:
         cdef int left = CLOCK_EVERY
         clock_refresh(self.engine.ptr)
         while self.r.at < self.r.size:
-            status = _skip_annotations(&self.r)
+            status = aof_notes(&self.r)
             if status != READ_OK:
                 return status
             start = self.r.at
             if not self.client.flags & CLIENT_MULTI:
                 self.valid_offset = self.r.offset  # notes may have said more
-            status = _command(&self.r, &request)
+            status = aof_command(&self.r, &request)
             if status != READ_OK:
                 self.r.at = start
                 return status

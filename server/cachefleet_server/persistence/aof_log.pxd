@@ -89,6 +89,7 @@ cdef struct aof_log_t:
     bint no_fsync  # no-appendfsync-on-rewrite while a snapshot runs
     bint timestamps  # aof-timestamp-enabled
     int64_t last_timestamp_s
+    void* listener  # AofLog, while somebody is to be told of the next write; else NULL
     worker_t helper
     size_t fsyncs  # jobs that fsync, waiting or running; under the helper's lock, as what follows
     size_t closes  # those of them that close a file which was left
@@ -99,5 +100,6 @@ cdef struct aof_log_t:
 cdef class AofLog:
     cdef Engine engine
     cdef aof_log_t log
+    cdef object on_written
 
     cdef void _is_off(self) except *

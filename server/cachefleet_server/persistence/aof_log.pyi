@@ -1,5 +1,7 @@
 """The append side of the AOF; the theory is in aof_log.pxd."""
 
+from collections.abc import Callable
+
 from cachefleet_server.engine import Engine
 
 POLICIES: dict[str, int]
@@ -27,7 +29,11 @@ class AofLog:
     def leave(self) -> None: ...
     def announce(self, enabled: bool, starting: bool = False) -> None: ...
     position: tuple[bytes, int, int]  # of the journal's end: history's id, tenure, offset
+    db: int  # that the journal is in
+    written: int  # up to this offset the journal is in the files
+    synced: int  # ... and up to this one on disk
     earlier: tuple[bytes, int]  # id and end of the history that this one goes on from; b"" = none
+    def tell(self, on_written: Callable[[], None]) -> None: ...  # once: of the next write, or the log's end
     def mute(self, on: bool) -> None: ...
     def go_on(self, position: tuple[bytes, int, int], db: int) -> None: ...
     def stop(self) -> None: ...

@@ -2,6 +2,7 @@
 
 import os
 
+from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, EIO, ENOENT, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
@@ -183,7 +184,15 @@ cdef bint _write_pending(aof_log_t* log) noexcept nogil:
         buf_free(&log.pending)
     if not log.sync_failed:
         log.engine.persist.aof_write_failed = False
+    if cf_unlikely(log.listener != NULL):
+        _tell(log)
     return True
+
+
+cdef void _tell(aof_log_t* log) noexcept with gil:
+    owner = <AofLog><PyObject*>log.listener
+    log.listener = NULL
+    owner.on_written()
 
 
 cdef bint _must_wait(aof_log_t* log) noexcept nogil:
@@ -421,6 +430,8 @@ cdef class AofLog:
         self.log.sync_failed = self.log.file_failed = False
         journal_detach(e, &self.log.consumer)
         e.persist.aof_write_failed = False
+        if self.log.listener != NULL:
+            _tell(&self.log)
         self.announce(False)
 
     def announce(self, bint enabled, bint starting=False):
@@ -449,6 +460,23 @@ cdef class AofLog:
         """Of the journal's end: (id, tenure, offset)."""
         cdef journal_t* j = &self.log.engine.journal
         return <bytes>j.id, j.tenure, journal_end(self.log.engine)
+
+    @property
+    def db(self):
+        """In which the journal is; if nothing says so, the next command will."""
+        return max(self.log.engine.journal.db, 0)
+
+    @property
+    def written(self):
+        return self.log.written_offset
+
+    @property
+    def synced(self):
+        return self.log.engine.persist.aof_fsynced_offset
+
+    def tell(self, on_written):
+        self.on_written = on_written
+        self.log.listener = <void*>self
 
     @property
     def earlier(self):

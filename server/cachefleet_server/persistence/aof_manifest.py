@@ -3,7 +3,8 @@
     file appendonly.aof.3.base.rdb seq 3 type b
     file appendonly.aof.5.incr.aof seq 5 type i startoffset 0
 
-At most one base (b), then incremental files (i) by rising seq; history files (h) are to be deleted. Unknown key-value
+At most one base (b), then incremental files (i) by rising seq; history files (h) are to be deleted, but for those that
+are kept for a time for who reads changes (aof_folder.py); other servers delete them. Unknown key-value
 pairs of a line are accepted and dropped, as other servers write some. The file is replaced atomically: temporary
 name, fsync, rename, fsync of the folder. Names with blanks or special characters are quoted like words of a
 configuration file.
@@ -33,6 +34,11 @@ class Part:
     name: str
     seq: int
     type: str
+
+    @property
+    def is_incremental(self) -> bool:
+        """By its name, also when it is history."""
+        return self.name.endswith(".incr.aof")
 
     def line(self) -> str:
         name = self.name if PLAIN.fullmatch(self.name) else quote(self.name)
@@ -75,8 +81,8 @@ class Manifest:
             history=(*self.history, *(replace(p, type=HISTORY) for p in gone)),
         )
 
-    def without_history(self) -> Manifest:
-        return replace(self, history=())
+    def with_history(self, history: tuple[Part, ...]) -> Manifest:
+        return replace(self, history=history)
 
 
 def parse(text: str, path: str) -> Manifest:

@@ -248,14 +248,17 @@ cdef void _put_timestamp(aof_log_t* log) noexcept nogil:
         buf_put(&log.pending, line, n)
 
 
-cdef void _put_note(aof_log_t* log) noexcept nogil:
-    """Where in the history the file is now."""
+cdef void _put_note_of(aof_log_t* log, const char* id) noexcept nogil:
     cdef char line[128]
-    cdef journal_t* j = &log.engine.journal
     cdef int n = snprintf(
-        line, sizeof(line), b"#JOURNAL:%s %llu %llu\r\n", j.id, <unsigned long long>j.tenure,
+        line, sizeof(line), b"#JOURNAL:%s %llu %llu\r\n", id, <unsigned long long>log.engine.journal.tenure,
         <unsigned long long>log.taken_offset)
     buf_put(&log.pending, line, n)
+
+
+cdef void _put_note(aof_log_t* log) noexcept nogil:
+    """Where in the history the file is now."""
+    _put_note_of(log, log.engine.journal.id)
     log.noted_offset = log.taken_offset
     memcpy(log.noted_id, j.id, sizeof(log.noted_id))
 
@@ -341,6 +344,8 @@ cdef class AofLog:
         self.log.sync_failed = False
         self.log.taken_offset = self.log.written_offset = self.log.consumer.since
         e.persist.aof_fsynced_offset = self.log.on_disk.confirmed = self.log.consumer.since
+        if size == 0 and e.journal.earlier_id[0] and e.journal.earlier_end == self.log.taken_offset:
+            _put_note_of(&self.log, e.journal.earlier_id)
         _use(&self.log, fd, size)
         _hold_replies(&self.log)
         e.persist.aof_write_failed = False

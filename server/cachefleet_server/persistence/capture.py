@@ -142,13 +142,14 @@ class Capture:
         return Position(id, offset)
 
     async def _look(self, position: Position | None, request: _Request) -> Found:
-        sources, end, written = self._sources(), self._end(), self._aof.written
+        sources, end = self._sources(), self._end()
+        tip = Position(end.id, self._aof.written)
         if position is None:
             position = await self._in_thread(self._files.oldest, sources) or end
-        if position.id == end.id and written <= position.offset <= end.offset:
+        if position.id == end.id and tip.offset <= position.offset <= end.offset:
             return Found(position)
         try:
-            return await self._in_thread(self._files.read, sources, position, request.count, request.size)
+            return await self._in_thread(self._files.read, sources, tip, position, request.count, request.size)
         except Gone:
             raise CommandError(_GONE) from None
 

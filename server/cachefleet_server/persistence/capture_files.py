@@ -62,16 +62,16 @@ class JournalFiles:
         self._indexes: dict[str, Walk] = {}
         self._told: OrderedDict[Position, tuple[str, Place]] = OrderedDict()
 
-    def read(self, sources: Sequence[Source], position: Position, count: int, size: int) -> Found:
-        """At most so much, but for the last unit. Raises Gone."""
+    def read(self, sources: Sequence[Source], tip: Position, position: Position, count: int, size: int) -> Found:
+        """At most so much, but for the last unit; `tip`: where the sources end. Raises Gone."""
         at, walk = self._find(sources, position)
         units: list[tuple[int, list[Change]]] = []
         status = self._walk(sources[at], walk, units, count, size)
         more = status != END or at + 1 < len(sources)
         while more and not units:
             following = self._begin(sources[at + 1]) if status == END else None
-            if following is None and status == END and at + 2 == len(sources):
-                more = False  # nothing was written to it yet
+            if following is None and at + 2 == len(sources) and _position(walk.place) == tip:
+                more = False  # nothing was written to the last one yet
             elif following is None or _position(following) != _position(walk.place):
                 raise Gone
             else:

@@ -19,7 +19,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from cachefleet_server.core.reply cimport arg_is
 from cachefleet_server.ds.number cimport chars_to_int64
@@ -124,12 +124,18 @@ cdef class Walk:
         with gil:
             self.points.append(self.place)
 
-    cdef int _notes(self, bint selected) noexcept nogil:
-        """At r.at, outside of transactions. What they say is taken for a place, unless it is a break."""
+    cdef int _note(self, bint selected) noexcept nogil:
+        """One, at r.at, outside of transactions. Behind it there is a place, unless it tells of a break."""
         cdef uint64_t before = self.r.offset
         cdef uint64_t at = self.r.at
+        cdef uint64_t size = self.r.size
+        cdef const char* end = <const char*>memchr(self.r.base + at, c"\n", size - at) if at < size else NULL
         cdef bint turned, broken
-        cdef int status = aof_notes(&self.r)
+        cdef int status
+        if end != NULL:
+            self.r.size = end - self.r.base + 1
+        status = aof_notes(&self.r)
+        self.r.size = size
         if self.r.at == at:
             return _NOTHING if status == READ_OK else _END if status == READ_SHORT else _BROKEN
         turned = memcmp(self.r.id, self.mark.id, _ID) != 0
@@ -150,7 +156,7 @@ cdef class Walk:
         cdef bint multi = False
         cdef int status
         while True:
-            status = aof_notes(&self.r) if multi else self._notes(selected)
+            status = aof_notes(&self.r) if multi else self._note(selected)
             if not multi and status != _NOTHING:
                 return status
             start = self.r.at

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.unit
 
 A, B, C = (letter * 40 for letter in (b"a", b"b", b"c"))
 
+TIP = Position(b"", 0)  # only looked at where the last file is empty
+
 
 def note(position: Position) -> bytes:
     return b"#JOURNAL:%b 0 %d\r\n" % position
@@ -74,13 +76,13 @@ def read_all(
 ) -> tuple[list[tuple[int, int, bytes]], Position]:
     result = []
     while True:
-        found = files.read(sources, position, count, size)
+        found = files.read(sources, TIP, position, count, size)
         for offset, unit in found.units:
             result += [(offset, db, words[1]) for db, words in unit]
         if found.units:
             assert found.units[-1][0] == found.position.offset
             assert sum(len(unit) for _, unit in found.units[:-1]) < count
-        assert found.more or not found.units or files.read(sources, found.position, 1, 1).units == []
+        assert found.more or not found.units or files.read(sources, TIP, found.position, 1, 1).units == []
         if not found.more:
             return result, found.position
         position = found.position
@@ -117,7 +119,7 @@ def test_from_every_position_to_the_end(
         assert changes == [change for change in journal.changes if change[0] > position.offset]
         assert end == journal.position
         with pytest.raises(Gone):
-            files.read(sources, Position(position.id, position.offset + 1), 1, 1)
+            files.read(sources, TIP, Position(position.id, position.offset + 1), 1, 1)
 
 
 def test_only_places_are_positions(tmp_path: Path, rng: random.Random) -> None:
@@ -128,7 +130,7 @@ def test_only_places_are_positions(tmp_path: Path, rng: random.Random) -> None:
         for offset in range(journal.position.offset + 50):
             if Position(id, offset) not in valid:
                 with pytest.raises(Gone):
-                    files.read(sources, Position(id, offset), 1, 1)
+                    files.read(sources, TIP, Position(id, offset), 1, 1)
 
 
 def test_what_is_appended_meanwhile(tmp_path: Path, rng: random.Random) -> None:
@@ -166,9 +168,9 @@ def test_a_break_is_not_read_over(tmp_path: Path) -> None:
         begin = journal.position
         journal.unit((0, "after"))
         files, sources = JournalFiles(), journal.sources()
-        assert [d for _, d in files.read(sources, Position(A, 0), 9, 999).units] == [[(0, [b"SET", b"before", b"v"])]]
+        assert [d for _, d in files.read(sources, TIP, Position(A, 0), 9, 999).units] == [[(0, [b"SET", b"before", b"v"])]]
         with pytest.raises(Gone):
-            files.read(sources, end, 9, 999)
+            files.read(sources, TIP, end, 9, 999)
         assert read_all(files, sources, begin, 9, 999)[0] == journal.changes[-1:]
 
 
@@ -182,7 +184,7 @@ def test_a_start_after_a_lost_end(tmp_path: Path) -> None:
     journal.unit((0, "after"))
     files, sources = JournalFiles(), journal.sources()
     with pytest.raises(Gone):
-        files.read(sources, lost, 9, 999)
+        files.read(sources, TIP, lost, 9, 999)
     assert read_all(files, sources, kept, 9, 999)[0] == journal.changes[-1:]
 
 
@@ -195,7 +197,7 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
     sources = journal.sources()
     (tmp_path / "0.incr.aof").unlink()
     with pytest.raises(Gone):
-        JournalFiles().read(sources, Position(A, 0), 9, 999)
+        JournalFiles().read(sources, TIP, Position(A, 0), 9, 999)
     files = JournalFiles()
     assert read_all(files, sources, middle, 9, 999)[0] == journal.changes[-1:]
     assert files.oldest(sources) == middle
@@ -207,7 +209,20 @@ def test_a_long_file_is_searched_from_points(tmp_path: Path, rng: random.Random)
         journal.unit((0, f"k{i}"), value="v" * 1000)
     files, sources = JournalFiles(), journal.sources()
     for position in rng.sample(journal.positions, 20):
-        found = files.read(sources, position, 1, 1)
+        found = files.read(sources, TIP, position, 1, 1)
         expected = [change for change in journal.changes if change[0] > position.offset][:1]
         assert [(offset, 0, unit[0][1][1]) for offset, unit in found.units] == expected
     assert len(files._indexes[sources[0].path].points) in (3, 4)
+
+
+def test_a_file_that_is_empty_yet(tmp_path: Path) -> None:
+    """It goes on from where the journal is, whatever the one before it has told."""
+    journal = Journal(tmp_path)
+    journal.unit((0, "a"))
+    end = journal.position
+    journal.files.append(bytearray())
+    files, sources = JournalFiles(), journal.sources()
+    assert files.read(sources, end, end, 9, 999).units == []
+    for tip in (Position(A, end.offset + 9), Position(B, end.offset)):
+        with pytest.raises(Gone):
+            files.read(sources, tip, end, 9, 999)

@@ -222,6 +222,21 @@ def test_rewrites_and_restarts(server: Instance, rng: random.Random) -> None:
     assert seldom.more() == seen
 
 
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_restart_before_anything_is_written_to_a_new_file(server: Instance, kill: bool) -> None:
+    reader = Reader(server)
+    server.call("SET", "a", "1")
+    assert len(reader.more()) == 1
+    rewrite(server)
+    server.restart(kill=kill)
+    server.call("SET", "b", "1")
+    server.restart(kill=kill)
+    rewrite(server)
+    server.call("SET", "c", "1")
+    assert [words[1] for _, words in reader.more()] == [b"b", b"c"]
+    assert [words[1] for _, words in Reader(server).more()] == [b"a", b"b", b"c"]
+
+
 def test_retention(server: Instance, tmp_path: Path) -> None:
     first = Reader(server)
     first.more()
@@ -286,9 +301,10 @@ def test_with_a_replica(server: Instance, tmp_path: Path) -> None:
 
 
 def test_while_it_loads(server: Instance) -> None:
-    server.call("SET", "a", "1")
+    with server.connect() as c:
+        c.pipeline([("SET", f"k{i}", "1") for i in range(300)])
     server.stop()
-    server.options["key-load-delay"] = "1000000"
+    server.options["key-load-delay"] = "10000"
     server.spawn()
     assert_eventually(lambda: _loading(server).startswith("LOADING"))
 
@@ -378,7 +394,7 @@ def test_nothing_is_skipped_when_either_side_is_killed(tmp_path: Path, rng: rand
         told = {words[1] for _, words in changes}
         lost = [key for key in writers.acknowledged if key not in told]
         assert fsync == "everysec" or not lost
-        with Instance("cachefleet", directory=tmp_path / "copy") as copy:
+        with Instance("cachefleet", directory=tmp_path / "copy", options={"enable-debug-command": "yes"}) as copy:
             replay(copy, changes)
             assert copy.call("DEBUG", "DIGEST") == server.call("DEBUG", "DIGEST")
 

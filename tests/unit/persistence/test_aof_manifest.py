@@ -35,7 +35,7 @@ def test_steps_of_a_rewrite() -> None:
     assert done.incremental == (Part(f"{NAME}.2.incr.aof", 2, INCREMENTAL),)
     assert done.history == (Part(f"{NAME}.1.base.rdb", 1, HISTORY), Part(f"{NAME}.1.incr.aof", 1, HISTORY))
     assert done.files() == [done.base, *done.incremental]
-    clean = done.without_history()
+    clean = done.with_history(())
     assert clean.text().count("\n") == 2
     assert before.history == (), "the steps do not change what they start from"
     following = clean.with_incremental(NAME).with_base(NAME, 3)

@@ -319,6 +319,7 @@ def _loading(server: Instance) -> str:
 # ---- crashes ---------------------------------------------------------------------------------------------
 
 KILLS = 6
+Words = tuple[str | bytes | int, ...]
 WRITERS = 3
 
 
@@ -343,8 +344,13 @@ class Writers:
                     while not self._stop.is_set():
                         n += 1
                         key = b"w%d:%d" % (number, n)
-                        commands = [("SET", key, "v" * rng.choice((1, 100, 5000))), ("INCR", "count")]
-                        extra = [("RPUSH", "list", n), ("SET", "short", n, "PX", 20), ("LPOP", "list"), ("SADD", "s", n)]
+                        commands: list[Words] = [("SET", key, "v" * rng.choice((1, 100, 5000))), ("INCR", "count")]
+                        extra: list[Words] = [
+                            ("RPUSH", "list", n),
+                            ("SET", "short", n, "PX", 20),
+                            ("LPOP", "list"),
+                            ("SADD", "s", n),
+                        ]
                         commands += rng.sample(extra, rng.randrange(4))
                         if rng.randrange(2):
                             commands = [("MULTI",), *commands, ("EXEC",)]
@@ -354,6 +360,10 @@ class Writers:
                             c.call("BGREWRITEAOF")
             except (OSError, EOFError):
                 self._stop.wait(0.02)
+
+    def wait_for(self, more: int) -> None:
+        target = len(self.acknowledged) + more
+        assert_eventually(lambda: len(self.acknowledged) >= target, "writes go on", deadline_s=60)
 
     def stop(self) -> None:
         self._stop.set()
@@ -371,8 +381,7 @@ def test_nothing_is_skipped_when_either_side_is_killed(tmp_path: Path, rng: rand
         example = start_example(server.port, path)
         try:
             for kill in range(KILLS):
-                target = len(writers.acknowledged) + rng.randrange(100, 800)
-                assert_eventually(lambda t=target: len(writers.acknowledged) >= t, "writes go on", deadline_s=60)
+                writers.wait_for(rng.randrange(100, 800))
                 if kill % 3 != 1:
                     example.kill()
                     example.wait()
@@ -386,7 +395,8 @@ def test_nothing_is_skipped_when_either_side_is_killed(tmp_path: Path, rng: rand
             assert_eventually(lambda: server.call("SELECT", 0) == "OK" and _volatile(server) == 0)
             end = server.call("CDC", "READ", "$")[0].decode()
             assert_eventually(
-                lambda: example_lines(path)[-1:] and example_lines(path)[-1]["position"] == end, deadline_s=60)
+                lambda: example_lines(path)[-1:] and example_lines(path)[-1]["position"] == end, deadline_s=60
+            )
         finally:
             example.kill()
             example.wait()

@@ -11,7 +11,8 @@ lost manifest.
 
 Incremental files that a rewrite has replaced are kept for who reads changes (capture.py): one goes when those behind it
 are `cdc-retention-bytes`, or when its last change is older than `cdc-retention-seconds`. So there are at least so many
-bytes, if there ever were, and at most one file more; they never cost more than that, however slow a reader is.
+bytes, if there ever were and KEPT_MAX files hold them, and at most one file more; they never cost more than that,
+however slow a reader is.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cachefleet_server.log import Log
 from cachefleet_server.persistence import aof_manifest
 from cachefleet_server.persistence.aof_manifest import BASE, Manifest, Part
 
+KEPT_MAX: Final = 256  # replaced files
 _TEMP_BASE: Final = re.compile(r"temp-rewriteaof-bg-(\d+)\.aof(\.aside)?")
 
 
@@ -123,7 +125,7 @@ class AofFolder:
                 found = os.stat(self.file(part.name))
             except OSError:  # somebody took it away
                 break
-            if behind >= most or found.st_mtime < oldest_s:
+            if behind >= most or found.st_mtime < oldest_s or len(kept) == KEPT_MAX:
                 break
             kept.insert(0, part)
             behind += found.st_size

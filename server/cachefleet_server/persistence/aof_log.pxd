@@ -31,8 +31,8 @@ SELECT of the database in which the journal is, if it has said so already, and a
 
 which says where in the history the file is at the end of that line. It is repeated every NOTE_EVERY bytes, and when the
 history goes on under another id. A history that goes on from an earlier one in a new file notes that one first, so that
-files tell that they follow each other. Other
-servers take lines with "#" for comments; ours goes on from the position that it finds (aof_load.pyx).
+files tell that they follow each other. Other servers take lines with "#" for comments; ours goes on from the position
+that it finds (aof_load.pyx).
 
 The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or
 unlink a path. A log that is switched off leaves its end to the helper as well, so that nobody waits for a disk that

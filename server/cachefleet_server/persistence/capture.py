@@ -54,7 +54,9 @@ HELP: Final = (
 _POSITION: Final = re.compile(rb"([0-9a-f]{40}):(0|[1-9][0-9]{0,18})")
 _OFF: Final = "ERR change capture is off: set cdc-retention-bytes to how much of the changes is to be kept"
 _NO_AOF: Final = "ERR change capture needs the append only file: set appendonly to yes"
-_GONE: Final = "CDCGONE what follows this position is not kept: take the data anew, and go on from a position before that"
+_GONE: Final = (
+    "CDCGONE what follows this position is not kept: take the data anew, and go on from a position before that"
+)
 _NUMBER: Final = "ERR value is not an integer or out of range"
 
 T = TypeVar("T")
@@ -99,7 +101,7 @@ class Capture:
         add(row("cdc|info", 2, flags, "", "", "server 0.1.0 O(1)", "Returns the positions of change capture.", ""),
             self._info_row, may_wait=True)
         add(row("cdc|help", 2, "loading stale", "", "", "server 0.1.0 O(1)", "Describes the subcommands.", ""),
-            lambda client, argv: [Simple(line) for line in HELP])  # fmt: skip
+            lambda client, argv: [Simple(line) for line in HELP])
 
     async def start(self) -> None: ...
 

@@ -117,14 +117,15 @@ cdef class Walk:
         self.mark.offset = self.r.offset
         self.mark.db = self.db
 
-    cdef void _point(self) noexcept nogil:
+    cdef int _point(self) except -1 nogil:
         if not self.on or not self.mark.id[0]:
-            return
+            return 0
         self.point_at = self.start + self.mark.at + POINT_EVERY
         with gil:
             self.points.append(self.place)
+        return 0
 
-    cdef int _note(self, bint selected) noexcept nogil:
+    cdef int _note(self, bint selected) except -1 nogil:
         """One, at r.at, outside of transactions. Behind it there is a place, unless it tells of a break."""
         cdef uint64_t before = self.r.offset
         cdef uint64_t at = self.r.at
@@ -147,7 +148,7 @@ cdef class Walk:
             self._point()
         return _PLACE
 
-    cdef int _unit(self, bint collect) noexcept nogil:
+    cdef int _unit(self, bint collect) except -1 nogil:
         """At r.at, which is a place; _PLACE behind it, or _PLACE at another one in front of it."""
         cdef request_t q
         cdef uint64_t start
@@ -180,20 +181,22 @@ cdef class Walk:
                 if not multi:
                     return _PLACE
 
-    cdef void _add(self, const request_t* q) noexcept with gil:
+    cdef int _add(self, const request_t* q) except -1 with gil:
         cdef int i
         words = [PyBytes_FromStringAndSize(q.argv[i].ptr, q.argv[i].len) for i in range(q.argc)]
         self.unit.append((self.db, words))
+        return 0
 
-    cdef void _put(self, PyObject* into, uint64_t n) noexcept with gil:
-        """The unit, if it is whole and not of notes alone."""
+    cdef int _put(self, PyObject* into, uint64_t n) except -1 with gil:
+        """The unit, which is whole, unless it was a note."""
         if self.unit:
             self.changes += len(self.unit)
             self.bytes += n
             (<list>into).append((self.mark.offset, self.unit))
             self.unit = []
+        return 0
 
-    cdef int _units(self, PyObject* into, Py_ssize_t count, Py_ssize_t size) noexcept nogil:
+    cdef int _units(self, PyObject* into, Py_ssize_t count, Py_ssize_t size) except -1 nogil:
         cdef uint64_t before
         cdef int status
         while True:

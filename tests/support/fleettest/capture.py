@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Reader:
                     return changes
                 left = [row[2] for row in reply[1]]
                 assert left[-1] == 0, "a transaction comes whole"
-                assert all(a == b + 1 or a == 0 for a, b in zip(left, left[1:], strict=False)), left
+                assert all(a == b + 1 or a == 0 for a, b in pairwise(left)), left
                 changes += [(row[1], row[3]) for row in reply[1]]
 
     def error(self) -> str:

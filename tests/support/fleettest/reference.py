@@ -184,6 +184,7 @@ EXPLAINED_DOCS: dict[tuple[str, str], str] = {
     ("xidmprecord", ""): "of Redis 8.8",
     **{(name, "arguments"): "a member, as in KeyDB" for name in ("ttl", "pttl", "persist")},
     **{(name, ""): "members that expire" for name in MEMBER_TTL},
+    **{(name, ""): "change capture" for name in ("cdc", "cdc|help", "cdc|info", "cdc|read")},
 }
 # Fields of Valkey's INFO that ours has not, and why. Patterns match the whole name.
 ABSENT_FIELDS = {

@@ -112,7 +112,7 @@ def test_from_every_position_to_the_end(
     journal = make(tmp_path, rng)
     torn = as_aof("SET torn value")[:-1]
     sources = journal.sources(torn)
-    for position in rng.sample(journal.positions, 40) + [journal.positions[0], journal.position]:
+    for position in [*rng.sample(journal.positions, 40), journal.positions[0], journal.position]:
         files = JournalFiles()
         count, size = rng.choice((1, 7, 1000)), rng.choice((1, 500, 1 << 20))
         changes, end = read_all(files, sources, position, count, size)
@@ -168,7 +168,9 @@ def test_a_break_is_not_read_over(tmp_path: Path) -> None:
         begin = journal.position
         journal.unit((0, "after"))
         files, sources = JournalFiles(), journal.sources()
-        assert [d for _, d in files.read(sources, TIP, Position(A, 0), 9, 999).units] == [[(0, [b"SET", b"before", b"v"])]]
+        assert [d for _, d in files.read(sources, TIP, Position(A, 0), 9, 999).units] == [
+            [(0, [b"SET", b"before", b"v"])]
+        ]
         with pytest.raises(Gone):
             files.read(sources, TIP, end, 9, 999)
         assert read_all(files, sources, begin, 9, 999)[0] == journal.changes[-1:]

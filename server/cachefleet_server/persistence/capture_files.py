@@ -21,7 +21,7 @@ from cachefleet_server.errors import CachefleetError
 from cachefleet_server.files import open_regular
 from cachefleet_server.persistence.capture_walk import BROKEN, END, Place, Walk
 
-BLOCK: Final = 1 << 18  # bytes that are read at once: while changes are made of them, the engine may have to wait
+BLOCK: Final = 262144  # bytes that are read at once: while changes are made of them, the engine may have to wait
 HEAD: Final = 4096  # bytes in which a file says where it begins
 REMEMBERED: Final = 256  # positions that readers were told last
 NOWHERE: Final = Place(0, b"", 0, 0)

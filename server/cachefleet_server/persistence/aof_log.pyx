@@ -260,7 +260,7 @@ cdef void _put_note(aof_log_t* log) noexcept nogil:
     """Where in the history the file is now."""
     _put_note_of(log, log.engine.journal.id)
     log.noted_offset = log.taken_offset
-    memcpy(log.noted_id, j.id, sizeof(log.noted_id))
+    memcpy(log.noted_id, log.engine.journal.id, sizeof(log.noted_id))
 
 
 cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64_t offset) noexcept nogil:

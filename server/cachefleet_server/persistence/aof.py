@@ -404,7 +404,7 @@ class Aof:
         manifest = self._folder.manifest.with_base(self._folder.filename, self._rewrite_seq, self._suffix)
         assert manifest.base is not None
         self._folder.install_base(manifest.base)
-        self._file.flush()  # from now on the current file alone tells the journal's position
+        self._file.flush_in_order()  # from now on the current file alone tells the journal's position
         self._folder.save(manifest)
         self._base_size = result.bytes
         self._old_size = 0

@@ -360,6 +360,10 @@ cdef class AofLog:
             return False
         return _sync_now(&self.log) if sync else True
 
+    def flush_in_order(self):
+        """As flush, but nothing is written while the file before this one is not on disk."""
+        return _close_running(&self.log) or self.flush()
+
     def switch(self, int fd):
         """Goes on in a new, empty file. False when what is pending could not be written to the old one, and nothing
         changed; else that one is closed, and on disk before the new one gets anything."""

@@ -1,7 +1,8 @@
 """A primary and its replica, of any kind: whether they follow, and whether their data are the same.
 
 Data are equal when DEBUG DIGEST says so, at a moment when the replica has executed as much of the stream as there is.
-Redis 7.0 writes scores in another way before it digests them: there all values are read and compared.
+Redis 7.0 writes scores in another way before it digests them: there all values are read and compared. And a sorted set
+that was large once and is small now is a listpack where it was loaded, and that has no -0: its digest may differ.
 """
 
 from __future__ import annotations
@@ -33,13 +34,27 @@ def assert_same_data(primary: Instance, replica: Instance) -> None:
     assert_follows(primary, replica)
     with primary.connect() as ours, replica.connect() as theirs:
         if "redis" not in (primary.kind, replica.kind):
-            assert digest(ours) == digest(theirs)
-            return
+            if digest(ours) == digest(theirs):
+                return
+            assert {kind for kind, _, _ in _of_other_digests(ours, theirs)} == {"zset"}
         assert_same(capture(theirs, DATABASES), capture(ours, DATABASES))
         reads = [("SELECT", OTHER_TYPES_DB), *OTHER_TYPES_READ]
         assert theirs.pipeline(reads) == ours.pipeline(reads)
         for connection in (ours, theirs):
             connection.call("SELECT", 0)
+
+
+def _of_other_digests(one: Connection, other: Connection) -> list[tuple[str, int, bytes]]:
+    """(type, database, key) of each key of `one` whose value has another digest there."""
+    found: list[tuple[str, int, bytes]] = []
+    for db in (*DATABASES, OTHER_TYPES_DB):
+        one.call("SELECT", db)
+        other.call("SELECT", db)
+        keys = one.call("KEYS", "*")
+        asked = [("DEBUG", "DIGEST-VALUE", key) for key in keys]
+        pairs = zip(keys, one.pipeline(asked), other.pipeline(asked), strict=True)
+        found += [(one.call("TYPE", key), db, key) for key, mine, theirs in pairs if mine != theirs]
+    return found
 
 
 OTHER_TYPES_DB = 9

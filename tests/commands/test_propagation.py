@@ -303,6 +303,17 @@ def test_lists(journals: Pair) -> None:
     assert [b"RPOP", b"k", b"2"] in found
 
 
+def test_an_index_of_more_than_32_bits_is_journalled_as_what_was_made_of_it(journals: Pair) -> None:
+    """Redis 7.0 would refuse it, and then a replica of its kind has other data."""
+    ours = journals.ours
+    ours.pipeline([("DEL", "k"), ("RPUSH", "k", "a", "b")])
+    for index, place in ((1 << 32, b"0"), ((1 << 63) - 1, b"1"), (-(1 << 63), b"0"), ((1 << 32) - 1, b"1")):
+        ours.call("LSET", "k", index, "x")
+        assert journal(journals.instances[0])[-1] == [b"LSET", b"k", place, b"x"]
+    assert ours.call("LSET", "k", -1, "y") == "OK"
+    assert journal(journals.instances[0])[-1] == [b"LSET", b"k", b"-1", b"y"]
+
+
 def test_waiters_of_lists_are_journalled_as_what_they_did(journals: Pair) -> None:
     """After the command that served them, each in its own right."""
     ours, theirs = journals.instances

@@ -12,7 +12,10 @@ from cachefleet_server.core.reply cimport (
     arg_int64, arg_int64_from, arg_is, mark_t, reply_array, reply_insert, reply_int, reply_mark, reply_null, reply_ok,
     reply_syntax_error)
 from cachefleet_server.core.errors cimport ERR_NO_KEY, ERR_OUT_OF_RANGE
+from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.listpack cimport lp_item
+from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
+from cachefleet_server.keyspace.journal cimport journal_arg, journal_rewrite
 
 cdef extern from *:
     """
@@ -63,20 +66,31 @@ cdef void lindex_command(client_t* c) noexcept nogil:
     list_done(&it)
 
 
+cdef void _journal_place(client_t* c, int64_t place) noexcept nogil:
+    """LSET with an index that every server understands the same."""
+    cdef char digits[INT64_CHARS_MAX]
+    cdef arg_t[4] argv
+    argv[0] = journal_arg(b"LSET", 4)
+    argv[1] = c.argv[1]
+    argv[2] = journal_arg(&digits[0], int64_to_chars(&digits[0], place))
+    argv[3] = c.argv[3]
+    journal_rewrite(c, 4, &argv[0])
+
+
 cdef void lset_command(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
     cdef arg_t* key = &c.argv[1]
     cdef arg_t* value = &c.argv[3]
     cdef entry_t* old = lookup_write(c, key)
     cdef entry_t* entry
-    cdef int64_t index
+    cdef int64_t asked, index
     cdef bint there
     if old == NULL:
         reply_error(c, ERR_NO_KEY)
         return
-    if not type_or_reply(c, old, OBJ_LIST) or not arg_int64(c, &c.argv[2], &index):
+    if not type_or_reply(c, old, OBJ_LIST) or not arg_int64(c, &c.argv[2], &asked):
         return
-    index = <int>index  # Valkey 9.1 keeps 32 bits of it here, and here alone
+    index = <int>asked  # Valkey 9.1 keeps 32 bits of it here, and here alone; Redis 7.0 keeps all
     there = _place(old, &index)
     entry = list_prepare(e, old, value.len, 1)  # Valkey does that before it looks at the index
     if there:
@@ -86,6 +100,8 @@ cdef void lset_command(client_t* c) noexcept nogil:
         reply_error(c, ERR_OUT_OF_RANGE)
         return
     list_changed(c, b"lset", key, 1)
+    if cf_unlikely(asked != <int>asked):
+        _journal_place(c, index)
     reply_ok(c)
 
 # ---- by value ----------------------------------------------------------------------------------------

@@ -208,6 +208,17 @@ def test_the_fast_lane_leaves_what_is_being_made_or_taken_away_to_the_plan() -> 
     assert not world.survive(), "it goes with its Cache"
 
 
+def test_the_fast_lane_makes_again_what_a_spec_took_away_that_was_not_accepted_yet() -> None:
+    world = settled()
+    world.edit(cache(networkPolicy={"enabled": False}))
+    world.cycle()
+    assert Key("NetworkPolicy", "orders") not in world.objects
+    world.edit(cache())
+    assert world.survive() == ["apply NetworkPolicy/orders"]
+    world.settle()
+    assert told(world) == ["deleted NetworkPolicy/orders: the spec does not want it any more"]
+
+
 def test_the_fast_lane_asks_not_again_for_what_was_refused() -> None:
     world = settled()
     del world.objects[Key("Service", "orders-rw")]

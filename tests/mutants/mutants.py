@@ -9,7 +9,7 @@ area's tests run until the first failure, those first whose names share a word w
 notices is a survivor: a test is missing, or the line is not needed, or nobody could tell (equivalent.py says why).
 What was tried is appended to build/mutants/<area>.jsonl, one line a trial; of several of one mutant the last counts.
 
-It works in a copy of the tree (build/mutants/tree), so the working tree stays as it is.
+It works in a copy of the tree (build/mutants/tree-<area>), so the working tree stays as it is.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ from equivalent import EQUIVALENT
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = ROOT / "build" / "mutants"
-TREE: Final = FOLDER / "tree"
-TEST_S_MAX: Final = 600.0  # on a busy machine; what loops for ever ends by the processor's time
+RUN_S_MAX: Final = 600.0  # on a busy machine; what loops for ever ends by the processor's time
 CPU_S_MORE: Final = 10  # than the unbroken tree takes
 MEMORY_MAX: Final = 6 << 30
 # The copy's setup.py: one module, and quickly.
@@ -48,17 +47,25 @@ SERVER, OPERATOR = "server/cachefleet_server", "operator/cachefleet_operator"
 class Area:
     """Files that are broken, and the tests that must notice."""
 
+    name: str
     files: str  # glob below the root
     tests: tuple[str, ...]
+
+    @property
+    def tree(self) -> Path:
+        return FOLDER / f"tree-{self.name}"
 
 
 _ENGINE = ("tests/unit/keyspace", "tests/unit/test_engine_machine.py", "tests/unit/core")
 AREAS: Final = {
-    "ds": Area(f"{SERVER}/ds/*.pyx", ("tests/unit/ds", *_ENGINE)),
-    "keyspace": Area(f"{SERVER}/keyspace/*.pyx", (*_ENGINE, "tests/unit/persistence")),
-    "persistence": Area(f"{SERVER}/persistence/*.py*", ("tests/unit/persistence",)),
-    "planning": Area(f"{OPERATOR}/planning/*.py", ("tests/unit/planning",)),
-    "resources": Area(f"{OPERATOR}/resources/*.py", ("tests/unit/resources", "tests/unit/planning")),
+    area.name: area
+    for area in (
+        Area("ds", f"{SERVER}/ds/*.pyx", ("tests/unit/ds", *_ENGINE)),
+        Area("keyspace", f"{SERVER}/keyspace/*.pyx", (*_ENGINE, "tests/unit/persistence")),
+        Area("persistence", f"{SERVER}/persistence/*.py*", ("tests/unit/persistence",)),
+        Area("planning", f"{OPERATOR}/planning/*.py", ("tests/unit/planning",)),
+        Area("resources", f"{OPERATOR}/resources/*.py", ("tests/unit/resources", "tests/unit/planning")),
+    )
 }
 
 # (pattern in a line, what takes its place). The first group is what changes.
@@ -111,6 +118,7 @@ class Outcome:
     seed: int
     mutant: Mutant
     noticed: str  # "test", "build", "time", "equivalent", or "" for a survivor
+    by: str  # the test, with what it said
 
 
 # -- finding them
@@ -147,26 +155,26 @@ def all_mutants(area: Area) -> list[Mutant]:
 # -- trying one
 
 
-def copy_tree() -> None:
+def copy_tree(tree: Path) -> None:
     """The working tree with what is built in it; the environment is shared."""
-    shutil.rmtree(TREE, ignore_errors=True)
-    TREE.mkdir(parents=True)
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
     for name in COPIED:
-        shutil.copytree(ROOT / name, TREE / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
-        shutil.copy2(ROOT / name, TREE / name)
+        shutil.copy2(ROOT / name, tree / name)
     if (ROOT / "build" / "cython").exists():
-        shutil.copytree(ROOT / "build" / "cython", TREE / "build" / "cython")
+        shutil.copytree(ROOT / "build" / "cython", tree / "build" / "cython")
     setup = (ROOT / "setup.py").read_text()
     for whole, part in BUILD_LESS:
         assert whole in setup, whole
         setup = setup.replace(whole, part)
-    (TREE / "setup.py").write_text(setup)
+    (tree / "setup.py").write_text(setup)
 
 
-def run(command: Sequence[str], seconds: float, cpu_s: int | None = None, broken: str = "") -> int | None:
-    """The exit code; None when it took too long."""
-    paths = {"PYTHONPATH": f"{TREE / 'server'}:{TREE / 'operator'}", "PYTHONDONTWRITEBYTECODE": "1"}
+def run(tree: Path, command: Sequence[str], cpu_s: int | None = None, broken: str = "") -> tuple[int | None, str]:
+    """The exit code, None when it took too long, and what was written."""
+    paths = {"PYTHONPATH": f"{tree / 'server'}:{tree / 'operator'}", "PYTHONDONTWRITEBYTECODE": "1"}
     environment = {**os.environ, **paths, "BROKEN": broken, "CYTHON_CACHE_DIR": ""}
 
     def bound() -> None:
@@ -176,15 +184,16 @@ def run(command: Sequence[str], seconds: float, cpu_s: int | None = None, broken
 
     try:
         done = subprocess.run(
-            command, cwd=TREE, env=environment, capture_output=True, timeout=seconds, preexec_fn=bound
+            command, cwd=tree, env=environment, capture_output=True, timeout=RUN_S_MAX, preexec_fn=bound
         )
     except subprocess.TimeoutExpired:
-        return None
-    return None if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL) else done.returncode
+        return None, ""
+    killed = done.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
+    return None if killed else done.returncode, done.stdout.decode(errors="replace")
 
 
-def build(file: str) -> bool:
-    return run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], 600, broken=file) == 0
+def build(tree: Path, file: str) -> bool:
+    return run(tree, [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], broken=file)[0] == 0
 
 
 def test_files(area: Area, broken: str) -> list[str]:
@@ -195,19 +204,21 @@ def test_files(area: Area, broken: str) -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in found]
 
 
-def notice(mutant: Mutant, area: Area, cpu_s: int | None = None) -> str:
-    """How it is noticed; the tree is as before afterwards."""
-    file = TREE / mutant.file
+def notice(mutant: Mutant, area: Area, cpu_s: int | None = None) -> tuple[str, str]:
+    """How it is noticed, and by which test; the tree is as before afterwards."""
+    file = area.tree / mutant.file
     kept = {path: path.read_bytes() for path in (file, *file.parent.glob(f"{file.stem}.*.so"))}
     lines = kept[file].decode().split("\n")
     lines[mutant.line - 1] = mutant.after
     file.write_text("\n".join(lines))
     try:
-        if file.suffix == ".pyx" and not build(mutant.file):
-            return "build"
+        if file.suffix == ".pyx" and not build(area.tree, mutant.file):
+            return "build", ""
         words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--seed", "1"]
         words += ["-o", "timeout=100", "--hypothesis-profile", "mutants", *test_files(area, mutant.file)]
-        return {0: "", None: "time"}.get(run(words, TEST_S_MAX, cpu_s), "test")
+        code, output = run(area.tree, words, cpu_s)
+        by = re.search(r"^(?:FAILED|ERROR) (.*)", output, re.MULTILINE)
+        return {0: "", None: "time"}.get(code, "test"), by[1] if by else f"exit code {code}"
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
@@ -217,8 +228,9 @@ def check_unbroken(area: Area) -> int:
     """The tests pass on the tree as it is: in this time of the processor, in whole seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     candidate = all_mutants(area)[0]
-    if notice(Mutant(candidate.file, candidate.line, candidate.before, candidate.before), area):
-        raise SystemExit("the tests fail on the tree as it is")
+    noticed, by = notice(Mutant(candidate.file, candidate.line, candidate.before, candidate.before), area)
+    if noticed:
+        raise SystemExit(f"the tests fail on the tree as it is: {by}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return int(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) + 1
 
@@ -243,14 +255,14 @@ def session(name: str, trials: Sequence[tuple[int, Mutant]], minutes: float) -> 
     area = AREAS[name]
     end = time.monotonic() + minutes * 60
     outcomes: list[Outcome] = []
-    copy_tree()
+    copy_tree(area.tree)
     cpu_s = check_unbroken(area) + CPU_S_MORE
     with (FOLDER / f"{name}.jsonl").open("a") as out:
         for seed, mutant in trials:
             if time.monotonic() > end:
                 break
-            noticed = "equivalent" if mutant.key in EQUIVALENT else notice(mutant, area, cpu_s)
-            outcome = Outcome(seed, mutant, noticed)
+            noticed, by = ("equivalent", "") if mutant.key in EQUIVALENT else notice(mutant, area, cpu_s)
+            outcome = Outcome(seed, mutant, noticed, by)
             outcomes.append(outcome)
             print(f"{seed} {mutant} {outcome.noticed or 'SURVIVED'}: {mutant.after.strip()}", flush=True)
             out.write(json.dumps(asdict(outcome)) + "\n")

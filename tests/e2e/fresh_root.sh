@@ -20,8 +20,11 @@ server='' lent=()
 [ -z "${LEND:-}" ] || lent=(go/pkg/mod .cache/pip .cache/cachefleet/kubernetes .m2/repository .npm .cargo/registry)
 
 say() { printf '\n--- %s\n' "$*"; }
-inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${settings[@]}" \
-  bash -c "cd /src && $*"; }
+# The root is that of a mount namespace, not of a process alone: who enters a container's namespace (kubectl exec) comes
+# to the namespace's root, which pivot_root of a container that starts in a chroot would leave as it is.
+inside() { unshare --mount --propagation private bash -c 'cd "$1" && shift && pivot_root . . && umount -l . && cd / &&
+  exec /usr/bin/env -i "$@"' enter "$root" HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+  "${settings[@]}" bash -c "cd /src && $*"; }
 
 finish() {
   [ -z "$server" ] || kill -- "-$server" 2>/dev/null || true
@@ -37,7 +40,7 @@ if [ ! -e "$root/etc/debian_version" ]; then
   debootstrap --variant=minbase --include=python3,gcc,make,ca-certificates "$suite" "$root" >"$root.log" 2>&1 ||
     { tail -20 "$root.log"; exit 1; }
 fi
-mount --bind "$root" "$root"  # containers in it pivot their root, which must be a mount point
+mount --bind "$root" "$root"  # what becomes a root must be a mount point
 for mount in proc sys dev dev/shm dev/pts; do mount --bind "/$mount" "$root/$mount"; done
 mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"  # kubelet looks for them; a slave, or unmounting would reach ours
 mount --make-rslave "$root/sys/fs/cgroup"

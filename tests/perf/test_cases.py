@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import cases
@@ -10,7 +11,7 @@ import cases_types
 import pytest
 from big_value import VALUES
 from cases import Case, Fill
-from measure import Load
+from measure import Load, reply_to
 
 from fleettest.instance import Instance
 
@@ -83,6 +84,15 @@ def test_every_case_has_a_name_of_its_own() -> None:
     memory = [case.label for case in cases_memory.memory(False)]
     assert len(memory) == len(set(memory))
     assert all(case.pipeline == 1 and case.connections == 4 for case in all_cases() if case.large)
+
+
+def test_a_large_reply_is_marked_so(load: Load, valkey: Instance) -> None:
+    """The benchmark refuses to measure a case that is not."""
+    for case in all_cases():
+        if case.test == "GET":
+            valkey.call("FLUSHALL")
+            load.make(valkey, dataclasses.replace(case.data.fills[0], count=1, keys=1))
+            assert (len(reply_to(valkey, case.first[0])) > cases.LARGE_REPLY_BYTES) == case.large, case.data.label
 
 
 def test_redis_benchmarks_suite_is_whole() -> None:

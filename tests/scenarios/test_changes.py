@@ -63,7 +63,7 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"persistence": {"storage": {"storageClassName": "sized"}}}, "storage.storageClassName is immutable"),
     ({"persistence": {"mode": "none"}}, "persistence.mode cannot change to or from none"),
     ({"memory": {"limit": "10Mi"}}, "memory.limit must be at least 96Mi"),
-    ({"auth": {"mode": "secret"}}, "auth.secretRef goes with auth.mode secret, and only there"),
+    ({"auth": {"mode": "secret"}}, "auth.mode secret needs auth.secretRef, and only that mode has one"),
     ({"memory": {"evictionPolicy": "lru"}}, 'supported values: "noeviction", "allkeys-lru"'),
     ({"replicaz": 1}, 'unknown field "spec.replicaz"'),
 )

@@ -31,7 +31,7 @@ release exists. Rules about changes need what is stored; they stay with the API 
 {{- end -}}
 {{- $auth := dig "auth" dict $spec -}}
 {{- if ne (eq (dig "mode" "generated" $auth) "secret") (hasKey $auth "secretRef") -}}
-{{- fail "spec.auth.secretRef goes with auth.mode secret, and only there" -}}
+{{- fail "spec.auth.mode secret needs auth.secretRef, and only that mode has one" -}}
 {{- end -}}
 {{- if hasKey (dig "resources" "limits" dict $spec) "memory" -}}
 {{- fail "spec.resources.limits: the memory limit is spec.memory.limit" -}}

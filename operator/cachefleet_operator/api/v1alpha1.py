@@ -149,7 +149,7 @@ class AuthSpec(Model):
     secret_ref: SecretKey | None = Field(None, description="Where the password is, with mode secret.")
     RULES = (
         Rule("(self.mode == 'secret') == has(self.secretRef)",
-             "auth.secretRef goes with auth.mode secret, and only there"),
+             "auth.mode secret needs auth.secretRef, and only that mode has one"),
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def _fields(cache: Cache) -> Iterator[str]:
     if spec.image and spec.version:
         yield "spec.version: is a tag of the default image, which spec.image replaces"
     if (spec.auth.mode == "secret") != (spec.auth.secret_ref is not None):
-        yield "spec.auth.secretRef: goes with mode secret, and only there"
+        yield "spec.auth.secretRef: mode secret needs it, and only that mode has one"
 
 
 # -- spec.config

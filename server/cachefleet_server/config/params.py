@@ -311,8 +311,6 @@ _PERSISTENCE = (
     Param("aof-use-rdb-preamble", Bool(), "yes"),
     Param("aof-timestamp-enabled", Bool(), "no"),
     Param("aof-rewrite-incremental-fsync", Bool(), "yes"),
-    Param("cdc-retention-bytes", _MEMORY, "0"),
-    Param("cdc-retention-seconds", _LONG, "0"),
 )
 
 _PRIMARY = (
@@ -417,6 +415,8 @@ _TLS = _unused(
 
 # Parameters that Valkey does not have.
 OURS: tuple[Param, ...] = (
+    Param("cdc-retention-bytes", _MEMORY, "0"),
+    Param("cdc-retention-seconds", _LONG, "0"),
     Param("metrics-bind", Text(), "", immutable=True),
     Param("metrics-port", _PORT, "0", immutable=True),
     Param("metrics-streams", Words(64), ""),  # keys, of database n as "dbn=key"

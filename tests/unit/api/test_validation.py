@@ -184,7 +184,7 @@ def test_a_secret_reference_without_the_rules_of_the_crd() -> None:
     broken = cache()
     spec = broken.spec.model_copy(update={"auth": AuthSpec(mode="secret")})
     found = problems(broken.model_copy(update={"spec": spec}))
-    assert found == ("spec.auth.secretRef: goes with mode secret, and only there",)
+    assert found == ("spec.auth.secretRef: mode secret needs it, and only that mode has one",)
 
 
 def test_depth_has_an_end() -> None:

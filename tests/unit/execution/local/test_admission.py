@@ -35,7 +35,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "persistence.mode cannot change to or from none: the volume would appear or vanish": (
         manifest(persistence={"mode": "none"}), manifest()
     ),
-    "auth.secretRef goes with auth.mode secret, and only there": (manifest(auth={"mode": "secret"}), None),
+    "auth.mode secret needs auth.secretRef, and only that mode has one": (manifest(auth={"mode": "secret"}), None),
     "version is a tag of the default image: it cannot stand beside image": (manifest(image="a:1", version="1"), None),
     "the memory limit is spec.memory.limit": (manifest(resources={"limits": {"memory": "1Gi"}}), None),
     "metadata.name must be at most 40 characters: objects and pods add to it": (manifest("a" * 41), None),

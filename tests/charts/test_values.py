@@ -70,7 +70,7 @@ BROKEN = (
     (("spec.memory.limit=100663295",), "memory.limit must be at least 96Mi"),
     (("spec.memory.limit=1e8",), "memory.limit must be at least 96Mi"),
     (("spec.memory.limit=0.09G",), "memory.limit must be at least 96Mi"),
-    (("spec.memory.limit=1G", "spec.auth.mode=secret"), "auth.mode secret needs auth.secretRef, and only that mode has"),
+    (("spec.memory.limit=1G", "spec.auth.mode=secret"), "auth.mode secret needs auth.secretRef"),
     (("spec.auth.secretRef.name=mine",), "auth.mode secret needs auth.secretRef, and only that mode has one"),
     (("spec.auth.mode=none", "spec.auth.secretRef.name=mine"), "auth.mode secret needs auth.secretRef"),
     (("spec.image=mine:1", "spec.version=1.0"), "version is a tag of the default image: it cannot stand beside image"),

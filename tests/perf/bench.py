@@ -160,13 +160,17 @@ class Bench:
             if not self.there(case, case.label):
                 continue
             mine = {self.subject: servers[self.subject]} if case.beyond is not None else servers
-            row = {name: self.taken(case, *server) for name, server in mine.items()}
+            found = {name: self.taken(case, *server) for name, server in mine.items()}
+            row = {name: figures for name, figures in found.items() if figures is not None}
             self.report.memory(case, row, plain)
             plain = {name: figures[0] for name, figures in row.items()}
 
-    def taken(self, case: MemoryCase, kind: Kind, env: dict[str, str]) -> tuple[float, float, float]:
-        """Bytes an item, used and resident; and the share of the resident ones that stays when all is deleted."""
+    def taken(self, case: MemoryCase, kind: Kind, env: dict[str, str]) -> tuple[float, float, float] | None:
+        """Bytes an item, used and resident; and the share of the resident ones that stays when all is deleted. None of
+        a peer that does not have the commands."""
         with Instance(kind, env=env) as server:
+            if None in (server.call("COMMAND", "INFO", name)[0] for name in case.command_names):
+                return None
             self.load.make(server, cases.Fill(("PING", "x" * 100), 100_000))  # buffers that any traffic fills
             used, resident = used_memory(server), memory_bytes(server.pid, "Rss")
             for fill in case.fills:

@@ -41,6 +41,11 @@ def test_a_cache_comes_to_serve(orders: Orders) -> None:
     assert status["pods"][0]["usedMemory"] > 0
     labels = orders.kube.get("pod", "orders-0", orders.namespace)["metadata"]["labels"]
     assert labels[names.LABEL_ROLE] == names.ROLE_PRIMARY
+    volume = orders.kube.get("persistentvolumeclaim", names.claim("orders", 0), orders.namespace)["metadata"]["uid"]
+    record = status["topology"]
+    assert (record["epoch"], record["kind"], record["acks"]) == (1, "first", 0)
+    assert record["primary"]["run"] in orders.call(orders.password(), "INFO", "server")
+    assert record["set"] == [{"pod": "orders-0", "disk": "", "claimUID": volume}]
     assert orders.call(orders.password(), "SET", "k", "v") == "OK"
     columns = orders.kube.kubectl("get", "cache", "orders", "-n", orders.namespace)
     assert "Running" in columns

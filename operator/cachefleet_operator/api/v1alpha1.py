@@ -326,7 +326,7 @@ class PodStatus(Model):
     """What is known of one pod."""
 
     name: str = Field(description="Name of the pod.")
-    role: str = Field("", description="primary or replica; empty while unknown.")
+    role: str = Field("", description="primary or replica, as topology says; empty while nothing is decided.")
     ready: bool = Field(False, description="Whether Kubernetes says it is ready.")
     version: str = Field("", description="Version of Cachefleet that it runs.")
     used_memory: int = Field(0, description="Bytes of data when last sampled.")
@@ -350,6 +350,59 @@ class Refusal(Model):
     at: str = Field(description="When, RFC 3339.")
 
 
+class Member(Model):
+    """A pod with one particular disk."""
+
+    pod: str = Field(description="Name of the pod.")
+    disk: str = Field(description="Id of its disk, drawn with the data; empty where servers have none.")
+    claim_uid: str = Field(
+        "", validation_alias="claimUID", serialization_alias="claimUID",
+        description="UID of its volume's claim; empty without a volume.",
+    )  # fmt: skip
+
+
+class RecordedPrimary(Model):
+    """Who was made the primary."""
+
+    pod: str = Field(description="Name of the pod.")
+    disk: str = Field(description="Id of its disk; empty where servers have none.")
+    run: str = Field(description="Id of the process that it was then.")
+
+
+class Position(Model):
+    """A place in the stream of changes."""
+
+    tenure: int = Field(ge=0, description="Tenure of the last change before it.")
+    offset: int = Field(ge=0, description="Bytes of changes before it.")
+
+
+class Topology(Model):
+    """Who is the primary, and whom it can count on: one decision. It is stored before anybody acts by it."""
+
+    epoch: int = Field(ge=1, description="Number of this record: one more than that of the record before.")
+    tenure: int = Field(ge=1, description="Epoch of the record that made the primary the primary.")
+    kind: Literal["first", "elected", "handover", "continued"] = Field(
+        description="How the primary came to be it: the first one, elected in place of one that is lost, handed over "
+        "to; or it goes on."
+    )
+    primary: RecordedPrimary = Field(description="The primary.")
+    members: tuple[Member, ...] = Field(
+        (), validation_alias="set", serialization_alias="set", json_schema_extra=_keyed("pod", "disk"),
+        description="Who may become the primary, itself included.",
+    )  # fmt: skip
+    acks: int = Field(ge=0, description="How many other members must have a change; 0: the primary is alone.")
+    start: Position | None = Field(
+        None, validation_alias="from", serialization_alias="from",
+        description="Where its tenure starts; absent where servers do not say it.",
+    )  # fmt: skip
+    data_set: str | None = Field(None, description="Id of the data; absent where there are none, or none is known.")
+    durability: Literal["async", "replicated"] = Field("async", description="When a write is acknowledged.")
+    reason: str = Field("", description="Why it was decided, as a sentence.")
+    down_since: str | None = Field(
+        None, description="Since when the primary does not answer, RFC 3339; absent while it does."
+    )
+
+
 class CacheStatus(Model):
     phase: str = Field("", description="What is going on, in one word of docs/conditions.md.")
     message: str = Field("", description="The same as a sentence; empty while there is nothing to say.")
@@ -357,7 +410,8 @@ class CacheStatus(Model):
     conditions: tuple[Condition, ...] = Field(
         (), description="Ready, Progressing, Degraded, ConfigApplied.", json_schema_extra=_keyed("type")
     )
-    primary: str = Field("", description="Pod that takes writes.")
+    primary: str = Field("", description="Pod that is the primary, as topology says.")
+    topology: Topology | None = Field(None, description="Who is the primary; absent until all pods have answered.")
     ready: str = Field(
         "", description="Ready pods of wanted pods, as 1/1. What a refused spec asks for beyond them is not counted."
     )

@@ -179,4 +179,4 @@ class Fleet:
 def _remembered(cache: Cache | None) -> dict[str, Any]:
     """What holds of the status of an earlier run, whose pods have ended: not that it is Ready."""
     status = cache.status.wire() if cache is not None else {}
-    return {field: status[field] for field in ("image", "defaultVersion", "refusals") if field in status}
+    return {field: status[field] for field in ("image", "defaultVersion", "refusals", "topology") if field in status}

@@ -1,7 +1,12 @@
-"""One cycle of one Cache: observe -> plan -> execute -> tell -> write the status. Clock and chance are injected.
+"""One cycle of one Cache: observe -> plan -> record -> execute -> tell -> write the status. Clock and chance are
+injected.
+
+A decision about the topology is stored first, by itself, onto the version of the Cache that was seen. If that fails,
+nothing is done that needs it (actions.RECORD): somebody else may have decided otherwise.
 
 A failed action keeps those from being done that need what it would have done (Action.needs), and no other. What was
-refused is remembered in the status, where the next plan sees it. The status is written once, and only if it differs.
+refused is remembered in the status, where the next plan sees it. The rest of the status is written once, and only if it
+differs.
 """
 
 from __future__ import annotations
@@ -14,13 +19,13 @@ from typing import Literal, Protocol
 
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.api.parse import Malformed, parse
-from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Metadata
+from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Metadata, Topology
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.ledger import Ledger
 from cachefleet_operator.execution.mergepatch import between
 from cachefleet_operator.execution.ports import Objects
-from cachefleet_operator.planning.actions import Action, EventType
+from cachefleet_operator.planning.actions import RECORD, Action, EventType
 from cachefleet_operator.planning.notices import Notice, notices
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.refusals import WHOLE, remember
@@ -58,8 +63,10 @@ class NoMeter:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the actions."""
+    """What became of the record and the actions."""
 
+    seen: Cache  # as it was seen, and with the record that was stored since
+    undone: set[str] = field(default_factory=set)
     refused: list[Refused] = field(default_factory=list)
     failed: list[ExecutionError] = field(default_factory=list)
     words: str = ""  # of the first that was not done
@@ -101,10 +108,15 @@ class Cycle:
         since = self._ledger.now()
         snapshot = await self._observer.observe(cache)
         made = self._plan(snapshot, self._clock())
-        outcome = await self._carry_out(snapshot.acting or cache, made.actions, since)
+        outcome = _Outcome(cache)
+        if made.record is not None:
+            await self._record(made.record, outcome)
+        await self._carry_out(snapshot.acting or cache, made.actions, since, outcome)
         if stale := next((error for error in outcome.failed if error.conflict), None):
             raise stale
         status = made.stopped(outcome.words) if outcome.words else made.status
+        if RECORD in outcome.undone:
+            status = status.model_copy(update={"topology": cache.status.topology})
         for refusal in outcome.refused:
             status = remember(
                 status, target=refusal.target, subject=refusal.subject, wish=refusal.wish, message=str(refusal),
@@ -113,17 +125,32 @@ class Cycle:
         self._notify(cache, notices(cache.status, status))
         self._notify(cache, (Notice("Warning", "Refused", _words(refusal)) for refusal in outcome.refused))
         # What goes on is worth telling even if it failed this time.
-        changed = await self._write_status(cache, status)
+        changed = await self._write_status(outcome.seen, status) is not outcome.seen
         if outcome.failed:
             self._notify(cache, (Notice("Warning", "Failed", str(error)) for error in outcome.failed))
             raise outcome.failed[0]
-        result: Result = "refused" if outcome.refused else "acted" if made.actions or changed else "unchanged"
+        acted = bool(made.actions) or made.record is not None or changed
+        result: Result = "refused" if outcome.refused else "acted" if acted else "unchanged"
         return result, made.wake_after_s
 
-    async def _carry_out(self, cache: Cache, actions: Iterable[Action], since: int) -> _Outcome:
-        outcome = _Outcome()
-        undone: set[str] = set()
-        for action in actions:
+    async def _record(self, record: Topology, outcome: _Outcome) -> None:
+        cache = outcome.seen
+        try:
+            outcome.seen = await self._write_status(cache, cache.status.model_copy(update={"topology": record}))
+            if outcome.seen.status.topology != record:
+                raise ExecutionError("the API server did not keep status.topology: its CRD is older than the operator")
+        except ExecutionError as error:
+            outcome.failed.append(error)
+            outcome.undone.add(RECORD)
+            outcome.words = str(error)
+            return
+        log.info("%s", record.reason, extra={"cache": "/".join(cache.key), "reason": "Record"})
+        if record.kind != "first":  # of which the labels tell
+            self._tell(cache.metadata, "Warning", "PrimaryChanged", record.reason)
+
+    async def _carry_out(self, cache: Cache, actions: Iterable[Action], since: int, outcome: _Outcome) -> None:
+        undone = outcome.undone
+        for action in () if any(error.final for error in outcome.failed) else actions:
             if undone & action.needs:
                 undone.add(action.subject)
                 continue
@@ -140,7 +167,6 @@ class Cycle:
             undone.add(action.subject)
             if error.final:
                 break
-        return outcome
 
     async def _once(self, cache: Cache, action: Action, since: int) -> None:
         if not self._ledger.begin(self, cache.key, action, since):
@@ -164,17 +190,17 @@ class Cycle:
             log.log(level, "%s", notice.message, extra={"cache": "/".join(cache.key), "reason": "Notice"})
             self._tell(cache.metadata, notice.type, notice.word, notice.message)
 
-    async def _write_status(self, cache: Cache, status: CacheStatus) -> bool:
+    async def _write_status(self, cache: Cache, status: CacheStatus) -> Cache:
+        """The Cache as it is then; the very same where nothing was to be written."""
         if status == cache.status:
-            return False
+            return cache
         namespace, name = cache.key
         live = self._objects.cache(namespace, name) or {}
         patch = {
             "metadata": {"resourceVersion": cache.metadata.resource_version, "uid": cache.metadata.uid},
             "status": between(live.get("status") or {}, status.wire()),
         }
-        await self._objects.patch(namespace, Key(KIND, name), patch, "status")
-        return True
+        return parse(await self._objects.patch(namespace, Key(KIND, name), patch, "status"))
 
 
 def _words(refusal: Refused) -> str:

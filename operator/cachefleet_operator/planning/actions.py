@@ -3,7 +3,8 @@
     reason     a sentence for people: the event, the log line and, for the disruptive ones, the phase
     word       the word of its event
     subject    what it changes, as Kind/name; a process is Server/<pod>
-    needs      subjects: if an earlier action on one of them failed, this one is left out of that cycle, too
+    needs      subjects: if an earlier action on one of them failed, this one is left out of that cycle, too; RECORD if
+               it acts by the plan's record, which must have been stored
 
 Facts that it was decided by are preconditions, where acting on others would do harm: the uid of a pod or object, the
 version of a claim, the run id of a server. If they do not hold any more nothing is done, and the next cycle plans anew.
@@ -18,6 +19,7 @@ from typing import ClassVar, Literal
 from cachefleet_operator.api.objects import Key, Object, key_of
 
 CREATED = "Created"
+RECORD = "status.topology"
 
 
 @dataclass(frozen=True, slots=True)

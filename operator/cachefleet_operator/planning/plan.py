@@ -6,6 +6,7 @@ done. What was refused (status.refusals) is not asked for again until the wish c
 
 A spec that asks for what cannot be, or is paused, is not followed: steps marked * go on, by the accepted one.
 
+    topology *    who is the primary: a record, which is stored before anything is done that needs it
     auth *        a password, and the servers have it
     config        parameters that can change live; before the objects, so that a refused one never reaches the file
                   that the next start reads
@@ -21,7 +22,7 @@ survive(snapshot, now): what of it may not wait for the turn of `plan`, which fa
 objects and roles. It is done beside `plan`, at any moment, so it has only what is the same whoever does it first and
 however often; not passwords, which are one thing after the other. And only where a spec has been accepted, and wants
 the same as the one that acts: what is just being made, or taken away, is not lost. What is made of what the servers
-know is left to `plan` as long as nobody has said what that is: it asks them first.
+know is left to `plan` as long as nobody has said what that is: it asks them first. So is the first record.
 """
 
 from __future__ import annotations
@@ -31,9 +32,20 @@ from dataclasses import dataclass, replace
 
 from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import key_of
-from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
+from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Topology
 from cachefleet_operator.api.validation import problems
-from cachefleet_operator.planning import accepted, auth, binding, config, knowledge, objects, roles, rollout, storage
+from cachefleet_operator.planning import (
+    accepted,
+    auth,
+    binding,
+    config,
+    knowledge,
+    objects,
+    roles,
+    rollout,
+    storage,
+    topology,
+)
 from cachefleet_operator.planning.actions import Action, Delete
 from cachefleet_operator.planning.aims import Aims, aims_of, as_before
 from cachefleet_operator.planning.image import default_version, image
@@ -54,6 +66,7 @@ class Plan:
     status: CacheStatus  # as it should be after the actions; written once, and only if it differs
     wake_after_s: float
     stopped: Callable[[str], CacheStatus]  # the status instead, if an action failed in these words
+    record: Topology | None = None  # to be stored before the actions that need it; None: the one that is stands
 
 
 def plan(snapshot: Snapshot, now: float) -> Plan:
@@ -61,24 +74,28 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     asked, wrong = snapshot.cache, problems(snapshot.cache)
     seen = replace(snapshot, cache=snapshot.acting or asked)
     aims = aims_of(seen, now) if snapshot.acting else as_before(seen)
-    if snapshot.acting is None or asked.metadata.deletion_timestamp:
-        steps: tuple[Step, ...] = ()
-    else:
-        steps = _steps(seen, aims, converging=snapshot.acting is asked)
+    steps: tuple[Step, ...] = ()
+    stands = record = asked.status.topology
+    if snapshot.acting is not None and not asked.metadata.deletion_timestamp:
+        record = topology.decide(seen)
+        steps = _steps(seen, aims, record, converging=snapshot.acting is asked)
     actions = tuple(action for step in steps for action in step.actions)
-    verdict = _verdict(seen, asked, steps, wrong, aims)
+    verdict = replace(_verdict(seen, asked, steps, wrong, aims), topology=topology.watched(record, seen, now))
     new = status(snapshot, verdict, now)
 
     def stopped(words: str) -> CacheStatus:
         return status(snapshot, replace(verdict, doing=words), now)
 
-    return Plan(actions, new, _wake_after(new, actions, steps, now), stopped)
+    decided = record if record is not stands else None
+    wake_after_s = _wake_after(new, steps, now, acts=bool(actions) or decided is not None)
+    return Plan(actions, new, wake_after_s, stopped, decided)
 
 
 def survive(snapshot: Snapshot, now: float) -> Plan:
     asked = snapshot.cache
     last = accepted.last(asked, snapshot.objects)
     steps: tuple[Step, ...] = ()
+    stands = record = asked.status.topology
     if last is not None and snapshot.acting is not None and not asked.metadata.deletion_timestamp:
         seen, before = replace(snapshot, cache=snapshot.acting), replace(snapshot, cache=last)
         aims = aims_of(seen, now)
@@ -86,16 +103,18 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
         if not aims.knowledge.images:
             kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
         lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
-        steps = objects.step(seen, lost, aims.refusals), roles.step(seen)
+        record = topology.decide(seen) if stands is not None else None
+        steps = objects.step(seen, lost, aims.refusals), roles.step(seen, record)
     actions = tuple(action for step in steps for action in step.actions)
-    return Plan(actions, asked.status, STEADY_S, lambda words: asked.status)
+    new = asked.status.model_copy(update={"topology": record})
+    return Plan(actions, new, STEADY_S, lambda words: new, record if record is not stands else None)
 
 
-def _steps(snapshot: Snapshot, aims: Aims, *, converging: bool) -> tuple[Step, ...]:
+def _steps(snapshot: Snapshot, aims: Aims, record: Topology | None, *, converging: bool) -> tuple[Step, ...]:
     waiting = auth.missing(snapshot) or auth.refused(aims.cache, aims.refusals)
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
-    secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot)
+    secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot, record)
     bound, noted = binding.step(snapshot, aims.refusals), knowledge.step(snapshot, aims.knowledge, aims.refusals)
     unmade = Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING
     if not converging:
@@ -114,7 +133,7 @@ def _steps(snapshot: Snapshot, aims: Aims, *, converging: bool) -> tuple[Step, .
     )
     whole = not any(step.actions for step in spec)
     steps = (secrets, *spec, bound, noted, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
-    if any(step.actions for step in steps):
+    if any(step.actions for step in steps) or record is not snapshot.cache.status.topology:
         return steps
     return (*steps, rollout.step(snapshot))
 
@@ -142,11 +161,11 @@ def _verdict(
     )
 
 
-def _wake_after(new: CacheStatus, actions: tuple[Action, ...], steps: tuple[Step, ...], now: float) -> float:
+def _wake_after(new: CacheStatus, steps: tuple[Step, ...], now: float, *, acts: bool) -> float:
     found = {c.type: c for c in new.conditions}
     ready, progressing = found[conditions.READY].status == "True", found[conditions.PROGRESSING]
     going = progressing.status == "True" and progressing.reason != "Waiting"
-    if actions or going or any(step.waiting and not step.patient for step in steps):
+    if acts or going or any(step.waiting and not step.patient for step in steps):
         return CONVERGING_S
     if any(step.patient for step in steps):
         for_s = now - seconds(found[conditions.DEGRADED].last_transition_time)

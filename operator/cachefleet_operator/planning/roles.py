@@ -1,4 +1,4 @@
-"""Labels of running pods: the role that their server says, and what they have from their Cache (a setting).
+"""Labels of running pods: their role, as the record says it, and what they have from their Cache (a setting).
 
 Neither is in the pod template, where a change would restart the pods. A label that podTemplate.labels sets is left to
 it; one that the Cache has no more goes with the pod's next restart.
@@ -7,23 +7,27 @@ it; one that the Cache has no more goes with the pod's next restart.
 from __future__ import annotations
 
 from cachefleet_operator.api import names
-from cachefleet_operator.planning.actions import LabelPod
-from cachefleet_operator.planning.snapshot import ROLES, Snapshot
+from cachefleet_operator.api.v1alpha1 import Topology
+from cachefleet_operator.planning import topology
+from cachefleet_operator.planning.actions import RECORD, LabelPod
+from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import Step
 from cachefleet_operator.resources.metadata import inherited
 
+_RECORDED = frozenset((RECORD,))
 
-def step(snapshot: Snapshot) -> Step:
+
+def step(snapshot: Snapshot, record: Topology | None) -> Step:
+    """`record` is the one that is to stand."""
     cache = snapshot.cache
     own = inherited(cache, snapshot.site)
     wanted = {**own, **cache.spec.pod_template.labels}
     actions = []
     for pod in snapshot.pods():
         name, uid, live = pod["metadata"]["name"], pod["metadata"]["uid"], pod["metadata"].get("labels", {})
-        server = snapshot.servers.get(name)
-        role = ROLES.get(server.role, "") if server is not None and not server.error else ""
+        role = topology.role(record, name)
         if role and live.get(names.LABEL_ROLE) != role:
-            actions.append(LabelPod(f"{name} is {role}", name, uid, {names.LABEL_ROLE: role}))
+            actions.append(LabelPod(f"{name} is {role}", name, uid, {names.LABEL_ROLE: role}, needs=_RECORDED))
         lacking = {key: wanted[key] for key in own if live.get(key) != wanted[key]}
         if lacking:
             words = ", ".join(f"{key}={value}" for key, value in lacking.items())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.planning import storage
+from cachefleet_operator.planning import storage, topology
 from cachefleet_operator.planning.actions import RestartPod
 from cachefleet_operator.planning.pods import is_ready, restarts
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -35,7 +35,7 @@ def step(snapshot: Snapshot) -> Step:
     fresh = [pod for pod in pods if pod not in old]
     if unready := [pod for pod in fresh if not is_ready(pod)]:
         return Step((), "Restarting", f"waiting for pod {unready[0]['metadata']['name']} to be ready")
-    pod = max(old, key=lambda p: (_role(snapshot, p) != "master", int(p["metadata"]["name"].rsplit("-", 1)[-1])))
+    pod = max(old, key=lambda p: (not _is_primary(snapshot, p), int(p["metadata"]["name"].rsplit("-", 1)[-1])))
     name = pod["metadata"]["name"]
     reason = why(statefulset["spec"]["template"], pod)
     server = snapshot.servers.get(name)
@@ -44,6 +44,5 @@ def step(snapshot: Snapshot) -> Step:
     return Step((RestartPod(f"restarting {name}: {reason}", name, pod["metadata"]["uid"]),), "Restarting")
 
 
-def _role(snapshot: Snapshot, pod: Object) -> str:
-    server = snapshot.servers.get(pod["metadata"]["name"])
-    return server.role if server is not None else ""
+def _is_primary(snapshot: Snapshot, pod: Object) -> bool:
+    return topology.role(snapshot.cache.status.topology, pod["metadata"]["name"]) == names.ROLE_PRIMARY

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
 
-ROLES = {"master": names.ROLE_PRIMARY, "slave": names.ROLE_REPLICA}  # the wire's words -> ours
+FOLLOWS = "slave"  # the wire's word for a server that has its data from another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Server:
     error: str = ""
     locked: bool = False  # it answers, and takes none of the passwords that it may have
     run_id: str = ""  # new with each start of the process
-    role: str = ""  # a key of ROLES
+    role: str = ""  # as INFO says it; who should be what is decided by topology.py
     version: str = ""  # Cachefleet's
     loading: bool = False
     load_percent: float = 0.0

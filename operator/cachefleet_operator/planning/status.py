@@ -16,12 +16,20 @@ from cachefleet_operator.api import conditions as c
 from cachefleet_operator.api import names
 from cachefleet_operator.api.derived import maxmemory_bytes
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.api.v1alpha1 import BindingStatus, CacheStatus, Condition, ConditionStatus, PodStatus, Refusal
+from cachefleet_operator.api.v1alpha1 import (
+    BindingStatus,
+    CacheStatus,
+    Condition,
+    ConditionStatus,
+    PodStatus,
+    Refusal,
+    Topology,
+)
 from cachefleet_operator.planning import pods as pod_facts
-from cachefleet_operator.planning import storage
+from cachefleet_operator.planning import storage, topology
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, NAME, STORAGE, WHOLE
-from cachefleet_operator.planning.snapshot import ROLES, Server, Snapshot
+from cachefleet_operator.planning.snapshot import FOLLOWS, Server, Snapshot
 
 SAMPLE_S = 300.0
 SAMPLE_SHARE = 0.05
@@ -37,6 +45,7 @@ class Verdict:
     image: str
     default_version: str
     template_generation: int = 0
+    topology: Topology | None = None
     refusals: tuple[Refusal, ...] = ()
     problems: tuple[str, ...] = ()
     progress: str = ""  # reason of Progressing; empty = nothing goes on
@@ -50,7 +59,8 @@ class Verdict:
 
 def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
     old = snapshot.cache.status
-    pods = tuple(_pod(pod, snapshot.servers.get(pod["metadata"]["name"]), now) for pod in snapshot.pods())
+    record = verdict.topology
+    pods = tuple(_pod(pod, snapshot.servers.get(pod["metadata"]["name"]), record, now) for pod in snapshot.pods())
     primary = next((p for p in pods if p.role == names.ROLE_PRIMARY), None)
     facts = _conditions(snapshot, verdict, pods, now)
     phase, message = _phase(facts)
@@ -59,7 +69,8 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         message=_cut(_sentence(message)),
         observed_generation=snapshot.cache.metadata.generation,
         conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in c.TYPES),
-        primary=primary.name if primary else "",
+        primary=record.primary.pod if record else "",
+        topology=record,
         ready=f"{sum(p.ready for p in pods)}/{_pods_wanted(snapshot, verdict)}",
         instances=len(pods),
         selector=",".join(f"{k}={v}" for k, v in names.shard_labels(snapshot.cache.metadata.name).items()),
@@ -107,6 +118,8 @@ def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], no
             return "PasswordLost", f"pod {serving.name} {_LOCKED}"
         if server is not None and server.failing:
             return "ReadOnly", f"{serving.name}: {server.failing}"
+        if server is not None and server.role == FOLLOWS:
+            return "NotServing", f"{serving.name} is to take writes, and follows another server"
         return "Serving", f"{serving.name} takes writes"
     if verdict.problems and not pods:
         return "SpecRefused", verdict.problems[0]
@@ -232,15 +245,13 @@ def _condition(
     )  # fmt: skip
 
 
-def _pod(pod: Mapping[str, object], server: Server | None, now: float) -> PodStatus:
+def _pod(pod: Mapping[str, object], server: Server | None, record: Topology | None, now: float) -> PodStatus:
     metadata = pod["metadata"]
     assert isinstance(metadata, Mapping)
-    answers = server is not None and not server.error
-    label = metadata.get("labels", {}).get(names.LABEL_ROLE, "")
     words = pod_facts.trouble(pod, now) or (server.error or server.failing if server is not None else "")
     return PodStatus(
         name=metadata["name"],
-        role=ROLES.get(server.role, "") if server is not None and answers else label,
+        role=topology.role(record, metadata["name"]),
         ready=pod_facts.is_ready(pod),
         version=server.version if server is not None else "",
         used_memory=server.used_memory if server is not None else 0,

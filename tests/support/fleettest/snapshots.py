@@ -8,7 +8,7 @@ from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, Site, key_of
-from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
+from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Member, RecordedPrimary, Topology
 from cachefleet_operator.planning.accepted import acting
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
@@ -36,6 +36,13 @@ def secret(name: str, **data: str) -> dict[str, Any]:
 
 def server(pod: str = "orders-0", **facts: Any) -> Server:
     return Server(**{"pod": pod, "run_id": "r1", "role": "master", "version": "1.0.0", **facts})
+
+
+def record(primary: str = "orders-0", *others: str, **more: Any) -> Topology:
+    """Of pods without volumes."""
+    facts = {"epoch": 1, "tenure": 1, "kind": "first", "acks": 0, **more}
+    members = tuple(Member(pod=name, disk="") for name in (primary, *others))
+    return Topology(primary=RecordedPrimary(pod=primary, disk="", run="r1"), members=members, **facts)
 
 
 def pod(ordinal: int = 0, *, ready: bool = True, revision: str = "r1", **more: Any) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class World:
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
         self.away = False  # the pods run, and no server answers
+        self.meanwhile: Callable[[], object] = lambda: None  # what others do between a plan and its acts
         self.hangs = False  # nor says no: who asks without a deadline waits for ever
         self.questions = Counter[str]()  # to servers: ask, call, glance, tell
         self.foreign: set[Key] = set()  # objects of other people's
@@ -70,7 +71,7 @@ class World:
         self._interpreter = _Interpreter(self, *self.ports)
         lanes: tuple[tuple[Observes, Planner], ...] = (
             (self._observer, self._plan),
-            (Glances(self._observer), survive),
+            (Glances(self._observer), self._survive),
         )
         self._cycle, self._fast = (
             Cycle(self.ports[0], observer, self._interpreter, self._tell, planner=planner, clock=lambda: self.now)
@@ -82,7 +83,7 @@ class World:
     def edit(self, cache: Cache) -> None:
         """A new spec, as `kubectl apply` gives it."""
         generation = self.cache.metadata.generation + 1
-        metadata = cache.metadata.model_copy(update={"generation": generation})
+        metadata = cache.metadata.model_copy(update={"generation": generation, "resource_version": self._next()})
         self.cache = cache.model_copy(update={"metadata": metadata, "status": self.cache.status})
 
     def cycle(self, dies_after: int | None = None) -> Plan:
@@ -129,7 +130,13 @@ class World:
 
     def _plan(self, snapshot: Snapshot, now: float) -> Plan:
         self.history.append(plan(snapshot, now))
+        self.meanwhile()
         return self.history[-1]
+
+    def _survive(self, snapshot: Snapshot, now: float) -> Plan:
+        made = survive(snapshot, now)
+        self.meanwhile()
+        return made
 
     # -- how the cluster answers
 
@@ -191,18 +198,31 @@ class World:
     # -- small things
 
     def store(self, obj: dict[str, Any], old: Object) -> Object:
-        self._serial += 1
+        version = self._next()
         before = old.get("metadata", {})
         obj["metadata"] = {
             **obj["metadata"],
-            "uid": before.get("uid", f"uid-{self._serial}"),
+            "uid": before.get("uid", f"uid-{version}"),
             "generation": before.get("generation", 0) + 1,
-            "resourceVersion": str(self._serial),
+            "resourceVersion": version,
         }
         if "status" in old:
             obj["status"] = old["status"]
         self.objects[key_of(obj)] = obj
         return deepcopy(obj)
+
+    def write_status(self, seen: Mapping[str, Any], status: Mapping[str, Any]) -> Object:
+        """A merge patch onto the Cache, if it is still of that version."""
+        body: dict[str, Any] = self.cache.wire()
+        if seen.get("resourceVersion") != body["metadata"]["resourceVersion"]:
+            raise ExecutionError("Cache/orders has been changed", conflict=True)
+        body = merged(body, {"metadata": {"resourceVersion": self._next()}, "status": status})
+        self.cache = Cache.model_validate(body)
+        return {"apiVersion": API_VERSION, "kind": KIND, **body}
+
+    def _next(self) -> str:
+        self._serial += 1
+        return str(self._serial)
 
     def _have(self) -> bytes:
         found = self.objects.get(Key("Secret", names.secret_server_password(self.cache.metadata.name)), {})
@@ -281,9 +301,7 @@ class _Objects:
     async def patch(self, namespace: str, key: Key, patch: Object, subresource: str = "") -> Object:
         self._world.writes.append(f"patch {key} {subresource}")
         if key.kind == KIND:
-            body: dict[str, Any] = merged(self._world.cache.wire(), {"status": patch["status"]})
-            self._world.cache = Cache.model_validate(body)
-            return body
+            return self._world.write_status(patch["metadata"], patch["status"])
         old = self._world.objects.get(key)
         if old is None:
             raise ExecutionError(f"{key} does not exist", conflict=True)

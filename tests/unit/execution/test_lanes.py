@@ -156,15 +156,21 @@ def test_nothing_that_holds_up_the_slow_lane_holds_up_the_fast_one(
     looked(story)
 
 
-def test_a_role_is_told_when_the_prober_hears_of_it() -> None:
+def test_a_role_follows_the_record_at_once_and_not_what_the_server_says() -> None:
     async def story(its: Looked) -> None:
         await hung_api(its)
-        its.lanes.wake(KEY)
-        await pass_time(1)
         its.world.servers["orders-0"]["role"] = "slave"
-        await pass_time(1.2)
-        pod = its.world.objects[Key("Pod", "orders-0")]
-        assert pod["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_REPLICA
+        await pass_time(2)
+        labels = its.world.objects[Key("Pod", "orders-0")]["metadata"]["labels"]
+        assert labels[names.LABEL_ROLE] == names.ROLE_PRIMARY
+        its.world.objects[Key("PersistentVolumeClaim", "data-orders-0")]["metadata"]["uid"] = "another"
+        del labels[names.LABEL_ROLE]
+        its.lanes.wake(KEY)
+        await pass_time(0.1)
+        record = its.world.cache.status.topology
+        assert record is not None
+        assert record.epoch == 2
+        assert its.world.objects[Key("Pod", "orders-0")]["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_PRIMARY
 
     looked(story)
 

@@ -15,14 +15,14 @@ from cachefleet_operator.planning.plan import plan
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
-from fleettest.snapshots import NOW, cache, pod, server, snapshot
+from fleettest.snapshots import NOW, cache, pod, record, server, snapshot
 from fleettest.world import World
 
 MIB = 1 << 20
 
 
 def verdict(**facts: Any) -> Verdict:
-    return Verdict(image="i:1", default_version="1", **facts)
+    return Verdict(**{"image": "i:1", "default_version": "1", "topology": record(), **facts})
 
 
 def told(
@@ -180,7 +180,7 @@ def test_long_words_are_cut(more: int) -> None:
 
 def test_a_silent_server_has_no_figures() -> None:
     (found,) = told(cache(), READY, servers=[server(error="timed out")]).pods
-    assert (found.used_memory, found.last_save, found.role) == (0, "", "")
+    assert (found.used_memory, found.last_save, found.role) == (0, "", "primary")
 
 
 def test_what_scale_and_clients_need() -> None:

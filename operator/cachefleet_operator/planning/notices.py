@@ -1,4 +1,7 @@
-"""Notices: events for what began or ended without an act of ours, read off the change of the status."""
+"""Notices: events for what began, ended or became something else without an act of ours, read off the change of the
+status. Two reasons that take turns are told in each turn; who sends events says the same once in a while only
+(execution/kube/events.py).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _BAD = {conditions.READY: "False", conditions.DEGRADED: "True"}  # the status of
 
 
 def notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
-    """Events for what began or ended without an act of ours."""
+    """Events for the change from `old` to `new`."""
     before = {c.type: c for c in old.conditions}
     found = []
     for condition in new.conditions:
@@ -30,9 +33,10 @@ def notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
         # That a new Cache is not ready yet is no news; that something is wrong with it is.
         expected = _BAD[conditions.READY] if condition.type == conditions.READY else "False"
         news = condition.status != (was.status if was else expected)
+        other = was is not None and was.reason != condition.reason
         # Somebody who mends a refused spec wants to hear what is still wrong with it.
-        again = condition.reason == "SpecRefused" and was is not None and was.message != condition.message
-        if condition.type in _BAD and (news or (again and condition.type == conditions.DEGRADED)):
+        mended = condition.reason == "SpecRefused" and was is not None and was.message != condition.message
+        if condition.type in _BAD and (news or (condition.type == conditions.DEGRADED and (other or mended))):
             message = condition.message or "nothing is wrong any more"
             found.append(Notice("Warning" if bad else "Normal", condition.reason, message))
     return tuple(found)

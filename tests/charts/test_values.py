@@ -221,7 +221,9 @@ def test_the_full_values_set_everything() -> None:
     files = [VALUES / f"cachefleet-{name}.yaml" for name in ("full", "openshift")]
     set_there = {path for file in files for path in values(yaml.safe_load(file.read_text()))}
     unset = {path for path, field in fields(schema_of("cachefleet")) if "properties" not in field} - set_there
-    elsewhere = {"namespaces", "crds.install", "rbac.create", "rbac.aggregate", "networkPolicy.enabled"}
+    elsewhere = {
+        "namespaces", "crds.install", "rbac.create", "rbac.aggregate", "rbac.serviceBinding", "networkPolicy.enabled",
+    }  # fmt: skip
     assert unset - elsewhere - {"global", "resources.claims", "serviceAccount.create"} == set()
 
 

@@ -83,7 +83,8 @@ def other(kube: Kube, operator: Deployed) -> Iterator[Stage]:
 def test_an_operator_of_one_namespace_touches_no_other(stage: Stage, other: Stage, operator: Deployed) -> None:
     kube, home = stage.kube, f"{stage.namespace}-system"
     kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home, "labels": RESTRICTED}})
-    flags = ("--set", f"namespaces={{{stage.namespace}}},crds.install=false,replicas=1,rbac.aggregate=false")
+    values = "crds.install=false,replicas=1,rbac.aggregate=false,rbac.serviceBinding=false"
+    flags = ("--set", f"namespaces={{{stage.namespace}}},{values}")
     with operator.away():
         try:
             kube.helm("install", "one", str(CHART), "-n", home, "--wait", "--timeout=110s", *flags)

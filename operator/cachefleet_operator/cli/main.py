@@ -1,5 +1,5 @@
 """The command line: `cachefleet local up|down|status|logs|connect`. Here are words and options; the work is in up.py,
-state.py and view.py. `run` is called by __main__.py."""
+state.py and view.py. `cachefleet rdb|aof` are the server's tools. `run` is called by __main__.py."""
 
 from __future__ import annotations
 
@@ -289,6 +289,35 @@ def _connect(context: typer.Context, name: Name = "", data: Data = DATA) -> NoRe
             raise Failure(Exit.FAILED, f"{whose}, which {Path(client).name} cannot be given")
         environment["REDISCLI_AUTH"] = os.fsdecode(word)
     os.execve(client, [client, "-h", HOST, "-p", str(ports[0]), *context.args], environment)
+
+
+class _HandedOver(TyperCommand):
+    """Words and options are those of another program, --help included."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        super().parse_args(ctx, [])
+        ctx.args = list(args)
+        return args
+
+
+@app.command("rdb", cls=_HandedOver)
+@_command
+def _rdb(context: typer.Context) -> NoReturn:
+    """RDB files: info, verify, json, largest, histogram."""
+    _tools("rdb", context.args)
+
+
+@app.command("aof", cls=_HandedOver)
+@_command
+def _aof(context: typer.Context) -> NoReturn:
+    """Append only files: check, repair."""
+    _tools("aof", context.args)
+
+
+def _tools(group: str, words: list[str]) -> NoReturn:
+    """The server's package has them, since it knows the formats; it is run and not imported."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "cachefleet_server.tools", group, *words])
 
 
 def _choose(name: str, known: list[tuple[str, str]], data: Path) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The format of AOF files, for those who read them: the loader, and change capture. The theory is in aof_load.pyx.
+"""The format of AOF files, for those who read them: loader, change capture, tools. The theory is in aof_load.pyx.
 
 A reader_t goes over bytes that lie somewhere, a whole file or a part that begins where a command or a note does.
 """
@@ -26,3 +26,5 @@ cdef struct reader_t:
 
 cdef int aof_notes(reader_t* r) noexcept nogil  # what begins with "#" is passed by; what it says of the position counts
 cdef int aof_command(reader_t* r, request_t* out) noexcept nogil  # the next command; argc 0 at the end
+cdef bint aof_zeros_follow(const reader_t* r) noexcept nogil
+    # From the first wrong byte to the end: space that a file system gave and whose content a power failure lost.

@@ -158,8 +158,7 @@ cdef int aof_command(reader_t* r, request_t* out) noexcept nogil:
     return READ_OK
 
 
-cdef bint _zeros_follow(const reader_t* r) noexcept nogil:
-    """From the first wrong byte to the end: space that a file system gave and whose content a power failure lost."""
+cdef bint aof_zeros_follow(const reader_t* r) noexcept nogil:
     cdef uint64_t i = r.wrong_at
     while i < r.size and r.base[i] == 0:
         i += 1
@@ -250,7 +249,7 @@ cdef class AofLoader:
         with nogil:
             status = self._run(budget_us)
             self.engine.ptr.keyspace = own
-            if status == READ_DAMAGED and _zeros_follow(&self.r):
+            if status == READ_DAMAGED and aof_zeros_follow(&self.r):
                 status = READ_SHORT
                 self.zeros = True
         self.engine.ptr.persist.load_done_bytes += self.r.at - before

@@ -22,7 +22,7 @@ from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE,
 from posix.unistd cimport close
 
 from cachefleet_server.core.clock cimport load_delay
-from cachefleet_server.core.engine cimport db_t, engine_t, keyspace_t, rdb_in_t
+from cachefleet_server.core.engine cimport engine_t
 from cachefleet_server.core.params cimport POLICY_LFU
 from cachefleet_server.core.entry cimport LRU_BITS_MASK, entry_key, entry_set_lru, entry_t
 from cachefleet_server.core.rdb cimport (
@@ -31,7 +31,7 @@ from cachefleet_server.core.rdb cimport (
     RDB_OPCODE_RESIZEDB, RDB_OPCODE_SELECTDB, RDB_OPCODE_SLOT_INFO, RDB_VERSION_OWN, RDB_VERSION_REDIS_MAX,
     RDB_VERSION_VALKEY, rdb_get_byte, rdb_get_entry, rdb_get_int64, rdb_get_length, rdb_in_init, rdb_is_type,
     rdb_skip_string, rdb_type_name, rdb_view_string)
-from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
+from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
 from cachefleet_server.ds.checksum cimport crc64
 from cachefleet_server.ds.hash cimport hash_bytes
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
@@ -46,64 +46,13 @@ from cachefleet_server.keyspace.lazyfree cimport entry_free
 OWN_MAGIC = b"CFLEET"  # constant: how files of our own dialect begin
 
 cdef enum:
-    GROUP = 16  # records parsed before their entries are inserted
     CLOCK_EVERY = 64  # records between two looks at the clock
     DROP_EVERY = 33554432  # bytes after which pages behind the parser are dropped
     RECORD_BYTES_MIN = 3  # the shortest key and value: a type and two empty strings
     AUX_MAX = 64  # pairs kept
 
-    # What stopped the parser.
-    STOP_BUDGET = 0
-    STOP_END = 1
-    STOP_AUX = 2  # a pair follows
-    STOP_MODULE = 3  # a module's auxiliary data follows
-    STOP_INPUT = 4  # rdb_in_t.error
-    STOP_DATABASE = 5  # a database number that is not configured
-    STOP_FUNCTIONS = 6
-    STOP_OPCODE = 7  # an unknown opcode
-    STOP_DUPLICATE = 8
-
-cdef struct waiting_t:  # a parsed record that is not inserted yet
-    entry_t* entry
-    uint64_t hash
-    int64_t lru  # bits for the entry, -1 = those of a new one
-    uint64_t offset
-
-cdef struct left_out_t:
-    int dbid
-    size_t nk
-
-cdef struct loader_t:
-    engine_t* engine
-    keyspace_t* keyspace  # what is loaded into
-    rdb_in_t input
-    const uint8_t* base
-    uint64_t size
-    db_t* db
-    int stop_detail  # database number, opcode
-    uint64_t stop_offset
-    bint skip_expired
-    bint journal_expired
-    buf_t left_out  # left_out_t and key, of each expired key that the journal is to hear of
-    bint replace
-    # attributes of the next key
-    int64_t expire_ms
-    int64_t idle_s
-    int64_t frequency
-    # totals
-    uint64_t keys
-    uint64_t expired
-    uint64_t empty
-    uint64_t reserve_left  # keys that hints may still reserve room for
-    waiting_t waiting[GROUP]
-    int waiting_count
-
 
 # ---- records -------------------------------------------------------------------------------------
-
-cdef inline uint64_t _offset(const loader_t* l) noexcept nogil:
-    return l.input.p - l.base
-
 
 cdef bint _insert_waiting(loader_t* l) noexcept nogil:
     """Inserts the parsed group; false when a key exists already and may not be replaced."""
@@ -164,8 +113,7 @@ cdef void _journal_left_out(loader_t* l) noexcept nogil:
     buf_free(&l.left_out)
 
 
-cdef bint _goes_on(loader_t* l) noexcept nogil:
-    """After a value that could not be read: it has no elements, which old versions have written."""
+cdef bint load_goes_on(loader_t* l) noexcept nogil:
     if strcmp(l.input.error, RDB_ERROR_EMPTY) != 0:
         return False
     l.input.p = l.input.error_at
@@ -191,7 +139,7 @@ cdef int _key(loader_t* l, int type_byte) noexcept nogil:
     entry = rdb_get_entry(&l.input, e, type_byte, key, nk, l.expire_ms)
     zfree(l.input.heap, owned)
     if entry == NULL:
-        return STOP_BUDGET if _goes_on(l) else STOP_INPUT
+        return STOP_BUDGET if load_goes_on(l) else STOP_INPUT
     if l.skip_expired and l.expire_ms != -1 and l.expire_ms < e.now_ms:
         if l.journal_expired:
             _leave_out(l, entry)
@@ -211,8 +159,10 @@ cdef int _select(loader_t* l) noexcept nogil:
     cdef uint64_t n = rdb_get_length(&l.input, NULL)
     if not _insert_waiting(l):
         return STOP_DUPLICATE
+    l.dbid = <int>n if n < 0x7FFFFFFF else 0x7FFFFFFF
+    if l.walks:
+        return STOP_BUDGET
     if n >= <uint64_t>l.keyspace.count:
-        l.stop_detail = <int>n if n < 0x7FFFFFFF else 0x7FFFFFFF
         return STOP_DATABASE
     l.db = keyspace_db(l.keyspace, <int>n)
     return STOP_BUDGET
@@ -230,8 +180,7 @@ cdef void _reserve(loader_t* l) noexcept nogil:
     db_reserve(l.db, keys, min(expires, keys))
 
 
-cdef int _opcode(loader_t* l, int opcode) noexcept nogil:
-    """Everything that is not a key. Returns STOP_BUDGET to go on, or what the caller must see to."""
+cdef int load_opcode(loader_t* l, int opcode) noexcept nogil:
     cdef int i, _i
     if opcode == RDB_OPCODE_EXPIRE_MS:
         l.expire_ms = rdb_get_int64(&l.input)
@@ -275,11 +224,11 @@ cdef int _run(loader_t* l, int64_t budget_us) noexcept nogil:
     cdef int left = CLOCK_EVERY
     cdef int byte, stop
     while True:
-        l.stop_offset = _offset(l)
+        l.stop_offset = load_offset(l)
         byte = rdb_get_byte(&l.input)
         if l.input.error != NULL:
             return STOP_INPUT
-        stop = _key(l, byte) if rdb_is_type(l.engine, byte) else _opcode(l, byte)
+        stop = _key(l, byte) if rdb_is_type(l.engine, byte) else load_opcode(l, byte)
         if stop == STOP_BUDGET and l.input.error != NULL:
             return STOP_INPUT
         if stop != STOP_BUDGET:
@@ -297,22 +246,7 @@ cdef int _run(loader_t* l, int64_t budget_us) noexcept nogil:
 # ---- the file ------------------------------------------------------------------------------------
 
 cdef class RdbLoader:
-    cdef Engine engine
-    cdef Keyspace into
-    cdef loader_t l
-    cdef readonly str path
-    cdef readonly int version
-    cdef readonly bint valkey
-    cdef readonly dict aux
-    cdef readonly list skipped_modules
-    cdef bint verify
-    cdef bint at_end
-    cdef uint64_t crc
-    cdef uint64_t crc_done  # bytes that crc covers
-    cdef uint64_t dropped  # bytes whose pages were given back
-    cdef uint64_t keys_reported
-    cdef uint64_t expired_reported
-    cdef uint64_t bytes_reported
+    """See rdb_load.pyi."""
 
     def __cinit__(self):
         memset(&self.l, 0, sizeof(loader_t))
@@ -360,7 +294,7 @@ cdef class RdbLoader:
                 raise DataError(f"{self.path} is no regular file")
             self.l.size = status.st_size
             if self.l.size == 0:
-                raise DataError(f"{self.path} is empty. {self._advice()}")
+                raise self._error(f"{self.path} is empty")
             p = mmap(NULL, self.l.size, PROT_READ, MAP_PRIVATE, fd, 0)
         finally:
             close(fd)
@@ -381,7 +315,7 @@ cdef class RdbLoader:
             self.valkey = True
             digits = magic[6:]
         if len(magic) < 9 or not (self.valkey or magic.startswith(b"REDIS")) or not digits.isdigit():
-            raise DataError(f"{self.path} is not an RDB file: it begins with {magic!r}. {self._advice()}")
+            raise self._error(f"{self.path} is not an RDB file: it begins with {magic!r}")
         self.version = int(digits)
         if own and self.version != RDB_VERSION_OWN & 0xFF:
             raise DataError(f"{self.path} was written by a newer version of this server, which has to load it")
@@ -407,22 +341,26 @@ cdef class RdbLoader:
             self._account()
             if stop == STOP_BUDGET:
                 return True
-            if stop == STOP_AUX:
-                self._read_aux()
-            elif stop == STOP_MODULE:
-                self._skip_module()
-            elif stop == STOP_END:
-                self._verify()
-                if self.l.input.error == NULL:
-                    _journal_left_out(&self.l)
-                self.at_end = True
-            if stop >= STOP_INPUT or self.l.input.error != NULL:
-                self._raise(stop if stop >= STOP_INPUT else STOP_INPUT)
+            self._heed(stop)
         return False
+
+    cdef int _heed(self, int stop) except -1:
+        if stop == STOP_AUX:
+            self._read_aux()
+        elif stop == STOP_MODULE:
+            self._skip_module()
+        elif stop == STOP_END:
+            self._verify()
+            if self.l.input.error == NULL:
+                _journal_left_out(&self.l)
+            self.at_end = True
+        if stop >= STOP_INPUT or self.l.input.error != NULL:
+            self._raise(stop if stop >= STOP_INPUT else STOP_INPUT)
+        return 0
 
     cdef int _account(self) except -1:
         """Adds up the checksum and the totals, and drops pages that were read."""
-        cdef uint64_t at = _offset(&self.l)
+        cdef uint64_t at = load_offset(&self.l)
         cdef uint64_t until
         cdef engine_t* e = self.l.engine
         if self.verify and self.l.input.error == NULL:
@@ -444,14 +382,14 @@ cdef class RdbLoader:
     cdef int _verify(self) except -1:
         """After the EOF opcode: compares the checksum. Eight zero bytes mean that the writer made none."""
         cdef uint64_t wanted = 0
-        cdef int64_t at = _offset(&self.l)
+        cdef int64_t at = load_offset(&self.l)
         if self.version < 5:
             return 0
-        wanted = <uint64_t>rdb_get_int64(&self.l.input)
+        wanted = self.checksum = <uint64_t>rdb_get_int64(&self.l.input)
         if self.l.input.error == NULL and self.verify and wanted != 0 and wanted != self.crc:
-            raise DataError(
+            raise self._error(
                 f"{self.path} is damaged: its checksum at byte {at} is {wanted:016x}, but its content has"
-                f" {self.crc:016x}. {self._advice()}")
+                f" {self.crc:016x}")
         self._account()
         return 0
 
@@ -504,9 +442,9 @@ cdef class RdbLoader:
         cdef str why
         if stop == STOP_DATABASE:
             raise DataError(
-                f"{self.path} holds keys of database {self.l.stop_detail}, but only "
+                f"{self.path} holds keys of database {self.l.dbid}, but only "
                 f"{self.l.keyspace.count} databases"
-                f" are configured. Start with --databases {self.l.stop_detail + 1} or more")
+                f" are configured. Start with --databases {self.l.dbid + 1} or more")
         if stop == STOP_FUNCTIONS:
             raise DataError(
                 f"{self.path} holds function libraries (byte {offset}), which are not supported by this version."
@@ -515,7 +453,7 @@ cdef class RdbLoader:
             name = rdb_type_name(self.l.input.unsupported, self.valkey)  # NULL: a number that the dialect leaves free
             why = name.decode() if name != NULL else str(self.l.input.unsupported)
             raise DataError(
-                f"{self.path} holds a value of type {why} in database {self.l.db.id} (byte {offset}): type {why} is not"
+                f"{self.path} holds a value of type {why} in database {self.l.dbid} (byte {offset}): type {why} is not"
                 " supported by this version. Load the file with the server that wrote it, delete such keys, and save")
         if stop == STOP_DUPLICATE:
             why = f"the key of the record at byte {offset} occurs twice"
@@ -525,10 +463,10 @@ cdef class RdbLoader:
             why = f"it ends within the record at byte {offset}: the file was cut short"
         else:
             why = f"{self.l.input.error.decode()} at byte {self.l.input.error_at - self.l.base}"
-        raise DataError(f"{self.path} is damaged: {why}. {self._advice()}")
+        raise self._error(f"{self.path} is damaged: {why}")
 
-    cdef str _advice(self):
-        return "Restore it from a backup or a replica; or move it away, to start without its data"
+    cdef object _error(self, str text):
+        return DataError(f"{text}. Restore it from a backup or a replica; or move it away, to start without its data")
 
     def close(self):
         cdef int i

@@ -67,6 +67,17 @@ def test_the_name_is_needed_where_there_are_two(caches: list[dict[str, Any]], st
     assert "say which Cache; known: default/orders, default/sessions" in answer.stderr
 
 
+@pytest.mark.parametrize("group", ["rdb", "aof"])
+def test_tools_for_files_are_another_program(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets every word as it is, options and -- included."""
+    seen: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda path, words: seen.append(words))
+    for words in (["info", "--help"], ["json", "--", "-x"], [], ["--version"]):
+        CliRunner().invoke(main.app, [group, *words])
+        assert seen[-1][1:] == ["-P", "-m", "cachefleet_server.tools", group, *words]
+    assert group in CliRunner().invoke(main.app, ["--help"]).stdout
+
+
 def test_a_password_that_no_client_can_be_given(
     caches: list[dict[str, Any]], started: list[list[str]], tmp_path: Path
 ) -> None:

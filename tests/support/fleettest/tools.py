@@ -1,0 +1,64 @@
+"""`cachefleet rdb|aof` as a process, and what it says of data as the seeder knows them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from cachefleet_server.config.text import split_words
+from fleettest.rdbfile import Entries, Fields, Scores
+from fleettest.seeder import Data
+
+TOOLS = [sys.executable, "-m", "cachefleet_server.tools"]
+
+
+def tool(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Ends by itself; never by a signal or with a trace."""
+    done = subprocess.run(
+        [*TOOLS, *map(str, words)],
+        stdin=options.pop("stdin", subprocess.DEVNULL),
+        capture_output="stdout" not in options,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+    assert done.returncode in (0, 1, 2, 3), (done.returncode, done.stderr)
+    assert "Traceback" not in (done.stderr or ""), done.stderr
+    return done
+
+
+def data_of(lines: str) -> Data:
+    """What `rdb json` wrote."""
+    data: Data = {}
+    for line in lines.splitlines():
+        row = json.loads(line)
+        read = _unescaped if row.get("escaped") else str.encode
+        data[row["db"], read(row["key"])] = (row["type"], _value(row, read), row.get("expire_ms", -1))
+    return data
+
+
+def _unescaped(text: str) -> bytes:
+    words = split_words(f'"{text}"')
+    assert words is not None, text
+    return words[0].encode("utf-8", "surrogateescape")
+
+
+def _value(row: dict[str, Any], read: Any) -> Any:
+    value = row["value"]
+    match row["type"]:
+        case "list":
+            return tuple(map(read, value))
+        case "set":
+            return frozenset(map(read, value))
+        case "hash":
+            return Fields((read(name), read(field)) for name, field in value.items())
+        case "zset":
+            return Scores((read(member), float(score)) for member, score in value)
+        case "stream":
+            return Entries((id.encode(), tuple(map(read, words))) for id, words in value["entries"])
+        case _:
+            return read(value)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.derived import maxmemory_bytes
@@ -41,12 +42,9 @@ def parameters(cache: Cache, known: Known | None = None) -> dict[str, str]:
     wished = {resolve(name): value for name, value in sorted(cache.spec.config.items())}
     found = {}
     for name, value in {**DEFAULTS, **wished, **_owned(cache)}.items():
-        if name not in facts:
-            continue
-        try:
-            found[name] = canonical(name, value, facts[name].default)
-        except ValueError:
-            continue
+        if name in facts:
+            with suppress(ValueError):
+                found[name] = canonical(name, value, facts[name].default)
     return dict(sorted(found.items()))
 
 

@@ -105,6 +105,14 @@ def test_a_service_that_says_where_it_is_is_believed() -> None:
     assert not binding.step(snapshot(cache(), have), ()).actions, "there is no Service yet"
 
 
+@pytest.mark.parametrize("words", ["", "cache.test", "cache.test:", "cache.test:redis", ":7000", "7000"])
+def test_of_a_service_that_says_no_address_it_has_the_name(words: str) -> None:
+    service = {"kind": "Service", "metadata": {"name": "orders-rw", "annotations": {names.ANNOTATION_ENDPOINT: words}}}
+    (write,) = binding.step(snapshot(cache(), service, secret("orders-server-password", password="p")), ()).actions
+    assert isinstance(write, act.WriteBinding)
+    assert (write.host, write.port) == (HOST, 6379)
+
+
 def test_that_it_cannot_be_had_keeps_nothing_else() -> None:
     world = World(cache())
     words = "Secret/orders-binding is somebody else's"

@@ -50,7 +50,17 @@ def beside(name: str, **facts: Any) -> dict[str, Any]:
             beside("logs", state={"waiting": {"reason": "CrashLoopBackOff"}}),
             "crashes at each start (container logs)",
         ),
+        (
+            {
+                "containerStatuses": [
+                    {"name": "logs", "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
+                    {"name": "server", "state": {"waiting": {"reason": "ImagePullBackOff"}}},
+                ]
+            },
+            "cannot pull its image",
+        ),
         ({"conditions": LOST}, "is on node n1, which does not answer"),
+        ({"conditions": LOST[:2]}, ""),
         (waiting("ContainerCreating"), ""),
         (waiting("ImagePullBackOff", "no such tag"), "cannot pull its image: no such tag"),
         (waiting("SomethingNew", "oh"), "waits (SomethingNew): oh"),

@@ -195,6 +195,22 @@ def test_a_server_that_is_away_is_not_told_parameters(away: dict[str, Any]) -> N
     assert config.step(silent, wanted, knowledge(silent), ()) == NOTHING
 
 
+@pytest.mark.parametrize(
+    ("target", "wish", "parameters", "still"),
+    [
+        ("orders-0", "5", {"timeout": "0"}, True),
+        ("orders-0", "5", {"timeout": "5"}, False),  # somebody has taken it since
+        ("orders-0", "6", {"timeout": "0"}, False),  # the spec says something else by now
+        ("orders-1", "5", {"timeout": "0"}, False),  # there is no such pod any more
+    ],
+)
+def test_a_refused_parameter_is_remembered_while_it_is_wanted_and_not_had(
+    target: str, wish: str, parameters: dict[str, str], still: bool
+) -> None:
+    seen = snapshot(cache(config={"timeout": "5"}), pod(), servers=[server(parameters=parameters)])
+    assert config.is_refused_still(seen, refusal(target, "timeout", wish), knowledge(seen)) is still
+
+
 def test_a_maxmemory_that_just_fits_the_container_is_set() -> None:
     world = World(cache())
     world.settle()

@@ -206,6 +206,7 @@ def test_the_fast_lane_leaves_what_is_being_made_or_taken_away_to_the_plan() -> 
     world.edit(cache(metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}))
     del world.objects[Key("Service", "orders-rw")]
     assert not world.survive(), "it goes with its Cache"
+    assert not world.cycle().actions, "so it does for the plan"
 
 
 def test_the_fast_lane_makes_again_what_a_spec_took_away_that_was_not_accepted_yet() -> None:

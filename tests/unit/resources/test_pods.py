@@ -13,7 +13,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.api.validation import problems
 from cachefleet_operator.resources.podspec import HANDOVER_S, NODE, ZONE, pod_template
-from cachefleet_operator.resources.statefulset import statefulset
+from cachefleet_operator.resources.statefulset import statefulset, template_hash
 from cachefleet_server.__main__ import sources
 from cachefleet_server.config.config import Config
 from cachefleet_server.log import Log
@@ -72,6 +72,13 @@ CHANGES: list[tuple[dict[str, Any], bool]] = [
 @pytest.mark.parametrize(("spec", "restarts"), CHANGES, ids=[str(spec) for spec, _ in CHANGES])
 def test_what_restarts_a_pod(spec: dict[str, Any], restarts: bool) -> None:
     assert (template(cache(**spec)) != template(cache())) == restarts
+
+
+def test_the_hash_of_a_template_does_not_depend_on_the_order_of_fields() -> None:
+    """It is compared with one that another version of the operator wrote."""
+    made = template(cache())
+    assert template_hash(dict(reversed(made.items()))) == template_hash(made)
+    assert template_hash(template(cache(config={"databases": "8"}))) != template_hash(made)
 
 
 def test_the_annotation_says_which_parameters_need_a_restart() -> None:

@@ -241,7 +241,7 @@ cdef size_t _in_flight(engine_t* e) noexcept nogil:
         e.keyspace.eviction.handed_bytes = 0
         return 0
     freed = cf_atomic_get(&e.heap.freed_remote) - e.keyspace.eviction.handed_at
-    return e.keyspace.eviction.handed_bytes - freed if e.keyspace.eviction.handed_bytes > freed else 0
+    return e.keyspace.eviction.handed_bytes - min(freed, e.keyspace.eviction.handed_bytes)
 
 
 cdef inline bint _above(engine_t* e, size_t target) noexcept nogil:

@@ -384,7 +384,7 @@ def changes(Engine engine):
 
 
 def changes_saved(Engine engine, uint64_t n):
-    engine.ptr.persist.dirty -= n if n < engine.ptr.persist.dirty else engine.ptr.persist.dirty
+    engine.ptr.persist.dirty -= min(n, engine.ptr.persist.dirty)
 
 
 def alone_readable(Engine engine):

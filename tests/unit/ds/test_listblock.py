@@ -91,6 +91,22 @@ def test_elements_are_found_among_others_of_their_size_and_not(rng: random.Rando
         block.check()
 
 
+def test_large_elements_are_told_apart_by_their_sizes_which_stand_behind_their_first_byte() -> None:
+    """That byte is one for all of them, and may stand anywhere in them."""
+    block = Block(Heap(), 1 << 20)
+    elements = [b"\xf0" * (5000 - 70 * i) for i in range(12)]
+    for i, element in enumerate(elements):
+        assert block.insert(i, element)
+    for i in range(0, 24, 2):
+        assert block.insert(i, b"%d" % i)
+        elements.insert(i, b"%d" % i)
+    assert block.elements() == elements
+    block.check()
+    block.cut(7, 15)
+    assert block.elements() == elements[:7] + elements[15:]
+    block.check()
+
+
 def listpack(*entries: bytes, count: int | None = None) -> bytes:
     body = b"".join(entries)
     n = len(entries) if count is None else count

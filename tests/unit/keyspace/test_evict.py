@@ -14,6 +14,16 @@ pytestmark = pytest.mark.unit
 ALLKEYS_LRU, ALLKEYS_LFU, VOLATILE_TTL = (POLICIES[name] for name in ("allkeys-lru", "allkeys-lfu", "volatile-ttl"))
 
 
+def test_the_smallest_limit_is_one_byte_and_none_is_no_limit() -> None:
+    ks = Keyspace()
+    for name in (b"a", b"b", b"c"):
+        ks.set(0, name, b"v" * 200)
+    assert ks.evict(0, ALLKEYS_LRU) == 0
+    assert ks.evict(1, ALLKEYS_LRU) == 3
+    assert not ks.rows(0)
+    assert ks.close() == 0
+
+
 @pytest.mark.parametrize("policy", [ALLKEYS_LRU, ALLKEYS_LFU, VOLATILE_TTL])
 def test_a_candidate_whose_address_another_key_took(policy: int, rng: random.Random) -> None:
     """Keys of one size come and go, so that the allocator gives addresses again at once, to keys of the same chain too;

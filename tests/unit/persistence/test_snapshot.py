@@ -53,6 +53,7 @@ def take(engine: Engine, path: Path, between: Callable[[], object], chains: int 
     before = state(engine)
     done: list[SnapshotResult] = []
     snapshot = Snapshot(engine, temp_path=f"{path}.temp", final_path=str(path), on_done=done.append, slice_us=0)
+    began = time.monotonic()
     snapshot.start()
     assert snapshot.running
     assert snapshot_running(engine)
@@ -63,6 +64,7 @@ def take(engine: Engine, path: Path, between: Callable[[], object], chains: int 
     result = snapshot.finish()
     assert done == [result]
     assert result.ok, result
+    assert 0 <= result.seconds <= time.monotonic() - began
     assert not snapshot_running(engine)
     assert result.bytes == path.stat().st_size
     assert not Path(f"{path}.temp").exists()

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from cachefleet_operator.api import names
 from cachefleet_operator.api.parameters import PARAMETERS, is_live
 from cachefleet_operator.resources.configmap import (
+    SHOWN_CHARACTERS_MAX,
+    annotated,
     config_file,
     config_map,
     parameters,
@@ -128,6 +130,8 @@ def test_long_values_are_hashed_in_the_annotation() -> None:
     assert shown[0].startswith("sha256:")
     assert shown[0] != shown[1]
     assert len(shown[0]) < 40
+    just = "0-" + "9" * (SHOWN_CHARACTERS_MAX - 2)
+    assert (annotated(just), annotated(just + "9")[:7]) == (just, "sha256:")
 
 
 @pytest.mark.parametrize(("mode", "starts"), [("none", True), ("generated", False)])

@@ -90,6 +90,11 @@ def test_an_image_from_a_mirror_is_no_drift(kind: str) -> None:
     assert drift(pod("cachefleet/server:1.0.0"), pod("mirror.test/cachefleet/server:1.0.1"))
 
 
+def test_nothing_but_an_image_may_come_from_elsewhere() -> None:
+    wanted, live = ({"spec": {"hostname": f"{host}/server:1.0.0"}} for host in ("a.test", "b.test"))
+    assert drift(wanted, live) == ("spec.hostname is b.test/server:1.0.0, want a.test/server:1.0.0",)
+
+
 def test_a_mirror_is_no_reason_for_a_restart() -> None:
     template = {"spec": {"containers": [{"name": "server", "image": "cachefleet/server:2"}]}}
     for image, told in (("mirror.test/server:2", False), ("mirror.test/server:1", True)):

@@ -379,6 +379,8 @@ REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
      "restart and 1 more"),
     ({}, {"podTemplate": {"spec": {"nodeSelector": {"zone": "b", "disk": "ssd"}}}},
      'the pod template changed: spec.nodeSelector is missing, want {"disk": "ssd", "zone": "b"}'),
+    ({}, {"podTemplate": {"spec": {"nodeSelector": {"disk": "ssd"}, "priorityClassName": "high"}}},
+     'the pod template changed: spec.nodeSelector is missing, want {"disk": "ssd"}'),  # one is enough
     ({}, {"podTemplate": {"spec": {"tolerations": [{"key": "a"}]}}},
      'the pod template changed: spec.tolerations is [], want [{"key": "a"}]'),
     ({"podTemplate": {"spec": {"tolerations": [{"operator": "Exists", "key": "a"}]}}},

@@ -95,6 +95,11 @@ def test_nothing_but_an_image_may_come_from_elsewhere() -> None:
     assert drift(wanted, live) == ("spec.hostname is b.test/server:1.0.0, want a.test/server:1.0.0",)
 
 
+@pytest.mark.parametrize(("length", "shown"), [(80, "x" * 80), (81, "x" * 77 + "...")])
+def test_a_long_value_is_cut(length: int, shown: str) -> None:
+    assert drift({"spec": {"hostname": "x" * length}}, {"spec": {}}) == (f"spec.hostname is missing, want {shown}",)
+
+
 def test_a_mirror_is_no_reason_for_a_restart() -> None:
     template = {"spec": {"containers": [{"name": "server", "image": "cachefleet/server:2"}]}}
     for image, told in (("mirror.test/server:2", False), ("mirror.test/server:1", True)):
@@ -374,6 +379,9 @@ REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"config": {"databases": "4"}}, {}, "parameter databases needs a restart"),
     ({}, {"config": {"databases": "4", "tcp-backlog": "7"}},
      "parameter databases needs a restart; parameter tcp-backlog needs a restart"),
+    ({}, {"config": {"databases": "4", "tcp-backlog": "7", "disable-thp": "no"}},
+     "parameter databases needs a restart; parameter disable-thp needs a restart; parameter tcp-backlog needs a "
+     "restart"),
     ({}, {"config": {"databases": "4", "tcp-backlog": "7", "pidfile": "", "rdbchecksum": "no", "disable-thp": "no"}},
      "parameter databases needs a restart; parameter disable-thp needs a restart; parameter rdbchecksum needs a "
      "restart and 1 more"),

@@ -83,6 +83,14 @@ def test_who_may_connect(spec: dict[str, Any], clients: list[dict[str, Any]] | N
     assert ports == [[names.PORT], [names.PORT], [names.METRICS_PORT]]
 
 
+@pytest.mark.parametrize(("instances", "rules"), [(1, 0), (2, 1), (3, 1)])
+def test_pods_of_a_cache_reach_each_other_where_there_are_several(instances: int, rules: int) -> None:
+    policy = network_policy(cache(instances=instances), SITE)
+    assert policy is not None
+    own = [{"podSelector": {"matchLabels": names.selector_labels("orders")}}]
+    assert [rule.get("from") for rule in policy["spec"]["ingress"]].count(own) == rules
+
+
 def test_a_drain_may_take_the_only_pod_or_one_of_several() -> None:
     budgets = [pod_disruption_budget(cache(instances=instances))["spec"] for instances in (1, 2, 3)]
     assert [(b.get("maxUnavailable"), b.get("minAvailable")) for b in budgets] == [(1, None), (None, 1), (None, 2)]

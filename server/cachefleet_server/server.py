@@ -142,7 +142,8 @@ class Server:
         self.replication = Replication(engine, config, log, self.rdb)
         self.follower = Follower(engine, config, log, self.rdb, self.aof, self.replication)
         self.replication.upstream = self.follower
-        self.shutdown = Shutdown(engine, config, log, save=self._save, leave=self._leave)
+        self.rdb.history = self.replication
+        self.shutdown = Shutdown(engine, config, log, self.replication, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
         self.command_log = CommandLog(
             engine, config.number, frozenset(name for name, param in config.names() if param.secret)
@@ -309,6 +310,9 @@ class Server:
             process.remove_pidfile(pidfile, self.log)
 
     def _leave(self, code: int) -> None:
+        """What the last snapshot holds is the end: cron says nothing more to replicas."""
+        if self._cron is not None:
+            self._cron.cancel()
         if self._exit_code is not None and not self._exit_code.done():
             self._exit_code.set_result(code)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fleettest.disk import AOF_OPTIONS, Disk
+from fleettest.instance import Instance
 from fleettest.local import local
+from fleettest.programs import Kind
+from fleettest.proxy import Proxy
+from fleettest.replicas import Start
 
 __all__ = ["local"]
 
@@ -16,3 +21,24 @@ __all__ = ["local"]
 def disk(tmp_path: Path) -> Disk:
     """Servers with an AOF on a disk that can fail."""
     return Disk(tmp_path, AOF_OPTIONS)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a server of a kind; `of` is whom it follows."""
+    started: list[Instance] = []
+
+    def begin(kind: Kind = "cachefleet", of: Proxy | Instance | None = None, **options: str | int) -> Instance:
+        named = {name.replace("_", "-"): value for name, value in options.items()}
+        follows = {} if of is None else {"replicaof": of.address}
+        usual = {
+            "enable-debug-command": "yes", "repl-ping-replica-period": 1, "repl-diskless-sync-delay": 0,
+            "repl-timeout": 20,
+        }  # fmt: skip
+        server = Instance(kind, directory=tmp_path / f"server{len(started)}", options={**usual, **follows, **named})
+        started.append(server.start())
+        return server
+
+    yield begin
+    for server in started:
+        server.close()

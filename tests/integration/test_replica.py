@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,17 @@ from fleettest.client import Error
 from fleettest.instance import Instance
 from fleettest.programs import Kind
 from fleettest.proxy import Proxy
-from fleettest.replicas import SYNC_S, Writer, assert_follows, assert_same_data, other_types
+from fleettest.replicas import (
+    SYNC_S,
+    Start,
+    Writer,
+    assert_follows,
+    assert_link,
+    assert_same_data,
+    assert_sound,
+    link_is,
+    other_types,
+)
 from fleettest.seeder import Seeder, digest, fill, run
 from fleettest.wait import assert_eventually
 
@@ -21,38 +29,6 @@ pytestmark = [pytest.mark.server, pytest.mark.differential]
 
 KINDS: tuple[Kind, ...] = ("valkey", "redis", "cachefleet")
 DEBUG = {"enable-debug-command": "yes"}
-
-Start = Callable[..., Instance]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a server of a kind; `of` is whom it follows."""
-    started: list[Instance] = []
-
-    def begin(kind: Kind = "cachefleet", of: Proxy | Instance | None = None, **options: str | int) -> Instance:
-        named = {name.replace("_", "-"): value for name, value in options.items()}
-        follows = {} if of is None else {"replicaof": of.address}
-        usual = {**DEBUG, "repl-ping-replica-period": 1, "repl-diskless-sync-delay": 0, "repl-timeout": 20}
-        server = Instance(kind, directory=tmp_path / f"server{len(started)}", options={**usual, **follows, **named})
-        started.append(server.start())
-        return server
-
-    yield begin
-    for server in started:
-        server.close()
-
-
-def link_is(replica: Instance, status: str) -> bool:
-    return replica.info("replication")["master_link_status"] == status
-
-
-def assert_link(replica: Instance, status: str) -> None:
-    assert_eventually(lambda: link_is(replica, status), replica.log_tail, deadline_s=SYNC_S, pause_s=0.05)
-
-
-def assert_sound(replica: Instance) -> None:
-    assert "Traceback" not in replica.log_text()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,37 +5,60 @@ once, also in the middle of a tick; the rest runs as a task after that tick, whe
 final snapshot if one is due, then the exit (which closes the AOF). If the snapshot fails and FORCE was not given,
 clients go on as if nothing had happened.
 
-There is nothing to wait for without replicas: NOW, FORCE (but for a save that fails), SAFE and shutdown-timeout change
-nothing, and a shutdown that began cannot be aborted.
+Where a replica has not confirmed all that there is, writes alone are paused first, and nothing is put into the stream,
+until all have, for at most `shutdown-timeout` seconds: then any of them has everything, and finds its place in the
+stream again after the restart. NOW leaves that out, and ABORT ends it, as if the snapshot had failed. Who asks for a
+shutdown while one runs is answered with it. SAFE changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Protocol
 
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CachefleetError, CommandError
 from cachefleet_server.log import Log
-from cachefleet_server.replies import NO_REPLY, Reply
+from cachefleet_server.replies import NO_REPLY, OK, Reply
 
-_FOREVER_MS = 1 << 40
-_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
-_OPTIONS = ("nosave", "save", "now", "force", "safe", "failover", "abort")
+LOOK_EVERY_S: Final = 0.02
+_FOREVER_MS: Final = 1 << 40
+_FAILED: Final = "ERR Errors trying to SHUTDOWN. Check logs."
+_OPTIONS: Final = ("nosave", "save", "now", "force", "safe", "failover", "abort")
+
+
+class Replicas(Protocol):
+    """Those of ours: replication.service."""
+
+    def lagging(self) -> list[str]:
+        """Those that have not confirmed all that there is, and how far they are."""
 
 
 class Shutdown:
     """Decides and does the last steps. `save` writes a snapshot and raises when it cannot; `leave` ends the server."""
 
     def __init__(
-        self, engine: Engine, config: Config, log: Log, *, save: Callable[[], None], leave: Callable[[int], None]
+        self,
+        engine: Engine,
+        config: Config,
+        log: Log,
+        replicas: Replicas,
+        *,
+        save: Callable[[], None],
+        leave: Callable[[int], None],
     ) -> None:
         self._engine = engine
         self._config = config
         self._log = log
+        self._replicas = replicas
         self._save = save
         self._leave = leave
+        self._ending: asyncio.Task[None] | None = None
+        self._waits = False  # for replicas
         self.running = False
 
     def register(self) -> None:
@@ -49,13 +72,32 @@ class Shutdown:
                 "[SAFE@9.0.0] [FAILOVER@9.0.0]} | ABORT@7.0.0)]"), self._command, may_wait=True)
 
     def request(self, options: Iterable[str]) -> Awaitable[None]:
-        """Begins a shutdown: from now on clients wait. The awaitable raises CommandError when it failed."""
-        self.running = True
-        self._engine.pause("shutdown", _FOREVER_MS, everything=True)
-        return self._finish(frozenset(options))
+        """Begins a shutdown, or joins the one that runs: from now on clients wait. The awaitable raises CommandError
+        when it failed."""
+        if not self.running:
+            wanted = frozenset(options)
+            timeout_s = 0 if "now" in wanted else self._config.number("shutdown-timeout")
+            self._waits = bool(timeout_s and self._replicas.lagging())
+            self.running = True
+            self._pause(everything=not self._waits)
+            self._ending = asyncio.get_running_loop().create_task(self._finish(wanted, timeout_s))
+            self._ending.add_done_callback(lambda task: task.exception())  # whoever asked may have gone
+        assert self._ending is not None
+        return asyncio.shield(self._ending)
 
-    async def _finish(self, options: frozenset[str]) -> None:
+    def _pause(self, *, everything: bool) -> None:
+        self._engine.pause("shutdown", _FOREVER_MS, everything=everything)
+
+    def _give_up(self) -> CommandError:
+        self.running = False
+        self._engine.unpause("shutdown")
+        return CommandError(_FAILED)
+
+    async def _finish(self, options: frozenset[str], timeout_s: float) -> None:
         self._log.notice("User requested shutdown...")
+        if self._waits:
+            await self._let_replicas_catch_up(time.monotonic() + timeout_s)
+            self._pause(everything=True)
         loading = bool(self._engine.stats().get("loading"))
         due = "save" in options or (bool(self._config.value("save")) and "nosave" not in options)
         if due and not loading:
@@ -65,11 +107,20 @@ class Shutdown:
             except (CachefleetError, OSError) as error:
                 if "force" not in options:
                     self._log.warning(f"Error trying to save the DB, can't exit: {error}")
-                    self.running = False
-                    self._engine.unpause("shutdown")
-                    raise CommandError(_FAILED) from None
+                    raise self._give_up() from None
                 self._log.warning(f"Error trying to save the DB, but the exit is forced: {error}")
         self._leave(0)
+
+    async def _let_replicas_catch_up(self, deadline: float) -> None:
+        self._log.notice("Waiting for replicas before shutting down.")
+        while (behind := self._replicas.lagging()) and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if not self._waits:
+                self._log.warning("Shutdown manually aborted.")
+                raise self._give_up()
+        self._waits = False
+        for replica in behind:
+            self._log.warning(f"A replica has not confirmed all at the exit: {replica}")
 
     def _command(self, client: Client, argv: list[bytes]) -> Reply:
         options = {word.decode("latin-1").lower() for word in argv[1:]}
@@ -78,8 +129,14 @@ class Shutdown:
         if "failover" in options:
             raise CommandError("ERR SHUTDOWN FAILOVER is only supported in cluster mode.")
         if "abort" in options:
-            raise CommandError("ERR No shutdown in progress.")
+            return self._abort()
         return self._quietly(self.request(options))
+
+    def _abort(self) -> Reply:
+        if not self._waits:
+            raise CommandError("ERR No shutdown in progress.")
+        self._waits = False
+        return OK
 
     async def _quietly(self, finished: Awaitable[None]) -> Reply:
         await finished

@@ -167,7 +167,7 @@ _GENERAL = (
     Param("prefetch-batch-max-size", Integer(0, 128), "16", unused="the size of a batch is fixed"),
     Param("oom-score-adj", Enum(("no", "yes", "relative", "absolute")), "no"),
     Param("oom-score-adj-values", OomScores(), "0 200 800"),
-    Param("shutdown-timeout", _INT, "10", unused="a shutdown does not wait for replicas yet"),
+    Param("shutdown-timeout", _INT, "10"),
     Param("shutdown-on-sigint", _SHUTDOWN, "default"),
     Param("shutdown-on-sigterm", _SHUTDOWN, "default"),
     Param("jemalloc-bg-thread", Bool(), "yes", unused="the server does not use jemalloc"),

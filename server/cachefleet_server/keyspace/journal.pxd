@@ -13,9 +13,9 @@ every byte from its attachment on, once, at the end of the tick (`journal_hand_o
 A stream that begins in the middle begins in database `journal.db`, which its consumer tells its readers in its own way.
 Where nobody is attached nothing is journalled, `journal.enabled` is false and nothing is done at all: the history ends
 there, and the next attachment begins one with a new id. So does a restart, since the end of the earlier one may be
-lost: it names the earlier id and the offset up to which both agree. A replica's history is its primary's: it becomes
-that with the data (`journal_become`), or goes on under another id (`journal_turn`), as that of a replica which ceases
-to be one does; then, too, both ids stand for the same bytes up to there.
+lost: it names the earlier id and the offset up to which both agree. A replica's history is its primary's, also after a
+restart: it becomes that with the data (`journal_become`), or goes on under another id (`journal_turn`), as that of a
+replica which ceases to be one does; then, too, both ids stand for the same bytes up to there.
 
 SELECT is inserted when the database changes. A transaction that wrote two or more commands is wrapped in MULTI and
 EXEC; one that wrote a single command is journalled as that command alone, as Valkey does. Keys that expire
@@ -59,7 +59,8 @@ cdef void journal_mute(engine_t* e, bint on) noexcept nogil
     # While on, what is executed leaves no trace but what is verbatim: it comes from where the journal is kept. Nests.
 cdef void journal_continue(
     engine_t* e, const char* id40, uint64_t tenure, uint64_t offset, int dbid) noexcept nogil
-    # At a start, before anybody is attached: what was loaded ends there, in this database.
+    # At a start, before anybody is attached: what was loaded ends there, in this database. Of a replica it is the same
+    # history that goes on, not one of its own.
 cdef void journal_become(engine_t* e, const char* id40, uint64_t offset, int dbid) noexcept nogil
     # The data have become those of another's history at this offset, where it is in database `dbid`. Whoever is
     # attached has got nothing yet.

@@ -170,7 +170,7 @@ cdef void _begin_history(engine_t* e) noexcept nogil:
 
 cdef void journal_attach(engine_t* e, journal_consumer_t* consumer) noexcept nogil:
     cdef journal_consumer_t** at = &e.journal.consumers
-    if at[0] == NULL:
+    if not e.journal.id[0]:
         _begin_history(e)
     while at[0] != NULL:
         at = &at[0].next
@@ -200,8 +200,9 @@ cdef void journal_mute(engine_t* e, bint on) noexcept nogil:
 
 cdef void journal_continue(
         engine_t* e, const char* id40, uint64_t tenure, uint64_t offset, int dbid) noexcept nogil:
-    memset(e.journal.earlier_id, 0, sizeof(e.journal.earlier_id))
-    memcpy(e.journal.earlier_id, id40, 2 * _ID_BYTES)
+    cdef char* id = &e.journal.earlier_id[0] if e.following == NULL else &e.journal.id[0]
+    memset(id, 0, sizeof(e.journal.id))
+    memcpy(id, id40, 2 * _ID_BYTES)
     e.journal.earlier_end = e.journal.offset = offset
     e.journal.tenure = tenure
     e.journal.db = dbid

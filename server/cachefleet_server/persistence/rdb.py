@@ -3,7 +3,8 @@
 The file is written by a `Snapshot` (snapshot.pxd) in the oldest dialect that has every form in use, RDB version 10:
 Redis since 7.0 and every Valkey load it. Fields that expire make it Valkey's; members of sets and sorted sets that
 expire, which no other server has, make it our own: others refuse it by its first bytes, and the log says so. The writer
-thread gives it its name, so the old file stays whole until the new one is on disk.
+thread gives it its name, so the old file stays whole until the new one is on disk. While there are replicas, or a
+primary, it says where in the stream's history it is: who starts with it goes on from there.
 
 One snapshot an engine runs at a time; an AOF rewrite is another one. `send` makes one for a receiver instead of a
 file: as in Valkey INFO shows it and BGSAVE CANCEL ends it like a save, but it is none: LASTSAVE, the count of changes
@@ -21,7 +22,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
@@ -55,6 +56,18 @@ _OTHER = (
 )
 
 T = TypeVar("T")
+
+
+class History(Protocol):
+    """What the data are a state of, for those who follow it: replication.service."""
+
+    def position(self) -> list[tuple[str, str]]:
+        """Of what a snapshot taken now holds, as AUX pairs; empty: nobody could go on from there."""
+
+    def go_on(self, id: str, offset: int, db: int) -> None:
+        """At a start: what was loaded ends there."""
+
+
 Loading = Generator[None, None, T]  # yields between slices of a load and returns what it says
 
 
@@ -97,6 +110,7 @@ class Rdb:
         self._quiet = False
         self.loading_started = 0
         self.make_way: Callable[[], None] = lambda: None  # ends a snapshot that is not ours; the AOF sets it
+        self.history: History | None = None
         config.subscribe("rdbcompression", lambda on: engine.set_persist("rdb_uncompressed", not on))
         config.subscribe("save", lambda points: engine.set_persist("save_points", bool(points)))
         engine.set_persist("rdb_uncompressed", not config.flag("rdbcompression"))
@@ -133,9 +147,20 @@ class Rdb:
             return
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from None
-        await in_slices(self.load(path, skip_expired=not self._config.value("replicaof")))
+        follows = bool(self._config.value("replicaof"))
+        await in_slices(self.load(path, skip_expired=not follows, journal_expired=not follows, on_end=self._go_on))
         changes_saved(self._engine, changes(self._engine))
         self._log.notice(f"DB loaded from disk: {time.monotonic() - began:.3f} seconds")
+
+    def _go_on(self, loader: RdbLoader) -> None:
+        """The file may say of which history it is a state, and how far: as in Redis and Valkey."""
+        id = loader.aux.get("repl-id", b"").decode("latin-1")
+        offset = parse_integer(loader.aux.get("repl-offset", b"").decode("latin-1"))
+        db = parse_integer(loader.aux.get("repl-stream-db", b"").decode("latin-1"))
+        if self.history is None or offset is None or db is None or not re.fullmatch("[0-9a-zA-Z]{40}", id):
+            return
+        if offset >= 0 and 0 <= db < self._config.number("databases"):
+            self.history.go_on(id, offset, db)
 
     def cron(self) -> None:
         if take_flush_save(self._engine) and self._config.value("save"):
@@ -203,7 +228,7 @@ class Rdb:
             compress=config.flag("rdbcompression"),
             checksum=config.flag("rdbchecksum"),
             sync_often=config.flag("rdb-save-incremental-fsync"),
-            aux=aux_fields(self._engine, aof_base=False),
+            aux=[*aux_fields(self._engine, aof_base=False), *(self.history.position() if self.history else [])],
             on_done=self._done,
         )
         self._scheduled = False
@@ -382,9 +407,10 @@ class Rdb:
         skip_expired: bool = True,
         journal_expired: bool = False,
         replace: bool = False,
+        on_end: Callable[[RdbLoader], None] = lambda _: None,
     ) -> Loading[RdbLoader]:
         """Loads a file in slices, as RdbLoader says. Raises DataError. While others are served, the caller has set
-        persist.loading."""
+        persist.loading. `on_end`: all is loaded, and the journal has not heard of what was left out."""
         self.loading_started = int(time.time())
         checksum = self._config.flag("rdbchecksum")
         try:
@@ -402,6 +428,8 @@ class Rdb:
         try:
             while loader.step(LOAD_SLICE_US):
                 yield
+            on_end(loader)
+            loader.journal_left_out()
         finally:
             loader.close()
         self._log_load(loader)

@@ -24,12 +24,15 @@ class RdbLoader:
         *,
         into: Keyspace | None = None,  # beside the engine's own; None: into that
         skip_expired: bool = True,  # false for the base of an AOF and for a replica: their primary decides
-        journal_expired: bool = False,  # what is left out is deleted in the journal, which may have it
+        journal_expired: bool = False,  # what is left out is kept in mind for `journal_left_out`
         checksum: bool = True,
         replace: bool = False,  # keys that exist are overwritten instead of being an error
     ) -> None: ...
     def step(self, budget_us: int) -> bool:
         """Loads for about this long; true while more is to come. Adds what it did to persist.load_*."""
+    def journal_left_out(self) -> None:
+        """After the last step, when it is certain that what was loaded counts: those who have the rest of its history
+        may have what was left out, too."""
     def close(self) -> None:
         """Gives the file back; also after an error. Idempotent."""
     @property

@@ -102,7 +102,6 @@ cdef void _leave_out(loader_t* l, const entry_t* entry) noexcept nogil:
 
 
 cdef void _journal_left_out(loader_t* l) noexcept nogil:
-    """Only now is it certain that what was loaded will count: of a load that fails the journal hears nothing."""
     cdef left_out_t left
     cdef const char* at = l.left_out.data
     while at < l.left_out.data + l.left_out.len:
@@ -351,12 +350,13 @@ cdef class RdbLoader:
             self._skip_module()
         elif stop == STOP_END:
             self._verify()
-            if self.l.input.error == NULL:
-                _journal_left_out(&self.l)
             self.at_end = True
         if stop >= STOP_INPUT or self.l.input.error != NULL:
             self._raise(stop if stop >= STOP_INPUT else STOP_INPUT)
         return 0
+
+    def journal_left_out(self):
+        _journal_left_out(&self.l)
 
     cdef int _account(self) except -1:
         """Adds up the checksum and the totals, and drops pages that were read."""

@@ -35,10 +35,13 @@ class Feed:
     memory: int  # bytes of blocks
     excess: int  # of which beyond the size
     good: int  # replicas that are online and spoke lately
+    still: bool  # a shutdown or a handover: the stream ends, so that replicas can be seen to have all of it
     needed: int  # what a reader of the data must read
     def open(self, size: int) -> None: ...  # attaches to the journal; nothing if it is open
     def resize(self, size: int) -> None: ...
     def close(self) -> None: ...  # the backlog goes; there must be no replicas, or they are disconnected
+    def go_on(self, id: str, offset: int, db: int) -> None:
+        """At a start, before anybody reads the journal: the data end there in that history, in that database."""
     def say(self, command: bytes) -> None:
         """Puts a command in RESP that changes nothing, such as PING, into the stream; not while a command runs."""
     # -- replicas

@@ -11,7 +11,8 @@ from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.command cimport command_find
 from cachefleet_server.core.engine cimport (
     CLASS_PRIMARY, CLASS_REPLICA, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, client_t, command_t,
-    engine_t, journal_consumer_t)
+    engine_t, journal_consumer_t, pause_t)
+from cachefleet_server.core.pause cimport PAUSE_FAILOVER, PAUSE_SHUTDOWN
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_OWN, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, rdb_dialect_of_all)
 from cachefleet_server.core.reply cimport arg_is, reply_client_ready, reply_syntax_error
@@ -22,7 +23,7 @@ from cachefleet_server.ds.owners cimport is_shared, owner_drop
 from cachefleet_server.ds.zmalloc cimport zcalloc, zfree, zmalloc
 from cachefleet_server.keyspace.following cimport following_acknowledge
 from cachefleet_server.keyspace.journal cimport (
-    journal_attach, journal_detach, journal_end, journal_hand_over, journal_verbatim)
+    journal_attach, journal_continue, journal_detach, journal_end, journal_hand_over, journal_verbatim)
 from cachefleet_server.keyspace.replicas cimport (
     REPLICA_LOADING, REPLICA_ONLINE, REPLICA_SYNCING, REPLICA_WAITING, replica_t, replicas_first, replicas_good)
 from cachefleet_server.resp.writer cimport out_clear, out_init, out_move, out_raw, out_raw_shared, out_t
@@ -296,6 +297,11 @@ cdef class Feed:
     def good(self): return replicas_good(self.f.engine)
 
     @property
+    def still(self):
+        cdef const pause_t* pause = &self.f.engine.pause
+        return bool(pause.strengths[PAUSE_SHUTDOWN] or pause.strengths[PAUSE_FAILOVER])
+
+    @property
     def needed(self): return max(rdb_dialect_of_all(self.f.engine), <int>RDB_DIALECT_REDIS70)
 
     def open(self, size_t size):
@@ -322,6 +328,11 @@ cdef class Feed:
         while self.f.first != NULL:
             _drop_first(&self.f)
         self.f.engine.replicas.backlog_excess = self.f.engine.replicas.backlog_size = 0
+
+    def go_on(self, str id not None, uint64_t offset, int db):
+        cdef bytes name = id.encode()
+        assert len(name) == 40
+        journal_continue(self.f.engine, name, 0, offset, db)
 
     def say(self, bytes command not None):
         assert self.f.engine.following == NULL  # its stream is the primary's

@@ -28,7 +28,7 @@ from cachefleet_server.errors import CommandError, DataError
 from cachefleet_server.files import write_all
 from cachefleet_server.log import Log
 from cachefleet_server.replication import link as l
-from cachefleet_server.replication.stream import Stream
+from cachefleet_server.replication.stream import Position, Stream
 from cachefleet_server.replies import OK, Reply, Simple
 from cachefleet_server.version import REDIS_VERSION
 
@@ -117,6 +117,10 @@ class Follower:
     def _take_parameters(self) -> None:
         flag = self._config.flag
         self.stream.set(read_only=flag("replica-read-only"), serve_stale=flag("replica-serve-stale-data"))
+
+    @property
+    def position(self) -> Position | None:
+        return self.stream.position
 
     async def start(self) -> None:
         if primary := self._config.value("replicaof"):

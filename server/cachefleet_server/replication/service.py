@@ -39,6 +39,7 @@ from cachefleet_server.replication.feed import (
     Feed,
     Replica,
 )
+from cachefleet_server.replication.stream import Position
 from cachefleet_server.replies import NO_REPLY, OK, Reply
 
 PING: Final = b"*1\r\n$4\r\nPING\r\n"
@@ -94,12 +95,15 @@ class Upstream(Protocol):
     def connected(self) -> bool: ...
     @property
     def db(self) -> int: ...
+    @property
+    def position(self) -> Position | None: ...
     def role(self) -> list[Any]: ...
 
 
 class Nobody:
     following = connected = False
     db = 0  # whoever begins to read is told the database first
+    position = None
 
     def role(self) -> list[Any]:
         return []
@@ -155,7 +159,13 @@ class Replication:
                 "Returns the replication role.", ""), self._role_row)
         self.feed.take_confirmations()
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Where files say of which history the data are, a primary keeps a backlog for who comes back."""
+        if self.upstream.following:
+            return
+        if self.feed.earlier_id:
+            self.open()
+            self._handle(p.Alone())
 
     def cron(self) -> None:
         for id in [id for id, peer in self._peers.items() if _has_gone(peer.client)]:
@@ -168,7 +178,7 @@ class Replication:
         following = self.upstream.following  # the stream is the primary's, and the backlog for when we are one
         limits = p.Limits(
             timeout=config.number("repl-timeout"),
-            ping_period=math.inf if following else config.number("repl-ping-replica-period"),
+            ping_period=math.inf if following or self.feed.still else config.number("repl-ping-replica-period"),
             backlog_ttl=0 if following else config.number("repl-backlog-ttl"),
         )
         self._handle(p.Passed(limits, silent, self.feed.opened))
@@ -176,6 +186,33 @@ class Replication:
 
     async def stop(self) -> None:
         self.feed.close()
+
+    # -- for who waits for replicas
+
+    def lagging(self) -> list[str]:
+        end = self.feed.end
+        return [
+            f"{peer.name()} is {end - replica.acked} bytes behind, state={_STATES[replica.state]}"
+            for replica, peer in self._replicas()
+            if replica.acked < end and not peer.snapshot_only
+        ]
+
+    # -- for files
+
+    def position(self) -> list[tuple[str, str]]:
+        if self.upstream.following:
+            known = self.upstream.position
+            return _aux(known.id, known.offset, self.upstream.db) if known else []
+        feed = self.feed
+        if not feed.opened:
+            return []
+        heard_of_ours = feed.earlier_end != feed.end or feed.replicas()
+        return _aux(feed.id if heard_of_ours else feed.earlier_id or feed.id, feed.end, self.upstream.db)
+
+    def go_on(self, id: str, offset: int, db: int) -> None:
+        """A primary's stream says its database first. Nothing happens from now on that the journal does not have."""
+        self.feed.go_on(id, offset, db if self.upstream.following else -1)
+        self.open()
 
     # -- for who follows another server
 
@@ -264,9 +301,7 @@ class Replication:
                 fd,
                 stall_s=self._config.number("repl-timeout"),
                 mark=secrets.token_hex(20).encode(),
-                position=[
-                    ("repl-stream-db", str(self.upstream.db)), ("repl-id", self.feed.id), ("repl-offset", str(offset)),
-                ],
+                position=_aux(self.feed.id, offset, self.upstream.db),
                 on_done=partial(self._sent, replica),
             )
         except (OSError, StartupError) as error:
@@ -378,6 +413,10 @@ class Replication:
             "repl_backlog_memory": feed.memory - feed.excess,
             "repl_backlog_excess": feed.excess,
         }
+
+
+def _aux(id: str, offset: int, db: int) -> list[tuple[str, str]]:
+    return [("repl-stream-db", str(db)), ("repl-id", id), ("repl-offset", str(offset))]
 
 
 def _has_gone(client: Client) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from fleettest.client import Connection, Error
@@ -17,6 +18,20 @@ from fleettest.seeder import DATABASES, Seeder, assert_same, capture, digest, ru
 from fleettest.wait import assert_eventually
 
 SYNC_S: Final = 60.0
+
+Start = Callable[..., Instance]  # a fixture (tests/integration/conftest.py): (kind, of=whom it follows, **options)
+
+
+def link_is(replica: Instance, status: str) -> bool:
+    return replica.info("replication")["master_link_status"] == status
+
+
+def assert_link(replica: Instance, status: str) -> None:
+    assert_eventually(lambda: link_is(replica, status), replica.log_tail, deadline_s=SYNC_S, pause_s=0.05)
+
+
+def assert_sound(replica: Instance) -> None:
+    assert "Traceback" not in replica.log_text()
 
 
 def caught_up(primary: Instance, replica: Instance) -> bool:

@@ -150,7 +150,8 @@ def test_output_that_ends(tmp_path: Path, file: Path) -> None:
 
 def test_progress_is_for_terminals(tmp_path: Path) -> None:
     """Its bar goes to standard error, and leaves nothing there."""
-    path = tmp_path / "dump.rdb"
+    path = tmp_path / ("folder" * 20) / "dump.rdb"
+    path.parent.mkdir()
     path.write_bytes(Builder().select(0).raw((b"\x00\x01k" + string(b"x" * (1 << 20))) * 40).end(checksum=0))
     control, terminal = pty.openpty()
     done = tool("rdb", "verify", path, stdout=subprocess.PIPE, stderr=terminal, env={**os.environ, "TERM": "xterm"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -14,7 +15,8 @@ Show = Callable[[int], None]  # done so far
 
 
 @contextlib.contextmanager
-def progress(name: str, total: int) -> Iterator[Show]:
+def progress(path: str, total: int) -> Iterator[Show]:
+    """Its line has the file's name alone: a long path would leave no room for the rest."""
     if total < BYTES_MIN or not sys.stderr.isatty():
         yield lambda done: None
         return
@@ -27,7 +29,7 @@ def progress(name: str, total: int) -> Iterator[Show]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(file=sys.stderr), transient=True)
     with bar:
-        task = bar.add_task(name, total=total)
+        task = bar.add_task(os.path.basename(path), total=total)
         following = 0
 
         def show(done: int) -> None:

@@ -55,7 +55,12 @@ class Scraped(Instance):
 
 class Strangers:
     """Keeps `count` connections to a port that send `request` and then neither read nor write: whichever is closed
-    is opened again, as long as the block lasts. They come from `source`; `opened` counts them."""
+    is opened again, as long as the block lasts. They come from `source`; `opened` counts them.
+
+    Who does not read never hears that an answer has an end, as the end stands behind what fills his window. So where
+    none is closed for QUIET_S, the oldest ones are given up."""
+
+    QUIET_S = 0.05
 
     def __init__(
         self, port: int, request: bytes, *, count: int, source: str = "127.0.0.1", pause_s: float = 0.0
@@ -88,7 +93,8 @@ class Strangers:
                     held[sock.fileno()] = sock
                     epoll.register(sock, select.EPOLLRDHUP)
                     time.sleep(self._pause_s)
-                for descriptor, _ in epoll.poll(0.05):
+                closed = [descriptor for descriptor, _ in epoll.poll(self.QUIET_S)]
+                for descriptor in closed or list(held)[: self._count // 8]:
                     held.pop(descriptor).close()
             for sock in held.values():
                 sock.close()

@@ -6,7 +6,8 @@ from cachefleet_server.core.client_class cimport client_set_class
 from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.clock cimport clock_refresh
 from cachefleet_server.core.command cimport command_row
-from cachefleet_server.core.engine cimport client_t, held_condition_t, journal_consumer_t
+from cachefleet_server.core.engine cimport client_t, held_condition_t
+from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.core.push cimport push_begin, push_end, push_reply_begin
 from cachefleet_server.core.reply cimport arg_int64, reply_int, reply_ok
 from cachefleet_server.engine cimport Engine

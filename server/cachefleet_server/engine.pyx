@@ -110,6 +110,7 @@ cdef class Engine(Rows):
         e.slow_ns = <uint64_t>-1
         e.journal.db = -1
         buf_init(&e.journal.buf, e.heap)
+        buf_init(&e.journal.messages, e.heap)
         buf_init(&e.held.due, e.heap)
         error = reactor_open(e)
         if error:
@@ -164,6 +165,7 @@ cdef class Engine(Rows):
         lazyfree_stop(e)
         keyspace_free(e, e.keyspace, False)
         buf_free(&e.journal.buf)
+        buf_free(&e.journal.messages)
         buf_free(&e.held.due)
         commands_free(e)
         self.ptr = NULL

@@ -17,6 +17,7 @@ from cachefleet_server.ds.owners cimport owner_drop
 from cachefleet_server.keyspace.channels cimport (
     LISTEN_CHANNEL, LISTEN_PATTERN, LISTEN_SHARD, channel_join, channel_leave, channel_listeners, channel_publish,
     channel_t, channels_count, channels_each, subscription, subscriptions)
+from cachefleet_server.keyspace.journal cimport journal_message
 from cachefleet_server.resp.input cimport INPUT_BIG, input_lend_blob
 from cachefleet_server.resp.writer cimport mark_t, out_bulk, out_int, out_null, out_t
 
@@ -113,6 +114,7 @@ cdef void _publish(client_t* c, int kind) noexcept nogil:
     cdef const arg_t* message = &c.argv[2]
     cdef blob_t* blob = input_lend_blob(&c.input, message) if message.len >= INPUT_BIG else NULL
     reply_int(c, channel_publish(c.engine, kind, name.ptr, name.len, message.ptr, message.len, blob))
+    journal_message(c)
     owner_drop(c.engine.heap, blob)
 
 

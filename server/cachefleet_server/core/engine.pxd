@@ -16,6 +16,7 @@ is touched by the engine's thread only, unless a comment says otherwise. `*_fn` 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from cachefleet_server.core.entry cimport entry_t
+from cachefleet_server.core.journal cimport journal_t
 from cachefleet_server.core.params cimport params_t
 from cachefleet_server.core.role cimport role_t
 from cachefleet_server.core.stats cimport stats_t
@@ -477,31 +478,6 @@ cdef struct input_room_t:  # input that all connections share during a tick (rea
     arg_arena_t arena
     client_t* holders[256]  # EVENTS_MAX: clients whose input lies in `shared`, until the batch is done
     int holder_count
-
-cdef struct journal_consumer_t:  # who gets the journal; it lies in its owner, linked while it is attached
-    const char* name
-    void* ctx
-    # Once a tick: whole commands and whole transactions, `offset` being that of the first byte. Nothing is left out
-    # and nothing comes twice. May detach itself.
-    void (*take_fn)(journal_consumer_t* consumer, const char* data, size_t n, uint64_t offset) noexcept nogil
-    uint64_t since  # offset of the first byte that is for it
-    journal_consumer_t* next
-
-cdef struct journal_t:  # commands of this tick as RESP, already rewritten for determinism (keyspace/journal.pxd)
-    buf_t buf
-    uint64_t offset  # of the first byte of `buf`
-    char id[41]  # names the unbroken history that `offset` counts in; "" while nobody is attached
-    uint64_t tenure  # of the primary that wrote it; 0 until somebody says who is primary
-    char earlier_id[41]  # the history that this one goes on from, or "" ...
-    uint64_t earlier_end  # ... and where they part
-    int db  # database of the last command, -1 = a SELECT must come first
-    bint enabled  # somebody is attached, and it is not muted
-    int muted  # > 0: only what is verbatim
-    journal_consumer_t* consumers
-    int depth  # > 0 inside EXEC or a script: MULTI wraps what is propagated
-    bint multi_open
-    size_t multi_at  # where the open transaction's MULTI lies
-    size_t multi_commands  # commands since
 
 cdef struct held_condition_t:  # what output may wait for; it lies in its owner, linked while it counts
     const char* name

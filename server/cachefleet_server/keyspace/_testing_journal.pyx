@@ -3,7 +3,8 @@
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
-from cachefleet_server.core.engine cimport arg_t, engine_t, journal_consumer_t
+from cachefleet_server.core.engine cimport arg_t, engine_t
+from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.zmalloc cimport heap_free, heap_new, heap_used
 from cachefleet_server.keyspace.journal cimport (

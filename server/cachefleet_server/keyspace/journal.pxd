@@ -17,6 +17,10 @@ lost: it names the earlier id and the offset up to which both agree. A replica's
 restart: it becomes that with the data (`journal_become`), or goes on under another id (`journal_turn`), as that of a
 replica which ceases to be one does; then, too, both ids stand for the same bytes up to there.
 
+A message (PUBLISH) changes no data, but who listens at a replica is to hear it: it is journalled while a consumer is
+there that spreads what it gets. `journal.messages` says where in the buffer messages lie, so that a consumer may leave
+them out (aof_log.pxd), but not that they have offsets. In a transaction they are commands like others.
+
 SELECT is inserted when the database changes. A transaction that wrote two or more commands is wrapped in MULTI and
 EXEC; one that wrote a single command is journalled as that command alone, as Valkey does. Keys that expire
 while another command runs are separate commands: replaying one without the other changes nothing that is visible.
@@ -24,7 +28,8 @@ while another command runs are separate commands: replaying one without the othe
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport arg_t, client_t, engine_t, journal_consumer_t
+from cachefleet_server.core.engine cimport arg_t, client_t, engine_t
+from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.ds.buf cimport buf_t
 
 cdef void journal_command(engine_t* e, int dbid, int argc, const arg_t* argv) noexcept nogil
@@ -37,6 +42,7 @@ cdef void journal_delete(engine_t* e, int dbid, const char* key, size_t nk) noex
     # Expiry and eviction, as UNLINK key (or DEL without lazyfree-lazy-expire/-eviction, which is the caller's choice).
 cdef void journal_rewrite(client_t* c, int argc, const arg_t* argv) noexcept nogil
     # Propagates this instead of the running command. Arguments are copied into the journal at once.
+cdef void journal_message(client_t* c) noexcept nogil  # the running command, which sends one
 cdef inline arg_t journal_arg(const char* p, size_t n) noexcept nogil:
     cdef arg_t a
     a.ptr = p

@@ -7,6 +7,7 @@ end of the transaction takes MULTI out again, which moves that one command down 
 from libc.string cimport memcpy, memmove, memset
 
 from cachefleet_server.core.engine cimport CLIENT_PREVENT_PROPAGATE
+from cachefleet_server.core.journal cimport journal_span_t, journal_t
 from cachefleet_server.ds.buf cimport buf_free, buf_put, buf_reserve
 from cachefleet_server.ds.intrin cimport cf_assert, cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
@@ -102,6 +103,26 @@ cdef void journal_rewrite(client_t* c, int argc, const arg_t* argv) noexcept nog
     c.flags |= CLIENT_PREVENT_PROPAGATE
 
 
+cdef void journal_message(client_t* c) noexcept nogil:
+    cdef journal_t* j = &c.engine.journal
+    cdef journal_span_t span
+    cdef journal_span_t* last = NULL
+    if not j.enabled or j.spreading == 0 or not c.role.journals:
+        return
+    if j.depth > 0:
+        journal_command(c.engine, c.db.id, c.argc, c.argv)
+        return
+    span.begin = journal_end(c.engine)
+    journal_put(&j.buf, c.argc, c.argv)  # channels are of no database
+    span.end = journal_end(c.engine)
+    if j.messages.len:
+        last = <journal_span_t*>(j.messages.data + j.messages.len) - 1
+    if last != NULL and last.end == span.begin:
+        last.end = span.end
+    else:
+        buf_put(&j.messages, <const char*>&span, sizeof(journal_span_t))
+
+
 cdef void journal_transaction_begin(engine_t* e) noexcept nogil:
     e.journal.depth += 1
 
@@ -126,7 +147,7 @@ cdef void journal_transaction_end(engine_t* e) noexcept nogil:
 
 cdef void _drop_buffer(engine_t* e) noexcept nogil:
     e.journal.offset += e.journal.buf.len
-    e.journal.buf.len = 0
+    e.journal.buf.len = e.journal.messages.len = 0
     if e.journal.buf.cap > _BUFFER_KEEP:
         buf_free(&e.journal.buf)
 
@@ -144,6 +165,7 @@ cdef void journal_hand_over(engine_t* e) noexcept nogil:
         if skip < n:
             consumer.take_fn(consumer, e.journal.buf.data + skip, n - skip, e.journal.offset + skip)
         consumer = following
+    e.journal.messages.len = 0
     if not e.journal.multi_open:
         _drop_buffer(e)
         return
@@ -177,6 +199,7 @@ cdef void journal_attach(engine_t* e, journal_consumer_t* consumer) noexcept nog
     at[0] = consumer
     consumer.next = NULL
     consumer.since = journal_end(e)
+    e.journal.spreading += consumer.spreads
     e.journal.enabled = e.journal.muted == 0
 
 
@@ -187,6 +210,7 @@ cdef void journal_detach(engine_t* e, journal_consumer_t* consumer) noexcept nog
     if at[0] == NULL:
         return
     at[0] = consumer.next
+    e.journal.spreading -= consumer.spreads
     if e.journal.consumers == NULL:
         _drop_buffer(e)
         e.journal.enabled = False

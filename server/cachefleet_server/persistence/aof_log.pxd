@@ -30,9 +30,10 @@ SELECT of the database in which the journal is, if it has said so already, and a
     #JOURNAL:<id, 40 hexadecimal digits> <tenure> <offset>
 
 which says where in the history the file is at the end of that line. It is repeated every NOTE_EVERY bytes, and when the
-history goes on under another id. A history that goes on from an earlier one in a new file notes that one first, so that
-files tell that they follow each other. Other servers take lines with "#" for comments; ours goes on from the position
-that it finds (aof_load.pyx).
+history goes on under another id. Messages to subscribers, which are in the journal for replicas, are left out where
+such a note, with which the file goes on behind them, is shorter. A history that goes on from an earlier one in a new
+file notes that one first, so that files tell that they follow each other. Other servers take lines with "#" for
+comments; ours goes on from the position that it finds (aof_load.pyx).
 
 The helper thread (ds/worker.pxd) works on jobs in order: fsync a descriptor up to an offset, or fsync and close it, or
 unlink a path. A log that is switched off leaves its end to the helper as well, so that nobody waits for a disk that
@@ -41,7 +42,8 @@ does not answer: it writes what was pending, fsyncs and closes.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cachefleet_server.core.engine cimport engine_t, held_condition_t, journal_consumer_t
+from cachefleet_server.core.engine cimport engine_t, held_condition_t
+from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.ds.worker cimport work_t, worker_t
 from cachefleet_server.engine cimport Engine
@@ -50,6 +52,7 @@ cdef enum:
     DELAY_MS_MAX = 1000  # how long a running fsync may hold writes back
     FSYNC_EVERY_MS = 1000
     PENDING_KEEP = 1048576  # bytes of a drained buffer that are kept
+    NOTE_BYTES = 96  # about; one is not longer
     NOTE_EVERY = 16777216  # bytes of the journal between two notes of its position
 
     JOB_FSYNC = 0

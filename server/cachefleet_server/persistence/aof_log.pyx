@@ -10,7 +10,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memmove, strdup
 from posix.unistd cimport close, fdatasync, ftruncate, unlink, write
 
-from cachefleet_server.core.engine cimport FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO, journal_t
+from cachefleet_server.core.engine cimport FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO
+from cachefleet_server.core.journal cimport journal_span_t, journal_t
 from cachefleet_server.core.latency cimport latency_end, latency_start
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
@@ -249,10 +250,9 @@ cdef void _put_timestamp(aof_log_t* log) noexcept nogil:
 
 
 cdef void _put_note_of(aof_log_t* log, const char* id) noexcept nogil:
+    cdef unsigned long long tenure = log.engine.journal.tenure, offset = log.taken_offset
     cdef char line[128]
-    cdef int n = snprintf(
-        line, sizeof(line), b"#JOURNAL:%s %llu %llu\r\n", id, <unsigned long long>log.engine.journal.tenure,
-        <unsigned long long>log.taken_offset)
+    cdef int n = snprintf(line, sizeof(line), b"#JOURNAL:%s %llu %llu\r\n", id, tenure, offset)
     buf_put(&log.pending, line, n)
 
 
@@ -263,6 +263,20 @@ cdef void _put_note(aof_log_t* log) noexcept nogil:
     memcpy(log.noted_id, log.engine.journal.id, sizeof(log.noted_id))
 
 
+cdef void _put_without_messages(aof_log_t* log, const char* data, size_t n, uint64_t offset) noexcept nogil:
+    cdef const journal_t* j = &log.engine.journal
+    cdef const journal_span_t* span = <journal_span_t*>j.messages.data
+    cdef const journal_span_t* end = <journal_span_t*>(j.messages.data + j.messages.len)
+    cdef uint64_t at = offset  # up to here it is put
+    while span != end:
+        if span.begin >= at and span.end - span.begin > NOTE_BYTES:
+            buf_put(&log.pending, data + (at - offset), span.begin - at)
+            at = log.taken_offset = span.end
+            _put_note(log)
+        span += 1
+    buf_put(&log.pending, data + (at - offset), offset + n - at)
+
+
 cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64_t offset) noexcept nogil:
     cdef aof_log_t* log = <aof_log_t*>consumer.ctx
     cdef engine_t* e = log.engine
@@ -270,7 +284,10 @@ cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64
         _put_timestamp(log)
     if cf_unlikely(memcmp(log.noted_id, e.journal.id, sizeof(log.noted_id)) != 0):
         _put_note(log)
-    buf_put(&log.pending, data, n)
+    if cf_unlikely(e.journal.messages.len != 0):
+        _put_without_messages(log, data, n, offset)
+    else:
+        buf_put(&log.pending, data, n)
     log.taken_offset = offset + n
     if cf_unlikely(log.taken_offset - log.noted_offset >= NOTE_EVERY):
         _put_note(log)

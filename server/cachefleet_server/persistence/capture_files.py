@@ -82,8 +82,19 @@ class JournalFiles:
         return Found(_position(walk.place), units, more)
 
     def oldest(self, sources: Sequence[Source]) -> Position | None:
-        begins = (self._begin(source) for source in sources)
-        return next((_position(place) for place in begins if place is not None), None)
+        """From which reading comes to the end: a replica that got all data anew has files of another history."""
+        oldest: Place | None = None
+        for source in reversed(sources):
+            begin = self._begin(source)
+            if begin is None:
+                continue
+            if oldest is not None and begin.id != oldest.id and not self._leads(source, oldest):
+                break
+            oldest = begin
+        return _position(oldest) if oldest is not None else None
+
+    def _leads(self, source: Source, place: Place) -> bool:
+        return _position(self._index(source).place) == _position(place)
 
     def remember(self, path: str, place: Place) -> None:
         """A reader was told it, and comes back."""

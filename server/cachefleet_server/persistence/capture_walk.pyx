@@ -9,8 +9,9 @@ Between two units is a *place*; only there one can begin to read.
 
 Notes of the position (aof_log.pxd) say how offsets go on. Within a file a note that names the offset at which the file
 is, or was in front of a SELECT that no journal had, continues: under the same id, or under that of a server that was
-started again with what it had loaded up to there. Any other offset is a *break*: the end was lost, and nobody can tell
-what became of the data in between. Nothing is read over a break.
+started again with what it had loaded up to there. So does one that names a later offset under the same id: what is left
+out are messages, which change nothing (aof_log.pxd). Any other offset is a *break*: the end was lost, and nobody can
+tell what became of the data in between. Nothing is read over a break.
 """
 
 from collections import namedtuple
@@ -47,6 +48,11 @@ cdef struct mark_t:  # a place
     char id[41]
     uint64_t offset
     int db
+
+
+cdef bint _changes_nothing(const request_t* q) noexcept nogil:
+    """What is in the journal for replicas alone."""
+    return arg_is(&q.argv[0], b"ping") or arg_is(&q.argv[0], b"publish") or arg_is(&q.argv[0], b"spublish")
 
 
 cdef class Walk:
@@ -141,6 +147,8 @@ cdef class Walk:
             return _NOTHING if status == READ_OK else _END if status == READ_SHORT else _BROKEN
         turned = memcmp(self.r.id, self.mark.id, _ID) != 0
         broken = self.r.offset != before and not (selected and self.r.offset == self.mark.offset)
+        if not turned and self.r.offset > (self.mark.offset if selected else before):
+            broken = False
         if broken and self.mark.id[0] and not self.on:
             return _BROKEN
         self._mark()
@@ -176,7 +184,7 @@ cdef class Walk:
             else:
                 if arg_is(&q.argv[0], b"exec"):
                     multi = False
-                elif collect:
+                elif collect and not _changes_nothing(&q):
                     self._add(&q)
                 if not multi:
                     return _PLACE

@@ -30,7 +30,8 @@ copy: a block has owners (ds/blob.pxd), the backlog and each output that has not
 
 from libc.stdint cimport uint64_t
 
-from cachefleet_server.core.engine cimport engine_t, journal_consumer_t
+from cachefleet_server.core.engine cimport engine_t
+from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.keyspace.replicas cimport replica_t

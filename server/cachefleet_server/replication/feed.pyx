@@ -11,7 +11,8 @@ from cachefleet_server.core.clients cimport client_first, client_next
 from cachefleet_server.core.command cimport command_find
 from cachefleet_server.core.engine cimport (
     CLASS_PRIMARY, CLASS_REPLICA, CLIENT_CLOSE_ASAP, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, client_t, command_t,
-    engine_t, journal_consumer_t, pause_t)
+    engine_t, pause_t)
+from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.core.pause cimport PAUSE_FAILOVER, PAUSE_SHUTDOWN
 from cachefleet_server.core.rdb cimport (
     RDB_DIALECT_OWN, RDB_DIALECT_REDIS70, RDB_DIALECT_VALKEY, rdb_dialect_of_all)
@@ -249,6 +250,7 @@ cdef class Feed:
         self.f.engine = engine.ptr
         self.f.owner = <void*>self
         self.f.consumer.name = b"replicas"
+        self.f.consumer.spreads = True
         self.f.consumer.ctx = &self.f
         self.f.consumer.take_fn = _take
         engine.ptr.replicas.gone_fn = _gone

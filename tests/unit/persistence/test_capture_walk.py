@@ -59,6 +59,12 @@ class Journal:
         self.position = Position(self.position.id, self.position.offset + len(data))
         self.positions.append(self.position)
 
+    def message(self, size: int) -> None:
+        """One that is left out: where it would be, the file says where it goes on."""
+        self.position = Position(self.position.id, self.position.offset + size)
+        self.files[-1] += note(self.position)
+        self.positions.append(self.position)
+
     def annotate(self, rng: random.Random) -> None:
         self.files[-1] += note(self.position) if rng.randrange(2) else b"#TS:1700000000\r\n"
 
@@ -80,7 +86,7 @@ def read_all(
         for offset, unit in found.units:
             result += [(offset, db, words[1]) for db, words in unit]
         if found.units:
-            assert found.units[-1][0] == found.position.offset
+            assert found.units[-1][0] <= found.position.offset  # messages may follow
             assert sum(len(unit) for _, unit in found.units[:-1]) < count
         assert found.more or not found.units or files.read(sources, TIP, found.position, 1, 1).units == []
         if not found.more:
@@ -96,6 +102,8 @@ def make(directory: Path, rng: random.Random, units: int = 200) -> Journal:
         journal.unit(*keys, value="v" * rng.choice((1, 30, 300)))
         if rng.randrange(8) == 0:
             journal.annotate(rng)
+        if rng.randrange(8) == 0:
+            journal.message(rng.choice((97, 5000)))
         if rng.randrange(20) == 0:
             journal.rotate()
         if i in (units // 3, units // 2):
@@ -203,6 +211,19 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
     files = JournalFiles()
     assert read_all(files, sources, middle, 9, 999)[0] == journal.changes[-1:]
     assert files.oldest(sources) == middle
+
+
+def test_the_oldest_is_one_that_leads_to_the_end(tmp_path: Path) -> None:
+    """What a replica had written before it was sent all data does not."""
+    before, after = tmp_path / "1.incr.aof", tmp_path / "2.incr.aof"
+    change = as_aof("SELECT 0") + as_aof("SET k v")
+    before.write_bytes(note(Position(A, 0)) + change)
+    after.write_bytes(as_aof("SELECT 0") + note(Position(B, 0)) + change)
+    sources = [Source(str(path), path.stat().st_size) for path in (before, after)]
+    assert JournalFiles().oldest(sources) == Position(B, 0)
+    after.write_bytes(as_aof("SELECT 0") + note(Position(A, len(change))) + note(Position(B, len(change))) + change)
+    sources[1] = Source(str(after), after.stat().st_size)
+    assert JournalFiles().oldest(sources) == Position(A, 0)
 
 
 def test_a_long_file_is_searched_from_points(tmp_path: Path, rng: random.Random) -> None:

@@ -39,6 +39,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "persistence": ("engine", "config"),
     "metrics": ("engine", "config"),
     "replication": ("engine", "config"),
+    "managed": ("engine", "config", "replication"),
     "admin": ("engine", "config", "acl", "persistence", "replication", "metrics"),
     "tools": ("engine", "config", "persistence"),  # a program of its own
     "listeners": ("engine", "config"),
@@ -48,7 +49,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "prestop": (),  # a program of its own, that must start at once
     "server": (
         "listeners", "process", "title", "crash", "engine", "config", "acl", "persistence", "replication", "metrics",
-        "admin",
+        "managed", "admin",
     ),
     "__main__": ("engine", "config", "process", "title", "server"),
     **dict.fromkeys(PLAIN, ()),

@@ -68,6 +68,7 @@ from cachefleet_server.persistence.aof import Aof
 from cachefleet_server.persistence.capture import Capture
 from cachefleet_server.persistence.folder import FolderLock, NotWritable
 from cachefleet_server.persistence.rdb import Rdb
+from cachefleet_server.replication.handover import Handover
 from cachefleet_server.replication.replica import Follower
 from cachefleet_server.replication.service import Replication
 from cachefleet_server.version import __version__
@@ -142,6 +143,8 @@ class Server:
         self.replication = Replication(engine, config, log, self.rdb)
         self.follower = Follower(engine, config, log, self.rdb, self.aof, self.replication)
         self.replication.upstream = self.follower
+        self.handover = Handover(engine, log, self.replication, self.follower)
+        self.follower.on_answer = self.handover.answered
         self.rdb.history = self.replication
         self.shutdown = Shutdown(engine, config, log, self.replication, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
@@ -164,7 +167,9 @@ class Server:
         )
         sample = self.metrics.sampler.sample
         info = Info(engine, sample, config.value)
-        self._subsystems = [self.metrics, self.rdb, self.aof, self.capture, self.replication, self.follower]
+        self._subsystems = [
+            self.metrics, self.rdb, self.aof, self.capture, self.replication, self.follower, self.handover,
+        ]  # fmt: skip
         self._commands = [
             AccessCommands(engine, config, self.users),
             self.config_commands,

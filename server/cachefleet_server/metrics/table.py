@@ -424,7 +424,7 @@ TABLE: tuple[Metric, ...] = (
            show=lambda s: s.get("min_replicas", 0) > 0),
     Metric("Replication", "slave", _get("replicas", ())),  # a line each
     Metric("Replication", "replicas_waiting_psync", _const(0)),
-    Metric("Replication", "master_failover_state", _const("no-failover")),
+    Metric("Replication", "master_failover_state", _get("failover_state", "no-failover")),
     Metric("Replication", "master_replid", lambda s: s.get("repl_id") or s["run_id"]),
     Metric("Replication", "master_replid2", _get("repl_earlier_id", "0" * 40)),
     Metric("Replication", "master_repl_offset", _get("repl_offset", 0), "redis_master_repl_offset"),

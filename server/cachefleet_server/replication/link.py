@@ -18,6 +18,9 @@ is replica.py.
 - *A snapshot* comes with its length, or ends with a mark of 40 bytes. The mark is searched for, also across pieces, so
   what follows it may come in the same read. It goes to a file first: what has been loaded before counts until then.
 - *Signs of life.* A primary that prepares a snapshot sends newlines, and so do we while we load one.
+- *A handover* (failover.py): who is followed is one of our replicas, and PSYNC asks it to be the primary in the same
+  breath. It answers as to any PSYNC, or declines. Should that answer be lost, it is asked again: that it is a primary
+  by then says that it had taken the offer.
 - *Again.* A stream that was cut is asked for at once, though at most once in RESUME_S; what fails before that waits 1,
   2, 4 ... RETRY_S_MAX seconds, and what cost a snapshot up to REPEAT_S_MAX: the next one would cost as much.
 """
@@ -39,6 +42,7 @@ MARK_BYTES: Final = 40
 _FULL: Final = re.compile(rb"\+FULLRESYNC ([0-9a-zA-Z]{40}) (\d{1,19})")
 _CONTINUE: Final = re.compile(rb"\+CONTINUE(?: ([0-9a-zA-Z]{40}))?")
 _LENGTH: Final = re.compile(rb"\$(\d{1,18})")
+_IS_PRIMARY: Final = b"-err psync failover can't be sent to a master"
 _MARK: Final = re.compile(rb"\$EOF:(.{40})")
 
 
@@ -84,6 +88,7 @@ class Settings:
 class Follow:
     host: str
     port: int
+    hand_over: bool = False  # it is a replica of ours, and is to be a primary
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,18 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """The replica that we hand over to is a primary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """It will not be one. We do not follow it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnect:
     """Whatever there is of a connection, a snapshot or a stream goes."""
 
@@ -190,7 +207,7 @@ class Note:
     text: str
 
 
-Action = Connect | Send | Open | Store | Load | Stream | Disconnect | Note
+Action = Connect | Send | Open | Store | Load | Stream | Taken | Declined | Disconnect | Note
 
 
 class _Refusal(Exception):
@@ -216,6 +233,8 @@ class Link:
         self._history, self._offset = "", 0  # of the snapshot
         self._asked: list[str] = []  # what is yet to be answered
         self._whole = False  # ask for all data
+        self._hands_over = False
+        self._offers = 0  # that were sent
         self._heard = 0.0  # when the primary said something
         self._spoke = 0.0
         self._due = 0.0  # the next attempt
@@ -237,8 +256,8 @@ class Link:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         match event:
-            case Follow(host, port):
-                return self._follow(host, port, now)
+            case Follow():
+                return self._follow(event, now)
             case Stop():
                 self.state = State.IDLE
                 return [Disconnect("it is followed no longer")]
@@ -257,8 +276,13 @@ class Link:
 
     # -- beginning and ending
 
-    def _follow(self, host: str, port: int, now: float) -> list[Action]:
-        self.host, self.port = host, port
+    @property
+    def hands_over(self) -> bool:
+        return self._hands_over
+
+    def _follow(self, event: Follow, now: float) -> list[Action]:
+        self.host, self.port = event.host, event.port
+        self._hands_over, self._offers = event.hand_over, 0
         self._retries = self._repeats = 0
         self._whole = False
         self._due = now
@@ -400,6 +424,12 @@ class Link:
     def _ask(self) -> list[Action]:
         self.state = State.ASKING
         history, offset = self._settings.history, self._settings.offset
+        if self._hands_over:
+            self._offers += 1
+            return [
+                Note(f"Asking for a handover (request {history}:{offset + 1})"),
+                Send(command("PSYNC", history, str(offset + 1), "FAILOVER")),
+            ]
         if self._whole or not history:
             return [Note("Asking for a full resynchronization"), Send(command("PSYNC", "?", "-1"))]
         return [
@@ -407,7 +437,17 @@ class Link:
             Send(command("PSYNC", history, str(offset + 1))),
         ]
 
+    def _offer_answered(self, line: bytes) -> list[Action]:
+        self._hands_over = False
+        if _FULL.fullmatch(line) or _CONTINUE.fullmatch(line):
+            return [Taken(), *self._told(line)]
+        if self._offers > 1 and line.lower().startswith(_IS_PRIMARY):
+            return [Note("It is a primary already: it had taken the offer"), Taken(), *self._ask()]
+        return [Declined(_shown(line))]
+
     def _told(self, line: bytes) -> list[Action]:
+        if self._hands_over:
+            return self._offer_answered(line)
         if full := _FULL.fullmatch(line):
             self._history, self._offset = full[1].decode(), int(full[2])
             self.state = State.ANNOUNCED

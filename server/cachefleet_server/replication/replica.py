@@ -60,6 +60,8 @@ class Downstream(Protocol):
 
     @property
     def id(self) -> str: ...
+    @property
+    def failing_over(self) -> bool: ...
     def open(self) -> None: ...
     def become(self) -> None: ...
     def tell(self) -> None: ...
@@ -84,6 +86,7 @@ class Follower:
         self._file = -1
         self._acked = 0.0
         self._down_since = time.monotonic()
+        self.on_answer: Callable[[str], None] | None = None  # of whom we hand over to: why it declines, or ""
 
     # -- for our own replicas
 
@@ -143,19 +146,26 @@ class Follower:
 
     # -- whom to follow
 
-    def _follow(self, host: str, port: int) -> None:
+    def _follow(self, host: str, port: int, *, hand_over: bool = False) -> None:
         self._down_since = time.monotonic()
         if not self.stream.following:
             self._become_replica()
-        self._handle(l.Follow(host, port))
+        self._handle(l.Follow(host, port, hand_over))
+
+    def hand_over(self, host: str, port: int) -> None:
+        """To a replica of ours, which we follow from now on. Its answer goes to `on_answer`."""
+        self._config.record("replicaof", (host, port))
+        self._follow(host, port, hand_over=True)
 
     def _become_replica(self) -> None:
         self.stream.begin()
         self._log.role = "S"
 
     def _replicaof_row(self, client: Client, argv: list[bytes]) -> Reply:
+        if self._downstream.failing_over:
+            raise CommandError("ERR REPLICAOF not allowed while failing over.")
         if [word.lower() for word in argv[1:]] == [b"no", b"one"]:
-            self._lead(client)
+            self.lead(f"user request from client {client.id}")
             return OK
         port = parse_integer(argv[2].decode("latin-1"))
         if port is None or not 0 <= port <= 65535:
@@ -168,7 +178,7 @@ class Follower:
         self._follow(*primary)
         return OK
 
-    def _lead(self, client: Client) -> None:
+    def lead(self, why: str) -> None:
         if not self.stream.following:
             return
         self._config.record("replicaof", ())
@@ -176,7 +186,7 @@ class Follower:
         self.stream.end()
         self._log.role = "M"
         self._downstream.tell()
-        self._log.notice(f"PRIMARY MODE enabled (user request from client {client.id})")
+        self._log.notice(f"PRIMARY MODE enabled ({why})")
 
     # -- the state machine's hands
 
@@ -207,10 +217,18 @@ class Follower:
                 self._load = asyncio.get_running_loop().create_task(self._take(history, offset))
             case l.Stream(early, history):
                 self._begin(early, history)
+            case l.Taken():
+                self._answered("")
+            case l.Declined(why):
+                self._answered(why)
             case l.Disconnect(why):
                 self._drop(why)
             case l.Note(text):
                 self._log.notice(text)
+
+    def _answered(self, declined: str) -> None:
+        assert self.on_answer is not None
+        self.on_answer(declined)
 
     def _path(self) -> str:
         return os.path.join(self._config.text("dir"), f"temp-repl-{os.getpid()}.rdb")
@@ -235,6 +253,8 @@ class Follower:
 
     def _settings(self) -> l.Settings:
         config, position = self._config, self.stream.position
+        if self._link.hands_over:  # our replicas know this id, and want to hear no other
+            position = Position(self._downstream.id, self.stream.offset)
         return l.Settings(
             port=config.number("replica-announce-port") or config.number("port"),
             address=config.text("replica-announce-ip"),

@@ -27,6 +27,7 @@ from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import ClientGone, CommandError, StartupError
 from cachefleet_server.log import Log
+from cachefleet_server.replication import failover as f
 from cachefleet_server.replication import primary as p
 from cachefleet_server.replication.feed import (
     LOADING,
@@ -97,6 +98,7 @@ class Upstream(Protocol):
     def db(self) -> int: ...
     @property
     def position(self) -> Position | None: ...
+    def lead(self, why: str) -> None: ...
     def role(self) -> list[Any]: ...
 
 
@@ -104,6 +106,8 @@ class Nobody:
     following = connected = False
     db = 0  # whoever begins to read is told the database first
     position = None
+
+    def lead(self, why: str) -> None: ...
 
     def role(self) -> list[Any]:
         return []
@@ -139,6 +143,7 @@ class Replication:
         self._sender = sender
         self._peers: dict[int, _Peer] = {}
         self._primary = p.Primary()
+        self.failover = f.Failover()  # carried out by handover.py
         self.upstream: Upstream = Nobody()
         self.feed = Feed(engine)
         self.feed.on_gone = self._gone
@@ -195,6 +200,23 @@ class Replication:
             f"{peer.name()} is {end - replica.acked} bytes behind, state={_STATES[replica.state]}"
             for replica, peer in self._replicas()
             if replica.acked < end and not peer.snapshot_only
+        ]
+
+    # -- for a handover
+
+    @property
+    def failing_over(self) -> bool:
+        return self.failover.active
+
+    @property
+    def end(self) -> int:
+        return self.feed.end
+
+    def candidates(self) -> list[f.Candidate]:
+        return [
+            f.Candidate(f.Address(peer.address, peer.port), replica.state == ONLINE, replica.acked)
+            for replica, peer in self._replicas()
+            if not peer.snapshot_only
         ]
 
     # -- for files
@@ -335,20 +357,28 @@ class Replication:
         return self._peers.setdefault(client.id, _Peer(client))
 
     def _psync_row(self, client: Client, argv: list[bytes]) -> Reply:
-        if len(argv) > 3 and argv[3].lower() == b"failover":
+        if client.id in self._primary.replicas:
+            return NO_REPLY
+        hand_over = len(argv) > 3 and argv[3].lower() == b"failover"
+        if hand_over and not self.upstream.following:
             raise CommandError("ERR PSYNC FAILOVER can't be sent to a master.")
+        if hand_over and argv[1].decode("latin-1").lower() != self.feed.id:
+            raise CommandError("ERR PSYNC FAILOVER replid must match my replid.")
         offset = parse_integer(argv[2].decode("latin-1"))
         if offset is None:
             raise CommandError(_NUMBER)
-        return self._ask(client, argv[1].decode("latin-1"), offset - 1, silent=False)
+        return self._ask(client, argv[1].decode("latin-1"), offset - 1, silent=False, hand_over=hand_over)
 
     def _sync_row(self, client: Client, argv: list[bytes]) -> Reply:
         return self._ask(client, p.ANY_HISTORY, -1, silent=True)
 
-    def _ask(self, client: Client, history: str, following: int, *, silent: bool) -> Reply:
+    def _ask(self, client: Client, history: str, following: int, *, silent: bool, hand_over: bool = False) -> Reply:
+        """`hand_over`: a primary that we follow, which is to follow us."""
         if client.id in self._primary.replicas:
             return NO_REPLY
-        if self.upstream.following and not self.upstream.connected:
+        if self.failing_over:
+            raise CommandError("NOMASTERLINK Can't SYNC while failing over")
+        if self.upstream.following and not self.upstream.connected and not hand_over:
             raise CommandError("NOMASTERLINK Can't SYNC while not connected with my master")
         if client.output_bytes:
             raise CommandError("ERR SYNC and PSYNC are invalid with pending output")
@@ -359,6 +389,8 @@ class Replication:
         if self.feed.needed > peer.readable:
             self._log.warning(f"Refused replica {peer.name()}: {_NEWER}, which it cannot read")
             raise CommandError(_UNREADABLE)
+        if hand_over:  # refused is what cannot follow us, before anything has changed
+            self.upstream.lead(f"failover request from {peer.name()}, client {client.id}")
         peer.silent = silent
         feed = self.feed
         ours = p.History(feed.id if feed.opened else "", feed.earlier_id, feed.earlier_end, feed.start, feed.stop)
@@ -397,6 +429,7 @@ class Replication:
         """Fields of INFO by their names, or what they are made of."""
         feed = self.feed
         return {
+            "failover_state": self.failover.state.value,
             "replicas": tuple(
                 f"ip={peer.address},port={peer.port},state={_STATES[replica.state]},offset={replica.acked},"
                 f"lag={int(replica.silent_s) if replica.state == ONLINE else 0},type=replica"

@@ -13,6 +13,7 @@ from cachefleet_server.replication.link import (
     Broken,
     Connect,
     Connected,
+    Declined,
     Disconnect,
     Follow,
     Link,
@@ -29,6 +30,7 @@ from cachefleet_server.replication.link import (
     Stop,
     Store,
     Stream,
+    Taken,
     command,
 )
 
@@ -269,3 +271,57 @@ def test_what_comes_late_changes_nothing(link: Played) -> None:
     assert link.link.word == "none"
     link(Follow("other", 2))
     assert link(Lost("cut", True)) == [], "of the primary before"
+
+
+# -- a handover
+
+TAKES = [f"+CONTINUE {OTHER}\r\n".encode(), f"+FULLRESYNC {OTHER} 41\r\n".encode()]
+IS_PRIMARY = b"-ERR PSYNC FAILOVER can't be sent to a master.\r\n"
+
+
+def offering(link: Played) -> list[Action]:
+    link(Connected(settings(history=ID, offset=41)))
+    link(Received(b"+PONG\r\n"))
+    return link(Received(b"+OK\r\n+OK\r\n+OK\r\n"))
+
+
+@pytest.mark.parametrize("answer", TAKES)
+def test_a_replica_takes_over(answer: bytes, link: Played) -> None:
+    link(Follow("h", 1, hand_over=True))
+    assert offering(link) == [Send(command("PSYNC", ID, "42", "FAILOVER"))]
+    assert link.link.hands_over
+    (first, *rest) = link(Received(answer))
+    assert first == Taken()
+    assert rest == ([Stream(b"", OTHER)] if b"CONTINUE" in answer else [])
+    assert link.link.hands_over is False
+    link(Follow("h", 1))
+    assert offering(link) == [Send(command("PSYNC", ID, "42"))]
+
+
+@pytest.mark.parametrize("answer", [IS_PRIMARY, b"-NOMASTERLINK x\r\n", b"-LOADING x\r\n", b"+OK\r\n"])
+def test_a_replica_that_declines(answer: bytes, link: Played) -> None:
+    link(Follow("h", 1, hand_over=True))
+    offering(link)
+    assert [type(action) for action in link(Received(answer))] == [Declined]
+    assert link(Stop()) == [Disconnect("it is followed no longer")]
+
+
+def test_an_offer_whose_answer_is_lost_is_made_again(link: Played) -> None:
+    """There is no telling whether it was taken, but that it is a primary afterwards."""
+    link(Follow("h", 1, hand_over=True))
+    offering(link)
+    link(Broken("cut"))
+    link.now += RETRY_S_MAX
+    assert link.passed() == [Connect("h", 1)]
+    assert offering(link) == [Send(command("PSYNC", ID, "42", "FAILOVER"))]
+    assert link(Received(IS_PRIMARY)) == [Taken(), Send(command("PSYNC", ID, "42"))]
+    assert link(Received(TAKES[0])) == [Stream(b"", OTHER)]
+
+
+def test_an_offer_that_was_not_made_is_no_offer(link: Played) -> None:
+    link(Follow("h", 1, hand_over=True))
+    link(Broken("refused"))
+    link.now += RETRY_S_MAX
+    link.passed()
+    offering(link)
+    assert [type(action) for action in link(Received(IS_PRIMARY))] == [Declined]

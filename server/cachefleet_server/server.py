@@ -197,11 +197,12 @@ class Server:
         stats = self.engine.stats()
         if stats["loading"]:
             return {"loading": "loading the dataset"}
+        reasons = {"disk": "", "replication": self.follower.not_ready()}
         if stats["aof_write_failed"]:
-            return {"disk": "the append-only file cannot be written"}
-        if stats["bgsave_failed"] and stats["save_points"] and self.config.flag("stop-writes-on-bgsave-error"):
-            return {"disk": "the last snapshot failed"}
-        return {}
+            reasons["disk"] = "the append-only file cannot be written"
+        elif stats["bgsave_failed"] and stats["save_points"] and self.config.flag("stop-writes-on-bgsave-error"):
+            reasons["disk"] = "the last snapshot failed"
+        return {check: reason for check, reason in reasons.items() if reason}
 
     def _states(self) -> list[str]:
         """What forbids some parameters to change (config/params.py)."""

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cachefleet_server.metrics.table import FAMILIES, TABLE
 from fleettest.exporter import exporter
 from fleettest.instance import Instance
+from fleettest.replicas import assert_follows
 from fleettest.scraped import Scraped
 from fleettest.wait import assert_eventually
 
@@ -66,6 +67,13 @@ MOVES = {
     "redis_connected_clients": "the exporter is one",
     "redis_memory_used_bytes": "the exporter's connection", "redis_memory_used_dataset_bytes": "the same",
     "redis_mem_clients_normal": "the same",
+}  # fmt: skip
+# Seconds since something came: they grow between the scrapes, and begin anew.
+LAGS = {"redis_connected_slave_lag_seconds", "redis_master_last_io_seconds_ago"}
+# Of every server.
+NOT_LABELLED = {
+    "redis_connected_slaves", "redis_master_repl_offset", "redis_mem_clients_slaves",
+    "redis_slave_expires_tracked_keys",
 }  # fmt: skip
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -134,10 +142,49 @@ def test_every_series_of_the_exporter_is_there(scrapes: tuple[Scrape, ...]) -> N
         assert {name: ours.labels[name] for name in named} == {name: exported.labels[name] for name in named}
 
 
-def test_what_the_exporter_lacks_has_a_name_of_our_own(scrapes: tuple[Scrape, ...]) -> None:
+@pytest.fixture(scope="module")
+def replicas() -> Iterator[tuple[Scrape, ...]]:
+    """Ours, the exporter's of ours and ours again of a primary; the same of its replica; the exporter's of Valkey, a
+    replica, too. Its options are none of ours, so it may hear PINGs from us between two scrapes, once in a minute."""
+    options = {"repl-ping-replica-period": "60"}
+    with Scraped(options=options) as primary, Scraped(options={"replicaof": primary.address}) as replica:
+        with Instance("valkey", options={"replicaof": primary.address}) as valkey:
+            primary.call("SET", "a", "b")
+            for server in (replica, valkey):
+                assert_follows(primary, server)
+            found: list[Scrape] = []
+            for server in (primary, replica):
+                with exporter(server) as beside:
+                    found += [Scrape(server.metrics_port), Scrape(beside), Scrape(server.metrics_port)]
+            with exporter(valkey) as beside:
+                found.append(Scrape(beside))
+        yield tuple(found)
+
+
+def test_replication_is_what_the_exporter_shows(replicas: tuple[Scrape, ...]) -> None:
+    """Names, types, labels and values of what there is with replicas alone."""
+    seen = set()
+    for before, theirs, after in (replicas[:3], replicas[3:6]):
+        named = [name for name in theirs.types if "slave" in name or "master" in name]
+        assert {name: before.types.get(name) for name in named} == {name: theirs.types[name] for name in named}
+        assert {name: before.labels.get(name) for name in named} == {name: theirs.labels[name] for name in named}
+        for key, value in theirs.samples.items():
+            if key[0] in named:
+                low, high = before.samples[key], after.samples[key]
+                assert min(low, high) <= value <= max(low, high) or key[0] in LAGS, key
+        seen |= {*named}
+    of_valkey = {name for name in replicas[6].types if "slave" in name or "master" in name}
+    assert of_valkey - seen == set()
+    assert replicas[6].labels["redis_slave_info"] == replicas[3].labels["redis_slave_info"]
+    assert seen - NOT_LABELLED == {name for name in FAMILIES if "_slave_" in name or "_master_" in name}
+
+
+def test_what_the_exporter_lacks_has_a_name_of_our_own(
+    scrapes: tuple[Scrape, ...], replicas: tuple[Scrape, ...]
+) -> None:
     _, theirs, _, of_valkey = scrapes
     names = [row.series for row in TABLE if row.series] + list(FAMILIES)
-    known = {*theirs.types, *of_valkey.types, *NEWER}
+    known = {*theirs.types, *of_valkey.types, *replicas[1].types, *replicas[4].types, *NEWER}
     assert [name for name in names if name.startswith("redis_") and name not in known] == []
     assert [name for name in NEWER if name not in names or name in theirs] == [], "entries that say nothing"
     differs = [name for name in INTENDED if theirs.types.get(name) != scrapes[0].types.get(name)]

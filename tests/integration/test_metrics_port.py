@@ -17,6 +17,7 @@ from cachefleet_server.metrics.table import FAMILIES, TABLE
 from fleettest.client import encode
 from fleettest.faults import Faults
 from fleettest.instance import Instance
+from fleettest.proxy import Proxy
 from fleettest.scraped import Scraped
 from fleettest.wait import assert_eventually
 
@@ -272,6 +273,35 @@ def test_not_ready_while_snapshots_fail(tmp_path: Path) -> None:
         faults.clear()
         c.call("BGSAVE")
         assert_eventually(lambda: server.get("/readyz")[0] == 200)
+
+
+def test_not_ready_while_a_replica_has_not_its_primarys_data(tmp_path: Path) -> None:
+    """Its first synchronisation, and a link that is down for longer than it may; not a lag, nor a short cut."""
+    first = b"waiting for the first synchronisation with the primary\n"
+    options = {"repl-ping-replica-period": "1"}
+    with Instance(directory=tmp_path / "primary", options=options) as primary, Proxy(primary.address) as proxy:
+        proxy.close_door()
+        following = {"replicaof": proxy.address, "save": "3600 1"}
+        with Scraped(directory=tmp_path / "replica", options=following) as replica:
+            assert replica.get("/readyz")[::2] == (503, first)
+            assert replica.get("/readyz?exclude=replication")[::2] == (200, b"ok\n")
+            assert replica.value("cachefleet_ready") == replica.value("redis_master_link_up") == 0
+            assert_eventually(lambda: replica.value("cachefleet_replica_sync_failures_total") > 0)
+            proxy.open_door()
+            assert_eventually(lambda: replica.get("/readyz")[::2] == (200, b"ok\n"))
+            assert replica.value("redis_master_link_up") == 1
+            proxy.close_door()
+            proxy.cut()
+            assert_eventually(lambda: replica.value("redis_master_link_up") == 0)
+            assert replica.get("/readyz")[0] == 200
+            replica.call("CONFIG", "SET", "repl-timeout", "1")
+            assert_eventually(lambda: b"the link with the primary has been down for 2" in replica.get("/readyz")[2])
+            replica.restart()
+            assert replica.get("/readyz")[0] == 200, "its file has the primary's data"
+            assert replica.call("REPLICAOF", "NO", "ONE") == "OK"
+            assert replica.get("/readyz")[0] == 200
+            assert replica.call("REPLICAOF", *map(str, proxy.address)) == "OK"
+            assert replica.get("/readyz")[::2] == (503, first)
 
 
 def test_ages_and_times_of_the_disk(tmp_path: Path) -> None:

@@ -410,10 +410,13 @@ def test_while_a_snapshot_is_loaded_clients_are_served(start: Start) -> None:
         began = time.monotonic()
         assert replica.call("GET", "old") == b"1"
         assert replica.call("ROLE")[3] == b"sync"
+        persistence = replica.info("persistence")
+        assert (persistence["loading"], persistence["async_loading"]) == ("0", "1")
+        assert 0 < int(persistence["loading_loaded_bytes"]) < int(persistence["loading_total_bytes"])
         assert time.monotonic() - began < 2
     assert_same_data(primary, replica)
     assert replica.call("GET", "old") is None
-    assert replica.call("ROLE")[3] == b"connected"
+    assert (replica.call("ROLE")[3], replica.info("persistence")["async_loading"]) == (b"connected", "0")
 
 
 def test_who_waits_is_sent_away_when_the_server_becomes_a_replica(start: Start) -> None:

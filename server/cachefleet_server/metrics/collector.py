@@ -109,6 +109,7 @@ class EngineCollector(Collector):
         yield from self._output_limits(sample)
         yield from self._commands()
         yield _family("redis_errors_total", [((prefix,), n) for prefix, n in self.engine.error_stats().items()])
+        yield from self._replication(sample)
         yield from self._streams()
         yield from self._event_loop(sample)
 
@@ -142,6 +143,22 @@ class EngineCollector(Collector):
             "cachefleet_command_duration_seconds",
             [((name,), counts, us / 1e6) for name, _, us, _, _, counts in rows if any(counts)],
         )
+
+    def _replication(self, sample: Mapping[str, Any]) -> Iterable[Metric]:
+        facts = sample.get("replica_facts", ())
+        replicas = {(host, str(port), state): (lag, acked) for host, port, state, lag, acked in facts}
+        yield _family("redis_connected_slave_offset_bytes", [(labels, n) for labels, (_, n) in replicas.items()])
+        yield _family("redis_connected_slave_lag_seconds", [(labels, n) for labels, (n, _) in replicas.items()])
+        follows = [(sample["primary_host"], str(sample["primary_port"]))] if "primary_host" in sample else []
+        for name, key in (
+            ("redis_master_link_up", "primary_link_up"),
+            ("redis_master_last_io_seconds_ago", "primary_idle_s"),
+            ("redis_master_sync_in_progress", "primary_syncs"),
+            ("redis_slave_repl_offset", "replica_offset"),
+        ):
+            yield _family(name, [(primary, sample[key]) for primary in follows])
+        yield _family("redis_slave_info", [((*primary, str(sample["replica_read_only"])), 1) for primary in follows])
+        yield _family("redis_slave_priority", [((), sample["replica_priority"]) for _ in follows])
 
     def _streams(self) -> Iterable[Metric]:
         lengths: list[Series] = []

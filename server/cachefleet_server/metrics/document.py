@@ -21,8 +21,15 @@ without it; what it lacks begins with `cachefleet_`. Many lines of INFO are show
 are the same number.
 
 `GET /healthz` answers 200 while the process serves its event loop. `GET /readyz` answers 200 when data is loaded and
-writes are possible, else 503 with the reason. Its checks are `loading` and `disk`: `GET /readyz?exclude=disk` answers
-200 while the disk fails and only reads are possible. A name that is no check is ignored.
+writes are possible, else 503 with the reason. Its checks are
+
+- `loading`: data are being loaded at the start;
+- `disk`: the append-only file cannot be written, or snapshots fail and therefore writes are refused;
+- `replication`: this is a replica without its primary's data, as its first synchronisation goes on or its file did not
+  say of which history the data are; or its link has been down for more than `repl-timeout` seconds.
+
+`GET /readyz?exclude=disk` answers 200 while the disk fails and only reads are possible, `?exclude=disk&exclude=loading`
+leaves out both. A name that is no check is ignored.
 
 The port serves 32 connections at a time, each for 5 seconds at most. When more come, the oldest of the address that
 holds most is closed, so that probes get through whoever else is there. One scrape is worked out at a time; then it

@@ -115,7 +115,7 @@ def _syncs(s: Sample) -> bool:
 
 
 def _loading(s: Sample) -> bool:
-    return bool(s["loading"])
+    return bool(s["loading"] or s.get("async_loading"))
 
 
 def _load_percent(s: Sample) -> str:
@@ -258,7 +258,8 @@ TABLE: tuple[Metric, ...] = (
     Metric("Memory", "lazyfreed_objects", "lazyfreed_objects",
            "cachefleet_lazyfreed_objects_total", C, "Values that the helper thread freed."),
     Metric("Persistence", "loading", "loading", "redis_loading_dump_file", help="1 while data is being loaded."),
-    Metric("Persistence", "async_loading", _const(0), "redis_async_loading"),
+    Metric("Persistence", "async_loading", _get("async_loading", 0), "redis_async_loading",
+           help="1 while a replica loads its primary's data beside those that it serves."),
     Metric("Persistence", "current_cow_peak", _const(0)),
     Metric("Persistence", "current_cow_size", _const(0)),
     Metric("Persistence", "current_cow_size_age", _const(0)),
@@ -466,6 +467,8 @@ TABLE: tuple[Metric, ...] = (
            help="How long the last fsync of the append-only file took."),
     Metric("", "", lambda s: int(_paused(s)), "cachefleet_clients_paused", help="1 during CLIENT PAUSE."),
     Metric("", "", "monitors", "cachefleet_monitor_clients", help="Clients in MONITOR, which costs throughput."),
+    Metric("", "", _get("sync_failures", 0), "cachefleet_replica_sync_failures_total", C,
+           "Attempts to follow the primary that ended before the stream, and streams that could not be executed."),
     Metric("", "", "pubsub_deliveries", "cachefleet_pubsub_deliveries_total", C,
            "Messages of pub/sub and keyspace events, each as often as it had receivers."),
     Metric("", "", "pubsub_lost", "cachefleet_pubsub_lost_total", C,
@@ -487,6 +490,8 @@ class Family:
 
 
 H = "histogram"
+_OF_PRIMARY = ("master_host", "master_port")
+_OF_REPLICA = ("slave_ip", "slave_port", "slave_state")
 FAMILIES = {
     family.series: family
     for family in (
@@ -506,6 +511,15 @@ FAMILIES = {
         Family("redis_commands_rejected_calls_total", C, ("cmd",), "Calls refused before running."),
         Family("redis_commands_failed_calls_total", C, ("cmd",), "Calls that failed while running."),
         Family("redis_errors_total", C, ("err",), "Error replies by prefix."),
+        Family("redis_connected_slave_offset_bytes", "gauge", _OF_REPLICA, "Up to where the replica has confirmed."),
+        Family("redis_connected_slave_lag_seconds", "gauge", _OF_REPLICA, "Since it last confirmed something."),
+        Family("redis_master_link_up", "gauge", _OF_PRIMARY, "Of a replica: 1 while its primary's stream comes."),
+        Family("redis_master_last_io_seconds_ago", "gauge", _OF_PRIMARY,
+               "Since something came; -1 while the link is down."),
+        Family("redis_master_sync_in_progress", "gauge", _OF_PRIMARY, "1 while all data come, or are loaded."),
+        Family("redis_slave_repl_offset", "gauge", _OF_PRIMARY, "Up to where the primary's stream was executed."),
+        Family("redis_slave_info", "gauge", (*_OF_PRIMARY, "read_only"), "That this is a replica; always 1."),
+        Family("redis_slave_priority", "gauge", (), "The replica-priority parameter, of a replica."),
         Family("redis_stream_length", "gauge", ("db", "stream"), "Entries of a stream that metrics-streams names."),
         Family("redis_stream_group_consumers", "gauge", ("db", "stream", "group"), "Consumers of a group."),
         Family("redis_stream_group_messages_pending", "gauge", ("db", "stream", "group"),

@@ -241,6 +241,7 @@ class Link:
         self._began = 0.0  # of the stream
         self._retries = 0
         self._repeats = 0
+        self.failures = 0  # attempts that ended before a stream began, and streams that could not be executed
 
     @property
     def word(self) -> str:
@@ -304,6 +305,7 @@ class Link:
     def _fail(self, why: str, now: float) -> list[Action]:
         if self.state in (State.IDLE, State.WAITING):
             return []
+        self.failures += 1
         self._wait(now, min(2.0**self._retries, RETRY_S_MAX))
         self._retries += 1
         return [Disconnect(why)]
@@ -311,6 +313,7 @@ class Link:
     def _fail_dearly(self, why: str, now: float) -> list[Action]:
         """A snapshot was for nothing, or will be."""
         self._whole = True
+        self.failures += 1
         self._wait(now, min(2.0**self._repeats, REPEAT_S_MAX))
         self._repeats += 1
         return [Disconnect(why)]

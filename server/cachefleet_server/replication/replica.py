@@ -86,6 +86,7 @@ class Follower:
         self._file = -1
         self._acked = 0.0
         self._down_since = time.monotonic()
+        self._has_data = False  # those that are served are a primary's
         self.on_answer: Callable[[str], None] | None = None  # of whom we hand over to: why it declines, or ""
 
     # -- for our own replicas
@@ -127,6 +128,7 @@ class Follower:
 
     async def start(self) -> None:
         if primary := self._config.value("replicaof"):
+            self._has_data = self.stream.position is not None  # a file says of which history they are
             self._follow(*primary)
 
     def cron(self) -> None:
@@ -155,6 +157,7 @@ class Follower:
     def hand_over(self, host: str, port: int) -> None:
         """To a replica of ours, which we follow from now on. Its answer goes to `on_answer`."""
         self._config.record("replicaof", (host, port))
+        self._has_data = True  # it has ours
         self._follow(host, port, hand_over=True)
 
     def _become_replica(self) -> None:
@@ -182,6 +185,7 @@ class Follower:
         if not self.stream.following:
             return
         self._config.record("replicaof", ())
+        self._has_data = False
         self._handle(l.Stop())
         self.stream.end()
         self._log.role = "M"
@@ -279,6 +283,7 @@ class Follower:
         except OSError:
             os.close(fd)
             raise
+        self._has_data = True
         self._acknowledge()
         self._log.notice(f"PRIMARY <-> REPLICA sync: the stream goes on at {history}:{self.stream.offset}")
 
@@ -318,6 +323,8 @@ class Follower:
         """Loads what has arrived, beside what is served, and exchanges them."""
         self._log.notice("PRIMARY <-> REPLICA sync: Loading DB in memory")
         data = self._engine.new_keyspace()
+        self._engine.set_persist("load_total_bytes", self._link.got)
+        self._engine.set_persist("load_done_bytes", 0)
         try:
             await asyncio.get_running_loop().run_in_executor(None, os.fsync, self._file)
             db = _database(await self._read(data), self._config.number("databases"))
@@ -357,12 +364,28 @@ class Follower:
         host, port = self._link.host, self._link.port
         return ["slave", host, port, self._link.word, self.stream.offset if self.stream.connected else -1]
 
+    @property
+    def _down_s(self) -> int:
+        return int(time.monotonic() - self._down_since)
+
+    def not_ready(self) -> str:
+        """Why nobody should read here; "": that is not so. Data that lag are as good as they get: no reason."""
+        if not self.stream.following or self.stream.connected:
+            return ""
+        if not self._has_data:
+            return "waiting for the first synchronisation with the primary"
+        if self._down_s > self._config.number("repl-timeout"):
+            return f"the link with the primary has been down for {self._down_s} seconds"
+        return ""
+
     def status(self) -> dict[str, Any]:
         """Fields of INFO by their names."""
-        if not self.stream.following:
-            return {"role": "master"}
         link, stream, now = self._link, self.stream, time.monotonic()
+        if not stream.following:
+            return {"role": "master", "sync_failures": link.failures}
         fields: dict[str, Any] = {
+            "sync_failures": link.failures,
+            "async_loading": int(link.state is l.State.LOADING),
             "role": "slave",
             "primary_host": link.host,
             "primary_port": link.port,
@@ -385,7 +408,7 @@ class Follower:
                 sync_idle_s=int(link.silent_s(now)),
             )
         if not stream.connected:
-            fields["primary_down_s"] = int(now - self._down_since)
+            fields["primary_down_s"] = self._down_s
         return fields
 
 

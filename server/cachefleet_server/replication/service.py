@@ -432,9 +432,13 @@ class Replication:
             "failover_state": self.failover.state.value,
             "replicas": tuple(
                 f"ip={peer.address},port={peer.port},state={_STATES[replica.state]},offset={replica.acked},"
-                f"lag={int(replica.silent_s) if replica.state == ONLINE else 0},type=replica"
+                f"lag={_lag_s(replica)},type=replica"
                 for replica, peer in self._replicas()
             ),
+            "replica_facts": [
+                (peer.address, peer.port, _STATES[replica.state], _lag_s(replica), replica.acked)
+                for replica, peer in self._replicas()
+            ],
             "good_replicas": feed.good,
             "repl_id": feed.id,
             "repl_earlier_id": feed.earlier_id or NO_ID,
@@ -446,6 +450,10 @@ class Replication:
             "repl_backlog_memory": feed.memory - feed.excess,
             "repl_backlog_excess": feed.excess,
         }
+
+
+def _lag_s(replica: Replica) -> int:
+    return int(replica.silent_s) if replica.state == ONLINE else 0
 
 
 def _aux(id: str, offset: int, db: int) -> list[tuple[str, str]]:

@@ -279,6 +279,19 @@ TAKES = [f"+CONTINUE {OTHER}\r\n".encode(), f"+FULLRESYNC {OTHER} 41\r\n".encode
 IS_PRIMARY = b"-ERR PSYNC FAILOVER can't be sent to a master.\r\n"
 
 
+def test_what_fails_is_counted(link: Played) -> None:
+    assert link.link.failures == 0
+    link(Follow("h", 1))
+    link(Broken("refused"))
+    assert link.link.failures == 1
+    link.streaming()
+    link(Lost("cut", failed=False))
+    assert link.link.failures == 1, "a stream that is cut is no attempt that failed"
+    link.streaming()
+    link(Lost("cannot be executed", failed=True))
+    assert link.link.failures == 2
+
+
 def offering(link: Played) -> list[Action]:
     link(Connected(settings(history=ID, offset=41)))
     link(Received(b"+PONG\r\n"))

@@ -354,6 +354,32 @@ CACHE_BOARD = (
                   f"and on (namespace, persistentvolumeclaim) {CLAIM}", "{{persistentvolumeclaim}}"),
         ), max=1),
     )),
+    Section("Replication", (
+        Panel("Links", "Replicas that a primary feeds; of a replica: 1 while its primary's stream comes.", "short", (
+            Query("max by (pod) (redis_connected_slaves{*}) > 0", "{{pod}} replicas"),
+            Query("max by (pod) (redis_master_link_up{*})", "{{pod}} follows"),
+        )),
+        Panel("Behind", "What replicas have not confirmed; they do so once a second.", "bytes", (
+            Query("redis_master_repl_offset{*} - on (namespace, pod) group_right () "
+                  "redis_connected_slave_offset_bytes{*}", "{{slave_ip}} {{slave_state}}"),
+        )),
+        Panel("Silence", "Since a replica confirmed something, and since a primary sent something.", "s", (
+            Query("max by (slave_ip) (redis_connected_slave_lag_seconds{*})", "{{slave_ip}}"),
+            Query("max by (pod) (redis_master_last_io_seconds_ago{*}) >= 0", "primary of {{pod}}"),
+        )),
+        Panel("Synchronisations", "Within an hour: with all data, with what was missed, failed.", "short", (
+            Query("sum(increase(redis_replica_resyncs_full{*}[1h]))", "all"),
+            Query("sum(increase(redis_replica_partial_resync_accepted{*}[1h]))", "missed"),
+            Query("sum(increase(cachefleet_replica_sync_failures_total{*}[1h]))", "failed"),
+        )),
+        Panel("Stream", "Bytes a second that primaries write into it.", "Bps", (
+            Query("max by (pod) (deriv(redis_master_repl_offset{*}[*]))", "{{pod}}"),
+        )),
+        Panel("Backlog", "What a replica may have missed and goes on, and how much of that is there.", "bytes", (
+            Query("max by (pod) (redis_replication_backlog_bytes{*})", "{{pod}} allowed"),
+            Query("max by (pod) (redis_repl_backlog_history_bytes{*})", "{{pod}} there"),
+        )),
+    )),
     Section("CPU", (
         Panel("Event loop", "How busy the thread is that executes commands. At 1 it can do no more.", "percentunit", (
             Query("max by (pod) (rate(cachefleet_active_main_thread_seconds_total{*}[*]))", "{{pod}}"),

@@ -175,6 +175,48 @@ CASES: dict[str, Case] = {
         ),
         labels={"namespace": "shop", "cache": "orders", "persistentvolumeclaim": "data-orders-0"},
     ),
+    "CachefleetReplicaLinkDown": Case(
+        {'redis_master_link_up{*,master_host="10.0.0.1",master_port="6379"}': "0x90"},
+        quiet=(
+            {'redis_master_link_up{*,master_host="10.0.0.1",master_port="6379"}': "1x87 0x3"},
+            # It follows another one now; Prometheus has the old series for some minutes yet.
+            {'redis_master_link_up{*,master_host="10.0.0.1",master_port="6379"}': "0x90",
+             'redis_master_link_up{*,master_host="10.0.0.2",master_port="6379"}': "1x90"},
+        ),
+    ),
+    "CachefleetReplicaSyncFailing": Case(
+        {"cachefleet_replica_sync_failures_total{*}": "0+1x90",
+         'redis_master_link_up{*,master_host="10.0.0.1",master_port="6379"}': "0x90"}, "30",
+        quiet=(
+            # The primary cannot be reached: another alert is about that.
+            {"cachefleet_replica_sync_failures_total{*}": "7x90",
+             'redis_master_link_up{*,master_host="10.0.0.1",master_port="6379"}': "0x90"},
+            {"cachefleet_replica_sync_failures_total{*}": "0+1x90",
+             'redis_master_link_up{*,master_host="10.0.0.1",master_port="6379"}': "1x90"},
+            *({"cachefleet_replica_sync_failures_total{*}": once,
+               'redis_master_link_up{*,master_host="10.0.0.1",master_port="6379"}': "1x90"} for once in ONCE),
+        ),
+    ),
+    "CachefleetReplicaLagging": Case(
+        {"redis_master_repl_offset{*}": "0+6000000x90",
+         'redis_connected_slave_offset_bytes{*,slave_ip="10.0.0.2",slave_port="6379",slave_state="online"}':
+         "0x10 0+6000000x80"}, "11m 0s",
+        quiet=(
+            # A second's worth, as replicas confirm once a second.
+            {"redis_master_repl_offset{*}": "100000000+600000000x90",
+             'redis_connected_slave_offset_bytes{*,slave_ip="10.0.0.2",slave_port="6379",slave_state="online"}':
+             "90000000+600000000x90"},
+            # PINGs of a primary that nobody writes to.
+            {"redis_master_repl_offset{*}": "14+84x90",
+             'redis_connected_slave_offset_bytes{*,slave_ip="10.0.0.2",slave_port="6379",slave_state="online"}':
+             "0x90"},
+            # It gets all data just now.
+            {"redis_master_repl_offset{*}": "0+6000000x90",
+             'redis_connected_slave_offset_bytes{*,slave_ip="10.0.0.2",slave_port="6379",slave_state="send_bulk"}':
+             "0x90"},
+        ),
+        labels={**POD, "slave_ip": "10.0.0.2", "slave_port": "6379", "slave_state": "online"},
+    ),
     "CachefleetNotReady": Case(
         {condition("Ready", "False", "NotServing"): "600x90"}, "1h 20m 0s",
         quiet=(

@@ -28,8 +28,9 @@ from cachefleet_operator.resources.monitoring import monitor
 from fleettest.client import Connection, Error
 from fleettest.grafana import PanelQuery, boards, filled, queries
 from fleettest.helm import ROOT
-from fleettest.instance import Instance, free_port
+from fleettest.instance import Instance, Option, free_port
 from fleettest.prometheus import Prometheus, Target
+from fleettest.replicas import assert_follows
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.slow("scrapes and rules have their intervals")]
@@ -69,29 +70,35 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("prometheus")
-    port = free_port()
-    options = {
+    port, of_replica = free_port(), free_port()
+    options: dict[str, Option] = {
         "appendonly": "yes", "save": "3600 1", "maxmemory": "64mb", "metrics-port": port,
         "slowlog-log-slower-than": 0, "metrics-bind": "127.0.0.1", "enable-debug-command": "yes",
         "metrics-streams": "jobs",
     }  # fmt: skip
     rules = [ROOT / "deploy" / "alerts" / "cachefleet.yaml"]
-    with Instance(options=options, directory=folder / "server") as server, Operator() as operator:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Instance(options=options, directory=folder / "server"))
+        following = {**options, "replicaof": server.address, "metrics-port": of_replica}
+        replica = stack.enter_context(Instance(options=following, directory=folder / "replica"))
+        operator = stack.enter_context(Operator())
         for command in ("BGSAVE", "BGREWRITEAOF"):
             server.call(command)
         server.call("XGROUP", "CREATE", "jobs", "work", 0, "MKSTREAM")
         labels = {"namespace": "system", "pod": "o-1", "container": "operator"}
-        targets = [_target(port), Target(operator.port, labels, honor_labels=True)]
+        operators = Target(operator.port, labels, honor_labels=True)
+        targets = [_target(port), _target(of_replica, "orders-1"), operators]
+        assert_follows(server, replica)
         with Prometheus(folder, targets, rules) as prometheus, Traffic(server):
             yield Stage(server, prometheus)
 
 
-def _target(port: int) -> Target:
+def _target(port: int, pod: str = "orders-0") -> Target:
     """With the labels that the Prometheus Operator gives for a PodMonitor, and ours."""
     made = monitor(parse(CACHE), Site("image", "1", kinds=frozenset({"PodMonitor"})))
     assert made is not None
     (endpoint,) = made["spec"]["podMetricsEndpoints"]
-    labels = {"namespace": "shop", "pod": "orders-0", "container": "server", "endpoint": endpoint["port"]}
+    labels = {"namespace": "shop", "pod": pod, "container": "server", "endpoint": endpoint["port"]}
     for rule in endpoint["relabelings"]:
         labels[rule["targetLabel"]] = rule["replacement"]
     return Target(port, labels, endpoint["path"])

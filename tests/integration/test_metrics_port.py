@@ -286,7 +286,6 @@ def test_not_ready_while_a_replica_has_not_its_primarys_data(tmp_path: Path) -> 
             assert replica.get("/readyz")[::2] == (503, first)
             assert replica.get("/readyz?exclude=replication")[::2] == (200, b"ok\n")
             assert replica.value("cachefleet_ready") == replica.value("redis_master_link_up") == 0
-            assert_eventually(lambda: replica.value("cachefleet_replica_sync_failures_total") > 0)
             proxy.open_door()
             assert_eventually(lambda: replica.get("/readyz")[::2] == (200, b"ok\n"))
             assert replica.value("redis_master_link_up") == 1
@@ -302,6 +301,10 @@ def test_not_ready_while_a_replica_has_not_its_primarys_data(tmp_path: Path) -> 
             assert replica.get("/readyz")[0] == 200
             assert replica.call("REPLICAOF", *map(str, proxy.address)) == "OK"
             assert replica.get("/readyz")[::2] == (503, first)
+            assert replica.value("cachefleet_replica_sync_failures_total") == 0, "who was not reached did not refuse"
+            primary.call("CONFIG", "SET", "requirepass", "unknown to it")
+            proxy.open_door()
+            assert_eventually(lambda: replica.value("cachefleet_replica_sync_failures_total") > 0)
 
 
 def test_ages_and_times_of_the_disk(tmp_path: Path) -> None:

@@ -468,7 +468,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("", "", lambda s: int(_paused(s)), "cachefleet_clients_paused", help="1 during CLIENT PAUSE."),
     Metric("", "", "monitors", "cachefleet_monitor_clients", help="Clients in MONITOR, which costs throughput."),
     Metric("", "", _get("sync_failures", 0), "cachefleet_replica_sync_failures_total", C,
-           "Attempts to follow the primary that ended before the stream, and streams that could not be executed."),
+           "Refusals by the primary, snapshots that broke off or could not be loaded, streams that could not go on."),
     Metric("", "", "pubsub_deliveries", "cachefleet_pubsub_deliveries_total", C,
            "Messages of pub/sub and keyspace events, each as often as it had receivers."),
     Metric("", "", "pubsub_lost", "cachefleet_pubsub_lost_total", C,

@@ -42,6 +42,7 @@ MARK_BYTES: Final = 40
 _FULL: Final = re.compile(rb"\+FULLRESYNC ([0-9a-zA-Z]{40}) (\d{1,19})")
 _CONTINUE: Final = re.compile(rb"\+CONTINUE(?: ([0-9a-zA-Z]{40}))?")
 _LENGTH: Final = re.compile(rb"\$(\d{1,18})")
+_PASSING: Final = (b"-LOADING", b"-BUSY", b"-MASTERDOWN", b"-NOMASTERLINK")
 _IS_PRIMARY: Final = b"-err psync failover can't be sent to a master"
 _MARK: Final = re.compile(rb"\$EOF:(.{40})")
 
@@ -211,7 +212,11 @@ Action = Connect | Send | Open | Store | Load | Stream | Taken | Declined | Disc
 
 
 class _Refusal(Exception):
-    """What the primary said makes no sense, or is a no."""
+    """What the primary said makes no sense, or is a no. `passing`: one that goes by itself."""
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 def command(*words: str) -> bytes:
@@ -241,7 +246,7 @@ class Link:
         self._began = 0.0  # of the stream
         self._retries = 0
         self._repeats = 0
-        self.failures = 0  # attempts that ended before a stream began, and streams that could not be executed
+        self.failures = 0  # refusals, snapshots that were for nothing, streams that could not be executed
 
     @property
     def word(self) -> str:
@@ -302,10 +307,10 @@ class Link:
         self._due = now + pause_s
         self._buffer = b""
 
-    def _fail(self, why: str, now: float) -> list[Action]:
+    def _fail(self, why: str, now: float, *, refused: bool = False) -> list[Action]:
         if self.state in (State.IDLE, State.WAITING):
             return []
-        self.failures += 1
+        self.failures += refused or self.syncs
         self._wait(now, min(2.0**self._retries, RETRY_S_MAX))
         self._retries += 1
         return [Disconnect(why)]
@@ -361,7 +366,7 @@ class Link:
             if self.state is State.RECEIVING:
                 actions += self._snapshot()
         except _Refusal as refusal:
-            actions += self._fail(str(refusal), now)
+            actions += self._fail(str(refusal), now, refused=not refusal.passing)
         if self.state is State.STREAMING:
             self._streams(now)
         return actions
@@ -382,7 +387,7 @@ class Link:
         match self.state:
             case State.GREETING:
                 if not line.startswith((b"+", b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted")):
-                    raise _Refusal(f"it answers PING by {_shown(line)}")
+                    raise _Refusal(f"it answers PING by {_shown(line)}", passing=line.startswith(_PASSING))
                 return self._authenticate()
             case State.AUTHENTICATING:
                 if not line.startswith(b"+"):
@@ -457,7 +462,7 @@ class Link:
             return [Note(f"Full resync from primary: {self._history}:{self._offset}")]
         going_on = _CONTINUE.fullmatch(line)
         if going_on is None:
-            raise _Refusal(f"it answers PSYNC by {_shown(line)}")
+            raise _Refusal(f"it answers PSYNC by {_shown(line)}", passing=line.startswith(_PASSING))
         if self._whole or not self._settings.history:
             raise _Refusal("it goes on where nothing has begun")
         self.state = State.STREAMING

@@ -280,16 +280,26 @@ IS_PRIMARY = b"-ERR PSYNC FAILOVER can't be sent to a master.\r\n"
 
 
 def test_what_fails_is_counted(link: Played) -> None:
-    assert link.link.failures == 0
+    """What does not go by itself; who cannot be reached, or loads, is not at fault."""
     link(Follow("h", 1))
     link(Broken("refused"))
-    assert link.link.failures == 1
+    for answer, counted in ((b"-LOADING x", 0), (b"-ERR x", 1)):
+        link(Follow("h", 1))
+        link(Connected(settings()))
+        link(Received(answer + b"\r\n"))
+        assert link.link.failures == counted
+    for answer, counted in ((b"-NOMASTERLINK x", 1), (b"-ERR x", 2), (f"+FULLRESYNC {ID} 1".encode(), 2)):
+        link.asking()
+        link(Received(answer + b"\r\n"))
+        assert link.link.failures == counted
+    link(Broken("cut"))
+    assert link.link.failures == 3
     link.streaming()
     link(Lost("cut", failed=False))
-    assert link.link.failures == 1, "a stream that is cut is no attempt that failed"
+    assert link.link.failures == 3
     link.streaming()
     link(Lost("cannot be executed", failed=True))
-    assert link.link.failures == 2
+    assert link.link.failures == 4
 
 
 def offering(link: Played) -> list[Action]:

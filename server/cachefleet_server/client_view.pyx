@@ -1,8 +1,8 @@
 """Clients as Python sees them: a view of a client_t; see engine.pyi.
 
 A client has at most one view, which is made when Python first sees it and lives as long as somebody holds it. When the
-client goes first, the view is told, and from then on it raises ClientGone: no view is a dangling pointer. Both ends of
-the pair are changed with the GIL held.
+client goes first, the view is told, and from then on it raises ClientGone whatever it is asked but `gone`: no view is a
+dangling pointer. Both ends of the pair are changed with the GIL held.
 """
 
 from cpython.ref cimport PyObject
@@ -148,6 +148,9 @@ cdef class Client:
         if self.c == NULL:
             raise ClientGone("the client has gone")
         return self.c
+
+    @property
+    def gone(self): return self.c == NULL
 
     @property
     def id(self): return self.live().id

@@ -58,8 +58,9 @@ class TableStats(TypedDict):
     chains: NotRequired[list[int]]
 
 class Client:
-    """A connected client, as Python rows see it. Once the client has gone, everything raises `errors.ClientGone`."""
+    """A connected client, as Python rows see it. Once it has gone, everything but `gone` raises `errors.ClientGone`."""
 
+    gone: bool
     id: int
     fd: int
     resp: int

@@ -67,11 +67,11 @@ def test_a_view_outlives_its_row_but_not_its_client(engine: Engine, peer: socket
         peer.sendall(b"keep\r\n")
         engine.tick()
     assert peer.recv(100) == b":%d\r\n" % kept[0].id * 2
-    assert kept[0] is kept[1]
+    assert kept[0] is kept[1] and not kept[0].gone
     kept[0].name = b"still there"
     peer.close()
     engine.tick()
-    assert engine.client_count == 0
+    assert engine.client_count == 0 and kept[0].gone
     for use in (
         lambda c: c.id, lambda c: c.name, lambda c: c.peer(), lambda c: c.close(), lambda c: c.set_flag(1, True),
         lambda c: setattr(c, "name", b"x"), lambda c: setattr(c, "resp", 3), lambda c: c.close_after_reply(),

@@ -27,7 +27,7 @@ from cachefleet_server.command_spec import CATEGORIES, categories, row
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine, glob_matches
-from cachefleet_server.errors import ClientGone, CommandError
+from cachefleet_server.errors import CommandError
 from cachefleet_server.persistence.aof import Aof
 from cachefleet_server.persistence.capture_files import Change, Found, Gone, JournalFiles, Position, Source
 from cachefleet_server.replies import Reply, Simple
@@ -127,7 +127,7 @@ class Capture:
             changes = [change for unit in found.units for change in self._chosen(unit, request)]
             if changes or (not found.more and (written is None or not await self._wait(client, written, request))):
                 return [_text(position), changes]
-            if _has_gone(client) or (request.until is not None and time.monotonic() >= request.until):
+            if client.gone or (request.until is not None and time.monotonic() >= request.until):
                 return [_text(position), changes]
 
     async def _now(self) -> Position:
@@ -191,7 +191,7 @@ class Capture:
         try:
             while True:
                 left = request.until - time.monotonic()
-                if left <= 0 or _has_gone(client):
+                if left <= 0 or client.gone:
                     return False
                 done, _ = await asyncio.wait((written,), timeout=min(left, LOOK_S))
                 if done:
@@ -274,13 +274,6 @@ class Capture:
 
 def _text(position: Position) -> bytes:
     return b"%b:%d" % position
-
-
-def _has_gone(client: Client) -> bool:
-    try:
-        return client.id < 0
-    except ClientGone:
-        return True
 
 
 def _number(value: bytes, low: int, high: int = NUMBER_MAX) -> int:

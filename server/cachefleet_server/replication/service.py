@@ -25,7 +25,7 @@ from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine
-from cachefleet_server.errors import ClientGone, CommandError, StartupError
+from cachefleet_server.errors import CommandError, StartupError
 from cachefleet_server.log import Log
 from cachefleet_server.replication import failover as f
 from cachefleet_server.replication import primary as p
@@ -173,7 +173,7 @@ class Replication:
             self._handle(p.Alone())
 
     def cron(self) -> None:
-        for id in [id for id, peer in self._peers.items() if _has_gone(peer.client)]:
+        for id in [id for id, peer in self._peers.items() if peer.client.gone]:
             del self._peers[id]
         replicas = self.feed.replicas()
         silent = [
@@ -458,13 +458,6 @@ def _lag_s(replica: Replica) -> int:
 
 def _aux(id: str, offset: int, db: int) -> list[tuple[str, str]]:
     return [("repl-stream-db", str(db)), ("repl-id", id), ("repl-offset", str(offset))]
-
-
-def _has_gone(client: Client) -> bool:
-    try:
-        return client.id < 0
-    except ClientGone:
-        return True
 
 
 def _take_port(peer: _Peer, value: bytes) -> None:

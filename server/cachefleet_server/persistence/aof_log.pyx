@@ -263,7 +263,8 @@ cdef void _put_note(aof_log_t* log) noexcept nogil:
     memcpy(log.noted_id, log.engine.journal.id, sizeof(log.noted_id))
 
 
-cdef void _put_without_messages(aof_log_t* log, const char* data, size_t n, uint64_t offset) noexcept nogil:
+cdef void _put(aof_log_t* log, const char* data, size_t n, uint64_t offset) noexcept nogil:
+    """Without long messages."""
     cdef const journal_t* j = &log.engine.journal
     cdef const journal_span_t* span = <journal_span_t*>j.messages.data
     cdef const journal_span_t* end = <journal_span_t*>(j.messages.data + j.messages.len)
@@ -284,10 +285,7 @@ cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64
         _put_timestamp(log)
     if cf_unlikely(memcmp(log.noted_id, e.journal.id, sizeof(log.noted_id)) != 0):
         _put_note(log)
-    if cf_unlikely(e.journal.messages.len != 0):
-        _put_without_messages(log, data, n, offset)
-    else:
-        buf_put(&log.pending, data, n)
+    _put(log, data, n, offset)
     log.taken_offset = offset + n
     if cf_unlikely(log.taken_offset - log.noted_offset >= NOTE_EVERY):
         _put_note(log)

@@ -24,7 +24,8 @@ cdef struct reader_t:
     arg_t* argv
     int argv_cap
 
-cdef int aof_notes(reader_t* r) noexcept nogil  # what begins with "#" is passed by; what it says of the position counts
+cdef int aof_note(reader_t* r) noexcept nogil  # one line that begins with "#"; what it says of the position counts
+cdef int aof_notes(reader_t* r) noexcept nogil  # all such lines that are next, if any
 cdef int aof_command(reader_t* r, request_t* out) noexcept nogil  # the next command; argc 0 at the end
 cdef bint aof_zeros_follow(const reader_t* r) noexcept nogil
     # From the first wrong byte to the end: space that a file system gave and whose content a power failure lost.

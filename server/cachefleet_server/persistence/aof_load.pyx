@@ -18,14 +18,10 @@ A file may begin with an RDB preamble ("REDIS", "VALKEY" or "CFLEET"): `begin` s
 Arguments are pointers into the mapping; argv grows to the largest command and is reused.
 """
 
-import os
-
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport sscanf
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy
-from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
-from posix.unistd cimport close
 
 from cachefleet_server.core.clock cimport clock_refresh, load_delay
 from cachefleet_server.core.command cimport command_find
@@ -34,14 +30,13 @@ from cachefleet_server.core.role cimport ROLE_AOF
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.engine cimport Engine, Keyspace
 from cachefleet_server.errors import DataError
-from cachefleet_server.files import open_regular
 from cachefleet_server.keyspace.transaction cimport transaction_discard
+from cachefleet_server.persistence.mapping cimport mapping_close, mapping_drop, mapping_open, mapping_t
 from cachefleet_server.resp.input cimport arg_t, request_t
 from cachefleet_server.resp.writer cimport chunk_t
 
 cdef enum:
     CLOCK_EVERY = 64  # commands between two looks at the clock
-    DROP_EVERY = 33554432  # bytes after which pages behind the parser are dropped
     LINE_MAX = 32  # bytes of a length line
     ANNOTATION_MAX = 1024
     NAME_SHOWN_MAX = 64  # bytes of an unknown command's name
@@ -99,20 +94,24 @@ cdef void _take_note(reader_t* r, const char* line, size_t n) noexcept nogil:
     r.offset = offset
 
 
-cdef int aof_notes(reader_t* r) noexcept nogil:
-    cdef const char* end
-    cdef uint64_t left
-    while r.at < r.size and r.base[r.at] == c"#":
-        left = r.size - r.at
-        end = <const char*>memchr(r.base + r.at, c"\n", left if left < ANNOTATION_MAX else ANNOTATION_MAX)
-        if end == NULL:
-            r.damage_at = r.at
-            end = <const char*>memchr(r.base + r.at, 0, left)
-            r.wrong_at = end - r.base if end != NULL else r.size
-            return READ_SHORT if left < ANNOTATION_MAX else READ_DAMAGED
-        _take_note(r, r.base + r.at, end - r.base - r.at)
-        r.at = end - r.base + 1
+cdef int aof_note(reader_t* r) noexcept nogil:
+    cdef uint64_t left = r.size - r.at
+    cdef const char* end = <const char*>memchr(r.base + r.at, c"\n", left if left < ANNOTATION_MAX else ANNOTATION_MAX)
+    if end == NULL:
+        r.damage_at = r.at
+        end = <const char*>memchr(r.base + r.at, 0, left)
+        r.wrong_at = end - r.base if end != NULL else r.size
+        return READ_SHORT if left < ANNOTATION_MAX else READ_DAMAGED
+    _take_note(r, r.base + r.at, end - r.base - r.at)
+    r.at = end - r.base + 1
     return READ_OK
+
+
+cdef int aof_notes(reader_t* r) noexcept nogil:
+    cdef int status = READ_OK
+    while status == READ_OK and r.at < r.size and r.base[r.at] == c"#":
+        status = aof_note(r)
+    return status
 
 
 cdef int aof_command(reader_t* r, request_t* out) noexcept nogil:
@@ -171,8 +170,8 @@ cdef class AofLoader:
     cdef Engine engine
     cdef Keyspace into
     cdef client_t* client
+    cdef mapping_t file
     cdef reader_t r
-    cdef uint64_t dropped
     cdef bint unknown  # a command that is not in the table was met
     cdef int64_t failed_at  # where the command begins that replied an error; of an EXEC, its MULTI
     cdef int64_t multi_at  # where the open MULTI begins, -1 = none
@@ -185,23 +184,12 @@ cdef class AofLoader:
     cdef readonly uint64_t commands
 
     def __cinit__(self, Engine engine not None, str path, uint64_t begin=0, position=None, Keyspace into=None):
-        cdef int fd
-        cdef void* base
         self.engine = engine
         self.path = path
         self.multi_at = -1
-        fd = open_regular(path, os.O_RDONLY)
-        self.r.size = os.fstat(fd).st_size
-        if self.r.size:
-            base = mmap(NULL, self.r.size, PROT_READ, MAP_PRIVATE, fd, 0)
-            close(fd)
-            if base == MAP_FAILED:
-                self.r.size = 0
-                raise DataError(f"cannot map {path} into memory")
-            madvise(base, self.r.size, MADV_SEQUENTIAL)
-            self.r.base = <const char*>base
-        else:
-            close(fd)
+        mapping_open(&self.file, path)
+        self.r.base = self.file.base
+        self.r.size = self.file.size
         self.r.at = min(begin, self.r.size)
         self.valid_bytes = self.r.at
         if position is not None:
@@ -220,9 +208,8 @@ cdef class AofLoader:
         if self.client != NULL and self.engine.ptr != NULL:
             self.engine.free_actor(self.client)
         self.client = NULL
-        if self.r.base != NULL:
-            munmap(<void*>self.r.base, self.r.size)
-            self.r.base = NULL
+        mapping_close(&self.file)
+        self.r.base = NULL
         free(self.r.argv)
         self.r.argv = NULL
 
@@ -261,18 +248,18 @@ cdef class AofLoader:
                 "from the manifest")
         if self.client.flags & CLIENT_FAILED:
             raise DataError(self._failure())
-        if status == READ_SHORT or (self.r.at == self.r.size and self.client.flags & CLIENT_MULTI):
-            self.torn = True
-            if self.multi_at >= 0:
-                self.valid_bytes = self.multi_at
-            transaction_discard(self.client)
-            return False
         if self.unknown:
             shown = min(self.r.argv[0].len, <size_t>NAME_SHOWN_MAX)
             name = self.r.argv[0].ptr[:shown].decode("utf-8", "backslashreplace")
             raise DataError(
                 f"Unknown command '{name}' reading the append only file {self.path} before byte {self.r.at}: it was "
                 "written by a server with commands that this version does not have")
+        if status == READ_SHORT or (self.r.at == self.r.size and self.client.flags & CLIENT_MULTI):
+            self.torn = True
+            if self.multi_at >= 0:
+                self.valid_bytes = self.multi_at
+            transaction_discard(self.client)
+            return False
         return self.r.at < self.r.size
 
     def _failure(self):
@@ -334,14 +321,7 @@ cdef class AofLoader:
             left -= 1
             if left == 0:
                 left = CLOCK_EVERY
-                self._drop_pages()
+                mapping_drop(&self.file, self.r.at)
                 if cf_monotonic_us() >= end_us:
                     return READ_OK
         return READ_OK
-
-    cdef void _drop_pages(self) noexcept nogil:
-        """Pages behind the parser are not needed again."""
-        cdef uint64_t upto = self.r.at & ~<uint64_t>4095
-        if upto - self.dropped >= DROP_EVERY:
-            madvise(<void*>(self.r.base + self.dropped), upto - self.dropped, MADV_DONTNEED)
-            self.dropped = upto

@@ -9,18 +9,12 @@ later, and so where data of that second end.
     walk = AofWalk(engine, path, begin)     begin: where an RDB preamble ends
     while walk.step(1 << 20): ...           some bytes at a time
     walk.stop                               why it ended, one of the names below
-
-The file is mapped, and pages behind the parser are dropped.
 """
-
-import os
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memchr, memcmp, memset
-from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
-from posix.unistd cimport close
+from libc.string cimport memcmp, memset
 
 from cachefleet_server.core.command cimport command_find
 from cachefleet_server.core.engine cimport command_t
@@ -28,15 +22,14 @@ from cachefleet_server.core.reply cimport arg_is
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put, buf_t
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.engine cimport Engine
-from cachefleet_server.files import open_regular
 from cachefleet_server.persistence.aof_load cimport (
-    READ_DAMAGED, READ_OK, aof_command, aof_notes, aof_zeros_follow, reader_t)
+    READ_DAMAGED, READ_OK, aof_command, aof_note, aof_zeros_follow, reader_t)
+from cachefleet_server.persistence.mapping cimport mapping_close, mapping_drop, mapping_open, mapping_t
 from cachefleet_server.resp.input cimport request_t
 
 END, TORN, ZEROS, DAMAGED, UNKNOWN, ARITY, MULTI, LATER = range(8)
 
 cdef enum:
-    DROP_EVERY = 33554432  # bytes after which pages behind the parser are dropped
     NAME_SHOWN_MAX = 64  # bytes of a command's name
 
     _END = 0
@@ -54,8 +47,8 @@ cdef class AofWalk:
     """See aof_walk.pyi."""
 
     cdef Engine engine
+    cdef mapping_t file
     cdef reader_t r
-    cdef uint64_t dropped
     cdef bint multi  # between MULTI and EXEC
     cdef bint collects
     cdef buf_t collected
@@ -70,8 +63,6 @@ cdef class AofWalk:
     cdef readonly uint64_t commands
 
     def __cinit__(self, Engine engine not None, str path, uint64_t begin=0, *, until_s=None, bint collect=False):
-        cdef int fd
-        cdef void* base
         self.engine = engine
         self.path = path
         self.command = b""
@@ -79,18 +70,9 @@ cdef class AofWalk:
         self.first_s = self.last_s = -1
         self.collects = collect
         buf_init(&self.collected, engine.ptr.heap)
-        fd = open_regular(path, os.O_RDONLY)
-        try:
-            self.r.size = os.fstat(fd).st_size
-            if self.r.size:
-                base = mmap(NULL, self.r.size, PROT_READ, MAP_PRIVATE, fd, 0)
-                if base == MAP_FAILED:
-                    self.r.size = 0
-                    raise OSError(f"cannot map {path} into memory")
-                madvise(base, self.r.size, MADV_SEQUENTIAL)
-                self.r.base = <const char*>base
-        finally:
-            close(fd)
+        mapping_open(&self.file, path)
+        self.r.base = self.file.base
+        self.r.size = self.file.size
         self.r.at = min(begin, self.r.size)
         self.valid_bytes = self.r.at
 
@@ -98,9 +80,8 @@ cdef class AofWalk:
         self.close()
 
     def close(self):
-        if self.r.base != NULL:
-            munmap(<void*>self.r.base, self.r.size)
-            self.r.base = NULL
+        mapping_close(&self.file)
+        self.r.base = NULL
         if self.engine is not None and self.engine.ptr != NULL:
             buf_free(&self.collected)
         free(self.r.argv)
@@ -125,7 +106,7 @@ cdef class AofWalk:
             raise ValueError("the walk was closed")
         with nogil:
             stop = self._run(size)
-        self._drop_pages()
+        mapping_drop(&self.file, self.r.at)
         if stop == _MORE:
             return True
         self.stop = stop
@@ -149,7 +130,7 @@ cdef class AofWalk:
             if self.r.base[self.r.at] == c"#":
                 if self._stamp():
                     return _LATER
-                status = self._note()
+                status = aof_note(&self.r)
                 if status != READ_OK:
                     return self._fault(status)
                 continue
@@ -198,17 +179,6 @@ cdef class AofWalk:
             self.multi = False
         return _MORE
 
-    cdef int _note(self) noexcept nogil:
-        """One line that begins with "#"."""
-        cdef uint64_t size = self.r.size
-        cdef const char* end = <const char*>memchr(self.r.base + self.r.at, c"\n", size - self.r.at)
-        cdef int status
-        if end != NULL:
-            self.r.size = end - self.r.base + 1
-        status = aof_notes(&self.r)
-        self.r.size = size
-        return status
-
     cdef bint _stamp(self) noexcept nogil:
         """Takes the time, if the line says one; true when it is later than what is wanted."""
         cdef const char* at = self.r.base + self.r.at
@@ -227,10 +197,3 @@ cdef class AofWalk:
             self.first_s = seconds
         self.last_s = seconds
         return False
-
-    cdef void _drop_pages(self) noexcept nogil:
-        """Pages behind the parser are not needed again."""
-        cdef uint64_t upto = self.r.at & ~<uint64_t>4095
-        if upto - self.dropped >= DROP_EVERY:
-            madvise(<void*>(self.r.base + self.dropped), upto - self.dropped, MADV_DONTNEED)
-            self.dropped = upto

@@ -20,11 +20,12 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memcmp, memcpy
 
 from cachefleet_server.core.reply cimport arg_is
 from cachefleet_server.ds.number cimport chars_to_int64
-from cachefleet_server.persistence.aof_load cimport READ_OK, READ_SHORT, aof_command, aof_notes, reader_t
+from cachefleet_server.persistence.aof_load cimport (
+    READ_OK, READ_SHORT, aof_command, aof_note, aof_notes, reader_t)
 from cachefleet_server.resp.input cimport request_t
 
 END, FULL, FOUND, BROKEN = _END, _FULL, _FOUND, _BROKEN
@@ -134,17 +135,13 @@ cdef class Walk:
     cdef int _note(self, bint selected) except -1 nogil:
         """One, at r.at, outside of transactions. Behind it there is a place, unless it tells of a break."""
         cdef uint64_t before = self.r.offset
-        cdef uint64_t at = self.r.at
-        cdef uint64_t size = self.r.size
-        cdef const char* end = <const char*>memchr(self.r.base + at, c"\n", size - at) if at < size else NULL
         cdef bint turned, broken
         cdef int status
-        if end != NULL:
-            self.r.size = end - self.r.base + 1
-        status = aof_notes(&self.r)
-        self.r.size = size
-        if self.r.at == at:
-            return _NOTHING if status == READ_OK else _END if status == READ_SHORT else _BROKEN
+        if self.r.at == self.r.size or self.r.base[self.r.at] != c"#":
+            return _NOTHING
+        status = aof_note(&self.r)
+        if status != READ_OK:
+            return _END if status == READ_SHORT else _BROKEN
         turned = memcmp(self.r.id, self.mark.id, _ID) != 0
         broken = self.r.offset != before and not (selected and self.r.offset == self.mark.offset)
         if not turned and self.r.offset > (self.mark.offset if selected else before):

@@ -1,11 +1,12 @@
 """The loader of RDB files, for those who read one otherwise: record by record (rdb_walk.pyx)."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cachefleet_server.core.engine cimport db_t, engine_t, keyspace_t, rdb_in_t
 from cachefleet_server.core.entry cimport entry_t
 from cachefleet_server.ds.buf cimport buf_t
 from cachefleet_server.engine cimport Engine, Keyspace
+from cachefleet_server.persistence.mapping cimport mapping_t
 
 cdef enum:
     GROUP = 16  # records parsed before their entries are inserted
@@ -35,8 +36,7 @@ cdef struct loader_t:
     engine_t* engine
     keyspace_t* keyspace  # what is loaded into
     rdb_in_t input
-    const uint8_t* base
-    uint64_t size
+    mapping_t file
     db_t* db
     bint walks  # every database of the file is read, into none of these
     int dbid  # that the file is in
@@ -59,12 +59,13 @@ cdef struct loader_t:
     int waiting_count
 
 cdef inline uint64_t load_offset(const loader_t* l) noexcept nogil:
-    return l.input.p - l.base
+    return <const char*>l.input.p - l.file.base
 
 cdef int load_opcode(loader_t* l, int opcode) noexcept nogil
     # Everything that is not a key. STOP_BUDGET to go on, or what the caller must see to.
-cdef bint load_goes_on(loader_t* l) noexcept nogil
-    # After a value that could not be read: true if it has no elements, which old versions have written.
+cdef entry_t* load_record(
+    loader_t* l, int type_byte, int64_t expire_ms, uint64_t* hash, int* stop) noexcept nogil
+    # A key and its value, and the key's hash; NULL: there is none to be had, and *stop says how to go on.
 
 cdef class RdbLoader:
     cdef Engine engine
@@ -80,7 +81,6 @@ cdef class RdbLoader:
     cdef bint at_end
     cdef uint64_t crc
     cdef uint64_t crc_done  # bytes that crc covers
-    cdef uint64_t dropped  # bytes whose pages were given back
     cdef uint64_t keys_reported
     cdef uint64_t expired_reported
     cdef uint64_t bytes_reported

@@ -12,14 +12,8 @@ The checksum covers the whole file and is verified when its end is reached: an e
 loaded so far must not be used.
 """
 
-import os
-import stat
-
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strcmp
-from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
-from posix.mman cimport MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_PRIVATE, PROT_READ, madvise, mmap, munmap
-from posix.unistd cimport close
 
 from cachefleet_server.core.clock cimport load_delay
 from cachefleet_server.core.engine cimport engine_t
@@ -38,16 +32,17 @@ from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_unlikely
 from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.engine cimport Engine, Keyspace
 from cachefleet_server.errors import DataError
+from cachefleet_server.files import is_odd
 from cachefleet_server.keyspace.db cimport db_delete, db_find, db_put, db_prefetch, db_reserve
 from cachefleet_server.keyspace.journal cimport journal_delete
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport entry_free
+from cachefleet_server.persistence.mapping cimport mapping_close, mapping_drop, mapping_open
 
 OWN_MAGIC = b"CFLEET"  # constant: how files of our own dialect begin
 
 cdef enum:
     CLOCK_EVERY = 64  # records between two looks at the clock
-    DROP_EVERY = 33554432  # bytes after which pages behind the parser are dropped
     RECORD_BYTES_MIN = 3  # the shortest key and value: a type and two empty strings
     AUX_MAX = 64  # pairs kept
 
@@ -112,7 +107,8 @@ cdef void _journal_left_out(loader_t* l) noexcept nogil:
     buf_free(&l.left_out)
 
 
-cdef bint load_goes_on(loader_t* l) noexcept nogil:
+cdef bint _goes_on(loader_t* l) noexcept nogil:
+    """After a value that could not be read: true if it has no elements, which old versions have written."""
     if strcmp(l.input.error, RDB_ERROR_EMPTY) != 0:
         return False
     l.input.p = l.input.error_at
@@ -122,23 +118,33 @@ cdef bint load_goes_on(loader_t* l) noexcept nogil:
     return True
 
 
-cdef int _key(loader_t* l, int type_byte) noexcept nogil:
-    """A key and its value. Returns STOP_BUDGET when all is well."""
-    cdef engine_t* e = l.engine
-    cdef waiting_t* w = &l.waiting[l.waiting_count]
+cdef entry_t* load_record(
+        loader_t* l, int type_byte, int64_t expire_ms, uint64_t* hash, int* stop) noexcept nogil:
     cdef size_t nk
     cdef char* owned
     cdef const char* key = rdb_view_string(&l.input, &nk, &owned)
     cdef entry_t* entry
+    stop[0] = STOP_INPUT
     if key == NULL:
-        return STOP_INPUT
-    w.hash = hash_bytes(key, nk, &e.seed)
-    db_prefetch(l.db, w.hash, 0)
-    w.lru = _lru_bits(l)
-    entry = rdb_get_entry(&l.input, e, type_byte, key, nk, l.expire_ms)
+        return NULL
+    hash[0] = hash_bytes(key, nk, &l.engine.seed)
+    db_prefetch(l.db, hash[0], 0)
+    entry = rdb_get_entry(&l.input, l.engine, type_byte, key, nk, expire_ms)
     zfree(l.input.heap, owned)
+    if entry == NULL and _goes_on(l):
+        stop[0] = STOP_BUDGET
+    return entry
+
+
+cdef int _key(loader_t* l, int type_byte) noexcept nogil:
+    """A key and its value. Returns STOP_BUDGET when all is well."""
+    cdef engine_t* e = l.engine
+    cdef waiting_t* w = &l.waiting[l.waiting_count]
+    cdef int stop
+    cdef entry_t* entry = load_record(l, type_byte, l.expire_ms, &w.hash, &stop)
     if entry == NULL:
-        return STOP_BUDGET if load_goes_on(l) else STOP_INPUT
+        return stop
+    w.lru = _lru_bits(l)
     if l.skip_expired and l.expire_ms != -1 and l.expire_ms < e.now_ms:
         if l.journal_expired:
             _leave_out(l, entry)
@@ -277,37 +283,23 @@ cdef class RdbLoader:
             raise
 
     def __dealloc__(self):
-        if self.l.base != NULL:
-            munmap(<void*>self.l.base, self.l.size)
+        mapping_close(&self.l.file)
 
     cdef int _map(self) except -1:
-        cdef int fd = open(os.fsencode(self.path), O_RDONLY | O_CLOEXEC | O_NONBLOCK)  # a FIFO must not block
-        cdef void* p
-        if fd < 0:
-            # Raises the right OSError.
-            os.close(os.open(self.path, os.O_RDONLY))
-            raise OSError(f"cannot open {self.path}")
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{self.path} is no regular file")
-            self.l.size = status.st_size
-            if self.l.size == 0:
-                raise self._error(f"{self.path} is empty")
-            p = mmap(NULL, self.l.size, PROT_READ, MAP_PRIVATE, fd, 0)
-        finally:
-            close(fd)
-        if p == MAP_FAILED:
-            raise OSError(f"cannot map {self.path} into memory")
-        madvise(p, self.l.size, MADV_SEQUENTIAL)
-        self.l.base = <const uint8_t*>p
-        self.l.reserve_left = self.l.size // RECORD_BYTES_MIN
-        rdb_in_init(&self.l.input, self.l.engine.heap, p, self.l.size)
+            mapping_open(&self.l.file, self.path)
+        except OSError as error:
+            if is_odd(error):
+                raise DataError(f"{self.path} is no regular file") from None
+            raise
+        if self.l.file.size == 0:
+            raise self._error(f"{self.path} is empty")
+        self.l.reserve_left = self.l.file.size // RECORD_BYTES_MIN
+        rdb_in_init(&self.l.input, self.l.engine.heap, self.l.file.base, self.l.file.size)
         return 0
 
     cdef int _read_header(self) except -1:
-        cdef const uint8_t* p = self.l.base
-        cdef bytes magic = p[:9] if self.l.size >= 9 else p[:self.l.size]
+        cdef bytes magic = self.l.file.base[:min(<uint64_t>9, self.l.file.size)]
         cdef bytes digits = magic[5:]
         cdef bint own = magic.startswith(OWN_MAGIC)
         if own or magic.startswith(b"VALKEY"):
@@ -332,7 +324,7 @@ cdef class RdbLoader:
 
     def step(self, int64_t budget_us):
         cdef int stop
-        if self.l.base == NULL:
+        if self.l.file.base == NULL:
             raise ValueError("the loader was closed")
         while not self.at_end:
             with nogil:
@@ -361,16 +353,12 @@ cdef class RdbLoader:
     cdef int _account(self) except -1:
         """Adds up the checksum and the totals, and drops pages that were read."""
         cdef uint64_t at = load_offset(&self.l)
-        cdef uint64_t until
         cdef engine_t* e = self.l.engine
         if self.verify and self.l.input.error == NULL:
             with nogil:
-                self.crc = crc64(self.crc, self.l.base + self.crc_done, at - self.crc_done)
+                self.crc = crc64(self.crc, self.l.file.base + self.crc_done, at - self.crc_done)
             self.crc_done = at
-        if at - self.dropped >= DROP_EVERY:
-            until = at & ~<uint64_t>0xFFFF
-            madvise(<void*>(self.l.base + self.dropped), until - self.dropped, MADV_DONTNEED)
-            self.dropped = until
+        mapping_drop(&self.l.file, at)
         e.persist.load_done_bytes += at - self.bytes_reported
         e.persist.load_keys += self.l.keys - self.keys_reported
         e.persist.load_keys_expired += self.l.expired - self.expired_reported
@@ -462,7 +450,7 @@ cdef class RdbLoader:
         elif strcmp(self.l.input.error, RDB_ERROR_SHORT) == 0:
             why = f"it ends within the record at byte {offset}: the file was cut short"
         else:
-            why = f"{self.l.input.error.decode()} at byte {self.l.input.error_at - self.l.base}"
+            why = f"{self.l.input.error.decode()} at byte {<const char*>self.l.input.error_at - self.l.file.base}"
         raise self._error(f"{self.path} is damaged: {why}")
 
     cdef object _error(self, str text):
@@ -470,17 +458,16 @@ cdef class RdbLoader:
 
     def close(self):
         cdef int i
-        if self.l.base != NULL:
+        if self.l.file.base != NULL:
             for i in range(self.l.waiting_count):
                 entry_free(self.l.engine, self.l.waiting[i].entry)
             self.l.waiting_count = 0
             buf_free(&self.l.left_out)
-            munmap(<void*>self.l.base, self.l.size)
-            self.l.base = NULL
+            mapping_close(&self.l.file)
 
     @property
     def total_bytes(self):
-        return self.l.size
+        return self.l.file.size
 
     @property
     def done_bytes(self):

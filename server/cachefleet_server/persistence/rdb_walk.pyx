@@ -16,15 +16,13 @@ from libc.stdint cimport uint64_t
 from cachefleet_server.core.engine cimport CLIENT_IMPORT_SOURCE
 from cachefleet_server.core.entry cimport OBJ_TYPES, entry_key, entry_t, entry_type
 from cachefleet_server.core.rdb cimport (
-    RDB_OPCODE_FUNCTION2, rdb_get_byte, rdb_get_entry, rdb_is_type, rdb_view_string)
+    RDB_OPCODE_FUNCTION2, rdb_get_byte, rdb_is_type)
 from cachefleet_server.core.role cimport ROLE_SERVER
-from cachefleet_server.ds.hash cimport hash_bytes
-from cachefleet_server.ds.zmalloc cimport zfree
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.errors import DataError
 from cachefleet_server.keyspace.db cimport db_delete, db_put, entry_usage
 from cachefleet_server.persistence.rdb_load cimport (
-    RdbLoader, STOP_BUDGET, STOP_INPUT, load_goes_on, load_offset, load_opcode, loader_t)
+    RdbLoader, STOP_BUDGET, STOP_INPUT, load_offset, load_opcode, load_record, loader_t)
 
 Record = namedtuple("Record", "db key type expire_ms idle_s frequency offset size")
 
@@ -63,7 +61,7 @@ cdef class RdbWalk(RdbLoader):
     def __next__(self):
         cdef int stop
         self._forget()
-        if self.l.base == NULL:
+        if self.l.file.base == NULL:
             raise ValueError("the walk was closed")
         while not self.at_end:
             with nogil:
@@ -98,21 +96,13 @@ cdef class RdbWalk(RdbLoader):
                 return stop
 
     cdef int _value(self, int type_byte) noexcept nogil:
-        cdef loader_t* l = &self.l
-        cdef size_t nk
-        cdef char* owned
-        cdef const char* key = rdb_view_string(&l.input, &nk, &owned)
-        cdef entry_t* entry
-        if key == NULL:
-            return STOP_INPUT
-        self.hash = hash_bytes(key, nk, &l.engine.seed)
-        entry = rdb_get_entry(&l.input, l.engine, type_byte, key, nk, -1)
-        zfree(l.input.heap, owned)
+        cdef int stop
+        cdef entry_t* entry = load_record(&self.l, type_byte, -1, &self.hash, &stop)
         if entry == NULL:
-            return STOP_BUDGET if load_goes_on(l) else STOP_INPUT
-        db_put(l.db, entry, self.hash)
+            return stop
+        db_put(self.l.db, entry, self.hash)
         self.entry = entry
-        l.keys += 1
+        self.l.keys += 1
         return STOP_RECORD
 
     cdef object _record(self):
@@ -159,7 +149,7 @@ cdef class RdbWalk(RdbLoader):
         return DataError(f"{text}; {n} {'key' if n == 1 else 'keys'} before that can be read" if n else text)
 
     def close(self):
-        if self.l.base != NULL:
+        if self.l.file.base != NULL:
             self._forget()
         RdbLoader.close(self)
         if self.owns:

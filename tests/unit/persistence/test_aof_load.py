@@ -232,9 +232,13 @@ def test_a_base_with_a_command_that_fails(tmp_path: Path) -> None:
     assert f"of the append only file {files.base} fails: ERR wrong number of arguments" in refusal(tmp_path)
 
 
-def test_an_unknown_command_inside_a_transaction(tmp_path: Path) -> None:
-    make_folder(tmp_path, WHOLE + as_aof("MULTI", "NOSUCH k", "EXEC"))
-    assert "Unknown command 'NOSUCH' reading the append only file" in refusal(tmp_path)
+@pytest.mark.parametrize("behind", [b"", as_aof("EXEC"), as_aof("SET a 9")], ids=["nothing", "EXEC", "SET"])
+def test_an_unknown_command_inside_a_transaction(tmp_path: Path, behind: bytes) -> None:
+    """Also as the last one of a transaction that is torn: what nobody here could run is not cut off in silence."""
+    data = WHOLE + as_aof("MULTI", "SET a 1", "NOSUCH k")
+    files = make_folder(tmp_path, data + behind)
+    assert f"'NOSUCH' reading the append only file {files.incremental} before byte {len(data)}:" in refusal(tmp_path)
+    assert files.incremental.read_bytes() == data + behind
 
 
 @pytest.mark.parametrize("victim", ["b", "i"])

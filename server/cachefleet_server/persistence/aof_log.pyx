@@ -252,7 +252,8 @@ cdef void _put_timestamp(aof_log_t* log) noexcept nogil:
 cdef void _put_note_of(aof_log_t* log, const char* id) noexcept nogil:
     cdef unsigned long long tenure = log.engine.journal.tenure, offset = log.taken_offset
     cdef char line[128]
-    cdef int n = snprintf(line, sizeof(line), b"#JOURNAL:%s %llu %llu\r\n", id, tenure, offset)
+    cdef int n
+    n = snprintf(line, sizeof(line), b"#JOURNAL:%s %llu %llu\r\n", id, tenure, offset)
     buf_put(&log.pending, line, n)
 
 

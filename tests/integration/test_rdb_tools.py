@@ -17,7 +17,7 @@ from fleettest.instance import Instance
 from fleettest.programs import Kind
 from fleettest.rdbfile import Builder, string
 from fleettest.seeder import Seeder, assert_same, capture, fill
-from fleettest.tools import TOOLS, data_of, tool
+from fleettest.tools import TOOLS, data_of, peak_kb, tool
 
 pytestmark = pytest.mark.server
 
@@ -183,17 +183,5 @@ def test_a_file_takes_no_memory(tmp_path: Path) -> None:
     assert path.stat().st_size > 300_000_000
     small = tmp_path / "small.rdb"
     small.write_bytes(Builder().select(0).end())
-    peaks = [_peak_kb("rdb", "verify", str(file)) for file in (small, path)]
+    peaks = [peak_kb("rdb", "verify", str(file)) for file in (small, path)]
     assert peaks[1] - peaks[0] < 100_000, peaks
-
-
-def _peak_kb(*words: str) -> int:
-    """Of the process's memory."""
-    script = (
-        "import os, resource, sys\n"
-        "child = os.spawnv(os.P_WAIT, sys.argv[1], sys.argv[1:])\n"
-        "assert child == 0\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, *TOOLS, *words], capture_output=True, text=True, check=True)
-    return int(done.stdout.splitlines()[-1])

@@ -1,5 +1,5 @@
 """The command line: `cachefleet local up|down|status|logs|connect`. Here are words and options; the work is in up.py,
-state.py and view.py. `cachefleet rdb|aof` are the server's tools. `run` is called by __main__.py."""
+state.py and view.py. `cachefleet rdb|aof|export|import` are the server's tools. `run` is called by __main__.py."""
 
 from __future__ import annotations
 
@@ -303,15 +303,29 @@ class _HandedOver(TyperCommand):
 @app.command("rdb", cls=_HandedOver)
 @_command
 def _rdb(context: typer.Context) -> NoReturn:
-    """RDB files: info, verify, json, largest, histogram."""
+    """RDB files: info, verify, json, largest, histogram, diff, convert."""
     _tools("rdb", context.args)
 
 
 @app.command("aof", cls=_HandedOver)
 @_command
 def _aof(context: typer.Context) -> NoReturn:
-    """Append only files: check, repair."""
+    """Append only files: check, repair, truncate, replay."""
     _tools("aof", context.args)
+
+
+@app.command("export", cls=_HandedOver)
+@_command
+def _export(context: typer.Context) -> NoReturn:
+    """A running server's data as an RDB file."""
+    _tools("export", context.args)
+
+
+@app.command("import", cls=_HandedOver)
+@_command
+def _import(context: typer.Context) -> NoReturn:
+    """An RDB file, or append only files, to a running server."""
+    _tools("import", context.args)
 
 
 def _tools(group: str, words: list[str]) -> NoReturn:

@@ -28,7 +28,7 @@ class RdbWalk(RdbLoader, Iterator[Record]):
         """`engine`: an empty one that no other walk has; without it the walk makes its own."""
     def __iter__(self) -> Iterator[Record]: ...
     def __next__(self) -> Record: ...
-    def ask(self, *words: bytes) -> Any: ...  # a command that reads: its reply, as of Engine.execute_own
+    def ask(self, *words: bytes) -> Any: ...  # a command on it, also one that changes it: its reply, as of execute_own
     @property
     def timed(self) -> bool: ...  # members of the record expire
     def digest(self) -> bytes: ...  # of its content, equal for equal ones (DEBUG DIGEST-VALUE)

@@ -20,7 +20,7 @@ from cachefleet_server.core.rdb cimport (
 from cachefleet_server.core.role cimport ROLE_SERVER
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.errors import DataError
-from cachefleet_server.keyspace.db cimport db_delete, db_put, entry_usage
+from cachefleet_server.keyspace.db cimport db_delete, db_find, db_put, entry_usage
 from cachefleet_server.persistence.rdb_load cimport (
     RdbLoader, STOP_BUDGET, STOP_INPUT, load_offset, load_opcode, load_record, loader_t)
 
@@ -35,13 +35,6 @@ cdef enum:
 
 cdef class RdbWalk(RdbLoader):
     """See rdb_walk.pyi."""
-
-    cdef entry_t* entry  # of the record that was given last, in the engine's database 0; NULL: none
-    cdef bint owns  # the engine
-    cdef uint64_t hash
-    cdef bytes key
-    cdef list types  # their names
-    cdef readonly list functions
 
     def __init__(self, str path, *, Engine engine=None):
         self.owns = engine is None
@@ -126,14 +119,19 @@ cdef class RdbWalk(RdbLoader):
     def ask(self, *words):
         return self.engine.execute_own(*words)
 
-    def memory(self):
+    cdef entry_t* _there(self) except NULL:
+        # A command may have put another one in its place.
+        if self.entry != NULL:
+            self.entry = db_find(self.l.db, self.key, len(self.key), self.hash)
         if self.entry == NULL:
             raise ValueError("there is no record")
-        return entry_usage(self.l.engine, self.entry, 0)
+        return self.entry
+
+    def memory(self):
+        return entry_usage(self.l.engine, self._there(), 0)
 
     def digest(self):
-        if self.entry == NULL:
-            raise ValueError("there is no record")
+        self._there()
         return self.engine.value_digest(0, self.key)
 
     @property

@@ -1,7 +1,8 @@
-"""`python -m cachefleet_server.tools rdb|aof ...`, which `cachefleet rdb|aof` becomes.
+"""`python -m cachefleet_server.tools rdb|aof|export|import ...`, which `cachefleet rdb|...` becomes.
 
 Tools for files, in the server's package, since they read files by the server's own code, and a program of their own,
-since the operator's never imports it. They need argparse and the engine: a server's image has no more.
+since the operator's never imports it. They need argparse, the engine, and hiredis to
+talk to servers: a server's image has no more.
 """
 
 from __future__ import annotations

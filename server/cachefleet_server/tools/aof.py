@@ -26,7 +26,7 @@ from cachefleet_server.persistence.aof_walk import AofWalk
 from cachefleet_server.persistence.rdb_load import RdbLoader
 from cachefleet_server.tools import aof_parts, text
 from cachefleet_server.tools.aof_parts import Parts
-from cachefleet_server.tools.outcome import Exit, Failure, naming
+from cachefleet_server.tools.outcome import Exit, Failure, naming, say
 from cachefleet_server.tools.progress import progress
 from cachefleet_server.tools.walking import walking
 
@@ -43,11 +43,6 @@ class Fault:
     stop: int
     valid_bytes: int
     words: str
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 # ---- check -----------------------------------------------------------------------------------------
@@ -74,7 +69,7 @@ def first_fault(parts: Parts, engine: Engine) -> Fault | None:
             go(walk)
             if walk.stop != aof_walk.END:
                 return Fault(at, walk.stop, walk.valid_bytes, words(walk))
-            _print(f"{path}: fine, {text.count(walk.commands, 'command')}, {text.size(walk.total_bytes)}")
+            say(f"{path}: fine, {text.count(walk.commands, 'command')}, {text.size(walk.total_bytes)}")
     return None
 
 
@@ -83,7 +78,7 @@ def _walk_snapshot(path: str) -> int:
     with walking(path, commands_follow=True) as it:
         keys = sum(1 for _ in it.records())
         end: int = it.walk.end_offset
-    _print(f"{path}: fine, a snapshot of {text.count(keys, 'key')}, {text.size(end)}")
+    say(f"{path}: fine, a snapshot of {text.count(keys, 'key')}, {text.size(end)}")
     return end
 
 
@@ -123,7 +118,7 @@ def _load(parts: Parts, databases: int) -> None:
             with contextlib.closing(AofLoader(engine, path, begin)) as aof:
                 _steps(aof)
         keys = sum(row[1] for row in engine.keyspace())
-    _print(f"loaded: {text.count(keys, 'key')}")
+    say(f"loaded: {text.count(keys, 'key')}")
 
 
 def _steps(loader: RdbLoader | AofLoader) -> None:
@@ -141,7 +136,7 @@ def repair(options: argparse.Namespace) -> Exit:
         fault = first_fault(parts, engine)
         if fault is None:
             return Exit.OK
-        _print(fault.words)
+        say(fault.words)
         if fault.stop not in REPAIRABLE:
             raise Failure(Exit.FAILED, "the bytes are whole, so a server with other commands wrote them: load it there")
         cut(parts, fault.at, fault.valid_bytes, yes=options.yes)
@@ -167,7 +162,7 @@ def cut(parts: Parts, at: int, valid_bytes: int, *, yes: bool) -> None:
         file.truncate(valid_bytes)
         os.fsync(file.fileno())
     aof_manifest.sync_folder(os.path.dirname(path))
-    _print(f"{path} has {text.count(valid_bytes, 'byte')} now; the {text.count(lost, 'byte')} cut off are in {kept}")
+    say(f"{path} has {text.count(valid_bytes, 'byte')} now; the {text.count(lost, 'byte')} cut off are in {kept}")
 
 
 def _confirm(question: str, yes: bool) -> None:
@@ -175,7 +170,7 @@ def _confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Failure(Exit.USAGE, f"{question}? Say so with --yes")
-    _print(f"{question}? [y/N]")
+    say(f"{question}? [y/N]")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Failure(Exit.FAILED, "nothing was changed")
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from cachefleet_server.tools import aof, rdb
+from cachefleet_server.tools import aof, aof_truncate, export, link, rdb, rdb_convert, rdb_diff, sending
+from cachefleet_server.tools.dialects import LOSSES, NAMES
 from cachefleet_server.tools.outcome import Exit
 
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -22,9 +23,10 @@ def run(words: Sequence[str]) -> Exit:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cachefleet", allow_abbrev=False)
-    groups = parser.add_subparsers(metavar="rdb|aof", required=True)
-    _add_rdb(groups)
+    groups = parser.add_subparsers(metavar="rdb|aof|export|import", required=True)
+    _add_rdb_more(_add_rdb(groups))
     _add_aof(groups)
+    _add_servers(groups)
     return parser
 
 
@@ -41,7 +43,7 @@ def _tool(
     return parser
 
 
-def _add_rdb(groups: Group) -> None:
+def _add_rdb(groups: Group) -> Group:
     group = _group(groups, "rdb", "RDB files of Redis, Valkey and Cachefleet, also such as are larger than memory.")
 
     info = _tool(group, "info", "What a file holds: databases, types, sizes, who wrote it.", rdb.info)
@@ -71,6 +73,26 @@ def _add_rdb(groups: Group) -> None:
     histogram.add_argument("--depth", type=_positive, default=1, help="how many of them a prefix has at most (1)")
     histogram.add_argument("-n", type=_positive, default=50, metavar="COUNT", help="how many prefixes (50)")
     _output(histogram)
+    return group
+
+
+def _add_rdb_more(group: Group) -> None:
+    diff = _tool(group, "diff", "Keys that only one of two files has, or that differ. Exit codes: 0 none; 1 there are "
+                 "some; 2 the files could not be compared.", rdb_diff.diff)  # fmt: skip
+    diff.add_argument("first")
+    diff.add_argument("second")
+    diff.add_argument("--db", type=int, action="append", help="only this database; may be repeated")
+    diff.add_argument("--match", metavar="PATTERN", help="only keys that match, as with KEYS")
+    diff.set_defaults(type=None)
+    _output(diff)
+    diff.add_argument("--json", dest="output", action="store_const", const="json", help="the same as -o json")
+
+    convert = _tool(group, "convert", "Writes a file as another server reads it.", rdb_convert.convert)
+    convert.add_argument("file")
+    convert.add_argument("out")
+    convert.add_argument("--to", required=True, choices=NAMES, help="whose file it becomes")
+    _drop(convert)
+    convert.add_argument("-f", "--force", action="store_true", help="write over a file that exists")
 
 
 def _add_aof(groups: Group) -> None:
@@ -85,6 +107,53 @@ def _add_aof(groups: Group) -> None:
                    aof.repair)  # fmt: skip
     repair.add_argument("path")
     _yes(repair)
+
+    truncate = _tool(group, "truncate", "Takes the files back to a time, by the times that they say, after asking, and "
+                     "keeps what was cut off.", aof_truncate.truncate)  # fmt: skip
+    truncate.add_argument("path")
+    truncate.add_argument("--until", type=aof_truncate.a_time, required=True, metavar="TIME",
+                          help="the last second that is kept: unix time, or 2026-11-30T12:00:00+01:00 (UTC without a "
+                          "zone)")  # fmt: skip
+    truncate.add_argument("--dry-run", action="store_true", help="only say what would be cut")
+    truncate.add_argument("--to", metavar="FOLDER", help="leave the files, and write to a new folder")
+    _yes(truncate)
+
+    replay = _tool(group, "replay", "Runs the files on a server that runs.", sending.send)
+    _sending(replay)
+
+
+def _add_servers(groups: Group) -> None:
+    exported = _tool(groups, "export", "A running server's data as an RDB file.", export.export)
+    _server(exported)
+    exported.add_argument("file")
+    exported.add_argument("-f", "--force", action="store_true", help="write over a file that exists")
+
+    imported = _tool(groups, "import", "An RDB file, or append only files, to a server that runs.", sending.send)
+    _sending(imported)
+    imported.add_argument("--from", dest="start", type=int, default=0, metavar="BYTE",
+                          help="of a snapshot: go on at this key")  # fmt: skip
+
+
+def _sending(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path")
+    _server(parser)
+    parser.add_argument("--replace", action="store_true", help="write over keys that exist, and run commands on a "
+                        "server with keys")  # fmt: skip
+    parser.add_argument("--keep-going", action="store_true", help="go on behind what the server refuses")
+    parser.set_defaults(start=0)
+    _drop(parser)
+
+
+def _server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", type=link.address, help="host, host:port, [::1]:port, or a socket's path")
+    parser.add_argument("--user", help="to log in as")
+    parser.add_argument("--password-file", metavar="FILE", help=f"with the password; else {link.PASSWORD_VARIABLE}")
+
+
+def _drop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--drop", action="append", default=[], choices=tuple(LOSSES), metavar="WHAT",
+                        help="leave out what the server cannot hold: " + ", ".join(
+                            f"{name} ({words})" for name, words in LOSSES.items()) + "; may be repeated")  # fmt: skip
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from enum import IntEnum
 class Exit(IntEnum):
     OK = 0
     FOUND = 1  # the file would not load as it is; of `diff`: there are differences
-    USAGE = 2  # the command line (argparse's own)
+    USAGE = 2  # the command line (argparse's own); of `diff`: files that could not be compared
     FAILED = 3  # it could not be done: unreadable, unwritable, in use, refused
     INTERRUPTED = 130  # Ctrl-C
 
@@ -23,6 +23,12 @@ class Failure(Exception):
     def __init__(self, code: Exit, words: str) -> None:
         super().__init__(words)
         self.code = code
+
+
+def say(line: str) -> None:
+    """What people wait for."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def complain(words: str) -> None:
@@ -43,6 +49,12 @@ def naming(path: str) -> Iterator[None]:
         if error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def fresh(path: str, force: bool) -> None:
+    """Nothing is written over by mistake."""
+    if not force and os.path.lexists(path):
+        raise Failure(Exit.FAILED, f"{path} exists; --force writes over it")
 
 
 def of_error(error: OSError) -> str:

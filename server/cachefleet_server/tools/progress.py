@@ -15,9 +15,9 @@ Show = Callable[[int], None]  # done so far
 
 
 @contextlib.contextmanager
-def progress(path: str, total: int) -> Iterator[Show]:
-    """Its line has the file's name alone: a long path would leave no room for the rest."""
-    if total < BYTES_MIN or not sys.stderr.isatty():
+def progress(path: str, total: int | None) -> Iterator[Show]:
+    """Its line has the file's name alone: a long path would leave no room for the rest. None: nobody knows how much."""
+    if (total is not None and total < BYTES_MIN) or not sys.stderr.isatty():
         yield lambda done: None
         return
     try:
@@ -35,7 +35,7 @@ def progress(path: str, total: int) -> Iterator[Show]:
         def show(done: int) -> None:
             nonlocal following
             if done >= following:
-                following = done + total // STEPS
+                following = done + (total or BYTES_MIN) // STEPS
                 bar.update(task, completed=done)
 
         yield show

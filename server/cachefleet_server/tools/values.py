@@ -8,7 +8,8 @@ says so: "escaped": true. So a line can always be read back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from cachefleet_server.persistence.rdb_walk import RdbWalk, Record
@@ -53,6 +54,23 @@ def times(walk: RdbWalk, record: Record, members: Sequence[bytes]) -> dict[bytes
     command, word = _TIMES[record.type]
     at = walk.ask(command, record.key, word, b"%d" % len(members), *members)
     return {member: ms for member, ms in zip(members, at, strict=True) if ms >= 0}
+
+
+def beside_digest(walk: RdbWalk, record: Record) -> Iterator[bytes]:
+    """What a value has that RdbWalk.digest does not see: members' times, and of a stream what is not an entry. Times at
+    which consumers were seen are left out: not every format has both of them."""
+    if walk.timed:
+        members = _VALUES[record.type](walk, record.key, text.escaped)[1]
+        for member, ms in sorted(times(walk, record, members).items()):
+            yield b"%d:%b%d;" % (len(member), member, ms)
+    if record.type == "stream":
+        facts, _ = _stream(walk, record.key, text.escaped)
+        del facts["entries"]
+        for group in facts["groups"]:
+            for consumer in group["consumers"]:
+                for name in ("seen-time", "active-time"):
+                    consumer.pop(name, None)
+        yield json.dumps(facts, sort_keys=True).encode()
 
 
 def _string(walk: RdbWalk, key: bytes, decode: Decode) -> tuple[Any, Sequence[bytes]]:

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 
-from cachefleet_server.engine import glob_matches
+from cachefleet_server.engine import Engine, glob_matches
 from cachefleet_server.errors import DataError
 from cachefleet_server.persistence.rdb_walk import RdbWalk, Record
 from cachefleet_server.tools import text
@@ -58,9 +58,9 @@ class Walking:
 
 
 @contextlib.contextmanager
-def walking(path: str, *, commands_follow: bool = False) -> Iterator[Walking]:
-    """What broke the walk is raised at the end. `commands_follow`: as in an append only file."""
-    with contextlib.closing(RdbWalk(path)) as walk:
+def walking(path: str, *, commands_follow: bool = False, engine: Engine | None = None) -> Iterator[Walking]:
+    """What broke the walk is raised at the end. `commands_follow`: as in an append only file. `engine`: empty."""
+    with contextlib.closing(RdbWalk(path, engine=engine)) as walk:
         it = Walking(walk, commands_follow)
         yield it
     if it.broken is not None:

@@ -31,6 +31,18 @@ def tool(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]
     return done
 
 
+def peak_kb(*words: str) -> int:
+    """Of the process's memory."""
+    script = (
+        "import os, resource, sys\n"
+        "child = os.spawnv(os.P_WAIT, sys.argv[1], sys.argv[1:])\n"
+        "assert child == 0\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *TOOLS, *words], capture_output=True, text=True, check=True)
+    return int(done.stdout.splitlines()[-1])
+
+
 def data_of(lines: str) -> Data:
     """What `rdb json` wrote."""
     data: Data = {}

@@ -67,7 +67,7 @@ def test_the_name_is_needed_where_there_are_two(caches: list[dict[str, Any]], st
     assert "say which Cache; known: default/orders, default/sessions" in answer.stderr
 
 
-@pytest.mark.parametrize("group", ["rdb", "aof"])
+@pytest.mark.parametrize("group", ["rdb", "aof", "export", "import"])
 def test_tools_for_files_are_another_program(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets every word as it is, options and -- included."""
     seen: list[list[str]] = []

@@ -15,7 +15,7 @@ from fleettest.client import Connection, Error
 from fleettest.instance import Instance
 from fleettest.programs import Kind
 from fleettest.proxy import Proxy
-from fleettest.replicas import SYNC_S, Start, assert_follows, assert_same_data, assert_sound
+from fleettest.replicas import SYNC_S, Start, assert_follows, assert_same_data, assert_sound, link_is
 from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
@@ -198,6 +198,35 @@ def test_time_is_up(start: Start) -> None:
         proxy.release()
         assert_same_data(primary, replica)
     assert (history(primary), syncs(primary), proxy.connections) == (before, (1, 0), 1)
+
+
+@pytest.mark.slow("longer than repl-timeout")
+def test_a_target_that_goes_away_keeps_the_others_waiting_and_connected(start: Start) -> None:
+    """Nobody may synchronise meanwhile, not even itself; who is connected stays so, however long it takes."""
+    primary = start(repl_timeout=3)
+    with Proxy(primary.address) as proxy, primary.connect() as writer:
+        replica, other = start(of=proxy), start(of=primary, repl_timeout=3)
+        for server in (replica, other):
+            assert_follows(primary, server)
+        proxy.hold()
+        primary.call("SET", "a", "1")
+        assert primary.call("FAILOVER", "TO", *address(replica)) == "OK"
+        writer.send_command("SET", "a", "2")
+        replica.kill()
+        assert_eventually(lambda: primary.info("replication")["connected_slaves"] == "1")
+        proxy.release()
+        replica.start()
+        assert_eventually(lambda: "NOMASTERLINK" in replica.log_text())
+        offset = int(primary.info("replication")["master_repl_offset"])
+        pings = offset + 4 * len("*1\r\n$4\r\nPING\r\n")
+        assert_eventually(lambda: int(primary.info("replication")["master_repl_offset"]) >= pings)
+        assert (state(primary), link_is(other, "up")) == ("waiting-for-sync", True)
+        assert primary.call("FAILOVER", "ABORT") == "OK"
+        assert writer.read() == "OK"
+        for server in (replica, other):
+            assert_same_data(primary, server)
+    assert "repl-timeout" not in other.log_text()
+    assert_sound(primary)
 
 
 @pytest.mark.parametrize("kind", ["cachefleet", "valkey"])

@@ -179,15 +179,21 @@ class Replication:
         silent = [
             (r.id, r.idle_s) for r in replicas if r.state in (LOADING, ONLINE) and not self._peers[r.id].silent
         ]
-        config = self._config
         following = self.upstream.following  # the stream is the primary's, and the backlog for when we are one
         limits = p.Limits(
-            timeout=config.number("repl-timeout"),
-            ping_period=math.inf if following or self.feed.still else config.number("repl-ping-replica-period"),
-            backlog_ttl=0 if following else config.number("repl-backlog-ttl"),
+            timeout=self._config.number("repl-timeout"),
+            ping_period=math.inf if following else self._ping_period(),
+            backlog_ttl=0 if following else self._config.number("repl-backlog-ttl"),
         )
         self._handle(p.Passed(limits, silent, self.feed.opened))
         self._poll()
+
+    def _ping_period(self) -> float:
+        """A handover may wait for long: then as few as keep the replicas that it does not wait for."""
+        period = self._config.number("repl-ping-replica-period")
+        if self.failing_over:
+            return max(period, self._config.number("repl-timeout") / 3)
+        return math.inf if self.feed.still else period
 
     async def stop(self) -> None:
         self.feed.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 
 import pytest
 
@@ -417,6 +418,23 @@ def test_while_a_snapshot_is_loaded_clients_are_served(start: Start) -> None:
     assert_same_data(primary, replica)
     assert replica.call("GET", "old") is None
     assert (replica.call("ROLE")[3], replica.info("persistence")["async_loading"]) == (b"connected", "0")
+
+
+def test_what_touches_the_folder_while_a_snapshot_is_loaded(start: Start, tmp_path: Path) -> None:
+    """The first save looks for files that others have left; the folder may be another one afterwards."""
+    primary, replica = start(), start(save="", enable_protected_configs="yes")
+    primary.call("DEBUG", "POPULATE", 20_000, "key", 10)
+    with replica.configured(key_load_delay=50):
+        replica.call("REPLICAOF", *map(str, primary.address))
+        assert_eventually(lambda: replica.info("persistence")["async_loading"] == "1")
+        (replica.directory / "temp-1.rdb").write_text("left by somebody")
+        assert replica.call("BGSAVE") == "Background saving started"
+        assert_eventually(lambda: replica.info("persistence")["rdb_bgsave_in_progress"] == "0")
+        assert replica.call("CONFIG", "SET", "dir", str(tmp_path)) == "OK"
+        assert replica.info("persistence")["async_loading"] == "1"
+    assert_same_data(primary, replica)
+    assert primary.info("stats")["sync_full"] == "1", replica.log_text()
+    assert [path.name for path in replica.directory.iterdir() if path.name.startswith("temp-")] == []
 
 
 def test_who_waits_is_sent_away_when_the_server_becomes_a_replica(start: Start) -> None:

@@ -128,6 +128,12 @@ def test_the_aof_cannot_begin_while_data_loads(loading_server: Instance, folder:
     assert (folder / "appendonlydir").exists()
 
 
+def test_nobody_hands_over_while_data_loads(loading_server: Instance) -> None:
+    refusal = Error("LOADING Valkey is loading the dataset in memory")
+    assert loading_server.call("FAILOVER") == loading_server.call("FAILOVER", "ABORT") == refusal
+    finish(loading_server)
+
+
 def test_the_folder_stays_while_data_loads(loading_server: Instance, tmp_path: Path) -> None:
     refusal = Error("LOADING Valkey is loading the dataset in memory")
     assert loading_server.call("CONFIG", "SET", "dir", str(tmp_path)) == refusal

@@ -109,6 +109,7 @@ class Rdb:
         self._saves = 0
         self._quiet = False
         self.loading_started = 0
+        self.arriving = ""  # a temp file of this process that is no save: a primary's snapshot
         self.make_way: Callable[[], None] = lambda: None  # ends a snapshot that is not ours; the AOF sets it
         self.history: History | None = None
         config.subscribe("rdbcompression", lambda on: engine.set_persist("rdb_uncompressed", not on))
@@ -462,7 +463,7 @@ class Rdb:
         self._tidied = folder
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
-                if _TEMP_NAME.fullmatch(name):
+                if _TEMP_NAME.fullmatch(name) and os.path.join(folder, name) != self.arriving:
                     os.unlink(os.path.join(folder, name))
                     self._log.notice(f"Removed {name}, left by a save that did not finish")
 

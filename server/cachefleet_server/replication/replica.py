@@ -45,6 +45,8 @@ class Loaded(Protocol):
 class Files(Protocol):
     """What loads snapshots, and may keep them: persistence.rdb."""
 
+    arriving: str  # the path of one that comes; "": none does
+
     def load(self, path: str, *, into: Keyspace, skip_expired: bool) -> Generator[None, None, Loaded]: ...
     def keep(self, path: str) -> None: ...
 
@@ -83,7 +85,7 @@ class Follower:
         self._sock: socket.socket | None = None
         self._talk: asyncio.Task[None] | None = None
         self._load: asyncio.Task[None] | None = None
-        self._file = -1
+        self._file, self._path = -1, ""  # of a snapshot
         self._acked = 0.0
         self._down_since = time.monotonic()
         self._has_data = False  # those that are served are a primary's
@@ -214,7 +216,9 @@ class Follower:
                 size = f"{total} bytes" if total >= 0 else "of unknown size"
                 self._log.notice(f"PRIMARY <-> REPLICA sync: receiving a snapshot, {size}")
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-                self._file = os.open(self._path(), flags, 0o644)
+                self._path = os.path.join(self._config.text("dir"), f"temp-repl-{os.getpid()}.rdb")
+                self._file = os.open(self._path, flags, 0o644)
+                self._files.arriving = self._path
             case l.Store(data):
                 write_all(self._file, data)
             case l.Load(history, offset):
@@ -233,9 +237,6 @@ class Follower:
     def _answered(self, declined: str) -> None:
         assert self.on_answer is not None
         self.on_answer(declined)
-
-    def _path(self) -> str:
-        return os.path.join(self._config.text("dir"), f"temp-repl-{os.getpid()}.rdb")
 
     async def _converse(self, host: str, port: int) -> None:
         """From the connection's beginning until a snapshot is whole, or the stream begins."""
@@ -314,8 +315,9 @@ class Follower:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+            self._files.arriving = ""
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path())
+                os.unlink(self._path)
 
     # -- a snapshot
 
@@ -339,7 +341,7 @@ class Follower:
         self._handle(l.Loaded())
 
     async def _read(self, data: Keyspace) -> Loaded:
-        loading = self._files.load(self._path(), into=data, skip_expired=False)
+        loading = self._files.load(self._path, into=data, skip_expired=False)
         with contextlib.closing(loading):
             while True:
                 try:
@@ -355,8 +357,8 @@ class Follower:
             self._downstream.become()
             self.stream.become(history, offset, db)
 
-        if not self._aof.replace(self._path(), swap):
-            self._files.keep(self._path())
+        if not self._aof.replace(self._path, swap):
+            self._files.keep(self._path)
 
     # -- what others are told
 

@@ -58,6 +58,13 @@ ON_PURPOSE = (
         "is loaded beside the old data, which are served meanwhile and kept if it fails",
         "nothing is lost by a primary that ends, or sends what cannot be loaded; it takes memory for both",
     ),
+    ("while it is loaded (`async_loading`)", "no command is refused", "BGSAVE, REPLICAOF and others do no harm then"),
+    (
+        "FAILOVER, and the target's answer is lost",
+        "it is asked again, and followed if it is a primary by then",
+        "Valkey becomes a primary again, beside the target that may be one",
+    ),
+    ("FAILOVER, and a target has all when time is up", "it takes over", "Valkey gives up, or does not look (FORCE)"),
     (
         "a command of the primary that fails on its replica",
         "ends the stream, and all data are asked for anew",

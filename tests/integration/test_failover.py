@@ -130,6 +130,32 @@ def test_back_and_forth_under_writes_loses_nothing(first: Kind, second: Kind, st
         assert_sound(server)
 
 
+@pytest.mark.parametrize(("file", "killed"), [("appendonly", True), ("save", False)])
+def test_restarts_of_both_afterwards(file: str, killed: bool, start: Start) -> None:
+    """Their files tell of the new history: nobody gets all data."""
+    options = {"appendonly": "yes"} if file == "appendonly" else {"save": "3600 1"}
+    former = start(**options)
+    target = start(of=former, **options)
+    assert_follows(former, target)
+    former.call("SET", "a", "1")
+    assert former.call("FAILOVER") == "OK"
+    assert_handed_over(former, target)
+    target.call("SET", "b", "1")
+    assert_same_data(target, former)
+    former.restart(kill=killed)
+    target.call("SET", "c", "1")
+    former.call("REPLICAOF", *address(target))
+    assert_same_data(target, former)
+    assert syncs(target) == (0, 2)
+    del target.options["replicaof"]
+    target.restart(kill=killed)
+    assert_same_data(target, former)
+    assert target.call("FAILOVER") == "OK"
+    assert_handed_over(target, former)
+    assert_same_data(former, target)
+    assert (syncs(target), syncs(former), former.call("DBSIZE")) == ((0, 1), (0, 1), 3)
+
+
 def test_words_and_refusals_are_valkeys(start: Start) -> None:
     said: dict[str, list[object]] = {}
     for kind in ("cachefleet", "valkey"):

@@ -1,0 +1,119 @@
+"""The witness: what servers answered when they were fenced, prepared or paused, and since when things are as they are.
+
+It is the memory of one operator about one Cache; another operator asks anew, and loses nothing but the time. What it
+holds is evidence (planning/failover/facts.py): of one process, at one epoch. It decides nothing.
+
+    promise      reply to FENCE, with the age that its last confirmation has by now
+    agreed       OK of a PREPARE, until another one is asked for
+    paused       until the deadline that was told
+    refused      a server that said no to a record says so again, until record or process is another
+    dead         a process, when the same pod answers with another one: there is one at a time in a pod
+
+Ages are by a clock that does not jump, `now` is an argument in its seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from cachefleet_operator.api.v1alpha1 import Topology
+from cachefleet_operator.planning.failover.facts import Evidence, Prepared, Promise, State, Target
+
+DEAD_MAX = 64  # runs that are remembered; the record names one
+
+
+@dataclass(slots=True)
+class _Since:
+    """Since when a fact is as it is."""
+
+    of: object
+    at: float
+
+
+@dataclass(slots=True)
+class Witness:
+    _promises: dict[str, tuple[Promise, float]] = field(default_factory=dict)  # by disk, and when it was heard
+    _agreed: tuple[Target, Prepared] | None = None
+    _paused: dict[str, float] = field(default_factory=dict)  # disk -> end
+    _refused: dict[str, tuple[int, str]] = field(default_factory=dict)  # pod -> epoch of the record, run
+    _dead: list[str] = field(default_factory=list)
+    _runs: dict[str, str] = field(default_factory=dict)  # uid of a pod -> the run that answered last
+    _reigns: _Since | None = None
+    _down: _Since | None = None
+    _other: dict[str, _Since] = field(default_factory=dict)  # pod -> the other disk that it answers with
+
+    # -- what servers answered
+
+    def promised(self, promise: Promise, now: float) -> None:
+        """Asked twice, it has held no tenure since the first time: that answer has it."""
+        before = self._promises.get(promise.disk)
+        if before is not None and (before[0].epoch, before[0].run) == (promise.epoch, promise.run):
+            promise = replace(promise, reign=promise.reign or before[0].reign)
+        self._promises[promise.disk] = promise, now
+
+    def agreed(self, server: Target, prepared: Prepared) -> None:
+        self._agreed = server, prepared
+
+    def paused(self, server: Target, until: float) -> None:
+        self._paused[server.disk] = until
+
+    def resumed(self, server: Target) -> None:
+        self._paused.pop(server.disk, None)
+
+    def refused(self, server: Target, epoch: int) -> None:
+        self._refused[server.pod] = epoch, server.run
+
+    # -- what is seen
+
+    def saw(self, uid: str, run: str) -> None:
+        """The pod with this uid answered, in this order."""
+        before = self._runs.get(uid)
+        if before is not None and before != run and before not in self._dead:
+            self._dead = [*self._dead[-DEAD_MAX:], before]
+        self._runs[uid] = run
+
+    def evidence(self, record: Topology | None, states: Mapping[str, State], now: float) -> Evidence:
+        """`states` of the pods that answer now."""
+        if record is None:
+            self._reigns = self._down = None
+        else:
+            self._look(record, states.values(), now)
+            self._look_for_disks(record, states, now)
+        return Evidence(
+            promises={disk: _aged(promise, now - heard) for disk, (promise, heard) in self._promises.items()},
+            agreed=self._agreed[1] if self._agreed else None,
+            agreed_by=self._agreed[0] if self._agreed else None,
+            paused=frozenset(disk for disk, end in self._paused.items() if now < end),
+            dead=frozenset(self._dead),
+            refused=frozenset(
+                pod for pod, (epoch, run) in self._refused.items()
+                if record is not None and epoch == record.epoch and pod in states and states[pod].run == run
+            ),
+            reign_s=now - self._reigns.at if self._reigns else 0.0,
+            down_s=now - self._down.at if self._down else 0.0,
+            replaced_s={pod: now - since.at for pod, since in self._other.items()},
+        )  # fmt: skip
+
+    def _look(self, record: Topology, states: Iterable[State], now: float) -> None:
+        reigns = any(state.disk == record.primary.disk and state.reign == record.tenure for state in states)
+        if reigns:
+            self._down = None
+            if self._reigns is None or self._reigns.of != record.epoch:
+                self._reigns = _Since(record.epoch, now)
+            return
+        self._reigns = None
+        if self._down is None or self._down.of != record.tenure:
+            self._down = _Since(record.tenure, now)
+
+    def _look_for_disks(self, record: Topology, states: Mapping[str, State], now: float) -> None:
+        member_of = {member.pod: member.disk for member in record.members}
+        for pod, state in states.items():
+            if pod not in member_of or state.disk == member_of[pod]:
+                self._other.pop(pod, None)
+            elif pod not in self._other or self._other[pod].of != state.disk:
+                self._other[pod] = _Since(state.disk, now)
+
+
+def _aged(promise: Promise, by_s: float) -> Promise:
+    return replace(promise, silence_s=promise.silence_s + by_s) if promise.silence_s is not None else promise

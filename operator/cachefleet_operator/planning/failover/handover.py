@@ -1,0 +1,78 @@
+"""O2: the primary gives its place to a member that has all that it has, while both are there.
+
+    PAUSE      the primary holds its writes, so that the other can come level
+    FENCE      the primary, then the other: from now on neither goes on, whatever becomes of us
+    Decide     `handover`, from exactly the position at which the primary stopped
+
+PAUSE alone is not enough: the primary resumes at its deadline, while the record is on its way. If the other is not
+level after the FENCE, that is an election (elect.py), which knows by its promises who has most. Whoever dies in between
+leaves the next one an election at once, since the primary has promised.
+"""
+
+from __future__ import annotations
+
+from cachefleet_operator.planning.failover import times
+from cachefleet_operator.planning.failover.elect import successor
+from cachefleet_operator.planning.failover.facts import Promise, Seat, State, View, disks
+from cachefleet_operator.planning.failover.moves import ELECTING, Decide, Fence, Move, Pause, Resume
+
+
+def is_to_leave(view: View, seat: Seat) -> bool:
+    return seat.going or seat.ordinal >= view.wish.instances
+
+
+def begin(view: View, seat: Seat, state: State) -> Move | None:
+    """While the primary reigns."""
+    record, paused = view.stands, state.disk in view.evidence.paused
+    heirs = _heirs(view, state) if is_to_leave(view, seat) else []
+    if not heirs:
+        words = f"{seat.pod} takes writes again: nobody is there to hand over to"
+        return Resume(words=words, epoch=record.epoch, server=seat.target) if paused else None
+    heir = heirs[0]
+    words = f"{seat.pod} hands over to {heir.pod}"
+    if not is_caught_up(view, state, heir):
+        pause = Pause(words=words, epoch=record.epoch, server=seat.target, for_ms=times.PAUSE_MS)
+        return None if paused else pause  # It resumes by itself; until then its next answer may say otherwise.
+    servers = (seat.target, heir.target)
+    return Fence(words=words, reason=ELECTING, epoch=view.next_epoch(), servers=servers)
+
+
+def is_caught_up(view: View, state: State, heir: Seat) -> bool:
+    """The primary holds its writes, and says that the other has confirmed all there is."""
+    return state.disk in view.evidence.paused and state.confirmed[heir.target.disk].at >= state.at
+
+
+def is_level(held: Promise, other: Promise) -> bool:
+    return other.at == held.at
+
+
+def finish(view: View) -> Move | None:
+    """When the primary has promised: it held its tenure until then, so that is where the tenure ends."""
+    record, epoch = view.stands, view.next_epoch()
+    promises = view.promised(epoch)
+    held = promises.get(record.primary.disk)
+    if held is None or held.reign != record.tenure:
+        return None
+    for seat, state in sorted(view.answering(), key=lambda pair: pair[0].ordinal):
+        promise = promises.get(state.disk)
+        if promise is None or state.disk == held.disk or state.disk not in disks(record.members) or state.loading:
+            continue
+        if not is_to_leave(view, seat) and is_level(held, promise):
+            words = f"{seat.pod} is the primary: {record.primary.pod} handed over to it"
+            made = successor(
+                view, seat, promise, epoch=epoch, members=record.members, acks=record.acks, words=words
+            )  # fmt: skip
+            return Decide(words=words, reason=ELECTING, record=made.model_copy(update={"kind": "handover"}))
+    return None
+
+
+def _heirs(view: View, state: State) -> list[Seat]:
+    """Members that could take over, the one that lacks least first."""
+    members = disks(view.stands.members) - {state.disk}
+    found = [
+        (said.at, seat) for seat, other in view.answering()
+        if other.disk in members and not is_to_leave(view, seat) and not other.loading
+        and (said := state.confirmed.get(other.disk)) is not None and said.age_s < times.LEASE_S
+        and said.at.tenure == state.at.tenure and state.at.offset - said.at.offset <= times.LEVEL_BYTES
+    ]  # fmt: skip
+    return [seat for _, seat in sorted(found, key=lambda pair: (pair[0], -pair[1].ordinal), reverse=True)]

@@ -1,0 +1,77 @@
+"""O6: who should be in the set, and how many of it must confirm, as things are now.
+
+    joins       a pod in sync with the primary; in the place of its old disk, if that is a member
+    goes        a pod that is not wished any more; a member that is away, as soon as that is certain (with three members
+                and one confirmation, losing the primary needs both others: one that is away must not stay for long)
+    stays       who is away, where fewer members would break the promised copies
+
+It only says what should be; how the record gets there is O3 (loosen.py) or O4 (tighten.py).
+"""
+
+from __future__ import annotations
+
+from cachefleet_operator.api.v1alpha1 import Member
+from cachefleet_operator.planning.failover import suspect, times
+from cachefleet_operator.planning.failover.facts import Seat, State, View, disks, is_superseded
+
+
+def is_in_sync(view: View, state: State, other: State) -> bool:
+    """It follows the primary, has applied the mark of its tenure, and is not far behind."""
+    record = view.stands
+    return (
+        other.follows == record.primary.disk and other.link == "up" and not other.loading
+        and other.marked == record.tenure and other.at.tenure == record.tenure
+        and state.at.offset - other.at.offset <= times.LEVEL_BYTES and other.data_set == (record.data_set or "")
+    )  # fmt: skip
+
+
+def is_away(view: View, state: State, member: Member) -> bool:
+    """`state` is the primary's. Who confirms to it is there, whatever we see of it."""
+    seat, said = view.seat(member.pod), state.confirmed.get(member.disk)
+    gone = is_superseded(view, member) or suspect.is_silent(seat)
+    if said is None:
+        return gone or view.evidence.reign_s >= times.JOIN_S
+    return said.age_s >= (times.QUIET_S if gone else times.LEASE_S)
+
+
+def wished(view: View, state: State) -> tuple[tuple[Member, ...], int]:
+    """The set that should be, in the order of pods, and its acks. `state` is that of the primary, which reigns."""
+    record, wish = view.stands, view.wish
+    joining = {seat.pod: member_of(seat) for seat, other in view.answering() if _may_join(view, state, seat, other)}
+    kept: list[Member] = []
+    away: list[Member] = []
+    for member in record.members:
+        if member.disk == record.primary.disk:
+            kept.append(member)
+        elif member.pod not in joining and is_wished(view, member):
+            (away if is_away(view, state, member) else kept).append(member)
+    found = [*kept, *joining.values()]
+    acks = min(wish.acks, wish.instances - 1)
+    if wish.may_loosen:
+        acks = min(acks, len(found) - 1)
+    elif len(found) <= acks:  # Nobody leaves then; and a set that is smaller grows with those that come.
+        found += away
+        acks = min(acks, len(found) - 1)
+    order = {seat.pod: seat.ordinal for seat in view.seats}
+    return tuple(sorted(found, key=lambda member: order.get(member.pod, len(order)))), acks
+
+
+def is_as_wished(view: View, members: tuple[Member, ...], acks: int) -> bool:
+    record = view.stands
+    same = disks(members) == disks(record.members) and acks == record.acks
+    return same and record.durability == view.wish.durability
+
+
+def _may_join(view: View, state: State, seat: Seat, other: State) -> bool:
+    if other.disk in disks(view.stands.members) or seat.going or seat.ordinal >= view.wish.instances:
+        return False
+    return is_in_sync(view, state, other)
+
+
+def is_wished(view: View, member: Member) -> bool:
+    seat = view.seat(member.pod)
+    return seat is None or seat.ordinal < view.wish.instances
+
+
+def member_of(seat: Seat) -> Member:
+    return Member(pod=seat.pod, disk=seat.target.disk, claim_uid=seat.claim_uid or "")

@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kube scenarios cluster kubernetes generated pins exhaustive figures mutants gate-table unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
+.PHONY: help run test kube scenarios cluster kubernetes generated pins exhaustive figures sim mutants gate-table unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ exhaustive: dev check-test kubernetes ## Every variant of what `test` samples, b
 
 figures: dev check-test kubernetes ## More seeds for a row of docs/figures.md (KIND=kills SEEDS=1-9 MINUTES=40)
 	PYTHONPATH=tests/support $(PY) -m fleettest.figures $(KIND) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+sim: dev ## Failover under more random faults: a thousand schedules a seed, a row of docs/figures.md (SEEDS=1-9 MINUTES=40)
+	PYTHONPATH=tests/support $(PY) -m fleettest.figures schedules $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 mutants: dev ## Break the code of an area in places chosen by seeds; list what no test notices (AREA=keyspace SEEDS=1-20)
 	CACHEFLEET_EXAMPLES=3 $(PY) tests/mutants/mutants.py $(AREA) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))

@@ -64,6 +64,10 @@ KINDS: Final = {
         "inputs to decoders of packed forms and of values of every type, by a native loop under sanitizers",
         lambda seed: ["tests/asan.sh", "python", "tests/fuzz/fuzz_native.py", "300", "--seed", str(seed)],
     ),
+    "schedules": Kind(
+        "schedules of faults under which servers and operators keep what failover promises",
+        _pytest("tests/sim", "-m", "exhaustive"),
+    ),
     "commands": Kind("random commands answered as by Valkey", _pytest("tests/differential/test_differential.py")),
 }
 

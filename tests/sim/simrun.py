@@ -1,0 +1,57 @@
+"""The story of one schedule: python tests/sim/simrun.py SEED [SETTING]. Faults, commands and records in their order."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "sim"), str(ROOT / "operator"), str(ROOT / "server")]
+
+import simfleet  # noqa: E402
+import simserver  # noqa: E402
+
+TOLD = ("fence", "take", "prepare", "pause", "start", "stop")
+
+
+def main(seed: int, setting: int) -> int:
+    def said(fleet: simfleet.Fleet, *words: object) -> None:
+        print(f"{fleet.clock.now:7.2f}", *words)
+
+    def told(name: str, old: Any, server: simserver.Server, *words: Any) -> Any:
+        answer = old(server, *words)
+        shown = [getattr(word, "epoch", getattr(word, "id", word)) for word in words]
+        said(
+            server.fleet, f"    {server.pod} {server.disk.id} {server.run}", name, *shown, "->", answer, server.point()
+        )
+        return answer
+
+    for name in TOLD:
+        method = partial(told, name, getattr(simserver.Server, name))
+        setattr(simserver.Server, name, lambda self, *words, method=method: method(self, *words))
+    store, draw = simfleet.Fleet.store, simfleet.Schedule._draw
+
+    def stored(fleet: simfleet.Fleet, version: int, record: Any) -> Any:
+        late = "" if version == fleet.version else "(too late) "
+        disks = [member.disk for member in record.members]
+        said(fleet, f"RECORD {late}{record.epoch} {record.kind}", disks, record.acks, record.reason)
+        return store(fleet, version, record)
+
+    def drawn(schedule: simfleet.Schedule) -> None:
+        draw(schedule)
+        said(schedule.fleet, "FAULT", schedule.said[-1])
+
+    simfleet.Fleet.store, simfleet.Schedule._draw = stored, drawn  # type: ignore[method-assign]
+    try:
+        simfleet.run(seed, simfleet.SETTINGS[setting])
+    except simfleet.Broken as broken:
+        print(broken)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    numbers = [int(word) for word in sys.argv[1:]]
+    sys.exit(main(numbers[0], numbers[1] if len(numbers) > 1 else numbers[0] % len(simfleet.SETTINGS)))

@@ -1,0 +1,69 @@
+"""The failover under random faults: no invariant breaks, a seed repeats, and each rule is missed when it is broken.
+
+`make sim SEEDS=1-9` runs more schedules than the gate does, a thousand a seed; docs/figures.md has the sums.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import simfleet
+from simmutations import MUTATIONS, Mutation, applied
+
+from fleettest import figures
+
+SCHEDULES = 200
+MANY = 1000
+MUTANT_SCHEDULES_MAX = 600  # most are caught by one of the first hundred
+SEED_MAX = 10**6
+
+
+def test_no_invariant_breaks(seed: int) -> None:
+    """The first from the seed of the session, so each tree has schedules of its own."""
+    began = time.process_time()
+    first, events = seed % SEED_MAX, 0
+    for one in range(first, first + SCHEDULES):
+        try:
+            events += simfleet.run(one).clock.delivered
+        except simfleet.Broken as broken:
+            pytest.fail(f"schedule {one}: {broken}   (its story: python tests/sim/simrun.py {one})")
+    figures.count(SCHEDULES)
+    took_s = time.process_time() - began
+    print(f"{SCHEDULES} schedules from {first}, {events} messages, {SCHEDULES / took_s:.0f} schedules a second")
+
+
+def test_a_seed_repeats() -> None:
+    one, other = simfleet.run(7), simfleet.run(7)
+    assert one.record == other.record
+    assert (one.acked, one.clock.delivered, one.decided) == (other.acked, other.clock.delivered, other.decided)
+
+
+def test_schedules_meet_what_they_are_for() -> None:
+    """Records of all kinds, and enough writes that losing one would be seen."""
+    fleets = [simfleet.run(one) for one in range(len(simfleet.SETTINGS) * 3)]
+    kinds = {record.kind for fleet in fleets for record in fleet.records.values()}
+    assert kinds == {"first", "elected", "handover", "continued"}
+    assert sum(len(written) for fleet in fleets for written in fleet.acked.values()) > 1000
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: f"{mutation.rule}-{mutation.name}")
+def test_a_broken_rule_is_noticed(mutation: Mutation) -> None:
+    with applied(mutation):
+        for one in (mutation.seed, *range(MUTANT_SCHEDULES_MAX)):
+            try:
+                simfleet.run(one, mutation.setting)
+            except simfleet.Broken:
+                return
+    pytest.fail(f"{MUTANT_SCHEDULES_MAX} schedules do not notice it")
+
+
+@pytest.mark.exhaustive
+def test_many_schedules(seed: int) -> None:
+    """For `make sim`, a seed of which is this many schedules."""
+    for one in range(seed * MANY, (seed + 1) * MANY):
+        try:
+            simfleet.run(one)
+        except simfleet.Broken as broken:
+            pytest.fail(f"schedule {one}: {broken}   (its story: python tests/sim/simrun.py {one})")
+        figures.count()

@@ -52,7 +52,7 @@ SETTINGS = (
 
 
 class Fleet:
-    def __init__(self, seed: int, setting: Setting) -> None:
+    def __init__(self, seed: int, setting: Setting, make: type[Server] = Server) -> None:
         self.clock, self.setting, self.wish = Clock(seed), setting, setting.wish
         self.seed, self.rng = seed, self.clock.rng
         self._serial = self.decided = 0
@@ -63,9 +63,10 @@ class Fleet:
         self.starts: list[tuple[Topology, frozenset[int]]] = []  # of tenures: writes that its primary had
         self.acked: dict[int, set[int]] = {}  # tenure -> writes
         self.premise = True
+        self.kept: dict[str, Any] = {}  # by disk: what managed servers keep beside their data
         self.on_promise: Callable[[str], None] = lambda pod: None
         self.lost_pod, self.lost_at, self.waits = "", 0.0, False  # a server that never comes back
-        self.servers = {f"c-{n}": Server(f"c-{n}", self) for n in range(self.wish.instances)}
+        self.servers = {f"c-{n}": make(f"c-{n}", self) for n in range(self.wish.instances)}
         self.facts: dict[str, dict[str, Any]] = {pod: {"exists": True} for pod in self.servers}
         for server in self.servers.values():
             server.start(Disk(self.name("disk")), self.name("uid"))
@@ -187,10 +188,10 @@ class Fleet:
         self.clock.after(1.0, write)
 
 
-def run(seed: int, setting: Setting | None = None, *, faults_s: float = FAULTS_S) -> Fleet:
+def run(seed: int, setting: Setting | None = None, *, faults_s: float = FAULTS_S, make: type[Server] = Server) -> Fleet:
     """One schedule. Raises Broken."""
     chosen = setting or SETTINGS[seed % len(SETTINGS)]
-    fleet = Fleet(seed, chosen)
+    fleet = Fleet(seed, chosen, make)
     schedule = Schedule(fleet, faults_s)
     fleet.clock.run(faults_s, fleet.check)
     schedule.end()
@@ -297,7 +298,10 @@ class Schedule:
         if self._may_lose(server) and server.disk.log:
             log = server.disk.log[: -self.rng.randint(1, min(5, len(server.disk.log)))]
             old = server.disk
-            self.crash(server, replace(old, id=self.fleet.name("disk"), log=log, solo_epoch=0, prepared=False))
+            self.crash(
+                server,
+                replace(old, id=self.fleet.name("disk"), log=log, solo_epoch=0, prepared=False, torn_from=old.id),
+            )
 
     def hang(self) -> None:
         server = self._server()

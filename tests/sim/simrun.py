@@ -1,4 +1,4 @@
-"""The story of one schedule: python tests/sim/simrun.py SEED [SETTING]. Faults, commands and records in their order."""
+"""The story of one schedule: python tests/sim/simrun.py SEED [SETTING] [managed]. Faults, commands, records."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "sim"), str(ROOT / "operator"), str(ROOT / "server")]
 
 import simfleet  # noqa: E402
+import simmanaged  # noqa: E402
 import simserver  # noqa: E402
 
 TOLD = ("fence", "take", "prepare", "pause", "start", "stop")
 
 
-def main(seed: int, setting: int) -> int:
+def main(seed: int, setting: int, make: type[simserver.Server]) -> int:
     def said(fleet: simfleet.Fleet, *words: object) -> None:
         print(f"{fleet.clock.now:7.2f}", *words)
 
@@ -29,8 +30,8 @@ def main(seed: int, setting: int) -> int:
         return answer
 
     for name in TOLD:
-        method = partial(told, name, getattr(simserver.Server, name))
-        setattr(simserver.Server, name, lambda self, *words, method=method: method(self, *words))
+        method = partial(told, name, getattr(make, name))
+        setattr(make, name, lambda self, *words, method=method: method(self, *words))
     store, draw = simfleet.Fleet.store, simfleet.Schedule._draw
 
     def stored(fleet: simfleet.Fleet, version: int, record: Any) -> Any:
@@ -45,7 +46,7 @@ def main(seed: int, setting: int) -> int:
 
     simfleet.Fleet.store, simfleet.Schedule._draw = stored, drawn  # type: ignore[method-assign]
     try:
-        simfleet.run(seed, simfleet.SETTINGS[setting])
+        simfleet.run(seed, simfleet.SETTINGS[setting], make=make)
     except simfleet.Broken as broken:
         print(broken)
         return 1
@@ -53,5 +54,6 @@ def main(seed: int, setting: int) -> int:
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    sys.exit(main(numbers[0], numbers[1] if len(numbers) > 1 else numbers[0] % len(simfleet.SETTINGS)))
+    numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
+    kind = simmanaged.Managed if "managed" in sys.argv else simserver.Server
+    sys.exit(main(numbers[0], numbers[1] if len(numbers) > 1 else numbers[0] % len(simfleet.SETTINGS), kind))

@@ -32,6 +32,7 @@ class Disk:
     solo_tenure: int = 0
     prepared: bool = False
     confirmed: bool = False  # something, ever
+    torn_from: str | None = None  # the disk that it was, with a longer end
 
 
 class Server(Place):

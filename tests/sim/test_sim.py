@@ -9,23 +9,27 @@ import time
 
 import pytest
 import simfleet
+from simmanaged import Managed
 from simmutations import MUTATIONS, Mutation, applied
+from simserver import Server
 
 from fleettest import figures
 
-SCHEDULES = 200
+SERVERS = (Server, Managed)  # the small model, and the server's own state machine
+SCHEDULES = 150
 MANY = 1000
 MUTANT_SCHEDULES_MAX = 600  # most are caught by one of the first hundred
 SEED_MAX = 10**6
 
 
-def test_no_invariant_breaks(seed: int) -> None:
+@pytest.mark.parametrize("make", SERVERS, ids=lambda make: make.__name__)
+def test_no_invariant_breaks(seed: int, make: type[Server]) -> None:
     """The first from the seed of the session, so each tree has schedules of its own."""
     began = time.process_time()
     first, events = seed % SEED_MAX, 0
     for one in range(first, first + SCHEDULES):
         try:
-            events += simfleet.run(one).clock.delivered
+            events += simfleet.run(one, make=make).clock.delivered
         except simfleet.Broken as broken:
             pytest.fail(f"schedule {one}: {broken}   (its story: python tests/sim/simrun.py {one})")
     figures.count(SCHEDULES)
@@ -33,8 +37,9 @@ def test_no_invariant_breaks(seed: int) -> None:
     print(f"{SCHEDULES} schedules from {first}, {events} messages, {SCHEDULES / took_s:.0f} schedules a second")
 
 
-def test_a_seed_repeats() -> None:
-    one, other = simfleet.run(7), simfleet.run(7)
+@pytest.mark.parametrize("make", SERVERS, ids=lambda make: make.__name__)
+def test_a_seed_repeats(make: type[Server]) -> None:
+    one, other = simfleet.run(7, make=make), simfleet.run(7, make=make)
     assert one.record == other.record
     assert (one.acked, one.clock.delivered, one.decided) == (other.acked, other.clock.delivered, other.decided)
 
@@ -63,7 +68,7 @@ def test_many_schedules(seed: int) -> None:
     """For `make sim`, a seed of which is this many schedules."""
     for one in range(seed * MANY, (seed + 1) * MANY):
         try:
-            simfleet.run(one)
+            simfleet.run(one, make=SERVERS[one // len(simfleet.SETTINGS) % len(SERVERS)])
         except simfleet.Broken as broken:
             pytest.fail(f"schedule {one}: {broken}   (its story: python tests/sim/simrun.py {one})")
         figures.count()

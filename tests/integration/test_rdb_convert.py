@@ -22,8 +22,10 @@ pytestmark = pytest.mark.server
 
 LIBRARY = b"#!lua name=l\nredis.register_function('f', function() return 1 end)"
 FAR_MS = 4102444800000
-READERS: list[tuple[str, Kind]] = [("redis-7.0", "redis"), ("valkey-9", "valkey"), ("valkey-8", "valkey"),
-                                   ("cachefleet", "cachefleet"), ("redis-7.0", "valkey")]  # fmt: skip
+READERS: list[tuple[str, Kind]] = [
+    ("redis-7.0", "redis"), ("redis-8", "redis8"), ("valkey-9", "valkey"), ("valkey-8", "valkey"),
+    ("cachefleet", "cachefleet"), ("redis-7.0", "valkey"),
+]  # fmt: skip
 
 
 def saved(directory: Path, kind: Kind, rng: random.Random, *commands: tuple[Any, ...]) -> tuple[Path, Data]:
@@ -99,15 +101,33 @@ def test_members_whose_time_is_over_do_not_come_back(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.differential
 def test_redis_has_a_form_of_its_own(tmp_path: Path) -> None:
     """Fields that expire, as Redis 7.4 writes them."""
-    source, out, back = tmp_path / "in.rdb", tmp_path / "out.rdb", tmp_path / "back.rdb"
+    (tmp_path / "out").mkdir()
+    source, out, back = tmp_path / "in.rdb", tmp_path / "out" / "dump.rdb", tmp_path / "back.rdb"
     source.write_bytes(Builder(b"VALKEY080").select(0).raw(timed(b"h", a=FAR_MS, b=-1)).end())
     assert tool("rdb", "convert", source, out, "--to", "redis-8").returncode == 0
     data = out.read_bytes()
     assert data.startswith(b"REDIS0012") and b"\x18" + string(b"h") in data
+    with Instance("redis8", directory=out.parent) as server:
+        assert server.call("HPEXPIRETIME", "h", "FIELDS", 2, "a", "b") == [FAR_MS, -1]
     assert tool("rdb", "convert", out, back, "--to", "valkey-9").returncode == 0
     assert parse(back.read_bytes()).times() == {0: {b"h": {b"a": FAR_MS}}}
+
+
+def test_producers_of_a_stream(tmp_path: Path) -> None:
+    source, out = tmp_path / "dump.rdb", tmp_path / "out.rdb"
+    with Instance(directory=tmp_path) as server:
+        server.call("XADD", "s", "IDMP", "p", "i", "*", "f", "v")
+        assert server.call("SAVE") == "OK"
+    assert tool("rdb", "convert", source, out, "--to", "cachefleet").returncode == 0
+    assert tool("rdb", "diff", source, out).returncode == 0
+    done = tool("rdb", "convert", source, out, "--to", "valkey-9", "--force")
+    assert done.returncode == 3 and '"s" of database 0: it has producers of a stream (--drop producers)' in done.stderr
+    done = tool("rdb", "convert", source, out, "--to", "valkey-9", "--force", "--drop", "producers")
+    assert done.returncode == 0 and parse(out.read_bytes()).records[0].key == b"s"
+    assert tool("rdb", "diff", source, out).stdout.splitlines()[0] == '! 0 stream "s" value'
 
 
 @pytest.mark.differential

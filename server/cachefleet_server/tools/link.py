@@ -31,7 +31,7 @@ from cachefleet_server.tools.outcome import Exit, Failure
 
 CONNECT_S: Final = 10.0
 SILENT_S: Final = 300.0  # a server may be at one large value for long
-READ_BYTES: Final = 65_536
+READ_BYTES: Final = 65_536  # at a time, or to be sent together
 WINDOW_BYTES: Final = 4 << 20  # on their way, unless one command is larger
 WINDOW_COMMANDS: Final = 10_000
 PORT: Final = 6379
@@ -198,18 +198,31 @@ class Pipeline:
         self._waiting: deque[tuple[Who, int, int]] = deque()  # who, commands, bytes
         self._answered = 0  # commands of the first of these
         self._bytes = self._commands = 0
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
 
     def put(self, data: bytes, commands: int, who: Who) -> None:
-        """Sends whole commands, and hears some replies; waits while too many are on their way."""
+        """Sends whole commands, soon, and hears some replies; waits while too many are on their way."""
         self._waiting.append((who, commands, len(data)))
         self._bytes += len(data)
         self._commands += commands
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes >= READ_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        self._unsent_bytes = 0
         with self._link.said():
             self._send(memoryview(data))
             while self._commands > WINDOW_COMMANDS or (self._bytes > WINDOW_BYTES and len(self._waiting) > 1):
                 self._take(self._link.socket.recv(READ_BYTES))
 
     def drain(self) -> None:
+        """All is sent and answered."""
+        self._flush()
         with self._link.said():
             while self._commands:
                 self._take(self._link.socket.recv(READ_BYTES))

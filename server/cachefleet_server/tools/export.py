@@ -52,13 +52,15 @@ class _Receiving:
         if not head.startswith(b"$"):
             why = head.lstrip(b"-").decode("utf-8", "replace")
             raise Failure(Exit.FAILED, f"{self._link.where} gives no snapshot: {why}")
+        marked = head.startswith(b"$EOF:")
+        if not (len(head) == 5 + MARK_BYTES if marked else head[1:].isdigit()):
+            raise Failure(Exit.FAILED, f"{self._link.where} is no server of this kind")
         with _beside(path) as (file, temp):
-            if head.startswith(b"$EOF:"):
-                with progress(path, None) as show:
+            size = 0 if marked else int(head[1:])
+            with progress(path, None if marked else size) as show:
+                if marked:
                     size = self._until(head[5:], file, show)
-            else:
-                size = int(head[1:])
-                with progress(path, size) as show:
+                else:
                     self._bytes(size, file, show)
             file.flush()
             if not aof_parts.begins_with_snapshot(temp):
@@ -93,8 +95,6 @@ class _Receiving:
             show(done)
 
     def _until(self, mark: bytes, file: BinaryIO, show: Show) -> int:
-        if len(mark) != MARK_BYTES:
-            raise Failure(Exit.FAILED, f"{self._link.where} is no server of this kind")
         data, done = self._rest, 0
         while (end := data.find(mark)) < 0:
             sure = max(0, len(data) - MARK_BYTES)  # the rest may be the beginning of the mark

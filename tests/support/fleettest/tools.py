@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cachefleet_server.config.text import split_words
+from cachefleet_server.tools.link import Address
+from fleettest.client import encode
 from fleettest.rdbfile import Entries, Fields, Scores
 from fleettest.seeder import Data
 
@@ -41,6 +47,27 @@ def peak_kb(*words: str) -> int:
     )
     done = subprocess.run([sys.executable, "-c", script, *TOOLS, *words], capture_output=True, text=True, check=True)
     return int(done.stdout.splitlines()[-1])
+
+
+@contextmanager
+def answering(folder: Path, talk: Callable[[socket.socket], None]) -> Iterator[Address]:
+    """A server of one connection, handled by `talk` behind the greeting."""
+    path = str(folder / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.recv(1000) == encode("PING")
+                connection.sendall(b"+PONG\r\n")
+                talk(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Address(path)
+        thread.join()
 
 
 def data_of(lines: str) -> Data:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 from cachefleet_server.tools import link
 from cachefleet_server.tools.link import Address, Link, Login, Pipeline, command, error_text
 from cachefleet_server.tools.outcome import Exit, Failure
+from fleettest.tools import answering
 
 pytestmark = pytest.mark.unit
 
@@ -55,27 +53,6 @@ def test_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         link.login(options(password_file=str(tmp_path / "word")))
 
 
-@contextmanager
-def server(folder: Path, talk: Callable[[socket.socket], None]) -> Iterator[Address]:
-    """One connection, handled by `talk` behind the greeting."""
-    path = str(folder / "socket")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                assert connection.recv(1000) == command(b"PING")
-                connection.sendall(b"+PONG\r\n")
-                talk(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield Address(path)
-        thread.join()
-
-
 def test_a_pipeline_reads_while_it_sends(tmp_path: Path) -> None:
     """A server that answers at once and reads no more until it is heard: neither waits for the other."""
     count, answer = 3000, b"$4000\r\n" + b"x" * 4000 + b"\r\n"
@@ -90,7 +67,7 @@ def test_a_pipeline_reads_while_it_sends(tmp_path: Path) -> None:
                 sent += 1
 
     heard: list[int] = []
-    with server(tmp_path, talk) as where, Link(where, Login()) as opened:
+    with answering(tmp_path, talk) as where, Link(where, Login()) as opened:
         pipeline = Pipeline(opened, lambda who, number, reply: heard.append(len(reply)))
         for _ in range(count // 100):
             pipeline.put(data * 100, 100, lambda number: "")
@@ -110,7 +87,7 @@ def test_who_is_answered(tmp_path: Path) -> None:
                 connection.sendall(replies.pop(0))
 
     heard: list[tuple[str, str]] = []
-    with server(tmp_path, talk) as where, Link(where, Login()) as opened:
+    with answering(tmp_path, talk) as where, Link(where, Login()) as opened:
         pipeline = Pipeline(opened, lambda who, number, reply: heard.append((who(number), error_text(reply))))
         pipeline.put(ping * 3, 3, lambda number: f"first {number}")
         pipeline.put(ping, 1, lambda number: f"second {number}")
@@ -131,7 +108,7 @@ def test_what_breaks_a_connection(tmp_path: Path, sent: bytes, words: str) -> No
         while connection.recv(1000):
             pass
 
-    with server(tmp_path, talk) as where, Link(where, Login()) as opened:
+    with answering(tmp_path, talk) as where, Link(where, Login()) as opened:
         pipeline = Pipeline(opened, lambda *_: None)
 
         def ping_twice() -> None:

@@ -62,6 +62,7 @@ from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CachefleetError, CommandError, ConfigError, StartupError
 from cachefleet_server.listeners import Listeners
 from cachefleet_server.log import Log
+from cachefleet_server.managed.service import Managed
 from cachefleet_server.metrics.port import DESCRIPTORS as METRICS_DESCRIPTORS
 from cachefleet_server.metrics.service import Metrics
 from cachefleet_server.persistence.aof import Aof
@@ -146,6 +147,10 @@ class Server:
         self.handover = Handover(engine, log, self.replication, self.follower)
         self.follower.on_answer = self.handover.answered
         self.rdb.history = self.replication
+        self.managed = Managed(
+            engine, config, log, run=self.identity.run_id, replication=self.replication, follower=self.follower,
+            aof=self.aof,
+        )  # fmt: skip
         self.shutdown = Shutdown(engine, config, log, self.replication, save=self._save, leave=self._leave)
         self.config_commands = ConfigCommands(engine, config, log)
         self.command_log = CommandLog(
@@ -169,6 +174,7 @@ class Server:
         info = Info(engine, sample, config.value)
         self._subsystems = [
             self.metrics, self.rdb, self.aof, self.capture, self.replication, self.follower, self.handover,
+            self.managed,
         ]  # fmt: skip
         self._commands = [
             AccessCommands(engine, config, self.users),
@@ -287,7 +293,7 @@ class Server:
         if pidfile:  # only now is it certain that no other server is the one that the file names
             process.write_pidfile(pidfile, log)
         log.notice(f"Running mode=standalone, port={config.number('port')}.")
-        asyncio.get_running_loop().add_reader(self.engine.epoll_fd, self.engine.tick)
+        asyncio.get_running_loop().add_reader(self.engine.epoll_fd, self.managed.tick)
         self._run_cron()
         self.listeners.accept()
         log.notice("Server initialized")

@@ -14,6 +14,8 @@ does; NULL means that it is a primary. Who decides about connections and data is
 - *A command that fails* says that the data differ from the primary's, and one that is no part of a stream, that it is
   no primary. It is not journalled; the link ends, with the reason, and whoever hears of it begins anew. Redis and
   Valkey go on, and differ in silence.
+- *A managed replica* (managed/machine.py) confirms only what it may, and when: at a beat of its primary, a PING with a
+  word, of which its owner is told. Nothing else makes it confirm, GETACK neither.
 - *Other clients* are given their roles' other rows at once (core/role.pxd): keys whose time is over are hidden, but it
   is the primary that deletes them; neither expiry nor eviction runs; writes are refused, unless the replica is to be
   writable, and all that is not CMD_STALE while the data may be old and must not be served. What a writable replica's
@@ -35,11 +37,13 @@ cdef struct following_t:  # it lies in its owner
     uint64_t begun  # offset of its first byte
     bint read_only  # replica-read-only
     bint serve_stale  # replica-serve-stale-data
+    bint managed  # only following_confirm confirms anything
     buf_t kept  # a transaction without its end, or one request while it is executed
     size_t pending  # bytes of the link's output before the command that runs
     char failure[512]  # FAILURE_MAX; why the link ends; "" = it was cut
     void* owner
     void (*lost_fn)(engine_t* e) noexcept nogil  # the link is about to be freed
+    void (*beat_fn)(engine_t* e, const char* word, size_t n) noexcept nogil  # a PING with a word was executed
 
 cdef inline following_t* following(const engine_t* e) noexcept nogil:
     return <following_t*>e.following
@@ -52,7 +56,8 @@ cdef void following_goes_on(engine_t* e, client_t* link) noexcept nogil  # a new
 cdef void following_before(client_t* link, const request_t* r) noexcept nogil  # a request of the link is executed ...
 cdef void following_after(client_t* link, const request_t* r) noexcept nogil  # ... and was
 cdef void following_lost(client_t* c) noexcept nogil  # a client goes away, perhaps the link
-cdef void following_acknowledge(engine_t* e) noexcept nogil  # tells the primary how far we are
+cdef void following_acknowledge(engine_t* e) noexcept nogil  # tells the primary how far we are, unless managed
+cdef void following_confirm(engine_t* e, uint64_t offset) noexcept nogil  # tells the primary that we are so far
 cdef uint64_t following_read(const engine_t* e) noexcept nogil  # offset behind all that has come
 
 cdef inline bint following_is_stale(const engine_t* e) noexcept nogil:

@@ -12,6 +12,7 @@ from cachefleet_server.core.reply cimport reply_client_ready, reply_error
 from cachefleet_server.core.role cimport ROLE_CONNECTION, role_here
 from cachefleet_server.core.wake cimport client_close_asap, engine_wake
 from cachefleet_server.ds.buf cimport buf_free, buf_init, buf_put
+from cachefleet_server.ds.intrin cimport cf_unlikely
 from cachefleet_server.ds.number cimport INT64_CHARS_MAX, int64_to_chars
 from cachefleet_server.ds.zmalloc cimport zfree, zmalloc
 from cachefleet_server.keyspace.blocked cimport unblock_client
@@ -145,6 +146,7 @@ cdef void following_after(client_t* link, const request_t* r) noexcept nogil:
         return
     if r.raw != NULL and f.kept.len == 0 and not link.flags & CLIENT_MULTI:
         journal_verbatim(link.engine, link.db.id, r.raw, r.raw_len)
+        _look_for_beat(f, r)
         return
     if r.raw != NULL:
         buf_put(&f.kept, r.raw, r.raw_len)
@@ -153,9 +155,20 @@ cdef void following_after(client_t* link, const request_t* r) noexcept nogil:
         f.kept.len = 0
         if f.kept.cap > KEPT_MAX:
             buf_free(&f.kept)
+        _look_for_beat(f, r)
+
+
+cdef inline void _look_for_beat(following_t* f, const request_t* r) noexcept nogil:
+    if cf_unlikely(f.link.cmd == f.engine.commands.ping) and r.argc == 2 and f.beat_fn != NULL:
+        f.beat_fn(f.engine, r.argv[1].ptr, r.argv[1].len)
 
 
 cdef void following_acknowledge(engine_t* e) noexcept nogil:
+    if following(e) != NULL and not following(e).managed:
+        following_confirm(e, journal_end(e))
+
+
+cdef void following_confirm(engine_t* e, uint64_t offset) noexcept nogil:
     """REPLCONF ACK offset, and with an AOF FACK and the offset up to which that is on disk."""
     cdef following_t* f = following(e)
     cdef char digits[2 * INT64_CHARS_MAX]
@@ -166,7 +179,7 @@ cdef void following_acknowledge(engine_t* e) noexcept nogil:
         return
     argv[0] = journal_arg(b"REPLCONF", 8)
     argv[1] = journal_arg(b"ACK", 3)
-    argv[2] = journal_arg(digits, int64_to_chars(digits, journal_end(e)))
+    argv[2] = journal_arg(digits, int64_to_chars(digits, offset))
     if e.persist.aof_enabled:
         argv[3] = journal_arg(b"FACK", 4)
         argv[4] = journal_arg(

@@ -28,6 +28,12 @@ cdef struct replica_t:  # a client that follows the journal
 
 cdef extern from * nogil:
     """
+    #define REPLICAS_NEVER INT64_MAX
+    """
+    const int64_t REPLICAS_NEVER  # params.min_replicas_to_write of a managed primary that has no lease
+
+cdef extern from * nogil:
+    """
     #define CF_GETACK "*3\\r\\n$8\\r\\nREPLCONF\\r\\n$6\\r\\nGETACK\\r\\n$1\\r\\n*\\r\\n"
     #define CF_GETACK_LEN (sizeof(CF_GETACK) - 1)
     """

@@ -87,6 +87,7 @@ BEAT_S: Final = 0.2
 LEASE_S: Final = 2.5
 AUDIENCE_S: Final = 10.0  # a primary that needs nobody beats so long for who was heard
 PAUSE_MS_MAX: Final = 10_000
+STILL_S: Final = 1.0  # of a pause, less than a lease
 
 FENCED: Final = "fenced"
 PRIMARY: Final = "primary"
@@ -113,6 +114,7 @@ class _Reign:
     beats: list[tuple[int, float]] = field(default_factory=list)  # end, sent at; rising
     heard: dict[str, _Heard] = field(default_factory=dict)
     audience_until: float = -math.inf
+    still_until: float = -math.inf  # no beats, so that replicas can be seen to have all there is
 
     def quorums(self) -> list[Quorum]:
         return [self.quorum, self.prepared.quorum] if self.prepared else [self.quorum]
@@ -251,8 +253,11 @@ class Machine:
             case Prepare():
                 return self._prepare(event)
             case Pause():
-                return [Hold(min(event.ms, PAUSE_MS_MAX)), Done()]
+                ms = min(event.ms, PAUSE_MS_MAX)
+                self.reign.still_until = now + min(ms / 1000, STILL_S)
+                return [Hold(ms), Done()]
             case Resume():
+                self.reign.still_until = -math.inf
                 return [LetGo(), Done()]
 
     def _not_meant(self, event: Told | Fence | Prepare | Pause | Resume) -> list[Action]:
@@ -448,7 +453,7 @@ class Machine:
 
     def _passed(self, now: float) -> list[Action]:
         reign = self.reign
-        if reign is None or now - self._last_beat < BEAT_S:
+        if reign is None or now - self._last_beat < BEAT_S or now < reign.still_until:
             return []
         if now >= reign.audience_until and not any(quorum.acks for quorum in reign.quorums()):
             return []  # nobody listens, and nobody needs to
@@ -473,7 +478,7 @@ class Machine:
         greeting = self._greeting
         if greeting is None:
             return [Drop("it has not said who it is")]
-        return self._store(end, data_set=greeting.data_set, starts=greeting.starts)
+        return [*self._store(end, data_set=greeting.data_set, starts=greeting.starts), Confirm()]
 
     def _heard_beat(self, epoch: int, end: int, now: float) -> list[Action]:
         if self.link_epoch is None:

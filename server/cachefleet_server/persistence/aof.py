@@ -509,6 +509,18 @@ class Aof:
             )
         return Simple("Background append only file rewriting started")
 
+    # ---- for who must know what survives (managed/service.py)
+
+    @property
+    def torn(self) -> bool:
+        """The end of what was loaded was cut off."""
+        return self._reader.torn
+
+    @property
+    def end_written(self) -> int | None:
+        """As `written`; None while the AOF is off."""
+        return self._file.written if self._file.is_open else None
+
     # ---- for readers of the journal (capture.py)
 
     def sources(self) -> list[Source]:

@@ -52,7 +52,7 @@ class AofReader:
         self._log = log
         self._rdb = rdb
         self._folder = folder
-        self._torn = False
+        self.torn = False
         self.position: tuple[bytes, int, int] | None = None  # of the journal, where the last load ended, if files say
         self.db = 0  # in which it is there
 
@@ -67,7 +67,7 @@ class AofReader:
     def load(self, manifest: Manifest, into: Keyspace | None = None) -> Loading[None]:
         began = time.monotonic()
         self.position = None
-        self._torn = False
+        self.torn = False
         parts = manifest.files()
         paths = [self._folder.file(part.name) for part in parts]
         for path in paths:
@@ -98,9 +98,9 @@ class AofReader:
         try:
             while loader.step(LOAD_SLICE_US):
                 yield
-            if not self._torn:  # what a later file says is about bytes that were lost
+            if not self.torn:  # what a later file says is about bytes that were lost
                 self.position, self.db = loader.position, loader.db
-            self._torn |= loader.torn
+            self.torn |= loader.torn
         finally:
             loader.close()
         if loader.torn:

@@ -50,7 +50,7 @@ from cachefleet_server.keyspace.following cimport (
     following, following_after, following_before, following_is_stale)
 from cachefleet_server.keyspace.held cimport held_mark
 from cachefleet_server.keyspace.journal cimport journal_command, journal_raw
-from cachefleet_server.keyspace.replicas cimport replicas_good
+from cachefleet_server.keyspace.replicas cimport REPLICAS_NEVER, replicas_good
 from cachefleet_server.keyspace.tracking cimport tracking_command_ended, tracking_read, tracking_request_over
 from cachefleet_server.keyspace.transaction cimport (
     transaction_all, transaction_flags, transaction_mark_failed, transaction_queue, transaction_refuse)
@@ -72,6 +72,12 @@ cdef extern from * nogil:
     #define ERR_PAUSED "ERR The server is paused, and this request cannot wait"
     """
     const char* ERR_PAUSED
+
+cdef extern from * nogil:
+    """
+    #define ERR_LEASE "READONLY This primary waits for its replicas: it has not heard from them for a while."
+    """
+    const char* ERR_LEASE
 
 cdef enum:
     SHOWN_MAX = 128  # bytes of a client's own words in an error
@@ -220,7 +226,12 @@ cdef bint _memory_allows(client_t* c) noexcept nogil:
 
 cdef bint _replicas_allow(client_t* c) noexcept nogil:
     cdef engine_t* e = c.engine
-    if e.params.min_replicas_max_lag <= 0 or not c.role.gates & GATE_REPLICAS or not _writes(c):
+    if not c.role.gates & GATE_REPLICAS or not _writes(c):
+        return True
+    if e.params.min_replicas_to_write == REPLICAS_NEVER:
+        _refuse(c, ERR_LEASE)
+        return False
+    if e.params.min_replicas_max_lag <= 0:
         return True
     if replicas_good(e) >= e.params.min_replicas_to_write:
         return True

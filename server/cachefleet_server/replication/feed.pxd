@@ -60,6 +60,7 @@ cdef struct feed_t:
     size_t size
     block_t* first
     block_t* last
+    bint tells  # Feed.on_confirmed is called
     size_t limited  # replicas that cannot read everything
     void* owner  # Feed
 
@@ -67,6 +68,7 @@ cdef class Feed:
     cdef Engine engine
     cdef feed_t f
     cdef public object on_gone
+    cdef object on_confirmed
 
     cdef void _close(self) noexcept
     cdef follower_t* _of(self, uint64_t id) except NULL

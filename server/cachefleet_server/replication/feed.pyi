@@ -53,5 +53,7 @@ class Feed:
     def newline(self, id: int) -> None: ...  # to one that waits
     def disconnect(self, id: int) -> None: ...
     def replicas(self) -> list[Replica]: ...  # the oldest first
+    def tell_confirmations(self, on_confirmed: Callable[[int, int], None]) -> None: ...
+    # Who has the stream has confirmed up to an offset; from inside a tick.
     def take_confirmations(self) -> None:
         """The row REPLCONF exists: its ACK and GETACK are dealt with here from now on."""

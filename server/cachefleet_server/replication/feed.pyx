@@ -200,12 +200,24 @@ cdef void _confirm(client_t* c) noexcept nogil:
     if r.state == REPLICA_LOADING and not _follower(r).snapshot_only:
         _online(r)
     e.confirmed_fn(e)
+    if (<feed_t*>r.owner).tells and (<feed_t*>r.owner).owner != NULL and r.state == REPLICA_ONLINE:
+        with gil:
+            _tell_confirmed(<Feed><PyObject*>(<feed_t*>r.owner).owner, c.id, r.acked)
+
+
+cdef void _tell_confirmed(Feed feed, uint64_t id, uint64_t acked) noexcept:
+    feed.on_confirmed(id, acked)
+
+
+cdef bint _introduces_itself(const client_t* c) noexcept nogil:
+    """REPLCONF cachefleet epoch disk: the one option with two values."""
+    return c.argc == 4 and arg_is(&c.argv[1], b"cachefleet")
 
 
 cdef void replconf_command(client_t* c) noexcept nogil:
     """ACK is never answered, and GETACK only to a primary, with what was executed before it; the rest is Python's.
     Others that send GETACK: an append only file, and who takes us for a replica of theirs."""
-    if c.argc % 2 == 0:
+    if c.argc % 2 == 0 and not _introduces_itself(c):
         reply_syntax_error(c)
     elif c.argc > 2 and arg_is(&c.argv[1], b"ack"):
         _confirm(c)
@@ -259,6 +271,10 @@ cdef class Feed:
         self.f.owner = NULL
         if self.engine.ptr != NULL:
             self._close()
+
+    def tell_confirmations(self, on_confirmed not None):
+        self.on_confirmed = on_confirmed
+        self.f.tells = True
 
     # -- the stream
 

@@ -54,6 +54,7 @@ class State(enum.Enum):
     GREETING = enum.auto()
     AUTHENTICATING = enum.auto()
     DESCRIBING = enum.auto()
+    INTRODUCING = enum.auto()
     ASKING = enum.auto()
     ANNOUNCED = enum.auto()
     RECEIVING = enum.auto()
@@ -61,7 +62,7 @@ class State(enum.Enum):
     STREAMING = enum.auto()
 
 
-_HANDSHAKE: Final = (State.GREETING, State.AUTHENTICATING, State.DESCRIBING, State.ASKING)
+_HANDSHAKE: Final = (State.GREETING, State.AUTHENTICATING, State.DESCRIBING, State.INTRODUCING, State.ASKING)
 _SYNC: Final = (State.ANNOUNCED, State.RECEIVING, State.LOADING)
 _WORDS: Final = {
     State.IDLE: "none", State.WAITING: "connect", State.CONNECTING: "connecting", State.STREAMING: "connected",
@@ -80,6 +81,7 @@ class Settings:
     password: str
     history: str  # "": none
     offset: int  # of the next byte in it
+    introduction: tuple[str, ...] = ()  # of a managed server: the primary's answer decides whether we go on
 
 
 # ---- events ----
@@ -115,6 +117,11 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The primary is one that may be followed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """The data are those of the snapshot. `why`: they are not."""
 
@@ -137,7 +144,7 @@ class Passed:
     silent_s: float
 
 
-Event = Follow | Stop | Connected | Received | Broken | Loaded | Lost | Passed
+Event = Follow | Stop | Connected | Received | Broken | Accepted | Loaded | Lost | Passed
 
 
 # ---- actions ----
@@ -152,6 +159,13 @@ class Connect:
 @dataclass(frozen=True, slots=True)
 class Send:
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What the primary answers to our introduction; then Accepted, or Broken."""
+
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +222,7 @@ class Note:
     text: str
 
 
-Action = Connect | Send | Open | Store | Load | Stream | Taken | Declined | Disconnect | Note
+Action = Connect | Send | Judge | Open | Store | Load | Stream | Taken | Declined | Disconnect | Note
 
 
 class _Refusal(Exception):
@@ -247,6 +261,7 @@ class Link:
         self._retries = 0
         self._repeats = 0
         self.failures = 0  # refusals, snapshots that were for nothing, streams that could not be executed
+        self.retry_s_max = RETRY_S_MAX
 
     @property
     def word(self) -> str:
@@ -273,6 +288,8 @@ class Link:
                 return self._received(data, now)
             case Broken(why):
                 return self._fail(why, now)
+            case Accepted():
+                return self._ask() if self.state is State.INTRODUCING else []
             case Loaded(why):
                 return self._loaded(why, now)
             case Lost(why, failed):
@@ -311,7 +328,7 @@ class Link:
         if self.state in (State.IDLE, State.WAITING):
             return []
         self.failures += refused or self.syncs
-        self._wait(now, min(2.0**self._retries, RETRY_S_MAX))
+        self._wait(now, min(2.0**self._retries, self.retry_s_max))
         self._retries += 1
         return [Disconnect(why)]
 
@@ -395,6 +412,10 @@ class Link:
                 return self._describe()
             case State.DESCRIBING:
                 return self._described(line)
+            case State.INTRODUCING:
+                if not line.startswith(b"+"):
+                    raise _Refusal(f"it may not be followed: {_shown(line)}")
+                return [Judge(line[1:].decode("utf-8", "backslashreplace"))]
             case State.ASKING:
                 return self._told(line)
             case State.ANNOUNCED:
@@ -427,7 +448,10 @@ class Link:
             raise _Refusal(f"it wants credentials (primaryuser, primaryauth): {_shown(line)}")
         if not line.startswith(b"+"):
             actions.append(Note(f"The primary does not take REPLCONF {option}: {_shown(line)}"))
-        return actions if self._asked else actions + self._ask()
+        if self._asked or not self._settings.introduction:
+            return actions if self._asked else actions + self._ask()
+        self.state = State.INTRODUCING
+        return [*actions, Send(command("REPLCONF", "cachefleet", *self._settings.introduction))]
 
     def _ask(self) -> list[Action]:
         self.state = State.ASKING

@@ -34,6 +34,8 @@ from cachefleet_server.version import REDIS_VERSION
 
 READ_BYTES: Final = 262144
 ACK_S: Final = 1.0
+MANAGED: Final = "ERR This server is managed: who follows whom is the operator's to say."
+MANAGED_RETRY_S: Final = 0.3  # the primary's record may be on its way
 
 
 class Loaded(Protocol):
@@ -69,6 +71,15 @@ class Downstream(Protocol):
     def tell(self) -> None: ...
 
 
+class Manager(Protocol):
+    """Who says whom to follow, instead of REPLICAOF: managed/service.py."""
+
+    def introduction(self) -> tuple[str, str]: ...
+    def greeted(self, line: str) -> str: ...
+    def joined(self) -> None: ...
+    def unlinked(self) -> None: ...
+
+
 class Follower:
     def __init__(
         self, engine: Engine, config: Config, log: Log, files: Files, aof: AppendOnly, downstream: Downstream
@@ -80,6 +91,7 @@ class Follower:
         self._aof = aof
         self._downstream = downstream
         self._link = l.Link()
+        self._manager: Manager | None = None
         self.stream = Stream(engine)
         self.stream.on_lost = self._lost
         self._sock: socket.socket | None = None
@@ -110,19 +122,40 @@ class Follower:
     def register(self) -> None:
         add, flags = self._engine.register, "admin no_async_loading noscript stale"
         syntax = "args(host-port{host:string port:integer} | no-one{NO ONE})"
-        add(row("replicaof", 3, flags, "", "", "server 5.0.0 O(1)",
-                "Follows another server, or none.", syntax), self._replicaof_row)
-        add(row("slaveof", 3, flags, "", "", "server 1.0.0 O(1); deprecated 5.0.0 `REPLICAOF`",
-                "Follows another server, or none.", syntax), self._replicaof_row)
+        add(
+            row("replicaof", 3, flags, "", "", "server 5.0.0 O(1)", "Follows another server, or none.", syntax),
+            self._replicaof_row,
+        )
+        add(
+            row(
+                "slaveof",
+                3,
+                flags,
+                "",
+                "",
+                "server 1.0.0 O(1); deprecated 5.0.0 `REPLICAOF`",
+                "Follows another server, or none.",
+                syntax,
+            ),
+            self._replicaof_row,
+        )
         for name in ("replica-read-only", "replica-serve-stale-data"):
             self._config.subscribe(name, lambda _: self._take_parameters())
         self._take_parameters()
         if self._config.value("replicaof"):  # also while the data are being loaded
             self._become_replica()
 
+    def manage(self, manager: Manager) -> None:
+        """Before anything is loaded: what is there is nobody's until somebody says so."""
+        self._manager = manager
+        self._link.retry_s_max = MANAGED_RETRY_S
+        self._take_parameters()
+        self._become_replica()
+
     def _take_parameters(self) -> None:
         flag = self._config.flag
-        self.stream.set(read_only=flag("replica-read-only"), serve_stale=flag("replica-serve-stale-data"))
+        read_only = flag("replica-read-only") or self._manager is not None
+        self.stream.set(read_only=read_only, serve_stale=flag("replica-serve-stale-data"))
 
     @property
     def position(self) -> Position | None:
@@ -150,6 +183,23 @@ class Follower:
 
     # -- whom to follow
 
+    def follow(self, host: str, port: int) -> None:
+        """By a record."""
+        self._log.notice(f"Following {host}:{port}, as the record says")
+        self._follow(host, port)
+
+    def stand(self) -> None:
+        """Neither a primary nor anybody's replica."""
+        self._handle(l.Stop())
+        if not self.stream.following:
+            self._become_replica()
+            self._downstream.tell()
+        self._log.notice("This server is fenced")
+
+    def lose(self, why: str) -> None:
+        """The connection, which is made again."""
+        self._handle(l.Lost(why, failed=False))
+
     def _follow(self, host: str, port: int, *, hand_over: bool = False) -> None:
         self._down_since = time.monotonic()
         if not self.stream.following:
@@ -167,6 +217,8 @@ class Follower:
         self._log.role = "S"
 
     def _replicaof_row(self, client: Client, argv: list[bytes]) -> Reply:
+        if self._manager is not None:
+            raise CommandError(MANAGED)
         if self._downstream.failing_over:
             raise CommandError("ERR REPLICAOF not allowed while failing over.")
         if [word.lower() for word in argv[1:]] == [b"no", b"one"]:
@@ -212,6 +264,9 @@ class Follower:
             case l.Send(data):
                 if self._sock is not None and self._sock.send(data) != len(data):
                     raise OSError("it does not read what we say")
+            case l.Judge(line):
+                why = self._manager.greeted(line) if self._manager is not None else "nobody asked"
+                self._handle(l.Broken(why) if why else l.Accepted())
             case l.Open(total):
                 size = f"{total} bytes" if total >= 0 else "of unknown size"
                 self._log.notice(f"PRIMARY <-> REPLICA sync: receiving a snapshot, {size}")
@@ -268,6 +323,7 @@ class Follower:
             password=config.text("primaryauth"),
             history=position.id if position else "",
             offset=position.offset if position else 0,
+            introduction=self._manager.introduction() if self._manager is not None else (),
         )
 
     def _begin(self, early: bytes, history: str) -> None:
@@ -278,6 +334,8 @@ class Follower:
         if history != self._downstream.id:
             self.stream.turn(history)
             self._downstream.tell()
+        if self._manager is not None:
+            self._manager.joined()
         fd = sock.detach()
         try:
             self.stream.connect(fd, early)
@@ -310,6 +368,8 @@ class Follower:
             load.cancel()
         self.stream.disconnect()
         self._forget_file()
+        if self._manager is not None:
+            self._manager.unlinked()
 
     def _forget_file(self) -> None:
         if self._file >= 0:
@@ -374,6 +434,8 @@ class Follower:
         """Why nobody should read here; "": that is not so. Data that lag are as good as they get: no reason."""
         if not self.stream.following or self.stream.connected:
             return ""
+        if self._manager is not None and self._link.state is l.State.IDLE:
+            return "it is fenced: nobody has said yet who is the primary"
         if not self._has_data:
             return "waiting for the first synchronisation with the primary"
         if self._down_s > self._config.number("repl-timeout"):

@@ -102,6 +102,13 @@ class Upstream(Protocol):
     def role(self) -> list[Any]: ...
 
 
+class Manager(Protocol):
+    """Who says which replicas count: managed/service.py."""
+
+    def hello(self, epoch: bytes, disk: bytes) -> Reply: ...
+    def confirmed(self, disk: str, offset: int) -> None: ...
+
+
 class Nobody:
     following = connected = False
     db = 0  # whoever begins to read is told the database first
@@ -124,6 +131,7 @@ class _Peer:
     version: tuple[int, ...] = ()
     snapshot_only: bool = False
     silent: bool = False  # SYNC: it is told no +FULLRESYNC, and need not confirm
+    disk: str = ""  # of a managed server that we have greeted
 
     @property
     def readable(self) -> int:
@@ -145,6 +153,7 @@ class Replication:
         self._primary = p.Primary()
         self.failover = f.Failover()  # carried out by handover.py
         self.upstream: Upstream = Nobody()
+        self._manager: Manager | None = None
         self.feed = Feed(engine)
         self.feed.on_gone = self._gone
         config.subscribe("repl-backlog-size", self._take_size)
@@ -153,15 +162,58 @@ class Replication:
 
     def register(self) -> None:
         add = self._engine.register
-        add(row("psync", -3, "admin no_async_loading no_multi noscript", "", "",
+        add(
+            row(
+                "psync",
+                -3,
+                "admin no_async_loading no_multi noscript",
+                "",
+                "",
                 "server 2.8.0 O(N) where N is the size of what the replica lacks",
-                "Follows this server from an offset on.", "replicationid:string offset:integer"), self._psync_row)
-        add(row("sync", 1, "admin no_async_loading no_multi noscript", "", "",
-                "server 1.0.0 O(N) where N is the size of the data", "Follows this server.", ""), self._sync_row)
-        add(row("replconf", -1, "admin noscript loading stale allow_busy", "", "", "server 3.0.0 O(1)"
-                "; doc_flags syscmd", "Says what a replica is, and how far.", ""), self._replconf_row)
-        add(row("role", 1, "noscript loading stale fast", "admin dangerous", "", "server 2.8.12 O(1)",
-                "Returns the replication role.", ""), self._role_row)
+                "Follows this server from an offset on.",
+                "replicationid:string offset:integer",
+            ),
+            self._psync_row,
+        )
+        add(
+            row(
+                "sync",
+                1,
+                "admin no_async_loading no_multi noscript",
+                "",
+                "",
+                "server 1.0.0 O(N) where N is the size of the data",
+                "Follows this server.",
+                "",
+            ),
+            self._sync_row,
+        )
+        add(
+            row(
+                "replconf",
+                -1,
+                "admin noscript loading stale allow_busy",
+                "",
+                "",
+                "server 3.0.0 O(1); doc_flags syscmd",
+                "Says what a replica is, and how far.",
+                "",
+            ),
+            self._replconf_row,
+        )
+        add(
+            row(
+                "role",
+                1,
+                "noscript loading stale fast",
+                "admin dangerous",
+                "",
+                "server 2.8.12 O(1)",
+                "Returns the replication role.",
+                "",
+            ),
+            self._role_row,
+        )
         self.feed.take_confirmations()
 
     async def start(self) -> None:
@@ -197,6 +249,16 @@ class Replication:
 
     async def stop(self) -> None:
         self.feed.close()
+
+    def manage(self, manager: Manager) -> None:
+        self._manager = manager
+        self.feed.tell_confirmations(self._confirmed)
+
+    def _confirmed(self, replica: int, offset: int) -> None:
+        """From inside a tick."""
+        peer = self._peers.get(replica)
+        if self._manager is not None and peer is not None and peer.disk:
+            self._manager.confirmed(peer.disk, offset)
 
     # -- for who waits for replicas
 
@@ -260,6 +322,9 @@ class Replication:
         """The history goes on under another id: replicas hear of it when they come back."""
         for replica in self.feed.replicas():
             self.feed.disconnect(replica.id)
+        for peer in self._peers.values():  # who was greeted and has not asked for the stream yet
+            if peer.disk and not _has_gone(peer.client):
+                peer.client.close()
         self._handle(p.Alone())
 
     # -- the state machine's hands
@@ -406,6 +471,12 @@ class Replication:
     def _replconf_row(self, client: Client, argv: list[bytes]) -> Reply:
         """All but ACK and GETACK, which the feed deals with; the words come in pairs."""
         peer = self._peer(client)
+        if len(argv) == 4:  # REPLCONF cachefleet epoch disk
+            if self._manager is None:
+                raise CommandError("ERR This server is not managed.")
+            greeting = self._manager.hello(argv[2], argv[3])
+            peer.disk = argv[3].decode("latin-1")
+            return greeting
         for option, value in zip(argv[1::2], argv[2::2], strict=True):
             word = option.lower()
             if word == b"capa":

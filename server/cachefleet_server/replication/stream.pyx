@@ -9,7 +9,7 @@ from libc.string cimport memset
 from cachefleet_server.core.engine cimport client_t, engine_t
 from cachefleet_server.core.wake cimport client_close_asap
 from cachefleet_server.keyspace.following cimport (
-    following_acknowledge, following_begin, following_end, following_read)
+    following_acknowledge, following_begin, following_confirm, following_end, following_read)
 from cachefleet_server.keyspace.journal cimport journal_become, journal_end, journal_turn
 
 Position = namedtuple("Position", "id offset")
@@ -19,6 +19,12 @@ cdef void _link_lost(engine_t* e) noexcept nogil:
     """following_t.lost_fn"""
     with gil:
         (<Stream><PyObject*>(<following_t*>e.following).owner)._lost()
+
+
+cdef void _beat(engine_t* e, const char* word, size_t n) noexcept nogil:
+    """following_t.beat_fn"""
+    with gil:
+        (<Stream><PyObject*>(<following_t*>e.following).owner)._heard(word[:n])
 
 
 cdef class Stream:
@@ -38,6 +44,10 @@ cdef class Stream:
         if self.on_lost is not None:
             failure = (<bytes>self.f.failure).decode("utf-8", "backslashreplace")
             self.on_lost(failure or "the connection is gone", bool(failure))
+
+    cdef void _heard(self, bytes word) noexcept:
+        if self.on_beat is not None:
+            self.on_beat(word)
 
     @property
     def following(self): return self.engine.ptr.following != NULL
@@ -97,6 +107,14 @@ cdef class Stream:
 
     def acknowledge(self):
         following_acknowledge(self.engine.ptr)
+
+    def manage(self, on_beat not None):
+        self.on_beat = on_beat
+        self.f.managed = True
+        self.f.beat_fn = _beat
+
+    def confirm(self, uint64_t offset):
+        following_confirm(self.engine.ptr, offset)
 
     def become(self, str id not None, uint64_t offset, int db):
         cdef bytes name = id.encode()

@@ -475,10 +475,11 @@ class World:
                 if server.link is None:
                     server.connect()
                 else:
-                    server.link.slow_until = 0.0
                     while server.link and server.end < server.link.primary.end and link_lives(server.link):
                         server.apply()
                     server.apply()
+                if server.link:
+                    server.link.slow_until = 0.0
                 while server.link and server.link.acks and link_lives(server.link):
                     server.deliver()
             self.check()

@@ -185,6 +185,11 @@ EXPLAINED_DOCS: dict[tuple[str, str], str] = {
     **{(name, "arguments"): "a member, as in KeyDB" for name in ("ttl", "pttl", "persist")},
     **{(name, ""): "members that expire" for name in MEMBER_TTL},
     **{(name, ""): "change capture" for name in ("cdc", "cdc|help", "cdc|info", "cdc|read")},
+    ("cachefleet", ""): "managed failover",
+    **{
+        (f"cachefleet|{name}", ""): "managed failover"
+        for name in ("fence", "help", "pause", "prepare", "record", "resume", "state")
+    },
 }
 # Fields of Valkey's INFO that ours has not, and why. Patterns match the whole name.
 ABSENT_FIELDS = {

@@ -346,8 +346,7 @@ def test_following() -> None:
     assert moved == [a.Stand(), a.Follow("10.0.0.2", 6379), a.Done()]
     greeting = Greeting(4, P, DATA, (*KEPT.starts, Start(4, END)))
     assert machine.handle(e.Greeted(greeting), 0) == [a.Accept()]
-    joined = machine.handle(e.Joined(END), 0)
-    assert joined == [a.Store(machine.stored)]
+    assert machine.handle(e.Joined(END), 0) == [a.Store(machine.stored), a.Confirm()]
     assert machine.position(END) == POSITION, "not of the new tenure before its mark is applied"
     assert machine.handle(e.Heard(4, END + 30), 1.0) == [a.Confirm()]
     assert machine.position(END + 30) == Position(4, END + 30)
@@ -490,7 +489,10 @@ def test_a_command_for_another_disk(event: e.Event) -> None:
 def test_pauses() -> None:
     machine = primary()
     assert machine.handle(e.Pause(P, 4, 800), 1.0) == [a.Hold(800), a.Done()]
+    assert machine.handle(e.Passed(), 1.7) == [], "no beats, or nobody could be seen to have all there is"
+    assert machine.handle(e.Passed(), 1.9) == [a.Beat(4)]
     assert machine.handle(e.Pause(P, 4, 10**9), 1.0) == [a.Hold(PAUSE_MS_MAX), a.Done()]
+    assert machine.handle(e.Passed(), 3.0) == [a.Beat(4)], "a lease must not run out for want of beats"
     assert machine.handle(e.Resume(P, 4), 1.0) == [a.LetGo(), a.Done()]
     assert refused(started().handle(e.Pause(P, 3, 800), 1.0)) == "NOTREIGNING"
 

@@ -129,7 +129,7 @@ def test_without_the_parameter(tmp_path: Path) -> None:
     with Instance(directory=tmp_path) as server:
         for words in (("STATE",), ("FENCE", "d", 1), ("PAUSE", "d", 1, 1), ("RESUME", "d", 1)):
             assert ask(server, *words) == Error("ERR This server is not managed.")
-        assert server.call("REPLCONF", "cachefleet", "1", "d") == Error("ERR This server is not managed.")
+        assert server.call("REPLCONF", "cachefleet", "1", "d") == Error("ERR syntax error"), "as Valkey"
         assert writes(server)
     assert not (tmp_path / "managed.json").exists()
 
@@ -257,6 +257,24 @@ def test_a_new_disk_id_where_nothing_is_proved(fleet: Begin) -> None:
     assert "new disk" in server.log_text()
     wrong = ask(server, "FENCE", disk, 9)
     assert wrong.startswith("WRONGDISK ")
+
+
+def test_what_was_not_kept_once(fleet: Begin, tmp_path: Path) -> None:
+    one = fleet(1, **{"enable-protected-configs": "yes"}).begin(acks=0)
+    (server,) = one.servers
+    disk = one.disk(server)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert server.call("CONFIG", "SET", "dir", str(elsewhere)) == "OK"
+    assert json.loads((elsewhere / "managed.json").read_text())["disk"] == disk
+    assert not (server.directory / "managed.json").exists(), "what is left behind is a copy"
+    assert server.call("CONFIG", "SET", "dir", str(server.directory)) == "OK"
+    server.restart()
+    assert one.disk(server) == disk
+    for value in ("no", "yes"):
+        assert server.call("CONFIG", "SET", "appendonly", value) == "OK"
+    server.restart()
+    assert one.disk(server) != disk
 
 
 def test_prepare(fleet: Begin) -> None:

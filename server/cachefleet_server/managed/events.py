@@ -10,14 +10,22 @@ from cachefleet_server.managed.state import Greeting, Quorum, Record
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The data are loaded. `torn`: their end was cut; `kept`: a file gets all that is applied, before it is confirmed;
-    `synced`: and is on the disk by then; `boot`: of the host."""
+    """The data are loaded. `torn`: their end was cut; `kept`: a file will get all that is applied, before it is
+    confirmed; `synced`: and will be on the disk by then; `boot`: of the host."""
 
     end: int
     torn: bool
     kept: bool
     synced: bool
     boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """From now on it is so. What was not kept once is not proved by the next start."""
+
+    kept: bool
+    synced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,6 @@ class Passed:
 
 
 Event = (
-    Started | Told | Fence | Prepare | Pause | Resume | Hello | Confirmed | Said | Greeted | Joined | Heard | Unlinked
-    | Acked | StoreFailed | Passed
+    Started | Kept | Told | Fence | Prepare | Pause | Resume | Hello | Confirmed | Said | Greeted | Joined | Heard
+    | Unlinked | Acked | StoreFailed | Passed
 )  # fmt: skip

@@ -60,6 +60,7 @@ from cachefleet_server.managed.events import (
     Heard,
     Hello,
     Joined,
+    Kept,
     Passed,
     Pause,
     Prepare,
@@ -180,6 +181,8 @@ class Machine:
                 return []
             case Started():
                 return self._started(event, now)
+            case Kept(kept, synced):
+                return self._store(kept=self.stored.kept and kept, synced=self.stored.synced and synced)
             case Told() | Fence() | Prepare() | Pause() | Resume():
                 return self._commanded(event, now)
             case Hello(epoch, disk):
@@ -209,12 +212,12 @@ class Machine:
     def _started(self, event: Started, now: float) -> list[Action]:
         """S9, then S1 and S8."""
         old = self.stored
-        proved = self._read and not event.torn and event.kept and event.end >= old.offset
-        if not event.synced:
-            proved = proved and old.boot == event.boot
+        proved = self._read and not event.torn and old.kept and event.end >= old.offset
+        proved = proved and (old.synced or old.boot == event.boot)
         known = tuple(start for start in old.starts if start.offset < event.end)
         data_set = old.data_set if known else ""  # without any tenure's mark there are no data of it
-        self.stored = replace(old, boot=event.boot, data_set=data_set, starts=known, offset=event.end)
+        here = replace(old, boot=event.boot, data_set=data_set, starts=known, offset=event.end)
+        self.stored = replace(here, kept=event.kept, synced=event.synced)
         if proved:
             self._confirmed_at = now
         else:

@@ -90,6 +90,7 @@ class Managed:
         self._beat_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._started = False
+        self._folder = ""
 
     @property
     def tick(self) -> Callable[[], None]:
@@ -104,12 +105,15 @@ class Managed:
             return
         if self._config.value("replicaof"):
             raise StartupError("managed and replicaof exclude each other: who follows whom is the operator's to say")
-        self._machine = Machine(store.load(self._config.text("dir")), run=self._run, draw=_draw)
+        self._folder = self._config.text("dir")
+        self._machine = Machine(store.load(self._folder), run=self._run, draw=_draw)
         self._replication.manage(self)
         self._follower.manage(self)
         self._follower.stream.manage(self._heard)
         self._config.subscribe("min-replicas-to-write", lambda _: self._show_lease())
-        self._config.subscribe("dir", lambda _: self._move())
+        self._config.subscribe("dir", self._move)
+        for name in ("appendonly", "appendfsync"):
+            self._config.subscribe(name, lambda _: self._say_what_is_kept())
         self._close(True)
 
     def _register_rows(self) -> None:
@@ -141,14 +145,8 @@ class Managed:
         self._lease = Lease(self._engine)
         self._lease.begin()
         self._started = True
-        config = self._config
-        started = e.Started(
-            end=self._end,
-            torn=self._aof.torn,
-            kept=config.flag("appendonly"),
-            synced=config.text("appendfsync") == "always",
-            boot=store.boot_id(),
-        )
+        kept, synced = self._kept()
+        started = e.Started(end=self._end, torn=self._aof.torn, kept=kept, synced=synced, boot=store.boot_id())
         before = self._machine.stored.disk
         try:
             self._handle(started)
@@ -174,10 +172,20 @@ class Managed:
         if not self._replication.feed.still:  # what holds the stream wants to see that replicas have all of it
             self._handle(e.Passed())
 
-    def _move(self) -> None:
-        """`dir` has changed. Raises OSError, and then it has not."""
-        if self._machine is not None and self._started:
-            store.save(self._config.text("dir"), self._machine.stored)
+    def _kept(self) -> tuple[bool, bool]:
+        kept = self._config.flag("appendonly")
+        return kept, kept and self._config.text("appendfsync") == "always"
+
+    def _say_what_is_kept(self) -> None:
+        if self._started:
+            self._handle(e.Kept(*self._kept()))
+
+    def _move(self, folder: str) -> None:
+        """`dir` has changed. Raises OSError, and then it has not. What is left behind is no disk of ours."""
+        assert self._machine is not None
+        store.save(folder, self._machine.stored)
+        before, self._folder = self._folder, folder
+        store.forget(before)
 
     # -- the lease
 
@@ -224,7 +232,7 @@ class Managed:
     def _perform(self, action: a.Action) -> None:
         match action:
             case a.Store(stored):
-                store.save(self._config.text("dir"), stored)
+                store.save(self._folder, stored)
             case a.Lead(tenure):
                 self._follower.lead(f"tenure {tenure}")
             case a.Stand():
@@ -262,9 +270,10 @@ class Managed:
 
     def _confirm(self) -> None:
         """Behind the tick: what it applied is in the file, unless that waits for the disk."""
-        if not self._follower.connected:
-            return
+        assert self._machine is not None
         end, written = self._end, self._aof.end_written
+        if not self._follower.connected or (written is None and self._machine.stored.kept):
+            return
         self._follower.stream.confirm(end if written is None else min(end, written))
         self._handle(e.Acked(_now()))
 

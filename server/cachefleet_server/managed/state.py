@@ -72,6 +72,8 @@ class Stored:
     solo_epoch: int = 0
     prepared: Prepared | None = None
     offset: int = 0  # up to where the stream was applied when this was stored
+    kept: bool = False  # since its last start, a file has got all that was applied before it was confirmed ...
+    synced: bool = False  # ... and that was on the disk by then
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,12 @@ def save(folder: str, stored: Stored) -> None:
         os.close(fd)
 
 
+def forget(folder: str) -> None:
+    """Who starts there finds a copy of the data, and that is another disk."""
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, NAME))
+
+
 def boot_id() -> str:
     with contextlib.suppress(OSError), open(BOOT_ID, encoding="ascii") as file:
         return file.read().strip()
@@ -65,6 +71,8 @@ def _said(stored: Stored) -> dict[str, Any]:
         "solo_epoch": stored.solo_epoch,
         "prepared": [prepared.epoch, sorted(prepared.quorum.members), prepared.quorum.acks] if prepared else None,
         "offset": stored.offset,
+        "kept": stored.kept,
+        "synced": stored.synced,
     }
 
 
@@ -83,4 +91,6 @@ def _stored(said: dict[str, Any]) -> Stored:
         solo_epoch=int(said["solo_epoch"]),
         prepared=prepared,
         offset=int(said["offset"]),
+        kept=said["kept"] is True,
+        synced=said["synced"] is True,
     )

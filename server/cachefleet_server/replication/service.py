@@ -473,7 +473,7 @@ class Replication:
         peer = self._peer(client)
         if len(argv) == 4:  # REPLCONF cachefleet epoch disk
             if self._manager is None:
-                raise CommandError("ERR This server is not managed.")
+                raise CommandError("ERR syntax error")
             greeting = self._manager.hello(argv[2], argv[3])
             peer.disk = argv[3].decode("latin-1")
             return greeting

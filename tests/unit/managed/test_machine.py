@@ -42,7 +42,7 @@ pytestmark = pytest.mark.unit
 
 RUN, DATA = "run", "d" * 40
 P, B, C, STRANGER = "p" * 40, "b" * 40, "c" * 40, "x" * 40
-KEPT = Stored(P, boot="boot", data_set=DATA, promise=3, starts=(Start(1, 0), Start(3, 50)), offset=100)
+KEPT = Stored(P, boot="boot", data_set=DATA, promise=3, starts=(Start(1, 0), Start(3, 50)), offset=100, kept=True)
 END = 120
 POSITION = Position(3, END)
 
@@ -441,16 +441,32 @@ def test_leaving_solo_ends_that() -> None:
 @pytest.mark.parametrize(
     ("happened", "kept"),
     [
-        ({}, True), ({"torn": True}, False), ({"kept": False}, False), ({"boot": "another"}, False),
-        ({"boot": "another", "synced": True}, True), ({"end": 99}, False), ({"end": 100}, True),
+        ({}, True), ({"torn": True}, False), ({"boot": "another"}, False), ({"boot": "another", "synced": True}, False),
+        ({"end": 99}, False), ({"end": 100}, True), ({"kept": False}, True),
     ],
 )  # fmt: skip
 def test_a_disk_keeps_its_id_only_with_proof(happened: dict[str, Any], kept: bool) -> None:
     machine = started(**happened)
-    assert (machine.stored.disk == P) is kept
+    assert (machine.stored.disk == P) is kept, "how it is from now on proves nothing about what was"
     assert machine.stored.promise == 3, "it is never wrong to keep a promise"
     (age,) = {machine.state(5.0, END)["confirmed-age-ms"]}
     assert age == (5000 if kept else ""), "a restarted server may have confirmed until now"
+
+
+def test_what_is_kept_now_is_the_next_start_s_proof() -> None:
+    def disk_after(stored: Stored, boot: str = "boot") -> str:
+        return started(stored, boot=boot).stored.disk
+
+    assert disk_after(replace(KEPT, kept=False)) == "new1"
+    assert disk_after(replace(KEPT, synced=True), boot="another") == P
+    machine = started(synced=True)
+    assert (machine.stored.kept, machine.stored.synced) == (True, True)
+    assert machine.handle(e.Kept(kept=True, synced=False), 1.0) == [a.Store(machine.stored)]
+    assert disk_after(machine.stored) == P
+    assert disk_after(machine.stored, boot="another") == "new1"
+    machine.handle(e.Kept(kept=False, synced=False), 1.0)
+    machine.handle(e.Kept(kept=True, synced=True), 1.0)
+    assert disk_after(machine.stored) == "new1", "there was a time when nothing was kept"
 
 
 def test_who_lost_something_does_not_open_itself() -> None:
@@ -458,7 +474,7 @@ def test_who_lost_something_does_not_open_itself() -> None:
 
 
 def test_without_data_there_is_no_data_set() -> None:
-    assert started(end=0, kept=False).stored.data_set == ""
+    assert started(end=0).stored.data_set == ""
     assert started(None, end=0).stored.data_set == ""
 
 

@@ -9,6 +9,7 @@ import pytest
 from cachefleet_server.replication.link import (
     REPEAT_S_MAX,
     RETRY_S_MAX,
+    Accepted,
     Action,
     Broken,
     Connect,
@@ -16,6 +17,7 @@ from cachefleet_server.replication.link import (
     Declined,
     Disconnect,
     Follow,
+    Judge,
     Link,
     Load,
     Loaded,
@@ -106,6 +108,29 @@ def test_all_that_is_said_before_a_snapshot(link: Played) -> None:
     assert link(Received(b"56789*1\r\n")) == [Store(b"56789"), Load(ID, 1234)]
     assert link(Loaded()) == [Stream(b"*1\r\n", ID)]
     assert link.link.word == "connected"
+
+
+def test_a_managed_server_introduces_itself_first(link: Played) -> None:
+    hello = ("7", "d" * 40)
+    assert link.asking(introduction=hello) == [Send(command("REPLCONF", "cachefleet", *hello))]
+    assert link.link.word == "handshake"
+    assert link(Received(b"+cachefleet 7 x - -\r\n")) == [Judge("cachefleet 7 x - -")]
+    assert link(Received(b"\n")) == [], "it is judged, and nothing is asked meanwhile"
+    assert link(Accepted()) == [Send(command("PSYNC", "?", "-1"))]
+    assert link(Accepted()) == [], "only once"
+
+
+@pytest.mark.parametrize("answer", [b"-STALE epoch 3\r\n", b"-ERR Unrecognized REPLCONF option\r\n"])
+def test_a_primary_that_may_not_be_followed(link: Played, answer: bytes) -> None:
+    link.link.retry_s_max = 0.3
+    link.asking(introduction=("7", "d"))
+    (action,) = link(Received(answer))
+    assert isinstance(action, Disconnect)
+    link.now += 0.4
+    assert link.passed() == [Connect("h", 1)], "it may be told its record soon"
+    link.asking(introduction=("7", "d"))
+    link(Received(b"+cachefleet 3 x - -\r\n"))
+    assert link(Broken("its epoch is old")) == [Disconnect("its epoch is old")]
 
 
 def test_without_a_password_nobody_is_named(link: Played) -> None:

@@ -157,6 +157,8 @@ def test_replicaof_is_not_for_people(fleet: Begin, tmp_path: Path) -> None:
     server = fleet(1).servers[0]
     assert "is managed" in server.call("REPLICAOF", "127.0.0.1", 1)
     assert "is managed" in server.call("REPLICAOF", "NO", "ONE")
+    assert "is managed" in server.call("FAILOVER")
+    assert "is managed" in server.call("PSYNC", "a" * 40, "1", "FAILOVER")
     both = Instance(directory=tmp_path / "both", options={"managed": "yes", "replicaof": ["127.0.0.1", "1"]})
     with pytest.raises(StartError, match="exclude each other"):
         both.start()
@@ -341,3 +343,34 @@ def test_a_primary_that_was_stopped_in_the_middle_of_a_tick_says_nothing(fleet: 
         assert connection.closed_by_server()
     assert_eventually(lambda: writes(primary))
     assert primary.call("GET", "a") == b"2", "nobody could say what became of it"
+
+
+def test_a_promise_that_cannot_be_stored_is_none(fleet: Begin) -> None:
+    one = fleet(1).begin(acks=0)
+    (server,) = one.servers
+    in_the_way = server.directory / "managed.json.new"
+    in_the_way.mkdir()
+    disk = one.disk(server)
+    assert ask(server, "FENCE", disk, 2).startswith("ERR the state cannot be stored: ")
+    assert refused(server), "what it knows and what it keeps differ: it does nothing"
+    in_the_way.rmdir()
+    assert fields(ask(server, "FENCE", disk, 2))["disk"] == disk
+    assert json.loads((server.directory / "managed.json").read_text())["promise"] == 2
+
+
+def test_a_replica_that_was_killed_goes_on(fleet: Begin) -> None:
+    two = fleet(2).begin()
+    primary, replica = two.servers
+    primary.call("SET", "a", "1")
+    assert_same_data(primary, replica)
+    assert_eventually(partial(in_tenure, replica, "1"))
+    disk = two.disk(replica)
+    full = primary.info("stats")["sync_full"]
+    replica.restart(kill=True)
+    said = state(replica)
+    assert (said["disk"], said["role"], said["tenure"], said["link"]) == (disk, "fenced", "1", "none")
+    assert said["confirmed-age-ms"] != ""
+    assert two.tell(replica) == "OK"
+    assert_eventually(lambda: writes(primary))
+    assert_same_data(primary, replica)
+    assert primary.info("stats")["sync_full"] == full, replica.log_text()

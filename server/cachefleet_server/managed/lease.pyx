@@ -9,7 +9,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memset
 from posix.time cimport clock_gettime, timespec
 
-from cachefleet_server.core.engine cimport engine_t, held_condition_t, journal_consumer_t
+from cachefleet_server.core.engine cimport engine_t, held_condition_t
+from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.engine cimport Engine
 from cachefleet_server.keyspace.held cimport held_add, held_failed, held_remove
 from cachefleet_server.keyspace.journal cimport journal_attach, journal_detach, journal_end

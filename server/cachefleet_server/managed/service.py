@@ -234,6 +234,8 @@ class Managed:
             case a.Store(stored):
                 store.save(self._folder, stored)
             case a.Lead(tenure):
+                self._replication.open()
+                self._replication.tell()  # who follows us has to hear who we are now
                 self._follower.lead(f"tenure {tenure}")
             case a.Stand():
                 self._engine.unpause("failover")

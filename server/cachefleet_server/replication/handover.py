@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from cachefleet_server.command_spec import row
 from cachefleet_server.engine import Client, Engine
+from cachefleet_server.errors import CommandError
 from cachefleet_server.log import Log
 from cachefleet_server.replication import failover as f
 from cachefleet_server.replies import OK, Reply
@@ -25,6 +26,8 @@ class Replicas(Protocol):
 
     @property
     def failover(self) -> f.Failover: ...
+    @property
+    def managed(self) -> bool: ...
     @property
     def end(self) -> int: ...  # of the stream
     def candidates(self) -> list[f.Candidate]: ...
@@ -67,6 +70,8 @@ class Handover:
     # -- the command
 
     def _command(self, client: Client, argv: list[bytes]) -> Reply:
+        if self._replicas.managed:
+            raise CommandError("ERR This server is managed: who follows whom is the operator's to say.")
         words = [word.decode("utf-8", "surrogateescape") for word in argv[1:]]
         if [word.lower() for word in words] == ["abort"]:
             self._handle(f.Aborted())

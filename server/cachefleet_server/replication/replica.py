@@ -34,7 +34,6 @@ from cachefleet_server.version import REDIS_VERSION
 
 READ_BYTES: Final = 262144
 ACK_S: Final = 1.0
-MANAGED: Final = "ERR This server is managed: who follows whom is the operator's to say."
 MANAGED_RETRY_S: Final = 0.3  # the primary's record may be on its way
 
 
@@ -218,7 +217,7 @@ class Follower:
 
     def _replicaof_row(self, client: Client, argv: list[bytes]) -> Reply:
         if self._manager is not None:
-            raise CommandError(MANAGED)
+            raise CommandError("ERR This server is managed: who follows whom is the operator's to say.")
         if self._downstream.failing_over:
             raise CommandError("ERR REPLICAOF not allowed while failing over.")
         if [word.lower() for word in argv[1:]] == [b"no", b"one"]:

@@ -46,6 +46,7 @@ from cachefleet_server.replies import NO_REPLY, OK, Reply
 PING: Final = b"*1\r\n$4\r\nPING\r\n"
 NO_ID: Final = "0" * 40
 ADDRESS_MAX: Final = 255  # bytes
+MANAGED: Final = "ERR This server is managed: who follows whom is the operator's to say."
 CAPABILITIES: Final = frozenset((b"eof", b"psync2", b"cachefleet"))  # that make a difference here
 _STATES: Final = {WAITING: "wait_bgsave", SYNCING: "send_bulk", LOADING: "send_bulk", ONLINE: "online"}
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -254,6 +255,10 @@ class Replication:
         self._manager = manager
         self.feed.tell_confirmations(self._confirmed)
 
+    @property
+    def managed(self) -> bool:
+        return self._manager is not None
+
     def _confirmed(self, replica: int, offset: int) -> None:
         """From inside a tick."""
         peer = self._peers.get(replica)
@@ -323,7 +328,7 @@ class Replication:
         for replica in self.feed.replicas():
             self.feed.disconnect(replica.id)
         for peer in self._peers.values():  # who was greeted and has not asked for the stream yet
-            if peer.disk and not _has_gone(peer.client):
+            if peer.disk and not peer.client.gone:
                 peer.client.close()
         self._handle(p.Alone())
 
@@ -431,6 +436,8 @@ class Replication:
         if client.id in self._primary.replicas:
             return NO_REPLY
         hand_over = len(argv) > 3 and argv[3].lower() == b"failover"
+        if hand_over and self.managed:
+            raise CommandError(MANAGED)
         if hand_over and not self.upstream.following:
             raise CommandError("ERR PSYNC FAILOVER can't be sent to a master.")
         if hand_over and argv[1].decode("latin-1").lower() != self.feed.id:

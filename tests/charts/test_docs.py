@@ -11,7 +11,15 @@ import jsonschema
 import pytest
 import yaml
 
-from cachefleet_operator.api.conditions import CONFIG_APPLIED, DEGRADED, PROGRESSING, READY, REASONS
+from cachefleet_operator.api.conditions import (
+    CONFIG_APPLIED,
+    DEGRADED,
+    PRIMARY_HEALTHY,
+    PROGRESSING,
+    READY,
+    REASONS,
+    REPLICATION_HEALTHY,
+)
 from cachefleet_operator.api.parse import parse
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
 from cachefleet_operator.api.validation import problems
@@ -25,7 +33,10 @@ PAGES = [
     CHARTS / "cachefleet" / "README.md",
 ]  # fmt: skip
 SCHEMA = json.loads((CHARTS / "cache" / "values.schema.json").read_text())["properties"]["spec"]
-GOOD = {(READY, "Serving"), (PROGRESSING, "UpToDate"), (DEGRADED, "AsExpected"), (CONFIG_APPLIED, "Applied")}
+GOOD = {
+    (READY, "Serving"), (PROGRESSING, "UpToDate"), (DEGRADED, "AsExpected"), (CONFIG_APPLIED, "Applied"),
+    (PRIMARY_HEALTHY, "Reigning"), (REPLICATION_HEALTHY, "InSync"),
+}  # fmt: skip
 
 EXAMPLES = [block for page in PAGES for block in blocks(page.read_text(), "yaml")]
 

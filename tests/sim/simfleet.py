@@ -35,6 +35,7 @@ class Setting:
     wish: Wish
     operators: int = 1
     recover: bool = False  # disks may be lost without measure (O11)
+    goes: float = 0.3  # how often a server never comes back, half of the times when somebody counts on its promise
 
 
 SETTINGS = (
@@ -214,9 +215,9 @@ class Schedule:
         self._rate_s = self.rng.choice((1.5, 4.0, 9.0))
         self._armed = False
         chance = self.rng.random()
-        if chance < 0.15:
+        if chance < fleet.setting.goes / 2:
             self.clock.after(self.rng.uniform(0.5, 1.0) * until_s, lambda: fleet.lose(self._server().pod))
-        elif chance < 0.3:
+        elif chance < fleet.setting.goes:
             fleet.on_promise = self._promised
             self.clock.after(self.rng.uniform(0.2, 1.0) * until_s, self._arm)
         self._next()

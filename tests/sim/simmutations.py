@@ -29,6 +29,7 @@ from cachefleet_operator.planning.failover.moves import Decide, Move
 
 SYNC2 = Setting(Wish(2, "replicated"))
 LOOSE2 = Setting(Wish(2, "replicated", when_missing="continue"), operators=2)
+GONE2 = replace(LOOSE2, goes=1.0)
 SYNC3 = Setting(Wish(3, "replicated"), operators=2)
 SYNC3X2 = Setting(Wish(3, "replicated", copies=2), operators=2)
 LOOSE3 = Setting(Wish(3, "replicated", when_missing="continue"), operators=2)
@@ -121,14 +122,14 @@ def _alone_at_once(old: Any) -> Any:
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation("quorum-one-less", "O1", SYNC3, 97, ((elect, "quorum", _one_less),)),
-    Mutation("not-closed", "O1", ASYNC2, 34, ((elect, "is_over", ALWAYS),)),
-    Mutation("no-wait-for-the-lease", "O1", ASYNC2, 34, ((elect, "is_aged", ALWAYS),)),
+    Mutation("not-closed", "O1", ASYNC2, 67, ((elect, "is_over", ALWAYS),)),
+    Mutation("no-wait-for-the-lease", "O1", ASYNC2, 67, ((elect, "is_aged", ALWAYS),)),
     Mutation("not-the-best", "O1", SYNC3, 70, ((elect, "candidates", _worst), (elect, "voters", _anybody))),
     Mutation("old-promises", "O1", SYNC3, 152, ((facts.View, "promised", _stale_promises),)),
     Mutation("unequal-heir", "O2", ASYNC2, 173, ((handover, "is_level", ALWAYS), (handover, "is_caught_up", ALWAYS))),
     Mutation("loosen-anything", "O3", SYNC3, 137, ((loosen, "implies", ALWAYS),)),
-    Mutation("loosen-unseen", "O3", LOOSE2, 135, ((facts.View, "holder", _blind_holder),)),
-    Mutation("loosen-in-the-election", "O3", LOOSE2, 149, ((elect, "_elected", _alone_at_once),)),
+    Mutation("loosen-unseen", "O3", GONE2, 106, ((facts.View, "holder", _blind_holder),)),
+    Mutation("loosen-in-the-election", "O3", GONE2, 0, ((elect, "_elected", _alone_at_once),)),
     Mutation("tighten-unprepared", "O4", LOOSE3, 137, ((tighten, "is_agreed", ALWAYS),)),
     Mutation("no-bump", "O5", SYNC3, 144, ((bump, "is_ahead", _always("")),)),
     Mutation("abandoned-stays", "O5", SYNC3X2, 84, ((bump, "is_abandoned", NEVER), (tighten, "pending", NOTHING))),

@@ -88,7 +88,7 @@ class Operator(Place):
             if life != self.life:
                 return
             uid, state = found
-            self.witness.saw(uid, state.run)
+            self.witness.saw(uid, state.run, self.now())
             before = replace(known.state, beat_s=None, confirmed={}) if known.state else None
             known.state, known.failures, known.refuses = state, 0, False
             if before != replace(state, beat_s=None, confirmed={}):

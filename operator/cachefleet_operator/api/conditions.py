@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 TYPES = READY, PROGRESSING, DEGRADED, CONFIG_APPLIED = "Ready", "Progressing", "Degraded", "ConfigApplied"
+# Those of a Cache with more than one pod.
+FLEET_TYPES = PRIMARY_HEALTHY, REPLICATION_HEALTHY = "PrimaryHealthy", "ReplicationHealthy"
 
 
 class Reason(NamedTuple):
@@ -47,6 +49,21 @@ REASONS: tuple[Reason, ...] = (
         DEGRADED, "ApplyFailed", "True", "An object cannot be had: the API server refused it or did not keep what was "
         "written, or one of its name is somebody else's. The message says which, in the words of who refused it.",
     ),
+    Reason(PRIMARY_HEALTHY, "Reigning", "True", "The primary of the record takes writes."),
+    Reason(PRIMARY_HEALTHY, "Electing", "False", "A primary is being chosen, or has been and is being told."),
+    Reason(
+        PRIMARY_HEALTHY, "WaitingForLease", "False", "The old primary cannot be reached, and may take writes for some "
+        "seconds more.",
+    ),
+    Reason(PRIMARY_HEALTHY, "WaitingForMember", "False", "Too few members answer; the message says who is missing."),
+    Reason(PRIMARY_HEALTHY, "NoCandidate", "False", "No pod that answers may become the primary."),
+    Reason(
+        PRIMARY_HEALTHY, "DataConflict", "False", "Pods have data of different origins, and a person must say which "
+        "are to live.",
+    ),
+    Reason(REPLICATION_HEALTHY, "InSync", "True", "As many replicas as are wished have what the primary has."),
+    Reason(REPLICATION_HEALTHY, "Degraded", "False", "Fewer replicas than are wished are in sync."),
+    Reason(REPLICATION_HEALTHY, "Solo", "False", "The primary is alone: nobody has its changes."),
     Reason(CONFIG_APPLIED, "Applied", "True", "Every server runs with the parameters of the spec."),
     Reason(CONFIG_APPLIED, "Pending", "False", "Parameters are about to be set, or wait for a server to answer."),
     Reason(CONFIG_APPLIED, "RestartRequired", "False", "Some parameters need a restart, which is coming."),

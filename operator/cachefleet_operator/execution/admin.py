@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cachefleet_operator.api.parameters import PARAMETERS
+from cachefleet_operator.execution import family
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.ports import Endpoint, Line, Reply, Servers
 from cachefleet_operator.execution.wire import Locked, NotListening, error, fields
@@ -27,7 +28,11 @@ async def inspect(servers: Servers, pod: str, endpoint: Endpoint) -> Server:
     """What the server in `pod` says of itself. Never raises: who does not answer has the reason in `error`."""
     try:
         used, replies = await servers.ask(endpoint, _INSPECTION)
-        return _server(pod, replies, password_is_current=used == endpoint.passwords[0])
+        found = _server(pod, replies, password_is_current=used == endpoint.passwords[0])
+        if not _is_managed(found):
+            return found
+        _, (state,) = await servers.ask(endpoint, (family.STATE,))
+        return replace(found, managed=family.state(state))
     except ExecutionError as problem:
         return silent(pod, problem)
 
@@ -36,7 +41,11 @@ async def call(servers: Servers, pod: str, endpoint: Endpoint) -> tuple[Line, Se
     """The same on a connection that stays. Raises ExecutionError."""
     line, used, replies = await servers.call(endpoint, _INSPECTION)
     try:
-        return line, _server(pod, replies, password_is_current=used == endpoint.passwords[0])
+        found = _server(pod, replies, password_is_current=used == endpoint.passwords[0])
+        if _is_managed(found):
+            (state,) = await line.ask((family.STATE,))
+            found = replace(found, managed=family.state(state))
+        return line, found
     except ExecutionError:
         line.close()
         raise
@@ -45,12 +54,17 @@ async def call(servers: Servers, pod: str, endpoint: Endpoint) -> tuple[Line, Se
 async def glance(line: Line, known: Server) -> Server:
     """What has become of a server since it was inspected on this line: what may not wait for the next time. Raises
     ExecutionError where that does not say all: inspect it anew."""
-    info_reply, ping = await line.ask(_GLANCE)
+    info_reply, ping, *state = await line.ask((*_GLANCE, family.STATE) if _is_managed(known) else _GLANCE)
     role = dict(fields(info_reply)).get("role", "")
     refusal = error(ping)
     if not role or (refusal and not _is_failing(refusal)):
         raise ExecutionError(refusal or error(info_reply) or "its answer to INFO is not one")
-    return replace(known, role=role, failing=refusal)
+    return replace(known, role=role, failing=refusal, managed=family.state(state[0]) if state else None)
+
+
+def _is_managed(server: Server) -> bool:
+    """Whether it is told its role, and says of itself what that takes."""
+    return server.parameters.get("managed") == "yes"
 
 
 def silent(pod: str, problem: ExecutionError) -> Server:

@@ -110,7 +110,7 @@ class Cycle:
         made = self._plan(snapshot, self._clock())
         outcome = _Outcome(cache)
         if made.record is not None:
-            await self._record(made.record, outcome)
+            await self._record(made.record, outcome, rolled_back=made.rolled_back)
         await self._carry_out(snapshot.acting or cache, made.actions, since, outcome)
         if stale := next((error for error in outcome.failed if error.conflict), None):
             raise stale
@@ -133,7 +133,7 @@ class Cycle:
         result: Result = "refused" if outcome.refused else "acted" if acted else "unchanged"
         return result, made.wake_after_s
 
-    async def _record(self, record: Topology, outcome: _Outcome) -> None:
+    async def _record(self, record: Topology, outcome: _Outcome, *, rolled_back: bool) -> None:
         cache = outcome.seen
         try:
             outcome.seen = await self._write_status(cache, cache.status.model_copy(update={"topology": record}))
@@ -145,8 +145,13 @@ class Cycle:
             outcome.words = str(error)
             return
         log.info("%s", record.reason, extra={"cache": "/".join(cache.key), "reason": "Record"})
-        if record.kind != "first":  # of which the labels tell
-            self._tell(cache.metadata, "Warning", "PrimaryChanged", record.reason)
+        if rolled_back:
+            self._tell(cache.metadata, "Warning", "DataRolledBack", record.reason)
+        elif record.kind == "continued":
+            self._tell(cache.metadata, "Normal", "MembersChanged", record.reason)
+        elif record.kind != "first":  # of which the labels tell
+            type: EventType = "Normal" if record.kind == "handover" else "Warning"
+            self._tell(cache.metadata, type, "PrimaryChanged", record.reason)
 
     async def _carry_out(self, cache: Cache, actions: Iterable[Action], since: int, outcome: _Outcome) -> None:
         undone = outcome.undone

@@ -6,16 +6,19 @@ Chance (a new password) is injected. Passwords are read where they are needed, s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from cachefleet_operator.api.objects import Key, Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache
-from cachefleet_operator.execution import admin, passwords
+from cachefleet_operator.execution import admin, family, passwords
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.ownership import must_be_ours
-from cachefleet_operator.execution.ports import Endpoint, Objects, Servers
+from cachefleet_operator.execution.ports import Command, Endpoint, Objects, Reply, Servers
+from cachefleet_operator.execution.wire import error
+from cachefleet_operator.execution.witness import Witnesses
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning import auth
 from cachefleet_operator.planning.objects import DRIFT_SHOWN_MAX, applied_hash
@@ -24,6 +27,7 @@ from cachefleet_operator.resources.diff import drift
 from cachefleet_operator.resources.secrets import binding_data
 
 CLAIM = "PersistentVolumeClaim"
+LEVEL_EVERY_S = 0.02  # how often a paused primary is asked whether the other has all
 
 
 class Interpreter:
@@ -35,7 +39,9 @@ class Interpreter:
         servers: Servers,
         chance: Callable[[], bytes] = passwords.generate,
         told: Callable[[Endpoint], None] = lambda endpoint: None,
+        witnesses: Witnesses | None = None,
     ) -> None:
+        self._witnesses = witnesses or Witnesses()
         self._objects, self._servers, self._chance, self._told = objects, servers, chance, told
         self._do: dict[type[act.Action], Callable[[Cache, Any], Awaitable[object]]] = {
             act.Apply: self._apply,
@@ -49,6 +55,11 @@ class Interpreter:
             act.OwnClaim: self._own_claim,
             act.ConfigSet: self._config_set,
             act.SetPassword: self._set_password,
+            act.TellRecord: self._tell_record,
+            act.FenceServer: self._fence_server,
+            act.PrepareServer: self._prepare_server,
+            act.PauseServer: self._pause_server,
+            act.ResumeServer: self._resume_server,
         }
 
     async def execute(self, cache: Cache, action: act.Action) -> None:
@@ -150,6 +161,58 @@ class Interpreter:
         endpoint = await self._endpoint(cache, action.pod)
         with self._telling(endpoint):
             await admin.set_password(self._servers, action.pod, endpoint, action.run_id, new)
+
+    # -- managed servers: what they answer is evidence, an error too
+
+    async def _tell_record(self, cache: Cache, action: act.TellRecord) -> None:
+        primary = await self._endpoint(cache, action.record.primary.pod)
+        command = family.record_command(action.record, action.target, primary[:2], action.claim)
+        reply = await self._say(cache, action, command)
+        if (word := family.refusal(reply)) in family.FOR_GOOD:
+            self._witnesses.of(cache.key).refused(action.target, action.record.epoch)
+        elif word:
+            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+
+    async def _fence_server(self, cache: Cache, action: act.FenceServer) -> None:
+        reply = await self._say(cache, action, family.fence_command(action.target, action.epoch, action.claim))
+        if family.refusal(reply):
+            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+        self._witnesses.of(cache.key).promised(family.promise(reply, action.epoch), self._witnesses.now())
+
+    async def _prepare_server(self, cache: Cache, action: act.PrepareServer) -> None:
+        reply = await self._say(cache, action, family.prepare_command(action.target, action.prepared))
+        if reply == family.OK:
+            self._witnesses.of(cache.key).agreed(action.target, action.prepared)
+        elif reply != family.WAITING and family.refusal(reply) != "BUSY":  # that shows in its state
+            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+
+    async def _pause_server(self, cache: Cache, action: act.PauseServer) -> None:
+        witness, began = self._witnesses.of(cache.key), self._witnesses.now()
+        reply = await self._say(cache, action, family.pause_command(action.target, action.epoch, action.for_ms))
+        if family.refusal(reply):
+            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+        end = began + action.for_ms / 1000
+        witness.paused(action.target, end)
+        while self._witnesses.now() < end:
+            state = family.state(await self._say(cache, action, family.STATE))
+            said = state.confirmed.get(action.heir) if state is not None else None
+            if state is None or (said is not None and said.at >= state.at):
+                return
+            await asyncio.sleep(LEVEL_EVERY_S)
+
+    async def _resume_server(self, cache: Cache, action: act.ResumeServer) -> None:
+        await self._say(cache, action, family.resume_command(action.target, action.epoch))
+        self._witnesses.of(cache.key).resumed(action.target)
+
+    async def _say(self, cache: Cache, action: act.ToManaged, command: Command) -> Reply:
+        """To that process alone. Who does not answer is looked at again at once: here seconds count."""
+        endpoint = await self._endpoint(cache, action.pod)
+        with self._telling(endpoint):
+            try:
+                (reply,) = await self._servers.tell(endpoint, action.run_id, [command])
+            except ExecutionError as problem:
+                raise ExecutionError(str(problem), conflict=True, final=problem.final) from None
+        return reply
 
     @contextmanager
     def _telling(self, endpoint: Endpoint) -> Iterator[None]:

@@ -24,6 +24,7 @@ from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Objects, Servers
 from cachefleet_operator.execution.prober import Prober
 from cachefleet_operator.execution.reconciler import EVERYBODY, STOP_S, Key, Pace, Reconciler
+from cachefleet_operator.execution.witness import Witnesses
 from cachefleet_operator.planning.actions import EventType
 from cachefleet_operator.planning.plan import survive
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -57,13 +58,14 @@ class Lanes:
         concurrency: int = 16,
         meter: Meter | None = None,
     ) -> None:
-        self.observer = Observer(objects, servers, site, prober)
-        ledger, told = Ledger(), prober.told
+        ledger, told, seen = Ledger(), prober.told, Witnesses()
+        self.observer = Observer(objects, servers, site, prober, witnesses=seen)
         slow = Cycle(
-            objects, self.observer, Interpreter(objects, servers, told=told), tell, meter=meter, ledger=ledger
+            objects, self.observer, Interpreter(objects, servers, told=told, witnesses=seen), tell, meter=meter,
+            ledger=ledger,
         )  # fmt: skip
         fast = Cycle(
-            swift, Glances(self.observer), Interpreter(swift, servers, told=told), _successes(tell),
+            swift, Glances(self.observer), Interpreter(swift, servers, told=told, witnesses=seen), _successes(tell),
             planner=survive, meter=meter, ledger=ledger,
         )  # fmt: skip
         self.slow = Reconciler(slow, concurrency=concurrency, meter=meter)

@@ -25,7 +25,9 @@ from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.ownership import is_ours, is_shown
 from cachefleet_operator.execution.ports import Endpoint, Objects, Servers
 from cachefleet_operator.execution.prober import Prober, Target
+from cachefleet_operator.execution.witness import Witnesses
 from cachefleet_operator.planning import accepted
+from cachefleet_operator.planning.failover.facts import NO_EVIDENCE, Evidence
 from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import taken
 from cachefleet_operator.planning.snapshot import Server, Snapshot
@@ -43,7 +45,9 @@ class Observer:
         site: Site,
         prober: Prober | None = None,
         clock: Callable[[], float] = time.time,
+        witnesses: Witnesses | None = None,
     ) -> None:
+        self._witnesses = witnesses or Witnesses()
         self._objects, self._servers, self._prober, self._clock = objects, servers, prober, clock
         self.site = site
         self._fetched: dict[tuple[str, str], dict[Key, Object]] = {}  # what was last asked for, of each Cache
@@ -51,6 +55,7 @@ class Observer:
     def forget(self, key: tuple[str, str]) -> None:
         """This Cache is gone: nobody asks its servers any more."""
         self._fetched.pop(key, None)
+        self._witnesses.forget(key)
         if self._prober is not None:
             self._prober.watch(key, {})
 
@@ -63,7 +68,9 @@ class Observer:
         # Without its password no server is asked: the next cycle will have fetched it.
         if reference is None or Key("Secret", reference.name) in objects:
             self._watch(acts or cache, self._asked(acts or cache, objects))
-        return Snapshot(cache, self.site, objects, self._facts(cache.key), frozenset(taken(cache.status)), acts)
+        facts = self._facts(cache.key)
+        evidence = self._evidence(cache, objects, facts)
+        return Snapshot(cache, self.site, objects, facts, frozenset(taken(cache.status)), acts, evidence=evidence)
 
     async def observe(self, cache: Cache) -> Snapshot:
         namespace = cache.metadata.namespace
@@ -79,7 +86,19 @@ class Observer:
             self._fetched.pop(cache.key, None)
         servers = await self._servers_of(acts or cache, self._asked(acts or cache, objects))
         foreign, unmade = await self._foreign(cache), await self._unmade(cache, objects)
-        return Snapshot(cache, self.site, objects, servers, foreign, acts, unmade)
+        evidence = self._evidence(cache, objects, servers)
+        return Snapshot(cache, self.site, objects, servers, foreign, acts, unmade, evidence)
+
+    def _evidence(self, cache: Cache, objects: Mapping[Key, Object], servers: Mapping[str, Server]) -> Evidence:
+        """What managed servers answered, and since when they say what they say now."""
+        said = {name: server.managed for name, server in servers.items() if server.managed and not server.error}
+        if not said and cache.status.topology is None:
+            return NO_EVIDENCE
+        witness = self._witnesses.of(cache.key)
+        for name, state in said.items():
+            if (pod := objects.get(Key("Pod", name))) is not None:
+                witness.saw(pod["metadata"]["uid"], state.run, servers[name].seen_at)
+        return witness.evidence(cache.status.topology, said, self._witnesses.now())
 
     def _asked(self, cache: Cache, objects: Mapping[Key, Object]) -> list[tuple[Object, Endpoint]]:
         """The pods that have a server, and where it is asked."""

@@ -36,6 +36,8 @@ from cachefleet_operator.api import names
 from cachefleet_operator.execution import admin
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.ports import Endpoint, Line, Servers
+from cachefleet_operator.planning.failover import times
+from cachefleet_operator.planning.failover.facts import NOWHERE, Confirmed, State
 from cachefleet_operator.planning.snapshot import Server
 
 EVERY_S, ALONE_S = 1.0, 10.0  # where somebody could take over; where there is one instance
@@ -262,6 +264,19 @@ def _is_shown(probe: _Probe, now: float) -> bool:
 def _standing(server: Server) -> Server:
     """What of it is news: not the numbers that always move, and of an error that there is one."""
     words = server.error and "error"
+    suspect = int(server.failures >= FAILURES_SUSPECT)
+    said = _calm(server.managed) if server.managed is not None else None
     return replace(
-        server, error=words, seen_at=0.0, failures=0, load_percent=0.0, used_memory=0, last_save=0
+        server, error=words, seen_at=0.0, failures=suspect, load_percent=0.0, used_memory=0, last_save=0, managed=said
     )  # fmt: skip
+
+
+def _calm(state: State) -> State:
+    """Positions always move; ages are news when they pass what the rules look at."""
+    ages = times.QUIET_S, times.LEASE_S
+    said = {
+        disk: Confirmed(NOWHERE, max((age for age in ages if one.age_s >= age), default=0.0))
+        for disk, one in state.confirmed.items()
+    }
+    beat_s = state.beat_s and (times.BEAT_MISSED_S if state.beat_s >= times.BEAT_MISSED_S else 0.1)
+    return replace(state, at=NOWHERE, keys=0, beat_s=beat_s, confirmed=said)

@@ -14,12 +14,14 @@ Ages are by a clock that does not jump, `now` is an argument in its seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cachefleet_operator.api.v1alpha1 import Topology
 from cachefleet_operator.planning.failover.facts import Evidence, Prepared, Promise, State, Target
 
+Key = tuple[str, str]  # namespace, name of a Cache
 DEAD_MAX = 64  # runs that are remembered; the record names one
 
 
@@ -38,7 +40,7 @@ class Witness:
     _paused: dict[str, float] = field(default_factory=dict)  # disk -> end
     _refused: dict[str, tuple[int, str]] = field(default_factory=dict)  # pod -> epoch of the record, run
     _dead: list[str] = field(default_factory=list)
-    _runs: dict[str, str] = field(default_factory=dict)  # uid of a pod -> the run that answered last
+    _runs: dict[str, tuple[str, float]] = field(default_factory=dict)  # uid of a pod -> who answered last, and when
     _reigns: _Since | None = None
     _down: _Since | None = None
     _other: dict[str, _Since] = field(default_factory=dict)  # pod -> the other disk that it answers with
@@ -66,12 +68,14 @@ class Witness:
 
     # -- what is seen
 
-    def saw(self, uid: str, run: str) -> None:
-        """The pod with this uid answered, in this order."""
+    def saw(self, uid: str, run: str, at: float) -> None:
+        """The pod with this uid answered then. What is heard late proves nothing."""
         before = self._runs.get(uid)
-        if before is not None and before != run and before not in self._dead:
-            self._dead = [*self._dead[-DEAD_MAX:], before]
-        self._runs[uid] = run
+        if run in self._dead or (before is not None and at <= before[1] and before[0] != run):
+            return
+        if before is not None and before[0] != run:
+            self._dead = [*self._dead[-DEAD_MAX:], before[0]]
+        self._runs[uid] = run, at
 
     def evidence(self, record: Topology | None, states: Mapping[str, State], now: float) -> Evidence:
         """`states` of the pods that answer now."""
@@ -96,13 +100,14 @@ class Witness:
         )  # fmt: skip
 
     def _look(self, record: Topology, states: Iterable[State], now: float) -> None:
-        reigns = any(state.disk == record.primary.disk and state.reign == record.tenure for state in states)
-        if reigns:
+        said = next((state for state in states if state.disk == record.primary.disk), None)
+        if said is not None and said.reign == record.tenure:
             self._down = None
             if self._reigns is None or self._reigns.of != record.epoch:
                 self._reigns = _Since(record.epoch, now)
             return
-        self._reigns = None
+        if said is not None:
+            self._reigns = None
         if self._down is None or self._down.of != record.tenure:
             self._down = _Since(record.tenure, now)
 
@@ -113,6 +118,20 @@ class Witness:
                 self._other.pop(pod, None)
             elif pod not in self._other or self._other[pod].of != state.disk:
                 self._other[pod] = _Since(state.disk, now)
+
+
+class Witnesses:
+    """One for each Cache, shared by the lanes. The clock must not jump."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.now = clock
+        self._found: dict[Key, Witness] = {}
+
+    def of(self, key: Key) -> Witness:
+        return self._found.setdefault(key, Witness())
+
+    def forget(self, key: Key) -> None:
+        self._found.pop(key, None)
 
 
 def _aged(promise: Promise, by_s: float) -> Promise:

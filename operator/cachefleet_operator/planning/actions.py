@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from cachefleet_operator.api.objects import Key, Object, key_of
+from cachefleet_operator.api.v1alpha1 import Topology
+from cachefleet_operator.planning.failover.facts import Prepared, Target
 
 CREATED = "Created"
 RECORD = "status.topology"
@@ -115,7 +117,7 @@ class GenerateSecret(Action):
 @dataclass(frozen=True, slots=True)
 class LabelPod(_OnPod):
     uid: str
-    labels: Mapping[str, str]
+    labels: Mapping[str, str | None]  # None: it is taken away
     WORD = "PodLabelled"
 
 
@@ -141,6 +143,55 @@ class SetPassword(_OnServer):
 
     source: tuple[str, str] | None  # (Secret, key); None = no password
     WORD = "PasswordSet"
+
+
+@dataclass(frozen=True, slots=True)
+class _OnDisk(_OnServer):
+    """Said to a managed server, which must have this disk. What it answers is evidence (execution/witness.py)."""
+
+    disk: str
+
+    @property
+    def target(self) -> Target:
+        return Target(self.pod, self.disk, self.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class TellRecord(_OnDisk):
+    record: Topology
+    claim: str  # uid of its volume's claim, which it cannot know
+    WORD = "RecordTold"
+
+
+@dataclass(frozen=True, slots=True)
+class FenceServer(_OnDisk):
+    epoch: int
+    claim: str
+    WORD = "ServerFenced"
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareServer(_OnDisk):
+    """Asked again until it says OK."""
+
+    prepared: Prepared
+    WORD = "SetPrepared"
+
+
+@dataclass(frozen=True, slots=True)
+class PauseServer(_OnDisk):
+    """Done when the heir has all, or when the pause is over."""
+
+    epoch: int
+    for_ms: int
+    heir: str
+    WORD = "WritesPaused"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeServer(_OnDisk):
+    epoch: int
+    WORD = "WritesResumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +243,7 @@ class OwnClaim(_OnClaim):
     WORD = "VolumeOwned"
 
 
+ToManaged = TellRecord | FenceServer | PrepareServer | PauseServer | ResumeServer
 DISRUPTIVE = (RestartPod,)
 
 EventType = Literal["Normal", "Warning"]

@@ -20,7 +20,8 @@ class Notice(NamedTuple):
     message: str
 
 
-_BAD = {conditions.READY: "False", conditions.DEGRADED: "True"}  # the status of these conditions that is a warning
+# The status of these conditions that is a warning.
+_BAD = {conditions.READY: "False", conditions.DEGRADED: "True", conditions.PRIMARY_HEALTHY: "False"}
 
 
 def notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
@@ -31,7 +32,8 @@ def notices(old: CacheStatus, new: CacheStatus) -> tuple[Notice, ...]:
         was = before.get(condition.type)
         bad = condition.status == _BAD.get(condition.type)
         # That a new Cache is not ready yet is no news; that something is wrong with it is.
-        expected = _BAD[conditions.READY] if condition.type == conditions.READY else "False"
+        new_ones = (conditions.READY, conditions.PRIMARY_HEALTHY)
+        expected = _BAD[conditions.READY] if condition.type in new_ones else "False"
         news = condition.status != (was.status if was else expected)
         other = was is not None and was.reason != condition.reason
         # Somebody who mends a refused spec wants to hear what is still wrong with it.

@@ -6,7 +6,8 @@ done. What was refused (status.refusals) is not asked for again until the wish c
 
 A spec that asks for what cannot be, or is paused, is not followed: steps marked * go on, by the accepted one.
 
-    topology *    who is the primary: a record, which is stored before anything is done that needs it
+    topology *    who is the primary: a record, which is stored before anything is done that needs it; what managed
+                  servers are told of it
     auth *        a password, and the servers have it
     config        parameters that can change live; before the objects, so that a refused one never reaches the file
                   that the next start reads
@@ -40,6 +41,7 @@ from cachefleet_operator.planning import (
     binding,
     config,
     knowledge,
+    managed,
     objects,
     roles,
     rollout,
@@ -48,6 +50,7 @@ from cachefleet_operator.planning import (
 )
 from cachefleet_operator.planning.actions import Action, Delete
 from cachefleet_operator.planning.aims import Aims, aims_of, as_before
+from cachefleet_operator.planning.failover.moves import Decide, Move, Rest
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.moments import seconds
 from cachefleet_operator.planning.refusals import RETRY_S, is_parameter
@@ -56,6 +59,7 @@ from cachefleet_operator.planning.status import Verdict, status
 from cachefleet_operator.planning.step import NOTHING, Step
 
 CONVERGING_S, STEADY_S = 2.0, 30.0
+FLEET_S = 5.0  # managed servers: how far a replica is behind is no news, and decides whether it is a member
 BY_KNOWLEDGE = ("ConfigMap", "StatefulSet")  # made of what the servers know
 PATIENCE = 0.25  # share of how long somebody has been waited for, until we look again
 
@@ -67,6 +71,7 @@ class Plan:
     wake_after_s: float
     stopped: Callable[[str], CacheStatus]  # the status instead, if an action failed in these words
     record: Topology | None = None  # to be stored before the actions that need it; None: the one that is stands
+    rolled_back: bool = False  # with this record acknowledged changes may be lost
 
 
 def plan(snapshot: Snapshot, now: float) -> Plan:
@@ -76,11 +81,15 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     aims = aims_of(seen, now) if snapshot.acting else as_before(seen)
     steps: tuple[Step, ...] = ()
     stands = record = asked.status.topology
+    made: Move | None = None
     if snapshot.acting is not None and not asked.metadata.deletion_timestamp:
-        record = topology.decide(seen)
-        steps = _steps(seen, aims, record, converging=snapshot.acting is asked)
+        made = managed.move(seen)
+        record = topology.decide(seen, made)
+        steps = _steps(seen, aims, record, made, converging=snapshot.acting is asked)
     actions = tuple(action for step in steps for action in step.actions)
-    verdict = replace(_verdict(seen, asked, steps, wrong, aims), topology=topology.watched(record, seen, now))
+    verdict = replace(
+        _verdict(seen, asked, steps, wrong, aims), topology=topology.watched(record, seen, now), failover=made
+    )  # fmt: skip
     new = status(snapshot, verdict, now)
 
     def stopped(words: str) -> CacheStatus:
@@ -88,7 +97,8 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
 
     decided = record if record is not stands else None
     wake_after_s = _wake_after(new, steps, now, acts=bool(actions) or decided is not None)
-    return Plan(actions, new, wake_after_s, stopped, decided)
+    wake_after_s = min(wake_after_s, _again_s(made), FLEET_S if made is not None else STEADY_S)
+    return Plan(actions, new, wake_after_s, stopped, decided, _is_rolled_back(made))
 
 
 def survive(snapshot: Snapshot, now: float) -> Plan:
@@ -96,6 +106,7 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
     last = accepted.last(asked, snapshot.objects)
     steps: tuple[Step, ...] = ()
     stands = record = asked.status.topology
+    made: Move | None = None
     if last is not None and snapshot.acting is not None and not asked.metadata.deletion_timestamp:
         seen, before = replace(snapshot, cache=snapshot.acting), replace(snapshot, cache=last)
         aims = aims_of(seen, now)
@@ -103,23 +114,38 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
         if not aims.knowledge.images:
             kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
         lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
-        record = topology.decide(seen) if stands is not None else None
-        steps = objects.step(seen, lost, aims.refusals), roles.step(seen, record)
+        made = managed.move(seen) if stands is not None else None
+        record = topology.decide(seen, made) if stands is not None else None
+        told = managed.step(seen, record, made)
+        steps = told, objects.step(seen, lost, aims.refusals), roles.step(seen, record, made)
     actions = tuple(action for step in steps for action in step.actions)
     new = asked.status.model_copy(update={"topology": record})
-    return Plan(actions, new, STEADY_S, lambda words: new, record if record is not stands else None)
+    decided = record if record is not stands else None
+    return Plan(actions, new, min(STEADY_S, _again_s(made)), lambda words: new, decided, _is_rolled_back(made))
 
 
-def _steps(snapshot: Snapshot, aims: Aims, record: Topology | None, *, converging: bool) -> tuple[Step, ...]:
+def _again_s(made: Move | None) -> float:
+    """When a move becomes another one by itself."""
+    return made.again_s if isinstance(made, Rest) and made.again_s is not None else STEADY_S
+
+
+def _is_rolled_back(made: Move | None) -> bool:
+    return isinstance(made, Decide) and made.rolled_back
+
+
+def _steps(
+    snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move | None, *, converging: bool
+) -> tuple[Step, ...]:
     waiting = auth.missing(snapshot) or auth.refused(aims.cache, aims.refusals)
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
-    secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot, record)
+    told = managed.step(snapshot, record, made)
+    secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot, record, made)
     bound, noted = binding.step(snapshot, aims.refusals), knowledge.step(snapshot, aims.knowledge, aims.refusals)
     unmade = Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING
     if not converging:
         lost = objects.lost(snapshot, aims.objects)
-        return secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, labels, unmade
+        return told, secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, labels, unmade
     growth = storage.step(snapshot, aims.refusals)
     replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
     kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
@@ -132,7 +158,7 @@ def _steps(snapshot: Snapshot, aims: Aims, record: Topology | None, *, convergin
         storage.owners(snapshot),
     )
     whole = not any(step.actions for step in spec)
-    steps = (secrets, *spec, bound, noted, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
+    steps = (told, secrets, *spec, bound, noted, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
     if any(step.actions for step in steps) or record is not snapshot.cache.status.topology:
         return steps
     return (*steps, rollout.step(snapshot))

@@ -89,6 +89,13 @@ def is_running(pod: Object) -> bool:
     return "running" in _container(pod).get("state", {})
 
 
+def has_ended(pod: Object) -> bool:
+    """Whether its kubelet says that the server's process has ended, and that no other one runs."""
+    state = _container(pod).get("state", {})
+    last = _container(pod).get("lastState", {})
+    return "running" not in state and ("terminated" in state or "terminated" in last)
+
+
 def has_started(pod: Object) -> bool:
     """Whether the server's startup probe has succeeded since its last start: from then on it answers, or hangs."""
     return bool(_container(pod).get("started"))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.v1alpha1 import Topology
-from cachefleet_operator.planning import topology
+from cachefleet_operator.planning import managed, topology
 from cachefleet_operator.planning.actions import RECORD, LabelPod
+from cachefleet_operator.planning.failover.moves import Move
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import Step
 from cachefleet_operator.resources.metadata import inherited
@@ -17,16 +18,21 @@ from cachefleet_operator.resources.metadata import inherited
 _RECORDED = frozenset((RECORD,))
 
 
-def step(snapshot: Snapshot, record: Topology | None) -> Step:
-    """`record` is the one that is to stand."""
+def step(snapshot: Snapshot, record: Topology | None, made: Move | None = None) -> Step:
+    """`record` is the one that is to stand; `made` is the move of managed servers, which carry a role when they have
+    taken it (managed.py)."""
     cache = snapshot.cache
     own = inherited(cache, snapshot.site)
     wanted = {**own, **cache.spec.pod_template.labels}
     actions = []
     for pod in snapshot.pods():
         name, uid, live = pod["metadata"]["name"], pod["metadata"]["uid"], pod["metadata"].get("labels", {})
-        role = topology.role(record, name)
-        if role and live.get(names.LABEL_ROLE) != role:
+        role: str | None = topology.role(record, name)
+        if made is not None and record is not None:
+            role = managed.label(snapshot, record, made, name)
+        if role is None and names.LABEL_ROLE in live:
+            actions.append(LabelPod(f"{name} has no role now", name, uid, {names.LABEL_ROLE: None}))
+        elif role and live.get(names.LABEL_ROLE) != role:
             actions.append(LabelPod(f"{name} is {role}", name, uid, {names.LABEL_ROLE: role}, needs=_RECORDED))
         lacking = {key: wanted[key] for key in own if live.get(key) != wanted[key]}
         if lacking:

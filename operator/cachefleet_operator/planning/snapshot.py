@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from cachefleet_operator.api.objects import Key, Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.planning.failover.facts import NO_EVIDENCE, Evidence, State
 
 FOLLOWS = "slave"  # the wire's word for a server that has its data from another one
 
@@ -41,6 +42,7 @@ class Server:
     seen_at: float = 0.0  # unix seconds of its last answer; 0 = there was none
     failures: int = 0  # questions in a row that it has not answered since
     refuses: bool = False  # nothing listens at its address: the process is not there, or not yet
+    managed: State | None = None  # what it says where it is told its role; None = it is not, or knows no such thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Snapshot:
     foreign: frozenset[Key] = frozenset()  # of refusals.taken: where somebody else's object still is
     acting: Cache | None = None  # it, with the spec that acts (accepted.py); None = there is none
     unmade: str = ""  # why there is no pod, in the words of the StatefulSet's controller; empty = it says nothing
+    evidence: Evidence = NO_EVIDENCE  # what managed servers answered when they were told something
 
     def get(self, kind: str, name: str) -> Object | None:
         return self.objects.get(Key(kind, name))

@@ -27,6 +27,7 @@ from cachefleet_operator.api.v1alpha1 import (
 )
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning import storage, topology
+from cachefleet_operator.planning.failover.moves import Move
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, NAME, STORAGE, WHOLE
 from cachefleet_operator.planning.snapshot import FOLLOWS, Server, Snapshot
@@ -54,6 +55,7 @@ class Verdict:
     secret_missing: str = ""
     unknown: tuple[str, ...] = ()  # parameters that a server does not know
     restart_required: tuple[str, ...] = ()
+    failover: Move | None = None  # what goes on between managed servers; None = there are none
     config_pending: str = ""  # parameters that are being set, or servers that cannot be asked
 
 
@@ -68,7 +70,7 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
         phase=phase,
         message=_cut(_sentence(message)),
         observed_generation=snapshot.cache.metadata.generation,
-        conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in c.TYPES),
+        conditions=tuple(_condition(old, snapshot, kind, *facts[kind], now) for kind in facts),
         primary=record.primary.pod if record else "",
         topology=record,
         ready=f"{sum(p.ready for p in pods)}/{_pods_wanted(snapshot, verdict)}",
@@ -107,10 +109,35 @@ def _conditions(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...
         c.PROGRESSING: _progressing(snapshot, verdict),
         c.DEGRADED: _degraded(snapshot, verdict, now),
         c.CONFIG_APPLIED: _config_applied(verdict),
+        **(_fleet(snapshot, verdict, verdict.failover) if verdict.failover is not None else {}),
     }
 
 
+def _fleet(snapshot: Snapshot, verdict: Verdict, move: Move) -> Facts:
+    """Of managed servers: whether there is a primary, and who has what it has."""
+    record, wished = verdict.topology, snapshot.cache.spec.instances - 1
+    if move.reason:
+        primary = move.reason, move.words
+    elif record is None or not _reigns(snapshot, record):
+        primary = "Electing", move.words or "no primary takes writes"
+    else:
+        primary = "Reigning", f"{record.primary.pod} takes writes"
+    have = len(record.members) - 1 if record is not None else 0
+    if have == 0:
+        return {c.PRIMARY_HEALTHY: primary, c.REPLICATION_HEALTHY: ("Solo", "no replica has what the primary has")}
+    words = f"{have} of {wished} replicas have what the primary has"
+    return {c.PRIMARY_HEALTHY: primary, c.REPLICATION_HEALTHY: ("InSync" if have >= wished else "Degraded", words)}
+
+
+def _reigns(snapshot: Snapshot, record: Topology) -> bool:
+    server = snapshot.servers.get(record.primary.pod)
+    said = server.managed if server is not None and not server.error else None
+    return said is not None and said.disk == record.primary.disk and said.reign == record.tenure
+
+
 def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], now: float) -> tuple[str, str]:
+    if verdict.failover is not None and verdict.failover.reason:
+        return "NotServing", verdict.failover.words
     serving = next((p for p in pods if p.ready and p.role != names.ROLE_REPLICA), None)
     if serving is not None:
         server = snapshot.servers.get(serving.name)

@@ -7,13 +7,14 @@ its own role decides nothing.
 
     no record yet               first: as soon as each pod has answered. A Cache that ran without one gets it so, too
     the volume is another one   elected: what the only member had is gone, and what is on that volume is what there is
+    more than one pod           failover/ decides, by what managed servers say (managed.py)
 
 With one pod a record is solo: the set is the primary alone, and nobody else must have a change. Who restarts on its
 volume is still the same member, and its record stands. `downSince` is no decision, but what is seen of one; it goes
 into the status with all else that is seen.
 
-A server that can be told its record has the parameter `managed`, as knowledge.py learns of any other. None has it yet,
-so none is told, and what only such a server could say (disk, dataSet, from) is left out of records.
+A server that can be told its record has the parameter `managed`, as knowledge.py learns of any other. A single one is
+not told, and what only such a server could say (disk, dataSet, from) is left out of its records.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from typing import Literal
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.v1alpha1 import Member, RecordedPrimary, Topology
+from cachefleet_operator.planning.failover.moves import Decide, Move
 from cachefleet_operator.planning.moments import stamp
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
 
-def decide(snapshot: Snapshot) -> Topology | None:
-    """The record that is to stand: the very one that does, where there is nothing to decide."""
+def decide(snapshot: Snapshot, made: Move | None = None) -> Topology | None:
+    """The record that is to stand: the very one that does, where there is nothing to decide. `made` is the move of
+    managed servers (managed.py)."""
     stands = snapshot.cache.status.topology
+    if made is not None:
+        return made.record if isinstance(made, Decide) else stands
     member = _only_member(snapshot)
     if member is None:
         return stands
@@ -53,7 +58,9 @@ def watched(record: Topology | None, snapshot: Snapshot, now: float) -> Topology
     if record is None:
         return None
     server = snapshot.servers.get(record.primary.pod)
-    down = server is None or server.error
+    down = server is None or bool(server.error)
+    if record.primary.disk and server is not None:
+        down = down or server.managed is None or server.managed.reign != record.tenure
     return record.model_copy(update={"down_since": (record.down_since or stamp(now)) if down else None})
 
 

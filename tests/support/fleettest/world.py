@@ -29,7 +29,8 @@ from cachefleet_operator.execution.lanes import Glances
 from cachefleet_operator.execution.mergepatch import merged
 from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Command, Endpoint, Line, Reply
-from cachefleet_operator.execution.wire import Locked
+from cachefleet_operator.execution.wire import Locked, NotListening
+from cachefleet_operator.execution.witness import Witnesses
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import Plan, plan, survive
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -59,6 +60,7 @@ class World:
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
         self.away = False  # the pods run, and no server answers
+        self.ended: set[str] = set()  # pods without a process
         self.meanwhile: Callable[[], object] = lambda: None  # what others do between a plan and its acts
         self.hangs = False  # nor says no: who asks without a deadline waits for ever
         self.questions = Counter[str]()  # to servers: ask, call, glance, tell
@@ -67,7 +69,8 @@ class World:
         self.failures: list[str] = []  # what cycles ended with
         self._serial = 0
         self.ports = _Objects(self), _Servers(self)
-        self._observer = Observer(*self.ports, site)
+        self.witnesses = Witnesses(lambda: self.now)
+        self._observer = Observer(*self.ports, site, witnesses=self.witnesses)
         self._interpreter = _Interpreter(self, *self.ports)
         lanes: tuple[tuple[Observes, Planner], ...] = (
             (self._observer, self._plan),
@@ -195,6 +198,9 @@ class World:
         assert file.keys() <= build.defaults.keys(), f"{sorted(file.keys() - build.defaults.keys())} stop the start"
         return file
 
+    def reply(self, pod: str, command: Command) -> Reply:
+        return _reply(self.servers[pod], command)
+
     # -- small things
 
     def store(self, obj: dict[str, Any], old: Object) -> Object:
@@ -255,7 +261,7 @@ class _Interpreter(Interpreter):
     """The operator's own; a test may refuse an action, or kill the operator after some."""
 
     def __init__(self, world: World, objects: _Objects, servers: _Servers) -> None:
-        super().__init__(objects, servers, lambda: b"generated")
+        super().__init__(objects, servers, lambda: b"generated", witnesses=world.witnesses)
         self._world = world
         self.lives: int | None = None  # actions that are left to it
 
@@ -354,12 +360,14 @@ class _Servers:
         self._world.questions[how] += 1
         if self._world.away:
             raise ExecutionError("timed out")
+        if endpoint.host in self._world.ended:
+            raise NotListening("nothing listens there")
         if self._world.hangs:
             await asyncio.get_running_loop().create_future()
         server = self._world.servers[endpoint.host]
         if not known and server["password"] not in (*endpoint.passwords, b""):
             raise Locked("WRONGPASS")
-        return server["password"], [_reply(server, command) for command in commands]
+        return server["password"], [self._world.reply(endpoint.host, command) for command in commands]
 
 
 class _Line:

@@ -149,12 +149,15 @@ class Evidence:
     replaced_s: Mapping[str, float] = field(default_factory=dict)  # pod -> since it was seen with another disk
 
 
+NO_EVIDENCE: Final = Evidence()
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     record: Topology | None
     seats: tuple[Seat, ...]  # by ordinal, those beyond the wished ones included
     wish: Wish
-    evidence: Evidence = Evidence()
+    evidence: Evidence = NO_EVIDENCE
     seed: str = ""  # what makes the id of a new data set unlike all others, with the runs that begin it
     token: str = ""  # a person's word (token.py)
 

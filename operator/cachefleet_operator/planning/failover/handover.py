@@ -31,7 +31,9 @@ def begin(view: View, seat: Seat, state: State) -> Move | None:
     heir = heirs[0]
     words = f"{seat.pod} hands over to {heir.pod}"
     if not is_caught_up(view, state, heir):
-        pause = Pause(words=words, epoch=record.epoch, server=seat.target, for_ms=times.PAUSE_MS)
+        pause = Pause(
+            words=words, epoch=record.epoch, server=seat.target, for_ms=times.PAUSE_MS, heir=heir.target.disk
+        )  # fmt: skip
         return None if paused else pause  # It resumes by itself; until then its next answer may say otherwise.
     servers = (seat.target, heir.target)
     return Fence(words=words, reason=ELECTING, epoch=view.next_epoch(), servers=servers)

@@ -59,6 +59,7 @@ class Pause(Move):
     epoch: int
     server: Target
     for_ms: int
+    heir: str  # disk of the member that is to come level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

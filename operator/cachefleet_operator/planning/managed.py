@@ -1,0 +1,138 @@
+"""Caches of more than one pod: what was seen as a View of failover/, and its move as actions.
+
+A server that is managed (parameter `managed`) says of itself what the rules need; one that is not is a pod that does
+not answer. Nothing is decided here: failover/decide.py does, and a record is stored before it is told
+(execution/cycle.py), in the same cycle where that is possible.
+
+    labels    a pod is the primary by its label when it reigns by the record, and not before (O10); it ceases to be it
+              when others are asked to promise. A pod that follows is a replica
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Object
+from cachefleet_operator.api.v1alpha1 import Topology
+from cachefleet_operator.planning import pods as pod_facts
+from cachefleet_operator.planning.actions import (
+    RECORD,
+    Action,
+    FenceServer,
+    PauseServer,
+    PrepareServer,
+    ResumeServer,
+    TellRecord,
+)
+from cachefleet_operator.planning.failover import moves
+from cachefleet_operator.planning.failover.decide import decide as decide_by
+from cachefleet_operator.planning.failover.facts import Prepared, Seat, Target, View, Wish
+from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.planning.step import Step
+
+_RECORDED = frozenset((RECORD,))
+
+
+def is_managed(snapshot: Snapshot) -> bool:
+    """Whether more than one pod is wanted, or the record already speaks of disks."""
+    stands = snapshot.cache.status.topology
+    return snapshot.cache.spec.instances > 1 or (stands is not None and bool(stands.primary.disk))
+
+
+def move(snapshot: Snapshot) -> moves.Move | None:
+    """None: one pod, which topology.py decides for."""
+    return decide_by(view(snapshot)) if is_managed(snapshot) else None
+
+
+def step(snapshot: Snapshot, record: Topology | None, made: moves.Move | None) -> Step:
+    """What the move asks for; of a new record, that those who answer are told it as soon as it is stored."""
+    if made is None or (record is None and not isinstance(made, moves.Fence)):
+        return Step(waiting=made.words if made is not None else "")
+    actions: list[Action] = []
+    match made:
+        case moves.Decide():
+            targets = [seat.target for seat in seats(snapshot) if seat.answers and seat.state is not None]
+            actions = _tells(snapshot, made.record, targets, made.words)
+        case moves.Tell(servers=servers) if record is not None:
+            actions = _tells(snapshot, record, servers, made.words)
+        case moves.Fence():
+            actions = [
+                FenceServer(made.words, to.pod, to.run, to.disk, made.epoch, _claim(snapshot, to.pod) or "")
+                for to in made.servers
+            ]
+        case moves.Prepare():
+            wanted, to = Prepared(made.epoch, frozenset(made.members), made.acks), made.server
+            actions = [PrepareServer(made.words, to.pod, to.run, to.disk, wanted)]
+        case moves.Pause():
+            to = made.server
+            actions = [PauseServer(made.words, to.pod, to.run, to.disk, made.epoch, made.for_ms, made.heir)]
+        case moves.Resume():
+            actions = [ResumeServer(made.words, made.server.pod, made.server.run, made.server.disk, made.epoch)]
+    return Step(tuple(actions), waiting=made.words if made.reason else "")
+
+
+def label(snapshot: Snapshot, record: Topology, made: moves.Move, pod: str) -> str | None:
+    """The role that a pod should have as its label; None: none. Who is in between keeps what it has."""
+    seat = next((seat for seat in seats(snapshot) if seat.pod == pod), None)
+    state = seat.state if seat is not None and seat.answers else None
+    if pod == record.primary.pod:
+        if state is not None and state.disk == record.primary.disk and state.reign == record.tenure:
+            return names.ROLE_PRIMARY
+        return None if isinstance(made, moves.Fence | moves.Decide) else _live_role(snapshot, pod)
+    if state is not None and state.follows == record.primary.disk and state.link == "up":
+        return names.ROLE_REPLICA
+    live = _live_role(snapshot, pod)
+    return None if live == names.ROLE_PRIMARY else live
+
+
+def view(snapshot: Snapshot) -> View:
+    spec, cache = snapshot.cache.spec, snapshot.cache
+    wish = Wish(
+        instances=spec.instances, durability=spec.durability.mode, copies=spec.durability.copies,
+        when_missing=spec.durability.when_missing, on_disk_loss=spec.durability.on_disk_loss,
+        keeps_data=spec.persistence.mode != "none",
+    )  # fmt: skip
+    token = cache.metadata.annotations.get(names.ANNOTATION_DATA_FROM, "")
+    return View(cache.status.topology, seats(snapshot), wish, snapshot.evidence, seed=cache.metadata.uid, token=token)
+
+
+def seats(snapshot: Snapshot) -> tuple[Seat, ...]:
+    """Of the pods that are wanted, and of those that are there beyond them."""
+    cache = snapshot.cache
+    there = [int(pod["metadata"]["name"].rsplit("-", 1)[-1]) for pod in snapshot.pods()]
+    ordinals = sorted({*range(cache.spec.instances), *there})
+    return tuple(_seat(snapshot, names.pod(cache.metadata.name, ordinal), ordinal) for ordinal in ordinals)
+
+
+def _seat(snapshot: Snapshot, name: str, ordinal: int) -> Seat:
+    pod, server = snapshot.get("Pod", name), snapshot.servers.get(name)
+    said = server.managed if server is not None and not server.error else None
+    return Seat(
+        pod=name, ordinal=ordinal, exists=pod is not None, claim_uid=_claim(snapshot, name), state=said,
+        answers=said is not None, failures=server.failures if server is not None else 0,
+        refuses=server is None or server.refuses, ended=pod is not None and pod_facts.has_ended(pod),
+        going=pod is not None and bool(pod["metadata"].get("deletionTimestamp")),
+    )  # fmt: skip
+
+
+def _claim(snapshot: Snapshot, pod: str) -> str | None:
+    if snapshot.cache.spec.persistence.mode == "none":
+        return ""
+    ordinal = int(pod.rsplit("-", 1)[-1])
+    found: Object | None = snapshot.get("PersistentVolumeClaim", names.claim(snapshot.cache.metadata.name, ordinal))
+    return str(found["metadata"].get("uid", "")) if found is not None else None
+
+
+def _live_role(snapshot: Snapshot, pod: str) -> str | None:
+    found = snapshot.get("Pod", pod)
+    return found["metadata"].get("labels", {}).get(names.LABEL_ROLE) if found is not None else None
+
+
+def _tells(snapshot: Snapshot, record: Topology, targets: Iterable[Target], words: str) -> list[Action]:
+    """The primary first: the others need it."""
+    order = sorted(targets, key=lambda to: to.pod != record.primary.pod)
+    return [
+        TellRecord(words, to.pod, to.run, to.disk, record, _claim(snapshot, to.pod) or "", needs=_RECORDED)
+        for to in order
+    ]

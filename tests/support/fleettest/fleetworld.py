@@ -1,0 +1,141 @@
+"""The world (world.py) with managed servers: the server's own machines (managedworld.py) behind its simulated port.
+
+`flow` lets time pass and the streams run; `end` kills a server's process and has its kubelet say so, `back` starts it
+again. Nothing here is random.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+from cachefleet_operator.api.objects import Key
+from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.execution.ports import Command, Reply
+from cachefleet_server.errors import CommandError
+from cachefleet_server.managed import actions as a
+from cachefleet_server.managed import events as e
+from cachefleet_server.managed import words
+from cachefleet_server.managed.machine import Machine
+from cachefleet_server.managed.state import Stored
+from fleettest import managedworld
+from fleettest.world import World
+
+STEP_S = 0.1
+PARSES: dict[bytes, words.Parse] = {
+    b"RECORD": words.record, b"FENCE": words.fence, b"PREPARE": words.prepare, b"PAUSE": words.pause,
+    b"RESUME": words.resume,
+}  # fmt: skip
+
+
+class _Fleet:
+    """What a managedworld.Server knows of its world."""
+
+    replicated = True
+
+    def __init__(self, world: FleetWorld) -> None:
+        self._world, self.rng = world, random.Random(1)
+        self.servers: list[_Server] = []
+        self.acknowledged: dict[int, int] = {}
+
+    @property
+    def now(self) -> float:
+        return self._world.now
+
+    def make(self, stored: Stored | None, run: str, draw: Callable[[], str]) -> Machine:
+        return Machine(stored, run=run.replace(" ", "-"), draw=draw)
+
+    def draw(self) -> str:
+        return f"{self.rng.getrandbits(160):040x}"
+
+
+class _Server(managedworld.Server):
+    def _perform(self, action: a.Action) -> None:
+        if isinstance(action, a.Follow):
+            self.wanted, self.link = int(action.host.rsplit("-", 1)[-1]), None
+        else:
+            super()._perform(action)
+
+
+class FleetWorld(World):
+    def __init__(self, cache: Cache) -> None:
+        super().__init__(cache)
+        self.fleet = _Fleet(self)
+
+    def controllers(self) -> None:
+        super().controllers()
+        for name, server in sorted(self.servers.items()):
+            ordinal = int(name.rsplit("-", 1)[-1])
+            if ordinal == len(self.fleet.servers):
+                self.fleet.servers.append(_Server(self.fleet, ordinal))  # type: ignore[arg-type]
+            managed = self.fleet.servers[ordinal]
+            if "machine" not in server:
+                managed.start()
+                server["machine"] = True
+                server["run"] = managed.machine.run
+                server["parameters"] = {**server["parameters"], "managed": "yes"}
+
+    def machine(self, pod: str) -> _Server:
+        return self.fleet.servers[int(pod.rsplit("-", 1)[-1])]
+
+    def flow(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += STEP_S
+            for name, server in ((f"orders-{s.name}", s) for s in self.fleet.servers):
+                if name in self.ended:
+                    continue
+                server.tell(e.Passed())
+                if server.link is None:
+                    server.connect()
+                server.apply()
+                if server.link is not None:
+                    server.link.slow_until = 0.0
+                    for _ in server.link.acks[:]:
+                        server.deliver()
+
+    def end(self, pod: str) -> None:
+        self.ended.add(pod)
+        managed = self.machine(pod)
+        managed.machine.handle(e.StoreFailed(), self.now)  # it says nothing more, and reigns no more
+        managed.wanted = managed.link = None
+        state = {"terminated": {"exitCode": 137}}
+        self._container(pod).update(ready=False, state=state)
+
+    def back(self, pod: str) -> None:
+        self.ended.discard(pod)
+        del self.servers[pod]["machine"]
+        self._container(pod).update(ready=True, state={"running": {}})
+        self.controllers()
+
+    def rounds(self, count: int = 12, between_s: float = 0.3) -> None:
+        """Cycles of the operator while time passes."""
+        for _ in range(count):
+            self.cycle()
+            self.now -= self.history[-1].wake_after_s
+            self.flow(between_s)
+
+    def _container(self, pod: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.objects[Key("Pod", pod)]["status"]["containerStatuses"][0]
+        return found
+
+    def reply(self, pod: str, command: Command) -> Reply:
+        if command[0] != b"CACHEFLEET":
+            return super().reply(pod, command)
+        managed = self.machine(pod)
+        if command[1] == b"STATE":
+            beat = "" if managed.link is None else 100
+            said = {"keys": managed.end, "link": "up" if managed.link else "down", "loading": 0, "beat-age-ms": beat}
+            return _flat({**managed.machine.state(self.now, managed.end), **said})
+        try:
+            made = words.reply(managed.tell(words.event(PARSES[command[1]], list(command), managed.end)))
+        except CommandError as refused:
+            return hiredis.ReplyError(str(refused))
+        return _flat(made) if isinstance(made, dict) else str(made).encode()
+
+
+def _flat(fields: dict[str, Any]) -> Reply:
+    return [str(word).encode() for pair in fields.items() for word in pair]

@@ -1,0 +1,159 @@
+"""Caches of more than one pod, from probe to label: the whole plan and the cycle over the server's own machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cachefleet_operator.api import conditions, names, validation
+from cachefleet_operator.api.objects import Key
+from cachefleet_operator.planning.moments import stamp
+from fleettest.fleetworld import FleetWorld
+from fleettest.snapshots import cache
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "INSTANCES_MAX", 10)
+
+
+def started(instances: int = 3, **spec: Any) -> FleetWorld:
+    world = FleetWorld(cache(instances=instances, **spec))
+    world.rounds()
+    return world
+
+
+def stands(world: FleetWorld) -> Any:
+    found = world.cache.status.topology
+    assert found is not None
+    return found
+
+
+def labels(world: FleetWorld) -> dict[str, str]:
+    pods = {key.name: obj for key, obj in world.objects.items() if key.kind == "Pod"}
+    return {name: pod["metadata"]["labels"].get(names.LABEL_ROLE, "") for name, pod in sorted(pods.items())}
+
+
+def said(world: FleetWorld, kind: str) -> tuple[str, str]:
+    found = next(c for c in world.cache.status.conditions if c.type == kind)
+    return found.status, found.reason
+
+
+def writers(world: FleetWorld) -> list[str]:
+    return [f"orders-{s.name}" for s in world.fleet.servers if s.machine.may_write(world.now)]
+
+
+def test_the_first_primary_and_its_replicas() -> None:
+    world = started()
+    found = stands(world)
+    assert (found.kind, found.primary.pod, found.acks) == ("first", "orders-0", 1)
+    assert [m.pod for m in found.members] == ["orders-0", "orders-1", "orders-2"]
+    assert all(m.claim_uid == world.objects[Key("PersistentVolumeClaim", f"data-{m.pod}")]["metadata"]["uid"]
+               for m in found.members)  # fmt: skip
+    assert labels(world) == {"orders-0": "primary", "orders-1": "replica", "orders-2": "replica"}
+    assert writers(world) == ["orders-0"]
+    assert said(world, conditions.PRIMARY_HEALTHY) == ("True", "Reigning")
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("True", "InSync")
+    selector = world.objects[Key("Service", "orders-rw")]["spec"]["selector"]
+    assert selector[names.LABEL_ROLE] == "primary"
+
+
+def test_in_steady_state_nothing_is_written_or_told() -> None:
+    world = started()
+    world.writes.clear()
+    world.rounds(4)
+    assert not world.survive()
+    assert not world.writes
+
+
+def test_a_primary_that_ends_is_replaced_and_comes_back_as_a_replica() -> None:
+    world = started()
+    world.end("orders-0")
+    world.flow(3.0)
+    world.events.clear()
+    world.rounds()
+    found = stands(world)
+    assert found.primary.pod == "orders-1"
+    assert labels(world) | {"orders-0": ""} == {"orders-0": "", "orders-1": "primary", "orders-2": "replica"}
+    assert labels(world)["orders-0"] != "primary"
+    assert writers(world) == ["orders-1"]
+    assert [word for _, word, _ in world.events if word == "PrimaryChanged"] == ["PrimaryChanged"]
+    assert said(world, conditions.PRIMARY_HEALTHY) == ("True", "Reigning")
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("False", "Degraded")
+    world.back("orders-0")
+    world.rounds()
+    assert labels(world) == {"orders-0": "replica", "orders-1": "primary", "orders-2": "replica"}
+    assert len(stands(world).members) == 3
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("True", "InSync")
+
+
+def test_the_label_goes_when_the_others_are_fenced_and_comes_with_the_reign() -> None:
+    world = started()
+    world.end("orders-0")
+    world.flow(3.0)
+    world.cycle()
+    assert stands(world).primary.pod == "orders-0"
+    assert "orders-0" not in [pod for pod, role in labels(world).items() if role == "primary"]
+    seen = []
+    for _ in range(12):
+        world.rounds(1)
+        routed = [pod for pod, role in labels(world).items() if role == "primary"]
+        for pod in routed:
+            assert world.machine(pod).machine.reign is not None
+        seen += routed
+    assert set(seen) == {"orders-1"}
+
+
+def test_a_pod_that_is_deleted_hands_over() -> None:
+    world = started()
+    world.objects[Key("Pod", "orders-0")]["metadata"]["deletionTimestamp"] = stamp(world.now)
+    world.events.clear()
+    for _ in range(8):
+        world.rounds(1, between_s=0.1)
+    found = stands(world)
+    assert (found.kind, found.primary.pod) in {("handover", "orders-1"), ("continued", "orders-1")}
+    assert any(type == "Normal" and word == "PrimaryChanged" for type, word, _ in world.events)
+    assert labels(world)["orders-1"] == "primary"
+
+
+def test_two_pods_the_one_that_is_left_goes_on_alone_and_is_joined_again() -> None:
+    world = started(2)
+    world.end("orders-1")
+    world.flow(3.0)
+    world.rounds()
+    assert ([m.pod for m in stands(world).members], stands(world).acks) == (["orders-0"], 0)
+    assert writers(world) == ["orders-0"]
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("False", "Solo")
+    world.back("orders-1")
+    world.rounds()
+    assert (len(stands(world).members), stands(world).acks) == (2, 1)
+
+
+@pytest.mark.parametrize("dies_after", range(6))
+def test_an_operator_that_dies_anywhere_leaves_the_rest_to_the_next(dies_after: int) -> None:
+    world = started()
+    world.end("orders-0")
+    world.flow(3.0)
+    for _ in range(4):
+        world.cycle(dies_after=dies_after)
+        world.now -= world.history[-1].wake_after_s
+        world.witnesses.forget(world.cache.key)
+        world.flow(0.3)
+    world.rounds(16)
+    assert writers(world) == [stands(world).primary.pod]
+    assert labels(world)[stands(world).primary.pod] == "primary"
+
+
+def test_who_is_told_too_late_changes_nothing() -> None:
+    """Another operator stored its record first: ours is not told to anybody."""
+    world = started()
+    world.end("orders-0")
+    world.flow(3.0)
+    world.meanwhile = lambda: world.edit(world.cache)
+    world.rounds(3)
+    assert stands(world).kind == "first"
+    assert all(server.machine.reign is None for server in world.fleet.servers[1:])
+    world.meanwhile = lambda: None
+    world.rounds()
+    assert stands(world).primary.pod == "orders-1"

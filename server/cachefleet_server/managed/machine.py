@@ -195,8 +195,7 @@ class Machine:
                 self.link_epoch = self._greeting = None
                 return []
             case StoreFailed():
-                self._unsaved = True
-                return self._stand()
+                return self._store_failed()
 
     # -- what is kept
 
@@ -208,6 +207,12 @@ class Machine:
         self._unsaved = False
         self.stored = changed if end is None else replace(changed, offset=end)
         return [Store(self.stored)]
+
+    def _store_failed(self) -> list[Action]:
+        """Whatever was to be done behind it was not, a Lease neither."""
+        self._unsaved, self._until = True, math.nan
+        self._leave()
+        return [Stand(), CutClients()]
 
     def _started(self, event: Started, now: float) -> list[Action]:
         """S9, then S1 and S8."""

@@ -91,6 +91,7 @@ class Managed:
         self._timer: asyncio.TimerHandle | None = None
         self._started = False
         self._folder = ""
+        self._known = ""  # the disk, as the file had it
 
     @property
     def tick(self) -> Callable[[], None]:
@@ -106,7 +107,9 @@ class Managed:
         if self._config.value("replicaof"):
             raise StartupError("managed and replicaof exclude each other: who follows whom is the operator's to say")
         self._folder = self._config.text("dir")
-        self._machine = Machine(store.load(self._folder), run=self._run, draw=_draw)
+        stored = store.load(self._folder)
+        self._known = stored.disk if stored is not None else ""
+        self._machine = Machine(stored, run=self._run, draw=_draw)
         self._replication.manage(self)
         self._follower.manage(self)
         self._follower.stream.manage(self._heard)
@@ -147,13 +150,12 @@ class Managed:
         self._started = True
         kept, synced = self._kept()
         started = e.Started(end=self._end, torn=self._aof.torn, kept=kept, synced=synced, boot=store.boot_id())
-        before = self._machine.stored.disk
         try:
             self._handle(started)
         except CommandError as error:
             raise StartupError(f"Can't keep what a managed server must not forget: {error}") from None
         disk = self._machine.stored.disk
-        if disk != before:
+        if self._known not in ("", disk):
             self._log.warning("Nothing proves that all is there that was ever confirmed: this is a new disk")
         self._log.notice(f"Managed server {disk}, promise {self._machine.stored.promise}: {self._machine.role}")
         self._pass_time()

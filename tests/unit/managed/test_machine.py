@@ -516,11 +516,12 @@ def test_pauses() -> None:
 def test_a_store_that_failed_is_tried_again() -> None:
     machine = primary()
     machine.handle(e.Fence(P, 5, "", END + 30), 1.0)
-    assert machine.handle(e.StoreFailed(), 1.0) == []
+    fenced = [a.Stand(), a.CutClients(), a.Lease(-math.inf)]
+    assert machine.handle(e.StoreFailed(), 1.0) == fenced, "nothing behind the store was done"
     actions = machine.handle(e.Fence(P, 5, "", END + 30), 1.0)
     assert isinstance(actions[0], a.Store)
     failing = primary(quorum=Quorum(frozenset((P,)), 0))
-    assert failing.handle(e.StoreFailed(), 1.0) == [a.Stand(), a.CutClients(), a.Lease(-math.inf)]
+    assert failing.handle(e.StoreFailed(), 1.0) == fenced
 
 
 def test_state() -> None:

@@ -171,7 +171,9 @@ class Operator(Place):
         assert record is not None
 
         def said(target: Target, answer: Any) -> None:
-            if answer not in ("OK", "STALE"):
+            if answer == "OK":
+                self.witness.told(target, self.now())
+            elif answer != "STALE":
                 self.witness.refused(target, record.epoch)
 
         self._each(made.servers, lambda server: server.take(record), said)

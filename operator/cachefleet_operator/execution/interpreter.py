@@ -172,6 +172,8 @@ class Interpreter:
             self._witnesses.of(cache.key).refused(action.target, action.record.epoch)
         elif word:
             raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+        else:
+            self._witnesses.of(cache.key).told(action.target, self._witnesses.now())
 
     async def _fence_server(self, cache: Cache, action: act.FenceServer) -> None:
         reply = await self._say(cache, action, family.fence_command(action.target, action.epoch, action.claim))

@@ -38,6 +38,7 @@ class Witness:
     _promises: dict[str, tuple[Promise, float]] = field(default_factory=dict)  # by disk, and when it was heard
     _agreed: tuple[Target, Prepared] | None = None
     _paused: dict[str, float] = field(default_factory=dict)  # disk -> end
+    _told: dict[str, float] = field(default_factory=dict)  # pod -> when
     _refused: dict[str, tuple[int, str]] = field(default_factory=dict)  # pod -> epoch of the record, run
     _dead: list[str] = field(default_factory=list)
     _runs: dict[str, tuple[str, float]] = field(default_factory=dict)  # uid of a pod -> who answered last, and when
@@ -62,6 +63,10 @@ class Witness:
 
     def resumed(self, server: Target) -> None:
         self._paused.pop(server.disk, None)
+
+    def told(self, server: Target, now: float) -> None:
+        """It took a record."""
+        self._told[server.pod] = now
 
     def refused(self, server: Target, epoch: int) -> None:
         self._refused[server.pod] = epoch, server.run
@@ -96,6 +101,7 @@ class Witness:
             ),
             reign_s=now - self._reigns.at if self._reigns else 0.0,
             down_s=now - self._down.at if self._down else 0.0,
+            told_s={pod: now - at for pod, at in self._told.items()},
             replaced_s={pod: now - since.at for pod, since in self._other.items()},
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ from cachefleet_operator.planning.actions import (
 )
 from cachefleet_operator.planning.failover import moves
 from cachefleet_operator.planning.failover.decide import decide as decide_by
-from cachefleet_operator.planning.failover.facts import Prepared, Seat, Target, View, Wish
+from cachefleet_operator.planning.failover.facts import Prepared, Seat, Target, View, Wish, disks
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import Step
 
@@ -84,6 +84,18 @@ def label(snapshot: Snapshot, record: Topology, made: moves.Move, pod: str) -> s
         return names.ROLE_REPLICA
     live = _live_role(snapshot, pod)
     return None if live == names.ROLE_PRIMARY else live
+
+
+def has_all(snapshot: Snapshot, pod: str) -> bool:
+    """Whether it is a member with the disk that it has now, and reigns, or follows who does."""
+    record = snapshot.cache.status.topology
+    seat = next((seat for seat in seats(snapshot) if seat.pod == pod), None)
+    if record is None or seat is None or not seat.answers or seat.state is None:
+        return False
+    state = seat.state
+    leads = state.disk == record.primary.disk and state.reign == record.tenure
+    follows = state.follows == record.primary.disk and state.link == "up" and state.marked == record.tenure
+    return state.disk in disks(record.members) and (leads or follows)
 
 
 def view(snapshot: Snapshot) -> View:

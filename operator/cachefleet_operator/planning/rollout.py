@@ -2,14 +2,15 @@
 
 A pod goes only when nothing else is being changed, no other pod is on its way, and its server is not busy reading its
 data for the first time (a restart would begin that anew); one that crashes is replaced at once, because the new spec
-may be the cure. None goes while somebody has a volume deleted: it lives as long as its pod, and can be saved till then.
+may be the cure. Of managed servers one that went must be a member of the set again before the next one goes. None goes
+while somebody has a volume deleted: it lives as long as its pod, and can be saved till then.
 """
 
 from __future__ import annotations
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.planning import storage, topology
+from cachefleet_operator.planning import managed, storage, topology
 from cachefleet_operator.planning.actions import RestartPod
 from cachefleet_operator.planning.pods import is_ready, restarts
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -35,6 +36,9 @@ def step(snapshot: Snapshot) -> Step:
     fresh = [pod for pod in pods if pod not in old]
     if unready := [pod for pod in fresh if not is_ready(pod)]:
         return Step((), "Restarting", f"waiting for pod {unready[0]['metadata']['name']} to be ready")
+    copies = [pod["metadata"]["name"] for pod in fresh] if managed.is_managed(snapshot) else []
+    if lacking := [name for name in copies if not managed.has_all(snapshot, name)]:  # ready is not in sync
+        return Step((), "Restarting", f"waiting for {lacking[0]} to have what the primary has")
     pod = max(old, key=lambda p: (not _is_primary(snapshot, p), int(p["metadata"]["name"].rsplit("-", 1)[-1])))
     name = pod["metadata"]["name"]
     reason = why(statefulset["spec"]["template"], pod)

@@ -64,6 +64,7 @@ class FleetWorld(World):
     def __init__(self, cache: Cache) -> None:
         super().__init__(cache)
         self.fleet = _Fleet(self)
+        self.apart: set[str] = set()  # pods that do not reach their primary
 
     def controllers(self) -> None:
         super().controllers()
@@ -89,7 +90,9 @@ class FleetWorld(World):
                 if name in self.ended:
                     continue
                 server.tell(e.Passed())
-                if server.link is None:
+                if name in self.apart:
+                    server.link = None
+                elif server.link is None:
                     server.connect()
                 server.apply()
                 if server.link is not None:

@@ -157,3 +157,23 @@ def test_who_is_told_too_late_changes_nothing() -> None:
     world.meanwhile = lambda: None
     world.rounds()
     assert stands(world).primary.pod == "orders-1"
+
+
+def uids(world: FleetWorld) -> dict[str, str]:
+    return {key.name: obj["metadata"]["uid"] for key, obj in world.objects.items() if key.kind == "Pod"}
+
+
+def test_pods_are_replaced_one_after_the_other_and_nobody_goes_before_the_last_one_is_a_member_again() -> None:
+    world = started()
+    before = uids(world)
+    world.apart.add("orders-2")
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    world.rounds(40)
+    assert {name for name, uid in uids(world).items() if before[name] != uid} == {"orders-2"}
+    progressing = next(c for c in world.cache.status.conditions if c.type == conditions.PROGRESSING)
+    assert progressing.message == "waiting for orders-2 to have what the primary has"
+    world.apart.clear()
+    world.rounds(40)
+    assert {name for name, uid in uids(world).items() if before[name] != uid} == set(before)
+    assert len(stands(world).members) == 3
+    assert writers(world) == [stands(world).primary.pod]

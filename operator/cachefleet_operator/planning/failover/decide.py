@@ -99,6 +99,8 @@ def _has_lost_it(view: View, seat: Seat, said: State) -> bool:
     """It knows the record, and does not reach the primary; perhaps that has another address now."""
     if said.loading or said.promise > view.stands.epoch or _is_refused(view, seat):
         return False
+    if view.evidence.told_s.get(seat.pod, times.RETELL_S) < times.RETELL_S:
+        return False
     for_s = view.evidence.reign_s if said.beat_s is None else said.beat_s
     return said.follows != view.stands.primary.disk or (said.link != "up" and for_s >= times.JOIN_S)
 

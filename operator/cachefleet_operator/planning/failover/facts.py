@@ -147,6 +147,7 @@ class Evidence:
     reign_s: float = 0.0  # since this record's primary was first seen to reign by it
     down_s: float = 0.0  # since it was first seen not to reign
     replaced_s: Mapping[str, float] = field(default_factory=dict)  # pod -> since it was seen with another disk
+    told_s: Mapping[str, float] = field(default_factory=dict)  # pod -> since it was told a record
 
 
 NO_EVIDENCE: Final = Evidence()

@@ -11,6 +11,7 @@ BEAT_MISSED_S: Final = 2.0  # O9: a replica that heard nothing for so long agree
 FAILURES_SUSPECT: Final = 3  # questions in a row without an answer
 QUIET_S: Final = 0.6  # since the last confirmation of a member that is suspect, too: three beats
 JOIN_S: Final = 3.0  # how long a member may take to follow a new primary, or one under a new epoch
+RETELL_S: Final = 10.0  # how often who does not reach the primary is told again where it is
 OTHERS_S: Final = 10.0  # how long other members are waited for where one alone would do, and could lose more
 PAUSE_MS: Final = 800
 LEVEL_BYTES: Final = 1 << 20  # a replica that lacks no more than this is in sync: it has the rest before a beat ends

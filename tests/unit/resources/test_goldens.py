@@ -30,7 +30,7 @@ SECRETS = (auth_secret(cache()), server_password_secret(cache()), binding_secret
 # Cache.
 TEMPLATES = {
     "default": "988461fbed3e5a56",
-    "full": "820652f8e35e0746",
+    "full": "982d000f6a0f017f",
 }
 
 

@@ -60,7 +60,7 @@ CHANGES: list[tuple[dict[str, Any], bool]] = [
     ({"services": {"primary": {"type": "NodePort"}}}, False),
     ({"networkPolicy": {"enabled": False}}, False),
     ({"monitoring": {"enabled": False}}, False),
-    ({"instances": 2}, False),
+    ({"instances": 2}, True),  # its server is managed then
     ({"durability": {"mode": "replicated"}}, False),
     ({"spread": {"nodes": "required"}}, True),
     ({"resources": {"limits": {"cpu": "1"}}}, True),

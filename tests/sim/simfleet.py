@@ -23,7 +23,9 @@ from cachefleet_operator.api.v1alpha1 import Topology
 from cachefleet_operator.planning.failover.facts import Wish, disks
 
 FAULTS_S, HEAL_S = 40.0, 45.0
-LOOK_S = 4.0  # how old what an operator decides by can be
+
+
+Listed = tuple[int, Topology | None, dict[str, dict[str, Any]]]  # version of the record, it, facts of the pods
 
 
 class Broken(AssertionError):
@@ -83,18 +85,21 @@ class Fleet:
 
     # -- the API
 
-    def listed(self) -> tuple[int, Topology | None, dict[str, dict[str, Any]]]:
+    def listed(self) -> Listed:
         return self.version, self.record, {pod: dict(facts) for pod, facts in self.facts.items()}
 
-    def store(self, version: int, record: Topology) -> tuple[int, Topology | None, dict[str, dict[str, Any]]]:
+    def store(
+        self, version: int, record: Topology, *, seen: bool
+    ) -> tuple[int, Topology | None, dict[str, dict[str, Any]]]:
+        """`seen`: the primary answered, last it was asked; it may be gone since."""
         if version == self.version:
             self._judge(record)
             self.version, self.record = self.version + 1, record
             self.records[record.epoch] = record
             if record.kind == "continued" and self.lost(record) > record.acks:
                 self.premise = False  # between the last look and the record
-            late = self.clock.now - self.lost_at < LOOK_S and record.primary.pod == self.lost_pod
-            self.waits |= record.kind == "continued" and late and self.reach(record) < len(record.members) - record.acks
+            short = self.reach(record) < len(record.members) - record.acks
+            self.waits |= record.kind == "continued" and record.primary.pod == self.lost_pod and seen and short
             self.publish()
         return self.listed()
 

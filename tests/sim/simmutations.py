@@ -128,7 +128,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("old-promises", "O1", SYNC3, 152, ((facts.View, "promised", _stale_promises),)),
     Mutation("unequal-heir", "O2", ASYNC2, 173, ((handover, "is_level", ALWAYS), (handover, "is_caught_up", ALWAYS))),
     Mutation("loosen-anything", "O3", SYNC3, 137, ((loosen, "implies", ALWAYS),)),
-    Mutation("loosen-unseen", "O3", GONE2, 106, ((facts.View, "holder", _blind_holder),)),
+    Mutation("loosen-unseen", "O3", GONE2, 136, ((facts.View, "holder", _blind_holder),)),
     Mutation("loosen-in-the-election", "O3", GONE2, 0, ((elect, "_elected", _alone_at_once),)),
     Mutation("tighten-unprepared", "O4", LOOSE3, 137, ((tighten, "is_agreed", ALWAYS),)),
     Mutation("no-bump", "O5", SYNC3, 144, ((bump, "is_ahead", _always("")),)),

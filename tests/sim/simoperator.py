@@ -163,7 +163,8 @@ class Operator(Place):
                 self.watched(*found)
                 self.wake()
 
-        store = lambda: self.fleet.store(version, made.record)  # noqa: E731
+        seen = self.known[made.record.primary.pod].failures == 0
+        store = lambda: self.fleet.store(version, made.record, seen=seen)  # noqa: E731
         self.fleet.clock.call(self, self.fleet.api, store, done, lambda refused: self._end(life), 2.0)
 
     def _tell(self, made: moves.Tell) -> None:

@@ -34,11 +34,11 @@ def main(seed: int, setting: int, make: type[simserver.Server]) -> int:
         setattr(make, name, lambda self, *words, method=method: method(self, *words))
     store, draw = simfleet.Fleet.store, simfleet.Schedule._draw
 
-    def stored(fleet: simfleet.Fleet, version: int, record: Any) -> Any:
+    def stored(fleet: simfleet.Fleet, version: int, record: Any, *, seen: bool) -> Any:
         late = "" if version == fleet.version else "(too late) "
         disks = [member.disk for member in record.members]
         said(fleet, f"RECORD {late}{record.epoch} {record.kind}", disks, record.acks, record.reason)
-        return store(fleet, version, record)
+        return store(fleet, version, record, seen=seen)
 
     def drawn(schedule: simfleet.Schedule) -> None:
         draw(schedule)

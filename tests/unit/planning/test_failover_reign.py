@@ -324,6 +324,13 @@ def test_a_cache_that_grows_from_one_pod_keeps_that_ones_data() -> None:
     assert (record.epoch, record.primary.pod) == (5, "c-0")
 
 
+def test_keys_without_a_data_set_are_data() -> None:
+    """Of a server that was not managed before. A promise may not say how many there are."""
+    said = replace(blank(0), promise=1), replace(blank(1), promise=1, keys=9)
+    found = decided(first(*said, promises=(begun(0), begun(1)), wish=Wish(2, "async")))
+    assert (found.primary.pod, members(found)) == ("c-1", (["d1"], 0))
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 def test_writes_wait_for_the_copies_that_were_promised(copies: int) -> None:
     said = [replace(blank(n), promise=1) for n in range(3)]

@@ -15,6 +15,8 @@ that has the data.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 
 from cachefleet_operator.api.v1alpha1 import Member, RecordedPrimary, Topology
 from cachefleet_operator.planning.failover.facts import Promise, Seat, View, position
@@ -59,6 +61,12 @@ def is_blank(promise: Promise) -> bool:
     return not promise.data_set and not promise.keys
 
 
+def pairs_of(view: View, promises: Mapping[str, Promise]) -> list[Pair]:
+    """Who answers, and what it promised; how many keys it has is in its state, if not in that."""
+    found = [(seat, state, promises[state.disk]) for seat, state in view.answering() if state.disk in promises]
+    return [(seat, replace(one, keys=one.keys or state.keys)) for seat, state, one in found if not state.loading]
+
+
 def move(view: View) -> Move:
     if missing := unseen(view) or ([] if view.seats else ["a pod"]):
         words = f"the primary is chosen when all pods were seen: waiting for {', '.join(missing)}"
@@ -68,7 +76,7 @@ def move(view: View) -> Move:
     if unasked:
         words = "asking all servers what they have"
         return Fence(words=words, reason=ELECTING, epoch=epoch(view), servers=tuple(seat.target for seat in unasked))
-    pairs = [(seat, promises[state.disk]) for seat, state in view.answering()]
+    pairs = pairs_of(view, promises)
     return _chosen(view, pairs) if pairs else Rest(words="there is no pod yet", reason=NO_CANDIDATE)
 
 

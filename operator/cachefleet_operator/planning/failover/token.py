@@ -42,7 +42,7 @@ def move(view: View) -> Move | None:
     if unasked:
         words = f"asking {', '.join(target.pod for target in unasked)} to promise epoch {epoch}, as a person said"
         return Fence(words=words, reason=ELECTING, epoch=epoch, servers=tuple(unasked))
-    pairs = [(seat, promises[state.disk]) for seat, state in view.answering() if not state.loading]
+    pairs = first.pairs_of(view, promises)
     return _empty(view, pairs, epoch) if said == (EMPTY, "") else _data(view, pairs, said, epoch)
 
 

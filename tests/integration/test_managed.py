@@ -234,6 +234,17 @@ def test_a_primary_that_was_stopped_executes_nothing_when_it_wakes(fleet: Begin)
     assert_eventually(lambda: writes(primary))
 
 
+def test_members_share_their_password(fleet: Begin) -> None:
+    primary, replica = fleet(2).begin().servers
+    assert_eventually(lambda: state(replica)["link"] == "up", replica.log_tail)
+    with primary.connect() as ours, replica.connect() as theirs:
+        for connection in (ours, theirs):
+            assert connection.call("CONFIG", "SET", "requirepass", "secret") == "OK"
+        assert ours.call("CLIENT", "KILL", "TYPE", "replica") == 1
+        assert_eventually(lambda: b"sync_partial_ok:1" in ours.call("INFO", "stats"), replica.log_tail)
+        assert_eventually(lambda: ours.call("SET", "k", "v") == "OK")
+
+
 def test_solo_opens_itself(fleet: Begin) -> None:
     one = fleet(1).begin(acks=0)
     (server,) = one.servers

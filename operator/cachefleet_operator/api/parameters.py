@@ -33,6 +33,7 @@ OWNERS: dict[str, str] = {
     "requirepass": "spec.auth",
     "replicaof": "spec.instances",
     # Replication and failover.
+    "managed": OPERATOR,
     "primaryauth": OPERATOR,
     "primaryuser": OPERATOR,
     "min-replicas-*": OPERATOR,

@@ -270,7 +270,8 @@ class CacheSpec(Model):
     )
     instances: int = Field(
         1, ge=1, le=10,
-        description="Pods: a primary and its replicas. Only 1 is built so far; more is refused by a condition.",
+        description="Pods: a primary and its replicas, one of which takes its place when it is gone. From 1 to more, "
+        "the one restarts once.",
     )
     memory: MemorySpec = Field(default_factory=MemorySpec, description="Memory of each pod.")
     persistence: PersistenceSpec = Field(default_factory=PersistenceSpec, description="What survives a restart.")

@@ -30,7 +30,6 @@ SENTENCE_CHARACTERS_MAX, PATH_CHARACTERS_MAX, NAME_CHARACTERS_MAX = 300, 200, 10
 DEPTH_MAX = 32  # of a pod spec; real ones have about 12
 VALUES_MAX = 20_000  # in all that is free-form; real ones have some hundred
 QUANTITY_MAX = 2**63 - 1
-INSTANCES_MAX = 1  # of what is built
 
 _OURS = "belongs to the operator"
 _PROBES = "is the operator's: a slow disk must not kill a server that loads"
@@ -87,8 +86,6 @@ def _cut(text: str, characters: int) -> str:
 
 def _fields(cache: Cache) -> Iterator[str]:
     spec, name = cache.spec, cache.metadata.name
-    if spec.instances > INSTANCES_MAX:
-        yield f"spec.instances: {spec.instances} is not built yet, only {INSTANCES_MAX} is"
     if spec.durability.mode != "async":
         yield f"spec.durability.mode: {spec.durability.mode} is not built yet, only async is"
     ref = spec.auth.secret_ref

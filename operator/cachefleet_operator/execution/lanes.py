@@ -29,8 +29,9 @@ from cachefleet_operator.planning.actions import EventType
 from cachefleet_operator.planning.plan import survive
 from cachefleet_operator.planning.snapshot import Snapshot
 
-# What fails in it fails in the slow lane as well, which says so: less often.
-FAST = Pace(debounce_s=0.01, failure_s_max=5.0, cycle_s_max=15.0, level=logging.DEBUG)
+# What fails in it fails in the slow lane as well, which says so: less often. A failover is some cycles one after the
+# other, and a handover has less than a second for them (failover/times.py), whatever there was before.
+FAST = Pace(debounce_s=0.01, failure_s_max=5.0, cycle_s_max=15.0, level=logging.DEBUG, every_s=0.1)
 FAILURES = frozenset(("Failed", "Unreadable"))  # words of events
 
 

@@ -109,7 +109,8 @@ class Observer:
     def _watch(self, cache: Cache, asked: Sequence[tuple[Object, Endpoint]]) -> None:
         if self._prober is not None:
             targets = {pod["metadata"]["name"]: Target(pod["metadata"]["uid"], at, is_ready(pod)) for pod, at in asked}
-            self._prober.watch(cache.key, targets, alone=cache.spec.instances == 1)
+            # A Cache that shrinks has more servers than it wants, and hands over between them.
+            self._prober.watch(cache.key, targets, alone=cache.spec.instances == 1 and len(targets) <= 1)
 
     def _facts(self, key: tuple[str, str]) -> Mapping[str, Server]:
         return self._prober.facts(key) if self._prober is not None else {}

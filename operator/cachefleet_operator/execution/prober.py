@@ -165,11 +165,13 @@ class Prober:
     async def _run(self, key: Key, probe: _Probe) -> None:
         try:
             while True:
-                began, before, told = _now(), probe.server, probe.told
+                began, before, told, inspected = _now(), probe.server, probe.told, probe.inspected
                 probe.woken.clear()
                 await self._ask(probe, began)
                 probe.asked_at, probe.asked = _now(), told
-                if _standing(before) != _standing(probe.server):
+                # Who told a managed server something waits for where it stands then, and positions alone are no news.
+                after = probe.server.managed is not None and probe.inspected != inspected
+                if after or _standing(before) != _standing(probe.server):
                     self._listener(key)
                 await self._pause(probe, began)
         finally:

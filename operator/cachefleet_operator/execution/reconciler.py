@@ -44,6 +44,7 @@ class Pace(NamedTuple):
     failure_s_max: float = FAILURE_S_MAX
     cycle_s_max: float = CYCLE_S_MAX
     level: int = logging.WARNING  # of failures
+    every_s: float = CYCLE_EVERY_S
 
 
 class Runner(Protocol):
@@ -148,7 +149,7 @@ class Reconciler:
             if not self._running.is_set() or not loop.failures or self._generation(key) != loop.generation:
                 break
             loop.woken.clear()
-        await asyncio.sleep(max(self._pace.debounce_s, _take_token(loop, _now())))
+        await asyncio.sleep(max(self._pace.debounce_s, _take_token(loop, _now(), self._pace.every_s)))
 
     def _generation(self, key: Key) -> int:
         try:
@@ -197,8 +198,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _take_token(loop: _Loop, now: float) -> float:
+def _take_token(loop: _Loop, now: float, every_s: float) -> float:
     """Seconds until this Cache may have another cycle; takes it."""
-    loop.tokens = min(CYCLES_BURST, loop.tokens + (now - loop.tokens_at) / CYCLE_EVERY_S) - 1
+    loop.tokens = min(CYCLES_BURST, loop.tokens + (now - loop.tokens_at) / every_s) - 1
     loop.tokens_at = now
-    return max(0.0, -loop.tokens * CYCLE_EVERY_S)
+    return max(0.0, -loop.tokens * every_s)

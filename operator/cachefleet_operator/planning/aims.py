@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cachefleet_operator.api.objects import Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
-from cachefleet_operator.planning import accepted, auth, binding, config, knowledge, objects, storage, template
+from cachefleet_operator.planning import accepted, auth, binding, config, knowledge, managed, objects, storage, template
 from cachefleet_operator.planning.image import image
 from cachefleet_operator.planning.knowledge import Knowledge
 from cachefleet_operator.planning.refusals import NAME, OBJECT, STORAGE, is_due, is_parameter
@@ -36,7 +36,7 @@ def as_before(snapshot: Snapshot) -> Aims:
 def aims_of(snapshot: Snapshot, now: float) -> Aims:
     old, has = snapshot.cache.status.refusals, knowledge.knowledge(snapshot)
     asked = [r for r in old if is_parameter(r) and config.is_refused_still(snapshot, r, has)]
-    cache = config.without_refused(snapshot.cache, asked)
+    cache = managed.with_members(config.without_refused(snapshot.cache, asked))
     stamped, generation = _wanted(snapshot, cache, has)
     last = accepted.last(snapshot.cache, snapshot.objects) if any(r.subject == OBJECT for r in old) else None
     had: tuple[Object, ...] = ()

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
-from cachefleet_operator.api.v1alpha1 import Topology
+from cachefleet_operator.api.v1alpha1 import Cache, Topology
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.actions import (
     RECORD,
@@ -38,6 +38,22 @@ def is_managed(snapshot: Snapshot) -> bool:
     """Whether more than one pod is wanted, or the record already speaks of disks."""
     stands = snapshot.cache.status.topology
     return snapshot.cache.spec.instances > 1 or (stands is not None and bool(stands.primary.disk))
+
+
+def with_members(cache: Cache) -> Cache:
+    """With as many pods as its record needs: one goes when it is no member any more, and not before."""
+    stands = cache.status.topology
+    if stands is None or not stands.primary.disk:
+        return cache
+    needed = 1 + max(int(member.pod.rsplit("-", 1)[-1]) for member in stands.members)
+    instances = max(cache.spec.instances, needed)
+    return cache.model_copy(update={"spec": cache.spec.model_copy(update={"instances": instances})})
+
+
+def is_growing(snapshot: Snapshot) -> bool:
+    """Whether its data are a server's that was alone, and has no word for any of this."""
+    stands = snapshot.cache.status.topology
+    return snapshot.cache.spec.instances > 1 and stands is not None and not stands.primary.disk
 
 
 def move(snapshot: Snapshot) -> moves.Move | None:

@@ -2,8 +2,9 @@
 
 A pod goes only when nothing else is being changed, no other pod is on its way, and its server is not busy reading its
 data for the first time (a restart would begin that anew); one that crashes is replaced at once, because the new spec
-may be the cure. Of managed servers one that went must be a member of the set again before the next one goes. None goes
-while somebody has a volume deleted: it lives as long as its pod, and can be saved till then.
+may be the cure. Of managed servers one that went must be a member of the set again before the next one goes; but where
+a Cache of one pod grows, the new ones wait for that one, which is not managed yet. None goes while somebody has a
+volume deleted: it lives as long as its pod, and can be saved till then.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def step(snapshot: Snapshot) -> Step:
         return Step((), "Waiting", f"no pod is restarted while volume {claim} is being deleted: its data would go")
     if going := [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]:
         return Step((), "Restarting", f"pod {going[0]['metadata']['name']} is shutting down")
-    fresh = [pod for pod in pods if pod not in old]
+    fresh = [pod for pod in pods if pod not in old and not managed.is_growing(snapshot)]
     if unready := [pod for pod in fresh if not is_ready(pod)]:
         return Step((), "Restarting", f"waiting for pod {unready[0]['metadata']['name']} to be ready")
     copies = [pod["metadata"]["name"] for pod in fresh] if managed.is_managed(snapshot) else []

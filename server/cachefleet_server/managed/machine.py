@@ -263,7 +263,7 @@ class Machine:
             case Pause():
                 ms = min(event.ms, PAUSE_MS_MAX)
                 self.reign.still_until = now + min(ms / 1000, STILL_S)
-                return [Hold(ms), Done()]
+                return [Hold(ms), Beat(self.epoch), Done()]  # the stream's last word: who confirms it is level
             case Resume():
                 self.reign.still_until = -math.inf
                 return [LetGo(), Done()]

@@ -319,7 +319,7 @@ class Follower:
             address=config.text("replica-announce-ip"),
             version=REDIS_VERSION,
             user=config.text("primaryuser"),
-            password=config.text("primaryauth"),
+            password=config.text("primaryauth") or (config.text("requirepass") if self._manager is not None else ""),
             history=position.id if position else "",
             offset=position.offset if position else 0,
             introduction=self._manager.introduction() if self._manager is not None else (),

@@ -137,6 +137,8 @@ class FleetWorld(World):
             made = words.reply(managed.tell(words.event(PARSES[command[1]], list(command), managed.end)))
         except CommandError as refused:
             return hiredis.ReplyError(str(refused))
+        if command[1] == b"PAUSE":  # who paused it looks again soon
+            self.flow(STEP_S)
         return _flat(made) if isinstance(made, dict) else str(made).encode()
 
 

@@ -52,7 +52,6 @@ def unchecked(**spec: Any) -> Cache:
     [
         ({"durability": {"mode": "replicated"}},
          "spec.durability.mode: replicated is not built yet, only async is"),
-        ({"instances": 2}, "spec.instances: 2 is not built yet, only 1 is"),
         ({"image": "registry.test/mine:1", "version": "1"},
          "spec.version: is a tag of the default image, which spec.image replaces"),
         ({"auth": {"mode": "secret", "secretRef": {"name": "orders-auth"}}},

@@ -504,10 +504,10 @@ def test_a_command_for_another_disk(event: e.Event) -> None:
 
 def test_pauses() -> None:
     machine = primary()
-    assert machine.handle(e.Pause(P, 4, 800), 1.0) == [a.Hold(800), a.Done()]
+    assert machine.handle(e.Pause(P, 4, 800), 1.0) == [a.Hold(800), a.Beat(4), a.Done()]
     assert machine.handle(e.Passed(), 1.7) == [], "no beats, or nobody could be seen to have all there is"
     assert machine.handle(e.Passed(), 1.9) == [a.Beat(4)]
-    assert machine.handle(e.Pause(P, 4, 10**9), 1.0) == [a.Hold(PAUSE_MS_MAX), a.Done()]
+    assert machine.handle(e.Pause(P, 4, 10**9), 1.0) == [a.Hold(PAUSE_MS_MAX), a.Beat(4), a.Done()]
     assert machine.handle(e.Passed(), 3.0) == [a.Beat(4)], "a lease must not run out for want of beats"
     assert machine.handle(e.Resume(P, 4), 1.0) == [a.LetGo(), a.Done()]
     assert refused(started().handle(e.Pause(P, 3, 800), 1.0)) == "NOTREIGNING"

@@ -6,16 +6,11 @@ from typing import Any
 
 import pytest
 
-from cachefleet_operator.api import conditions, names, validation
+from cachefleet_operator.api import conditions, names
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.planning.moments import stamp
 from fleettest.fleetworld import FleetWorld
 from fleettest.snapshots import cache
-
-
-@pytest.fixture(autouse=True)
-def built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "INSTANCES_MAX", 10)
 
 
 def started(instances: int = 3, **spec: Any) -> FleetWorld:

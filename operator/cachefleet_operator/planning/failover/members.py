@@ -5,13 +5,15 @@
                 and one confirmation, losing the primary needs both others: one that is away must not stay for long)
     stays       who is away, where fewer members would break the promised copies
 
+A primary that is not wished any more is not alone before it has handed over: who could take over must be a member.
+
 It only says what should be; how the record gets there is O3 (loosen.py) or O4 (tighten.py).
 """
 
 from __future__ import annotations
 
 from cachefleet_operator.api.v1alpha1 import Member
-from cachefleet_operator.planning.failover import suspect, times
+from cachefleet_operator.planning.failover import handover, suspect, times
 from cachefleet_operator.planning.failover.facts import Seat, State, View, disks, is_superseded
 
 
@@ -46,12 +48,16 @@ def wished(view: View, state: State) -> tuple[tuple[Member, ...], int]:
         elif member.pod not in joining and is_wished(view, member):
             (away if is_away(view, state, member) else kept).append(member)
     found = [*kept, *joining.values()]
-    acks = min(wish.acks, wish.instances - 1)
+    seat = view.seat(record.primary.pod)
+    leaves = seat is not None and handover.is_to_leave(view, seat)
+    acks = min(wish.acks, max(wish.instances, 2 if leaves else 1) - 1)
     if wish.may_loosen:
         acks = min(acks, len(found) - 1)
     elif len(found) <= acks:  # Nobody leaves then; and a set that is smaller grows with those that come.
         found += away
         acks = min(acks, len(found) - 1)
+    if acks == 0:
+        found = [member for member in found if member.disk == record.primary.disk]
     order = {seat.pod: seat.ordinal for seat in view.seats}
     return tuple(sorted(found, key=lambda member: order.get(member.pod, len(order)))), acks
 

@@ -1,0 +1,140 @@
+"""A Cache of three pods on this machine: whatever happens to the one that takes writes, another one does, and what was
+acknowledged is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from fleettest.local import READY_S, Local, manifest
+from fleettest.wait import assert_eventually
+
+pytestmark = pytest.mark.server
+
+
+def client(local: Local, port: int) -> redis.Redis:
+    password = Path(local.home, local.cache()["passwordFile"]).read_text()
+    return redis.Redis(
+        port=port, password=password, socket_timeout=1, socket_connect_timeout=1, retry=None, decode_responses=True
+    )  # fmt: skip
+
+
+class Writer:
+    """Adds numbers to a list at whoever takes them, and knows which were acknowledged."""
+
+    def __init__(self, local: Local) -> None:
+        self._clients = [client(local, ports["redis"]) for ports in local.cache()["ports"].values()]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+        self.acknowledged: list[int] = []
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for one in self._clients:
+            one.close()
+
+    def _write(self) -> None:
+        number = 0
+        while not self._over.is_set():
+            number += 1
+            try:
+                self._clients[0].rpush("numbers", number)
+            except redis.RedisError:
+                self._clients.append(self._clients.pop(0))
+                time.sleep(0.01)  # pace: nobody may take writes for a while
+            else:
+                self.acknowledged.append(number)
+
+    def goes_on(self) -> None:
+        before = len(self.acknowledged)
+        assert_eventually(lambda: len(self.acknowledged) > before + 100, deadline_s=READY_S)
+
+
+def kept(local: Local) -> set[int]:
+    with local.client() as c:
+        return set(map(int, c.lrange("numbers", 0, -1)))
+
+
+def roles(local: Local) -> dict[str, str]:
+    return {pod["name"]: pod["role"] for pod in local.cache()["status"].get("pods", ())}
+
+
+def is_whole(local: Local) -> bool:
+    """All three are what they should be, and members of the set."""
+    status = local.cache()["status"]
+    found = sorted(roles(local).values()) == ["primary", "replica", "replica"]
+    return found and len(status["topology"]["set"]) == 3 and status["topology"]["acks"] == 1
+
+
+def whole(local: Local) -> Local:
+    assert_eventually(lambda: is_whole(local), lambda: f"{local.cache()} {local.said()}", deadline_s=READY_S)
+    return local
+
+
+def primary(local: Local) -> str:
+    return next(pod for pod, role in roles(local).items() if role == "primary")
+
+
+def process(local: Local, pod: str) -> int:
+    with client(local, local.cache()["ports"][pod]["redis"]) as c:
+        return int(c.info("server")["process_id"])
+
+
+@pytest.mark.slow("a primary that hangs is given up after some seconds")
+def test_one_that_dies_and_one_that_hangs(local: Local) -> None:
+    local.write(manifest(instances=3))
+    local.up().ready()
+    first = primary(whole(local))
+    with Writer(local) as writer:
+        writer.goes_on()
+        os.kill(process(local, first), signal.SIGKILL)
+        writer.goes_on()
+        hung = primary(whole(local))
+        pid = process(local, hung)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert_eventually(lambda: "primary" in roles(local).values() and primary(local) != hung, deadline_s=READY_S)
+            writer.goes_on()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        whole(local)
+        writer.goes_on()
+    assert not set(writer.acknowledged) - kept(local)
+    assert primary(local) != hung
+
+
+@pytest.mark.slow("servers begin and end")
+def test_it_grows_and_shrinks(local: Local) -> None:
+    """Also when the one that takes writes is one that goes: it hands over before."""
+    local.write(manifest())
+    local.up().ready()
+    with local.client() as c:
+        c.set("before", "1")
+    local.write(manifest(instances=3))
+    assert_eventually(lambda: is_whole(local), local.said, deadline_s=READY_S)
+    pid = process(local, "orders-0")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert_eventually(lambda: roles(local).get("orders-0") != "primary", deadline_s=READY_S)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    whole(local)
+    with Writer(local) as writer:
+        writer.goes_on()
+        local.write(manifest(instances=1))
+        assert_eventually(lambda: roles(local) == {"orders-0": "primary"}, local.said, deadline_s=READY_S)
+        writer.goes_on()
+    assert not set(writer.acknowledged) - kept(local)
+    with local.client() as c:
+        assert c.get("before") == "1"

@@ -43,6 +43,14 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def sync_folder(path: str) -> None:
+    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def open_at_once(path: str, flags: int, mode: int = 0o644) -> int:
     """os.open for what may be a device or a FIFO to write to: a FIFO that nobody reads is refused, not waited for."""
     try:

@@ -30,14 +30,13 @@ from cachefleet_operator.planning.failover.decide import decide as decide_by
 from cachefleet_operator.planning.failover.facts import Prepared, Seat, Target, View, Wish, disks
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import Step
+from cachefleet_operator.resources import configmap
 
 _RECORDED = frozenset((RECORD,))
 
 
 def is_managed(snapshot: Snapshot) -> bool:
-    """Whether more than one pod is wanted, or the record already speaks of disks."""
-    stands = snapshot.cache.status.topology
-    return snapshot.cache.spec.instances > 1 or (stands is not None and bool(stands.primary.disk))
+    return configmap.is_managed(snapshot.cache)
 
 
 def with_members(cache: Cache) -> Cache:

@@ -111,11 +111,12 @@ def _owned(cache: Cache) -> dict[str, str]:
         # A disk that takes no last snapshot must not keep a pod until it is killed: what is lost is the same.
         "shutdown-on-sigterm": "force",
         # Who is told its role begins without one. A record that speaks of disks is for servers that are told.
-        **({"managed": "yes"} if _is_managed(cache) else {}),
+        **({"managed": "yes"} if is_managed(cache) else {}),
     }
 
 
-def _is_managed(cache: Cache) -> bool:
+def is_managed(cache: Cache) -> bool:
+    """Whether more than one pod is wanted, or the record already speaks of disks."""
     stands = cache.status.topology
     return cache.spec.instances > 1 or (stands is not None and bool(stands.primary.disk))
 

@@ -12,7 +12,7 @@ import json
 import os
 from typing import Any, Final
 
-from cachefleet_server.files import read_regular, write_all
+from cachefleet_server.files import read_regular, sync_folder, write_all
 from cachefleet_server.managed.state import Prepared, Quorum, Start, Stored
 
 NAME: Final = "managed.json"
@@ -39,11 +39,7 @@ def save(folder: str, stored: Stored) -> None:
     finally:
         os.close(fd)
     os.rename(temp, path)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(folder)
 
 
 def forget(folder: str) -> None:

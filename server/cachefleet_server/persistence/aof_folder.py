@@ -24,7 +24,7 @@ import time
 from typing import Final
 
 from cachefleet_server.config.config import Config
-from cachefleet_server.files import open_regular
+from cachefleet_server.files import open_regular, sync_folder
 from cachefleet_server.log import Log
 from cachefleet_server.persistence import aof_manifest
 from cachefleet_server.persistence.aof_manifest import BASE, Manifest, Part
@@ -93,8 +93,8 @@ class AofFolder:
             manifest = Manifest(base=Part(name, 1, BASE), base_seq=1)
             self.write(manifest)
         os.rename(old, self.file(name))
-        aof_manifest.sync_folder(self.path)
-        aof_manifest.sync_folder(self._config.text("dir"))
+        sync_folder(self.path)
+        sync_folder(self._config.text("dir"))
         return manifest
 
     def numbers_in_use(self) -> Manifest:
@@ -142,7 +142,7 @@ class AofFolder:
         """The folder below `dir`, which must be there: a disk that was taken away is not replaced by another."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path)
-            aof_manifest.sync_folder(self._config.text("dir"))
+            sync_folder(self._config.text("dir"))
 
     def lost(self, fd: int, *, whole: bool) -> str:
         """The path of a file that counts and is gone, or "". `fd`: the current file; `whole`: the manifest counts."""
@@ -167,7 +167,7 @@ class AofFolder:
     def install_base(self, part: Part) -> None:
         """The temp file, which is on disk, gets its name."""
         os.rename(self.temp_base(), self.file(part.name))
-        aof_manifest.sync_folder(self.path)
+        sync_folder(self.path)
 
     def remove_stale_files(self) -> None:
         """Temp files of rewrites that did not finish."""

@@ -20,7 +20,7 @@ from typing import Final
 
 from cachefleet_server.config.text import quote, split_words
 from cachefleet_server.errors import DataError
-from cachefleet_server.files import open_regular, read_regular, write_all
+from cachefleet_server.files import open_regular, read_regular, sync_folder, write_all
 
 BASE: Final = "b"
 INCREMENTAL: Final = "i"
@@ -152,14 +152,6 @@ def write_durably(path: str, chunks: Iterable[bytes]) -> None:
     try:
         for chunk in chunks:
             write_all(fd, chunk)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def sync_folder(path: str) -> None:
-    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(fd)
     finally:
         os.close(fd)

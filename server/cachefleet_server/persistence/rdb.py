@@ -29,8 +29,8 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, ClientFlag, Engine, Keyspace
 from cachefleet_server.errors import CommandError, DataError, StartupError
+from cachefleet_server.files import sync_folder
 from cachefleet_server.log import Log
-from cachefleet_server.persistence.aof_manifest import sync_folder
 from cachefleet_server.persistence.folder import NotWritable
 from cachefleet_server.persistence.rdb_load import RdbLoader
 from cachefleet_server.persistence.snapshot import (

@@ -19,7 +19,7 @@ from typing import Final
 
 from cachefleet_server.engine import Engine
 from cachefleet_server.errors import DataError
-from cachefleet_server.files import open_regular
+from cachefleet_server.files import open_regular, sync_folder
 from cachefleet_server.persistence import aof_manifest, aof_walk
 from cachefleet_server.persistence.aof_load import AofLoader
 from cachefleet_server.persistence.aof_walk import AofWalk
@@ -161,7 +161,7 @@ def cut(parts: Parts, at: int, valid_bytes: int, *, yes: bool) -> None:
     with naming(path), os.fdopen(open_regular(path, os.O_RDWR), "r+b") as file:
         file.truncate(valid_bytes)
         os.fsync(file.fileno())
-    aof_manifest.sync_folder(os.path.dirname(path))
+    sync_folder(os.path.dirname(path))
     say(f"{path} has {text.count(valid_bytes, 'byte')} now; the {text.count(lost, 'byte')} cut off are in {kept}")
 
 

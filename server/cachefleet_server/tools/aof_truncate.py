@@ -20,6 +20,7 @@ from typing import Final
 
 from cachefleet_server.engine import Engine
 from cachefleet_server.errors import DataError
+from cachefleet_server.files import sync_folder
 from cachefleet_server.persistence import aof_manifest, aof_walk
 from cachefleet_server.persistence.aof_walk import AofWalk
 from cachefleet_server.tools import aof, aof_parts, text
@@ -118,7 +119,7 @@ def copy(parts: Parts, cut: Cut, folder: str) -> None:
         name = os.path.join(folder, os.path.basename(parts.manifest_path))
         with naming(name):
             aof_manifest.write(name, parts.first(cut.at + 1))
-    aof_manifest.sync_folder(folder)
+    sync_folder(folder)
     say(f"{folder} has {text.count(cut.at + 1, 'file')}")
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from cachefleet_server.persistence.aof_manifest import sync_folder
+from cachefleet_server.files import sync_folder
 from cachefleet_server.tools import aof_parts, text
 from cachefleet_server.tools.link import READ_BYTES, Link, command, login
 from cachefleet_server.tools.outcome import Exit, Failure, fresh, naming, say

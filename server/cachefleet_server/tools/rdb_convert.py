@@ -13,7 +13,7 @@ import os
 from typing import Final
 
 from cachefleet_server.engine import Engine
-from cachefleet_server.persistence.aof_manifest import sync_folder
+from cachefleet_server.files import sync_folder
 from cachefleet_server.persistence.rdb_encode import RdbFile
 from cachefleet_server.persistence.rdb_walk import RdbWalk
 from cachefleet_server.tools import dialects, text

@@ -20,7 +20,7 @@ from cachefleet_server.ds.bucket cimport HT_SLOTS, ht_bucket_each, ht_bucket_t, 
 from cachefleet_server.ds.intrin cimport cf_atomic_add, cf_thread_ns
 from cachefleet_server.ds.lzf cimport lzf_compress, lzf_decompress
 from cachefleet_server.ds.number cimport *
-from cachefleet_server.ds.slab cimport slab_bytes, slab_check, slab_size
+from cachefleet_server.ds.slab cimport slab_bytes, slab_check, slab_size, slab_t
 from cachefleet_server.ds.zmalloc cimport (
     heap_cron, heap_free, heap_new, heap_t, heap_used, zfree, zmalloc, zsmall_alloc, zsmall_free)
 
@@ -493,6 +493,12 @@ cdef class Slab:
         return 0 - <int64_t>own.used
 
     def cron(self): heap_cron(self.heap)
+
+    @property
+    def pending(self):
+        """Something that another thread freed is not taken in yet."""
+        cdef slab_t* s = self.heap.slab
+        return s.taking_in != NULL or s.remote_pages != NULL
 
     @property
     def pages(self): return self.heap.slab.pages

@@ -178,7 +178,9 @@ cdef const siid_t* idmp_find(
     if m == NULL or not _find(m, name, nn, &place):
         return NULL
     iid = _in(m.producers[place], text, n)
-    return NULL if iid == NULL or idmp_is_over(m, iid, now_ms) else iid
+    if iid == NULL or idmp_is_over(m, iid, now_ms):
+        return NULL
+    return iid
 
 
 cdef void _remove(heap_t* h, sidmp_t* m, uint32_t place) noexcept nogil:

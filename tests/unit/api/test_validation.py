@@ -173,9 +173,9 @@ def test_what_is_fine(spec: dict[str, Any]) -> None:
 
 
 def test_every_problem_is_said() -> None:
-    found = problems(cache(instances=2, config={"port": "1", "x": "y"}, **pod(hostIPC=True)))
+    found = problems(cache(durability={"mode": "replicated"}, config={"port": "1", "x": "y"}, **pod(hostIPC=True)))
     assert [problem.split(":")[0] for problem in found] == [
-        "spec.instances", "spec.config.port", "spec.config.x", f"{POD}.hostIPC"
+        "spec.durability.mode", "spec.config.port", "spec.config.x", f"{POD}.hostIPC"
     ]  # fmt: skip
 
 

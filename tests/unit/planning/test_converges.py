@@ -20,6 +20,7 @@ from fleettest.world import World, restarts, settled, told
 
 SIZES = ("1Gi", "2Gi", "10Gi")
 STOP = "persistence", "storage"
+UNBUILT = {"durability": {"mode": "replicated"}}
 
 spec = st.fixed_dictionaries(
     {},
@@ -450,7 +451,7 @@ def test_a_growth_and_another_change_at_once() -> None:
     assert len(restarts(world)) == 1
 
 
-@pytest.mark.parametrize("spec", [{"instances": 2}, {"config": {"port": "1"}}, {"config": {"no-such": "1"}}])
+@pytest.mark.parametrize("spec", [UNBUILT, {"config": {"port": "1"}}, {"config": {"no-such": "1"}}])
 def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) -> None:
     world = settled()
     world.edit(cache(**spec))
@@ -464,7 +465,7 @@ def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) 
 
 
 def test_a_new_cache_that_is_refused_wants_no_pods() -> None:
-    world = World(cache(instances=2))
+    world = World(cache(**UNBUILT))
     world.settle()
     assert world.cache.status.ready == "0/0"
 

@@ -55,6 +55,11 @@ def test_replies_and_errors(both: Several, hello: str) -> None:
         both.run(0, ["CLIENT", "TRACKING", *state.split(" ")])
         for row in ("CACHING", "CACHING x", "CACHING yes", "TRACKINGINFO", "CACHING no", "TRACKINGINFO", "GETREDIR"):
             both.run(0, ["CLIENT", *row.split(" ")])
+    for row in ("off", "on OPTIN"):
+        both.run(0, ["CLIENT", "TRACKING", *row.split(" ")])
+    both.run(0, ["CLIENT", "CACHING", "yes"], ["CLIENT", "TRACKING", "on", "OPTIN", "NOLOOP"],
+             ["CLIENT", "TRACKINGINFO"], ["GET", "a"], ["CLIENT", "TRACKINGINFO"])  # fmt: skip
+    both.run(1, ["SET", "a", "1"])
 
 
 @pytest.mark.differential

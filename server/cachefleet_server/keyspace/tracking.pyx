@@ -104,7 +104,7 @@ cdef void tracking_on(client_t* c, client_t* target, uint32_t modes) noexcept no
     if not t.modes & TRACK_ON:
         link_prepend(&s.on, &t.link)
         s.count += 1
-    t.modes = modes | TRACK_ON
+    t.modes = modes | TRACK_ON | t.modes & TRACK_CACHING  # what was said of the next request stays
     t.target = target
     t.redirect = target.id if target != NULL else 0
 

@@ -114,6 +114,45 @@ def test_one_that_dies_and_one_that_hangs(local: Local) -> None:
     assert primary(local) != hung
 
 
+@pytest.mark.slow("three handovers, and all in sync after each")
+def test_a_person_has_another_pod_take_over(local: Local) -> None:
+    local.write(manifest(instances=3))
+    local.up().ready()
+    before = primary(whole(local))
+    with Writer(local) as writer:
+        writer.goes_on()
+        replicas = sorted(pod for pod, role in roles(local).items() if role == "replica")
+        told = local.run("failover", "--to", replicas[0])
+        said = f"{replicas[0]} is the primary; {before} follows it.\n"
+        assert (told.returncode, told.stdout) == (0, said), told.stderr
+        again = local.run("failover", "--to", replicas[0])
+        assert (again.returncode, again.stdout) == (0, f"{replicas[0]} is the primary.\n")
+        writer.goes_on()
+        whole(local)
+        assert local.run("failover", "orders").returncode == 0, "whoever has most"
+        writer.goes_on()
+        killed = local.run("kill", primary(whole(local)))
+        assert (killed.returncode, killed.stdout[:14]) == (0, f"Killed {primary(local)}"[:14]), killed.stderr
+        writer.goes_on()
+        whole(local)
+    assert not set(writer.acknowledged) - kept(local)
+    kinds = [event["message"] for event in local.status()["events"] if event["word"] == "PrimaryChanged"]
+    assert any("handed over to" in words for words in kinds), kinds
+
+
+def test_what_cannot_be_handed_over_or_killed(local: Local) -> None:
+    local.write(manifest())
+    local.up().ready()
+    for words, code, said in (
+        ("failover", 1, "orders has no replica in sync that could take over"),
+        ("failover nosuch", 7, "no Cache nosuch in"),
+        ("kill orders-7", 7, "no server of a pod orders-7 runs; pods: orders-0"),
+        ("kill ../orders-0", 7, "no server of a pod ../orders-0 runs"),
+    ):
+        told = local.run(*words.split())
+        assert (told.returncode, said in told.stderr) == (code, True), told.stderr
+
+
 @pytest.mark.slow("servers begin and end")
 def test_it_grows_and_shrinks(local: Local) -> None:
     """Also when the one that takes writes is one that goes: it hands over before."""

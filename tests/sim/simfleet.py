@@ -244,7 +244,7 @@ class Schedule:
     def _draw(self) -> None:
         kinds = (
             (4, self.crash), (2, self.empty), (1, self.torn), (3, self.hang), (3, self.cut), (1, self.isolate),
-            (2, self.slow), (1, self.node), (2, self.operator), (3, self.leave), (1, self.all_crash),
+            (2, self.slow), (1, self.node), (2, self.operator), (3, self.leave), (2, self.roll), (1, self.all_crash),
         )  # fmt: skip
         (kind,) = self.rng.choices([k for _, k in kinds], [w for w, _ in kinds])
         self.said.append(f"{self.clock.now:.2f} {kind.__name__}")
@@ -368,6 +368,26 @@ class Schedule:
                 self.fleet.changed(server.pod, going=False)
 
         self.clock.after(self.rng.choice((1.0, 5.0)), end)
+
+    def roll(self) -> None:
+        """A pod is the next to be restarted, and is when no record needs it; or the rollout is given up."""
+        server = self._server()
+        if server.gone or any(facts.get("due") for facts in self.fleet.facts.values()):
+            return
+        self.fleet.changed(server.pod, due=True)
+        uid = server.uid
+
+        def look(times: int) -> None:
+            record = self.fleet.record
+            spared = record is not None and server.disk.id not in disks(record.members)
+            if times and not spared and server.uid == uid:
+                self.clock.after(0.3, lambda: look(times - 1))
+                return
+            self.fleet.changed(server.pod, due=False)
+            if spared and server.uid == uid and not server.gone:
+                self.crash(server, for_s=1.0)
+
+        look(self.rng.choice((3, 30)))
 
     def all_crash(self) -> None:
         for server in list(self.fleet.servers.values()):

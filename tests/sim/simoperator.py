@@ -111,6 +111,7 @@ class Operator(Place):
                     pod=pod, ordinal=ordinal, exists=facts.get("exists", True), claim_uid=f"claim-{pod}",
                     state=known.state if answers else None, answers=answers, failures=known.failures,
                     refuses=known.refuses, ended=facts.get("ended", False), going=facts.get("going", False),
+                    due=facts.get("due", False),
                 )
             )  # fmt: skip
         return tuple(found)

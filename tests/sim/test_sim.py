@@ -16,10 +16,17 @@ from simserver import Server
 from fleettest import figures
 
 SERVERS = (Server, Managed)  # the small model, and the server's own state machine
+KEPT = [
+    pytest.param(777311, Managed, id="a solo primary that opened itself acknowledged alone what was prepared for two"),
+]
 SCHEDULES = 150
 MANY = 1000
 MUTANT_SCHEDULES_MAX = 600  # most are caught by one of the first hundred
 SEED_MAX = 10**6
+
+
+def _story(schedule: int, make: type[Server]) -> str:
+    return f"its story: python tests/sim/simrun.py {schedule}{' managed' if make is Managed else ''}"
 
 
 @pytest.mark.parametrize("make", SERVERS, ids=lambda make: make.__name__)
@@ -31,7 +38,7 @@ def test_no_invariant_breaks(seed: int, make: type[Server]) -> None:
         try:
             events += simfleet.run(one, make=make).clock.delivered
         except simfleet.Broken as broken:
-            pytest.fail(f"schedule {one}: {broken}   (its story: python tests/sim/simrun.py {one})")
+            pytest.fail(f"schedule {one}: {broken}   ({_story(one, make)})")
     figures.count(SCHEDULES)
     took_s = time.process_time() - began
     print(f"{SCHEDULES} schedules from {first}, {events} messages, {SCHEDULES / took_s:.0f} schedules a second")
@@ -63,12 +70,18 @@ def test_a_broken_rule_is_noticed(mutation: Mutation) -> None:
     pytest.fail(f"{MUTANT_SCHEDULES_MAX} schedules do not notice it")
 
 
+@pytest.mark.parametrize(("schedule", "make"), KEPT)
+def test_what_was_broken_once(schedule: int, make: type[Server]) -> None:
+    simfleet.run(schedule, make=make)
+
+
 @pytest.mark.exhaustive
 def test_many_schedules(seed: int) -> None:
     """For `make sim`, a seed of which is this many schedules."""
     for one in range(seed * MANY, (seed + 1) * MANY):
+        make = SERVERS[one // len(simfleet.SETTINGS) % len(SERVERS)]
         try:
-            simfleet.run(one, make=SERVERS[one // len(simfleet.SETTINGS) % len(SERVERS)])
+            simfleet.run(one, make=make)
         except simfleet.Broken as broken:
-            pytest.fail(f"schedule {one}: {broken}   (its story: python tests/sim/simrun.py {one})")
+            pytest.fail(f"schedule {one}: {broken}   ({_story(one, make)})")
         figures.count()

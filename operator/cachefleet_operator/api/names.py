@@ -32,6 +32,7 @@ LABEL_ROLE = f"{GROUP}/role"  # primary or replica; the -rw and -ro Services sel
 ANNOTATION_APPLIED = f"{GROUP}/applied"  # hash of the object as we last wrote it (resources/diff.py)
 ANNOTATION_ENDPOINT = f"{GROUP}/endpoint"  # on a Service: where it is reached, if not by its DNS name
 ANNOTATION_TEMPLATE = f"{GROUP}/template"  # on the StatefulSet: generation and hash of its pod template
+ANNOTATION_FAILOVER = f"{GROUP}/failover"  # on the Cache: whom a person wants (planning/failover/handover.py)
 ANNOTATION_DATA_FROM = f"{GROUP}/data-from"  # on the Cache: a person's word (planning/failover/token.py)
 ANNOTATION_RESTART = f"{GROUP}/restart-parameters"  # on the pod template: parameters that only a restart changes
 

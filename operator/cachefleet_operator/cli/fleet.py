@@ -96,6 +96,15 @@ class Fleet:
             self._prober.watch(key, {})
             await self._kubelet.stop_cache(*key)
 
+    def hand_over(self, namespace: str, name: str, successor: str) -> None:
+        """To `<pod>@<epoch>`, as the annotation says it on Kubernetes; it is not in the manifest, and ends with it."""
+        found = self.store.get(namespace, KIND, name)
+        if found is not None:
+            old = found["metadata"]
+            annotations = {**(old.get("annotations") or {}), names.ANNOTATION_FAILOVER: successor}
+            self.store.change(namespace, KIND, name, {"metadata": {**old, "annotations": annotations}})
+            self._lanes.wake((namespace, name))
+
     async def stop(self) -> None:
         """Servers save and end, each within the grace of its pod."""
         await self._lanes.stop()

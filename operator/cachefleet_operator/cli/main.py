@@ -1,5 +1,6 @@
-"""The command line: `cachefleet local up|down|status|logs|connect`. Here are words and options; the work is in up.py,
-state.py and view.py. `cachefleet rdb|aof|export|import` are the server's tools. `run` is called by __main__.py."""
+"""The command line: `cachefleet local up|down|status|logs|connect|failover|kill`. Here are words and options; the work
+is in up.py, state.py and view.py. `cachefleet rdb|aof|export|import` are the server's tools. `run` is called by
+__main__.py."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.state import DATA, Folder, option
 from cachefleet_operator.execution.local.tcp_ports import HOST
 from cachefleet_operator.planning.auth import as_password
+from cachefleet_operator.planning.failover import handover
 
 MANIFEST = Path("cache.yaml")
 NO_MANIFEST = f"""\
@@ -33,6 +35,7 @@ There is no {MANIFEST} here, and no -f says what to run. A first Cache:
   {{command}} local up"""
 CLIENTS = ("redis-cli", "valkey-cli")
 FOLLOW_S = 0.2
+HANDOVER_S = 20.0  # how long `failover` waits: a primary under a heavy load needs a few tries
 LOG_LINES = 200
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -268,9 +271,7 @@ class _WithRest(TyperCommand):
 @_command
 def _connect(context: typer.Context, name: Name = "", data: Data = DATA) -> NoReturn:
     """Open redis-cli on a Cache. What follows -- is given to it: connect -- SET a b, connect orders -- SET a b"""
-    caches = Folder(data).state()["caches"]
-    by_key = {(cache["namespace"], cache["name"]): cache for cache in caches}
-    cache = by_key[_choose(name, list(by_key), data)]
+    cache = _running(Folder(data), name)
     ports, password = view.ports(cache), view.password_file(cache)
     if ports is None:
         raise Failure(Exit.NOT_RUNNING, f"{view.title(cache)} has no server yet: {view.phase_of(cache)}")
@@ -289,6 +290,64 @@ def _connect(context: typer.Context, name: Name = "", data: Data = DATA) -> NoRe
             raise Failure(Exit.FAILED, f"{whose}, which {Path(client).name} cannot be given")
         environment["REDISCLI_AUTH"] = os.fsdecode(word)
     os.execve(client, [client, "-h", HOST, "-p", str(ports[0]), *context.args], environment)
+
+
+@local.command("failover")
+@_command
+def _hand_over(
+    name: Name = "",
+    to: Annotated[str, typer.Option("--to", metavar="POD", help="Who is to be the primary; else who has most.")] = "",
+    data: Data = DATA,
+) -> Exit:
+    """Have the primary hand over to a replica that has all it has: no write is lost, and none is refused for long."""
+    folder = Folder(data)
+    cache = _running(folder, name)
+    topology = cache["status"].get("topology") or {}
+    pods = [member["pod"] for member in topology.get("set", ())]
+    before = (topology.get("primary") or {}).get("pod", "")
+    if not before or len(pods) < 2:
+        raise Failure(Exit.FAILED, f"{view.title(cache)} has no replica in sync that could take over")
+    if to == before:
+        typer.echo(f"{before} is the primary.")
+        return Exit.OK
+    if to and to not in pods:
+        others = ", ".join(pod for pod in pods if pod != before)
+        raise Failure(Exit.USAGE, f"{to} is no replica in sync of {view.title(cache)}; those are: {others}")
+    folder.ask_for(cache["namespace"], cache["name"], f"{to or handover.ANY}@{topology['epoch']}")
+    end = time.monotonic() + HANDOVER_S
+    while time.monotonic() < end:
+        pod = (_running(folder, view.title(cache))["status"].get("topology") or {})["primary"]["pod"]
+        if pod != before:
+            typer.echo(f"{pod} is the primary; {before} follows it.")
+            return Exit.OK
+        time.sleep(FOLLOW_S)
+    raise Failure(Exit.FAILED, f"{before} is still the primary after {HANDOVER_S:.0f} s: nobody has all that it has")
+
+
+@local.command("kill")
+@_command
+def _kill(
+    pod: Annotated[str, typer.Argument(help="The pod whose server is killed, as orders-0.")], data: Data = DATA
+) -> Exit:
+    """Kill a pod's server (SIGKILL), to see what happens then."""
+    folder = Folder(data)
+    caches = folder.state()["caches"]
+    pids = {
+        name: pid for cache in caches for name in cache["ports"] if name == pod
+        if (pid := folder.server(cache["namespace"], cache["name"], name))
+    }  # fmt: skip
+    if not pids:
+        known = ", ".join(name for cache in caches for name in cache["ports"])
+        raise Failure(Exit.NOT_RUNNING, f"no server of a pod {pod} runs; pods: {known or 'none'}")
+    os.kill(pids[pod], signal.SIGKILL)
+    typer.echo(f"Killed {pod} (process {pids[pod]}).")
+    return Exit.OK
+
+
+def _running(folder: Folder, name: str) -> dict[str, Any]:
+    by_key = {(cache["namespace"], cache["name"]): cache for cache in folder.state()["caches"]}
+    found: dict[str, Any] = by_key[_choose(name, list(by_key), folder.path)]
+    return found
 
 
 class _HandedOver(TyperCommand):

@@ -2,6 +2,7 @@
 
     <data>/.cachefleet/lock          held by the `up` that runs (an flock: never stale); its pid is inside
     <data>/.cachefleet/state.json    what it last said of its Caches; written by rename, true while the lock is held
+    <data>/.cachefleet/failover      whom somebody wants to be a primary; the `up` that runs takes it and removes it
     <data>/.cachefleet/operator.log  what the reconciler did and why, rotated
     <data>/.cachefleet/up.log        of a detached `up`: why it ended
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cachefleet_operator.cli.failure import Exit, Failure
+from cachefleet_operator.execution.local.kubelet import LOCK
 from cachefleet_operator.execution.local.paths import Outside, below, private_folder, replace_file
 from cachefleet_operator.execution.local.process import Busy, Lock
 from cachefleet_operator.execution.local.store import caches_in
@@ -37,6 +39,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path, self._own = path, path / OWN
         self._lock, self._state = self._own / "lock", self._own / "state.json"
+        self._failover = self._own / "failover"
         self.operator_log, self.up_log = self._own / "operator.log", self._own / "up.log"
 
     def lock(self) -> Lock:
@@ -87,6 +90,34 @@ class Folder:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def ask_for(self, namespace: str, cache: str, successor: str) -> None:
+        """Of the `up` that runs: that another pod become the primary."""
+        try:
+            replace_file(self._failover, json.dumps([namespace, cache, successor]).encode())
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def asked(self) -> tuple[str, str, str] | None:
+        """What somebody asked for, once."""
+        try:
+            content = self._failover.read_bytes()
+            self._failover.unlink()
+            found = json.loads(content)
+        except (OSError, ValueError):
+            return None
+        is_request = isinstance(found, list) and len(found) == 3 and all(isinstance(word, str) for word in found)
+        return (found[0], found[1], found[2]) if is_request else None
+
+    def server(self, namespace: str, cache: str, pod: str) -> int:
+        """Pid of the pod's server; 0 = none runs."""
+        try:
+            Lock(below(self.path, namespace, cache, pod, LOCK), sign=False).release()
+        except Busy as busy:
+            return busy.pid
+        except (OSError, Outside):
+            return 0
+        return 0
 
     def stop(self) -> bool:
         """Has the `up` that runs here stop, and waits until it has. False when none did."""

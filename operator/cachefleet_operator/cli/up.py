@@ -149,6 +149,8 @@ class _Up:
                 self._refresh()
                 if watched.changed():
                     await self._reload()
+                if asked := self._folder.asked():
+                    self._fleet.hand_over(*asked)
                 await self._tick()
             self._view.say("Stopping: servers save their data. Ctrl-C again kills them.")
         finally:

@@ -55,9 +55,9 @@ def is_growing(snapshot: Snapshot) -> bool:
     return snapshot.cache.spec.instances > 1 and stands is not None and not stands.primary.disk
 
 
-def move(snapshot: Snapshot) -> moves.Move | None:
-    """None: one pod, which topology.py decides for."""
-    return decide_by(view(snapshot)) if is_managed(snapshot) else None
+def move(snapshot: Snapshot, due: str = "") -> moves.Move | None:
+    """None: one pod, which topology.py decides for. `due`: the pod that is the next to be restarted (rollout.py)."""
+    return decide_by(view(snapshot, due)) if is_managed(snapshot) else None
 
 
 def step(snapshot: Snapshot, record: Topology | None, made: moves.Move | None) -> Step:
@@ -113,7 +113,13 @@ def has_all(snapshot: Snapshot, pod: str) -> bool:
     return state.disk in disks(record.members) and (leads or follows)
 
 
-def view(snapshot: Snapshot) -> View:
+def has_heirs(snapshot: Snapshot) -> bool:
+    """Whether its record names others than the primary, to one of which it can hand over."""
+    record = snapshot.cache.status.topology
+    return is_managed(snapshot) and record is not None and len(record.members) > 1
+
+
+def view(snapshot: Snapshot, due: str = "") -> View:
     spec, cache = snapshot.cache.spec, snapshot.cache
     wish = Wish(
         instances=spec.instances, durability=spec.durability.mode, copies=spec.durability.copies,
@@ -121,25 +127,29 @@ def view(snapshot: Snapshot) -> View:
         keeps_data=spec.persistence.mode != "none",
     )  # fmt: skip
     token = cache.metadata.annotations.get(names.ANNOTATION_DATA_FROM, "")
-    return View(cache.status.topology, seats(snapshot), wish, snapshot.evidence, seed=cache.metadata.uid, token=token)
+    found = seats(snapshot, due)
+    successor = cache.metadata.annotations.get(names.ANNOTATION_FAILOVER, "")
+    return View(
+        cache.status.topology, found, wish, snapshot.evidence, seed=cache.metadata.uid, token=token, successor=successor
+    )  # fmt: skip
 
 
-def seats(snapshot: Snapshot) -> tuple[Seat, ...]:
+def seats(snapshot: Snapshot, due: str = "") -> tuple[Seat, ...]:
     """Of the pods that are wanted, and of those that are there beyond them."""
     cache = snapshot.cache
     there = [int(pod["metadata"]["name"].rsplit("-", 1)[-1]) for pod in snapshot.pods()]
     ordinals = sorted({*range(cache.spec.instances), *there})
-    return tuple(_seat(snapshot, names.pod(cache.metadata.name, ordinal), ordinal) for ordinal in ordinals)
+    return tuple(_seat(snapshot, names.pod(cache.metadata.name, ordinal), ordinal, due) for ordinal in ordinals)
 
 
-def _seat(snapshot: Snapshot, name: str, ordinal: int) -> Seat:
+def _seat(snapshot: Snapshot, name: str, ordinal: int, due: str) -> Seat:
     pod, server = snapshot.get("Pod", name), snapshot.servers.get(name)
     said = server.managed if server is not None and not server.error else None
     return Seat(
         pod=name, ordinal=ordinal, exists=pod is not None, claim_uid=_claim(snapshot, name), state=said,
         answers=said is not None, failures=server.failures if server is not None else 0,
         refuses=server is None or server.refuses, ended=pod is not None and pod_facts.has_ended(pod),
-        going=pod is not None and bool(pod["metadata"].get("deletionTimestamp")),
+        going=pod is not None and bool(pod["metadata"].get("deletionTimestamp")), due=name == due,
     )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     stands = record = asked.status.topology
     made: Move | None = None
     if snapshot.acting is not None and not asked.metadata.deletion_timestamp:
-        made = managed.move(seen)
+        made = managed.move(seen, rollout.due(seen) if snapshot.acting is asked else "")
         record = topology.decide(seen, made)
         steps = _steps(seen, aims, record, made, converging=snapshot.acting is asked)
     actions = tuple(action for step in steps for action in step.actions)
@@ -161,7 +161,7 @@ def _steps(
     steps = (told, secrets, *spec, bound, noted, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
     if any(step.actions for step in steps) or record is not snapshot.cache.status.topology:
         return steps
-    return (*steps, rollout.step(snapshot))
+    return (*steps, rollout.step(snapshot, made))
 
 
 def _verdict(

@@ -1,10 +1,13 @@
-"""Rollout: pods that do not run what their StatefulSet says are replaced, one at a time, the primary last.
+"""Rollout: pods that do not run what their StatefulSet says are replaced, one at a time, those that do not serve first,
+the primary last.
 
 A pod goes only when nothing else is being changed, no other pod is on its way, and its server is not busy reading its
 data for the first time (a restart would begin that anew); one that crashes is replaced at once, because the new spec
-may be the cure. Of managed servers one that went must be a member of the set again before the next one goes; but where
-a Cache of one pod grows, the new ones wait for that one, which is not managed yet. None goes while somebody has a
-volume deleted: it lives as long as its pod, and can be saved till then.
+may be the cure. None goes while somebody has a volume deleted: it lives as long as its pod, and can be saved till then.
+
+A managed pod is announced to failover/ before it goes (`due`): a replica leaves the set, so that no write waits for it;
+a primary hands over, and is a replica then. One that went must be a member again before the next one goes; but where a
+Cache of one pod grows, the new ones wait for that one, which is not managed yet.
 """
 
 from __future__ import annotations
@@ -13,14 +16,38 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.planning import managed, storage, topology
 from cachefleet_operator.planning.actions import RestartPod
+from cachefleet_operator.planning.failover.moves import Move, Rest
 from cachefleet_operator.planning.pods import is_ready, restarts
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.diff import is_behind, outdated, why
 
 
-def step(snapshot: Snapshot) -> Step:
-    """At most one RestartPod."""
+def due(snapshot: Snapshot) -> str:
+    """The managed pod whose turn it is, if it is. Before it goes its primary learns to do without it, or hands over."""
+    found = _turn(snapshot)
+    return "" if isinstance(found, Step) or not managed.is_managed(snapshot) else str(found["metadata"]["name"])
+
+
+def step(snapshot: Snapshot, made: Move | None = None) -> Step:
+    """At most one RestartPod. `made`: what failover does now; it has nothing to do any more where it could do it."""
+    pod = _turn(snapshot)
+    if isinstance(pod, Step):
+        return pod
+    name = pod["metadata"]["name"]
+    reason = why(_template(snapshot), pod)
+    if isinstance(made, Rest) and made.words and is_ready(pod):
+        return Step((), "Waiting", f"{name} restarts when there is a primary: {reason}")
+    if _is_primary(snapshot, pod) and managed.has_heirs(snapshot) and is_ready(pod):
+        return Step((), "Restarting", f"{name} hands over before it restarts: {reason}")
+    server = snapshot.servers.get(name)
+    if server is not None and server.loading and not restarts(pod):
+        return Step((), "Waiting", f"{name} restarts after it has read its data: {reason}")
+    return Step((RestartPod(f"restarting {name}: {reason}", name, pod["metadata"]["uid"]),), "Restarting")
+
+
+def _turn(snapshot: Snapshot) -> Object | Step:
+    """The pod that is to be restarted next, or why there is none."""
     statefulset = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
     if statefulset is None:
         return NOTHING
@@ -40,13 +67,18 @@ def step(snapshot: Snapshot) -> Step:
     copies = [pod["metadata"]["name"] for pod in fresh] if managed.is_managed(snapshot) else []
     if lacking := [name for name in copies if not managed.has_all(snapshot, name)]:  # ready is not in sync
         return Step((), "Restarting", f"waiting for {lacking[0]} to have what the primary has")
-    pod = max(old, key=lambda p: (not _is_primary(snapshot, p), int(p["metadata"]["name"].rsplit("-", 1)[-1])))
-    name = pod["metadata"]["name"]
-    reason = why(statefulset["spec"]["template"], pod)
-    server = snapshot.servers.get(name)
-    if server is not None and server.loading and not restarts(pod):
-        return Step((), "Waiting", f"{name} restarts after it has read its data: {reason}")
-    return Step((RestartPod(f"restarting {name}: {reason}", name, pod["metadata"]["uid"]),), "Restarting")
+    return max(old, key=lambda pod: (not is_ready(pod), not _is_primary(snapshot, pod), _ordinal(pod)))
+
+
+def _template(snapshot: Snapshot) -> Object:
+    statefulset = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
+    assert statefulset is not None
+    template: Object = statefulset["spec"]["template"]
+    return template
+
+
+def _ordinal(pod: Object) -> int:
+    return int(pod["metadata"]["name"].rsplit("-", 1)[-1])
 
 
 def _is_primary(snapshot: Snapshot, pod: Object) -> bool:

@@ -73,6 +73,7 @@ from cachefleet_server.managed.events import (
 )
 from cachefleet_server.managed.state import (
     CONTINUED,
+    REPLICATED,
     STARTS_MAX,
     Greeting,
     Position,
@@ -232,7 +233,8 @@ class Machine:
         if kept.promise and kept.solo_epoch == kept.promise and not kept.prepared:  # S8
             alone = Quorum(frozenset((kept.disk,)), 0)
             tenure = old.starts[-1].tenure if old.starts else kept.promise
-            return actions + self._begin(tenure, alone, "", kept.promise, event.end)
+            # The record is not told again, and the set that is prepared next counts as soon as it is.
+            return actions + self._begin(tenure, alone, REPLICATED, kept.promise, event.end)
         return actions
 
     def _change_disk(self, **changes: object) -> None:

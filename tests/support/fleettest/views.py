@@ -80,14 +80,14 @@ def promise(ordinal: int, **more: Any) -> Promise:
 
 def view(
     *said: State | Seat | None, of: Topology | None = None, wish: Wish | None = None, token: str = "",
-    promises: tuple[Promise, ...] = (), **evidence: Any,
+    promises: tuple[Promise, ...] = (), successor: str = "", **evidence: Any,
 ) -> View:  # fmt: skip
     """What the servers say, by ordinal; None: that one is away."""
     found = said or (reigning(), state(1), state(2))
     seats = tuple(one if isinstance(one, Seat) else seat(n, one) for n, one in enumerate(found))
     known = Evidence(promises={one.disk: one for one in promises}, **{"reign_s": 60.0, "down_s": 1.0, **evidence})
     wanted = wish or Wish(len(seats), "replicated", copies=max(1, len(seats) - 1))
-    return View(of or record(*range(len(seats))), seats, wanted, known, seed="seed", token=token)
+    return View(of or record(*range(len(seats))), seats, wanted, known, seed="seed", token=token, successor=successor)
 
 
 def without_record(found: View) -> View:

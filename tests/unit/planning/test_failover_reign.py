@@ -125,6 +125,35 @@ def test_a_pod_that_is_not_wished_any_more_hands_over() -> None:
     assert made.server.pod == "c-2"
 
 
+@pytest.mark.parametrize(
+    ("token", "heir"),
+    [
+        ("any@5", "c-1"), ("c-2@5", "c-2"), ("c-1@5", "c-1"), ("c-0@5", ""), ("c-7@5", ""), ("any@4", ""),
+        ("any@6", ""), ("any", ""), ("@5", ""), ("c-2@", ""), ("c-2@5@5", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_person_has_another_take_over_once(token: str, heir: str) -> None:
+    made = decide(view(successor=token))
+    assert (made.heir if isinstance(made, Pause) else "") == (f"d{heir[-1]}" if heir else "")
+    made = decide(view(successor=token, paused=frozenset(["d0"])))
+    assert [target.pod for target in made.servers] == ["c-0", heir] if heir and isinstance(made, Fence) else not heir
+    lagging = reigning(confirmed={"d1": Confirmed(HERE, 9.0), "d2": Confirmed(HERE, 9.0)})
+    assert not isinstance(decide(view(lagging, state(1), state(2), successor=token)), Pause | Fence), "not in sync"
+
+
+def test_who_is_the_next_to_be_restarted_is_done_without_or_hands_over() -> None:
+    """Three in async, one acknowledgement: the set of two is prepared first. Two: the primary goes on alone."""
+    wish, of = Wish(3), record_of(acks=1, durability="async")
+    made = decide(view(reigning(), state(1), seat(2, state(2), due=True), wish=wish, of=of))
+    assert isinstance(made, Prepare)
+    assert set(made.members) == {"d0", "d1"}
+    two = decided(view(reigning(), seat(1, state(1), due=True), wish=Wish(2), of=record_of(0, 1, durability="async")))
+    assert ([m.pod for m in two.members], two.acks) == (["c-0"], 0)
+    kept = decide(view(reigning(), state(1), seat(2, state(2), due=True)))
+    assert isinstance(kept, Rest), "replicated, two copies: a write waits for it rather than being on one alone"
+    assert isinstance(decide(view(seat(0, reigning(), due=True), state(1), state(2))), Pause)
+
+
 def handed(*promises: Any) -> View:
     return view(seat(0, fenced(0), going=True), fenced(1), fenced(2), promises=promises)
 

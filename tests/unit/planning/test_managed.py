@@ -172,3 +172,36 @@ def test_pods_are_replaced_one_after_the_other_and_nobody_goes_before_the_last_o
     assert {name for name, uid in uids(world).items() if before[name] != uid} == set(before)
     assert len(stands(world).members) == 3
     assert writers(world) == [stands(world).primary.pod]
+
+
+@pytest.mark.parametrize("instances", [2, 3])
+def test_a_pod_goes_when_the_others_do_without_it(instances: int) -> None:
+    """A replica has left the set, a primary has handed over; so a rollout refuses no write but in the handover."""
+    world = started(instances)
+    world.edit(cache(instances=instances, podTemplate={"annotations": {"a": "b"}}))
+    kinds, silent = [], 0
+    restarted: list[str] = []
+    for _ in range(80):
+        before, record = uids(world), stands(world)
+        world.rounds(1, between_s=0.1)
+        for name in (name for name, uid in uids(world).items() if before[name] != uid):
+            restarted.append(name)
+            assert name not in {member.pod for member in record.members}, f"{name} is needed still"
+        kinds += [stands(world).kind] if stands(world).epoch != record.epoch else []
+        silent += not writers(world)
+    assert restarted == [f"orders-{n}" for n in range(instances - 1, -1, -1)], "the first primary is the last"
+    assert kinds.count("handover") == 1
+    assert "elected" not in kinds
+    assert silent <= 4, "tenths of a second"
+    assert len(stands(world).members) == instances
+    assert said(world, conditions.READY)[0] == "True"
+
+
+def test_no_pod_that_serves_is_restarted_while_there_is_no_primary() -> None:
+    world = started(3, durability={"mode": "async"})
+    for name in ("orders-0", "orders-1"):
+        world.end(name)
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    before = uids(world)
+    world.rounds(4)
+    assert uids(world)["orders-2"] == before["orders-2"]

@@ -102,6 +102,7 @@ class Seat:
     refuses: bool = False  # nothing listens at its address
     ended: bool = False  # Kubernetes says that its container has terminated, and no other runs
     going: bool = False  # it is being deleted, or is about to be
+    due: bool = False  # it is the next to be restarted, and waits until it is missed by nobody
 
     @property
     def target(self) -> Target:
@@ -161,6 +162,7 @@ class View:
     evidence: Evidence = NO_EVIDENCE
     seed: str = ""  # what makes the id of a new data set unlike all others, with the runs that begin it
     token: str = ""  # a person's word (token.py)
+    successor: str = ""  # whom a person wants to be the primary (handover.py)
 
     @property
     def stands(self) -> Topology:

@@ -7,24 +7,42 @@
 PAUSE alone is not enough: the primary resumes at its deadline, while the record is on its way. If the other is not
 level after the FENCE, that is an election (elect.py), which knows by its promises who has most. Whoever dies in between
 leaves the next one an election at once, since the primary has promised.
+
+A primary hands over when its pod is to leave, or when a person says so, by the annotation cachefleet.io/failover on the
+Cache: `<pod>@<epoch>`, or `any@<epoch>`, over the record of that epoch alone. Who is not in sync is not made primary by
+it; and without anybody to hand over to nothing happens.
 """
 
 from __future__ import annotations
+
+import re
 
 from cachefleet_operator.planning.failover import times
 from cachefleet_operator.planning.failover.elect import successor
 from cachefleet_operator.planning.failover.facts import Promise, Seat, State, View, disks
 from cachefleet_operator.planning.failover.moves import ELECTING, Decide, Fence, Move, Pause, Resume
 
+ANY = "any"
+_TOKEN = re.compile(r"(?P<pod>[^@\s]+)@(?P<epoch>[0-9]{1,18})")
+
 
 def is_to_leave(view: View, seat: Seat) -> bool:
-    return seat.going or seat.ordinal >= view.wish.instances
+    return seat.going or seat.due or seat.ordinal >= view.wish.instances
+
+
+def asked_for(view: View) -> str:
+    """The pod that a person wants to be the primary, or ANY other; empty: nobody, or under another record."""
+    found = _TOKEN.fullmatch(view.successor)
+    return found["pod"] if found is not None and int(found["epoch"]) == view.stands.epoch else ""
 
 
 def begin(view: View, seat: Seat, state: State) -> Move | None:
     """While the primary reigns."""
-    record, paused = view.stands, state.disk in view.evidence.paused
-    heirs = _heirs(view, state) if is_to_leave(view, seat) else []
+    record, paused, wanted = view.stands, state.disk in view.evidence.paused, asked_for(view)
+    leaves = is_to_leave(view, seat)
+    heirs = _heirs(view, state) if leaves or wanted else []
+    if wanted != ANY and not leaves:
+        heirs = [heir for heir in heirs if heir.pod == wanted]
     if not heirs:
         words = f"{seat.pod} takes writes again: nobody is there to hand over to"
         return Resume(words=words, epoch=record.epoch, server=seat.target) if paused else None

@@ -3,6 +3,7 @@
     joins       a pod in sync with the primary; in the place of its old disk, if that is a member
     goes        a pod that is not wished any more; a member that is away, as soon as that is certain (with three members
                 and one confirmation, losing the primary needs both others: one that is away must not stay for long)
+                it goes before it is away, if that is known: a pod that is being deleted, or is the next to be restarted
     stays       who is away, where fewer members would break the promised copies
 
 A primary that is not wished any more is not alone before it has handed over: who could take over must be a member.
@@ -46,11 +47,10 @@ def wished(view: View, state: State) -> tuple[tuple[Member, ...], int]:
         if member.disk == record.primary.disk:
             kept.append(member)
         elif member.pod not in joining and is_wished(view, member):
-            (away if is_away(view, state, member) else kept).append(member)
+            leaves = _leaves(view, member.pod) or is_away(view, state, member)
+            (away if leaves else kept).append(member)
     found = [*kept, *joining.values()]
-    seat = view.seat(record.primary.pod)
-    leaves = seat is not None and handover.is_to_leave(view, seat)
-    acks = min(wish.acks, max(wish.instances, 2 if leaves else 1) - 1)
+    acks = min(wish.acks, max(wish.instances, 2 if _leaves(view, record.primary.pod) else 1) - 1)
     if wish.may_loosen:
         acks = min(acks, len(found) - 1)
     elif len(found) <= acks:  # Nobody leaves then; and a set that is smaller grows with those that come.
@@ -69,9 +69,14 @@ def is_as_wished(view: View, members: tuple[Member, ...], acks: int) -> bool:
 
 
 def _may_join(view: View, state: State, seat: Seat, other: State) -> bool:
-    if other.disk in disks(view.stands.members) or seat.going or seat.ordinal >= view.wish.instances:
+    if other.disk in disks(view.stands.members) or handover.is_to_leave(view, seat):
         return False
     return is_in_sync(view, state, other)
+
+
+def _leaves(view: View, pod: str) -> bool:
+    seat = view.seat(pod)
+    return seat is not None and handover.is_to_leave(view, seat)
 
 
 def is_wished(view: View, member: Member) -> bool:

@@ -121,12 +121,12 @@ def run(engine: Engine, snapshot: Snapshot, step: Callable[[], object]) -> Snaps
     """Until the snapshot is over; `step` is called in between."""
     poll = select.poll()
     poll.register(engine.epoll_fd, select.POLLIN)
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.process_time() + DEADLINE_S  # of CPU, so that a busy machine has the time it needs
     while snapshot.running:
         if poll.poll(0):
             engine.tick()
         step()
-        assert time.monotonic() < deadline
+        assert time.process_time() < deadline
     assert snapshot.result is not None
     return snapshot.result
 

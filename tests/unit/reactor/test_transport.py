@@ -56,13 +56,13 @@ class World:
 
     def run(self, *expected: tuple[Peer, bytes]) -> None:
         """Until each peer has just these bytes."""
-        deadline = time.monotonic() + STUCK_S
+        deadline = time.process_time() + STUCK_S
         while any(peer.received != bytes_ for peer, bytes_ in expected):
             moved = [peer.pump() for peer in self.peers]
             if not self.tick() and not any(moved):
                 for peer, bytes_ in expected:
                     assert peer.received == bytes_, "nothing moves any more"
-            assert time.monotonic() < deadline, "it moves, but does not get there"
+            assert time.process_time() < deadline, "it moves, but does not get there"
 
     def settle(self) -> None:
         while any(peer.pump() for peer in self.peers) or self.tick():
@@ -180,9 +180,9 @@ def test_a_read_that_cannot_go_on_causes_no_ticks(world: World) -> None:
     world.scrambled.stick(True)
     before = world.scrambled.totals()["reads_at_writable"]
     peer.send(encode("STRLEN", "k"))
-    deadline = time.monotonic() + 1
+    deadline = time.process_time() + 1
     while peer.pump(read=False) or world.tick():
-        assert time.monotonic() < deadline, "it ticks for nothing"
+        assert time.process_time() < deadline, "it ticks for nothing"
     assert world.scrambled.totals()["reads_at_writable"] == before + 1
     world.scrambled.stick(False)
     world.run((peer, b"+OK\r\n" + bulk(b"v" * 100_000) * 3 + b":100000\r\n"))

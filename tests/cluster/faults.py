@@ -5,6 +5,8 @@
     partitioned(node)               its cable is pulled during the block; NotReady after some 20 s, containers run on
     kill_node(node), start_node     power loss: everything of it is killed; and power on
     signal_container(pod, ...)      SIGKILL, SIGSTOP, SIGCONT ... to a container's first process
+    cut_off(pod, container)         no packet reaches it or leaves it during the block; inside it goes on
+    enter(pod, container)           this thread is in the pod's network from now on
     slow_link(node, rate)           its cable carries no more than `rate`, in both directions, during the block
     lossy_link(node, percent)       its cable loses 1 to 100 % of packets, in both directions, during the block
 
@@ -14,6 +16,7 @@ Latency is missing because netem is a module that many kernels lack; tbf and nft
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +31,7 @@ from sandbox import run
 from fleettest.wait import assert_eventually
 
 VARIABLE: Final = "CACHEFLEET_CLUSTER"
+CLONE_NEWNET: Final = 0x40000000
 
 
 def cluster_folder() -> Path:
@@ -98,6 +102,24 @@ def signal_container(pod: dict[str, Any], container: str, number: int) -> None:
 
 
 @contextlib.contextmanager
+def cut_off(pod: dict[str, Any], container: str) -> Iterator[None]:
+    """The kubelet's probes fail, too; what runs in it reaches itself."""
+    with _dropping(_network_of(pod, container), "cut", "drop"):
+        yield
+
+
+def enter(pod: dict[str, Any], container: str) -> None:
+    """For a thread that has no other purpose: there is no way back."""
+    with open(_network_of(pod, container)) as namespace:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+def _network_of(pod: dict[str, Any], container: str) -> Path:
+    return Path(f"/proc/{container_pids(pod, container)[0]}/ns/net")
+
+
+@contextlib.contextmanager
 def slow_link(node: Node, rate: str) -> Iterator[None]:
     """`rate` as tc writes it: 1mbit, 64kbit."""
     link = network.node_link(node.index)
@@ -114,12 +136,18 @@ def slow_link(node: Node, rate: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lossy_link(node: Node, percent: int) -> Iterator[None]:
-    nft = ("nsenter", f"--net={network.node_namespace(node.index)}", "nft")
-    drop = f"numgen random mod 100 <= {percent - 1} drop"
+    with _dropping(network.node_namespace(node.index), "loss", f"numgen random mod 100 <= {percent - 1} drop"):
+        yield
+
+
+@contextlib.contextmanager
+def _dropping(namespace: Path, table: str, drop: str) -> Iterator[None]:
+    """`drop` for whatever passes eth0 of that network namespace."""
+    nft = ("nsenter", f"--net={namespace}", "nft")
     come = f"chain come {{ type filter hook prerouting priority raw; iifname eth0 {drop}; }}"
     go = f"chain go {{ type filter hook postrouting priority 300; oifname eth0 {drop}; }}"
-    run(*nft, f"table ip loss {{\n{come}\n{go}\n}}")
+    run(*nft, f"table ip {table} {{\n{come}\n{go}\n}}")
     try:
         yield
     finally:
-        run(*nft, "delete table ip loss")
+        run(*nft, f"delete table ip {table}")

@@ -25,7 +25,7 @@ from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.ledger import Ledger
 from cachefleet_operator.execution.mergepatch import between
 from cachefleet_operator.execution.ports import Objects
-from cachefleet_operator.planning.actions import RECORD, Action, EventType
+from cachefleet_operator.planning.actions import RECORD, Action, EventType, ToManaged
 from cachefleet_operator.planning.notices import Notice, notices
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.refusals import WHOLE, remember
@@ -187,7 +187,8 @@ class Cycle:
         await self._interpreter.execute(cache, action)
         self._meter.acted(action)
         log.info("%s", action.reason, extra={"cache": "/".join(cache.key), "reason": type(action).__name__})
-        self._tell(cache.metadata, "Normal", action.word, action.reason)
+        if not isinstance(action, ToManaged):  # Of these the record tells that they lead to, or come from.
+            self._tell(cache.metadata, "Normal", action.word, action.reason)
 
     def _notify(self, cache: Cache, found: Iterable[Notice]) -> None:
         for notice in found:

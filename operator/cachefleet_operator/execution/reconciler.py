@@ -5,7 +5,8 @@ looks at what is, never at what an event said, so that events may be lost, doubl
     rate           CYCLES_BURST cycles at once, then one in CYCLE_EVERY_S: two controllers that undo each other's writes
                    do not set the API server on fire
     failure        FAILURE_S doubled up to FAILURE_S_MAX, with jitter; only a new generation cuts that short
-    conflict       again after DEBOUNCE_S with fresh facts; CONFLICTS_MAX in a row are a failure
+    conflict       again after DEBOUNCE_S with fresh facts; after CONFLICTS_MAX in a row when something wakes us, or in
+                   FAILURE_S: who changes so much (a failover) is not to be waited for longer and longer
 
 Each Cache has a task and a back-off of its own, and a cycle has a deadline, so a bad Cache costs one of `concurrency`
 places for CYCLE_S_MAX at worst. The fast lane has another Pace (lanes.py). The reconciler knows a cycle and the loop's
@@ -173,7 +174,7 @@ class Reconciler:
             pause_s *= random.uniform(1 - JITTER, 1)
         except ExecutionError as error:
             conflict = error.conflict and loop.conflicts < CONFLICTS_MAX
-            result, pause_s = ("conflict", 0.0) if conflict else ("failed", self._back_off(loop))
+            result, pause_s = ("conflict", 0.0) if conflict else ("failed", self._back_off(loop, error))
             loop.conflicts = loop.conflicts + 1 if conflict else 0
             level = logging.DEBUG if conflict else self._pace.level
             log.log(level, "%s; again in %.1f s", error, pause_s, extra=context)
@@ -188,7 +189,9 @@ class Reconciler:
         self._meter.reconciled(result, _now() - began)
         return pause_s
 
-    def _back_off(self, loop: _Loop) -> float:
+    def _back_off(self, loop: _Loop, error: ExecutionError | None = None) -> float:
+        if error is not None and error.conflict:
+            return FAILURE_S * random.uniform(1 - JITTER, 1 + JITTER)
         loop.failures += 1
         doubled = FAILURE_S * 2.0 ** min(loop.failures - 1, 16)
         return min(self._pace.failure_s_max, doubled) * random.uniform(1 - JITTER, 1 + JITTER)

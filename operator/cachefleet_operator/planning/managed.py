@@ -4,8 +4,10 @@ A server that is managed (parameter `managed`) says of itself what the rules nee
 not answer. Nothing is decided here: failover/decide.py does, and a record is stored before it is told
 (execution/cycle.py), in the same cycle where that is possible.
 
-    labels    a pod is the primary by its label when it reigns by the record, and not before (O10); it ceases to be it
-              when others are asked to promise. A pod that follows is a replica
+    labels    a pod is the primary by its label when it reigns by the record, and not before (O10). Who was it keeps the
+              label till then, unless it is silent: it loses it when others are asked to promise. What follows a
+              Service's endpoints takes up one change a second, so one without any would be that for a second, while
+              who only refuses writes says so at once. A pod that follows is a replica
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from cachefleet_operator.planning.actions import (
     ResumeServer,
     TellRecord,
 )
-from cachefleet_operator.planning.failover import moves
+from cachefleet_operator.planning.failover import moves, suspect
 from cachefleet_operator.planning.failover.decide import decide as decide_by
 from cachefleet_operator.planning.failover.facts import Prepared, Seat, Target, View, Wish, disks
 from cachefleet_operator.planning.snapshot import Snapshot
@@ -91,14 +93,25 @@ def label(snapshot: Snapshot, record: Topology, made: moves.Move, pod: str) -> s
     """The role that a pod should have as its label; None: none. Who is in between keeps what it has."""
     seat = next((seat for seat in seats(snapshot) if seat.pod == pod), None)
     state = seat.state if seat is not None and seat.answers else None
-    if pod == record.primary.pod:
-        if state is not None and state.disk == record.primary.disk and state.reign == record.tenure:
-            return names.ROLE_PRIMARY
-        return None if isinstance(made, moves.Fence | moves.Decide) else _live_role(snapshot, pod)
-    if state is not None and state.follows == record.primary.disk and state.link == "up":
-        return names.ROLE_REPLICA
     live = _live_role(snapshot, pod)
+    if pod == record.primary.pod and _reigns(seat, record):
+        return names.ROLE_PRIMARY
+    if live == names.ROLE_PRIMARY and not _reigns(_seat_of(snapshot, record), record):
+        asks = isinstance(made, moves.Fence | moves.Decide)
+        return None if asks and suspect.is_silent(seat) else live
+    if pod != record.primary.pod and state is not None and state.follows == record.primary.disk and state.link == "up":
+        return names.ROLE_REPLICA
     return None if live == names.ROLE_PRIMARY else live
+
+
+def _seat_of(snapshot: Snapshot, record: Topology) -> Seat | None:
+    return next((seat for seat in seats(snapshot) if seat.pod == record.primary.pod), None)
+
+
+def _reigns(seat: Seat | None, record: Topology) -> bool:
+    """Whether the record's primary, in this seat, holds its tenure."""
+    state = seat.state if seat is not None and seat.answers else None
+    return state is not None and state.disk == record.primary.disk and state.reign == record.tenure
 
 
 def has_all(snapshot: Snapshot, pod: str) -> bool:

@@ -25,7 +25,8 @@ def step(snapshot: Snapshot, record: Topology | None, made: Move | None = None) 
     own = inherited(cache, snapshot.site)
     wanted = {**own, **cache.spec.pod_template.labels}
     actions = []
-    for pod in snapshot.pods():
+    primary = record.primary.pod if record is not None else ""
+    for pod in sorted(snapshot.pods(), key=lambda pod: pod["metadata"]["name"] != primary):  # clients wait for that one
         name, uid, live = pod["metadata"]["name"], pod["metadata"]["uid"], pod["metadata"].get("labels", {})
         role: str | None = topology.role(record, name)
         if made is not None and record is not None:

@@ -138,7 +138,9 @@ def _reigns(snapshot: Snapshot, record: Topology) -> bool:
 def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], now: float) -> tuple[str, str]:
     if verdict.failover is not None and verdict.failover.reason:
         return "NotServing", verdict.failover.words
-    serving = next((p for p in pods if p.ready and p.role != names.ROLE_REPLICA), None)
+    # Who comes back has no role before it is a member again.
+    role = names.ROLE_PRIMARY if verdict.topology is not None else ""
+    serving = next((p for p in pods if p.ready and p.role == role), None)
     if serving is not None:
         server = snapshot.servers.get(serving.name)
         if server is not None and server.locked:

@@ -127,6 +127,8 @@ class FleetWorld(World):
 
     def reply(self, pod: str, command: Command) -> Reply:
         if command[0] != b"CACHEFLEET":
+            machine = self.machine(pod).machine
+            self.servers[pod]["role"] = "master" if machine.reign is not None else "slave"
             return super().reply(pod, command)
         managed = self.machine(pod)
         if command[1] == b"STATE":

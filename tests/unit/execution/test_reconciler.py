@@ -170,6 +170,23 @@ def test_a_conflict_is_tried_again_at_once_but_not_for_ever() -> None:
     assert len(cycles.times()) == reconciler.CONFLICTS_MAX + 1
 
 
+def test_many_conflicts_are_no_failure_that_has_news_wait() -> None:
+    async def main() -> None:
+        found = Reconciler(cycles, pace=reconciler.Pace(every_s=0.1))
+        found.start(cycles.caches)
+        for _ in range(5):
+            await pass_time(0.6)
+            before = len(cycles.times())
+            found.wake(KEY)
+            await pass_time(0.2)
+            assert len(cycles.times()) > before
+        await found.stop()
+
+    cycles = Cycles()
+    cycles.fail = lambda cache: ExecutionError("conflict", conflict=True)
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("error", [ExecutionError("bad"), ValueError("a bug"), TimeoutError()])
 def test_one_bad_cache_blocks_no_other(error: Exception) -> None:
     cycles = Cycles(cache("bad"), cache("good"))

@@ -165,6 +165,19 @@ def test_the_handover_begins_where_the_primary_ended() -> None:
     assert members(found) == (["d0", "d1", "d2"], 2)
 
 
+def test_who_was_just_fenced_is_waited_for_and_the_one_that_leaves_not_elected_again() -> None:
+    """What a server was told makes what is known of it void: for a moment it answers nothing."""
+    promises = promise(0, reign=TENURE), promise(1), promise(2)
+    void = [seat(n, None, failures=0) for n in (1, 2)]
+    made = decide(view(seat(0, fenced(0), going=True), *void, promises=promises))
+    assert isinstance(made, Rest)
+    assert "c-1" in made.words
+    one_is_back = view(seat(0, fenced(0), going=True), void[0], fenced(2), promises=promises)
+    assert (decided(one_is_back).kind, decided(one_is_back).primary.pod) == ("handover", "c-2")
+    both_silent = view(seat(0, fenced(0), going=True), None, None, promises=promises, down_s=60.0)
+    assert decided(both_silent).primary.pod == "c-0", "it is not waited for who will not answer"
+
+
 def test_not_level_or_not_from_who_held_the_tenure_it_is_an_election() -> None:
     behind = handed(promise(0, reign=TENURE), promise(1, at=BEHIND), promise(2, at=BEHIND))
     assert (decided(behind).kind, decided(behind).primary.pod) == ("elected", "c-0")

@@ -6,7 +6,8 @@
 
 PAUSE alone is not enough: the primary resumes at its deadline, while the record is on its way. If the other is not
 level after the FENCE, that is an election (elect.py), which knows by its promises who has most. Whoever dies in between
-leaves the next one an election at once, since the primary has promised.
+leaves the next one an election at once, since the primary has promised. But who was just fenced may not have been asked
+since: to elect by what the others say would give the place back to the one that leaves.
 
 A primary hands over when its pod is to leave, or when a person says so, by the annotation cachefleet.io/failover on the
 Cache: `<pod>@<epoch>`, or `any@<epoch>`, over the record of that epoch alone. Who is not in sync is not made primary by
@@ -17,10 +18,10 @@ from __future__ import annotations
 
 import re
 
-from cachefleet_operator.planning.failover import times
+from cachefleet_operator.planning.failover import suspect, times
 from cachefleet_operator.planning.failover.elect import successor
 from cachefleet_operator.planning.failover.facts import Promise, Seat, State, View, disks
-from cachefleet_operator.planning.failover.moves import ELECTING, Decide, Fence, Move, Pause, Resume
+from cachefleet_operator.planning.failover.moves import ELECTING, Decide, Fence, Move, Pause, Rest, Resume
 
 ANY = "any"
 _TOKEN = re.compile(r"(?P<pod>[^@\s]+)@(?P<epoch>[0-9]{1,18})")
@@ -73,17 +74,21 @@ def finish(view: View) -> Move | None:
     held = promises.get(record.primary.disk)
     if held is None or held.reign != record.tenure:
         return None
-    for seat, state in sorted(view.answering(), key=lambda pair: pair[0].ordinal):
-        promise = promises.get(state.disk)
-        if promise is None or state.disk == held.disk or state.disk not in disks(record.members) or state.loading:
+    expected = ""
+    for seat in sorted(view.seats, key=lambda seat: seat.ordinal):
+        promise = promises.get(next((m.disk for m in record.members if m.pod == seat.pod), ""))
+        if promise is None or promise.disk == held.disk or is_to_leave(view, seat) or not is_level(held, promise):
             continue
-        if not is_to_leave(view, seat) and is_level(held, promise):
+        if not seat.answers or seat.state is None:
+            expected = expected or ("" if suspect.is_silent(seat) else seat.pod)
+        elif seat.state.disk == promise.disk and not seat.state.loading:
             words = f"{seat.pod} is the primary: {record.primary.pod} handed over to it"
             made = successor(
                 view, seat, promise, epoch=epoch, members=record.members, acks=record.acks, words=words
             )  # fmt: skip
             return Decide(words=words, reason=ELECTING, record=made.model_copy(update={"kind": "handover"}))
-    return None
+    words = f"{record.primary.pod} handed over to {expected}, which is about to answer"
+    return Rest(words=words, reason=ELECTING) if expected else None
 
 
 def _heirs(view: View, state: State) -> list[Seat]:

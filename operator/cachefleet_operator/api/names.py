@@ -27,7 +27,8 @@ LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_CACHE = f"{GROUP}/cache"
 LABEL_SHARD = f"{GROUP}/shard"
-LABEL_ROLE = f"{GROUP}/role"  # primary or replica; the -rw and -ro Services select by it
+LABEL_ROLE = f"{GROUP}/role"  # primary or replica; the Service -rw selects by it
+LABEL_READS = f"{GROUP}/reads"  # "yes": the Service -ro selects by it
 
 ANNOTATION_APPLIED = f"{GROUP}/applied"  # hash of the object as we last wrote it (resources/diff.py)
 ANNOTATION_ENDPOINT = f"{GROUP}/endpoint"  # on a Service: where it is reached, if not by its DNS name
@@ -37,6 +38,7 @@ ANNOTATION_DATA_FROM = f"{GROUP}/data-from"  # on the Cache: a person's word (pl
 ANNOTATION_RESTART = f"{GROUP}/restart-parameters"  # on the pod template: parameters that only a restart changes
 
 ROLE_PRIMARY, ROLE_REPLICA = "primary", "replica"
+READS = "yes"
 
 CONTAINER = "server"
 PORT, METRICS_PORT, TLS_PORT, BUS_PORT = 6379, 9121, 6380, 16379

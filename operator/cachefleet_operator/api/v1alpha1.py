@@ -206,8 +206,15 @@ class ServiceSpec(Model):
 class ServicesSpec(Model):
     primary: ServiceSpec = Field(default_factory=ServiceSpec, description="<name>-rw: where writes go.")
     replicas: ServiceSpec = Field(
-        default_factory=ServiceSpec, description="<name>-ro: where reads may go; the primary while it is alone."
+        default_factory=ServiceSpec, description="<name>-ro: where reads may go: replicas that are in time."
     )
+    max_lag_seconds: int = Field(
+        10, ge=1, le=86400, description="<name>-ro leaves out a replica that has not heard its primary for so long: "
+        "what it has is older than that.",
+    )  # fmt: skip
+    without_replicas: Literal["primary", "none"] = Field(
+        "primary", description="Where <name>-ro leads when no replica is in time: to the primary, or to none."
+    )  # fmt: skip
 
 
 class SpreadSpec(Model):

@@ -161,7 +161,7 @@ def _quantities(spec: CacheSpec) -> Iterator[str]:
 
 def _metadata(cache: Cache) -> Iterator[str]:
     spec = cache.spec
-    ours = {*names.labels(cache.metadata.name), names.LABEL_ROLE}
+    ours = {*names.labels(cache.metadata.name), names.LABEL_ROLE, names.LABEL_READS}
     for field, keys in {
         "spec.podTemplate.labels": spec.pod_template.labels,
         "spec.podTemplate.annotations": spec.pod_template.annotations,

@@ -8,6 +8,8 @@ not answer. Nothing is decided here: failover/decide.py does, and a record is st
               label till then, unless it is silent: it loses it when others are asked to promise. What follows a
               Service's endpoints takes up one change a second, so one without any would be that for a second, while
               who only refuses writes says so at once. A pod that follows is a replica
+    reads     a replica serves them while it hears its primary, whose beats lie in the stream: how old the last one is
+              is how old its data are. The primary does where no replica can. In between all stays as it is
 """
 
 from __future__ import annotations
@@ -114,6 +116,26 @@ def _reigns(seat: Seat | None, record: Topology) -> bool:
     return state is not None and state.disk == record.primary.disk and state.reign == record.tenure
 
 
+def readers(snapshot: Snapshot, record: Topology) -> frozenset[str]:
+    """The pods to which the Service for reads leads."""
+    wish, since_s = snapshot.cache.spec.services, snapshot.evidence.reign_s
+    live = {seat.pod for seat in seats(snapshot) if _live_label(snapshot, seat.pod, names.LABEL_READS)}
+    if not _reigns(_seat_of(snapshot, record), record):
+        return frozenset(live)
+    found = set()
+    for seat in seats(snapshot):
+        if seat.pod == record.primary.pod or seat.going:
+            continue
+        if not seat.answers or seat.state is None:
+            serves = seat.pod in live and not suspect.is_silent(seat)
+        else:
+            follows, age_s = seat.state.follows == record.primary.disk, seat.state.beat_s
+            in_time = follows and not seat.state.loading and age_s is not None and age_s <= wish.max_lag_seconds
+            serves = in_time or (seat.pod in live and since_s <= wish.max_lag_seconds)  # it may not have been told yet
+        found |= {seat.pod} if serves else set()
+    return frozenset(found or ({record.primary.pod} if wish.without_replicas == "primary" else ()))
+
+
 def has_all(snapshot: Snapshot, pod: str) -> bool:
     """Whether it is a member with the disk that it has now, and reigns, or follows who does."""
     record = snapshot.cache.status.topology
@@ -175,8 +197,12 @@ def _claim(snapshot: Snapshot, pod: str) -> str | None:
 
 
 def _live_role(snapshot: Snapshot, pod: str) -> str | None:
+    return _live_label(snapshot, pod, names.LABEL_ROLE)
+
+
+def _live_label(snapshot: Snapshot, pod: str, name: str) -> str | None:
     found = snapshot.get("Pod", pod)
-    return found["metadata"].get("labels", {}).get(names.LABEL_ROLE) if found is not None else None
+    return found["metadata"].get("labels", {}).get(name) if found is not None else None
 
 
 def _tells(snapshot: Snapshot, record: Topology, targets: Iterable[Target], words: str) -> list[Action]:

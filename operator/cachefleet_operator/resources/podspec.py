@@ -74,7 +74,7 @@ def pod_template(
     build = GENERATIONS[generation] if generation else GENERATIONS[max(GENERATIONS)]
     override = cache.spec.pod_template
     given = {**defaults.labels, **override.labels}
-    labels = {name: value for name, value in given.items() if name != names.LABEL_ROLE}
+    labels = {name: value for name, value in given.items() if name not in (names.LABEL_ROLE, names.LABEL_READS)}
     base = {**build(cache, image), **_platform(defaults, override.spec)}
     return {
         "metadata": {

@@ -1,7 +1,7 @@
 """Services: <name>-rw for writes, <name>-ro for reads, <name>-pods (headless) for the pods' own names.
 
-Only where there are replicas do -rw and -ro select by role: the role is a label that the operator sets, and a single
-pod must be reachable while no operator runs.
+Only where there are replicas do -rw and -ro select by labels that the operator sets (the role, and who is in time for
+reads): a single pod must be reachable while no operator runs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from cachefleet_operator.resources.metadata import metadata
 
 
 def service_rw(cache: Cache) -> Object:
-    return _for_clients(cache, names.service_rw(cache.metadata.name), names.ROLE_PRIMARY, cache.spec.services.primary)
+    label = {names.LABEL_ROLE: names.ROLE_PRIMARY}
+    return _for_clients(cache, names.service_rw(cache.metadata.name), label, cache.spec.services.primary)
 
 
 def service_ro(cache: Cache) -> Object:
-    return _for_clients(cache, names.service_ro(cache.metadata.name), names.ROLE_REPLICA, cache.spec.services.replicas)
+    label = {names.LABEL_READS: names.READS}
+    return _for_clients(cache, names.service_ro(cache.metadata.name), label, cache.spec.services.replicas)
 
 
 def service_headless(cache: Cache) -> Object:
@@ -38,8 +40,8 @@ def service_headless(cache: Cache) -> Object:
     }
 
 
-def _for_clients(cache: Cache, name: str, role: str, wished: ServiceSpec) -> Object:
-    by_role = {names.LABEL_ROLE: role} if cache.spec.instances > 1 else {}
+def _for_clients(cache: Cache, name: str, label: dict[str, str], wished: ServiceSpec) -> Object:
+    chosen = label if cache.spec.instances > 1 else {}
     outside = {
         "loadBalancerClass": wished.load_balancer_class,
         "loadBalancerSourceRanges": list(wished.load_balancer_source_ranges),
@@ -51,7 +53,7 @@ def _for_clients(cache: Cache, name: str, role: str, wished: ServiceSpec) -> Obj
         "metadata": metadata(cache, name, labels=wished.labels, annotations=wished.annotations),
         "spec": {
             "type": wished.type,
-            "selector": {**names.selector_labels(cache.metadata.name), **by_role},
+            "selector": {**names.selector_labels(cache.metadata.name), **chosen},
             "ports": [_port(names.PORT_NAME, names.PORT)],
             **{field: value for field, value in outside.items() if value},
         },

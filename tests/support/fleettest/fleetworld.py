@@ -53,6 +53,8 @@ class _Fleet:
 
 
 class _Server(managedworld.Server):
+    heard_at: float | None = None
+
     def _perform(self, action: a.Action) -> None:
         if isinstance(action, a.Follow):
             self.wanted, self.link = int(action.host.rsplit("-", 1)[-1]), None
@@ -96,6 +98,7 @@ class FleetWorld(World):
                     server.connect()
                 server.apply()
                 if server.link is not None:
+                    server.heard_at = self.now
                     server.link.slow_until = 0.0
                     for _ in server.link.acks[:]:
                         server.deliver()
@@ -132,7 +135,8 @@ class FleetWorld(World):
             return super().reply(pod, command)
         managed = self.machine(pod)
         if command[1] == b"STATE":
-            beat = "" if managed.link is None else 100
+            heard = managed.heard_at if managed.machine.primary else None
+            beat = "" if heard is None else 100 + int((self.now - heard) * 1000)
             said = {"keys": managed.end, "link": "up" if managed.link else "down", "loading": 0, "beat-age-ms": beat}
             return _flat({**managed.machine.state(self.now, managed.end), **said})
         try:

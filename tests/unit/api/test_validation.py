@@ -89,6 +89,7 @@ def unchecked(**spec: Any) -> Cache:
         # labels and annotations
         ({"podTemplate": {"labels": {names.LABEL_APP: "x"}}}, f"spec.podTemplate.labels: {names.LABEL_APP} {OURS}"),
         ({"podTemplate": {"labels": {names.LABEL_ROLE: "x"}}}, f"spec.podTemplate.labels: {names.LABEL_ROLE} {OURS}"),
+        ({"podTemplate": {"labels": {names.LABEL_READS: "x"}}}, f"spec.podTemplate.labels: {names.LABEL_READS} {OURS}"),
         ({"podTemplate": {"annotations": {"cachefleet.io/x": ""}}},
          f"spec.podTemplate.annotations: cachefleet.io/x {OURS}"),
         ({"services": {"primary": {"annotations": {names.ANNOTATION_APPLIED: ""}}}},

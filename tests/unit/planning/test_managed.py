@@ -35,6 +35,11 @@ def said(world: FleetWorld, kind: str) -> tuple[str, str]:
     return found.status, found.reason
 
 
+def reading(world: FleetWorld) -> list[str]:
+    pods = {key.name: obj for key, obj in world.objects.items() if key.kind == "Pod"}
+    return [name for name, pod in sorted(pods.items()) if names.LABEL_READS in pod["metadata"]["labels"]]
+
+
 def writers(world: FleetWorld) -> list[str]:
     return [f"orders-{s.name}" for s in world.fleet.servers if s.machine.may_write(world.now)]
 
@@ -48,6 +53,7 @@ def test_the_first_primary_and_its_replicas() -> None:
                for m in found.members)  # fmt: skip
     assert labels(world) == {"orders-0": "primary", "orders-1": "replica", "orders-2": "replica"}
     assert writers(world) == ["orders-0"]
+    assert reading(world) == ["orders-1", "orders-2"]
     assert said(world, conditions.PRIMARY_HEALTHY) == ("True", "Reigning")
     assert said(world, conditions.REPLICATION_HEALTHY) == ("True", "InSync")
     selector = world.objects[Key("Service", "orders-rw")]["spec"]["selector"]
@@ -211,3 +217,46 @@ def test_no_pod_that_serves_is_restarted_while_there_is_no_primary() -> None:
     before = uids(world)
     world.rounds(4)
     assert uids(world)["orders-2"] == before["orders-2"]
+
+
+def test_reads_go_to_replicas_that_are_in_time_or_to_the_primary() -> None:
+    world = started(3, services={"maxLagSeconds": 5})
+    assert reading(world) == ["orders-1", "orders-2"]
+    selector = world.objects[Key("Service", "orders-ro")]["spec"]["selector"]
+    assert selector[names.LABEL_READS] == names.READS
+    world.apart.add("orders-2")
+    world.rounds(10, between_s=0.3)
+    assert reading(world) == ["orders-1", "orders-2"], "what it has is not so old yet"
+    world.rounds(20, between_s=0.3)
+    assert reading(world) == ["orders-1"]
+    world.apart.clear()
+    world.rounds(4)
+    assert reading(world) == ["orders-1", "orders-2"]
+
+
+def test_where_reads_go_without_replicas() -> None:
+    for word, expected in (("primary", ["orders-0"]), ("none", [])):
+        world = started(2, services={"withoutReplicas": word})
+        assert reading(world) == ["orders-1"]
+        world.end("orders-1")
+        world.flow(3.0)
+        world.rounds()
+        assert reading(world) == expected
+        world.back("orders-1")
+        world.rounds(16)
+        assert reading(world) == ["orders-1"]
+
+
+def test_in_a_failover_reads_go_on() -> None:
+    world = started(3)
+    world.end("orders-0")
+    world.flow(3.0)
+    seen = set()
+    for _ in range(30):
+        world.rounds(1, between_s=0.1)
+        seen.add(tuple(reading(world)))
+    assert stands(world).primary.pod == "orders-1"
+    assert seen == {("orders-1", "orders-2"), ("orders-2",)}
+    world.back("orders-0")
+    world.rounds()
+    assert reading(world) == ["orders-0", "orders-2"]

@@ -103,7 +103,7 @@ def test_selectors_find_the_pods_and_no_others(named: Named) -> None:
     if "NetworkPolicy" in by_kind:
         selectors.append(by_kind["NetworkPolicy"]["podSelector"]["matchLabels"])
     for selector in selectors:
-        own = {key: value for key, value in selector.items() if key != names.LABEL_ROLE}
+        own = {key: value for key, value in selector.items() if key not in (names.LABEL_ROLE, names.LABEL_READS)}
         assert own.items() <= pod.items()
         assert own[names.LABEL_CACHE] == "orders"
 

@@ -20,10 +20,11 @@ def test_a_single_pod_is_reachable_without_the_operators_label() -> None:
         assert service["spec"]["selector"] == names.selector_labels("orders")
 
 
-def test_with_several_instances_services_choose_by_role() -> None:
+def test_with_several_instances_services_choose_by_labels_of_the_operator() -> None:
     of = cache(instances=2)
-    roles = [service["spec"]["selector"][names.LABEL_ROLE] for service in (service_rw(of), service_ro(of))]
-    assert roles == ["primary", "replica"]
+    own = names.selector_labels("orders")
+    assert service_rw(of)["spec"]["selector"] == {**own, names.LABEL_ROLE: names.ROLE_PRIMARY}
+    assert service_ro(of)["spec"]["selector"] == {**own, names.LABEL_READS: names.READS}
 
 
 def test_the_headless_service_names_pods_that_are_not_ready() -> None:

@@ -291,6 +291,12 @@ CACHE_BOARD = (
             Query("sum(rate(redis_connections_received_total{*}[*]))", "accepted"),
             Query("sum(rate(redis_rejected_connections_total{*}[*]))", "refused by maxclients"),
         )),
+        Panel("Waiting for copies", "With durability replicated: replies to writes that wait for replicas, and those "
+              "for which they came too late (UNKNOWNOUTCOME).", "short", (
+            Query("sum(cachefleet_held_replies{*})", "waiting"),
+            Query("max(cachefleet_held_longest_seconds{*})", "longest, seconds"),
+            Query("sum(rate(cachefleet_unknown_outcomes_total{*}[*]))", "unknown outcomes a second"),
+        )),
         Panel("Cut connections", "Connections a second that were closed because their buffers grew too large.", "cps", (
             Query("sum(rate(redis_client_output_buffer_limit_disconnections_total{*}[*]))", "replies not read"),
             Query("sum(rate(redis_client_query_buffer_limit_disconnections_total{*}[*]))", "request too large"),

@@ -34,6 +34,7 @@ from cachefleet_server.keyspace.channels cimport (
 from cachefleet_server.keyspace.db cimport (
     db_check, db_expiring, db_find, db_len, db_scan, db_stats, db_tables, db_tables_t, entry_usage)
 from cachefleet_server.keyspace.evict cimport entry_idle_ms, evict_exceeded_us
+from cachefleet_server.keyspace.held cimport held_total, held_total_t
 from cachefleet_server.keyspace.interest cimport interest_check
 from cachefleet_server.keyspace.keyspace cimport keyspace_db
 from cachefleet_server.keyspace.lazyfree cimport lazyfree_pending
@@ -121,6 +122,7 @@ cdef object stats(engine_t* e):
     cdef int i
     cdef db_tables_t tables
     cdef tracking_totals_t tracking = tracking_totals(e)
+    cdef held_total_t held = held_total(e)
     values = counters(e)
     keys = expires = overhead = rehashing = 0
     for i in range(e.keyspace.opened):
@@ -132,6 +134,7 @@ cdef object stats(engine_t* e):
     values.update(
         used_memory=heap_used(e.heap), used_memory_peak=e.heap.peak, keys=keys, expires=expires,
         keyspace_overhead=overhead, rehashing_bytes=rehashing,
+        held_clients=held.clients, held_replies=held.replies, held_longest_ms=held.longest_ms,
         clients=e.clients.count, blocked_clients=e.clients.blocked, monitors=e.clients.monitors,
         watching_clients=e.keyspace.watching, watched_keys=e.keyspace.watched_keys,
         blocking_keys=e.keyspace.blocking_keys, blocking_keys_on_nokey=e.keyspace.blocking_keys_on_nokey,

@@ -417,6 +417,7 @@ _TLS = _unused(
 OURS: tuple[Param, ...] = (
     Param("cdc-retention-bytes", _MEMORY, "0"),
     Param("cdc-retention-seconds", _LONG, "0"),
+    Param("durability-timeout", Integer(0), "10000", engine="durability_timeout"),
     Param("managed", Bool(), "no", immutable=True),
     Param("metrics-bind", Text(), "", immutable=True),
     Param("metrics-port", _PORT, "0", immutable=True),

@@ -367,6 +367,7 @@ cdef struct persist_t:
     uint64_t load_done_bytes
     uint64_t load_keys
     uint64_t load_keys_expired
+    uint64_t aof_written_offset  # up to here the AOF has it, if only in the kernel; 0 while the AOF is off
     uint64_t aof_fsynced_offset  # up to here the journal is on disk. After it grew: engine.confirmed_fn
 
 # ---- expiry and eviction ------------------------------------------------------------------------------

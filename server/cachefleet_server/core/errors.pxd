@@ -21,6 +21,8 @@ cdef extern from *:
     #define ERR_MASTERDOWN "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
     #define ERR_UNBLOCKED \
         "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+    #define ERR_UNKNOWN_OUTCOME \
+        "UNKNOWNOUTCOME The write was executed here, but replicas have not confirmed it in time. It may survive or not."
     #define ERR_EXECABORT "EXECABORT Transaction discarded because of previous errors."
     """
     const char* ERR_WRONGTYPE
@@ -41,4 +43,5 @@ cdef extern from *:
     const char* ERR_READONLY
     const char* ERR_MASTERDOWN
     const char* ERR_UNBLOCKED
+    const char* ERR_UNKNOWN_OUTCOME
     const char* ERR_EXECABORT

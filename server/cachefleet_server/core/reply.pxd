@@ -5,17 +5,19 @@ the list of those to write to. `reply_error` takes the text without the leading 
 ("ERR syntax error"); texts that several commands share are in core/errors.pxd.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport strlen
 
 from cachefleet_server.core.engine cimport (
-    CLIENT_CLOSE_AFTER_REPLY, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, arg_t, client_t)
+    CLIENT_CLOSE_AFTER_REPLY, CLIENT_PENDING_WRITE, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP, arg_t, client_t, engine_t)
 from cachefleet_server.ds.blob cimport blob_t
 from cachefleet_server.ds.number cimport chars_to_int64
 from cachefleet_server.resp.writer cimport (
     mark_t, out_array, out_bool, out_bulk, out_bulk_shared, out_double, out_insert, out_int, out_map, out_mark,
     out_null, out_null_array, out_push, out_raw, out_set, out_simple, out_verbatim)
 
+cdef void count_errors(engine_t* e, const char* text, size_t n, uint64_t count) noexcept nogil
+    # So many more error replies of the kind that the text's first word names.
 cdef void reply_error(client_t* c, const char* text) noexcept nogil
 cdef void reply_error_bytes(client_t* c, const char* text, size_t n) noexcept nogil
 cdef void reply_error_format(client_t* c, const char* format, const char* a, size_t na) noexcept nogil

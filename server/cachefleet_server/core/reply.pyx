@@ -35,8 +35,7 @@ cdef void reply_skip_advance(client_t* c) noexcept nogil:
         c.flags = (c.flags & ~<uint64_t>CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP
 
 
-cdef void count_error(engine_t* e, const char* text, size_t n) noexcept nogil:
-    """One more error reply of the kind that its first word names."""
+cdef void count_errors(engine_t* e, const char* text, size_t n, uint64_t count) noexcept nogil:
     cdef const char* prefix = text
     cdef const char* space = <const char*>memchr(text, b' ', min(n, <size_t>ERROR_PREFIX_MAX + 1))
     cdef size_t size
@@ -47,20 +46,20 @@ cdef void count_error(engine_t* e, const char* text, size_t n) noexcept nogil:
         size = 3
     else:
         size = space - text
-    e.stats.error_replies += 1
+    e.stats.error_replies += count
     for i in range(e.error_kinds):
         stat = &e.errors[i]
         if stat.len == size and memcmp(stat.prefix, prefix, size) == 0:
-            stat.count += 1
+            stat.count += count
             return
     if e.error_kinds == ERROR_PREFIXES_MAX:
-        e.errors_overflow += 1
+        e.errors_overflow += count
         return
     stat = &e.errors[e.error_kinds]
     memcpy(stat.prefix, prefix, size)
     stat.prefix[size] = 0
     stat.len = <uint8_t>size
-    stat.count = 1
+    stat.count = count
     e.error_kinds += 1
 
 
@@ -82,7 +81,7 @@ cdef void reply_error_bytes(client_t* c, const char* text, size_t n) noexcept no
         _keep_failure(c, text, n)
         return
     if c.role.counts:
-        count_error(c.engine, text, n)
+        count_errors(c.engine, text, n, 1)
     if reply_begin(c):
         out_error(&c.out, text, n)
 

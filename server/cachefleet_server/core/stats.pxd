@@ -25,6 +25,7 @@ cdef struct stats_t:  # all monotonic unless CONFIG RESETSTAT
     uint64_t eviction_exceeded_us
     uint64_t query_buffer_disconnections
     uint64_t output_buffer_disconnections
+    uint64_t unknown_outcomes  # replies that waited longer than durability-timeout
     uint64_t error_replies
     uint64_t unexpected_error_replies
     uint64_t acl_denied_auth

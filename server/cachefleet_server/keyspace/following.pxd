@@ -15,7 +15,8 @@ does; NULL means that it is a primary. Who decides about connections and data is
   no primary. It is not journalled; the link ends, with the reason, and whoever hears of it begins anew. Redis and
   Valkey go on, and differ in silence.
 - *A managed replica* (managed/machine.py) confirms only what it may, and when: at a beat of its primary, a PING with a
-  word, of which its owner is told. Nothing else makes it confirm, GETACK neither.
+  word, of which its owner is told; and, if that says so, at the end of each tick that has brought something: the
+  primary's clients wait for it. Nothing else makes it confirm, GETACK neither.
 - *Other clients* are given their roles' other rows at once (core/role.pxd): keys whose time is over are hidden, but it
   is the primary that deletes them; neither expiry nor eviction runs; writes are refused, unless the replica is to be
   writable, and all that is not CMD_STALE while the data may be old and must not be served. What a writable replica's
@@ -38,6 +39,10 @@ cdef struct following_t:  # it lies in its owner
     bint read_only  # replica-read-only
     bint serve_stale  # replica-serve-stale-data
     bint managed  # only following_confirm confirms anything
+    bint promptly  # ... and each tick confirms what it has brought ...
+    bint from_file  # ... as far as a file has it
+    uint64_t confirmed  # offset; what the primary was told last on this link
+    int64_t confirmed_ms  # monotonic time of that, on any link; 0: never, or it has been asked for
     buf_t kept  # a transaction without its end, or one request while it is executed
     size_t pending  # bytes of the link's output before the command that runs
     char failure[512]  # FAILURE_MAX; why the link ends; "" = it was cut
@@ -59,6 +64,13 @@ cdef void following_lost(client_t* c) noexcept nogil  # a client goes away, perh
 cdef void following_acknowledge(engine_t* e) noexcept nogil  # tells the primary how far we are, unless managed
 cdef void following_confirm(engine_t* e, uint64_t offset) noexcept nogil  # tells the primary that we are so far
 cdef uint64_t following_read(const engine_t* e) noexcept nogil  # offset behind all that has come
+
+cdef void following_confirm_tick(engine_t* e) noexcept nogil
+
+cdef inline void following_tick(engine_t* e) noexcept nogil:
+    """The end of a tick: what it has brought was handed over to the files."""
+    if following(e).promptly:
+        following_confirm_tick(e)
 
 cdef inline bint following_is_stale(const engine_t* e) noexcept nogil:
     """What is not CMD_STALE is refused."""

@@ -102,7 +102,7 @@ cdef void following_end(engine_t* e) noexcept nogil:
 cdef void following_goes_on(engine_t* e, client_t* link) noexcept nogil:
     cdef following_t* f = following(e)
     f.link = link
-    f.begun = journal_end(e)
+    f.begun = f.confirmed = journal_end(e)
     f.failure[0] = 0
     f.kept.len = 0
     link.db = keyspace_db(e.keyspace, max(e.journal.db, 0))
@@ -185,6 +185,8 @@ cdef void following_confirm(engine_t* e, uint64_t offset) noexcept nogil:
         argv[4] = journal_arg(
             digits + INT64_CHARS_MAX, int64_to_chars(digits + INT64_CHARS_MAX, e.persist.aof_fsynced_offset))
         argc = 5
+    f.confirmed = offset
+    f.confirmed_ms = e.monotonic_ms
     buf_init(&words, e.heap)
     journal_put(&words, argc, argv)
     out_raw(&f.link.out, words.data, words.len)
@@ -192,6 +194,15 @@ cdef void following_confirm(engine_t* e, uint64_t offset) noexcept nogil:
     if not f.link.flags & CLIENT_PENDING_WRITE:
         reply_client_ready(f.link)
     engine_wake(e)
+
+
+cdef void following_confirm_tick(engine_t* e) noexcept nogil:
+    cdef following_t* f = following(e)
+    cdef uint64_t end = e.journal.offset
+    if f.from_file:
+        end = min(end, e.persist.aof_written_offset)
+    if f.link != NULL and end > f.confirmed:
+        following_confirm(e, end)
 
 
 cdef uint64_t following_read(const engine_t* e) noexcept nogil:

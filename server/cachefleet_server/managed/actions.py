@@ -48,7 +48,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class CutClients:
-    """Who thinks that this is the primary, but for who told us."""
+    """Who thinks that this is the primary, but for who told us; and everybody whose reply waits for copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,31 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """Into the stream; then `Said`."""
+    """Into the stream; then `Said`. `promptly`: replicas are to confirm each tick."""
 
     epoch: int
+    promptly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Replies to writes may leave that are in front of this offset of the stream; None: they wait for no copies."""
+
+    offset: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
     """Tells the primary how far we are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmTicks:
+    """From now on, or no more, at the end of each tick that has brought something. `from_file`: as far as a file has
+    it."""
+
+    promptly: bool
+    from_file: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,6 @@ class Refuse:
 
 
 Action = (
-    Store | Lead | Stand | Follow | Accept | Drop | CutClients | Lease | Beat | Confirm | Hold | LetGo | Done | Facts
-    | Greet | Refuse
+    Store | Lead | Stand | Follow | Accept | Drop | CutClients | Lease | Beat | Copied | Confirm | ConfirmTicks | Hold
+    | LetGo | Done | Facts | Greet | Refuse
 )  # fmt: skip

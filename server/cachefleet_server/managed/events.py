@@ -107,10 +107,11 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A beat of the primary, of this epoch, was applied."""
+    """A beat of the primary, of this epoch, was applied. `promptly`: its clients wait for what we confirm."""
 
     epoch: int
     end: int
+    promptly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 It takes part in the hand-over of the journal as a consumer, at the end of each tick: what the tick has written may be
 replied if the lease is valid *then*. So a process that was stopped in the middle of a tick says nothing of it, and its
-clients are disconnected: nobody can say what becomes of their writes.
+clients are disconnected: nobody can say what becomes of their writes. Replies that wait for copies (copies.pyx) since
+an earlier tick need no lease: what enough members have, every later primary has.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
@@ -12,7 +13,7 @@ from posix.time cimport clock_gettime, timespec
 from cachefleet_server.core.engine cimport engine_t, held_condition_t
 from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.engine cimport Engine
-from cachefleet_server.keyspace.held cimport held_add, held_failed, held_remove
+from cachefleet_server.keyspace.held cimport held_add, held_remove, held_withdraw
 from cachefleet_server.keyspace.journal cimport journal_attach, journal_detach, journal_end
 
 cdef enum:
@@ -39,7 +40,7 @@ cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64
     cdef lease_t* lease = <lease_t*>consumer.ctx
     lease.condition.confirmed = offset + n
     if _now_us() >= lease.until_us:
-        held_failed(lease.engine)
+        held_withdraw(lease.engine)
 
 
 cdef class Lease:

@@ -11,7 +11,8 @@ order. Who carries them out is service.py; a simulator may do it as well. The ru
         lets the primary go on, only if this run holds that tenure now
     S4  with acks > 0 writes are accepted only while so many members have confirmed a beat that was *sent* less than
         LEASE_S ago: counted from its arrival, a confirmation that comes late would renew a lease that is over
-    S5  durability replicated: what is safe is confirmed by so many members, counted by disks
+    S5  durability replicated: a reply to a write waits until so many members have confirmed it, counted by disks. It
+        needs no lease then: every later primary has the write
     S6  PREPARE: a second quorum counts, too, until the next record; one an epoch, and stored
     S7  a replica confirms only to a primary whose epoch is not below the promise, takes no data from others, and takes
         on a tenure when its mark was applied
@@ -37,6 +38,8 @@ from cachefleet_server.managed.actions import (
     Action,
     Beat,
     Confirm,
+    ConfirmTicks,
+    Copied,
     CutClients,
     Done,
     Drop,
@@ -90,6 +93,7 @@ LEASE_S: Final = 2.5
 AUDIENCE_S: Final = 10.0  # a primary that needs nobody beats so long for who was heard
 PAUSE_MS_MAX: Final = 10_000
 STILL_S: Final = 1.0  # of a pause, less than a lease
+OFFSET_MAX: Final = (1 << 64) - 1
 
 FENCED: Final = "fenced"
 PRIMARY: Final = "primary"
@@ -138,6 +142,9 @@ class Machine:
         self._unsaved = False  # what we know may not be on the disk
         self._greeting: Greeting | None = None
         self._until = -math.inf  # of the lease, as said last
+        self._copied: float | None = None  # likewise, of Copied; NaN: what was said may not have been done
+        self._promptly = False  # our primary wants each tick confirmed
+        self._confirms = ConfirmTicks(promptly=False, from_file=False)  # as said last
         self._last_beat = -math.inf
         self._confirmed_at: float | None = None
         self._held_until: tuple[int, int] = (0, 0)  # promise, and the tenure that was held until then
@@ -159,12 +166,26 @@ class Machine:
             return 0
         return min((self._confirmed_by(quorum, end) for quorum in self.reign.quorums()), default=end)
 
+    def copied(self) -> int | None:
+        """S5: up to where replies may leave; None: they wait for nobody."""
+        reign = self.reign
+        if reign is None or reign.durability != REPLICATED or not any(quorum.acks for quorum in reign.quorums()):
+            return None
+        return self.safe(OFFSET_MAX)
+
     def handle(self, event: Event, now: float) -> list[Action]:
         actions = self._handle(event, now)
-        until = self._lease_until()
+        until, copied = self._lease_until(), self.copied()
+        confirms = ConfirmTicks(self._promptly and self.link_epoch is not None, from_file=self.stored.kept)
         if until != self._until:
             self._until = until
             actions.append(Lease(until))
+        if copied != self._copied:
+            self._copied = copied
+            actions.append(Copied(copied))
+        if confirms != self._confirms and (confirms.promptly or self._confirms.promptly):
+            self._confirms = confirms
+            actions.append(confirms)
         return actions
 
     def _handle(self, event: Event, now: float) -> list[Action]:
@@ -175,8 +196,8 @@ class Machine:
                 return self._confirmed(disk, offset, now)
             case Said(end):
                 return self._said(end, now)
-            case Heard(epoch, end):
-                return self._heard_beat(epoch, end, now)
+            case Heard():
+                return self._heard_beat(event, now)
             case Acked(at):
                 self._confirmed_at = max(at, self._confirmed_at or at)
                 return []
@@ -193,7 +214,7 @@ class Machine:
             case Joined(end):
                 return self._joined(end)
             case Unlinked():
-                self.link_epoch = self._greeting = None
+                self._unlink()
                 return []
             case StoreFailed():
                 return self._store_failed()
@@ -211,7 +232,7 @@ class Machine:
 
     def _store_failed(self) -> list[Action]:
         """Whatever was to be done behind it was not, a Lease neither."""
-        self._unsaved, self._until = True, math.nan
+        self._unsaved, self._until, self._copied = True, math.nan, math.nan
         self._leave()
         return [Stand(), CutClients()]
 
@@ -265,7 +286,7 @@ class Machine:
             case Pause():
                 ms = min(event.ms, PAUSE_MS_MAX)
                 self.reign.still_until = now + min(ms / 1000, STILL_S)
-                return [Hold(ms), Beat(self.epoch), Done()]  # the stream's last word: who confirms it is level
+                return [Hold(ms), self._beat(), Done()]  # the stream's last word: who confirms it is level
             case Resume():
                 self.reign.still_until = -math.inf
                 return [LetGo(), Done()]
@@ -367,22 +388,30 @@ class Machine:
         )
         self.epoch = record.epoch
         reign.quorum, reign.durability, reign.prepared = record.quorum, record.durability, None
-        return [*actions, Beat(record.epoch), Done()]  # replicas hear of the epoch at once
+        return [*actions, self._beat(), Done()]  # replicas hear of the epoch at once
 
     def _begin(self, tenure: int, quorum: Quorum, durability: str, epoch: int, end: int) -> list[Action]:
         self._leave()
         self.epoch = epoch
         self.reign = _Reign(tenure, quorum, durability)
         if self.stored.starts and self.stored.starts[-1].tenure == tenure:
-            return [Lead(tenure), Beat(epoch)]
+            return [Lead(tenure), self._beat()]
         starts = (*self.stored.starts, Start(tenure, end))  # its mark was not written before the restart
-        return [*self._store(end, starts=starts[-STARTS_MAX:]), Lead(tenure), Beat(epoch)]
+        return [*self._store(end, starts=starts[-STARTS_MAX:]), Lead(tenure), self._beat()]
+
+    def _beat(self) -> Beat:
+        assert self.reign is not None
+        return Beat(self.epoch, promptly=self.reign.durability == REPLICATED)
 
     def _leave(self) -> None:
         self.reign = None
         self.epoch = 0
         self.primary, self.address = "", ("", 0)
+        self._unlink()
+
+    def _unlink(self) -> None:
         self.link_epoch = self._greeting = None
+        self._promptly = False
 
     def _stand(self) -> list[Action]:
         """Nobody's primary, nobody's replica."""
@@ -468,7 +497,7 @@ class Machine:
         if now >= reign.audience_until and not any(quorum.acks for quorum in reign.quorums()):
             return []  # nobody listens, and nobody needs to
         self._last_beat = now
-        return [Beat(self.epoch)]
+        return [self._beat()]
 
     # -- a replica
 
@@ -490,15 +519,15 @@ class Machine:
             return [Drop("it has not said who it is")]
         return [*self._store(end, data_set=greeting.data_set, starts=greeting.starts), Confirm()]
 
-    def _heard_beat(self, epoch: int, end: int, now: float) -> list[Action]:
+    def _heard_beat(self, beat: Heard, now: float) -> list[Action]:
         if self.link_epoch is None:
             return []
-        if epoch < self.stored.promise:  # S7
-            self.link_epoch = None
-            return [Drop(f"its epoch {epoch} is older than our promise {self.stored.promise}")]
-        self.link_epoch = epoch
+        if beat.epoch < self.stored.promise:  # S7
+            self._unlink()
+            return [Drop(f"its epoch {beat.epoch} is older than our promise {self.stored.promise}")]
+        self.link_epoch, self._promptly = beat.epoch, beat.promptly
         self._confirmed_at = now
-        return [*self._store(end, promise=epoch), Confirm()]
+        return [*self._store(beat.end, promise=beat.epoch), Confirm()]
 
     # -- what it says of itself
 

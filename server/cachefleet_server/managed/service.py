@@ -11,7 +11,9 @@ on while the machine sleeps, so that a process that was stopped executes nothing
 end, before anything is replied (lease.pyx).
 
 A replica confirms a beat when the tick that applied it is over, and no more than the AOF has written by then: what is
-confirmed survives the death of the process.
+confirmed survives the death of the process. Where the primary's clients wait for copies, its beats say so, and the
+engine confirms each tick by itself, by the same rule (keyspace/following.pxd); when that was is asked for before any
+command, since whoever fences this server wants to know.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from cachefleet_server.log import Log
 from cachefleet_server.managed import actions as a
 from cachefleet_server.managed import events as e
 from cachefleet_server.managed import store, words
+from cachefleet_server.managed.copies import Copies
 from cachefleet_server.managed.lease import Lease
 from cachefleet_server.managed.machine import BEAT_S, REPLICA, Machine
 from cachefleet_server.replication.replica import Follower
@@ -84,6 +87,7 @@ class Managed:
         self._aof = aof
         self._machine: Machine | None = None  # None: not managed
         self._lease: Lease | None = None
+        self._copies = Copies(engine)
         self._lease_until = -math.inf
         self._closed = False
         self._asker: Client | None = None  # whose command runs
@@ -167,6 +171,8 @@ class Managed:
             self._timer.cancel()
         if self._lease is not None:
             self._lease.end()
+        self._copies.fail()  # what they have not confirmed is not replied
+        self._copies.end()
 
     def _pass_time(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(BEAT_S / 2, self._pass_time)
@@ -248,19 +254,24 @@ class Managed:
             case a.Drop(why):
                 asyncio.get_running_loop().call_soon(self._follower.lose, why)  # it may come from inside a tick
             case a.CutClients():
+                self._copies.fail()
                 self._cut_clients()
             case a.Lease(until):
                 self._lease_until = until
                 assert self._lease is not None
                 self._lease.set(until)
                 self._look_at_lease()
-            case a.Beat(epoch):
+            case a.Copied(offset):
+                self._copies.set(offset)
+            case a.Beat(epoch, promptly):
                 now = _now()
-                self._replication.feed.say(words.beat(epoch))
+                self._replication.feed.say(words.beat(epoch, promptly=promptly))
                 assert self._machine is not None
                 self._machine.handle(e.Said(self._end), now)  # a beat alone gives no lease
             case a.Confirm():
                 asyncio.get_running_loop().call_soon(self._confirm)
+            case a.ConfirmTicks(promptly, from_file):
+                self._follower.stream.confirm_ticks(promptly, from_file=from_file)
             case a.Hold(ms):
                 self._engine.pause("failover", ms, everything=False)
             case a.LetGo():
@@ -316,10 +327,10 @@ class Managed:
 
     def _heard(self, word: bytes) -> None:
         """A PING with a word, from inside a tick."""
-        if epoch := words.beat_epoch(word):
+        if beat := words.heard(word, self._end):
             self._beat_at = _now()
             with contextlib.suppress(CommandError):  # it is fenced then, and logged
-                self._handle(e.Heard(epoch, self._end))
+                self._handle(beat)
 
     # -- commands
 
@@ -327,6 +338,7 @@ class Managed:
         if self._machine is None:
             raise CommandError(_UNMANAGED)
         event = words.event(parse, argv, self._end)
+        self._note_confirmations()
         self._asker = client
         try:
             actions = self._handle(event)
@@ -341,6 +353,7 @@ class Managed:
         machine = self._machine
         if machine is None:
             raise CommandError(_UNMANAGED)
+        self._note_confirmations()
         now = _now()
         link = "none" if machine.role != REPLICA else "up" if self._follower.connected else "down"
         age = "" if self._beat_at is None or link == "none" else int((now - self._beat_at) * 1000)
@@ -349,6 +362,11 @@ class Managed:
             machine.state(now, self._end)
             | {"keys": self._keys(), "link": link, "beat-age-ms": age, "loading": int(bool(loading))}
         )
+
+    def _note_confirmations(self) -> None:
+        """Those of ticks, of which nobody was told."""
+        if (age := self._follower.stream.take_confirmed()) is not None:
+            self._handle(e.Acked(_now() - age))
 
     def _keys(self) -> int:
         return sum(keys for _, keys, *_ in self._engine.keyspace())

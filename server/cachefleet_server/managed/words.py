@@ -9,6 +9,7 @@ CACHEFLEET RESUME <disk> <epoch>
 
 +cachefleet <epoch> <disk> <data set> <tenure>:<offset>,...      a primary's answer to REPLCONF cachefleet
 PING cachefleet:<epoch>                                          a beat
+PING cachefleet:<epoch>:promptly                                 ... of who wants each tick confirmed
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SYNTAX: Final = "ERR syntax error"
 _NUMBER: Final = re.compile("0|[1-9][0-9]{0,17}")
 _NAME: Final = re.compile("[0-9A-Za-z_.-]{1,64}")
 _HOST: Final = re.compile("[0-9A-Za-z_.:-]{1,255}")
-_BEAT: Final = re.compile(rb"cachefleet:([1-9][0-9]{0,17})")
+_BEAT: Final = re.compile(rb"cachefleet:([1-9][0-9]{0,17})(:promptly)?")
 _GREETING: Final = "cachefleet"
 
 
@@ -198,13 +199,13 @@ def greeting(line: str) -> Greeting:
     return Greeting(number(epoch, "epoch"), name(disk, "disk"), known, tuple(Start(*pair) for pair in pairs))
 
 
-def beat(epoch: int) -> bytes:
+def beat(epoch: int, *, promptly: bool) -> bytes:
     """In RESP, as it is in the stream."""
-    word = b"cachefleet:%d" % epoch
+    word = b"cachefleet:%d%b" % (epoch, b":promptly" if promptly else b"")
     return b"*2\r\n$4\r\nPING\r\n$%d\r\n%b\r\n" % (len(word), word)
 
 
-def beat_epoch(word: bytes) -> int:
-    """Of a PING's argument; 0: it is no beat."""
+def heard(word: bytes, end: int) -> e.Heard | None:
+    """Of a PING's argument; None: it is no beat."""
     match = _BEAT.fullmatch(word)
-    return int(match[1]) if match else 0
+    return e.Heard(int(match[1]), end, promptly=match[2] is not None) if match else None

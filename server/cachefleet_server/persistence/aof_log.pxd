@@ -1,7 +1,7 @@
 """The append side of the AOF: the journal of each tick to the current file, and its way to the disk.
 
     journal --(end of tick)--> pending --write(2)--> file --fdatasync(2)--> disk
-                             [taken_offset]  [written_offset]  [persist.aof_fsynced_offset]
+                             [taken_offset]   [persist.aof_written_offset]   [persist.aof_fsynced_offset]
 
 `_take` is a consumer of the journal (keyspace/journal.pxd) and runs between execution and replies; offsets are the
 journal's, and a file's own places are none of its business. Normally what comes is written in the same call. Under
@@ -77,8 +77,7 @@ cdef struct aof_log_t:
     int fd  # -1: the log is off
     int policy  # FSYNC_*
     uint64_t size  # bytes of the file, whole commands
-    uint64_t taken_offset  # of the journal, up to here it was put into `pending` ...
-    uint64_t written_offset  # ... and up to here write(2) took it
+    uint64_t taken_offset  # of the journal, up to here it was put into `pending`
     uint64_t header  # bytes of `size` that only say where the file is; more are ...
     uint64_t header_pending  # ... in `pending`
     uint64_t noted_offset  # of the last note of the position ...

@@ -176,7 +176,7 @@ cdef bint _write_pending(aof_log_t* log) noexcept nogil:
         return False
     latency_end(log.engine, b"aof-write", start)
     log.size += done
-    log.written_offset = log.taken_offset
+    log.engine.persist.aof_written_offset = log.taken_offset
     log.header += log.header_pending
     log.header_pending = 0
     log.pending.len = 0
@@ -225,17 +225,17 @@ cdef bint _sync_now(aof_log_t* log) noexcept nogil:
     log.last_fsync_us = cf_monotonic_us() - start
     latency_end(log.engine, b"aof-fsync-always", start)
     log.last_fsync_ms = log.engine.monotonic_ms
-    _fsynced(log, log.written_offset)
+    _fsynced(log, log.engine.persist.aof_written_offset)
     return True
 
 
 cdef void _sync_later(aof_log_t* log) noexcept nogil:
     cdef engine_t* e = log.engine
-    if log.policy != FSYNC_EVERYSEC or log.no_fsync or log.sync_failed:
+    cdef uint64_t written = e.persist.aof_written_offset
+    if log.policy != FSYNC_EVERYSEC or log.no_fsync or log.sync_failed or written == e.persist.aof_fsynced_offset:
         return
-    if log.written_offset == e.persist.aof_fsynced_offset or e.monotonic_ms - log.last_fsync_ms < FSYNC_EVERY_MS:
-        return
-    if not _fsync_running(log) and _submit(log, _job(JOB_FSYNC, log.fd, log.written_offset)):
+    if e.monotonic_ms - log.last_fsync_ms >= FSYNC_EVERY_MS and not _fsync_running(log) \
+            and _submit(log, _job(JOB_FSYNC, log.fd, written)):
         log.last_fsync_ms = e.monotonic_ms
 
 
@@ -358,7 +358,7 @@ cdef class AofLog:
             self.log.fsynced_offset = 0
         _collect(&self.log)  # what the helper had left to say of an earlier file is no fault of this one
         self.log.sync_failed = False
-        self.log.taken_offset = self.log.written_offset = self.log.consumer.since
+        self.log.taken_offset = e.persist.aof_written_offset = self.log.consumer.since
         e.persist.aof_fsynced_offset = self.log.on_disk.confirmed = self.log.consumer.since
         if size == 0 and e.journal.earlier_id[0] and e.journal.earlier_end == self.log.taken_offset:
             _put_note_of(&self.log, e.journal.earlier_id)
@@ -392,7 +392,7 @@ cdef class AofLog:
             return False
         if self.log.policy == FSYNC_ALWAYS and not self.log.sync_failed and not _sync_now(&self.log):
             return False
-        offset = 0 if self.log.sync_failed else self.log.written_offset
+        offset = 0 if self.log.sync_failed else self.log.engine.persist.aof_written_offset
         if not _submit(&self.log, _job(JOB_FSYNC_CLOSE, old, offset)):
             if fdatasync(old) != 0:
                 _fail(&self.log, errno)
@@ -451,7 +451,7 @@ cdef class AofLog:
         cdef engine_t* e = self.log.engine
         self.log.fd = -1
         _hold_replies(&self.log)
-        self.log.pending.len = 0
+        self.log.pending.len = e.persist.aof_written_offset = 0
         self.log.sync_failed = self.log.file_failed = False
         journal_detach(e, &self.log.consumer)
         e.persist.aof_write_failed = False
@@ -493,7 +493,7 @@ cdef class AofLog:
 
     @property
     def written(self):
-        return self.log.written_offset
+        return self.log.engine.persist.aof_written_offset
 
     @property
     def synced(self):
@@ -529,7 +529,7 @@ cdef class AofLog:
         if self.log.pending.len and not _must_wait(&self.log):
             if _write_pending(&self.log) and self.log.policy == FSYNC_ALWAYS:
                 _sync_now(&self.log)
-        if self.log.policy == FSYNC_ALWAYS and self.log.written_offset > self.log.engine.persist.aof_fsynced_offset:
+        if self.log.policy == FSYNC_ALWAYS and self.written > self.synced:
             _sync_now(&self.log)
         _sync_later(&self.log)
 

@@ -29,7 +29,7 @@ from cachefleet_server.ds.zmalloc cimport zcalloc, zfree
 from cachefleet_server.keyspace.blocked cimport block_forget
 from cachefleet_server.keyspace.channels cimport channels_leave_all, subscriptions_memory
 from cachefleet_server.keyspace.following cimport following_goes_on, following_lost, link_protocol
-from cachefleet_server.keyspace.held cimport held_allowed, held_forget
+from cachefleet_server.keyspace.held cimport held_allowed, held_forget, held_memory
 from cachefleet_server.keyspace.tracking cimport tracking_forget
 from cachefleet_server.keyspace.transaction cimport transaction_discard, transaction_memory
 from cachefleet_server.keyspace.waiting cimport waiting_memory
@@ -302,7 +302,7 @@ cdef void client_write(client_t* c) noexcept nogil:
 
 cdef size_t client_memory(client_t* c) noexcept nogil:
     return (sizeof(client_t) + input_memory(&c.input) + transaction_memory(c) + parked_memory(c) + waiting_memory(c)
-            + subscriptions_memory(c) + out_memory(&c.out) + pushes_memory(c))
+            + subscriptions_memory(c) + out_memory(&c.out) + pushes_memory(c) + held_memory(c))
 
 
 # ---- maxmemory-clients -------------------------------------------------------------------------------------

@@ -41,7 +41,8 @@ from cachefleet_server.keyspace.blocked cimport blocked_timeouts, unblock_client
 from cachefleet_server.keyspace.db cimport arg_hash, db_candidate, db_prefetch
 from cachefleet_server.keyspace.evict cimport evict_continue
 from cachefleet_server.keyspace.expire cimport expire_fast_cycle, expire_slow_cycle
-from cachefleet_server.keyspace.held cimport held_decide
+from cachefleet_server.keyspace.following cimport following_tick
+from cachefleet_server.keyspace.held cimport held_decide, held_timeouts
 from cachefleet_server.keyspace.journal cimport journal_hand_over
 from cachefleet_server.keyspace.keyspace cimport keyspace_cron
 from cachefleet_server.keyspace.replicas cimport replicas_ask
@@ -358,6 +359,8 @@ cdef void end_of_batch(engine_t* e) noexcept nogil:
         replicas_ask(e)
     if e.journal.buf.len:
         journal_hand_over(e)
+    if cf_unlikely(e.following != NULL):
+        following_tick(e)
     if cf_unlikely(e.held.due.len != 0):
         held_decide(e)
 
@@ -478,6 +481,7 @@ cdef void reactor_cron(engine_t* e) noexcept nogil:
     clock_refresh(e)
     heap_used(e.heap)  # keeps the peak
     blocked_timeouts(e)
+    held_timeouts(e)
     if e.pause.strength or e.pause.eased:
         _check_pause(e)
     if e.monotonic_ms // CLIENTS_CRON_MS != e.clients.cron_ms // CLIENTS_CRON_MS:

@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from cachefleet_server.core.engine cimport client_t, engine_t
@@ -115,6 +115,15 @@ cdef class Stream:
 
     def confirm(self, uint64_t offset):
         following_confirm(self.engine.ptr, offset)
+
+    def confirm_ticks(self, bint promptly, *, bint from_file):
+        self.f.promptly = promptly
+        self.f.from_file = from_file
+
+    def take_confirmed(self):
+        cdef int64_t at = self.f.confirmed_ms
+        self.f.confirmed_ms = 0
+        return (self.engine.ptr.monotonic_ms - at) / 1000.0 if at else None
 
     def become(self, str id not None, uint64_t offset, int db):
         cdef bytes name = id.encode()

@@ -64,6 +64,11 @@ cdef struct out_t:
     size_t sent  # bytes of head already written to the socket
     size_t bytes  # bytes pending in all chunks
 
+cdef struct replies_t:  # some of the output: replies, one right behind the other
+    uint64_t at
+    uint64_t end
+    uint64_t count
+
 cdef struct mark_t:  # a place in the output where an aggregate header will be inserted
     chunk_t* chunk  # NULL: the output was empty
     size_t offset
@@ -179,4 +184,8 @@ cdef void out_attribute(out_t* o, int64_t pairs) noexcept nogil  # RESP3 only
 cdef mark_t out_mark(out_t* o) noexcept nogil
 cdef void out_insert(out_t* o, mark_t m, char type_byte, int64_t n) noexcept nogil  # type_byte: '*', '%', '~', '>'
 cdef void out_truncate(out_t* o, mark_t m) noexcept nogil  # drops everything written since the mark
+cdef uint64_t out_replace_by_errors(
+    out_t* o, uint64_t base, const replies_t* runs, size_t n, const char* text, size_t len) noexcept nogil
+    # Each of the replies in these n runs, which rise, becomes the error `text`; the first byte that is pending has the
+    # number `base`. Returns by how much what lies behind the last run has moved, as an unsigned number that wraps.
 cdef int out_check(const out_t* o) noexcept nogil  # 0 when chain, lengths and `bytes` agree

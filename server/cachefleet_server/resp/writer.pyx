@@ -506,6 +506,72 @@ cdef void out_truncate(out_t* o, mark_t m) noexcept nogil:
     o.tail = m.chunk
 
 
+# ---- other words for what is pending -----------------------------------------------------------------
+
+cdef struct replacing_t:
+    out_t fresh  # what the output becomes
+    const replies_t* run  # the first one that has not ended yet
+    const replies_t* last
+    const char* text
+    size_t len
+
+
+cdef void _replace_in(replacing_t* r, const char* p, uint64_t at, size_t n) noexcept nogil:
+    """n bytes of a chunk, of which the first has the number `at`."""
+    cdef uint64_t end = at + n
+    cdef uint64_t until, i
+    while at < end:
+        if r.run == r.last or at < r.run.at:  # as it was, up to the next run
+            until = end if r.run == r.last else min(end, r.run.at)
+            out_raw(&r.fresh, p, until - at)
+        else:
+            until = min(end, r.run.end)
+            if at == r.run.at:
+                for i in range(r.run.count):
+                    out_error(&r.fresh, r.text, r.len)
+            if until == r.run.end:
+                r.run += 1
+        p += until - at
+        at = until
+
+
+cdef uint64_t out_replace_by_errors(
+        out_t* o, uint64_t base, const replies_t* runs, size_t n, const char* text, size_t len) noexcept nogil:
+    """Chunks without any of these replies are kept as they are, the others written anew."""
+    cdef replacing_t r
+    cdef out_t one  # the chunk whose turn it is
+    cdef chunk_t* c
+    cdef char* flat
+    cdef size_t before = o.bytes
+    out_init(&r.fresh, o.pool)
+    r.run = runs
+    r.last = runs + n
+    r.text = text
+    r.len = len
+    while o.head != NULL:
+        out_init(&one, o.pool)
+        one.head = one.tail = c = o.head
+        one.sent = o.sent
+        one.bytes = c.len - o.sent
+        o.head = c.next
+        o.sent = 0
+        c.next = NULL
+        if r.run == r.last or base + one.bytes <= r.run.at:
+            chunk_append(&r.fresh, c)
+            r.fresh.bytes += one.bytes
+            if c == r.fresh.head:
+                r.fresh.sent = one.sent
+        else:
+            flat = <char*>zmalloc(o.pool.heap, one.bytes)
+            out_text(&one, flat)
+            _replace_in(&r, flat, base, one.bytes)
+            zfree(o.pool.heap, flat)
+            chunk_drop(o.pool, c)
+        base += one.bytes
+    o[0] = r.fresh
+    return <uint64_t>o.bytes - before
+
+
 cdef int out_check(const out_t* o) noexcept nogil:
     cdef const chunk_t* c = o.head
     cdef const chunk_t* last = NULL

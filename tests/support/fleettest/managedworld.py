@@ -69,6 +69,8 @@ class Server:
     wanted: int | None = None  # name of the server that it is told to follow
     link: Link | None = None
     waiting: list[tuple[int, int]] = field(default_factory=list)  # writes not acknowledged: offset, tenure
+    copied: int | None = None  # in front of it they may be
+    ticks: bool = False  # it confirms each piece of the stream
     asleep_until: float = 0.0
 
     @property
@@ -82,7 +84,7 @@ class Server:
     def start(self, *, torn: bool = False) -> None:
         self.runs += 1
         self.wanted = self.link = None
-        self.waiting = []
+        self.waiting, self.copied, self.ticks = [], None, False
         world = self.world
         self.machine = world.make(self.stored, f"run {self.name}.{self.runs}", world.draw)
         self.tell(e.Started(self.end, torn=torn, kept=True, synced=True, boot="b"))
@@ -99,13 +101,19 @@ class Server:
                 self.stored = stored
             case a.Lead() | a.Stand():
                 self.wanted = self.link = None
+            case a.CutClients():
                 self.waiting = []
+            case a.Copied(offset):
+                self.copied = offset
+                self.acknowledge()
+            case a.ConfirmTicks(promptly):
+                self.ticks = promptly
             case a.Follow(host):
                 self.wanted, self.link = int(host), None
             case a.Drop():
                 self.link = None
-            case a.Beat(epoch):
-                self.say(f"beat {epoch}")
+            case a.Beat(epoch, promptly):
+                self.say(f"beat {epoch} {promptly}")
                 self.tell(e.Said(self.end))
             case a.Confirm() if self.link is not None:
                 self.link.acks.append(self.end)
@@ -144,9 +152,12 @@ class Server:
         for entry in link.primary.log[self.end : self.end + self.world.rng.randint(1, 6)]:
             self.log = (*self.log, entry)
             if entry[1].startswith("beat"):
-                self.tell(e.Heard(int(entry[1].split()[1]), self.end))
+                _, epoch, promptly = entry[1].split()
+                self.tell(e.Heard(int(epoch), self.end, promptly=promptly == "True"))
             if self.link is None:
                 return
+        if self.ticks:
+            link.acks.append(self.end)
 
     def _lose_link(self) -> None:
         if self.link is not None:
@@ -158,7 +169,6 @@ class Server:
         link = self.link
         if link is not None and link.acks and link.slow_until <= self.world.now and link_lives(link):
             link.primary.tell(e.Confirmed(link.disk, link.acks.pop(0)))
-            link.primary.acknowledge()
 
     # -- clients
 
@@ -172,9 +182,8 @@ class Server:
         self.acknowledge()
 
     def acknowledge(self) -> None:
-        if self.machine.reign is None:
-            return
-        safe = self.machine.safe(self.end) if self.world.replicated else self.end
+        """Who is cut gets nothing; who is not, what has enough copies, or needs none."""
+        safe = self.end if self.copied is None else self.copied
         for offset, tenure in self.waiting:
             if offset <= safe:
                 self.world.acknowledged[tenure] = max(self.world.acknowledged.get(tenure, 0), offset)

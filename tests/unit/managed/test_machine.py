@@ -27,6 +27,7 @@ from cachefleet_server.managed.state import (
     ELECTED,
     FIRST,
     HANDOVER,
+    REPLICATED,
     STARTS_MAX,
     Greeting,
     Position,
@@ -286,6 +287,60 @@ def test_what_is_safe() -> None:
     assert machine.safe(200) == 150, "what was confirmed stays so"
 
 
+def test_replies_wait_for_copies() -> None:
+    machine = started()
+    told = tell(machine, record(durability=REPLICATED, quorum=Quorum(frozenset((P, B, C)), 2)))
+    assert told[-1] == a.Copied(0)
+    assert a.Beat(4, promptly=True) in told, "replicas shall confirm each tick"
+    machine.handle(e.Confirmed(B, 180), 1.0)
+    assert machine.handle(e.Confirmed(C, 150), 1.0) == [a.Copied(150)]
+    assert machine.handle(e.Confirmed(C, 170), 9.0) == [a.Copied(170)], "which needs no lease"
+    three = Quorum(frozenset((P, B, C)), 1)
+    fewer = tell(machine, record(5, kind=CONTINUED, tenure=4, durability=REPLICATED, quorum=three), 9.0)
+    assert fewer[-1] == a.Copied(180)
+    solo = Quorum(frozenset((P,)), 0)
+    alone = tell(machine, record(6, kind=CONTINUED, tenure=4, durability=REPLICATED, quorum=solo), 9.0)
+    assert alone[-1] == a.Copied(None)
+
+
+def test_replies_wait_for_the_prepared_set_too() -> None:
+    machine = primary(durability=REPLICATED, quorum=Quorum(frozenset((P, C)), 1))
+    machine.handle(e.Confirmed(C, 200), 0.1)
+    assert prepare(machine)[-1] == a.Copied(0)
+    assert machine.handle(e.Confirmed(B, 210), 1.0)[-1] == a.Copied(200)
+
+
+def test_who_waits_for_copies_is_cut_before_nothing_is_waited_for() -> None:
+    machine = primary(durability=REPLICATED)
+    actions = machine.handle(e.Fence(P, 5, "", 200), 1.0)
+    assert places(actions, a.CutClients, a.Copied) == sorted(places(actions, a.CutClients, a.Copied))
+    assert actions[-1] == a.Copied(None)
+
+
+def test_what_was_not_done_is_said_again() -> None:
+    machine = primary(durability=REPLICATED)
+    machine.handle(e.Fence(P, 5, "", 200), 1.0)
+    assert a.Copied(None) in machine.handle(e.StoreFailed(), 1.0)
+
+
+def test_a_replica_confirms_ticks_while_its_primary_wants_it() -> None:
+    machine = replica()
+    assert a.ConfirmTicks(True, from_file=True) in machine.handle(e.Heard(4, END + 30, promptly=True), 1.0)
+    assert machine.handle(e.Heard(4, END + 60, promptly=True), 1.2) == [a.Confirm()]
+    assert a.ConfirmTicks(True, from_file=False) in machine.handle(e.Kept(kept=False, synced=False), 1.2)
+    assert a.ConfirmTicks(False, from_file=False) in machine.handle(e.Heard(4, END + 90), 1.4)
+    machine.handle(e.Heard(4, END + 120, promptly=True), 1.6)
+    assert machine.handle(e.Unlinked(), 1.6) == [a.ConfirmTicks(False, from_file=False)]
+
+
+@pytest.mark.parametrize("event", [e.Fence(B, 9, "", END + 30), e.Heard(3, END + 60, promptly=True)])
+def test_no_tick_is_confirmed_to_an_older_epoch(event: e.Event) -> None:
+    """Also while the connection still has to be closed."""
+    machine = replica()
+    machine.handle(e.Heard(4, END + 30, promptly=True), 1.0)
+    assert a.ConfirmTicks(False, from_file=True) in machine.handle(event, 1.0)
+
+
 # ---- S6
 
 
@@ -516,7 +571,7 @@ def test_pauses() -> None:
 def test_a_store_that_failed_is_tried_again() -> None:
     machine = primary()
     machine.handle(e.Fence(P, 5, "", END + 30), 1.0)
-    fenced = [a.Stand(), a.CutClients(), a.Lease(-math.inf)]
+    fenced = [a.Stand(), a.CutClients(), a.Lease(-math.inf), a.Copied(None)]
     assert machine.handle(e.StoreFailed(), 1.0) == fenced, "nothing behind the store was done"
     actions = machine.handle(e.Fence(P, 5, "", END + 30), 1.0)
     assert isinstance(actions[0], a.Store)

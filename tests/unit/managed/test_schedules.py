@@ -90,7 +90,7 @@ class FollowsOn(Machine):
     def _stand(self) -> list[a.Action]:
         return super()._stand() if self.reign else []
 
-    def _heard_beat(self, epoch: int, end: int, now: float) -> list[a.Action]:
+    def _heard_beat(self, beat: e.Heard, now: float) -> list[a.Action]:
         return [a.Confirm()]
 
 
@@ -102,10 +102,23 @@ class PreparesNothing(Machine):
         return actions
 
 
+class RepliesAtOnce(Machine):
+    def copied(self) -> int | None:
+        return None
+
+
+class CutsNobody(Machine):
+    def _stand(self) -> list[a.Action]:
+        return [action for action in super()._stand() if not isinstance(action, a.CutClients)]
+
+
 @pytest.mark.parametrize(
     "broken",
-    [NoLease, TornKeepsItsId, TakesOldEpochs, OpensAlways, PromisesNothing, ReignsOn, FollowsOn, PreparesNothing],
-)
+    [
+        NoLease, TornKeepsItsId, TakesOldEpochs, OpensAlways, PromisesNothing, ReignsOn, FollowsOn, PreparesNothing,
+        RepliesAtOnce, CutsNobody,
+    ],
+)  # fmt: skip
 def test_a_machine_without_a_rule_is_found(broken: type[Machine]) -> None:
     def make(stored: Stored | None, run: str, draw: Callable[[], str]) -> Machine:
         return broken(stored, run=run, draw=draw)

@@ -89,6 +89,9 @@ def test_the_longest_greeting_fits_into_a_line() -> None:
 
 
 def test_beats() -> None:
-    assert words.beat(12) == b"*2\r\n$4\r\nPING\r\n$13\r\ncachefleet:12\r\n"
-    assert words.beat_epoch(b"cachefleet:12") == 12
-    assert [words.beat_epoch(word) for word in (b"", b"hello", b"cachefleet:", b"cachefleet:x")] == [0, 0, 0, 0]
+    assert words.beat(12, promptly=False) == b"*2\r\n$4\r\nPING\r\n$13\r\ncachefleet:12\r\n"
+    assert words.beat(12, promptly=True) == b"*2\r\n$4\r\nPING\r\n$22\r\ncachefleet:12:promptly\r\n"
+    assert words.heard(b"cachefleet:12", 7) == e.Heard(12, 7)
+    assert words.heard(b"cachefleet:12:promptly", 7) == e.Heard(12, 7, promptly=True)
+    for word in (b"", b"hello", b"cachefleet:", b"cachefleet:x", b"cachefleet:12:", b"cachefleet:12:at-once"):
+        assert words.heard(word, 7) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,7 +14,8 @@ from cachefleet_server.config.config import Config
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.replies import OK as OK_REPLY
 from cachefleet_server.replies import Reply
-from fleettest.peers import Peer
+from fleettest.client import parse
+from fleettest.peers import Peer, connecting
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.unit
@@ -213,3 +215,125 @@ def test_who_is_disconnected_by_its_own_command(engine: Engine, connect: Connect
     peer = connect()
     assert peer.send("SET k v", "FAIL") == b"<closed>"
     assert logged == []
+
+# ---- what waits too long
+
+
+UNKNOWN = (
+    b"-UNKNOWNOUTCOME The write was executed here, but replicas have not confirmed it in time. "
+    b"It may survive or not.\r\n"
+)
+WORDS = (
+    "GET big", "GET small", "PING", "SET small x", "GETSET big {}", "GETRANGE big 100 20000", "INCR n", "DEL big"
+)  # fmt: skip
+WRITES = ("SET", "GETSET", "INCR", "DEL")
+
+
+def too_late(engine: Engine, peer: Peer) -> bytes:
+    """What comes when everything that waits has waited too long."""
+    engine.set_param("durability_timeout", 1)
+
+    def given_up() -> bool:
+        engine.cron()
+        return engine.stats()["held_clients"] == 0
+
+    assert_eventually(given_up)
+    engine.set_param("durability_timeout", 0)
+    got = b""
+    while part := peer.read():
+        got += part
+        if part.endswith(b"<closed>"):
+            break
+    assert engine.check() == []
+    return got
+
+
+def test_a_reply_that_waits_too_long_says_so(engine: Engine, connect: Connect, condition: Condition) -> None:
+    peer = connect()
+    assert peer.send("PING", "SET a 1", "INCR n", "GET a", "SET b 2", "PING") == b"+PONG\r\n"
+    counts = engine.stats()
+    assert (counts["held_clients"], counts["held_replies"]) == (1, 3)
+    assert too_late(engine, peer) == UNKNOWN * 2 + b"$1\r\n1\r\n" + UNKNOWN + b"+PONG\r\n"
+    assert engine.stats()["unknown_outcomes"] == 3
+    assert engine.execute(b"GET", b"b") == b"2", "it was executed all the same"
+    assert peer.send("GET a") == b"$1\r\n1\r\n"
+    assert not condition.waiting
+
+
+def test_a_transaction_is_one_request(engine: Engine, connect: Connect, condition: Condition) -> None:
+    peer = connect()
+    queued = OK + b"+QUEUED\r\n" * 3
+    assert peer.send("MULTI", "SET a 1", "SET b 1", "GET a", "EXEC", "PING") == queued
+    assert too_late(engine, peer) == UNKNOWN + b"+PONG\r\n"
+
+
+def test_who_was_served_by_such_a_write(engine: Engine, connect: Connect, condition: Condition) -> None:
+    waiting, pushing = connect(), connect()
+    assert waiting.send("BLPOP list 0") == b""
+    assert pushing.send("RPUSH list a") == b""
+    assert waiting.read() == b""
+    assert too_late(engine, waiting) == UNKNOWN
+    assert pushing.read() == UNKNOWN
+
+
+def test_what_was_written_later_waits_on(engine: Engine, connect: Connect, condition: Condition) -> None:
+    peer = connect()
+    assert peer.send("SET a 1", "PING") == b""
+
+    def aged() -> bool:
+        engine.tick()
+        return engine.stats()["held_longest_ms"] >= 300
+
+    assert_eventually(aged)
+    assert peer.send("INCR n", "GET n") == b""
+    engine.set_param("durability_timeout", 300)
+    engine.cron()
+    assert peer.read() == UNKNOWN + b"+PONG\r\n"
+    assert condition.waiting
+    condition.confirm_all()
+    assert peer.read() == b":1\r\n$1\r\n1\r\n"
+
+
+def test_quit_behind_it(engine: Engine, connect: Connect, condition: Condition) -> None:
+    peer = connect()
+    assert peer.send("SET k v", "QUIT") == b""
+    assert too_late(engine, peer) == UNKNOWN + OK + b"<closed>"
+
+
+def test_any_pipeline_stays_in_step(engine: Engine, condition: Condition, rng: random.Random) -> None:
+    """Replies in chunks of all kinds, in any number of ticks, some confirmed, the others too late. Each write has its
+    own reply or the error, everything else what it had without a condition."""
+    usual = Engine()
+    with connecting(usual) as make_usual, connecting(engine) as make:
+        for _ in range(20):
+            plain, peer = make_usual(), make()
+            got = wanted = b""
+            rows = []
+            for _ in range(rng.randint(1, 6)):
+                value = "y" * rng.choice((10, 9000, 40_000))
+                part = [rng.choice(WORDS).format(value) for _ in range(rng.randint(1, 9))]
+                rows += part
+                got += peer.send(*part)
+                wanted += plain.send(*part)
+                while more := plain.read():
+                    wanted += more
+                if rng.random() < 0.3:
+                    condition.confirm(rng.randint(0, condition.journal_end))
+                if rng.random() < 0.3:
+                    got += too_late(engine, peer)
+            got += too_late(engine, peer)
+            replies, at = zip_replies(got, wanted)
+            assert at == len(rows)
+            for row, (reply, without) in zip(rows, replies, strict=True):
+                assert reply == without or (reply == UNKNOWN and row.split()[0] in WRITES), row
+    usual.close()
+
+
+def zip_replies(got: bytes, wanted: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
+    pairs, at, there = [], 0, 0
+    while at < len(got):
+        _, end = parse(got, at)
+        _, until = parse(wanted, there)
+        pairs.append((got[at:end], wanted[there:until]))
+        at, there = end, until
+    return pairs, len(pairs)

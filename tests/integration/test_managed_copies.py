@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from fleettest.client import Connection, Error, encode
+from fleettest.client import Connection, encode
 from fleettest.instance import Instance
 from fleettest.managedfleet import Fleet, ask, fields, managed_servers, state
 from fleettest.replicas import assert_same_data

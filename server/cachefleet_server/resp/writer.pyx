@@ -519,7 +519,7 @@ cdef struct replacing_t:
 cdef void _replace_in(replacing_t* r, const char* p, uint64_t at, size_t n) noexcept nogil:
     """n bytes of a chunk, of which the first has the number `at`."""
     cdef uint64_t end = at + n
-    cdef uint64_t until, i
+    cdef uint64_t until, _i
     while at < end:
         if r.run == r.last or at < r.run.at:  # as it was, up to the next run
             until = end if r.run == r.last else min(end, r.run.at)
@@ -527,7 +527,7 @@ cdef void _replace_in(replacing_t* r, const char* p, uint64_t at, size_t n) noex
         else:
             until = min(end, r.run.end)
             if at == r.run.at:
-                for i in range(r.run.count):
+                for _i in range(r.run.count):
                     out_error(&r.fresh, r.text, r.len)
             if until == r.run.end:
                 r.run += 1

@@ -35,7 +35,7 @@ def in_tenure(server: Instance, tenure: str) -> State | None:
 
 
 def writes(server: Instance) -> bool:
-    return server.call("SET", "k", "v") == "OK"
+    return bool(server.call("SET", "k", "v") == "OK")
 
 
 class Fleet:

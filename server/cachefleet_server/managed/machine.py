@@ -176,16 +176,17 @@ class Machine:
     def handle(self, event: Event, now: float) -> list[Action]:
         actions = self._handle(event, now)
         until, copied = self._lease_until(), self.copied()
-        confirms = ConfirmTicks(self._promptly and self.link_epoch is not None, from_file=self.stored.kept)
         if until != self._until:
             self._until = until
             actions.append(Lease(until))
         if copied != self._copied:
             self._copied = copied
             actions.append(Copied(copied))
-        if confirms != self._confirms and (confirms.promptly or self._confirms.promptly):
-            self._confirms = confirms
-            actions.append(confirms)
+        if self._promptly or self._confirms.promptly:
+            confirms = ConfirmTicks(self._promptly and self.link_epoch is not None, from_file=self.stored.kept)
+            if confirms != self._confirms:
+                self._confirms = confirms
+                actions.append(confirms)
         return actions
 
     def _handle(self, event: Event, now: float) -> list[Action]:
@@ -480,8 +481,10 @@ class Machine:
         reign.audience_until = now + AUDIENCE_S
         heard = reign.heard.setdefault(disk, _Heard(0, -math.inf))
         heard.offset = max(heard.offset, offset)
-        sent = max((sent_at for end, sent_at in reign.beats if end <= offset), default=-math.inf)
-        heard.sent_at = max(heard.sent_at, sent)
+        for end, sent_at in reversed(reign.beats):
+            if end <= offset:
+                heard.sent_at = max(heard.sent_at, sent_at)
+                break
         return []
 
     def _said(self, end: int, now: float) -> list[Action]:

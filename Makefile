@@ -34,7 +34,7 @@ kube: dev check-test kubernetes ## Operator and charts on a real API server, wit
 	$(PYTEST) tests -m "kube and not cluster"
 
 scenarios: dev check-test kubernetes ## The operator on a real Kubernetes with two nodes and real containers (needs root)
-	@if [ "$$(id -u)" = 0 ]; then exec $(PY) tests/scenarios/run.py $(if $(SEED),--seed $(SEED)); else \
+	@if [ "$$(id -u)" = 0 ]; then exec $(PY) tests/scenarios/run.py -m "not exhaustive" $(if $(SEED),--seed $(SEED)); else \
 	  echo "NOT RUN: the scenarios on a Kubernetes with nodes need root: sudo make scenarios" >&2; [ -z "$$CI" ]; fi
 
 cluster: dev check-test kubernetes ## The test cluster's own tests, for changes in tests/cluster (needs root)
@@ -45,7 +45,8 @@ kubernetes: $(VENV)/.dev $(VENV)/.go
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) tests/cluster/binaries.py >/dev/null
 
 exhaustive: dev check-test kubernetes ## Every variant of what `test` samples, before an issue is called resolved
-	$(PYTEST) tests -m exhaustive --timeout 3600 -n 3
+	$(PYTEST) tests -m "exhaustive and not cluster" --timeout 3600 -n 3
+	@[ "$$(id -u)" != 0 ] || $(PY) tests/scenarios/run.py -m exhaustive
 	CACHEFLEET_EXAMPLES=10 SOAK_SECONDS=120 $(PYTEST) -q tests/unit tests/integration/test_connections.py --timeout 3600 -n 3
 
 figures: dev check-test kubernetes ## More seeds for a row of docs/figures.md (KIND=kills SEEDS=1-9 MINUTES=40)

@@ -2,11 +2,12 @@
 
 Kubernetes runs it while the Service stops sending new clients here, and waits for it. Where save points are configured
 it asks for a snapshot, which is taken while clients are still served; what SIGTERM has to write after that is the same
-again, but a node that goes down too early then costs a few seconds of changes and not everything. It ends when the
-snapshot is written and the clients have gone or had their time.
+again, but a node that goes down too early then costs a few seconds of changes and not everything. A primary whose place
+others could take is waited for until an operator has handed it over: it would have to be found dead otherwise. It ends
+when the snapshot is written and the clients have gone or had their time.
 
-Bounded and harmless: it gives up after the longer of both times, and whatever the server answers it exits with 0, for a
-failed hook would only be noise about a pod that goes anyway. It needs the standard library alone and the environment
+Bounded and harmless: it gives up after the longest of these times, and whatever the server answers it exits with 0, for
+a failed hook would only be noise about a pod that goes anyway. It needs the standard library alone and the environment
 that the server has: SERVER_PORT, and SERVER_AUTH_DIR with the file `password` (and, around a rotation, `previous` and
 `next`).
 """
@@ -25,6 +26,7 @@ from typing import Final
 HOSTS: Final = ("127.0.0.1", "::1")
 ANSWER_S: Final = 5.0  # for one reply; a server that is slower has other worries
 PAUSE_S: Final = 0.2
+DIALS_MAX: Final = 4  # a server that is fenced disconnects its clients, this one too
 REPLY_BYTES_MAX: Final = 1 << 20
 
 Reply = bytes | list["Reply"] | None
@@ -99,37 +101,76 @@ def log_in(link: Link, folder: str) -> None:
             continue
 
 
-def begin_save(link: Link) -> bool:
+class Server:
+    """The server of this pod, over a link that is made again when it breaks."""
+
+    def __init__(self, port: int, folder: str) -> None:
+        self._port, self._folder, self._dials = port, folder, 0
+        self._link = self._dial()
+
+    def close(self) -> None:
+        self._link.close()
+
+    def call(self, *words: str | bytes) -> Reply:
+        while True:
+            try:
+                return self._link.call(*words)
+            except (OSError, ProtocolError):
+                self._link.close()
+                if self._dials >= DIALS_MAX:
+                    raise
+                self._link = self._dial()
+
+    def _dial(self) -> Link:
+        self._dials += 1
+        link = Link(self._port)
+        log_in(link, self._folder)
+        return link
+
+
+def begin_save(server: Server) -> bool:
     """Begins a snapshot where save points are configured. Whether there is one to wait for."""
-    answer = link.call("CONFIG", "GET", "save")
+    answer = server.call("CONFIG", "GET", "save")
     if not isinstance(answer, list) or len(answer) != 2 or not answer[1]:
         return False
     try:
-        link.call("BGSAVE")
+        server.call("BGSAVE")
     except ServerError as error:
         return "in progress" in str(error)
     return True
 
 
-def facts(link: Link) -> dict[str, str]:
+def has_heirs(server: Server) -> bool:
+    """Whether it is the primary of others, one of which an operator is about to give its place."""
+    try:
+        answer = server.call("CACHEFLEET", "STATE")
+    except ServerError:  # nobody tells it what it is
+        return False
+    said = dict(zip(answer[::2], answer[1::2], strict=False)) if isinstance(answer, list) else {}
+    return said.get(b"role") == b"primary" and said.get(b"lease") != b"none"
+
+
+def facts(server: Server) -> dict[str, str]:
     """INFO, by field."""
-    text = link.call("INFO")
+    text = server.call("INFO")
     lines = text.decode("utf-8", "replace").split("\r\n") if isinstance(text, bytes) else []
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def drain(link: Link, *, saving: bool, save_s: float, drain_s: float) -> str:
-    """Waits for the snapshot and for the clients, each for its time. What came of it."""
+def drain(server: Server, *, saving: bool, save_s: float, handover_s: float, drain_s: float) -> str:
+    """Waits for the handover, then for the clients, and for the snapshot, each for its time. What came of it."""
     began = time.monotonic()
+    while has_heirs(server) and time.monotonic() - began < handover_s:
+        time.sleep(PAUSE_S)
+    handed = time.monotonic()
     while True:
-        now = facts(link)
-        waited = time.monotonic() - began
-        running = saving and now["rdb_bgsave_in_progress"] == "1"
-        others = int(now["connected_clients"]) - 1
-        if not (running and waited < save_s) and not (others > 0 and waited < drain_s):
+        said, now = facts(server), time.monotonic()
+        running = saving and said["rdb_bgsave_in_progress"] == "1"
+        others = int(said["connected_clients"]) - 1
+        if not (running and now - began < save_s) and not (others > 0 and now - handed < drain_s):
             break
         time.sleep(PAUSE_S)
-    save = "not finished" if running else now["rdb_last_bgsave_status"] if saving else "not wanted"
+    save = "not finished" if running else said["rdb_last_bgsave_status"] if saving else "not wanted"
     return f"save {save}, {others} clients left"
 
 
@@ -138,15 +179,15 @@ def run(arguments: Sequence[str]) -> str:
     parser = argparse.ArgumentParser(prog="cachefleet_server.prestop", description="Save, and let clients leave.")
     parser.add_argument("--save-seconds", type=float, default=30.0, help="how long a snapshot may take")
     parser.add_argument("--drain-seconds", type=float, default=5.0, help="how long clients are waited for")
+    parser.add_argument("--handover-seconds", type=float, default=10.0, help="how long another one may take to follow")
     options = parser.parse_args(arguments)
+    times = {"save_s": options.save_seconds, "handover_s": options.handover_seconds, "drain_s": options.drain_seconds}
     try:
-        link = Link(int(os.environ.get("SERVER_PORT", "6379")))
+        server = Server(int(os.environ.get("SERVER_PORT", "6379")), os.environ.get("SERVER_AUTH_DIR", ""))
         try:
-            log_in(link, os.environ.get("SERVER_AUTH_DIR", ""))
-            saving = begin_save(link)
-            return drain(link, saving=saving, save_s=options.save_seconds, drain_s=options.drain_seconds)
+            return drain(server, saving=begin_save(server), **times)
         finally:
-            link.close()
+            server.close()
     except (OSError, ValueError, KeyError, ServerError, ProtocolError) as error:
         return f"gave up: {error!r}"
 

@@ -22,6 +22,7 @@ from fleettest.wait import assert_eventually
 pytestmark = pytest.mark.server
 
 SNAPSHOTS = {"save": "3600 1"}
+MANAGED = {"managed": "yes", "appendonly": "yes"}
 
 
 @pytest.fixture
@@ -37,10 +38,13 @@ def faults(tmp_path: Path) -> Faults:
     return Faults(tmp_path / "data", tmp_path)
 
 
-def begin(port: int, auth: Path, *, save_s: float = 60, drain_s: float = 0) -> subprocess.Popen[str]:
+def begin(
+    port: int, auth: Path, *, save_s: float = 60, drain_s: float = 0, handover_s: float = 60
+) -> subprocess.Popen[str]:
     environment = {**os.environ, "SERVER_PORT": str(port), "SERVER_AUTH_DIR": str(auth)}
     command = [sys.executable, "-m", "cachefleet_server.prestop"]
     command += ["--save-seconds", str(save_s), "--drain-seconds", str(drain_s)]
+    command += ["--handover-seconds", str(handover_s)]
     environment["PYTHONPATH"] = str(ROOT / "server")
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -104,6 +108,41 @@ def test_clients_have_their_time_and_no_more(tmp_path: Path, auth: Path) -> None
     with Instance(directory=tmp_path / "data") as server, server.connect() as client:
         client.call("PING")
         assert said(begin(server.port, auth, drain_s=0.5)) == "prestop: save not wanted, 1 clients left\n"
+
+
+def reigning(server: Instance, acks: int) -> str:
+    """Its disk, when it is the primary of so many others, which are not there."""
+    fields: list[str] = [word.decode() for word in server.call("CACHEFLEET", "STATE")]
+    said = dict(zip(fields[::2], fields[1::2], strict=True))
+    disk, run = said["disk"], said["run"]
+    members = ",".join([disk, *(str(n) * 40 for n in range(acks))])
+    record = f"epoch 1 tenure 1 kind first primary {disk} run {run} set {members} acks {acks} from 0:0"
+    where = f"data-set {'d' * 40} durability async address 127.0.0.1 {server.port}"
+    assert server.call("CACHEFLEET", "RECORD", disk, *record.split(), *where.split()) == "OK"
+    return disk
+
+
+def test_it_waits_until_another_one_is_the_primary(tmp_path: Path, auth: Path) -> None:
+    """Who is fenced disconnects its clients, the hook too."""
+    with Instance(directory=tmp_path / "data", options=MANAGED) as server:
+        disk = reigning(server, acks=1)
+        hook = begin(server.port, auth, drain_s=0.1)
+
+        def waits() -> bool:
+            assert hook.poll() is None, said(hook)
+            asked = server.info("commandstats").get("cmdstat_cachefleet|state", "calls=0,")
+            return int(asked.removeprefix("calls=").partition(",")[0]) > 3
+
+        assert_eventually(waits, deadline_s=30)
+        server.call("CACHEFLEET", "FENCE", disk, 2)
+        assert said(hook) == "prestop: save not wanted, 0 clients left\n"
+
+
+@pytest.mark.parametrize(("acks", "handover_s"), [(1, 0.5), (0, 60)], ids=["no operator", "alone"])
+def test_it_does_not_wait_for_nobody(tmp_path: Path, auth: Path, acks: int, handover_s: float) -> None:
+    with Instance(directory=tmp_path / "data", options=MANAGED) as server:
+        reigning(server, acks)
+        assert said(begin(server.port, auth, handover_s=handover_s)).startswith("prestop: save not wanted")
 
 
 def test_it_waits_for_the_snapshot(faults: Faults, auth: Path) -> None:

@@ -3,12 +3,15 @@ there. One Cache for most: each test leaves it whole. The times are those that d
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import faults
 import pytest
+from node import Node
 
 from cachefleet_operator.api import names
 from cachefleet_operator.planning.failover import times
@@ -19,7 +22,7 @@ from fleettest.trio import INSTANCES, Trio
 
 pytestmark = [pytest.mark.kube, pytest.mark.cluster]
 
-DELETED_S, DIED_S = 5.0, 15.0  # until another one takes writes
+DELETED_S, DIED_S, NODE_S = 5.0, 15.0, 40.0  # until another one takes writes
 HANDOVER_S = 1.0  # how long a planned one refuses them
 LOOKS = 4  # of the operator at a Cache of which nothing is to be said
 
@@ -142,6 +145,43 @@ def test_the_primarys_node_is_drained(trio: Trio, operator: Deployed) -> None:
             assert trio.primary() != primary
         finally:
             kube.kubectl("uncordon", node)
+    trio.stage.check(trio.stage.client())
+
+
+@contextlib.contextmanager
+def _without_power(node: Node) -> Iterator[None]:
+    faults.kill_node(node)
+    try:
+        yield
+    finally:
+        faults.start_node(node)
+
+
+@pytest.mark.parametrize(
+    "away",
+    [
+        pytest.param(_without_power, id="power"),
+        pytest.param(faults.partitioned, id="cable", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_the_primarys_node_is_lost(
+    trio: Trio, operator: Deployed, away: Callable[[Node], AbstractContextManager[None]]
+) -> None:
+    """Perhaps with the operator that leads: then another one has to notice that first."""
+    trio.whole()
+    node = trio.move_to_a_node_of_its_own()
+    primary = trio.primary()
+    pod = trio.pod(primary)
+    with trio.watched(may_lose_s=times.LEASE_S) as seen, trio.writer(trio.connect_inside(pod)) as inside:
+        inside.goes_on()
+        with away(node):
+            seen.now()
+            seen.replaced("new primary after a node is lost", NODE_S)
+            seen.writer.goes_on()
+            assert trio.primary() != primary
+        trio.whole()
+    operator.ready()
+    assert not (pairs := two_at_once([seen.writer, inside])), pairs[:2]
     trio.stage.check(trio.stage.client())
 
 

@@ -59,12 +59,13 @@ def _pytest(*words: str) -> list[str]:
 
 
 RUN: Final = [PYTHON, "tests/scenarios/run.py"]
+SCENARIOS: Final = [*RUN, "-q", "-m", "not exhaustive", "--seed={seed}"]
 KUBERNETES: Final = "kubernetes"
 STAGES: Final = (
     Stage("dev", "the environment, and the engine compiled", ["make", "dev"], alone=True, needed=True),
     Stage(KUBERNETES, "the programs of Kubernetes, when go.mod is new", ["make", "kubernetes"], beside=True),
     Stage("images", "wheels and container images, when sources are new", [*RUN, "build"], beside=True, root=True),
-    Stage("scenarios", "a Kubernetes with nodes", [*RUN, "-q", "--seed={seed}"], beside=True, root=True),
+    Stage("scenarios", "a Kubernetes with nodes", SCENARIOS, beside=True, root=True),
     Stage("lint", "ruff, cython-lint, mypy, import-linter", ["make", "lint"]),
     Stage("dist", "source archive and wheels, built from a copy, installed and run", ["tests/dist.sh"]),
     Stage("asan", "unit tests of the engine under sanitizers", ["tests/asan.sh"]),

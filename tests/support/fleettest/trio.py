@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import faults
+from node import Node
 
 from cachefleet_operator.api import names
 from fleettest.client import Connection, Error
@@ -182,6 +183,17 @@ class Trio:
         assert not behind, f"acknowledged and not read: {behind[:5]}"
 
     # -- faults
+
+    def move_to_a_node_of_its_own(self) -> Node:
+        """The primary, to the one of two nodes that has one pod: the two others are deleted, so it is the heir."""
+        pods = {name: self.pod(name)["spec"]["nodeName"] for name in (self.primary(), *self.replicas())}
+        lonely = next(name for name, node in pods.items() if list(pods.values()).count(node) == 1)
+        if self.primary() != lonely:
+            others = sorted(pods.keys() - {lonely})
+            self.stage.kube.kubectl("delete", "pod", *others, "-n", self.stage.namespace, "--wait=false")
+            self.stage.wait(lambda: self.primary() == lonely, f"{lonely} is the primary", self.name)
+            self.whole()
+        return faults.nodes()[pods[lonely]]
 
     def signal(self, pod: str, number: int) -> None:
         faults.signal_container(self.pod(pod), names.CONTAINER, number)

@@ -18,7 +18,7 @@ from cachefleet_operator.planning.failover import times
 from fleettest.kube import WRITES, Kube, Request
 from fleettest.stage import SYSTEM, Deployed, Stage, new_stage
 from fleettest.traffic import two_at_once
-from fleettest.trio import INSTANCES, Trio
+from fleettest.trio import INSTANCES, Trio, at_most
 
 pytestmark = [pytest.mark.kube, pytest.mark.cluster]
 
@@ -89,6 +89,17 @@ def test_the_primarys_process_is_killed(trio: Trio) -> None:
     trio.stage.check(trio.stage.client())
 
 
+def test_all_processes_are_killed_at_once(trio: Trio) -> None:
+    """They come back with their data, and nobody takes writes before somebody has said who it is."""
+    trio.whole()
+    with trio.watched() as seen:
+        seen.now()
+        for pod in (trio.primary(), *trio.replicas()):
+            trio.signal(pod, SIGKILL)
+        seen.replaced("a primary after all were killed", DIED_S)
+    trio.stage.check(trio.stage.client())
+
+
 def test_the_primary_hangs(trio: Trio) -> None:
     """And wakes up, and takes nothing any more, for those who are still connected with it."""
     trio.whole()
@@ -145,6 +156,28 @@ def test_the_primarys_node_is_drained(trio: Trio, operator: Deployed) -> None:
             assert trio.primary() != primary
         finally:
             kube.kubectl("uncordon", node)
+    trio.stage.check(trio.stage.client())
+
+
+@pytest.mark.exhaustive
+def test_a_change_that_restarts_all_pods(trio: Trio) -> None:
+    """One after the other, each when the one before has all data again, and the primary last."""
+    trio.whole()
+    kube, namespace = trio.stage.kube, trio.stage.namespace
+    old = {name: trio.pod(name)["metadata"]["uid"] for name in (trio.primary(), *trio.replicas())}
+
+    def replaced() -> bool:
+        now = {name: kube.find("pod", name, namespace) for name in old}
+        return all(pod is not None and pod["metadata"]["uid"] != old[name] for name, pod in now.items())
+
+    with trio.watched() as seen:
+        seen.now()
+        trio.stage.apply(instances=INSTANCES, config={"databases": "4"})
+        trio.stage.wait(replaced, "all pods are other ones")
+    gap = seen.writer.gap_s(seen.since)
+    print(f"longest gap of writes in the whole of it: {gap:.2f} s (promised: {HANDOVER_S} s)")
+    assert gap <= at_most(HANDOVER_S)
+    assert trio.stage.parameter(trio.stage.client(), "databases") == "4"
     trio.stage.check(trio.stage.client())
 
 

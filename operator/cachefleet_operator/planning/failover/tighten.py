@@ -39,13 +39,13 @@ def is_agreed(view: View, seat: Seat, wanted: Prepared) -> bool:
 def move(view: View, seat: Seat, state: State, wished: tuple[Member, ...], acks: int) -> Move | None:
     """None: it must wait for disks to come back."""
     wanted = Prepared(view.stands.epoch, disks(wished), acks)
-    pods = [member.pod for member in wished if member.pod != seat.pod]
+    pods = " and ".join(member.pod for member in wished if member.pod != seat.pod)
     if not loosen.is_safe(view, wished, acks):
         return None
     if is_agreed(view, seat, wanted):
-        words = f"{seat.pod} goes on with {acks} of {len(wished) - 1}: {', '.join(pods)} have all that it acknowledged"
+        words = f"{seat.pod} goes on with {acks} of {len(wished) - 1}: all that it acknowledged is at {pods}"
         return loosen.continued(view, state, wished, acks, words)
     return Prepare(
-        words=f"{', '.join(pods)} are to have all that {seat.pod} acknowledged", epoch=view.stands.epoch,
+        words=f"all that {seat.pod} acknowledged is to be at {pods}", epoch=view.stands.epoch,
         server=seat.target, members=tuple(member.disk for member in wished), acks=acks,
     )  # fmt: skip

@@ -177,3 +177,25 @@ def test_it_grows_and_shrinks(local: Local) -> None:
     assert not set(writer.acknowledged) - kept(local)
     with local.client() as c:
         assert c.get("before") == "1"
+
+
+@pytest.mark.slow("servers begin and end")
+def test_copies(local: Local) -> None:
+    """Durability replicated, later than the first record: a new one says so, and what was replied is at whoever is
+    elected."""
+    local.write(manifest(instances=3))
+    local.up().ready()
+    with Writer(local) as writer:
+        writer.goes_on()
+        whole(local)
+        local.write(manifest(instances=3, durability={"mode": "replicated", "whenMissing": "continue"}))
+        assert_eventually(
+            lambda: local.cache()["status"]["topology"]["durability"] == "replicated", local.said, deadline_s=READY_S
+        )
+        first = primary(whole(local))
+        writer.goes_on()
+        os.kill(process(local, first), signal.SIGKILL)
+        writer.goes_on()
+        whole(local)
+        assert local.cache()["status"]["topology"]["durability"] == "replicated"
+    assert not set(writer.acknowledged) - kept(local)

@@ -466,12 +466,12 @@ def test_names_that_mean_nothing_or_too_much(local: Local) -> None:
 
 
 def test_a_spec_that_the_plan_refuses_is_a_condition_as_in_a_cluster(local: Local) -> None:
-    local.write(manifest(instances=2, durability={"mode": "replicated"}))
+    local.write(manifest(config={"cluster-enabled": "yes"}))
     local.up()
     assert_eventually(lambda: local.cache()["status"].get("phase", "") == "Refused", deadline_s=READY_S)
     answer = local.run("status")
     assert answer.returncode == 3
-    assert "orders is not as its spec says: spec.durability.mode: replicated is not" in answer.stderr
+    assert "orders is not as its spec says: spec.config.cluster-enabled: cluster mode is not" in answer.stderr
 
 
 def test_a_manifest_that_is_made_wrong_while_the_cache_serves(local: Local) -> None:
@@ -489,7 +489,7 @@ def test_a_manifest_that_is_made_wrong_while_the_cache_serves(local: Local) -> N
 def test_a_spec_that_is_refused_while_the_cache_serves(local: Local) -> None:
     """`status` must not say that all is well, nor `up -d`."""
     local.up().ready()
-    local.write(manifest(instances=2, durability={"mode": "replicated"}))
+    local.write(manifest(config={"cluster-enabled": "yes"}))
     assert_eventually(lambda: local.cache()["status"].get("phase", "") == "Refused", deadline_s=READY_S)
     assert local.ready()["status"]["ready"] == "1/1"
     answer = local.run("status", "-o", "json")
@@ -497,4 +497,4 @@ def test_a_spec_that_is_refused_while_the_cache_serves(local: Local) -> None:
     assert json.loads(answer.stdout)["caches"][0]["ready"]
     local.stop()
     answer = local.run("up", "-d", "-f", "cache.yaml", "--port", str(local.port))
-    assert answer.returncode == 3 and "orders is not as its spec says: spec.durability.mode: replic" in answer.stderr
+    assert answer.returncode == 3 and "orders is not as its spec says: spec.config.cluster-enabled: " in answer.stderr

@@ -296,10 +296,10 @@ def test_a_pod_template_that_the_api_server_refuses_is_said_and_not_sent_in_each
 
 
 def test_a_spec_that_is_not_built_changes_nothing(kube: Kube, namespace: str, operator: Operator) -> None:
-    kube.apply(cache(namespace, instances=2, durability={"mode": "replicated"}))
+    kube.apply(cache(namespace, config={"cluster-enabled": "yes"}))
     kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "SpecRefused")
     assert kube.find("statefulset", "orders", namespace) is None
-    kube.patch("cache", "orders", namespace, {"spec": {"instances": 1, "durability": {"mode": "async"}}})
+    kube.patch("cache", "orders", namespace, {"spec": {"config": None}})
     kube.wait_for(lambda: is_made(kube, namespace))
 
 

@@ -230,7 +230,7 @@ class SpreadSpec(Model):
 class DurabilitySpec(Model):
     mode: Literal["async", "replicated"] = Field(
         "async", description="When a write is acknowledged: async, as soon as the primary has it; replicated, when "
-        "copies have it too. Only async is built so far; replicated is refused by a condition.",
+        "copies have it too.",
     )
     copies: int = Field(
         1, ge=1, le=9, description="With replicated: how many replicas must have a write before it is acknowledged."

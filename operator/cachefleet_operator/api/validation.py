@@ -86,8 +86,6 @@ def _cut(text: str, characters: int) -> str:
 
 def _fields(cache: Cache) -> Iterator[str]:
     spec, name = cache.spec, cache.metadata.name
-    if spec.durability.mode != "async":
-        yield f"spec.durability.mode: {spec.durability.mode} is not built yet, only async is"
     ref = spec.auth.secret_ref
     if ref is not None and ref.name in (names.secret_auth(name), names.secret_server_password(name)):
         # The wish would be what the servers have, or what we make and delete.

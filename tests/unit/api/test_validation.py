@@ -50,8 +50,6 @@ def unchecked(**spec: Any) -> Cache:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"durability": {"mode": "replicated"}},
-         "spec.durability.mode: replicated is not built yet, only async is"),
         ({"image": "registry.test/mine:1", "version": "1"},
          "spec.version: is a tag of the default image, which spec.image replaces"),
         ({"auth": {"mode": "secret", "secretRef": {"name": "orders-auth"}}},
@@ -174,9 +172,10 @@ def test_what_is_fine(spec: dict[str, Any]) -> None:
 
 
 def test_every_problem_is_said() -> None:
-    found = problems(cache(durability={"mode": "replicated"}, config={"port": "1", "x": "y"}, **pod(hostIPC=True)))
+    wrong = {"image": "mine:1", "version": "1", "config": {"port": "1", "x": "y"}}
+    found = problems(cache(**wrong, **pod(hostIPC=True)))
     assert [problem.split(":")[0] for problem in found] == [
-        "spec.durability.mode", "spec.config.port", "spec.config.x", f"{POD}.hostIPC"
+        "spec.version", "spec.config.port", "spec.config.x", f"{POD}.hostIPC"
     ]  # fmt: skip
 
 

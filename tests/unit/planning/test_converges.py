@@ -20,7 +20,7 @@ from fleettest.world import World, restarts, settled, told
 
 SIZES = ("1Gi", "2Gi", "10Gi")
 STOP = "persistence", "storage"
-UNBUILT = {"durability": {"mode": "replicated"}}
+UNBUILT = {"config": {"cluster-enabled": "yes"}}
 
 spec = st.fixed_dictionaries(
     {},

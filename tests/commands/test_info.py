@@ -15,7 +15,10 @@ from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
-ADDED = {"redis_mode", "cachefleet_version", "prefetch_batches", "prefetch_entries"}
+ADDED = {
+    "redis_mode", "cachefleet_version", "prefetch_batches", "prefetch_entries", "held_clients", "held_replies",
+    "held_longest_milliseconds", "unknown_outcomes",
+}  # fmt: skip
 SECTIONS_ABSENT = {"TLS": "no TLS yet", "Cluster Info": "no sharding yet", "Scripting Engines": "no scripts"}
 PER_COMMAND = re.compile(r"cmdstat_|latency_percentiles_usec_|errorstat_|db\d+$")
 

@@ -83,8 +83,11 @@ def kill_node(node: Node) -> None:
 
 
 def start_node(node: Node) -> None:
+    node.socket.unlink(missing_ok=True)  # of the containerd that was killed
     for program in PROGRAMS:
         node.component(program).start()
+        if program == "containerd":
+            node.wait_for_containerd()
 
 
 def container_pids(pod: dict[str, Any], container: str) -> list[int]:

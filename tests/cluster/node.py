@@ -81,8 +81,12 @@ class Node:
         (self.home / "cni" / "pods.conflist").write_text(json.dumps(self._cni()))
         config = self.home / "containerd.toml"
         config.write_text(CONTAINERD.format(home=self.home, socket=self.socket, pause=PAUSE, cni=machine.CNI))
-        component = self._start("containerd", "containerd", "--config", str(config))
-        component.wait_ready(lambda: self.socket.exists() and run(*self._ctr(), "version"))
+        self._start("containerd", "containerd", "--config", str(config))
+        self.wait_for_containerd()
+
+    def wait_for_containerd(self) -> None:
+        """A kubelet that does not find it ends."""
+        self.component("containerd").wait_ready(lambda: self.socket.exists() and run(*self._ctr(), "version"))
 
     def load_image(self, archive: Path) -> None:
         """An image as `images` makes them; pods with imagePullPolicy IfNotPresent or Never can use it."""

@@ -36,7 +36,8 @@ def step(snapshot: Snapshot, made: Move | None = None) -> Step:
         return pod
     name = pod["metadata"]["name"]
     reason = why(_template(snapshot), pod)
-    if isinstance(made, Rest) and made.words and is_ready(pod):
+    waits = isinstance(made, Rest) and bool(made.words) and not managed.is_growing(snapshot)  # that waits for this pod
+    if waits and is_ready(pod):
         return Step((), "Waiting", f"{name} restarts when there is a primary: {reason}")
     if _is_primary(snapshot, pod) and managed.has_heirs(snapshot) and is_ready(pod):
         return Step((), "Restarting", f"{name} hands over before it restarts: {reason}")

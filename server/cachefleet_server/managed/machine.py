@@ -140,6 +140,7 @@ class Machine:
         self._draw = draw
         self._read = stored is not None
         self._unsaved = False  # what we know may not be on the disk
+        self._sought = True  # clients may have come since, who look for a primary; for the pod was one
         self._greeting: Greeting | None = None
         self._until = -math.inf  # of the lease, as said last
         self._copied: float | None = None  # likewise, of Copied; NaN: what was said may not have been done
@@ -348,6 +349,9 @@ class Machine:
         late = self.link_epoch is not None and self.link_epoch < record.epoch
         if changed or late:
             actions += self._stand()
+            if self._sought and CutClients() not in actions:  # S2: who came while it was fenced would stay, too
+                actions.append(CutClients())
+            self._sought = False
             actions.append(Follow(*record.address))
         self.epoch, self.primary, self.address = record.epoch, record.primary, record.address
         return [*actions, Done()]
@@ -394,7 +398,7 @@ class Machine:
     def _begin(self, tenure: int, quorum: Quorum, durability: str, epoch: int, end: int) -> list[Action]:
         self._leave()
         self.epoch = epoch
-        self.reign = _Reign(tenure, quorum, durability)
+        self.reign, self._sought = _Reign(tenure, quorum, durability), True
         if self.stored.starts and self.stored.starts[-1].tenure == tenure:
             return [Lead(tenure), self._beat()]
         starts = (*self.stored.starts, Start(tenure, end))  # its mark was not written before the restart

@@ -395,10 +395,11 @@ def test_prepare_is_for_the_primary_of_this_epoch() -> None:
 
 def test_following() -> None:
     machine = started(replace(KEPT, disk=B))
-    assert tell(machine, record()) == [a.Store(machine.stored), a.Follow("10.0.0.1", 6379), a.Done()]
+    told = tell(machine, record())
+    assert told == [a.Store(machine.stored), a.CutClients(), a.Follow("10.0.0.1", 6379), a.Done()], "they seek it"
     assert tell(machine, record()) == [a.Done()], "told again"
     moved = tell(machine, record(address=("10.0.0.2", 6379)))
-    assert moved == [a.Stand(), a.Follow("10.0.0.2", 6379), a.Done()]
+    assert moved == [a.Stand(), a.Follow("10.0.0.2", 6379), a.Done()], "they read"
     greeting = Greeting(4, P, DATA, (*KEPT.starts, Start(4, END)))
     assert machine.handle(e.Greeted(greeting), 0) == [a.Accept()]
     assert machine.handle(e.Joined(END), 0) == [a.Store(machine.stored), a.Confirm()]

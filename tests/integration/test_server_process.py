@@ -280,6 +280,7 @@ def test_addresses_need_no_descriptor(own: Instance) -> None:
     own.options["enable-debug-command"] = "local"
     own.start()
     with own.connect() as c:
+        assert c.call("PING") == "PONG", "it is accepted now"
         process = psutil.Process(own.pid)
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[1]))
         assert f"addr=127.0.0.1:{c.sock.getsockname()[1]} " in c.call("CLIENT", "LIST").decode()

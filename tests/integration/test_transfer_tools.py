@@ -79,6 +79,23 @@ def test_replay(tmp_path: Path, rng: random.Random, target: Kind) -> None:
         assert_same(capture(connection), data)
 
 
+@pytest.mark.parametrize("target", KINDS)
+def test_a_trim_of_a_stream_goes_as_servers_take_it_from_clients(tmp_path: Path, target: Kind) -> None:
+    """Redis writes the LIMIT of what it made exact."""
+    folder = tmp_path / "data"
+    options = {"appendonly": "yes", "save": "", "stream-node-max-entries": "2"}
+    with Instance("redis", directory=folder, options=options) as server, server.connect() as connection:
+        for number in range(9):
+            connection.call("XADD", "s", "MAXLEN", "~", 3, "LIMIT", 2, f"{number + 1}-0", "LIMIT", "MAXLEN")
+        connection.call("XADD", "t", "NOMKSTREAM", "MINID", "~", "5-0", "LIMIT", 0, "1-0", "a", "b")
+        connection.call("XTRIM", "s", "MINID", "~", "5", "LIMIT", 1)
+        data = connection.call("XRANGE", "s", "-", "+")
+    with Instance(target) as server, server.connect() as connection:
+        done = tool("aof", "replay", folder, address(server))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert connection.call("XRANGE", "s", "-", "+") == data
+
+
 def test_keys_keep_what_they_have(tmp_path: Path, empty: Instance) -> None:
     path = tmp_path / "dump.rdb"
     builder = Builder().select(0).key(b"far", b"v", expire_ms=FAR_MS, idle_s=70).key(b"gone", b"v", expire_ms=0)

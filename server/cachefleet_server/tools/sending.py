@@ -1,6 +1,7 @@
 """`cachefleet import` and `cachefleet aof replay`: files to a running server.
 
-A snapshot's keys go as RESTORE, in the form that the server reads (dialects.py); commands go as they are in the file.
+A snapshot's keys go as RESTORE, in the form that the server reads (dialects.py); commands go as they are in the file,
+but for what servers take from files alone (trimming.py).
 Many are on their way at once. The first one that the server refuses ends it, named with its place in the file, but
 what was on its way is run all the same; with --keep-going the others follow.
 
@@ -28,6 +29,7 @@ from cachefleet_server.tools.dialects import NAMED_MAX, Choice
 from cachefleet_server.tools.link import Link, Pipeline, Who, command, error_text, login
 from cachefleet_server.tools.outcome import Exit, Failure, complain, say
 from cachefleet_server.tools.progress import progress
+from cachefleet_server.tools.trimming import without_limits
 from cachefleet_server.tools.walking import walking
 
 STEP_BYTES: Final = 262_144  # of commands that go together
@@ -169,7 +171,7 @@ class _Sending:
                 more = walk.step(STEP_BYTES)
                 if walk.commands > before:
                     who = functools.partial(_name_of_command, path, start)
-                    self._pipeline.put(walk.take(), walk.commands - before, who)
+                    self._pipeline.put(without_limits(walk.take()), walk.commands - before, who)
                     self._commands += walk.commands - before
                 show(walk.done_bytes)
             self._pipeline.drain()

@@ -92,6 +92,7 @@ class Managed(Server):
                 source, run = self.source
                 said = self.disk.id, len(self.disk.log), run
                 self.fleet.clock.send(self, source, lambda: source.heard(*said))
+                self.handle(e.Acked(self.clock_now()))  # as service.py does, whatever the reason was
             case a.Hold(ms):
                 self.paused_until = self.clock_now() + ms / 1000
             case a.LetGo():

@@ -117,6 +117,7 @@ class Server:
                 self.tell(e.Said(self.end))
             case a.Confirm() if self.link is not None:
                 self.link.acks.append(self.end)
+                self.tell(e.Acked(self.world.now))
 
     def say(self, what: str) -> None:
         reign = self.machine.reign

@@ -89,6 +89,10 @@ def pod(cache: str, ordinal: int) -> str:
     return f"{cache}-{ordinal}"
 
 
+def ordinal(pod: str) -> int:
+    return int(pod.rsplit("-", 1)[-1])
+
+
 def claim(cache: str, ordinal: int) -> str:
     """The PersistentVolumeClaim that the StatefulSet controller makes for a pod."""
     return f"{VOLUME_DATA}-{cache}-{ordinal}"

@@ -31,7 +31,7 @@ from cachefleet_operator.planning.actions import (
 )
 from cachefleet_operator.planning.failover import moves, suspect
 from cachefleet_operator.planning.failover.decide import decide as decide_by
-from cachefleet_operator.planning.failover.facts import Prepared, Seat, Target, View, Wish, disks
+from cachefleet_operator.planning.failover.facts import Prepared, Seat, State, Target, View, Wish, disks
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import Step
 from cachefleet_operator.resources import configmap
@@ -48,7 +48,7 @@ def with_members(cache: Cache) -> Cache:
     stands = cache.status.topology
     if stands is None or not stands.primary.disk:
         return cache
-    needed = 1 + max(int(member.pod.rsplit("-", 1)[-1]) for member in stands.members)
+    needed = 1 + max(names.ordinal(member.pod) for member in stands.members)
     instances = max(cache.spec.instances, needed)
     return cache.model_copy(update={"spec": cache.spec.model_copy(update={"instances": instances})})
 
@@ -93,26 +93,22 @@ def step(snapshot: Snapshot, record: Topology | None, made: moves.Move | None) -
 
 def label(snapshot: Snapshot, record: Topology, made: moves.Move, pod: str) -> str | None:
     """The role that a pod should have as its label; None: none. Who is in between keeps what it has."""
-    seat = next((seat for seat in seats(snapshot) if seat.pod == pod), None)
-    state = seat.state if seat is not None and seat.answers else None
-    live = _live_role(snapshot, pod)
-    if pod == record.primary.pod and _reigns(seat, record):
+    live, state = _live_label(snapshot, pod, names.LABEL_ROLE), _said(snapshot, pod)
+    is_led = reigns(snapshot, record)
+    if pod == record.primary.pod and is_led:
         return names.ROLE_PRIMARY
-    if live == names.ROLE_PRIMARY and not _reigns(_seat_of(snapshot, record), record):
+    if live == names.ROLE_PRIMARY and not is_led:
         asks = isinstance(made, moves.Fence | moves.Decide)
+        seat = next((seat for seat in seats(snapshot) if seat.pod == pod), None)
         return None if asks and suspect.is_silent(seat) else live
     if pod != record.primary.pod and state is not None and state.follows == record.primary.disk and state.link == "up":
         return names.ROLE_REPLICA
     return None if live == names.ROLE_PRIMARY else live
 
 
-def _seat_of(snapshot: Snapshot, record: Topology) -> Seat | None:
-    return next((seat for seat in seats(snapshot) if seat.pod == record.primary.pod), None)
-
-
-def _reigns(seat: Seat | None, record: Topology) -> bool:
-    """Whether the record's primary, in this seat, holds its tenure."""
-    state = seat.state if seat is not None and seat.answers else None
+def reigns(snapshot: Snapshot, record: Topology) -> bool:
+    """Whether the record's primary answers, and holds its tenure."""
+    state = _said(snapshot, record.primary.pod)
     return state is not None and state.disk == record.primary.disk and state.reign == record.tenure
 
 
@@ -120,7 +116,7 @@ def readers(snapshot: Snapshot, record: Topology) -> frozenset[str]:
     """The pods to which the Service for reads leads."""
     wish, since_s = snapshot.cache.spec.services, snapshot.evidence.reign_s
     live = {seat.pod for seat in seats(snapshot) if _live_label(snapshot, seat.pod, names.LABEL_READS)}
-    if not _reigns(_seat_of(snapshot, record), record):
+    if not reigns(snapshot, record):
         return frozenset(live)
     found = set()
     for seat in seats(snapshot):
@@ -139,10 +135,9 @@ def readers(snapshot: Snapshot, record: Topology) -> frozenset[str]:
 def has_all(snapshot: Snapshot, pod: str) -> bool:
     """Whether it is a member with the disk that it has now, and reigns, or follows who does."""
     record = snapshot.cache.status.topology
-    seat = next((seat for seat in seats(snapshot) if seat.pod == pod), None)
-    if record is None or seat is None or not seat.answers or seat.state is None:
+    state = _said(snapshot, pod)
+    if record is None or state is None:
         return False
-    state = seat.state
     leads = state.disk == record.primary.disk and state.reign == record.tenure
     follows = state.follows == record.primary.disk and state.link == "up" and state.marked == record.tenure
     return state.disk in disks(record.members) and (leads or follows)
@@ -172,14 +167,13 @@ def view(snapshot: Snapshot, due: str = "") -> View:
 def seats(snapshot: Snapshot, due: str = "") -> tuple[Seat, ...]:
     """Of the pods that are wanted, and of those that are there beyond them."""
     cache = snapshot.cache
-    there = [int(pod["metadata"]["name"].rsplit("-", 1)[-1]) for pod in snapshot.pods()]
+    there = [names.ordinal(pod["metadata"]["name"]) for pod in snapshot.pods()]
     ordinals = sorted({*range(cache.spec.instances), *there})
     return tuple(_seat(snapshot, names.pod(cache.metadata.name, ordinal), ordinal, due) for ordinal in ordinals)
 
 
 def _seat(snapshot: Snapshot, name: str, ordinal: int, due: str) -> Seat:
-    pod, server = snapshot.get("Pod", name), snapshot.servers.get(name)
-    said = server.managed if server is not None and not server.error else None
+    pod, server, said = snapshot.get("Pod", name), snapshot.servers.get(name), _said(snapshot, name)
     return Seat(
         pod=name, ordinal=ordinal, exists=pod is not None, claim_uid=_claim(snapshot, name), state=said,
         answers=said is not None, failures=server.failures if server is not None else 0,
@@ -191,13 +185,15 @@ def _seat(snapshot: Snapshot, name: str, ordinal: int, due: str) -> Seat:
 def _claim(snapshot: Snapshot, pod: str) -> str | None:
     if snapshot.cache.spec.persistence.mode == "none":
         return ""
-    ordinal = int(pod.rsplit("-", 1)[-1])
-    found: Object | None = snapshot.get("PersistentVolumeClaim", names.claim(snapshot.cache.metadata.name, ordinal))
+    claim = names.claim(snapshot.cache.metadata.name, names.ordinal(pod))
+    found: Object | None = snapshot.get("PersistentVolumeClaim", claim)
     return str(found["metadata"].get("uid", "")) if found is not None else None
 
 
-def _live_role(snapshot: Snapshot, pod: str) -> str | None:
-    return _live_label(snapshot, pod, names.LABEL_ROLE)
+def _said(snapshot: Snapshot, pod: str) -> State | None:
+    """What its server says of itself now; None: it does not answer, or has no word for it."""
+    server = snapshot.servers.get(pod)
+    return server.managed if server is not None and not server.error else None
 
 
 def _live_label(snapshot: Snapshot, pod: str, name: str) -> str | None:

@@ -68,7 +68,11 @@ def _turn(snapshot: Snapshot) -> Object | Step:
     copies = [pod["metadata"]["name"] for pod in fresh] if managed.is_managed(snapshot) else []
     if lacking := [name for name in copies if not managed.has_all(snapshot, name)]:  # ready is not in sync
         return Step((), "Restarting", f"waiting for {lacking[0]} to have what the primary has")
-    return max(old, key=lambda pod: (not is_ready(pod), not _is_primary(snapshot, pod), _ordinal(pod)))
+    return max(old, key=lambda pod: _turns(snapshot, pod))
+
+
+def _turns(snapshot: Snapshot, pod: Object) -> tuple[bool, bool, int]:
+    return not is_ready(pod), not _is_primary(snapshot, pod), names.ordinal(pod["metadata"]["name"])
 
 
 def _template(snapshot: Snapshot) -> Object:
@@ -76,10 +80,6 @@ def _template(snapshot: Snapshot) -> Object:
     assert statefulset is not None
     template: Object = statefulset["spec"]["template"]
     return template
-
-
-def _ordinal(pod: Object) -> int:
-    return int(pod["metadata"]["name"].rsplit("-", 1)[-1])
 
 
 def _is_primary(snapshot: Snapshot, pod: Object) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.planning.failover.facts import NO_EVIDENCE, Evidence, State
@@ -62,4 +63,4 @@ class Snapshot:
     def pods(self) -> list[Object]:
         """Our pods by ordinal."""
         found = [o for key, o in self.objects.items() if key.kind == "Pod"]
-        return sorted(found, key=lambda pod: int(pod["metadata"]["name"].rsplit("-", 1)[-1]))
+        return sorted(found, key=lambda pod: names.ordinal(pod["metadata"]["name"]))

@@ -25,8 +25,8 @@ from cachefleet_operator.api.v1alpha1 import (
     Refusal,
     Topology,
 )
+from cachefleet_operator.planning import managed, storage, topology
 from cachefleet_operator.planning import pods as pod_facts
-from cachefleet_operator.planning import storage, topology
 from cachefleet_operator.planning.failover.moves import Move
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, NAME, STORAGE, WHOLE
@@ -118,7 +118,7 @@ def _fleet(snapshot: Snapshot, verdict: Verdict, move: Move) -> Facts:
     record, wished = verdict.topology, snapshot.cache.spec.instances - 1
     if move.reason:
         primary = move.reason, move.words
-    elif record is None or not _reigns(snapshot, record):
+    elif record is None or not managed.reigns(snapshot, record):
         primary = "Electing", move.words or "no primary takes writes"
     else:
         primary = "Reigning", f"{record.primary.pod} takes writes"
@@ -127,12 +127,6 @@ def _fleet(snapshot: Snapshot, verdict: Verdict, move: Move) -> Facts:
         return {c.PRIMARY_HEALTHY: primary, c.REPLICATION_HEALTHY: ("Solo", "no replica has what the primary has")}
     words = f"{have} of {wished} replicas have what the primary has"
     return {c.PRIMARY_HEALTHY: primary, c.REPLICATION_HEALTHY: ("InSync" if have >= wished else "Degraded", words)}
-
-
-def _reigns(snapshot: Snapshot, record: Topology) -> bool:
-    server = snapshot.servers.get(record.primary.pod)
-    said = server.managed if server is not None and not server.error else None
-    return said is not None and said.disk == record.primary.disk and said.reign == record.tenure
 
 
 def _ready(snapshot: Snapshot, verdict: Verdict, pods: tuple[PodStatus, ...], now: float) -> tuple[str, str]:

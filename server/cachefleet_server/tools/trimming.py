@@ -6,8 +6,9 @@ approximate one alone: they take it from a file, and refuse it from anybody else
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
+
+import hiredis
 
 from cachefleet_server.tools.link import command
 
@@ -19,21 +20,9 @@ def without_limits(commands: bytes) -> bytes:
     """The same commands, each an array of bulk strings; most have nothing of it, and cost a search."""
     if b"\r\nLIMIT\r\n" not in commands.upper():
         return commands
-    return b"".join(command(*_exact(words)) for words in _split(commands))
-
-
-def _split(data: bytes) -> Iterator[list[bytes]]:
-    at = 0
-    while at < len(data):
-        end = data.index(b"\r\n", at)
-        count, at = int(data[at + 1 : end]), end + 2
-        words = []
-        for _ in range(count):
-            end = data.index(b"\r\n", at)
-            size, begin = int(data[at + 1 : end]), end + 2
-            words.append(data[begin : begin + size])
-            at = begin + size + 2
-        yield words
+    reader = hiredis.Reader()
+    reader.feed(commands)
+    return b"".join(command(*_exact(words)) for words in iter(reader.gets, False))
 
 
 def _exact(words: list[bytes]) -> list[bytes]:

@@ -8,6 +8,7 @@ import pytest
 
 from fleettest.grammar import LIST_READS, LIST_WRITES, Draw, words
 from fleettest.instance import Pool
+from fleettest.reference import Pair
 from fleettest.rounds import Kind, compare, moves
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
@@ -31,3 +32,25 @@ KINDS: list[Kind] = [(0.5, LIST_WRITES), (0.2, SETTLING), (0.3, LIST_READS)]
 def test_forms(fresh: Pool, rng: random.Random, resp: int, limit: str) -> None:
     options = {"list-max-listpack-size": limit}
     compare(fresh, rng, resp, KINDS, KEYS, options=options, named=KEYS[8:14])
+
+
+@pytest.mark.parametrize("limit", ["4", "1", "-1"])
+def test_an_inserted_element_joins_the_same_node(fresh: Pool, limit: str) -> None:
+    """Of full nodes and their neighbours, at each place. What is saved shows the nodes; its last 10 bytes are the file's
+    version and checksum."""
+    size = b"x" * 900 if limit == "-1" else b""
+    cases = [
+        (length, front, pivot, side)
+        for length in range(2, 12)
+        for front in (0, length // 2, length)
+        for pivot in range(length)
+        for side in (b"BEFORE", b"AFTER")
+    ]
+    options = {"list-max-listpack-size": limit}
+    with Pair(fresh.get("cachefleet", **options), fresh.get("valkey", **options)) as pair:
+        for at, (length, front, pivot, side) in enumerate(cases):
+            key = b"k%d" % at
+            pushes = [(b"RPUSH" if i < front else b"LPUSH", key, b"%d" % i + size) for i in range(length)]
+            pair.pipeline([*pushes, (b"LINSERT", key, side, b"%d" % pivot + size, b"new")])
+            ours, theirs = (client.call("DUMP", key)[:-10] for client in (pair.ours, pair.theirs))
+            assert ours == theirs, (length, front, pivot, side)

@@ -201,6 +201,8 @@ def test_soak_without_growth(host: Instance, rng: random.Random) -> None:
     # Where rewrites and large buffers come and go, malloc's heap was seen to differ by 15 MB, in both directions.
     rss_max = (24 if host.options.get("appendonly") == "yes" else 8) * 1024 * KB
     soak = Soak(host, rng)
+    host.call("DEBUG", "POPULATE", 1000)
+    host.call("FLUSHALL", "ASYNC")  # the thread that frees begins with its first work, and stays
     first_used, first_rss = soak.run(part_s)
     files, threads = open_files(host), thread_count(host)
     for _ in range(2):
@@ -209,7 +211,9 @@ def test_soak_without_growth(host: Instance, rng: random.Random) -> None:
         assert last_used - first_used < 64 * KB
         assert last_rss - first_rss < rss_max
         assert open_files(host) <= files + 1  # that of the last INFO may be closing
-        assert_eventually(lambda: thread_count(host) == threads)  # that of a snapshot may be ending
+        assert_eventually(
+            lambda: thread_count(host) <= threads, lambda: f"{threads} threads, now {thread_count(host)}"
+        )  # that of a snapshot may be ending
     assert soak.steps > 10 * SOAK_S / 2, "too few to show anything"
     persistence = host.info("persistence")
     assert int(persistence["rdb_saves"]) > 0

@@ -139,7 +139,7 @@ cdef void linsert_command(client_t* c) noexcept nogil:
     entry = list_prepare(e, old, value.len, 1)  # as Valkey, whether the pivot is found or not
     found = _find(c, entry, &c.argv[3], &place)
     if found:
-        entry = list_insert(e, entry, place + after, value.ptr, value.len)
+        entry = list_insert(e, entry, place, after, value.ptr, value.len)
     db_replace(c.db, old, entry, key.hash)
     if found:
         list_changed(c, b"linsert", key, 1)

@@ -194,12 +194,15 @@ cdef entry_t* list_push(engine_t* e, entry_t* entry, bint front, const char* p, 
     return entry
 
 
-cdef entry_t* list_insert(engine_t* e, entry_t* entry, size_t i, const char* p, size_t n) noexcept nogil:
+cdef entry_t* list_insert(
+    engine_t* e, entry_t* entry, size_t pivot, bint after, const char* p, size_t n
+) noexcept nogil:
     cdef lp_item_t item
+    cdef size_t i = pivot + after
     lp_item(p, n, &item)
     if _fits(entry, 0, &item):
         return _splice(e, entry, _offset(entry, i), 0, &item, 1)
-    seq_insert(e.heap, _own(e, &entry), i, p, n)
+    seq_insert(e.heap, _own(e, &entry), i, after, p, n)
     return entry
 
 

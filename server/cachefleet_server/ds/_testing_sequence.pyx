@@ -165,8 +165,8 @@ cdef class Sequence:
         seq_pop(self.heap.h, self.s, front)
         return result
 
-    def insert(self, size_t i, bytes element):
-        seq_insert(self.heap.h, self._own(), i, element, len(element))
+    def insert(self, size_t i, bytes element, bint after=False):
+        seq_insert(self.heap.h, self._own(), i, after, element, len(element))
 
     def set(self, size_t i, bytes element):
         seq_set(self.heap.h, self._own(), i, element, len(element))
@@ -340,7 +340,7 @@ cdef class SequenceBench:
         cdef int64_t start = cf_thread_ns()
         with nogil:
             for i in range(n):
-                seq_insert(self.heap, self.s, rng_next(&self.rng) % self.s.len, self._element(i), self.size)
+                seq_insert(self.heap, self.s, rng_next(&self.rng) % self.s.len, False, self._element(i), self.size)
         return (cf_thread_ns() - start) / n
 
     def set(self, size_t n):

@@ -45,7 +45,8 @@ cdef bint seq_drain(heap_t* h, seq_t* s, size_t budget) noexcept nogil
 
 # Writing: to an only owner's.
 cdef void seq_push(heap_t* h, seq_t* s, bint front, const char* p, size_t n) noexcept nogil
-cdef void seq_insert(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexcept nogil  # before i <= len
+cdef void seq_insert(heap_t* h, seq_t* s, size_t i, bint after, const char* p, size_t n) noexcept nogil
+# Before element i <= len; `after` says that it belongs to the one in front of it, where there is a choice of blocks.
 cdef void seq_set(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexcept nogil
 cdef void seq_remove(heap_t* h, seq_t* s, size_t a, size_t b) noexcept nogil  # elements [a, b)
 cdef void seq_pop(heap_t* h, seq_t* s, bint front) noexcept nogil  # one, that seq_peek has shown

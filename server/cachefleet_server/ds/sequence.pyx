@@ -331,7 +331,7 @@ cdef void seq_set(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexce
         _keep_depth_around(h, s, i)
         return
     seq_remove(h, s, i, i + 1)
-    seq_insert(h, s, i, p, n)
+    seq_insert(h, s, i, False, p, n)
 
 
 cdef void _put_between(heap_t* h, seq_t* s, size_t i, lblock_t* b) noexcept nogil:
@@ -371,49 +371,106 @@ cdef void _split_at(heap_t* h, seq_t* s, lblock_t** place, seq_path_t* path, siz
         _tree_push(h, s, True, rest)
 
 
-cdef bint _insert_into(
-    heap_t* h, seq_t* s, lblock_t** place, seq_path_t* path, size_t index, const lp_item_t* e, size_t size
+cdef bint _insert_beside(
+    heap_t* h, seq_t* s, size_t i, bint after, const lp_item_t* e, size_t size
 ) noexcept nogil:
+    """Into the block of element i - 1 (after it) or that of i; false: it has no room."""
+    cdef seq_path_t path
+    cdef size_t index
+    cdef lblock_t** place = _use(h, s, i - after, &path, &index)
     if not _takes(s, place[0], size, 1):
         return False
     block_use(h, s, place)
-    lb_insert(h, place, lb_at(place[0], index) - lb_begin(place[0]), e, s.bytes_max)
-    path_count(path, 1)
+    lb_insert(h, place, lb_at(place[0], index + after) - lb_begin(place[0]), e, s.bytes_max)
+    path_count(&path, 1)
     s.len += 1
     s.bytes += size
     return True
 
 
-cdef void seq_insert(heap_t* h, seq_t* s, size_t i, const char* p, size_t n) noexcept nogil:
-    cdef lp_item_t e
+cdef bint _split_before(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+    """Has element i begin a block; false: it does already."""
     cdef seq_path_t path
     cdef size_t index
-    cdef bint split = False
+    cdef lblock_t** place = _use(h, s, i, &path, &index)
+    if index == 0:
+        return False
+    _split_at(h, s, place, &path, index)
+    return True
+
+
+cdef size_t _begin_of(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+    """The first element of the block of element i."""
+    cdef seq_path_t path
+    cdef size_t index
+    _use(h, s, i, &path, &index)
+    return i - index
+
+
+cdef void _merge(heap_t* h, seq_t* s, size_t i) noexcept nogil:
+    """The block that element i begins goes into the one before it, if that has room for all.
+
+    Not within the tree, which joins what is small by a rule of its own: where the nodes are counted that make a list a
+    quicklist, nearly all are ends.
+    """
+    cdef seq_path_t path
+    cdef size_t index
     cdef lblock_t** place
+    cdef lblock_t* b
+    if i == 0 or i >= s.len:
+        return
+    b = _use(h, s, i, &path, &index)[0]
+    place = _use(h, s, i - 1, &path, &index)
+    if path.height and b != s.tail or b.form & LB_PLAIN or not _takes(s, place[0], b.bytes, b.count):
+        return
+    b = block_use(h, s, _use(h, s, i, &path, &index))[0]
+    owner_add(b)
+    seq_remove(h, s, i, i + b.count)
+    place = block_use(h, s, _use(h, s, i - 1, &path, &index))
+    lb_append_entries(h, place, lb_begin(b), b.bytes, b.count, s.bytes_max)
+    path_count(&path, b.count)
+    s.len += b.count
+    s.bytes += b.bytes
+    owner_drop(h, b)
+
+
+cdef void _merge_around(heap_t* h, seq_t* s, size_t pivot) noexcept nogil:
+    """Where the pivot's block was split: in the order that Valkey has, with each side's neighbour first."""
+    cdef size_t begin = _begin_of(h, s, pivot)
+    cdef size_t next
+    cdef seq_path_t path
+    cdef size_t index
+    if begin:
+        _merge(h, s, _begin_of(h, s, begin - 1))
+    next = begin + _use(h, s, begin, &path, &index)[0].count
+    if next < s.len:
+        _merge(h, s, next + _use(h, s, next, &path, &index)[0].count)
+    _merge(h, s, begin)
+    begin = _begin_of(h, s, pivot)
+    _merge(h, s, begin + _use(h, s, begin, &path, &index)[0].count)
+
+
+cdef void seq_insert(heap_t* h, seq_t* s, size_t i, bint after, const char* p, size_t n) noexcept nogil:
+    cdef lp_item_t e
+    cdef bint split = False
     cdef lblock_t* b
     cdef size_t size = _value_size(s, p, n, &e)
     if i == 0 or i == s.len:
         seq_push(h, s, i == 0, p, n)
         return
-    while True:
-        place = _use(h, s, i, &path, &index)
-        if _insert_into(h, s, place, &path, index, &e, size):
-            break
-        if index:
-            _split_at(h, s, place, &path, index)
-            split = True
-            continue
-        place = _use(h, s, i - 1, &path, &index)
-        if _insert_into(h, s, place, &path, index + 1, &e, size):
-            break
-        if size > s.bytes_max:
-            b = lb_plain(h, p, n)
-        else:
-            b = lb_new(h, size, 0)
-            lb_insert(h, &b, 0, &e, s.bytes_max)
-        _put_between(h, s, i, b)
-        break
+    if not _insert_beside(h, s, i, after, &e, size):
+        split = _split_before(h, s, i)
+        # As in Valkey, it joins the part that its pivot is not in.
+        if not _insert_beside(h, s, i, not after, &e, size) and not (
+                split and _insert_beside(h, s, i, after, &e, size)):
+            if size > s.bytes_max:
+                b = lb_plain(h, p, n)
+            else:
+                b = lb_new(h, size, 0)
+                lb_insert(h, &b, 0, &e, s.bytes_max)
+            _put_between(h, s, i, b)
     if split:
+        _merge_around(h, s, i - 1 if after else i + 1)
         _tidy(h, s, i + 1)
         _tidy(h, s, i - 1)
     _keep_depth_around(h, s, i)

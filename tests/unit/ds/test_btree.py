@@ -205,9 +205,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = examples(
-    30, stateful_step_count=25, suppress_health_check=list(HealthCheck)
-)
+TestModel.settings = examples(30, stateful_step_count=25, suppress_health_check=list(HealthCheck))
 
 
 def filled(scores: list[float]) -> Tree:

@@ -79,12 +79,17 @@ class Owners(RuleBasedStateMachine):
         for _ in range(min(n, len(model))):
             assert s.pop(front) == model.pop(0 if front else -1)
 
-    @rule(owner=st.integers(0, 9), where=PLACES, elements=st.lists(ELEMENTS, min_size=1, max_size=20))
-    def insert(self, owner: int, where: float, elements: list[bytes]) -> None:
+    @rule(
+        owner=st.integers(0, 9),
+        where=PLACES,
+        after=st.booleans(),
+        elements=st.lists(ELEMENTS, min_size=1, max_size=20),
+    )
+    def insert(self, owner: int, where: float, after: bool, elements: list[bytes]) -> None:
         s, model = self.pick(owner)
         for element in elements:
             i = int(where * len(model))
-            s.insert(i, element)
+            s.insert(i, element, after)
             model.insert(i, element)
             s.check()
 
@@ -181,9 +186,7 @@ class Owners(RuleBasedStateMachine):
 
 
 TestOwners = Owners.TestCase
-TestOwners.settings = examples(
-    50, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
-)
+TestOwners.settings = examples(50, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
@@ -208,7 +211,7 @@ def test_deep_trees(fill: int, depth: int, rng: random.Random) -> None:
                 s.set(i, b"%d" % step)
                 model[i] = b"%d" % step
             case 1 | 2:
-                s.insert(i, b"new %d" % step)
+                s.insert(i, b"new %d" % step, step % 2 == 0)
                 model.insert(i, b"new %d" % step)
             case 3 | 4:
                 s.remove(i, i + 1)

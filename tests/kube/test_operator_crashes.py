@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("installed")]
 
 MAKING, CHANGING = 12, 12  # acts that either story has at least
 BEYOND = 8  # and at most so many more
-SAMPLES = 3
+SAMPLES = 2
 ALL = [(at, when) for at in range(1, MAKING + BEYOND) for when in ("before", "after")]
 
 

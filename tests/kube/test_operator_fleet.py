@@ -61,7 +61,7 @@ def run_pods(kube: Kube, namespace: str, address: str, fleet: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fleet", "steady_s"), [(100, STEADY_S / 3), pytest.param(500, STEADY_S, marks=pytest.mark.exhaustive)]
+    ("fleet", "steady_s"), [(40, STEADY_S / 3), pytest.param(500, STEADY_S, marks=pytest.mark.exhaustive)]
 )
 def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> None:
     install_crd(kube)
@@ -76,8 +76,8 @@ def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> Non
     ):
         idle_rss = operator.rss_bytes()
         mark, began = kube.audit.mark(), time.monotonic()
-        for start in range(0, fleet, 100):
-            kube.apply([spec(n) for n in range(start, start + 100)], "-n", namespace)
+        for start in range(0, fleet, 20):
+            kube.apply([spec(n) for n in range(start, start + 20)], "-n", namespace)
         kube.wait_for(lambda: count("Progressing", "False") == fleet, deadline_s=DEADLINE_S)
         kube.wait_for(lambda: len(kube.list("pods", namespace)) == fleet, deadline_s=DEADLINE_S)
         made_s = time.monotonic() - began

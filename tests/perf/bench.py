@@ -247,7 +247,7 @@ def describe_machine(subject: Kind) -> dict[str, str]:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    quick = "shorter rounds; without --group, a few cases (under 3 minutes)"
+    quick = "shorter rounds; without --group, a few cases of CPU and memory alone (under 3 minutes)"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--group", default="", help="only these, e.g. strings,memory: " + ", ".join(GROUPS))
     parser.add_argument("--subject", default="cachefleet", choices=["cachefleet", "redis"], help="who is compared")
@@ -271,6 +271,8 @@ def measure(bench: Bench, options: argparse.Namespace, groups: Sequence[str]) ->
         return
     bench.cpu(cases.quick() if quick else chosen)
     bench.memory(memory)
+    if quick:
+        return
     if "steady" in groups:
         bench.steady()
     if "snapshot" in groups:

@@ -53,7 +53,8 @@ cdef entry_t* list_settle(engine_t* e, entry_t* entry) noexcept nogil
 
 cdef entry_t* list_push(engine_t* e, entry_t* entry, bint front, const char* p, size_t n) noexcept nogil
 cdef entry_t* list_insert(
-    engine_t* e, entry_t* entry, size_t pivot, bint after, const char* p, size_t n) noexcept nogil  # beside element `pivot`
+    engine_t* e, entry_t* entry, size_t pivot, bint after, const char* p, size_t n) noexcept nogil
+    # Beside element `pivot`.
 cdef entry_t* list_set(engine_t* e, entry_t* entry, size_t i, const char* p, size_t n) noexcept nogil
 cdef entry_t* list_remove(engine_t* e, entry_t* entry, size_t a, size_t b) noexcept nogil  # elements [a, b)
 

@@ -58,6 +58,8 @@ def _pytest(*words: str) -> list[str]:
     return [PYTHON, "-m", "pytest", "-q", "--seed={seed}", *words]
 
 
+# What the stage `asan` runs.
+SANITIZED: Final = [li for li in (ROOT / "tests" / "unit" / "sanitized").read_text().splitlines() if li[0] != "#"]
 RUN: Final = [PYTHON, "tests/scenarios/run.py"]
 SCENARIOS: Final = [*RUN, "-q", "-m", "not exhaustive", "--seed={seed}"]
 KUBERNETES: Final = "kubernetes"
@@ -73,7 +75,14 @@ STAGES: Final = (
     Stage(
         "tests",
         "all that can run side by side",
-        _pytest("tests", "-m", "not exhaustive and not cluster and not alone", "-n", str(WORKERS)),
+        _pytest(
+            "tests",
+            "-m",
+            "not exhaustive and not cluster and not alone",
+            "-n",
+            str(WORKERS),
+            *(f"--ignore={folder}" for folder in SANITIZED),
+        ),
         after=KUBERNETES,
     ),
     Stage("alone", "tests that measure time", _pytest("tests", "-m", "alone and not exhaustive"), alone=True),

@@ -108,7 +108,7 @@ class Owners(RuleBasedStateMachine):
 
 
 TestOwners = Owners.TestCase
-TestOwners.settings = examples(60, stateful_step_count=25, suppress_health_check=list(HealthCheck))
+TestOwners.settings = examples(30, stateful_step_count=25, suppress_health_check=list(HealthCheck))
 
 
 def test_rising_ids_make_full_nodes() -> None:

@@ -136,7 +136,7 @@ def test_two_threads(rng: random.Random) -> None:
     """One allocates, frees and takes in, while another frees what it was handed."""
     slab = Slab()
     kept: list[int] = []
-    for _ in range(10):
+    for _ in range(5):
         handed = [slab.alloc(rng.choice((32, 88)), 3) for _ in range(30_000)]
         rng.shuffle(handed)
         helper = threading.Thread(target=slab.free_remote, args=(handed,))

@@ -515,7 +515,7 @@ def test_given_up_when_the_receiver_is_too_slow(engine: Engine) -> None:
 
 def test_many_snapshots_in_a_row(engine: Engine, tmp_path: Path, rng: random.Random) -> None:
     """The tables' version numbers wrap around; aborted snapshots leave stale ones."""
-    seeder = seeded(engine, rng, 100)
+    seeder = seeded(engine, rng, 10)
     for i in range(40):
         if i % 3 == 0:
             snapshot = Snapshot(engine, temp_path=str(tmp_path / "t"), slice_us=0)

@@ -36,8 +36,8 @@ def test_forms(fresh: Pool, rng: random.Random, resp: int, limit: str) -> None:
 
 @pytest.mark.parametrize("limit", ["4", "1", "-1"])
 def test_an_inserted_element_joins_the_same_node(fresh: Pool, limit: str) -> None:
-    """Of full nodes and their neighbours, at each place. DUMP shows the nodes; its last 10 bytes are the version and the
-    checksum."""
+    """Of full nodes and their neighbours, at each place. DUMP shows the nodes; its last 10 bytes are the version and
+    the checksum."""
     size = b"x" * 900 if limit == "-1" else b""
     cases = [
         (length, front, pivot, side)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cachefleet_operator.execution.local.admission import is_transition, models
-from fleettest.helm import CHARTS, KUBE_VERSION, VALUES, Helm, Refused
+from fleettest.helm import CHARTS, VALUES, Helm, Refused
 
 # chart, --set arguments -> what helm says
 REFUSED = (
@@ -63,67 +62,17 @@ REFUSED = (
     ("cache", f"name={'a' * 41}", "at '/name': maxLength: got 41, want 40"),
     ("cache", "sepc.paused=true", "additional properties 'sepc' not allowed"),
 )  # fmt: skip
-# --set arguments -> what the chart says, in the words of the CRD's rules
-BROKEN = (
-    (("name=a23456789-b23456789-c23456789-d23456789-e",), "maxLength"),  # the schema is first
-    (("spec.memory.limit=95Mi",), "memory.limit must be at least 96Mi"),
-    (("spec.memory.limit=100663295",), "memory.limit must be at least 96Mi"),
-    (("spec.memory.limit=1e8",), "memory.limit must be at least 96Mi"),
-    (("spec.memory.limit=0.09G",), "memory.limit must be at least 96Mi"),
-    (("spec.memory.limit=1G", "spec.auth.mode=secret"), "auth.mode secret needs auth.secretRef"),
-    (("spec.auth.secretRef.name=mine",), "auth.mode secret needs auth.secretRef, and only that mode has one"),
-    (("spec.auth.mode=none", "spec.auth.secretRef.name=mine"), "auth.mode secret needs auth.secretRef"),
-    (("spec.image=mine:1", "spec.version=1.0"), "version is a tag of the default image: it cannot stand beside image"),
-    (("spec.resources.limits.memory=1Gi",), "the memory limit is spec.memory.limit"),
-    (
-        ("spec.instances=2", "spec.durability.mode=replicated", "spec.durability.copies=2"),
-        "durability.copies must be less than instances: the primary itself does not count",
-    ),
-    (("spec.durability.mode=replicated",), "durability.copies must be less than instances"),
-    (
-        ("spec.instances=3", "spec.durability.copies=2"),
-        "durability.copies above 1 go with mode replicated, and only there",
-    ),
-    (
-        ("spec.services.primary.loadBalancerClass=a.b/c",),
-        "loadBalancerClass goes with type LoadBalancer, and only there",
-    ),
-    (
-        ("spec.services.replicas.type=NodePort", "spec.services.replicas.loadBalancerSourceRanges[0]=10.0.0.0/8"),
-        "loadBalancerSourceRanges go with type LoadBalancer, and only there",
-    ),
-    (
-        ("spec.services.primary.externalTrafficPolicy=Local",),
-        "externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there",
-    ),
-)
-ODD_NAME = (
-    "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: "
-    "Services carry it"
-)
-BROKEN_NAMES = (
-    ("a23456789-b23456789-c23456789-d23456789-e", "metadata.name must be at most 40 characters: objects and pods add"),
-    ("9to5", ODD_NAME),
-    ("orders.v2", ODD_NAME),
-    (
-        "orders-shard-1",
-        "metadata.name must not end with -shard- and a number: shards of other Caches are called so",
-    ),
-)
-# What is at the limit of a rule and within.
-WITHIN = (
-    "spec.instances=3,spec.durability.mode=replicated,spec.durability.copies=2",
-    *(f"spec.memory.limit={limit}" for limit in ("96Mi", "100663296", "0.101G", "98304Ki", "1.1e8", "1Ei", "1E")),
-    *("spec.auth.mode=none", "spec.auth.mode=secret,spec.auth.secretRef.name=mine", "spec.resources.limits.cpu=2"),
-    *("spec.version=1.0", "spec.image=mine:1", "spec.image=,spec.version=1.0"),
-    "spec.services.primary.type=NodePort,spec.services.primary.externalTrafficPolicy=Local",
-    "spec.services.replicas.type=LoadBalancer,spec.services.replicas.loadBalancerClass=a.b/c",
-)
 # Values that are as they come: whatever is in them belongs to Kubernetes or to the user.
 OPEN = (
     *("podSecurityContext", "securityContext", "podSecurityContext.seccompProfile", "securityContext.capabilities"),
     *("extraEnv", "topologySpreadConstraints"),
-    "global", "resources.requests", "resources.limits", "resources.claims", "affinity", "tolerations")
+    "global",
+    "resources.requests",
+    "resources.limits",
+    "resources.claims",
+    "affinity",
+    "tolerations",
+)
 
 
 ALERTS = CHARTS / "cachefleet" / "files" / "alerts.yaml"
@@ -154,32 +103,6 @@ def test_refused_in_words(helm: Helm, chart: str, given: str, said: str) -> None
     words = str(refusal.value)
     assert "values don't meet the specifications of the schema" in words
     assert said in words, words
-
-
-@pytest.mark.parametrize(("given", "said"), BROKEN)
-def test_what_breaks_a_rule_is_refused(helm: Helm, given: tuple[str, ...], said: str) -> None:
-    with pytest.raises(Refused, match=said):
-        helm.template("cache", "default", *(word for value in given for word in ("--set", value)))
-
-
-@pytest.mark.parametrize(("release", "said"), BROKEN_NAMES)
-def test_the_name_of_a_release_that_no_cache_can_have_is_refused(helm: Helm, release: str, said: str) -> None:
-    words = ("template", release, str(CHARTS / "cache"), "--kube-version", KUBE_VERSION)
-    with pytest.raises(Refused, match=said):
-        helm.run(*words)
-    helm.run(*words, "--set", "name=orders")
-
-
-@pytest.mark.parametrize("given", WITHIN)
-def test_what_keeps_the_rules_is_taken(helm: Helm, given: str) -> None:
-    (found,) = helm.template("cache", "default", "--set", given)
-    assert found["kind"] == "Cache"
-
-
-def test_every_rule_about_one_cache_is_tried() -> None:
-    said = [words for _, words in (*BROKEN, *BROKEN_NAMES)]
-    rules = {rule.message for model in models() for rule in model.RULES if not is_transition(rule)}
-    assert [message for message in rules if not any(message.startswith(words) for words in said)] == []
 
 
 def test_every_value_has_a_default_and_a_description() -> None:

@@ -15,7 +15,7 @@ import yaml
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
-from cachefleet_operator.execution.local.admission import TWINS
+from cachefleet_operator.execution.local.cel import holds
 from cachefleet_operator.resources.desired import OPTIONAL_KINDS, desired
 from cachefleet_operator.resources.diff import stamp
 from cachefleet_operator.resources.secrets import auth_secret, binding_secret, server_password_secret
@@ -91,8 +91,8 @@ def test_two_caches_never_want_one_name(named: Named) -> None:
 def test_no_cache_is_called_as_the_shard_of_another(shard: int) -> None:
     """So whatever a shard's objects are called after it, they meet no other Cache's."""
     rule = next(rule for rule in Cache.RULES if "-shard-" in rule.expression)
-    assert TWINS[rule.expression]({"metadata": {"name": "orders-shard"}}, {})
-    assert not TWINS[rule.expression]({"metadata": {"name": f"orders-shard-{shard}"}}, {})
+    assert holds(rule.expression, {"metadata": {"name": "orders-shard"}})
+    assert not holds(rule.expression, {"metadata": {"name": f"orders-shard-{shard}"}})
 
 
 def test_selectors_find_the_pods_and_no_others(named: Named) -> None:

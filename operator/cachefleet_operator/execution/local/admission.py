@@ -1,59 +1,23 @@
 """Admission without an API server: what `kubectl apply` would refuse, refused here in as readable words.
 
 `admit(manifest, old)` gives the Cache as the API server would store it, defaults filled in, or raises `Invalid` with
-every fault found: unknown fields (kubectl's strict validation), what the models refuse, and the CEL rules. Python
-cannot run CEL without a library, so each rule has a twin in TWINS, keyed by its expression: a rule that is added or
-changed has no twin until somebody writes it, and a test says so. Like the API server, a transition rule (one that
-speaks of oldSelf) is evaluated only where an old object exists.
+every fault found: unknown fields (kubectl's strict validation), what the models refuse, and the CEL rules (cel.py).
+Like the API server, a transition rule (one that speaks of oldSelf) is evaluated only where an old object exists.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, get_args
 
 from cachefleet_operator.api import names
-from cachefleet_operator.api.parse import FAULTS_MAX, PATH_CHARACTERS_MAX, Malformed
-from cachefleet_operator.api.parse import parse as parse_body
-from cachefleet_operator.api.quantity import parse
+from cachefleet_operator.api.parse import FAULTS_MAX, PATH_CHARACTERS_MAX, Malformed, parse
 from cachefleet_operator.api.spelling import did_you_mean
 from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, CacheSpec, Metadata, Model, Rule
+from cachefleet_operator.execution.local.cel import holds
 
 Fields = Mapping[str, Any]
-Twin = Callable[[Fields, Fields], bool]
-
-# Expression of a Rule -> the same in Python. `s` is self, `o` is oldSelf ({} unless the rule speaks of it).
-TWINS: dict[str, Twin] = {
-    "quantity(string(self.limit)).compareTo(quantity('96Mi')) >= 0": lambda s, o: parse(s["limit"]) >= parse("96Mi"),
-    "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || "
-    "self.storageClassName == oldSelf.storageClassName)":
-        lambda s, o: s.get("storageClassName") == o.get("storageClassName"),
-    "self.type == 'LoadBalancer' || !has(self.loadBalancerClass)":
-        lambda s, o: s["type"] == "LoadBalancer" or "loadBalancerClass" not in s,
-    "self.type == 'LoadBalancer' || size(self.loadBalancerSourceRanges) == 0":
-        lambda s, o: s["type"] == "LoadBalancer" or not s["loadBalancerSourceRanges"],
-    "self.type != 'ClusterIP' || !has(self.externalTrafficPolicy)":
-        lambda s, o: s["type"] != "ClusterIP" or "externalTrafficPolicy" not in s,
-    "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) == "
-    "has(oldSelf.loadBalancerClass) && (!has(self.loadBalancerClass) || self.loadBalancerClass == "
-    "oldSelf.loadBalancerClass))":
-        lambda s, o: s["type"] != "LoadBalancer" or o["type"] != s["type"]
-        or s.get("loadBalancerClass") == o.get("loadBalancerClass"),
-    "(self.mode == 'none') == (oldSelf.mode == 'none')": lambda s, o: (s["mode"] == "none") == (o["mode"] == "none"),
-    "(self.mode == 'secret') == has(self.secretRef)": lambda s, o: (s["mode"] == "secret") == ("secretRef" in s),
-    "!has(self.version) || !has(self.image) || self.image == ''": lambda s, o: "version" not in s or not s.get("image"),
-    "!('memory' in self.limits)": lambda s, o: "memory" not in s["limits"],
-    "self.mode == 'replicated' || self.copies == 1": lambda s, o: s["mode"] == "replicated" or s["copies"] == 1,
-    "self.durability.mode != 'replicated' || self.durability.copies < self.instances":
-        lambda s, o: s["durability"]["mode"] != "replicated" or s["durability"]["copies"] < s["instances"],
-    "!self.metadata.name.matches('-shard-[0-9]+$')":
-        lambda s, o: re.search("-shard-[0-9]+$", s["metadata"]["name"]) is None,
-    "size(self.metadata.name) <= 40": lambda s, o: len(s["metadata"]["name"]) <= 40,
-    "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')":
-        lambda s, o: re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", s["metadata"]["name"]) is not None,
-}  # fmt: skip
 
 
 class Invalid(Exception):
@@ -72,7 +36,7 @@ def admit(manifest: Fields, old: Cache | None) -> Cache:
     # Each comes with a guess at what was meant: not for ten thousand of them.
     faults = list(islice(_strangers(_Manifest, manifest, ""), FAULTS_MAX))
     try:
-        cache = parse_body({**manifest, "metadata": _ours(manifest), "status": {}})
+        cache = parse({**manifest, "metadata": _ours(manifest), "status": {}})
     except Malformed as error:
         raise Invalid(what, faults + error.faults) from None
     if not names.is_label(cache.metadata.namespace):
@@ -148,7 +112,7 @@ def _broken(model: type[Model], value: Fields, old: Fields | None, path: str) ->
     faults = [
         f"{path}: {rule.message}" if path else rule.message
         for rule in model.RULES
-        if not (is_transition(rule) and old is None) and not TWINS[rule.expression](value, old or {})
+        if not (is_transition(rule) and old is None) and not holds(rule.expression, value, old)
     ]
     for name, field in model.model_fields.items():
         key = field.alias or name

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api.v1alpha1 import Cache, Rule
-from cachefleet_operator.execution.local.admission import TWINS, Invalid, admit, is_transition, models
+from cachefleet_operator.execution.local.admission import Invalid, admit, is_transition, models
+from cachefleet_operator.execution.local.cel import holds
+from fleettest.rules import CASES, ODD_NAME, Case, name_of
+from fleettest.rules import manifest as case_manifest
 
 
 def manifest(name: str = "orders", **spec: Any) -> dict[str, Any]:
@@ -18,63 +21,31 @@ def rules() -> list[Rule]:
     return list(dict.fromkeys(rule for model in models() for rule in model.RULES))
 
 
-def test_every_rule_of_the_models_has_a_twin_and_every_twin_a_rule() -> None:
-    assert {rule.expression for rule in rules()} == set(TWINS)
+def test_every_rule_is_broken_by_some_case_and_kept_by_another() -> None:
+    said = {case.said for case in CASES}
+    assert {rule.message for rule in rules()} == said - {""}
+    for rule in rules():
+        cases = [case for case in CASES if case.said == rule.message]
+        assert is_transition(rule) == all(case.before is not None for case in cases)
 
 
-ODD_NAME = (
-    "metadata.name must begin with a letter and have lower case letters, digits and inner dashes only, no dots: "
-    "Services carry it"
-)
-# One manifest that breaks each rule, and for transition rules what was there before.
-BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
-    "memory.limit must be at least 96Mi": (manifest(memory={"limit": "95Mi"}), None),
-    "storage.storageClassName is immutable": (
-        manifest(persistence={"storage": {"storageClassName": "fast"}}), manifest()
-    ),
-    "persistence.mode cannot change to or from none: the volume would appear or vanish": (
-        manifest(persistence={"mode": "none"}), manifest()
-    ),
-    "auth.mode secret needs auth.secretRef, and only that mode has one": (manifest(auth={"mode": "secret"}), None),
-    "version is a tag of the default image: it cannot stand beside image": (manifest(image="a:1", version="1"), None),
-    "the memory limit is spec.memory.limit": (manifest(resources={"limits": {"memory": "1Gi"}}), None),
-    "metadata.name must be at most 40 characters: objects and pods add to it": (manifest("a" * 41), None),
-    ODD_NAME: (manifest("1st.cache"), None),
-    "durability.copies above 1 go with mode replicated, and only there": (
-        manifest(instances=3, durability={"copies": 2}), None
-    ),
-    "durability.copies must be less than instances: the primary itself does not count": (
-        manifest(instances=2, durability={"mode": "replicated", "copies": 2}), None
-    ),
-    "metadata.name must not end with -shard- and a number: shards of other Caches are called so": (
-        manifest("orders-shard-1"), None
-    ),
-    "loadBalancerClass goes with type LoadBalancer, and only there": (
-        manifest(services={"primary": {"type": "NodePort", "loadBalancerClass": "a/b"}}), None
-    ),
-    "loadBalancerSourceRanges go with type LoadBalancer, and only there": (
-        manifest(services={"replicas": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}), None
-    ),
-    "externalTrafficPolicy goes with types NodePort and LoadBalancer, and only there": (
-        manifest(services={"primary": {"externalTrafficPolicy": "Local"}}), None
-    ),
-    "loadBalancerClass cannot change while type is LoadBalancer": (
-        manifest(services={"primary": {"type": "LoadBalancer"}}),
-        manifest(services={"primary": {"type": "LoadBalancer", "loadBalancerClass": "a/b"}}),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.message)
-def test_each_rule_refuses_what_breaks_it_and_nothing_else(rule: Rule) -> None:
-    assert rule.message in BROKEN, "a new rule needs its row in BROKEN"
-    bad, before = BROKEN[rule.message]
-    old = admit(before, None) if before is not None else None
-    assert is_transition(rule) == (old is not None)
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_a_case_breaks_the_one_rule_that_it_is_for(case: Case) -> None:
+    old = admit(case_manifest(case.before), None) if case.before is not None else None
+    if not case.said:
+        admit(case.manifest(), old)
+        return
     with pytest.raises(Invalid) as caught:
-        admit(bad, old)
-    assert [fault for fault in caught.value.faults if fault.endswith(rule.message)] == caught.value.faults
-    assert old is None or admit(before or {}, old) == old
+        admit(case.manifest(), old)
+    assert caught.value.faults == [f"{case.at}: {case.said}" if case.at else case.said]
+
+
+def test_a_rule_that_cannot_be_evaluated_is_broken() -> None:
+    """As the API server has it: no such field, another type, text that is no quantity."""
+    for expression in ("self.a == 1", "self.b < 3", "quantity(self.b).compareTo(quantity('1')) == 0"):
+        assert not holds(expression, {"b": "text"})
+    assert holds("quantity(self.b).compareTo(quantity('1Ki')) == 0", {"b": "1024"})
+    assert not holds("self.b.matches('^a$')", {"b": "a\n"})
 
 
 def test_a_transition_rule_does_not_speak_of_a_new_object() -> None:

@@ -14,11 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from cachefleet_server.engine import Engine
-from cachefleet_server.metrics.table import FAMILIES, TABLE, C, H
+from cachefleet_server.metrics.table import BUCKET_SECONDS, FAMILIES, TABLE, C, H
 from cachefleet_server.metrics.table import Metric as Row
 
-BUCKET_SECONDS = 1024e-9  # upper bound of a histogram's first bucket; each further one doubles
-BUCKETS = 32
 LIMITS = ("hard", "soft")
 Series = tuple[Sequence[str], float]  # values of the labels, value
 

@@ -20,9 +20,10 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cachefleet_server.metrics.http import Pages
+if TYPE_CHECKING:
+    from cachefleet_server.metrics.http import Pages
 
 HEAD_BYTES_MAX: Final = 8192
 CONNECTION_SECONDS_MAX: Final = 5.0

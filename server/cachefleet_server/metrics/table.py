@@ -18,6 +18,8 @@ Value = str | Callable[[Sample], Any]
 
 
 C = "counter"
+BUCKET_SECONDS = 1024e-9  # upper bound of a histogram's first bucket; each further one doubles
+BUCKETS = 32
 
 
 @dataclass(frozen=True, slots=True)

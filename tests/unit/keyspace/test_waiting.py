@@ -142,11 +142,11 @@ def test_who_waits_on_keeps_its_place(engine: Engine, connect: Connect, writer: 
 
 def test_time_outs(engine: Engine, connect: Connect) -> None:
     short, long, ever = connect(), connect(), connect()
-    assert short.send("BBAGPOP k 50", "PING") == long.send("BBAGPOP k 2000") == ever.send("BBAGPOP k 0") == b""
+    assert short.send("BBAGPOP k 5000", "PING") == long.send("BBAGPOP k 20000") == ever.send("BBAGPOP k 0") == b""
     assert engine.stats()["clients_in_timeout_table"] == 2
-    advance(engine, 51)
+    advance(engine, 5001)
     assert (short.read(), long.read(), ever.read()) == (NIL + b"+PONG\r\n", b"", b"")
-    advance(engine, 10_000)
+    advance(engine, 15_000)
     assert (long.read(), ever.read()) == (NIL, b"")
     engine.execute(b"BAGADD", b"k", b"m")
     assert ever.read() == popped("k")
@@ -540,11 +540,11 @@ def test_reply_skip_silences_the_command_that_waits(engine: Engine, writer: Peer
     assert waiter.send("CLIENT REPLY SKIP", "BBAGPOP k 0", "PING") == b""
     writer.send("BAGADD k m")
     assert waiter.read() == b"+PONG\r\n"
-    assert waiter.send("CLIENT REPLY SKIP", "BBAGPOP k 10", "PING") == b""
-    advance(engine, 20)
+    assert waiter.send("CLIENT REPLY SKIP", "BBAGPOP k 10000", "PING") == b""
+    advance(engine, 20_000)
     assert waiter.read() == b"+PONG\r\n"
-    assert waiter.send("CLIENT REPLY SKIP", "WAIT 1 10", "PING") == b""
-    advance(engine, 20)
+    assert waiter.send("CLIENT REPLY SKIP", "WAIT 1 10000", "PING") == b""
+    advance(engine, 20_000)
     assert waiter.read() == b"+PONG\r\n"
 
 

@@ -5,7 +5,8 @@ the one that is asked for.
     converge    towards the spec that is asked for; not while it is refused, or paused
 
 So a spec has one of two that act: the one asked for, or, where that must not be followed, the accepted one. It is kept
-in a ConfigMap, as soon as every object is there as it is wanted and none was refused.
+in a ConfigMap, as soon as every object is there as it is wanted and none was refused. Where it was lost, or is wrong by
+now because this operator knows more than the one before, the least of it acts: what the CRD alone has checked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site, key_of
-from cachefleet_operator.api.v1alpha1 import Cache, CacheSpec, Refusal
+from cachefleet_operator.api.v1alpha1 import Cache, CacheSpec, PodTemplate, Refusal
 from cachefleet_operator.api.validation import problems
 from cachefleet_operator.planning import binding, knowledge
 from cachefleet_operator.planning.actions import Apply
@@ -36,18 +37,36 @@ def may_converge(cache: Cache) -> bool:
 
 def acting(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
     """The Cache with the spec that acts; None = neither may, or is there."""
-    return cache if may_converge(cache) else last(cache, objects)
+    return cache if may_converge(cache) else last(cache, objects) or _least(cache, objects)
 
 
 def last(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
     """The Cache with its accepted spec. What cannot be read, or is wrong by now, is none."""
+    spec = _kept(cache, objects)
+    found = cache.model_copy(update={"spec": spec}) if spec is not None else None
+    return found if found is not None and may_converge(found) else None
+
+
+def is_least(cache: Cache, objects: Mapping[Key, Object]) -> bool:
+    """Whether what acts has neither parameters nor overrides of the pod: no file and no pod is made of it."""
+    return not may_converge(cache) and last(cache, objects) is None
+
+
+def _least(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
+    """None: it has not begun, so that there is nothing to keep alive."""
+    if cache.status.topology is None and Key("StatefulSet", cache.metadata.name) not in objects:
+        return None
+    unchecked = {"config": {}, "pod_template": PodTemplate(), "paused": False}
+    spec = (_kept(cache, objects) or cache.spec).model_copy(update=unchecked)
+    return cache.model_copy(update={"spec": spec})
+
+
+def _kept(cache: Cache, objects: Mapping[Key, Object]) -> CacheSpec | None:
     kept = objects.get(Key("ConfigMap", names.configmap_accepted(cache.metadata.name)), {})
     try:
-        spec = CacheSpec.model_validate(json.loads(kept.get("data", {}).get(SPEC, "")))
+        return CacheSpec.model_validate(json.loads(kept.get("data", {}).get(SPEC, "")))
     except (ValidationError, ValueError, RecursionError):
         return None
-    found = cache.model_copy(update={"spec": spec})
-    return found if may_converge(found) else None
 
 
 def record(cache: Cache, site: Site) -> Object:

@@ -15,6 +15,8 @@ from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.resources.desired import desired
 from cachefleet_operator.resources.diff import stamp
 
+OF_THE_SPEC = ("ConfigMap", "StatefulSet")  # made of parameters, and of overrides of the pod
+
 
 class Aims(NamedTuple):
     """What can be had: the Cache without refused parameters, its objects (stamped), the refusals that stand."""
@@ -33,7 +35,8 @@ def as_before(snapshot: Snapshot) -> Aims:
     return Aims(cache, (), cache.status.refusals, has, generation=cache.status.template_generation)
 
 
-def aims_of(snapshot: Snapshot, now: float) -> Aims:
+def aims_of(snapshot: Snapshot, now: float, *, least: bool = False) -> Aims:
+    """`least`: what acts has nothing that files and pods are made of (accepted.py)."""
     old, has = snapshot.cache.status.refusals, knowledge.knowledge(snapshot)
     asked = [r for r in old if is_parameter(r) and config.is_refused_still(snapshot, r, has)]
     cache = managed.with_members(config.without_refused(snapshot.cache, asked))
@@ -61,6 +64,8 @@ def aims_of(snapshot: Snapshot, now: float) -> Aims:
         )
     ]
     possible = objects.possible(snapshot, stamped, had, held)
+    if least:
+        possible = tuple(obj for obj in possible if obj["kind"] not in OF_THE_SPEC)
     return Aims(cache, possible, (*asked, *held), has, tuple(r for r in asked if is_due(r, now)), generation)
 
 

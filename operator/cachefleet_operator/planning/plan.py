@@ -78,7 +78,8 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     """What to do about one Cache at unix time `now`."""
     asked, wrong = snapshot.cache, problems(snapshot.cache)
     seen = replace(snapshot, cache=snapshot.acting or asked)
-    aims = aims_of(seen, now) if snapshot.acting else as_before(seen)
+    least = accepted.is_least(asked, snapshot.objects)
+    aims = aims_of(seen, now, least=least) if snapshot.acting else as_before(seen)
     steps: tuple[Step, ...] = ()
     stands = record = asked.status.topology
     made: Move | None = None
@@ -107,10 +108,13 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
     steps: tuple[Step, ...] = ()
     stands = record = asked.status.topology
     made: Move | None = None
-    if last is not None and snapshot.acting is not None and not asked.metadata.deletion_timestamp:
-        seen, before = replace(snapshot, cache=snapshot.acting), replace(snapshot, cache=last)
-        aims = aims_of(seen, now)
-        kept = {key_of(obj) for obj in (aims if last.spec == seen.cache.spec else aims_of(before, now)).objects}
+    begun = last is not None or snapshot.acting is not asked
+    if begun and snapshot.acting is not None and not asked.metadata.deletion_timestamp:
+        seen = replace(snapshot, cache=snapshot.acting)
+        aims = before = aims_of(seen, now, least=last is None)
+        if last is not None and last.spec != seen.cache.spec:
+            before = aims_of(replace(snapshot, cache=last), now)
+        kept = {key_of(obj) for obj in before.objects}
         if not aims.knowledge.images:
             kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
         lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]

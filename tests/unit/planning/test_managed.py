@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cachefleet_operator.api import conditions, names
+from cachefleet_operator.api import conditions, names, validation
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.planning.moments import stamp
 from fleettest.fleetworld import FleetWorld
@@ -90,6 +90,31 @@ def test_a_primary_that_ends_is_replaced_and_comes_back_as_a_replica() -> None:
     assert labels(world) == {"orders-0": "replica", "orders-1": "primary", "orders-2": "replica"}
     assert len(stands(world).members) == 3
     assert said(world, conditions.REPLICATION_HEALTHY) == ("True", "InSync")
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["accepted", "copy lost"])
+@pytest.mark.parametrize("halted", ["paused", "refused", "refused by now"])
+def test_a_primary_is_replaced_under_a_spec_that_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch, halted: str, lost: bool
+) -> None:
+    taken: dict[str, Any] = {"podTemplate": {"spec": {"priorityClassName": "high"}}}
+    world = started(**taken)
+    before = stands(world)
+    wrong: dict[str, Any] = {"paused": True} if halted == "paused" else {}
+    if halted == "refused":
+        wrong = {"config": {"timeot": "5"}}
+    elif halted == "refused by now":
+        monkeypatch.setitem(validation.POD_DENIED, "priorityClassName", "is refused by now")
+    world.edit(cache(instances=3, **taken, **wrong))
+    if lost:
+        del world.objects[Key("ConfigMap", "orders-accepted")]
+    world.end("orders-0")
+    world.flow(3.0)
+    world.rounds()
+    assert stands(world).epoch > before.epoch
+    assert stands(world).primary.pod != "orders-0"
+    assert writers(world) == [stands(world).primary.pod]
+    assert labels(world)[stands(world).primary.pod] == "primary"
 
 
 def test_the_label_goes_when_the_others_are_fenced_and_comes_with_the_reign() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cachefleet_operator.api import validation
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.objects import applied_hash
@@ -65,17 +66,51 @@ def test_a_refused_spec_changes_nothing_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("kept", ["", "{", "[]", '{"memory": 7}', '{"config": {"timeot": "1"}}', "[" * 100_000])
-def test_an_accepted_spec_that_cannot_be_read_is_none(kept: str) -> None:
+def test_an_accepted_spec_that_cannot_be_read_makes_no_pod(kept: str) -> None:
+    """What the CRD has checked keeps alive what is there; of parameters and pods nobody can vouch for anything."""
     world = settled()
     world.objects[Key("ConfigMap", "orders-accepted")]["data"]["spec.json"] = kept
     world.edit(cache(config={"timeot": "5"}))
-    del world.objects[Key("Service", "orders-rw")]
+    unmade = Key("StatefulSet", "orders"), Key("ConfigMap", "orders-config")
+    for key in (*unmade, Key("Service", "orders-rw"), Key("Secret", "orders-auth")):
+        del world.objects[key]
+    assert world.survive() == ["apply Service/orders-rw"]
     world.settle()
-    assert not told(world)
+    assert Key("Secret", "orders-auth") in world.objects
+    assert not any(key in world.objects for key in unmade)
     world.edit(cache())
     world.settle()
-    assert Key("Service", "orders-rw") in world.objects
+    assert all(key in world.objects for key in unmade)
     assert '"limit": "256Mi"' in world.objects[Key("ConfigMap", "orders-accepted")]["data"]["spec.json"]
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["kept", "copy lost"])
+@pytest.mark.parametrize("asked", ["the same", "paused", "another wrong one"])
+def test_an_operator_that_refuses_more_keeps_alive_what_the_one_before_took(
+    monkeypatch: pytest.MonkeyPatch, asked: str, lost: bool
+) -> None:
+    taken: dict[str, Any] = {"podTemplate": {"spec": {"priorityClassName": "high"}}, "config": {"hz": "20"}}
+    world = settled(**taken)
+    monkeypatch.setitem(validation.POD_DENIED, "priorityClassName", "is refused by now")
+    before = deepcopy(world.objects[Key("StatefulSet", "orders")])
+    more: dict[str, Any] = {"paused": True} if asked == "paused" else {"image": "x:1", "version": "1"}
+    world.edit(cache(**taken, **(more if asked != "the same" else {})))
+    if lost:
+        del world.objects[Key("ConfigMap", "orders-accepted")]
+    for key in (Key("Service", "orders-rw"), Key("Service", "orders-pods")):
+        del world.objects[key]
+        assert world.survive() == [f"apply {key}"]
+    del world.objects[Key("Service", "orders-ro")], world.objects[Key("Secret", "orders-auth")]
+    world.settle()
+    assert {Key("Service", "orders-ro"), Key("Secret", "orders-auth")} <= world.objects.keys()
+    assert world.objects[Key("StatefulSet", "orders")] == before
+    assert not restarts(world)
+
+
+def test_a_wrong_spec_that_has_never_been_had_makes_nothing() -> None:
+    world = World(cache(config={"timeot": "5"}))
+    world.settle()
+    assert not told(world) and not world.survive()
 
 
 def test_a_spec_is_accepted_when_it_is_had_whole() -> None:

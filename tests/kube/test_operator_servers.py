@@ -41,6 +41,8 @@ def test_a_cache_comes_to_serve(orders: Orders) -> None:
     assert status["pods"][0]["usedMemory"] > 0
     labels = orders.kube.get("pod", "orders-0", orders.namespace)["metadata"]["labels"]
     assert labels[names.LABEL_ROLE] == names.ROLE_PRIMARY
+    counted = orders.kube.kubectl("get", "pods", "-n", orders.namespace, "-l", status["selector"], "-o", "name")
+    assert counted.split() == ["pod/orders-0"], "as an HorizontalPodAutoscaler counts them"
     volume = orders.kube.get("persistentvolumeclaim", names.claim("orders", 0), orders.namespace)["metadata"]["uid"]
     record = status["topology"]
     assert (record["epoch"], record["kind"], record["acks"]) == (1, "first", 0)

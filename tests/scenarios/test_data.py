@@ -85,5 +85,32 @@ def test_volumes_follow_a_deleted_cache_as_asked(stage: Stage, operator: Deploye
     assert stage.answers(stage.client("gone").dbsize) == 0
 
 
+@pytest.mark.exhaustive
+def test_a_volume_whose_claim_was_deleted_is_saved(stage: Stage) -> None:
+    """As docs/troubleshooting.md says, VolumeDeleted."""
+
+    def again() -> None:
+        old = stage.identity()
+        stage.kube.kubectl("delete", "pod", "orders-0", "-n", stage.namespace)
+        stage.replaced(old)
+
+    stage.apply()
+    stage.settled()
+    client, volume = stage.fill(), _volume(stage, "orders")
+    stage.kube.kubectl("delete", "pvc", "data-orders-0", "-n", stage.namespace, "--wait=false")
+    stage.told("Degraded", "VolumeDeleted", words=volume)
+    stage.kube.kubectl("patch", "pv", volume, "-p", '{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}')
+    again()
+    assert stage.answers(client.dbsize) == 0
+    released = '{"spec":{"claimRef":{"uid":null,"resourceVersion":null}}}'
+    stage.kube.kubectl("patch", "pv", volume, "--type", "merge", "-p", released)
+    stage.kube.kubectl("delete", "pvc", "data-orders-0", "-n", stage.namespace, "--wait=false")
+    again()
+    stage.check(client)
+    assert _volume(stage, "orders") == volume
+    stage.settled()
+    stage.kube.kubectl("patch", "pv", volume, "-p", '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}')
+
+
 def _volume(stage: Stage, name: str) -> str:
     return str(stage.kube.get("pvc", f"data-{name}-0", stage.namespace)["spec"]["volumeName"])

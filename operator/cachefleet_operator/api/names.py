@@ -134,6 +134,11 @@ def secret_binding(cache: str) -> str:
     return f"{cache}-binding"
 
 
+def secrets(cache: str) -> tuple[str, ...]:
+    """All that are made for it."""
+    return secret_auth(cache), secret_server_password(cache), secret_binding(cache)
+
+
 def selector_labels(cache: str) -> dict[str, str]:
     """What selects a Cache's pods, of all shards."""
     return {LABEL_APP: APP, LABEL_INSTANCE: cache, LABEL_CACHE: cache}

@@ -85,16 +85,10 @@ def _cut(text: str, characters: int) -> str:
 
 
 def _fields(cache: Cache) -> Iterator[str]:
-    spec, name = cache.spec, cache.metadata.name
-    ref = spec.auth.secret_ref
-    if ref is not None and ref.name in (names.secret_auth(name), names.secret_server_password(name)):
+    ref, name = cache.spec.auth.secret_ref, cache.metadata.name
+    if ref is not None and ref.name in names.secrets(name):
         # The wish would be what the servers have, or what we make and delete.
         yield f"spec.auth.secretRef.name: {ref.name} {_OURS}; name a Secret of your own"
-    # The rest is for a CRD without its rules.
-    if spec.image and spec.version:
-        yield "spec.version: is a tag of the default image, which spec.image replaces"
-    if (spec.auth.mode == "secret") != (spec.auth.secret_ref is not None):
-        yield "spec.auth.secretRef: mode secret needs it, and only that mode has one"
 
 
 # -- spec.config

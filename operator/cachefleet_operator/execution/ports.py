@@ -20,11 +20,12 @@ Reply = bytes | int | None | list["Reply"] | hiredis.ReplyError
 
 
 class Endpoint(NamedTuple):
-    """Where a server is asked, and the passwords that it may have: the wished one first, b"" for none."""
+    """Where a server is asked, as whom, and the passwords that it may have: the wished one first, b"" for none."""
 
     host: str
     port: int
     passwords: tuple[bytes, ...]
+    user: bytes = b""  # the default user
 
 
 class Objects(Protocol):

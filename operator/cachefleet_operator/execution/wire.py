@@ -53,7 +53,7 @@ class Wire:
             async with asyncio.timeout(self._timeout_s):
                 talk = await _connect(endpoint)
                 with _closing_on_error(talk):
-                    used, replies = await _log_in(talk, endpoint.passwords, commands)
+                    used, replies = await _log_in(talk, endpoint, commands)
         return _Kept(talk, endpoint, self._timeout_s), used, replies
 
     async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
@@ -125,7 +125,7 @@ async def _connect(endpoint: Endpoint) -> _Talk:
 async def _tell(endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
     talk = await _connect(endpoint)
     try:
-        _, (who,) = await _log_in(talk, endpoint.passwords, _WHO)
+        _, (who,) = await _log_in(talk, endpoint, _WHO)
         if dict(fields(who)).get("run_id") != run_id:
             words = f"{names.address(endpoint.host, endpoint.port)} is another process than the one that was meant"
             raise ExecutionError(words, conflict=True)
@@ -134,11 +134,12 @@ async def _tell(endpoint: Endpoint, run_id: str, commands: Sequence[Command]) ->
         talk.close()
 
 
-async def _log_in(talk: _Talk, passwords: Sequence[bytes], commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
+async def _log_in(talk: _Talk, endpoint: Endpoint, commands: Sequence[Command]) -> tuple[bytes, list[Reply]]:
     """The password that was taken, and the replies to the first commands, which are sent with each."""
     words = ""
-    for password in dict.fromkeys(passwords):
-        login = [(b"AUTH", password)] if password else []
+    who = (endpoint.user,) if endpoint.user else ()
+    for password in dict.fromkeys(endpoint.passwords):
+        login = [(b"AUTH", *who, password)] if password else []
         replies = await talk.say([*login, *commands])
         refused = error(replies[0]) if login else ""
         answers = replies[len(login) :]

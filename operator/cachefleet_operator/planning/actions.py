@@ -230,6 +230,8 @@ class WriteBinding(Action):
 
 @dataclass(frozen=True, slots=True)
 class ResizeClaim(_OnClaim):
+    """Without a precondition: another claim of that name should have this size, too."""
+
     size: str  # quantity
     WORD = "VolumeResized"
 

@@ -183,8 +183,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     for pod in snapshot.pods():
         if words := pod_facts.trouble(pod, now):
             return "PodFailing", f"pod {pod['metadata']['name']} {words}"
-    if claim := storage.going(snapshot):
-        return "VolumeDeleted", f"volume {claim} is being deleted: its data go with its pod, which is not restarted"
+    if words := storage.loss(snapshot):
+        return "VolumeDeleted", words
     if snapshot.unmade:
         return "PodFailing", f"no pod can be made: {snapshot.unmade}"
     for name, server in sorted(snapshot.servers.items()):

@@ -109,8 +109,23 @@ def owners(snapshot: Snapshot) -> Step:
 
 def going(snapshot: Snapshot) -> str:
     """The claim that somebody deleted, which is there as long as its pod; empty = none is."""
-    deleted = (claim["metadata"] for claim in _claims(snapshot) if claim["metadata"].get("deletionTimestamp"))
-    return next((str(metadata["name"]) for metadata in deleted), "")
+    claim = _deleted(snapshot)
+    return str(claim["metadata"]["name"]) if claim is not None else ""
+
+
+def loss(snapshot: Snapshot) -> str:
+    """What goes with that claim, and how it can be saved, as a sentence; empty = nothing does."""
+    claim = _deleted(snapshot)
+    if claim is None:
+        return ""
+    volume = claim.get("spec", {}).get("volumeName", "")
+    saved = f"; they stay if PersistentVolume {volume} has the reclaim policy Retain before" if volume else ""
+    name = claim["metadata"]["name"]
+    return f"volume {name} is being deleted: its data go with its pod, which is not restarted{saved}"
+
+
+def _deleted(snapshot: Snapshot) -> Object | None:
+    return next((claim for claim in _claims(snapshot) if claim["metadata"].get("deletionTimestamp")), None)
 
 
 def growing(snapshot: Snapshot) -> str:

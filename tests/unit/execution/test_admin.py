@@ -335,3 +335,11 @@ async def test_no_error_shows_a_password() -> None:
         with pytest.raises(ExecutionError) as error:
             await admin.set_password(Direct(), "p", at(port), "", b"hunter2")
     assert str(error.value) == "p refused the new password (ERR)"
+
+
+async def test_as_whom_a_server_is_asked() -> None:
+    fake = Fake(b"secret")
+    async with listening(fake.serve) as port:
+        endpoint = at(port, b"secret")._replace(user=b"_operator")
+        await admin.inspect(Direct(2.0), "orders-0", endpoint)
+    assert (b"AUTH", b"_operator", b"secret") in [tuple(words) for words in fake.heard]

@@ -93,8 +93,8 @@ def test_an_operator_that_refuses_more_keeps_alive_what_the_one_before_took(
     world = settled(**taken)
     monkeypatch.setitem(validation.POD_DENIED, "priorityClassName", "is refused by now")
     before = deepcopy(world.objects[Key("StatefulSet", "orders")])
-    more: dict[str, Any] = {"paused": True} if asked == "paused" else {"image": "x:1", "version": "1"}
-    world.edit(cache(**taken, **(more if asked != "the same" else {})))
+    more: dict[str, Any] = {"paused": True} if asked == "paused" else {"config": {"timeot": "5"}}
+    world.edit(cache(**{**taken, **(more if asked != "the same" else {})}))
     if lost:
         del world.objects[Key("ConfigMap", "orders-accepted")]
     for key in (Key("Service", "orders-rw"), Key("Service", "orders-pods")):

@@ -82,6 +82,8 @@ def test_two_caches_never_want_one_name(named: Named) -> None:
     suffixes: dict[str, set[str]] = {}
     for obj in (*named[1], *SECRETS):
         suffixes.setdefault(obj["kind"], set()).add(obj["metadata"]["name"].removeprefix("orders"))
+    suffixes["ConfigMap"] |= {name("") for name in (names.configmap_accepted, names.configmap_parameters)}
+    assert {obj["metadata"]["name"] for obj in SECRETS} == set(names.secrets("orders"))
     for kind, of_kind in suffixes.items():
         for one, other in permutations(of_kind, 2):
             assert not one.endswith(other), f"{kind}s {one} and {other} of two Caches can meet"

@@ -379,7 +379,8 @@ def interpreter() -> str:
 
 def copy_program(to: Path) -> None:
     """The server and what it imports, where anybody may read it and only root may write."""
-    shutil.copytree(ROOT / "server" / "cachefleet_server", to / "cachefleet_server")
+    for name in ("cachefleet_server", "cachefleet_parameters"):
+        shutil.copytree(ROOT / "server" / name, to / name)
     for name in ("uvloop", "hiredis", "prometheus_client"):
         spec = importlib.util.find_spec(name)
         assert spec is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from cachefleet_server.config import kinds
+from cachefleet_parameters import kinds
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.params import OURS, PARAMS, Param
 from cachefleet_server.config.parser import option_lines

@@ -164,7 +164,7 @@ def test_no_packages_where_they_break_imports() -> None:
 
 
 def test_every_source_folder_is_a_package() -> None:
-    for root in ("server/cachefleet_server", "operator/cachefleet_operator"):
+    for root in ("server/cachefleet_parameters", "server/cachefleet_server", "operator/cachefleet_operator"):
         folders = {p.parent for p in (ROOT / root).rglob("*.py*") if p.suffix in (".py", ".pyx", ".pxd", ".pyi")}
         assert not [name(f) for f in folders if not (f / "__init__.py").exists()]
 

@@ -23,7 +23,6 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cachefleet_operator.api import parameters
-from cachefleet_operator.api.parameter_kinds import PIECEWISE
 
 _VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:[-+].*)?")
 HIDDEN = frozenset(("rdb-key-save-delay", "key-load-delay", "loading-process-events-interval-bytes"))  # by GET *
@@ -54,7 +53,7 @@ def learned(shown: Mapping[str, str], version: str, ours: str) -> Known:
     known = _ours((p.name for p in parameters.PARAMETERS if p.name in shown or p.name in unseen), version == ours)
     if version == ours:
         return known
-    parts = (p.name for p in parameters.PARAMETERS if p.kind in PIECEWISE and p.name in shown)
+    parts = (p.name for p in parameters.PARAMETERS if p.kind.piecewise and p.name in shown)
     return {**known, **{name: Fact(known[name].live, _readable(name, shown[name])) for name in parts}}
 
 

@@ -6,6 +6,7 @@ know is here: which parameters are another field's or the operator's (OWNERS), w
 and which parameters older servers lack (SINCE). The rows speak of the server of this operator's own version; what the
 server of a Cache knows, which may be an older one, is api/known.py.
 
+What values a parameter takes is the server's own code, cachefleet_parameters; a row says which kind, with which limits.
 `canonical` gives the text that CONFIG GET answers after a value was set, so that wish and fact compare as strings. Some
 parameters are set piecewise (client-output-buffer-limit): what a value leaves out is the default here, so the canonical
 text, and not the user's, is what must be sent to a server.
@@ -16,10 +17,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from cachefleet_operator.api.parameter_kinds import KINDS, Limits
+from cachefleet_parameters import kinds
+from cachefleet_parameters.kinds import Kind
 
 OPERATOR = "the operator"  # owner of what no field of the spec sets
 
@@ -77,8 +79,7 @@ SINCE: dict[str, str] = {}
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
-    kind: str  # a key of KINDS
-    limits: Limits
+    kind: Kind
     default: str  # as CONFIG GET shows it
     live: bool  # CONFIG SET changes it
     owner: str  # the field that sets it, or the operator; empty = spec.config does
@@ -111,7 +112,9 @@ def canonical(name: str, value: str, default: str | None = None) -> str:
     parameter = find(name)
     if parameter is None:
         raise ValueError("unknown parameter")
-    shown = KINDS[parameter.kind](parameter.limits, value, parameter.default if default is None else default)
+    kind = parameter.kind
+    old = kind.read(kind.split(parameter.default if default is None else default)) if kind.piecewise else None
+    shown = kind.show(kind.read(kind.split(value), old))
     if parameter.needs and shown != parameter.default:
         raise ValueError(f"{parameter.needs} is not supported by this version of the server")
     return shown
@@ -120,13 +123,13 @@ def canonical(name: str, value: str, default: str | None = None) -> str:
 def _read(row: dict[str, Any]) -> Parameter:
     feature = row.pop("feature", "")
     owner = next((field for glob, field in OWNERS.items() if fnmatchcase(row["name"], glob)), "")
-    limits: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["limits"].items()}
+    limits = {name: tuple(limit) if isinstance(limit, list) else limit for name, limit in row.pop("limits").items()}
     unbuilt = feature if feature in UNBUILT or row.get("needs") else ""
-    return Parameter(**{**row, "limits": Limits(**limits), "owner": owner, "unbuilt": unbuilt})
+    return Parameter(**{**row, "kind": getattr(kinds, row["kind"])(**limits), "owner": owner, "unbuilt": unbuilt})
 
 
 def _load() -> tuple[Parameter, ...]:
-    text = files(__package__).joinpath("server_parameters.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("server_parameters.json").read_text(encoding="utf-8")
     return tuple(_read(row) for row in json.loads(text))
 
 

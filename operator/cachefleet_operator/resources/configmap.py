@@ -4,16 +4,14 @@ The file holds what spec.config says, what other fields decide, and DEFAULTS. A 
 change live by CONFIG SET; the file is what its next start reads. Values are canonical (api/parameters.py), so that
 file, wish and what CONFIG GET answers compare as strings. What the servers do not know (`known`) is not written.
 
-The file's syntax is redis.conf's: `name word`; the word is quoted unless it is plain, with every byte outside printable
-ASCII as \\xHH, so the file is ASCII whatever a value holds. Values of several words are one quoted word, which the
-server splits, as CONFIG SET does.
+The file's syntax is redis.conf's: `name word`; the word is quoted unless it is plain, so the file is printable ASCII
+whatever a value holds. Values of several words are one quoted word, which the server splits, as CONFIG SET does.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from contextlib import suppress
 
 from cachefleet_operator.api import names
@@ -23,6 +21,7 @@ from cachefleet_operator.api.objects import Object
 from cachefleet_operator.api.parameters import canonical, resolve
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources.metadata import metadata
+from cachefleet_parameters.text import quote_if_needed
 
 # Our defaults where the server's do not suit a pod. spec.config may say otherwise.
 DEFAULTS = {
@@ -30,9 +29,6 @@ DEFAULTS = {
     "log-timestamp-format": "iso8601",
 }
 SHOWN_CHARACTERS_MAX = 64  # of a value in the annotation of the pod; of a longer one its hash is shown
-
-_PLAIN = re.compile(r"[!#-&(-\[\]-~]+")  # printable ASCII without blank, quotes and backslash
-_ESCAPED = re.compile(rb'[^ !#-\[\]-~]')
 
 
 def parameters(cache: Cache, known: Known | None = None) -> dict[str, str]:
@@ -79,20 +75,8 @@ def _no_password(cache: Cache) -> str:
 
 
 def config_file(values: dict[str, str]) -> str:
-    lines = [f"{name} {quote(value)}\n" for name, value in values.items()]
+    lines = [f"{name} {quote_if_needed(value)}\n" for name, value in values.items()]
     return "# Written by the operator from the Cache's spec.\n" + "".join(lines)
-
-
-def quote(value: str) -> str:
-    """One word of redis.conf that reads back as `value`."""
-    if _PLAIN.fullmatch(value):
-        return value
-    return '"' + _ESCAPED.sub(_escape, value.encode()).decode("ascii") + '"'
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    char = match[0]
-    return b"\\" + char if char in b'"\\' else b"\\x%02x" % ord(char)
 
 
 def _owned(cache: Cache) -> dict[str, str]:

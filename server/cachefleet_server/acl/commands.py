@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 
+from cachefleet_parameters.kinds import parse_integer
 from cachefleet_server.acl.users import DEFAULT_USER, Users
 from cachefleet_server.command_spec import CATEGORIES, categories, row
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, ClientFlag, Engine
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import OK, OrderedSet, Reply, Simple

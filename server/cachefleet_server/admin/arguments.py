@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cachefleet_server.config.kinds import parse_integer
+from cachefleet_parameters.kinds import parse_integer
 from cachefleet_server.engine import Client, ClientFlag
 from cachefleet_server.errors import CommandError
 from cachefleet_server.replies import Reply, Simple

@@ -12,11 +12,11 @@ import signal
 import time
 from collections.abc import Callable
 
+from cachefleet_parameters.kinds import parse_memory
 from cachefleet_server.admin.arguments import SYNTAX, help_lines, integer, is_local, text
 from cachefleet_server.admin.table_text import table_lines
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.kinds import parse_memory
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.log import Log

@@ -22,9 +22,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from cachefleet_parameters.kinds import ParameterError
+from cachefleet_parameters.text import quote_if_needed
 from cachefleet_server.config.params import IGNORED, PARAMS, STATES, Param
 from cachefleet_server.config.parser import Line
-from cachefleet_server.config.text import quote_if_needed
 from cachefleet_server.errors import ConfigError
 from cachefleet_server.files import read_source
 
@@ -70,7 +71,7 @@ class Config:
         self.file = ""  # absolute path of the configuration file; "" without one
         self._start = _present_folder()  # relative paths in the sources begin here; the server itself goes to `dir`
         self._rows: dict[str, Param] = {name: row for row in PARAMS for name in row.names}
-        self._values: dict[str, Any] = {row.name: row.kind.parse(_default_words(row), None) for row in PARAMS}
+        self._values: dict[str, Any] = {row.name: row.kind.read(row.kind.split(row.default)) for row in PARAMS}
         self._values["dir"] = self._start
         self._defaults = dict(self._values)
         self._loaded = dict(self._values)  # what the sources said last, for reload
@@ -186,12 +187,11 @@ class Config:
                 raise ConfigError(REFUSED.get(name, "Bad directive or wrong number of arguments"))
         if not words or (len(words) != 1 and not row.kind.many):
             raise ConfigError("wrong number of arguments")
-        if row.kind.many and len(words) == 1:
-            words = tuple(words[0].split(" "))
+        given = row.kind.split(words[0]) if len(words) == 1 else words
         if row.name == "dir":
-            words = (os.path.join(self._start, words[0]),)
+            given = [os.path.join(self._start, given[0])]
         old = values[row.name]
-        value = self._parse(row, words, old)
+        value = self._parse(row, given, old)
         if elsewhere and not value and (old or row.name not in seen):
             raise ConfigError(f"The secret is empty. If there is to be none, say so before it: {row.name} \"\"")
         values[row.name] = row.kind.join(old, value) if row.kind.accumulates and row.name in seen else value
@@ -199,9 +199,10 @@ class Config:
         return row.name, elsewhere
 
     def _parse(self, row: Param, words: Sequence[str], old: Any) -> Any:
-        if not row.kind.keeps_nul:
-            words = [word.partition("\0")[0] for word in words]
-        value = row.kind.parse(words, old)
+        try:
+            value = row.kind.read(words, old)
+        except ParameterError as error:
+            raise ConfigError(str(error)) from None
         if row.needs and value != self._defaults[row.name]:
             raise ConfigError(f"{row.needs} is not supported by this version of the server")
         return value
@@ -251,8 +252,7 @@ class Config:
         for name, text in pairs:
             row = self._rows[name.lower()]
             try:
-                words = text.split(" ") if row.kind.many else [text]
-                changes[row.name] = self._parse(row, words, self._values[row.name])
+                changes[row.name] = self._parse(row, row.kind.split(text), self._values[row.name])
             except ConfigError as error:
                 raise SetError(name.lower(), str(error)) from None
             names[row.name] = name.lower()
@@ -309,10 +309,6 @@ def _present_folder() -> str:
         return os.getcwd()
     except OSError as error:
         raise ConfigError(f"The folder that this was started in cannot be used: {error.strerror}") from None
-
-
-def _default_words(row: Param) -> list[str]:
-    return row.default.split(" ") if row.kind.many else [row.default]
 
 
 def _read_secret(path: str) -> str:

@@ -18,20 +18,22 @@ subscribes to changes if it must act on them. Names, defaults, limits and texts 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from cachefleet_server.config.kinds import (
+from cachefleet_parameters.kinds import (
     INT_MAX,
     INT_MIN,
     LONG_MAX,
     UINT_MAX,
     ULONG_MAX,
+    Binary,
     Bool,
     Enum,
     Filename,
     Flags,
-    Folder,
     Integer,
     IpAddress,
     KeyspaceEvents,
@@ -40,6 +42,7 @@ from cachefleet_server.config.kinds import (
     Octal,
     OomScores,
     OutputLimits,
+    ParameterError,
     Percentiles,
     Primary,
     SavePoints,
@@ -55,6 +58,19 @@ STATES = {
     SAVING: "a snapshot is being written; try again when it is done",
     STOPPING: "the server is shutting down",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Folder(Text):
+    """A folder that exists, kept as an absolute path; "" is the present one. Only a server knows which it has."""
+
+    def parse(self, words: Sequence[str], old: Any) -> str:
+        path = os.path.realpath(words[0] or ".")
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            raise ParameterError(error.strerror) from None
+        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +132,6 @@ _LONG = Integer(0, LONG_MAX)
 _INT = Integer(0, INT_MAX)
 _PORT = Integer(0, 65535)
 _MEMORY = Memory()
-_BINARY = Text(binary=True)
 _PROTECTION = Enum(("no", "yes", "local"))
 _SHUTDOWN = Flags(
     ("save", "nosave", "now", "force", "safe", "failover"),
@@ -152,7 +167,7 @@ _GENERAL = (
     Param("hash-seed", Text(), "", immutable=True, secret=True),
     Param("hz", Integer(0, INT_MAX, 1, 500), "10", engine="hz"),
     Param("ignore-warnings", Text(), "", unused="no warning stops the start"),
-    Param("availability-zone", _BINARY, ""),
+    Param("availability-zone", Binary(), ""),
     Param("locale-collate", Text(), ""),
     Param("pidfile", Text(), "", immutable=True),
     Param("proc-title-template", Text(_TITLE, "template format is invalid or contains unknown variables", empty=False),
@@ -224,7 +239,7 @@ _ACCESS = (
     Param("acl-pubsub-default", Enum(("allchannels", "resetchannels")), "resetchannels", unused=_NO_ACL),
     Param("aclfile", Text(), "", immutable=True, needs="ACL files"),
     Param("acllog-max-len", _LONG, "128", unused=_NO_ACL),
-    Param("requirepass", _BINARY, "", secret=True),
+    Param("requirepass", Binary(), "", secret=True),
 )
 
 _MEMORY_USE = (
@@ -324,7 +339,7 @@ _PRIMARY = (
 
 _REPLICA = (
     Param("replicaof", Primary(), "", alias="slaveof", immutable=True),
-    Param("primaryauth", _BINARY, "", alias="masterauth", secret=True),
+    Param("primaryauth", Binary(), "", alias="masterauth", secret=True),
     Param("primaryuser", Text(), "", alias="masteruser"),
     Param("propagation-error-behavior", Enum(("ignore", "panic", "panic-on-replicas")), "ignore",
           unused="a replica that cannot execute its primary's command asks for all data anew"),
@@ -365,10 +380,10 @@ _CLUSTER = _unused(
           Text(r"[-A-Za-z0-9.]+", "Hostnames may only contain alphanumeric characters, hyphens or dots",
                bytes_max=255, too_long="Hostnames must be less than 256 characters"), ""),
     Param("cluster-announce-human-nodename",
-          Text(_NODE_NAME, "Announced human node name contained invalid character", binary=True), ""),
+          Binary(_NODE_NAME, "Announced human node name contained invalid character"), ""),
     Param("cluster-announce-ip",
-          Text(_NODE_NAME, "cluster-announce-ip contains invalid character", binary=True,
-               bytes_max=45, too_long="cluster-announce-ip is too long"), ""),
+          Binary(_NODE_NAME, "cluster-announce-ip contains invalid character",
+                 bytes_max=45, too_long="cluster-announce-ip is too long"), ""),
     Param("cluster-announce-port", _PORT, "0"),
     Param("cluster-announce-tls-port", _PORT, "0"),
     Param("cluster-blacklist-ttl", Integer(-LONG_MAX - 1, LONG_MAX), "60"),

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cachefleet_server.config.text import MARGIN, line_words, quote, split_words
+from cachefleet_parameters.text import MARGIN, line_words, quote, split_words
 from cachefleet_server.errors import ConfigError
 from cachefleet_server.files import read_source
 from cachefleet_server.version import __version__

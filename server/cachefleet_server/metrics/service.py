@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cachefleet_parameters.kinds import OUTPUT_CLASSES_SHOWN
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.kinds import OUTPUT_CLASSES_SHOWN
 from cachefleet_server.engine import Engine
 from cachefleet_server.errors import StartupError
 from cachefleet_server.log import Log

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cachefleet_server.config.text import quote, split_words
+from cachefleet_parameters.text import quote, split_words
 from cachefleet_server.errors import DataError
 from cachefleet_server.files import open_regular, read_regular, sync_folder, write_all
 

@@ -23,9 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from cachefleet_parameters.kinds import parse_integer
 from cachefleet_server.command_spec import CATEGORIES, categories, row
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine, glob_matches
 from cachefleet_server.errors import CommandError
 from cachefleet_server.persistence.aof import Aof

@@ -24,9 +24,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, Protocol, TypeVar
 
+from cachefleet_parameters.kinds import parse_integer
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, ClientFlag, Engine, Keyspace
 from cachefleet_server.errors import CommandError, DataError, StartupError
 from cachefleet_server.files import sync_folder

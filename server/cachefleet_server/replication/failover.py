@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cachefleet_server.config.kinds import parse_integer
+from cachefleet_parameters.kinds import parse_integer
 from cachefleet_server.errors import CommandError
 
 

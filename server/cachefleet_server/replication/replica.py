@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, Final, Protocol
 
+from cachefleet_parameters.kinds import parse_integer
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine, Keyspace
 from cachefleet_server.errors import CommandError, DataError
 from cachefleet_server.files import write_all

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
+from cachefleet_parameters.kinds import parse_integer
 from cachefleet_server.command_spec import row
 from cachefleet_server.config.config import Config
-from cachefleet_server.config.kinds import parse_integer
 from cachefleet_server.engine import Client, Engine
 from cachefleet_server.errors import CommandError, StartupError
 from cachefleet_server.log import Log

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cachefleet_operator.api import parameters
-from cachefleet_operator.api.parameter_kinds import Limits
 from cachefleet_operator.api.parameters import PARAMETERS, Parameter
 from cachefleet_operator.api.v1alpha1 import Cache
 from cachefleet_operator.resources import podspec
+from cachefleet_parameters.kinds import Integer
 
 VERSION = "99.0.0"
 DEFAULTS = {"timeout": "60", "databases": "32", "client-output-buffer-limit": "normal 0 0 0 slave 9 9 9 pubsub 9 9 9"}
 ADDED = tuple(
-    Parameter(name, "Integer", Limits(low=0, high=9), "3", live, owner="", unbuilt="")
+    Parameter(name, Integer(0, 9), "3", live, owner="", unbuilt="")
     for name, live in (("new-live", True), ("new-at-start", False))
 )
 TABLE = (*(replace(p, default=DEFAULTS.get(p.name, p.default)) for p in PARAMETERS), *ADDED)

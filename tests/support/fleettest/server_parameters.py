@@ -1,8 +1,9 @@
 """The server's table of parameters as data for the operator, which must not import the server.
 
 `python -m fleettest.server_parameters FILE` (`make generated`) writes api/server_parameters.json; a test regenerates it
-and compares. One row a parameter: its names, its kind with the limits of that kind, the default as CONFIG GET shows it,
-and only those flags that are set. `live` means that CONFIG SET may change it.
+and compares. One row a parameter: its names, its kind with the limits of that kind (of cachefleet_parameters, where the
+server's own is more), the default as CONFIG GET shows it, and only those flags that are set. `live` means that CONFIG
+SET may change it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cachefleet_parameters import kinds
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.params import PARAMS, Param
 
-NOT_SHARED = frozenset(("codes", "binary"))  # the engine's numbers of an Enum; NUL, which no manifest holds
+NOT_SHARED = frozenset(("codes",))  # the engine's numbers of an Enum
 
 
 def limits(row: Param) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def as_row(row: Param, config: Config) -> dict[str, Any]:
     flags = {"alias": row.alias, "needs": row.needs, "feature": row.feature, "secret": row.secret}
     return {
         "name": row.name,
-        "kind": type(row.kind).__name__,
+        "kind": next(kind.__name__ for kind in type(row.kind).__mro__ if kind.__module__ == kinds.__name__),
         "limits": limits(row),
         "default": "" if row.name == "dir" else config.shown(row.name),
         "live": not row.immutable and not row.protected,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cachefleet_server.config.text import split_words
+from cachefleet_parameters.text import split_words
 from cachefleet_server.tools.link import Address
 from fleettest.client import encode
 from fleettest.rdbfile import Entries, Fields, Scores

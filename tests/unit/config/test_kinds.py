@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cachefleet_server.config.config import Config, SetError
-from cachefleet_server.config.kinds import OutputLimits, memory_text, parse_integer, parse_memory
 from cachefleet_server.config.params import PARAMS, Param
 from cachefleet_server.config.parser import Line, option_lines
 from cachefleet_server.errors import ConfigError
@@ -187,27 +183,3 @@ def test_hostile_values_are_taken_or_refused(row: Param) -> None:
             if name == row.name and not row.immutable:
                 shown = set_and_show(name, value)
                 assert shown.startswith("!") or set_and_show(name, shown) == shown
-
-
-@given(st.integers(-(2**63), 2**63 - 1))
-def test_integers_are_read_back(number: int) -> None:
-    assert parse_integer(str(number)) == number
-
-
-@pytest.mark.parametrize("text", ["-0", "9223372036854775808", "-9223372036854775809", "1_0", "", "0x1"])
-def test_what_is_no_integer(text: str) -> None:
-    assert parse_integer(text) is None
-
-
-@given(st.integers(0, 2**64 - 1))
-def test_memory_text_is_exact(number: int) -> None:
-    assert parse_memory(memory_text(number)) == number
-
-
-def test_output_limits_fill_the_engine_by_class() -> None:
-    value: Any = OutputLimits().parse(["pubsub", "3", "2", "1"], ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
-    assert dict(OutputLimits().fields("output_limit", value)) == {
-        "output_limit_hard.0": 1, "output_limit_soft.0": 2, "output_limit_soft_seconds.0": 3,
-        "output_limit_hard.1": 4, "output_limit_soft.1": 5, "output_limit_soft_seconds.1": 6,
-        "output_limit_hard.2": 3, "output_limit_soft.2": 2, "output_limit_soft_seconds.2": 1,
-    }  # fmt: skip

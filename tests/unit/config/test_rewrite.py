@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cachefleet_server.config import kinds
+from cachefleet_parameters import kinds
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.params import PARAMS, Param
 from cachefleet_server.config.parser import file_lines, text_lines

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachefleet_server.config.text import quote, split_words
+from cachefleet_parameters.text import quote, split_words
 
 pytestmark = pytest.mark.unit
 

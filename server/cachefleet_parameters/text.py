@@ -14,6 +14,8 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 _QUOTED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b"}
 _BLANKS = frozenset(" \t\n\v\f\r")  # C's, not Unicode's: a password may hold U+00A0 or U+2028
 MARGIN = " \t\r"  # what is taken off a line
+_PLAIN = re.compile(r"[!#-&(-\[\]-~]+")  # printable ASCII without blank, quotes and backslash
+_ESCAPED = re.compile(r"[^ !#-\[\]-~]")
 _HEX = re.compile("[0-9a-fA-F]{2}")
 
 
@@ -73,22 +75,15 @@ def _quoted(line: str, start: int, word: list[str]) -> int:
 
 
 def quote(value: str) -> str:
-    """`value` in double quotes, so that `split_words` gives it back."""
-    out = ['"']
-    for char in value:
-        code = ord(char)
-        if char in _QUOTED:
-            out.append(_QUOTED[char])
-        elif " " <= char <= "~":
-            out.append(char)
-        else:
-            raw = char.encode("utf-8", "surrogateescape")
-            out.append("".join(f"\\x{byte:02x}" for byte in raw) if code else "\\x00")
-    out.append('"')
-    return "".join(out)
+    """`value` in double quotes, so that `split_words` gives it back; printable ASCII."""
+    return f'"{_ESCAPED.sub(_escape, value)}"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    raw = match[0].encode("utf-8", "surrogateescape")
+    return _QUOTED.get(match[0]) or "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def quote_if_needed(value: str) -> str:
     """`value` as it is when it is one plain word."""
-    plain = value and all("!" <= c <= "~" and c not in "\"'\\" for c in value)
-    return value if plain else quote(value)
+    return value if _PLAIN.fullmatch(value) else quote(value)

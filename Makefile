@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kube scenarios cluster kubernetes generated pins exhaustive figures sim mutants gate-table unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
+.PHONY: help run test kube scenarios cluster kubernetes generated release pins exhaustive figures sim mutants gate-table unit build dev lint asan fuzz differential bench bench-quick dist check-dist clean check-build check-test
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -94,6 +94,9 @@ generated: dev ## Write anew what is generated: CRD, tables, schemas, reference 
 	$(PY) -m cachefleet_server.metrics.document > docs/metrics.md
 	PYTHONPATH=tests/support $(PY) -m fleettest.differences > docs/differences.md
 	$(PY) deploy/generate
+
+release: dev kubernetes ## The entry of this version in tests/support/releases, which upgrades are tested from
+	PYTHONPATH=tests/support:tests/cluster $(PY) -m fleettest.release
 
 pins: dev ## Resolve the versions in the images anew (deploy/constraints.txt)
 	$(PY) deploy/pins.py

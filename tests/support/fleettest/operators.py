@@ -4,7 +4,9 @@
         with Operator(account, namespace) as operator:
             operator.metric("leader")
 
-It looks at a Cache that is as it should be every STEADY_S of here: shorter than its own, so that tests wait less.
+It looks at a Cache that is as it should be every STEADY_S of here: shorter than its own, so that tests wait less. One
+of a release (`code`, a folder with its packages) is that release's own main, told nothing but settings: what faults
+reach into is promised to nobody.
 An operator looks after `namespaces` (by default its own alone; () = all, which needs `grants(..., everywhere=True)`).
 It logs JSON to `log`. It dies with the test process.
 """
@@ -38,6 +40,14 @@ ACCOUNT: Final = "cachefleet-operator"
 PREFIX: Final = "cachefleet_operator_"
 START_S: Final = 60.0
 STEADY_S: Final = 5.0
+# Where its package is, from which all of its modules come, and what it takes for its version.
+ORIGINS: Final = """\
+from importlib.metadata import distribution
+from pathlib import Path
+import cachefleet_operator
+print(*[Path(path).parent for path in cachefleet_operator.__path__], sep="\\n")
+print(distribution("cachefleet").locate_file(""))
+"""
 
 
 def install_crd(kube: Kube) -> None:
@@ -104,15 +114,22 @@ class Operator:
         faults: Mapping[str, str] | None = None,
         level: str = "info",
         steady_s: float = STEADY_S,
+        settings: Mapping[str, str] | None = None,
+        code: Path | None = None,
     ) -> None:
+        """`settings` are a chart's variables, of which those are ours that say where it runs."""
+        assert code is None or not faults
         self.name, self.namespace = name, namespace
+        self._module = "fleettest.operator_main" if code is None else "cachefleet_operator"
+        paths = (ROOT / "operator", ROOT / "tests" / "support") if code is None else (code,)
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="cachefleet-operator-")
         self.log = Path(self._folder.name) / "operator.log"
         watched = (namespace,) if namespaces is None else namespaces
         self._environment = {
             **account.environment(),
-            "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT / 'tests' / 'support'}",
+            **(settings or {}),
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "POD_NAME": name,
             "POD_NAMESPACE": namespace,
             "CACHEFLEET_NAMESPACES": ",".join(watched),
@@ -144,7 +161,7 @@ class Operator:
     def spawn(self) -> Operator:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fleettest.operator_main"],
+                [sys.executable, "-m", self._module],
                 env=self._environment, stdout=log, stderr=log, preexec_fn=_die_with_parent,
             )  # fmt: skip
         return self
@@ -180,6 +197,12 @@ class Operator:
     def wait(self, deadline_s: float = 60.0) -> int:
         assert self.process is not None
         return self.process.wait(deadline_s)
+
+    def origins(self) -> set[Path]:
+        """The folders that it is from: what Python finds for this process, asked of another like it."""
+        command = [sys.executable, "-c", ORIGINS]
+        done = subprocess.run(command, env=self._environment, check=True, capture_output=True, text=True)
+        return {Path(line) for line in done.stdout.splitlines()}
 
     # -- what it says
 

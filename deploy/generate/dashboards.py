@@ -25,6 +25,8 @@ BY_REASON = f"count by (reason) ({CONDITIONS})"
 DURATIONS = "sum by (%s le) (rate(cachefleet_command_duration_seconds_bucket{*}[*]))"
 HITS = "sum by (namespace, cache) (rate(redis_keyspace_hits_total{*}[*]))"
 MISSES = "sum by (namespace, cache) (rate(redis_keyspace_misses_total{*}[*]))"
+# Of the records, and not of each operator's own series: one that begins anew has not seen what went before.
+FAILOVERS = "changes(max by (namespace, cache) (cachefleet_operator_cache_tenure{*})[%s:15s])"
 READY_TIME = 'sum %s (count_over_time(%s{*,condition="Ready"%s}[$__range]))'
 # The server's own state keeps it from doing what is asked; whatever else is refused is the client's error.
 REFUSED = 'redis_errors_total{*,err=~"OOM|MISCONF|LOADING|BUSY|READONLY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN"}'
@@ -116,6 +118,7 @@ FLEET = (
             Query("sum by (namespace, cache) (redis_connected_clients{*})", "Clients", "short"),
             Query("sum by (namespace, cache) (rate(redis_evicted_keys_total{*}[*]))", "Evictions", "ops"),
             Query("sum by (namespace, cache) (rate(redis_total_error_replies{*}[*]))", "Errors", "ops"),
+            Query(FAILOVERS % "1h", "Failovers (1 h)", "none"),
         ), kind="table", width=24),
     )),
     Section("Health", (
@@ -124,6 +127,8 @@ FLEET = (
             Query(BY_REASON % '{*,condition="Ready",status!="True"}', "not ready: {{reason}}"),
             Query(BY_REASON % '{*,condition="Degraded",status="True"}', "degraded: {{reason}}"),
             Query(BY_REASON % '{*,condition="ConfigApplied",status="False"}', "configuration: {{reason}}"),
+            Query(BY_REASON % '{*,condition="PrimaryHealthy",status="False"}', "no primary: {{reason}}"),
+            Query(BY_REASON % '{*,condition="ReplicationHealthy",status="False"}', "replication: {{reason}}"),
         )),
         Panel("Changes that go on", "Caches that the operator is changing, and what it does.", "none", (
             Query(BY_REASON % '{*,condition="Progressing",status="True"}', "{{reason}}"),
@@ -193,6 +198,8 @@ CACHE_BOARD = (
             Query(FOR % '{*,condition="Degraded",status="True"}', "degraded: {{reason}}"),
             Query(FOR % '{*,condition="Progressing",status="True"}', "changing: {{reason}}"),
             Query(FOR % '{*,condition="ConfigApplied",status="False"}', "configuration: {{reason}}"),
+            Query(FOR % '{*,condition="PrimaryHealthy",status="False"}', "no primary: {{reason}}"),
+            Query(FOR % '{*,condition="ReplicationHealthy",status="False"}', "replication: {{reason}}"),
         ), width=12),
         Panel("Commands", "Shares of commands that were answered, and within a millisecond.", "percentunit", (
             Query(_answered("*"), "answered"),
@@ -361,6 +368,12 @@ CACHE_BOARD = (
         ), max=1),
     )),
     Section("Replication", (
+        Panel("Primary", "Who was the primary when, by the operator's record.", "none", (
+            Query("max by (pod) (cachefleet_operator_cache_primary{*})", "{{pod}}"),
+        ), max=1),
+        Panel("Failovers", "Within an hour: how often a primary was made, elected or by a hand-over.", "none", (
+            Query(FAILOVERS % "1h", "failovers"),
+        )),
         Panel("Links", "Replicas that a primary feeds; of a replica: 1 while its primary's stream comes.", "short", (
             Query("max by (pod) (redis_connected_slaves{*}) > 0", "{{pod}} replicas"),
             Query("max by (pod) (redis_master_link_up{*})", "{{pod}} follows"),
@@ -448,6 +461,8 @@ OPERATOR_BOARD = (
             Query(OLDEST % '{condition="Degraded",status="True"}', "degraded: {{reason}}"),
             Query(OLDEST % '{condition="Progressing",status="True"}', "changing: {{reason}}"),
             Query(OLDEST % '{condition="ConfigApplied",status="False"}', "configuration: {{reason}}"),
+            Query(OLDEST % '{condition="PrimaryHealthy",status="False"}', "no primary: {{reason}}"),
+            Query(OLDEST % '{condition="ReplicationHealthy",status="False"}', "replication: {{reason}}"),
         )),
     )),
     Section("API server", (

@@ -1,7 +1,11 @@
 """The operator's own metrics: what it does is counted, what there is is read when somebody scrapes.
 
 Names begin with cachefleet_operator_. Of a Cache it tells what its server cannot tell, because there may be none: the
-conditions, one series each, with the Cache's namespace in the label `namespace` (the chart's monitor has honorLabels).
+conditions, one series each, and what the record says: who is the primary, and since which record. The label `namespace`
+is the Cache's, and `pod` its primary's (the chart's monitor has honorLabels). Without a record there is none of these.
+
+Failovers are changes of the tenure, and no counter: a counter of the operator's own begins anew with its process, and
+a node that ends may have had both, the operator and a primary.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from cachefleet_operator.api.conditions import READY, TYPES
+from cachefleet_operator.api.conditions import FLEET_TYPES, READY, TYPES
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.execution.cycle import Result
 from cachefleet_operator.planning.actions import Action
@@ -77,9 +81,9 @@ class Fleet(Collector):
         )  # fmt: skip
         for cache in caches:
             for condition, status, reason, since in _conditions(cache):
-                meta = cache["metadata"]
-                conditions.add_metric([meta["namespace"], meta["name"], condition, status, reason], since)
+                conditions.add_metric([*_whose(cache), condition, status, reason], since)
         yield conditions
+        yield from _records(caches)
         refusals = sum(len((cache.get("status") or {}).get("refusals") or ()) for cache in caches)
         yield GaugeMetricFamily(f"{PREFIX}_refusals", "Refused changes that stand.", refusals)
         servers = GaugeMetricFamily(f"{PREFIX}_servers", "Servers that are asked all the time.", labels=["state"])
@@ -93,6 +97,28 @@ class Fleet(Collector):
         yield GaugeMetricFamily(f"{PREFIX}_queue_depth", "Reconciles that wait or run.", self._waiting())
 
 
+def _whose(cache: Object) -> tuple[str, str]:
+    return cache["metadata"]["namespace"], cache["metadata"]["name"]
+
+
+def _records(caches: Iterable[Object]) -> Iterator[Metric]:
+    primaries = GaugeMetricFamily(
+        f"{PREFIX}_cache_primary", "1: this pod is the Cache's primary, by its record.",
+        labels=["namespace", "cache", "pod"],
+    )  # fmt: skip
+    tenures = GaugeMetricFamily(
+        f"{PREFIX}_cache_tenure", "Number of the record that made the Cache's primary the primary.",
+        labels=["namespace", "cache"],
+    )  # fmt: skip
+    for cache in caches:
+        match cache.get("status"):
+            case {"topology": {"primary": {"pod": str(pod)}, "tenure": int(tenure)}}:
+                primaries.add_metric([*_whose(cache), pod], 1)
+                tenures.add_metric(_whose(cache), tenure)
+    yield primaries
+    yield tenures
+
+
 def _conditions(cache: Object) -> Iterator[tuple[str, str, str, float]]:
     """(type, status, reason, since when). A Cache of which nobody could write a status is not known to be ready."""
     found = (cache.get("status") or {}).get("conditions")
@@ -100,6 +126,6 @@ def _conditions(cache: Object) -> Iterator[tuple[str, str, str, float]]:
     begin = seconds(cache["metadata"].get("creationTimestamp", ""))
     if READY not in by_type:
         yield READY, "Unknown", NO_STATUS, begin
-    for name in TYPES:
+    for name in (*TYPES, *FLEET_TYPES):
         if (c := by_type.get(name)) is not None:
             yield name, c.get("status", ""), c.get("reason", ""), seconds(c.get("lastTransitionTime", "")) or begin

@@ -45,6 +45,8 @@ def condition(kind: str, status: str, reason: str, pod: str = "o-1") -> str:
     return f'cachefleet_operator_cache_condition_since_seconds{{{about},pod="{pod}"}}'
 
 
+TENURE = 'cachefleet_operator_cache_tenure{namespace="shop",cache="orders",pod="o-1"}'
+
 CASES: dict[str, Case] = {
     "CachefleetServerDown": Case(
         {'up{*,container="server"}': "0x90"},
@@ -250,6 +252,27 @@ CASES: dict[str, Case] = {
             {condition("Progressing", "False", "Paused"): "0x90"},
         ),
         labels=CONDITION | {"reason": "ResizingStorage"},
+    ),
+    "CachefleetNoPrimary": Case(
+        {condition("PrimaryHealthy", "False", "WaitingForMember"): "5200x90", TENURE: "7x90"}, "3m 20s",
+        quiet=(
+            {condition("PrimaryHealthy", "True", "Reigning"): "0x90", TENURE: "7x90"},
+            # A failover.
+            {condition("PrimaryHealthy", "False", "Electing"): "5300x90", TENURE: "7x90"},
+            # A new Cache whose pods start.
+            {condition("PrimaryHealthy", "False", "Electing"): "0x90"},
+            {condition("PrimaryHealthy", "False", "Electing"): "0x90", TENURE.replace("orders", "carts"): "7x90"},
+        ),
+        labels=CONDITION | {"reason": "WaitingForMember"},
+    ),
+    "CachefleetReplicationDegraded": Case(
+        {condition("ReplicationHealthy", "False", "Solo"): "0x90"}, "1h 30m 0s",
+        quiet=(
+            {condition("ReplicationHealthy", "True", "InSync"): "0x90"},
+            # A replica is restarted, and gets its data.
+            {condition("ReplicationHealthy", "False", "Degraded"): "4600x90"},
+        ),
+        labels=CONDITION | {"reason": "Solo"},
     ),
     "CachefleetOperatorDown": Case(
         {"up": "1x90"}, quiet=({'cachefleet_operator_leader{namespace="a",pod="o-1"}': "0x90"},), labels={}

@@ -166,6 +166,23 @@ def test_metrics_of_a_query(expression: str, found: set[str]) -> None:
     assert metrics(expression) == found
 
 
+def expect(
+    promtool: Promtool, folder: Path, expression: str, series: dict[str, str], labels: str, value: float,
+    at: str = "1h",
+) -> None:  # fmt: skip
+    """What a query says of series with a sample a minute."""
+    found = [{"labels": labels, "value": value}]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [{"expr": expression, "eval_time": at, "exp_samples": found}],
+    }
+    (file := folder / "test.yaml").write_text(
+        yaml.safe_dump({"rule_files": [], "evaluation_interval": "1m", "tests": [test]})
+    )
+    promtool("test", "rules", file)
+
+
 # -- the service level, by Prometheus' own unit tests: an hour of one sample a minute, and the range is an hour
 
 POD = 'namespace="shop",cache="orders",pod="orders-0"'
@@ -213,13 +230,33 @@ def test_the_service_level(
     )
     text = filled(expression, {"namespace": "shop", "cache": "orders", "__range": "1h"})
     nearest = 0.05 if panel == "Ready" else 0.001  # versions of Prometheus differ in which end of a range counts
-    test = {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [
-            {"expr": f"round({text}, {nearest})", "eval_time": "1h", "exp_samples": [{"labels": "{}", "value": share}]}
-        ],
-    }
-    file = tmp_path / "test.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": "1m", "tests": [test]}))
-    promtool("test", "rules", file)
+    expect(promtool, tmp_path, f"round({text}, {nearest})", series, "{}", share)
+
+
+# -- failovers
+
+TENURE = 'cachefleet_operator_cache_tenure{namespace="shop",cache="orders",instance="%s"}'
+
+
+@pytest.mark.parametrize(
+    ("series", "count"),
+    [
+        ({TENURE % "a": "7x90"}, 0),
+        ({TENURE % "a": "7x60 9x30"}, 1),
+        ({TENURE % "a": "7x60 8x10 9x20"}, 2),
+        # Two replicas of the operator tell the same, one of them a little later.
+        ({TENURE % "a": "7x60 9x30", TENURE % "b": "7x61 9x29"}, 1),
+        # The node that had the primary had the operator, too: the next one knows only what came after.
+        ({TENURE % "a": "7x60", TENURE % "b": "_x66 9x24"}, 1),
+        # More than an hour ago.
+        ({TENURE % "a": "5x20 7x70"}, 0),
+    ],
+)
+@pytest.mark.parametrize(("board", "panel"), [("cache", "Failovers"), ("fleet", "Caches")])
+def test_failovers_are_counted(
+    promtool: Promtool, tmp_path: Path, board: str, panel: str, series: dict[str, str], count: int
+) -> None:
+    found = [q.expression for q in queries() if (q.board, q.panel) == (board, panel)]
+    (expression,) = (text for text in found if "tenure" in text)
+    text = filled(expression, {"namespace": "shop", "cache": "orders"})
+    expect(promtool, tmp_path, text, series, '{namespace="shop",cache="orders"}', count, at="90m")

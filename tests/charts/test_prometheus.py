@@ -53,6 +53,8 @@ EMPTY = {
     'condition="ConfigApplied",status="False"': "every parameter is applied",
     'condition="Ready",status!="True"': "every Cache is ready",
     'condition="Progressing",status="True"': "nothing is changed",
+    'condition="PrimaryHealthy",status="False"': "the Cache has its primary",
+    'condition="ReplicationHealthy",status="False"': "its replica has what the primary has",
     "max by (namespace, cache) (cachefleet_disk_write_failed": "shown only while a disk fails",
     "resets(redis_uptime_in_seconds": "shown only after restarts",
     "sum by (namespace, cache) (rate(redis_rejected_connections_total": "the fleet shows only Caches that refuse some",
@@ -153,11 +155,13 @@ class Operator(Repeated):
         self._meter = Metrics()
         conditions = [("Ready", "True", "Serving"), ("Progressing", "False", "UpToDate")]
         conditions += [("Degraded", "False", "AsExpected"), ("ConfigApplied", "True", "Applied")]
+        conditions += [("PrimaryHealthy", "True", "Reigning"), ("ReplicationHealthy", "True", "InSync")]
         status = {
+            "topology": {"tenure": 1, "primary": {"pod": "orders-0"}},
             "conditions": [
                 {"type": kind, "status": state, "reason": reason, "lastTransitionTime": stamp(0)}
                 for kind, state, reason in conditions
-            ]
+            ],
         }
         fleet = Fleet(lambda: [{**CACHE, "status": status}], lambda: True, lambda: 0, lambda: True)
         self._meter.registry.register(fleet)

@@ -6,6 +6,7 @@ There are no nodes here, so pods stay Pending: what servers say and take is in t
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -255,6 +256,27 @@ def test_a_pod_that_cannot_be_made_is_said_in_the_controllers_words(
     kube.apply(cache(namespace))
     kube.wait_for(lambda: is_made(kube, namespace))
     kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "AsExpected")
+
+
+def test_a_pod_of_several_that_a_quota_refuses_is_said(kube: Kube, namespace: str, operator: Operator) -> None:
+    """The others are there, and wait for it: the first primary is chosen when all were seen."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team", "namespace": namespace},
+             "spec": {"hard": {"pods": "2"}}}  # fmt: skip
+    kube.apply(quota)
+    kube.wait_for(lambda: kube.get("resourcequota", "team", namespace)["status"]["hard"])
+    kube.apply(cache(namespace, instances=3))
+
+    def is_told() -> bool:
+        words = condition(kube, namespace, "Degraded").get("message", "")
+        return re.match(r"pod orders-\d cannot be made: create Pod .*exceeded quota: team", words) is not None
+
+    kube.wait_for(is_told)
+    assert condition(kube, namespace, "Degraded")["reason"] == "PodFailing"
+    assert condition(kube, namespace, "Progressing")["reason"] == "Waiting"
+    assert len(kube.list("pods", namespace)) == 2
+    kube.patch("resourcequota", "team", namespace, {"spec": {"hard": {"pods": "3"}}})
+    kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "AsExpected")
+    assert len(kube.list("pods", namespace)) == 3
 
 
 @pytest.mark.parametrize("name", ["orders-auth", "orders-server-password"])

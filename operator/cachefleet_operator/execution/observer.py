@@ -6,13 +6,15 @@ lately, or that was told something since, is asked. `glance` asks nobody: it is 
 Nothing is read from the API in steady state, but for one Secret a cycle where spec.auth.secretRef names one: it carries
 no label of ours, and a watch of its own would hold a connection a Cache. So a changed password is noticed with the next
 cycle, at most planning.plan.STEADY_S later. So is the end of a foreign object that has the name of one of ours. Of
-events only those are read that say why a StatefulSet has no pod.
+events only those are read that say why a StatefulSet lacks a pod, once the status was written without that pod: what is
+made in good time costs nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +33,8 @@ from cachefleet_operator.planning.failover.facts import NO_EVIDENCE, Evidence
 from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import taken
 from cachefleet_operator.planning.snapshot import Server, Snapshot
+
+_NAMES = re.compile(r"[a-z0-9.-]+")
 
 log = logging.getLogger(__name__)
 
@@ -134,16 +138,27 @@ class Observer:
         found = {key: await self._objects.get(cache.metadata.namespace, key) for key in taken(cache.status)}
         return frozenset(key for key, live in found.items() if live is not None and not is_ours(live, cache))
 
-    async def _unmade(self, cache: Cache, objects: Mapping[Key, Object]) -> str:
+    async def _unmade(self, cache: Cache, objects: Mapping[Key, Object]) -> Mapping[str, str]:
         """What the StatefulSet's controller says of pods that it cannot make: its status has no word for it."""
         statefulset = objects.get(Key("StatefulSet", names.statefulset(cache.metadata.name)))
-        # The status knew of a pod: its controller has only begun to make the next one, and old words may be around.
-        if statefulset is None or cache.status.pods or any(key.kind == "Pod" for key in objects):
-            return ""
+        lacking = _lacking(cache, objects, statefulset) if statefulset is not None else ()
+        if statefulset is None or not lacking:
+            return {}
         uid = statefulset["metadata"]["uid"]
         try:
             said = await self._objects.events_of(cache.metadata.namespace, uid, "FailedCreate")
         except ExecutionError as error:
             log.debug("no events can be read: %s", error, extra={"cache": "/".join(cache.key)})
-            return ""
-        return str(said[-1].get("note", "")) if said else ""
+            return {}
+        notes = [str(event.get("note", "")) for event in said]
+        return {pod: note for note in notes for pod in _NAMES.findall(note) if pod in lacking}
+
+
+def _lacking(cache: Cache, objects: Mapping[Key, Object], statefulset: Object) -> Sequence[str]:
+    """Pods that the StatefulSet wants and has not had since the status was written. Those that the status knows have
+    only gone: their controller has begun to make the next ones, and old words about them may be around."""
+    if any(obj["metadata"].get("deletionTimestamp") for key, obj in objects.items() if key.kind == "Pod"):
+        return ()
+    wanted = [names.pod(cache.metadata.name, n) for n in range(statefulset.get("spec", {}).get("replicas", 0))]
+    known = {pod.name for pod in cache.status.pods}
+    return [pod for pod in wanted if pod not in known and Key("Pod", pod) not in objects]

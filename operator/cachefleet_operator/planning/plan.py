@@ -48,6 +48,7 @@ from cachefleet_operator.planning import (
     storage,
     topology,
 )
+from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.actions import Action, Delete
 from cachefleet_operator.planning.aims import Aims, aims_of, as_before
 from cachefleet_operator.planning.failover.moves import Decide, Move, Rest
@@ -146,7 +147,8 @@ def _steps(
     told = managed.step(snapshot, record, made)
     secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot, record, made)
     bound, noted = binding.step(snapshot, aims.refusals), knowledge.step(snapshot, aims.knowledge, aims.refusals)
-    unmade = Step(waiting=snapshot.unmade, patient=True) if snapshot.unmade else NOTHING
+    words = pod_facts.unmade(snapshot.unmade)
+    unmade = Step(waiting=words, patient=True) if words else NOTHING
     if not converging:
         lost = objects.lost(snapshot, aims.objects)
         return told, secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, labels, unmade

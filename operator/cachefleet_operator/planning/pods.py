@@ -67,6 +67,12 @@ def trouble(pod: Object, now: float) -> str:
     return ""
 
 
+def unmade(found: Mapping[str, str]) -> str:
+    """Of pods that cannot be made and why, the first; empty = there are none."""
+    first = min(found, key=names.ordinal, default="")
+    return f"pod {first} cannot be made: {found[first]}" if first else ""
+
+
 def waits_for(pod: Object) -> str:
     """What a pod that is not ready and has no trouble is doing."""
     if pod["metadata"].get("deletionTimestamp"):

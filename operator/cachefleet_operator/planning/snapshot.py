@@ -54,7 +54,7 @@ class Snapshot:
     servers: Mapping[str, Server]  # by pod; a pod without an address has no entry
     foreign: frozenset[Key] = frozenset()  # of refusals.taken: where somebody else's object still is
     acting: Cache | None = None  # it, with the spec that acts (accepted.py); None = there is none
-    unmade: str = ""  # why there is no pod, in the words of the StatefulSet's controller; empty = it says nothing
+    unmade: Mapping[str, str] = field(default_factory=dict)  # pod that cannot be made -> its controller's words
     evidence: Evidence = NO_EVIDENCE  # what managed servers answered when they were told something
 
     def get(self, kind: str, name: str) -> Object | None:

@@ -185,8 +185,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
             return "PodFailing", f"pod {pod['metadata']['name']} {words}"
     if words := storage.loss(snapshot):
         return "VolumeDeleted", words
-    if snapshot.unmade:
-        return "PodFailing", f"no pod can be made: {snapshot.unmade}"
+    if words := pod_facts.unmade(snapshot.unmade):
+        return "PodFailing", words
     for name, server in sorted(snapshot.servers.items()):
         if not server.error and server.failing:
             return "ServerFailing", f"{name}: {server.failing}"

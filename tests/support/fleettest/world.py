@@ -64,6 +64,8 @@ class World:
         self.meanwhile: Callable[[], object] = lambda: None  # what others do between a plan and its acts
         self.hangs = False  # nor says no: who asks without a deadline waits for ever
         self.questions = Counter[str]()  # to servers: ask, call, glance, tell
+        self.unmade: dict[str, str] = {}  # pods that cannot be made, and why
+        self.events_read = 0
         self.foreign: set[Key] = set()  # objects of other people's
         self.events: list[Event] = []
         self.failures: list[str] = []  # what cycles ended with
@@ -168,7 +170,7 @@ class World:
             key = Key("PersistentVolumeClaim", f"{claim['metadata']['name']}-{name}")
             if key not in self.objects:
                 self.store({"kind": key.kind, "metadata": {"name": key.name}, "spec": deepcopy(claim["spec"])}, {})
-        if Key("Pod", name) in self.objects:
+        if Key("Pod", name) in self.objects or name in self.unmade:
             return
         template = deepcopy(statefulset["spec"]["template"])
         labels = {**template["metadata"]["labels"], "controller-revision-hash": revision}
@@ -328,7 +330,11 @@ class _Objects:
             self._world.servers.pop(key.name, None)
 
     async def events_of(self, namespace: str, uid: str, reason: str) -> Sequence[Object]:
-        return ()
+        self._world.events_read += 1
+        return [
+            {"note": f"create Pod {pod} in StatefulSet orders failed error: {why}"}
+            for pod, why in self._world.unmade.items()
+        ]
 
 
 class _Servers:

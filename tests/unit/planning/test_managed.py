@@ -162,6 +162,44 @@ def test_two_pods_the_one_that_is_left_goes_on_alone_and_is_joined_again() -> No
     assert (len(stands(world).members), stands(world).acks) == (2, 1)
 
 
+CANNOT = "Pod orders-2 cannot be made: create Pod orders-2 in StatefulSet orders failed error: exceeded quota"
+
+
+def test_a_new_cache_says_which_of_its_pods_cannot_be_made() -> None:
+    world = FleetWorld(cache(instances=3))
+    world.unmade["orders-2"] = "exceeded quota"
+    world.rounds()
+    assert world.cache.status.topology is None, "it waits for all of them"
+    assert (world.cache.status.phase, world.cache.status.message) == ("Degraded", CANNOT)
+    assert said(world, conditions.DEGRADED) == ("True", "PodFailing")
+    assert said(world, conditions.PROGRESSING) == ("True", "Waiting")
+    world.unmade.clear()
+    world.rounds()
+    assert writers(world) == ["orders-0"]
+    assert (world.cache.status.phase, said(world, conditions.DEGRADED)[1]) == ("Running", "AsExpected")
+
+
+def test_a_pod_that_is_not_made_again_is_said_while_the_others_serve() -> None:
+    world = started()
+    assert world.events_read == 0, "a start reads no events"
+    world.unmade["orders-2"] = "exceeded quota"
+    world.end("orders-2")
+    del world.objects[Key("Pod", "orders-2")], world.servers["orders-2"]
+    world.rounds(1)
+    assert world.events_read == 0, "it has only just gone"
+    world.rounds(3)
+    assert (world.cache.status.phase, world.cache.status.message) == ("Degraded", CANNOT)
+    assert said(world, conditions.DEGRADED) == ("True", "PodFailing")
+    assert said(world, conditions.PROGRESSING)[1] == "Waiting"
+    assert said(world, conditions.READY) == ("True", "Serving")
+    world.unmade.clear()
+    world.ended.clear()
+    world.controllers()
+    world.rounds()
+    assert (world.cache.status.phase, said(world, conditions.DEGRADED)[1]) == ("Running", "AsExpected")
+    assert len(stands(world).members) == 3
+
+
 @pytest.mark.parametrize("dies_after", range(6))
 def test_an_operator_that_dies_anywhere_leaves_the_rest_to_the_next(dies_after: int) -> None:
     world = started()
@@ -207,6 +245,7 @@ def test_pods_are_replaced_one_after_the_other_and_nobody_goes_before_the_last_o
     world.apart.clear()
     world.rounds(40)
     assert {name for name, uid in uids(world).items() if before[name] != uid} == set(before)
+    assert world.events_read == 0, "who comes in good time is not asked for"
     assert len(stands(world).members) == 3
     assert writers(world) == [stands(world).primary.pod]
 

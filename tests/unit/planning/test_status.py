@@ -217,15 +217,16 @@ def test_where_a_load_balancer_is(ingress: list[dict[str, Any]], endpoint: str) 
 
 def test_a_pod_that_cannot_be_made_is_said_in_the_controllers_words() -> None:
     words = 'create Pod orders-0 in StatefulSet orders failed error: pods "orders-0" is forbidden: exceeded quota'
-    made = plan(replace(snapshot(cache()), unmade=words), NOW)
-    assert (made.status.phase, made.status.message) == ("Degraded", f"No pod can be made: {words}")
+    unmade = {"orders-10": "later", "orders-0": words, "orders-9": "later"}
+    made = plan(replace(snapshot(cache()), unmade=unmade), NOW)
+    assert (made.status.phase, made.status.message) == ("Degraded", f"Pod orders-0 cannot be made: {words}")
     assert facts(made.status)["Degraded"] == ("True", "PodFailing")
     settled = World(cache())
     settled.settle()
     del settled.objects[Key("Pod", "orders-0")], settled.servers["orders-0"]
-    made = plan(replace(settled.snapshot(), unmade=words), settled.now)
+    made = plan(replace(settled.snapshot(), unmade=unmade), settled.now)
     assert facts(made.status)["Progressing"] == ("True", "Waiting"), "nothing is up to date where the pod is not made"
-    assert (made.status.phase, made.status.message) == ("Degraded", f"No pod can be made: {words}")
+    assert (made.status.phase, made.status.message) == ("Degraded", f"Pod orders-0 cannot be made: {words}")
 
 
 def test_deletion_and_pause_come_first() -> None:

@@ -209,23 +209,36 @@ async def test_a_ready_pod_is_asked_twice(ready: bool, failures: int, error: str
     assert (await world.observer.observe(world.cache)).servers["orders-0"].error == error
 
 
-async def test_why_there_is_no_pod_is_asked_only_where_there_is_none() -> None:
+@pytest.mark.parametrize("instances", [1, 3])
+async def test_why_a_pod_is_not_made_is_asked_only_while_one_is_lacking(instances: int) -> None:
     """A quota, Pod Security, a ServiceAccount or priority class that is missing: the controller says it in events."""
-    world, meta = World(), {**metadata(World().cache, "orders"), "uid": "s"}
-    assert (await world.observer.observe(world.cache)).unmade == ""
-    world.known({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": {}})
-    assert (await world.observer.observe(world.cache)).unmade == ""
-    for note in ("exceeded quota", "no such priority class"):
+    world, last = World(instances=instances), f"orders-{instances - 1}"
+
+    async def seen(*known: str) -> dict[str, str]:
+        """With a status that knows these pods."""
+        status = CacheStatus(pods=tuple(PodStatus(name=name) for name in known))
+        return dict((await world.observer.observe(world.cache.model_copy(update={"status": status}))).unmade)
+
+    assert not await seen()
+    meta, others = {**metadata(world.cache, "orders"), "uid": "s"}, [f"orders-{n}" for n in range(instances - 1)]
+    world.known({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": {"replicas": instances}})
+    for name in others:
+        world.known(pod(name))
+    assert not await seen()
+    notes = [f"create Pod {last} in StatefulSet orders failed error: {why}" for why in ("quota", "no priority class")]
+    for note in (*notes, f"create Pod {last}0 in StatefulSet orders failed error: of another", "of no pod"):
         world.api.events.append({"regarding": {"uid": "s"}, "reason": "FailedCreate", "note": note})
-    assert (await world.observer.observe(world.cache)).unmade == "no such priority class"
+    assert await seen(*others) == {last: notes[-1]}
     world.api.refuse = lambda verb, kind: ApiError("forbidden", 403)  # an older chart
-    assert (await world.observer.observe(world.cache)).unmade == ""
-    read, seen = world.api.events_read, CacheStatus(pods=(PodStatus(name="orders-0"),))
-    just_gone = world.cache.model_copy(update={"status": seen})
-    assert (await world.observer.observe(just_gone)).unmade == ""
-    world.known(pod())
-    assert (await world.observer.observe(world.cache)).unmade == ""
-    assert world.api.events_read == read, "a Cache with a pod costs no call"
+    assert not await seen(*others)
+    read = world.api.events_read
+    assert not await seen(*others, last), "it has only just gone"
+    going = world.known(pod("orders-7", deletionTimestamp="2026-01-01T00:00:00Z"))
+    assert not await seen(*others), "one goes, the next comes"
+    world.store.remove(going)
+    world.known(pod(last))
+    assert not await seen(*others)
+    assert world.api.events_read == read, "a Cache with all its pods costs no call"
 
 
 async def test_the_passwords_that_a_server_may_have() -> None:

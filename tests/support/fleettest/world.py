@@ -60,6 +60,7 @@ class World:
         self.history: list[Plan] = []
         self.refuse: Refuse = lambda action: None
         self.away = False  # the pods run, and no server answers
+        self.silent: set[str] = set()  # pods whose server does not answer; it runs
         self.ended: set[str] = set()  # pods without a process
         self.meanwhile: Callable[[], object] = lambda: None  # what others do between a plan and its acts
         self.hangs = False  # nor says no: who asks without a deadline waits for ever
@@ -364,7 +365,7 @@ class _Servers:
     ) -> tuple[bytes, list[Reply]]:
         """`known`: it has logged in before."""
         self._world.questions[how] += 1
-        if self._world.away:
+        if self._world.away or endpoint.host in self._world.silent:
             raise ExecutionError("timed out")
         if endpoint.host in self._world.ended:
             raise NotListening("nothing listens there")

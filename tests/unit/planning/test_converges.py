@@ -15,12 +15,14 @@ from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import STEADY_S
 from cachefleet_operator.planning.refusals import RETRY_S
 from fleettest.examples import examples
+from fleettest.fleetworld import FleetWorld
 from fleettest.snapshots import cache, secret
 from fleettest.world import World, restarts, settled, told
 
 SIZES = ("1Gi", "2Gi", "10Gi")
 STOP = "persistence", "storage"
 UNBUILT = {"config": {"cluster-enabled": "yes"}}
+MINE = {"mode": "secret", "secretRef": {"name": "mine"}}
 
 spec = st.fixed_dictionaries(
     {},
@@ -171,29 +173,86 @@ def test_rotation_of_a_password() -> None:
     ]  # fmt: skip
 
 
+rotations = st.lists(
+    st.tuples(
+        st.sampled_from(["rotate", "away", "back", "crash", "cycle", "start"]), st.integers(0, 3), st.integers(0, 2)
+    )
+)
+
+
 @examples(40)
-@given(st.lists(st.tuples(st.sampled_from(["rotate", "away", "back", "crash", "cycle", "start"]), st.integers(0, 3))))
-def test_no_order_of_rotations_and_silences_locks_anybody_out(events: list[tuple[str, int]]) -> None:
-    """`crash`: the operator dies after so many actions of its list; `start`: the pod is made anew, with the file."""
-    world = World(cache(auth={"mode": "secret", "secretRef": {"name": "mine"}}))
+@given(rotations)
+def test_no_order_of_rotations_and_silences_locks_anybody_out(events: list[tuple[str, int, int]]) -> None:
+    rotate(World(cache(auth=MINE)), events)
+
+
+@examples(10)
+@given(rotations)
+def test_no_order_of_rotations_and_silences_of_several_locks_anybody_out(events: list[tuple[str, int, int]]) -> None:
+    rotate(FleetWorld(cache(instances=3, auth=MINE)), events)
+
+
+def rotate(world: World, events: list[tuple[str, int, int]]) -> None:
+    """An event, cycles after it, and which pod it is about. `crash`: the operator dies after so many actions of its
+    list; `start`: the pod is made anew, with the file."""
     world.objects[Key("Secret", "mine")] = secret("mine", password="p0")
-    world.settle()
-    for serial, (event, count) in enumerate(events):
+    pods = [f"orders-{n}" for n in range(world.cache.spec.instances)]
+    last = begun(world)
+    for serial, (event, count, ordinal) in enumerate(events):
+        pod = pods[ordinal % len(pods)]
         if event == "rotate":
             world.objects[Key("Secret", "mine")] = secret("mine", password=f"p{serial + 1}")
-        elif event == "start" and world.servers:
-            del world.objects[Key("Pod", "orders-0")], world.servers["orders-0"]
-        elif event in ("away", "back"):
-            world.away = event == "away"
+        elif event == "start" and pod in world.servers:
+            del world.objects[Key("Pod", pod)], world.servers[pod]
+        elif event == "away":
+            world.silent.add(pod)
+        elif event == "back":
+            world.silent.discard(pod)
         for _ in range(count):
             world.cycle(dies_after=count - 1 if event == "crash" else None)
+            # What a server starts with is another password when all that run have confirmed it, and not before.
+            if (now := recorded(world)) != last:
+                assert {server["password"] for server in world.servers.values()} == {now}, event
+            last = now
         known = passwords.known(world.cache, lambda name: world.objects.get(Key("Secret", name)))
         assert all(server["password"] in known for server in world.servers.values()), event
-    world.away = False
+    world.silent.clear()
     world.cycle()
-    world.settle()
+    begun(world)
     assert world.cache.status.phase == "Running"
-    assert world.servers["orders-0"]["password"] == passwords.value(world.objects[Key("Secret", "mine")], "password")
+    wish = passwords.value(world.objects[Key("Secret", "mine")], "password")
+    assert {server["password"] for server in world.servers.values()} == {wish}
+    assert recorded(world) == wish
+
+
+def test_a_rotation_waits_for_each_of_several_that_runs() -> None:
+    """Also the next one: what the silent one has must not be forgotten."""
+    world = FleetWorld(cache(instances=3, auth=MINE))
+    world.objects[Key("Secret", "mine")] = secret("mine", password="first")
+    assert begun(world) == b"first"
+    world.silent.add("orders-1")
+    for wish in ("second", "third"):
+        world.objects[Key("Secret", "mine")] = secret("mine", password=wish)
+        world.rounds(6)
+        found = [server["password"] for _, server in sorted(world.servers.items())]
+        assert found == [b"second", b"first", b"second"], wish
+        assert recorded(world) == b"first", "what a server starts with till then"
+    world.silent.clear()
+    assert begun(world) == b"third"
+    assert {server["password"] for server in world.servers.values()} == {b"third"}
+
+
+def begun(world: World) -> bytes | None:
+    """All is as it should be; what a server starts with then."""
+    if isinstance(world, FleetWorld):
+        world.rounds(20)
+    else:
+        world.settle()
+    return recorded(world)
+
+
+def recorded(world: World) -> bytes | None:
+    return passwords.value(world.objects.get(Key("Secret", "orders-server-password")), "password")
 
 
 def test_both_secrets_deleted_under_a_running_server() -> None:

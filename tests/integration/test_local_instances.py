@@ -3,6 +3,7 @@ acknowledged is there."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -26,9 +27,11 @@ def client(local: Local, port: int) -> redis.Redis:
 
 
 class Writer:
-    """Adds numbers to a list at whoever takes them, and knows which were acknowledged."""
+    """Adds numbers to a list at whoever takes them, and knows which were acknowledged. A password that is refused is
+    looked up again."""
 
     def __init__(self, local: Local) -> None:
+        self._local = local
         self._clients = [client(local, ports["redis"]) for ports in local.cache()["ports"].values()]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write)
@@ -50,8 +53,13 @@ class Writer:
             number += 1
             try:
                 self._clients[0].rpush("numbers", number)
-            except redis.RedisError:
-                self._clients.append(self._clients.pop(0))
+            except redis.RedisError as error:
+                found = self._clients.pop(0)
+                if isinstance(error, redis.AuthenticationError):
+                    port = found.connection_pool.connection_kwargs["port"]
+                    found.close()
+                    found = client(self._local, port)
+                self._clients.append(found)
                 time.sleep(0.01)  # pace: nobody may take writes for a while
             else:
                 self.acknowledged.append(number)
@@ -199,3 +207,47 @@ def test_copies(local: Local) -> None:
         whole(local)
         assert local.cache()["status"]["topology"]["durability"] == "replicated"
     assert not set(writer.acknowledged) - kept(local)
+
+
+def taken_by(local: Local, password: str) -> list[str]:
+    """The pods whose server takes this password, and has all that it should: a replica follows with it."""
+    found = []
+    for pod, ports in local.cache()["ports"].items():
+        try:
+            with redis.Redis(port=ports["redis"], password=password, decode_responses=True, retry=None) as c:
+                said = c.info("replication")
+        except redis.RedisError:
+            continue
+        if said["role"] == "master" or said["master_link_status"] == "up":
+            found.append(pod)
+    return sorted(found)
+
+
+@pytest.mark.slow("servers begin and end")
+def test_a_new_password_under_writes_and_a_failover_just_then(local: Local) -> None:
+    """The primary dies as soon as it has it: the others, and who comes back, follow with the new one as well."""
+
+    def secret(word: str) -> str:
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"word": word}}
+        return json.dumps(body)
+
+    cache = manifest(instances=3, auth={"mode": "secret", "secretRef": {"name": "mine", "key": "word"}})
+    local.write(cache, secret("the first"))
+    local.up().ready()
+    first = primary(whole(local))
+    pid, pods = process(local, first), sorted(roles(local))
+    assert taken_by(local, "the first") == pods
+    with Writer(local) as writer:
+        writer.goes_on()
+        local.write(cache, secret("the second"))
+        assert_eventually(lambda: first in taken_by(local, "the second"), local.said, deadline_s=READY_S)
+        os.kill(pid, signal.SIGKILL)
+        writer.goes_on()
+        whole(local)
+        assert_eventually(lambda: taken_by(local, "the second") == pods, local.said, deadline_s=READY_S)
+        writer.goes_on()
+    assert not set(writer.acknowledged) - kept(local)
+    for ports in local.cache()["ports"].values():
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=ports["redis"], password="the first").ping()
+    assert "the second" not in local.said() + json.dumps(local.status())

@@ -10,6 +10,7 @@ a node that ends may have had both, the operator and a primary.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector
@@ -92,6 +93,12 @@ class Fleet(Collector):
         servers.add_metric(["answers"], len(known) - silent)
         servers.add_metric(["silent"], silent)
         yield servers
+        now = time.time()
+        ages = [now - server.seen_at for server in known if server.seen_at and not server.error]
+        yield GaugeMetricFamily(
+            f"{PREFIX}_server_facts_age_seconds", "How long ago the servers that answer were all heard.",
+            max(ages, default=0.0),
+        )  # fmt: skip
         yield GaugeMetricFamily(f"{PREFIX}_leader", "1 = this one acts; the others wait.", int(self._leads()))
         yield GaugeMetricFamily(f"{PREFIX}_synced", "1 = it knows all that there is.", int(self._synced()))
         yield GaugeMetricFamily(f"{PREFIX}_queue_depth", "Reconciles that wait or run.", self._waiting())

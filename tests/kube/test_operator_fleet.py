@@ -5,9 +5,12 @@ All pods share one real server without a password, so that no process for each i
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,6 +30,9 @@ pytestmark = [pytest.mark.kube, pytest.mark.slow("each Cache is looked at three 
 RSS_BYTES_MAX, RSS_BYTES_A_CACHE = 96 << 20, 320 << 10
 WRITES_A_CACHE_MAX = 24  # 12 objects, their status a few times, a label, 3 events: none is written twice
 DEADLINE_S = 900.0
+NOWHERE = "192.0.2.1"  # an address that is nobody's (RFC 5737)
+AWAY_S, SCRAPE_S = 15.0, 0.5
+FACTS_S_MAX = 2.0 * 3  # three tests share two cores; alone it is 1.0 to 1.5, printed
 
 
 class Everybody(Instance):
@@ -48,20 +54,35 @@ def spec(number: int) -> dict[str, Any]:
     return {"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache", "metadata": metadata, "spec": body}
 
 
-def run_pods(kube: Kube, namespace: str, address: str, fleet: int) -> None:
-    """Says of every pod that it runs and is ready."""
+def run_pods(kube: Kube, namespace: str, addresses: Mapping[int, str]) -> None:
+    """Says of these Caches' pods that they run there and are ready."""
     condition = [{"type": kind, "status": "True"} for kind in ("PodScheduled", "Ready")]
     container = {"name": names.CONTAINER, "ready": True, "restartCount": 0, "image": "", "imageID": "",
                  "state": {"running": {}}}  # fmt: skip
-    status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": condition,
-              "containerStatuses": [container]}  # fmt: skip
     api, root = Api(kube.kubeconfig, agent="fleet"), f"/api/v1/namespaces/{namespace}/pods"
+
+    def run(number: int) -> None:
+        ip = addresses[number]
+        status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": condition,
+                  "containerStatuses": [container]}  # fmt: skip
+        api.patch(f"{root}/c{number}-0/status", {"status": status})
+
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: api.patch(f"{root}/c{n}-0/status", {"status": status}), range(fleet)))
+        list(pool.map(run, addresses))
+
+
+@contextlib.contextmanager
+def hanging() -> Iterator[str]:
+    """The address of a server that takes connections, and says nothing."""
+    with socket.socket() as listener:
+        address = f"127.85.{os.getpid() % 250 + 1}.1"
+        listener.bind((address, names.PORT))
+        listener.listen(64)
+        yield address
 
 
 @pytest.mark.parametrize(
-    ("fleet", "steady_s"), [(40, STEADY_S / 3), pytest.param(500, STEADY_S, marks=pytest.mark.exhaustive)]
+    ("fleet", "steady_s"), [(40, STEADY_S / 3), *(pytest.param(n, STEADY_S, marks=pytest.mark.exhaustive) for n in (100, 500))]
 )
 def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> None:
     install_crd(kube)
@@ -81,7 +102,7 @@ def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> Non
         kube.wait_for(lambda: count("Progressing", "False") == fleet, deadline_s=DEADLINE_S)
         kube.wait_for(lambda: len(kube.list("pods", namespace)) == fleet, deadline_s=DEADLINE_S)
         made_s = time.monotonic() - began
-        run_pods(kube, namespace, server.ip, fleet)
+        run_pods(kube, namespace, dict.fromkeys(range(fleet), server.ip))
         kube.wait_for(lambda: count("Ready", "True") == fleet, deadline_s=DEADLINE_S)
         kube.wait_for(lambda: operator.metric("queue_depth") == 0, deadline_s=DEADLINE_S)
         ready_s = time.monotonic() - began
@@ -113,4 +134,21 @@ def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> Non
         assert writes <= WRITES_A_CACHE_MAX * fleet
         assert rss < RSS_BYTES_MAX + RSS_BYTES_A_CACHE * fleet
         assert not beyond_upkeep(asked)
+
+        # One server hangs, and those of a node are out of reach.
+        away = dict.fromkeys(range(1, fleet // 5), NOWHERE)
+        with hanging() as hung:
+            run_pods(kube, namespace, {0: hung, **away})
+            kube.wait_for(lambda: operator.metric("servers", state="silent") == fleet // 5, deadline_s=DEADLINE_S)
+            mark, before, since, oldest = kube.audit.mark(), operator.cpu_s(), time.monotonic(), 0.0
+            while time.monotonic() < since + AWAY_S:
+                oldest = max(oldest, operator.metric("server_facts_age_seconds"))
+                time.sleep(SCRAPE_S)
+            took_s, cpu_s = time.monotonic() - since, operator.cpu_s() - before
+            asked = kube.audit.requests(mark, user=f":{namespace}:")
+        print(
+            f"{fleet // 5} servers away: all others were heard {oldest:.2f} s ago at most; "
+            f"{100 * cpu_s / took_s:.1f} % of a core, {len(asked)} API requests in {took_s:.0f} s"
+        )
+        assert oldest < FACTS_S_MAX
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from aiohttp import ClientSession
@@ -62,7 +63,8 @@ async def test_probes_get_through() -> None:
 
 async def test_metrics() -> None:
     metrics = Metrics()
-    servers = [Server("a"), Server("b"), Server("c", "no answer")]
+    heard = time.time()
+    servers = [Server("a", seen_at=heard - 70), Server("b", seen_at=heard), Server("c", "no answer", seen_at=9)]
     metrics.registry.register(Fleet(lambda: CACHES, lambda: True, lambda: 3, lambda: False, lambda: servers))
     metrics.reconciled("acted", 0.2)
     metrics.acted(LabelPod("r", "p", "uid", {}))
@@ -73,6 +75,7 @@ async def test_metrics() -> None:
         for family in text_string_to_metric_families(text)
         for s in family.samples
     }
+    assert 70 <= found["server_facts_age_seconds",] < 1000, "of those that answer the one that was heard longest ago"
     expected = {
         ("reconcile_total", "acted"): 1,
         ("reconcile_duration_seconds_count",): 1,

@@ -172,6 +172,9 @@ class Managed(Server):
     def pause(self, epoch: int, ms: int) -> str:
         return str(self.command(family.pause_command(self._me(), epoch, ms)))
 
+    def resume(self, epoch: int) -> str:
+        return str(self.command(family.resume_command(self._me(), epoch)))
+
     # -- following
 
     def _retry(self, run: str) -> None:

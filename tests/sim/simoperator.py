@@ -151,6 +151,9 @@ class Operator(Place):
                 self._each((made.server,), lambda server: server.prepare(*wanted), said)
             case moves.Pause():
                 self._each((made.server,), lambda s: s.pause(made.epoch, made.for_ms), self._paused(made.for_ms))
+            case moves.Resume():
+                resumed = lambda target, _: self.witness.resumed(target)  # noqa: E731
+                self._each((made.server,), lambda server: server.resume(made.epoch), resumed)
             case moves.Rest(again_s=float(again_s)):
                 self.fleet.clock.after(again_s, self.wake)
 

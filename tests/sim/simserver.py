@@ -242,6 +242,12 @@ class Server(Place):
         self.paused_until = self.clock_now() + ms / 1000
         return "OK"
 
+    def resume(self, epoch: int) -> str:
+        if not self.reign or epoch != self.epoch:
+            return "STALE"
+        self.paused_until = 0.0
+        return "OK"
+
     # -- S7: following
 
     def _retry(self, run: str) -> None:

@@ -7,14 +7,20 @@ nothing is done that needs it (actions.RECORD): somebody else may have decided o
 A failed action keeps those from being done that need what it would have done (Action.needs), and no other. What was
 refused is remembered in the status, where the next plan sees it. The rest of the status is written once, and only if it
 differs.
+
+A server that hangs holds up no failover: promises of several are asked for side by side, and records are told so, after
+the first of them, which the others may need. Who has not answered after PATIENCE_S is left: the cycle goes on, and
+another one follows at once, which decides by those who did. What a late one says counts when it comes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal, Protocol
 
 from cachefleet_operator.api.objects import Key
@@ -25,7 +31,7 @@ from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.ledger import Ledger
 from cachefleet_operator.execution.mergepatch import between
 from cachefleet_operator.execution.ports import Objects
-from cachefleet_operator.planning.actions import RECORD, Action, EventType, ToManaged
+from cachefleet_operator.planning.actions import RECORD, Action, EventType, FenceServer, TellRecord, ToManaged
 from cachefleet_operator.planning.notices import Notice, notices
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.refusals import WHOLE, remember
@@ -34,6 +40,9 @@ from cachefleet_operator.planning.snapshot import Snapshot
 Planner = Callable[[Snapshot, float], Plan]
 Tell = Callable[[Metadata, EventType, str, str], None]  # the Cache, a word, a sentence; never raises, never waits
 Result = Literal["unchanged", "acted", "refused", "conflict", "failed", "bug"]
+
+PATIENCE_S = 0.05  # more than a server that is well takes, its disk included; who is slower loses no answer by it
+SIDE_BY_SIDE = (FenceServer, TellRecord)
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +79,7 @@ class _Outcome:
     refused: list[Refused] = field(default_factory=list)
     failed: list[ExecutionError] = field(default_factory=list)
     words: str = ""  # of the first that was not done
+    left: bool = False  # somebody has not answered yet
 
 
 class Cycle:
@@ -88,6 +98,13 @@ class Cycle:
         self._objects, self._observer, self._interpreter = objects, observer, interpreter
         self._tell, self._plan, self._clock = tell, planner, clock
         self._meter, self._ledger = meter or NoMeter(), ledger or Ledger()
+        self._late: set[asyncio.Task[None]] = set()  # of servers that were left
+
+    async def stop(self) -> None:
+        """Nobody who was left is waited for."""
+        for task in (late := tuple(self._late)):
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     def cache(self, key: tuple[str, str]) -> Cache | None:
         """The Cache of a key. Whose body is none has no plan, and so no status: an event is all that its user sees."""
@@ -131,7 +148,7 @@ class Cycle:
             raise outcome.failed[0]
         acted = bool(made.actions) or made.record is not None or changed
         result: Result = "refused" if outcome.refused else "acted" if acted else "unchanged"
-        return result, made.wake_after_s
+        return result, 0.0 if outcome.left else made.wake_after_s
 
     async def _record(self, record: Topology, outcome: _Outcome, *, rolled_back: bool) -> None:
         cache = outcome.seen
@@ -154,24 +171,57 @@ class Cycle:
             self._tell(cache.metadata, type, "PrimaryChanged", record.reason)
 
     async def _carry_out(self, cache: Cache, actions: Iterable[Action], since: int, outcome: _Outcome) -> None:
-        undone = outcome.undone
-        for action in () if any(error.final for error in outcome.failed) else actions:
-            if undone & action.needs:
-                undone.add(action.subject)
-                continue
-            try:
-                await self._once(cache, action, since)
-                continue
-            except Refused as refusal:
-                outcome.refused.append(refusal)
-                error: ExecutionError = refusal
-            except ExecutionError as failure:
-                outcome.failed.append(failure)
-                error = failure
-            outcome.words = outcome.words or str(error)
-            undone.add(action.subject)
-            if error.final:
+        for batch in _batches(actions):
+            if any(error.final for error in outcome.failed):
                 break
+            ready = [action for action in batch if not outcome.undone & action.needs]
+            outcome.undone.update(action.subject for action in batch if outcome.undone & action.needs)
+            if told := [action for action in ready if isinstance(action, SIDE_BY_SIDE)]:
+                await self._side_by_side(cache, told, since, outcome)
+                continue
+            for action in ready:
+                await self._attempt(self._once(cache, action, since), action, outcome)
+
+    async def _attempt(self, doing: Awaitable[None], action: Action, outcome: _Outcome) -> None:
+        try:
+            await doing
+            return
+        except Refused as refusal:
+            outcome.refused.append(refusal)
+            error: ExecutionError = refusal
+        except ExecutionError as failure:
+            outcome.failed.append(failure)
+            error = failure
+        outcome.words = outcome.words or str(error)
+        outcome.undone.add(action.subject)
+
+    async def _side_by_side(
+        self, cache: Cache, actions: Sequence[FenceServer | TellRecord], since: int, outcome: _Outcome
+    ) -> None:
+        doing = {asyncio.create_task(self._once(cache, action, since)): action for action in actions}
+        try:
+            await asyncio.wait(doing, timeout=None if _is_needed(actions[0]) else PATIENCE_S)
+            for task, action in doing.items():
+                if task.done():
+                    await self._attempt(task, action, outcome)
+                else:
+                    self._leave(cache, task, action, outcome)
+        finally:
+            mine = [task for task in doing if task not in self._late]
+            for task in mine:
+                task.cancel()
+            await asyncio.gather(*mine, return_exceptions=True)
+
+    def _leave(
+        self, cache: Cache, task: asyncio.Task[None], action: FenceServer | TellRecord, outcome: _Outcome
+    ) -> None:
+        """It goes on by itself; what was known of the server counts no more till it answers."""
+        outcome.left = True
+        outcome.undone.add(action.subject)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+        task.add_done_callback(lambda done: _note(done, cache, action))
+        self._interpreter.left(cache, action.pod)
 
     async def _once(self, cache: Cache, action: Action, since: int) -> None:
         if not self._ledger.begin(self, cache.key, action, since):
@@ -207,6 +257,30 @@ class Cycle:
             "status": between(live.get("status") or {}, status.wire()),
         }
         return parse(await self._objects.patch(namespace, Key(KIND, name), patch, "status"))
+
+
+def _batches(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:
+    """In their order; together those that may go out side by side."""
+    for kind, group in groupby(actions, key=type):
+        first, *others = group
+        yield (first,)
+        if issubclass(kind, SIDE_BY_SIDE) and others:
+            yield tuple(others)
+            continue
+        yield from ((action,) for action in others)
+
+
+def _is_needed(action: Action) -> bool:
+    """Whom the others are to follow: who is told of it before only knocks in vain."""
+    return isinstance(action, TellRecord) and action.pod == action.record.primary.pod
+
+
+def _note(done: asyncio.Task[None], cache: Cache, action: Action) -> None:
+    """What became of one that was left. Of a failure there is nothing to do: who answers again is asked again."""
+    if done.cancelled() or (error := done.exception()) is None:
+        return
+    level = logging.DEBUG if isinstance(error, ExecutionError) else logging.ERROR
+    log.log(level, "%s: %r", action.subject, error, extra={"cache": "/".join(cache.key)})
 
 
 def _words(refusal: Refused) -> str:

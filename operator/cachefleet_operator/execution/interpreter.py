@@ -66,6 +66,12 @@ class Interpreter:
         """Does one action. Raises Refused, ExecutionError."""
         await self._do[type(action)](cache, action)
 
+    def left(self, cache: Cache, name: str) -> None:
+        """Nobody waits for this pod's server any more: what it said before it was told something counts no more."""
+        pod = self._objects.known(*cache.key).get(Key("Pod", name))
+        if (address := self._servers.address(pod) if pod is not None else None) is not None:
+            self._told(Endpoint(*address, ()))
+
     # -- objects
 
     async def _apply(self, cache: Cache, action: act.Apply) -> None:

@@ -69,6 +69,7 @@ class Lanes:
             swift, Glances(self.observer), Interpreter(swift, servers, told=told, witnesses=seen), _successes(tell),
             planner=survive, meter=meter, ledger=ledger,
         )  # fmt: skip
+        self._cycles = slow, fast
         self.slow = Reconciler(slow, concurrency=concurrency, meter=meter)
         self._fast = Reconciler(fast, concurrency=EVERYBODY, pace=FAST)
         self._prober = prober
@@ -88,6 +89,8 @@ class Lanes:
     async def stop(self, grace_s: float = STOP_S) -> None:
         await self._fast.stop(grace_s)
         await self.slow.stop(grace_s)
+        for cycle in self._cycles:
+            await cycle.stop()
         await self._prober.stop()
 
 

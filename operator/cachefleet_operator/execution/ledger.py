@@ -28,10 +28,11 @@ class Ledger:
         return self._serial
 
     def begin(self, who: object, key: Key, action: Action, since: int) -> bool:
-        """False: another one does it, or has done it since."""
+        """False: it is being done, or another one has done it since."""
         deeds = self._deeds.setdefault(key, {})
         deed = deeds.get((type(action), action.subject))
-        if deed is not None and deed.who is not who and (not deed.serial or deed.serial > since):
+        # One's own is under way where its server has been left to itself (cycle.py).
+        if deed is not None and (not deed.serial or (deed.who is not who and deed.serial > since)):
             return False
         deeds[type(action), action.subject] = _Deed(who, 0)
         return True

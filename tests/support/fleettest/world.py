@@ -29,7 +29,7 @@ from cachefleet_operator.execution.lanes import Glances
 from cachefleet_operator.execution.mergepatch import merged
 from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Command, Endpoint, Line, Reply
-from cachefleet_operator.execution.wire import Locked, NotListening
+from cachefleet_operator.execution.wire import TIMEOUT_S, Locked, NotListening
 from cachefleet_operator.execution.witness import Witnesses
 from cachefleet_operator.planning import actions as act
 from cachefleet_operator.planning.plan import Plan, plan, survive
@@ -37,6 +37,7 @@ from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_server.config.parser import text_lines
 from fleettest.snapshots import NOW, SITE
 from fleettest.snapshots import cache as cache_of
+from fleettest.virtualtime import pass_time
 
 Refuse = Callable[[act.Action], tuple[str, str, str, str] | None]  # -> target, subject, wish, words
 Event = tuple[str, str, str]  # type, word, note
@@ -61,6 +62,7 @@ class World:
         self.refuse: Refuse = lambda action: None
         self.away = False  # the pods run, and no server answers
         self.silent: set[str] = set()  # pods whose server does not answer; it runs
+        self.lags: dict[str, float] = {}  # pods whose server takes so long to answer, in virtual time; inf: it hangs
         self.ended: set[str] = set()  # pods without a process
         self.meanwhile: Callable[[], object] = lambda: None  # what others do between a plan and its acts
         self.hangs = False  # nor says no: who asks without a deadline waits for ever
@@ -369,6 +371,10 @@ class _Servers:
             raise ExecutionError("timed out")
         if endpoint.host in self._world.ended:
             raise NotListening("nothing listens there")
+        if lag_s := self._world.lags.get(endpoint.host):
+            await pass_time(min(lag_s, TIMEOUT_S))
+            if lag_s > TIMEOUT_S:
+                raise ExecutionError("timed out")
         if self._world.hangs:
             await asyncio.get_running_loop().create_future()
         server = self._world.servers[endpoint.host]

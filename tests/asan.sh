@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs something with an engine that was compiled with the address and undefined-behaviour sanitizers.
 #
-#   tests/asan.sh                                       the unit tests of what is compiled
+#   tests/asan.sh [--seed=N]                            the unit tests of what is compiled
 #   tests/asan.sh python tests/fuzz/fuzz_parser.py 60   any command, in the sanitized copy of the tree
 #   tests/asan.sh --server python -m pytest tests/...   any command, here; only the servers that fleettest starts
 #
@@ -40,9 +40,9 @@ else
   export LD_PRELOAD="$asan $ubsan" PYTHONMALLOC=malloc
   export PYTHONPATH="$tree/server:$tree/operator:$tree/tests/support"
 fi
-if [ $# -eq 0 ]; then 
-  set -- python -m pytest -q -p no:cacheprovider -o timeout=900 -m "not exhaustive" -n "$(($(nproc) > 1 ? 2 : 0))" \
-    $(sed '/^#/d' tests/unit/sanitized)
-fi
+case ${1:---seed} in --seed*)
+  set -- python -m pytest -q "$@" -p no:cacheprovider -o timeout=900 -m "not exhaustive and not alone" -n "$(($(nproc) > 1 ? 2 : 0))" \
+    $(sed '/^#/d' tests/unit/sanitized) ;;
+esac
 if [ "$1" = python ]; then shift; set -- "$python" "$@"; fi
 exec "$@"

@@ -94,6 +94,12 @@ def primary(local: Local) -> str:
     return next(pod for pod, role in roles(local).items() if role == "primary")
 
 
+def leads_to(local: Local, field: str) -> str:
+    """The pod that an endpoint of the status is of."""
+    cache = local.cache()
+    return next(pod for pod, ports in cache["ports"].items() if cache["status"][field].endswith(f":{ports['redis']}"))
+
+
 def process(local: Local, pod: str) -> int:
     with client(local, local.cache()["ports"][pod]["redis"]) as c:
         return int(c.info("server")["process_id"])
@@ -133,6 +139,8 @@ def test_a_person_has_another_pod_take_over(local: Local) -> None:
         told = local.run("failover", "--to", replicas[0])
         said = f"{replicas[0]} is the primary; {before} follows it.\n"
         assert (told.returncode, told.stdout) == (0, said), told.stderr
+        assert_eventually(lambda: leads_to(local, "endpoint") == replicas[0], "writes go to the new one")
+        assert_eventually(lambda: leads_to(local, "readEndpoint") != replicas[0], "and reads to another one")
         again = local.run("failover", "--to", replicas[0])
         assert (again.returncode, again.stdout) == (0, f"{replicas[0]} is the primary.\n")
         writer.goes_on()

@@ -120,6 +120,13 @@ class Fleet:
         few = not wish.may_loosen and wish.instances - 1 <= wish.acks
         self.waits = few or record is None or self.reach(record) < len(record.members) - record.acks
 
+    def is_for_a_person(self) -> bool:
+        """The members that are left lost their disks after one was gone for good: what that one has is for a person
+        to give up."""
+        record = self.record
+        away = record is not None and self.lost_pod in (member.pod for member in record.members)
+        return away and record is not None and self.reach(record) < len(record.members) - record.acks
+
     def alive(self) -> frozenset[str]:
         return frozenset(server.disk.id for server in self.servers.values() if server.pod != self.lost_pod)
 
@@ -205,7 +212,8 @@ def run(seed: int, setting: Setting | None = None, *, faults_s: float = FAULTS_S
         if not fleet.healed() or not fleet.premise or fleet.waits:
             break
         fleet.clock.run(fleet.clock.now + 1.0, fleet.check)
-    if fleet.premise and not fleet.waits and (words := fleet.healed()) and fleet.has_data():
+    waits = fleet.waits or fleet.is_for_a_person()
+    if fleet.premise and not waits and (words := fleet.healed()) and fleet.has_data():
         raise Broken(f"I4: {words}; {[(o.name, o.last) for o in fleet.operators]}")
     return fleet
 

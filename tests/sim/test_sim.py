@@ -17,6 +17,7 @@ from fleettest import figures
 
 SERVERS = (Server, Managed)  # the small model, and the server's own state machine
 KEPT = [
+    pytest.param(790969, Server, id="members lost their disks after one was gone for good: a person decides"),
     pytest.param(777311, Managed, id="a solo primary that opened itself acknowledged alone what was prepared for two"),
 ]
 SCHEDULES = 150

@@ -52,13 +52,21 @@ def is_least(cache: Cache, objects: Mapping[Key, Object]) -> bool:
     return not may_converge(cache) and last(cache, objects) is None
 
 
+def is_lost(cache: Cache, objects: Mapping[Key, Object]) -> bool:
+    """Whether nobody knows any more what was accepted: passwords stay as they are."""
+    return not may_converge(cache) and _kept(cache, objects) is None
+
+
 def _least(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
-    """None: it has not begun, so that there is nothing to keep alive."""
-    if cache.status.topology is None and Key("StatefulSet", cache.metadata.name) not in objects:
+    """None: it has not begun, so that there is nothing to keep alive. Without a copy there are as many pods as there
+    are: how many are asked for has not been accepted."""
+    live, kept = objects.get(Key("StatefulSet", names.statefulset(cache.metadata.name))), _kept(cache, objects)
+    if cache.status.topology is None and live is None:
         return None
-    unchecked = {"config": {}, "pod_template": PodTemplate(), "paused": False}
-    spec = (_kept(cache, objects) or cache.spec).model_copy(update=unchecked)
-    return cache.model_copy(update={"spec": spec})
+    less: dict[str, object] = {"config": {}, "pod_template": PodTemplate(), "paused": False}
+    if kept is None and live is not None:
+        less["instances"] = live["spec"].get("replicas", cache.spec.instances)
+    return cache.model_copy(update={"spec": (kept or cache.spec).model_copy(update=less)})
 
 
 def _kept(cache: Cache, objects: Mapping[Key, Object]) -> CacheSpec | None:

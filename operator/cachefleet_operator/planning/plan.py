@@ -4,7 +4,8 @@ The order of the steps is the order of their importance; each is one function th
 returns what it wants, with a reason. At most one disruptive action a cycle, and none while anything else is still to be
 done. What was refused (status.refusals) is not asked for again until the wish changed or refusals.RETRY_S have passed.
 
-A spec that asks for what cannot be, or is paused, is not followed: steps marked * go on, by the accepted one.
+A spec that asks for what cannot be, or is paused, is not followed: steps marked * go on, by the accepted one, or by the
+least of it (accepted.py).
 
     topology *    who is the primary: a record, which is stored before anything is done that needs it; what managed
                   servers are told of it
@@ -12,7 +13,8 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
     config        parameters that can change live; before the objects, so that a refused one never reaches the file
                   that the next start reads
     storage       volumes grow; then the StatefulSet is replaced under its pods
-    objects *     everything else is as wanted; * what is lost is made again
+    objects *     everything else is as wanted; * what is lost is made again; kinds that are switched off go, and
+                  claims have the owners that they should
     binding *     the Secret that says how to connect
     knowledge *   what the servers say that they know is kept
     roles *       pods carry their role as a label, and labels of their Cache
@@ -21,9 +23,9 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
 
 survive(snapshot, now): what of it may not wait for the turn of `plan`, which fails, is held up or is in a queue: lost
 objects and roles. It is done beside `plan`, at any moment, so it has only what is the same whoever does it first and
-however often; not passwords, which are one thing after the other. And only where a spec has been accepted, and wants
-the same as the one that acts: what is just being made, or taken away, is not lost. What is made of what the servers
-know is left to `plan` as long as nobody has said what that is: it asks them first. So is the first record.
+however often; not passwords, which are one thing after the other. And only what the accepted spec wants, too, where
+there is one: what is just being made, or taken away, is not lost. What is made of what the servers know is left to
+`plan` as long as nobody has said what that is: it asks them first. So is the first record.
 """
 
 from __future__ import annotations
@@ -87,7 +89,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     if snapshot.acting is not None and not asked.metadata.deletion_timestamp:
         made = managed.move(seen, rollout.due(seen) if snapshot.acting is asked else "")
         record = topology.decide(seen, made)
-        steps = _steps(seen, aims, record, made, converging=snapshot.acting is asked)
+        steps = _steps(seen, aims, record, made, asked)
     actions = tuple(action for step in steps for action in step.actions)
     verdict = replace(
         _verdict(seen, asked, steps, wrong, aims), topology=topology.watched(record, seen, now), failover=made
@@ -139,17 +141,18 @@ def _is_rolled_back(made: Move | None) -> bool:
 
 
 def _steps(
-    snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move | None, *, converging: bool
+    snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move | None, asked: Cache
 ) -> tuple[Step, ...]:
     waiting = auth.missing(snapshot) or auth.refused(aims.cache, aims.refusals)
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
     told = managed.step(snapshot, record, made)
-    secrets, labels = auth.step(snapshot, aims.refusals), roles.step(snapshot, record, made)
+    secrets = NOTHING if accepted.is_lost(asked, snapshot.objects) else auth.step(snapshot, aims.refusals)
+    labels = roles.step(snapshot, record, made)
     bound, noted = binding.step(snapshot, aims.refusals), knowledge.step(snapshot, aims.knowledge, aims.refusals)
     words = pod_facts.unmade(snapshot.unmade)
     unmade = Step(waiting=words, patient=True) if words else NOTHING
-    if not converging:
+    if snapshot.acting is not asked:
         lost = objects.lost(snapshot, aims.objects)
         return told, secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, labels, unmade
     growth = storage.step(snapshot, aims.refusals)

@@ -119,7 +119,7 @@ def loss(snapshot: Snapshot) -> str:
     if claim is None:
         return ""
     volume = claim.get("spec", {}).get("volumeName", "")
-    saved = f"; they stay if PersistentVolume {volume} has the reclaim policy Retain before" if volume else ""
+    saved = f"; they stay if PersistentVolume {volume} gets the reclaim policy Retain before that" if volume else ""
     name = claim["metadata"]["name"]
     return f"volume {name} is being deleted: its data go with its pod, which is not restarted{saved}"
 

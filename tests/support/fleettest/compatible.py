@@ -15,6 +15,7 @@ Schema = Mapping[str, Any]
 LOWER_BOUNDS: Final = ("minimum", "minLength", "minItems", "minProperties")
 UPPER_BOUNDS: Final = ("maximum", "maxLength", "maxItems", "maxProperties")
 SAME: Final = ("pattern", "format", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type")
+LISTS: Final = ("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type")
 EITHER: Final = "x-kubernetes-int-or-string"
 UNKNOWN: Final = "x-kubernetes-preserve-unknown-fields"
 RULES: Final = "x-kubernetes-validations"
@@ -71,6 +72,10 @@ def _type(place: str, before: Schema, after: Schema) -> Iterator[str]:
     # Defaults of objects are made of their fields' own.
     if "default" in before and not isinstance(before["default"], dict) and before["default"] != after.get("default"):
         yield f"{place}: another default than {before['default']!r}"
+    if before and "default" in after and "default" not in before and not isinstance(after["default"], dict):
+        yield f"{place}: a default where there was none"
+    if before.get("nullable") and not after.get("nullable"):
+        yield f"{place}: not null any more"
 
 
 def _bounds(place: str, before: Schema, after: Schema) -> Iterator[str]:
@@ -84,6 +89,7 @@ def _bounds(place: str, before: Schema, after: Schema) -> Iterator[str]:
             if key in after and (key not in before or sign * after[key] > sign * before[key]):
                 yield f"{place}: {key} is {after[key]}"
     yield from (f"{place}: {key} changed" for key in SAME if key in after and after[key] != before.get(key))
+    yield from (f"{place}: {key} changed" for key in LISTS if key in before and key not in after)
 
 
 def _rules(place: str, before: Schema, after: Schema) -> Iterator[str]:

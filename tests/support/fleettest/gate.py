@@ -70,7 +70,7 @@ STAGES: Final = (
     Stage("scenarios", "a Kubernetes with nodes", SCENARIOS, beside=True, root=True),
     Stage("lint", "ruff, cython-lint, mypy, import-linter", ["make", "lint"]),
     Stage("dist", "source archive and wheels, built from a copy, installed and run", ["tests/dist.sh"]),
-    Stage("asan", "unit tests of the engine under sanitizers", ["tests/asan.sh"]),
+    Stage("asan", "unit tests of the engine under sanitizers", ["tests/asan.sh", "--seed={seed}"]),
     Stage("fuzz", "parser, RESTORE, RDB loader, decoders under sanitizers", ["tests/fuzz.sh", str(FUZZ_S), "{seed}"]),
     Stage(
         "tests",

@@ -134,7 +134,7 @@ def test_a_deleted_volume_keeps_its_pod_and_is_told() -> None:
     assert world.cache.status.message.startswith("Volume data-orders-0 is being deleted")
     world.objects[Key("PersistentVolumeClaim", "data-orders-0")]["spec"]["volumeName"] = "pvc-7"
     world.cycle()
-    assert "if PersistentVolume pvc-7 has the reclaim policy Retain" in world.cache.status.message
+    assert "if PersistentVolume pvc-7 gets the reclaim policy Retain" in world.cache.status.message
     del world.objects[Key("PersistentVolumeClaim", "data-orders-0")]["metadata"]["deletionTimestamp"]
     world.settle()
     assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] != uid

@@ -117,6 +117,8 @@ BREAKS: tuple[tuple[Change, str], ...] = (
     (change("spec.instances", type="string"), f"{INSTANCES}: another type"),
     (change("spec.memory.limit", x_int_or_string=None, type="string"), f"{LIMIT}: another type"),
     (change("spec.instances", default=2), f"{INSTANCES}: another default than 1"),
+    (change("spec.image", default="a"), "v1alpha1.spec.image: a default where there was none"),
+    (change("status.conditions", x_list_type=None), "v1alpha1.status.conditions: x-kubernetes-list-type changed"),
     (change("spec.instances", minimum=2), f"{INSTANCES}: minimum is 2"),
     (change("spec.instances", maximum=9), f"{INSTANCES}: maximum is 9"),
     (change("spec.memory.limit", pattern="x"), f"{LIMIT}: pattern changed"),

@@ -36,9 +36,9 @@ class LocalObjects:
 
     def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
         found = self._store.owned(namespace, name)
-        ports = self._kubelet.ports.of(namespace, name, names.pod(name, 0))
-        for service in (names.service_rw(name), names.service_ro(name)):
+        for service, label in ((names.service_rw(name), names.LABEL_ROLE), (names.service_ro(name), names.LABEL_READS)):
             key = Key("Service", service)
+            ports = self._kubelet.ports.of(namespace, name, _leads_to(found, label) or names.pod(name, 0))
             if key in found and ports is not None:
                 found[key] = _with_endpoint(found[key], f"{HOST}:{ports.redis}")
         return found
@@ -92,6 +92,12 @@ def _admit(statefulset: Object) -> None:
         read(statefulset["spec"]["template"]["spec"])
     except ConfigError as error:
         raise Invalid(f"spec.template.{error}") from None
+
+
+def _leads_to(found: Mapping[Key, Object], label: str) -> str:
+    """The first pod that a Service which selects by this label leads to; empty: none yet."""
+    labels = {key.name: obj["metadata"].get("labels", {}).get(label) for key, obj in found.items() if key.kind == "Pod"}
+    return min((pod for pod, value in labels.items() if value in (names.ROLE_PRIMARY, names.READS)), default="")
 
 
 def _with_endpoint(service: Object, endpoint: str) -> Object:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cachefleet_parameters.text import quote
+from cachefleet_parameters.text import quote, quote_if_needed
 
 INT_MAX = 2**31 - 1
 INT_MIN = -(2**31)
@@ -185,7 +185,7 @@ class Words(Kind):
         return " ".join(value)
 
     def lines(self, value: Any, default: Any) -> list[str]:
-        return [" ".join(value) if value else '""']
+        return [" ".join(map(quote_if_needed, value)) if value else '""']
 
 
 class Primary(Kind):

@@ -20,6 +20,7 @@ import errno
 import grp
 import os
 import socket
+import struct
 import time
 from typing import Final, Protocol
 
@@ -198,7 +199,7 @@ class Listeners:
                 self._set_keepalive(sock)
                 mark = self._config.number("socket-mark-id")
                 if mark:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, struct.pack("I", mark))  # an int has a sign
                 sock.bind(found[0][4])
                 sock.listen(self._config.number("tcp-backlog"))
             except OSError:

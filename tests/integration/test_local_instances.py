@@ -195,6 +195,28 @@ def test_it_grows_and_shrinks(local: Local) -> None:
         assert c.get("before") == "1"
 
 
+@pytest.mark.slow("each server is started anew")
+def test_a_change_that_restarts_all(local: Local) -> None:
+    """One after the other, under writes; then nothing is decided any more."""
+    local.write(manifest(instances=3))
+    local.up().ready()
+    with Writer(local) as writer:
+        writer.goes_on()
+        first = whole(local) and {pod: process(local, pod) for pod in local.cache()["ports"]}
+        local.write(manifest(instances=3, memory={"limit": "300Mi"}))
+        assert_eventually(
+            lambda: is_whole(local) and not any(process(local, pod) == pid for pod, pid in first.items()),
+            local.said, deadline_s=2 * READY_S,
+        )
+        writer.goes_on()
+        whole(local)
+        epoch = local.cache()["status"]["topology"]["epoch"]
+        for _ in range(3):
+            writer.goes_on()
+        assert local.cache()["status"]["topology"]["epoch"] == epoch
+    assert not set(writer.acknowledged) - kept(local)
+
+
 @pytest.mark.slow("servers begin and end")
 def test_copies(local: Local) -> None:
     """Durability replicated, later than the first record: a new one says so, and what was replied is at whoever is

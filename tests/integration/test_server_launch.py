@@ -179,6 +179,13 @@ def test_a_server_without_its_metrics_port_takes_no_library_for_it() -> None:
     assert imported_with("cachefleet_server.server", "prometheus_client") == []
 
 
+@pytest.mark.parametrize("mark", ["1", "2147483648", "4294967295"])
+def test_a_mark_of_its_sockets(own: Instance, mark: str) -> None:
+    own.options |= {"socket-mark-id": mark}
+    own.start()
+    assert own.call("CONFIG", "GET", "socket-mark-id") == ["socket-mark-id", mark]
+
+
 # -- daemons
 
 

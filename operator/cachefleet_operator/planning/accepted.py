@@ -58,13 +58,13 @@ def is_lost(cache: Cache, objects: Mapping[Key, Object]) -> bool:
 
 
 def _least(cache: Cache, objects: Mapping[Key, Object]) -> Cache | None:
-    """None: it has not begun, so that there is nothing to keep alive. Without a copy there are as many pods as there
-    are: how many are asked for has not been accepted."""
+    """None: it has not begun, so that there is nothing to keep alive. There are as many pods as there are: how many are
+    asked for has not been accepted."""
     live, kept = objects.get(Key("StatefulSet", names.statefulset(cache.metadata.name))), _kept(cache, objects)
     if cache.status.topology is None and live is None:
         return None
     less: dict[str, object] = {"config": {}, "pod_template": PodTemplate(), "paused": False}
-    if kept is None and live is not None:
+    if live is not None:
         less["instances"] = live["spec"].get("replicas", cache.spec.instances)
     return cache.model_copy(update={"spec": (kept or cache.spec).model_copy(update=less)})
 

@@ -87,7 +87,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     stands = record = asked.status.topology
     made: Move | None = None
     if snapshot.acting is not None and not asked.metadata.deletion_timestamp:
-        made = managed.move(seen, rollout.due(seen) if snapshot.acting is asked else "")
+        made = managed.move(seen, _due(seen, asked))
         record = topology.decide(seen, made)
         steps = _steps(seen, aims, record, made, asked)
     actions = tuple(action for step in steps for action in step.actions)
@@ -121,7 +121,7 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
         if not aims.knowledge.images:
             kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
         lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
-        made = managed.move(seen) if stands is not None else None
+        made = managed.move(seen, _due(seen, asked)) if stands is not None else None
         record = topology.decide(seen, made) if stands is not None else None
         told = managed.step(seen, record, made)
         steps = told, objects.step(seen, lost, aims.refusals), roles.step(seen, record, made)
@@ -129,6 +129,11 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
     new = asked.status.model_copy(update={"topology": record})
     decided = record if record is not stands else None
     return Plan(actions, new, min(STEADY_S, _again_s(made)), lambda words: new, decided, _is_rolled_back(made))
+
+
+def _due(snapshot: Snapshot, asked: Cache) -> str:
+    """The pod that is the next to be restarted: for both lanes, or one takes into the set whom the other takes out."""
+    return rollout.due(snapshot) if snapshot.acting is asked else ""
 
 
 def _again_s(made: Move | None) -> float:

@@ -14,10 +14,12 @@ from cachefleet_parameters.kinds import (
     Kind,
     OutputLimits,
     ParameterError,
+    Words,
     memory_text,
     parse_integer,
     parse_memory,
 )
+from cachefleet_parameters.text import line_words
 from cachefleet_server.config.params import PARAMS
 
 pytestmark = pytest.mark.unit
@@ -94,3 +96,11 @@ def test_output_limits_fill_the_engine_by_class() -> None:
         "output_limit_hard.1": 4, "output_limit_soft.1": 5, "output_limit_soft_seconds.1": 6,
         "output_limit_hard.2": 3, "output_limit_soft.2": 2, "output_limit_soft_seconds.2": 1,
     }  # fmt: skip
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8), max_size=5))
+def test_words_that_are_rewritten_are_read_back(words: list[str]) -> None:
+    """Quotes, blanks and ends of lines in them, too: nothing else may come into the file with a value."""
+    (line,) = Words().lines(tuple(words), None)
+    assert "\n" not in line
+    assert line_words(f"metrics-streams {line}") == ["metrics-streams", *(words or [""])]

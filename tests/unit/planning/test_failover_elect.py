@@ -142,6 +142,17 @@ def test_a_new_member_without_data_is_elected_by_a_quorum_alone() -> None:
 # -- async
 
 
+def test_the_origin_of_a_first_record_that_it_never_took_is_elected() -> None:
+    """It was fenced once more before it was told; its data are what the record chose, and have no name yet."""
+    of = record_of(0, acks=0, kind="first", durability="async")
+    said = [fenced(n, data_set="", marked=0) for n in range(3)]
+    made = [promise(n, data_set="", marked=0, at=HERE if n == 0 else NOWHERE, silence_s=None) for n in range(3)]
+    found = elected(view(*said, of=of, wish=ASYNC, promises=tuple(made)))
+    assert (found.primary.pod, found.primary.disk, found.data_set) == ("c-0", "d0", of.data_set)
+    later = record_of(0, acks=0, kind="elected", durability="async")
+    assert waits(view(*said, of=later, wish=ASYNC, promises=tuple(made))) == "NoCandidate"
+
+
 def test_async_one_is_enough_when_closed_after_the_others_were_waited_for() -> None:
     facts: dict[str, Any] = {"of": asynchronous(), "wish": ASYNC, "promises": (promise(2),), "dead": frozenset(["r0"])}
     assert waits(view(None, None, fenced(2), **facts)) == "WaitingForMember"

@@ -321,6 +321,17 @@ def test_the_first_record_comes_when_all_were_seen_and_promised() -> None:
     assert (found.start.tenure, found.start.offset) == NOWHERE
 
 
+def test_two_who_ask_at_the_same_time_ask_for_one_epoch() -> None:
+    """The second lane finds one that has promised to the first, and others that were not asked yet."""
+    said = replace(blank(0), promise=1), blank(1), blank(2)
+    made = decide(first(*said, promises=(begun(0),)))
+    assert isinstance(made, Fence)
+    assert (made.epoch, [target.pod for target in made.servers]) == (1, ["c-1", "c-2"])
+    other = decide(first(*said))
+    assert isinstance(other, Fence)
+    assert other.epoch == 2, "whom it promised to is not known: another operator"
+
+
 def test_a_pod_without_a_volume_that_it_could_come_back_with_counts_as_seen() -> None:
     said = replace(blank(0), promise=1)
     never = replace(seat(1, None, exists=False), claim_uid=None)

@@ -80,6 +80,12 @@ def is_new(promise: Promise) -> bool:
     return not promise.data_set and promise.at == NOWHERE
 
 
+def is_origin(view: View, promise: Promise) -> bool:
+    """The record made its data the Cache's, and it has not taken that record: they are the same data still."""
+    record = view.stands
+    return record.kind == "first" and promise.disk == record.primary.disk and not promise.data_set
+
+
 def has_tenure(view: View, promise: Promise) -> bool:
     """Whether it has what this tenure began with: its mark, or it stands where that is."""
     return promise.marked >= view.stands.tenure or promise.at == point(view.stands.start)
@@ -136,12 +142,16 @@ def _short(view: View, votes: Votes, reach: frozenset[str]) -> Move | None:
     return Rest(words=words, reason=WAITING_FOR_MEMBER)
 
 
+def _may_lead(view: View, promise: Promise) -> bool:
+    return has_data(view, promise) or is_new(promise) or is_origin(view, promise)
+
+
 def candidates(view: View, votes: Votes) -> list[tuple[Seat, Promise]]:
     """Members that answer and could be the primary, the best first: the greatest position, then who stays."""
     found = [
         (seat, votes.promises[state.disk]) for seat, state in view.answering()
         if state.disk in disks(view.stands.members) and state.disk in votes.promises and not state.loading
-        and (has_data(view, votes.promises[state.disk]) or is_new(votes.promises[state.disk]))
+        and _may_lead(view, votes.promises[state.disk])
     ]  # fmt: skip
     return sorted(found, key=lambda pair: (pair[1].at, not pair[0].going, -pair[0].ordinal), reverse=True)
 

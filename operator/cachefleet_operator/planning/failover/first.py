@@ -50,10 +50,11 @@ def unseen(view: View) -> list[str]:
 
 
 def epoch(view: View) -> int:
-    """Above all promises; the highest of them if that was given to us by all that answer."""
+    """Above all promises; the highest of them if those that gave it gave it to us. Others may not have been asked yet:
+    a second lane that asks at the same time must not outbid the first."""
     floor = view.record.epoch + 1 if view.record is not None else 1
     top = max((state.promise for _, state in view.answering()), default=0)
-    ours = all(state.disk in view.promised(top) for _, state in view.answering())
+    ours = all(state.disk in view.promised(top) for _, state in view.answering() if state.promise == top)
     return top if ours and top >= floor else max(floor, top + 1)
 
 

@@ -183,7 +183,7 @@ def test_a_server_without_its_metrics_port_takes_no_library_for_it() -> None:
 def test_a_mark_of_its_sockets(own: Instance, mark: str) -> None:
     own.options |= {"socket-mark-id": mark}
     own.start()
-    assert own.call("CONFIG", "GET", "socket-mark-id") == ["socket-mark-id", mark]
+    assert own.call("CONFIG", "GET", "socket-mark-id") == [b"socket-mark-id", mark.encode()]
 
 
 # -- daemons

@@ -313,13 +313,15 @@ def _hand_over(
     if to and to not in pods:
         others = ", ".join(pod for pod in pods if pod != before)
         raise Failure(Exit.USAGE, f"{to} is no replica in sync of {view.title(cache)}; those are: {others}")
-    folder.ask_for(cache["namespace"], cache["name"], f"{to or handover.ANY}@{topology['epoch']}")
-    end = time.monotonic() + HANDOVER_S
+    epoch, end = 0, time.monotonic() + HANDOVER_S
     while time.monotonic() < end:
-        pod = (_running(folder, view.title(cache))["status"].get("topology") or {})["primary"]["pod"]
-        if pod != before:
+        topology = _running(folder, view.title(cache))["status"].get("topology") or topology
+        if (pod := topology["primary"]["pod"]) != before:
             typer.echo(f"{pod} is the primary; {before} follows it.")
             return Exit.OK
+        if topology["epoch"] != epoch:  # it is asked for under one record; another one has replaced it since, or will
+            epoch = topology["epoch"]
+            folder.ask_for(cache["namespace"], cache["name"], f"{to or handover.ANY}@{epoch}")
         time.sleep(FOLLOW_S)
     raise Failure(Exit.FAILED, f"{before} is still the primary after {HANDOVER_S:.0f} s: nobody has all that it has")
 

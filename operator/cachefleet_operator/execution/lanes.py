@@ -12,6 +12,7 @@ cannot use up.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -59,7 +60,7 @@ class Lanes:
         concurrency: int = 16,
         meter: Meter | None = None,
     ) -> None:
-        ledger, told, seen = Ledger(), prober.told, Witnesses()
+        ledger, told, seen = Ledger(), prober.told, Witnesses(lambda: asyncio.get_running_loop().time())
         self.observer = Observer(objects, servers, site, prober, witnesses=seen)
         slow = Cycle(
             objects, self.observer, Interpreter(objects, servers, told=told, witnesses=seen), tell, meter=meter,

@@ -102,7 +102,8 @@ class Observer:
         for name, state in said.items():
             if (pod := objects.get(Key("Pod", name))) is not None:
                 witness.saw(pod["metadata"]["uid"], state.run, servers[name].seen_at)
-        return witness.evidence(cache.status.topology, said, self._witnesses.now())
+        ages_s = {name: self._clock() - servers[name].seen_at for name in said}
+        return witness.evidence(cache.status.topology, said, self._witnesses.now(), ages_s)
 
     def _asked(self, cache: Cache, objects: Mapping[Key, Object]) -> list[tuple[Object, Endpoint]]:
         """The pods that have a server, and where it is asked."""

@@ -15,13 +15,14 @@ Ages are by a clock that does not jump, `now` is an argument in its seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cachefleet_operator.api.v1alpha1 import Topology
 from cachefleet_operator.planning.failover.facts import Evidence, Prepared, Promise, State, Target
 
 Key = tuple[str, str]  # namespace, name of a Cache
+NO_AGES: Mapping[str, float] = {}
 DEAD_MAX = 64  # runs that are remembered; the record names one
 
 
@@ -43,6 +44,7 @@ class Witness:
     _dead: list[str] = field(default_factory=list)
     _runs: dict[str, tuple[str, float]] = field(default_factory=dict)  # uid of a pod -> who answered last, and when
     _reigns: _Since | None = None
+    _reigned_at: float = 0.0  # when it last said so
     _down: _Since | None = None
     _other: dict[str, _Since] = field(default_factory=dict)  # pod -> the other disk that it answers with
 
@@ -82,12 +84,14 @@ class Witness:
             self._dead = [*self._dead[-DEAD_MAX:], before[0]]
         self._runs[uid] = run, at
 
-    def evidence(self, record: Topology | None, states: Mapping[str, State], now: float) -> Evidence:
-        """`states` of the pods that answer now."""
+    def evidence(
+        self, record: Topology | None, states: Mapping[str, State], now: float, ages_s: Mapping[str, float] = NO_AGES
+    ) -> Evidence:
+        """`states` of the pods that answer now, and how long ago each said so (not known: just now)."""
         if record is None:
             self._reigns = self._down = None
         else:
-            self._look(record, states.values(), now)
+            self._look(record, states, now, ages_s)
             self._look_for_disks(record, states, now)
         return Evidence(
             promises={disk: _aged(promise, now - heard) for disk, (promise, heard) in self._promises.items()},
@@ -99,18 +103,20 @@ class Witness:
                 pod for pod, (epoch, run) in self._refused.items()
                 if record is not None and epoch == record.epoch and pod in states and states[pod].run == run
             ),
-            reign_s=now - self._reigns.at if self._reigns else 0.0,
+            reign_s=self._reigned_at - self._reigns.at if self._reigns else 0.0,
             down_s=now - self._down.at if self._down else 0.0,
             told_s={pod: now - at for pod, at in self._told.items()},
             replaced_s={pod: now - since.at for pod, since in self._other.items()},
         )  # fmt: skip
 
-    def _look(self, record: Topology, states: Iterable[State], now: float) -> None:
-        said = next((state for state in states if state.disk == record.primary.disk), None)
+    def _look(self, record: Topology, states: Mapping[str, State], now: float, ages_s: Mapping[str, float]) -> None:
+        pod = next((pod for pod, state in states.items() if state.disk == record.primary.disk), "")
+        said = states.get(pod)
         if said is not None and said.reign == record.tenure:
             self._down = None
+            self._reigned_at = max(self._reigned_at, now - max(ages_s.get(pod, 0.0), 0.0))
             if self._reigns is None or self._reigns.of != record.epoch:
-                self._reigns = _Since(record.epoch, now)
+                self._reigns = _Since(record.epoch, self._reigned_at)
             return
         if said is not None:
             self._reigns = None

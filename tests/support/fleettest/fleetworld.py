@@ -1,11 +1,12 @@
 """The world (world.py) with managed servers: the server's own machines (managedworld.py) behind its simulated port.
 
 `flow` lets time pass and the streams run; `end` kills a server's process and has its kubelet say so, `back` starts it
-again. Nothing here is random.
+again; `hang` stops one for ever. Nothing here is random.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -67,6 +68,7 @@ class FleetWorld(World):
         super().__init__(cache)
         self.fleet = _Fleet(self)
         self.apart: set[str] = set()  # pods that do not reach their primary
+        self.hung: set[str] = set()
 
     def controllers(self) -> None:
         super().controllers()
@@ -89,10 +91,10 @@ class FleetWorld(World):
         while self.now < end:
             self.now += STEP_S
             for name, server in ((f"orders-{s.name}", s) for s in self.fleet.servers):
-                if name in self.ended:
+                if name in self.ended | self.hung:
                     continue
                 server.tell(e.Passed())
-                if name in self.apart:
+                if name in self.apart or f"orders-{server.wanted}" in self.hung:
                     server.link = None
                 elif server.link is None:
                     server.connect()
@@ -110,6 +112,10 @@ class FleetWorld(World):
         managed.wanted = managed.link = None
         state = {"terminated": {"exitCode": 137}}
         self._container(pod).update(ready=False, state=state)
+
+    def hang(self, pod: str) -> None:
+        self.hung.add(pod)
+        self.lags[pod] = math.inf
 
     def back(self, pod: str) -> None:
         self.ended.discard(pod)

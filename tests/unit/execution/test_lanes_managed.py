@@ -58,20 +58,26 @@ class Fleet:
         pods = {key.name: obj for key, obj in self.world.objects.items() if key.kind == "Pod"}
         led = [name for name, pod in pods.items() if pod["metadata"]["labels"].get(names.LABEL_ROLE) == "primary"]
         reign = self.world.machine(record.primary.pod).machine.reign
-        return record.epoch > above and reign is not None and led == [record.primary.pod]
+        answers = record.primary.pod not in self.world.hung
+        return record.epoch > above and answers and reign is not None and led == [record.primary.pod]
 
     async def failover_s(self) -> float:
         """The primary's process ends, and another one is there soon: how long there is no primary."""
         record = self.world.cache.status.topology
         assert record is not None
-        began, before = asyncio.get_running_loop().time(), record.primary.pod
+        before = record.primary.pod
         self.world.end(before)
         self.lanes.wake(KEY)
         await pass_time(AWAY_S)
         self.world.back(before)
         self.lanes.wake(KEY)
-        while not self.leads(record.epoch):
+        return AWAY_S + await self.led_again_s(record.epoch)
+
+    async def led_again_s(self, above: int) -> float:
+        began = asyncio.get_running_loop().time()
+        while not self.leads(above):
             await pass_time(0.01)
+            self.lanes.wake(KEY)  # whenever that is, by whatever
             assert asyncio.get_running_loop().time() - began < 60, "there is no primary again"
         return asyncio.get_running_loop().time() - began
 
@@ -116,3 +122,22 @@ def test_who_answers_late_counts() -> None:
     slow_s = 6 * PATIENCE_S
     took_s = failover_s(3, {"orders-0": slow_s, "orders-1": slow_s, "orders-2": inf})
     assert took_s < failover_s(3, {}) + 12 * slow_s
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.5, 0.8])
+def test_one_that_hangs_as_soon_as_it_is_the_primary_is_replaced(after_s: float) -> None:
+    """What it said before its members had found it is old: by that it would go on without them, and for ever."""
+    its = Fleet(3)
+
+    async def main() -> None:
+        async with its:
+            its.world.apart = {pod for pod in its.world.servers}
+            await its.failover_s()
+            await pass_time(after_s)
+            record = its.world.cache.status.topology
+            assert record is not None
+            its.world.hang(record.primary.pod)
+            its.world.apart.clear()
+            assert await its.led_again_s(record.epoch) < 12
+
+    run_virtual(main())

@@ -74,9 +74,11 @@ def test_since_when_the_primary_reigns_and_since_when_not() -> None:
     reigns = {"c-0": reigning()}
     assert witness.evidence(record(), reigns, 100.0).reign_s == 0.0
     found = witness.evidence(record(), {}, 101.0)  # not heard of: it may still reign
-    assert (found.reign_s, found.down_s) == (1.0, 0.0)
+    assert (found.reign_s, found.down_s) == (0.0, 0.0)
     found = witness.evidence(record(), reigns, 103.0)
     assert (found.reign_s, found.down_s) == (3.0, 0.0)
+    found = witness.evidence(record(), reigns, 104.5, {"c-0": 1.0})  # it was asked a second ago
+    assert (found.reign_s, found.down_s) == (3.5, 0.0)
     assert witness.evidence(record(epoch=EPOCH + 1), reigns, 104.0).reign_s == 0.0
     witness.evidence(record(), {"c-0": fenced(0)}, 105.0)
     found = witness.evidence(record(), {"c-0": fenced(0)}, 107.0)

@@ -204,7 +204,10 @@ def test_nobody_is_dropped_who_confirms_or_has_only_just_been_asked_to() -> None
     assert isinstance(decide(view(confirming, None, wish=CONTINUE)), Rest)
     fresh = view(reigning(confirmed={}), state(1), wish=CONTINUE, reign_s=0.5)
     assert isinstance(decide(fresh), Rest)
-    assert members(decided(replace(fresh, evidence=replace(fresh.evidence, reign_s=5.0)))) == (["d0"], 0)
+    late = replace(fresh, evidence=replace(fresh.evidence, reign_s=5.0))
+    assert members(decided(late)) == (["d0"], 0)
+    silent = replace(late, seats=(replace(late.seats[0], failures=1), *late.seats[1:]))
+    assert isinstance(decide(silent), Rest), "it has not answered since: perhaps it is the one that is away"
 
 
 def test_the_record_is_never_loosened_for_a_primary_that_does_not_reign() -> None:

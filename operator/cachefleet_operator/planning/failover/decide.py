@@ -2,7 +2,8 @@
 
     no record               first (O7)
     the primary reigns      tell the record to who has another; bump (O5); hand over (O2) if it is to leave;
-                            loosen (O3) or tighten (O4) towards the set that should be (O6); tell who lost the link
+                            if it answered just now, loosen (O3) or tighten (O4) towards the set that should be (O6);
+                            tell who lost the link
     it can begin to         tell it the record (S3)
     it promised to a heir   the handover's record (O2)
     it answers otherwise, or is suspect (O9)
@@ -76,6 +77,8 @@ def _reigning(view: View, seat: Seat, state: State) -> Move:
         return found
     if found := handover.begin(view, seat, state):
         return found
+    if seat.failures:  # What it said is old: its members may be there by now, and it away (O3).
+        return WELL
     wanted, acks = members.wished(view, state)
     wanted, acks = tighten.pending(view, state) or (wanted, acks)
     if found := bump.abandoned(view, seat, state, wanted, acks):

@@ -145,7 +145,7 @@ class Evidence:
     paused: frozenset[str] = frozenset()  # disks of servers that hold their writes, as they were told
     dead: frozenset[str] = frozenset()  # runs that have ended for certain (O1 b)
     refused: frozenset[str] = frozenset()  # pods whose server refused this record, and will again
-    reign_s: float = 0.0  # since this record's primary was first seen to reign by it
+    reign_s: float = 0.0  # from when this record's primary first said that it reigns by it, to when it last did
     down_s: float = 0.0  # since it was first seen not to reign
     replaced_s: Mapping[str, float] = field(default_factory=dict)  # pod -> since it was seen with another disk
     told_s: Mapping[str, float] = field(default_factory=dict)  # pod -> since it was told a record

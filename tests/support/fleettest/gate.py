@@ -115,12 +115,14 @@ def run_stage(stage: Stage, seed: int) -> tuple[Row, list[costs.Cost]]:
     file, log = FOLDER / f"{stage.name}.jsonl", FOLDER / f"{stage.name}.log"
     file.unlink(missing_ok=True)
     command = [word.replace("{seed}", str(seed)) for word in stage.command]
+    # Thousands of processes are started, and each would compile the operator and the tests for itself.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.monotonic()
     with log.open("w") as out:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, costs.VARIABLE: str(file)},
+            env={**environment, costs.VARIABLE: str(file)},
             stdin=subprocess.DEVNULL,
             stdout=out if stage.beside else None,
             stderr=subprocess.STDOUT if stage.beside else None,

@@ -10,16 +10,15 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api import Api
 
 from cachefleet_operator.api import names
 from cachefleet_operator.planning.plan import STEADY_S
 from fleettest.client import Address
+from fleettest.hollowfleet import run_pods
 from fleettest.instance import Instance
 from fleettest.kube import WRITES, Kube
 from fleettest.operators import Operator, beyond_upkeep, grants, install_crd
@@ -54,23 +53,6 @@ def spec(number: int) -> dict[str, Any]:
     return {"apiVersion": "cachefleet.io/v1alpha1", "kind": "Cache", "metadata": metadata, "spec": body}
 
 
-def run_pods(kube: Kube, namespace: str, addresses: Mapping[int, str]) -> None:
-    """Says of these Caches' pods that they run there and are ready."""
-    condition = [{"type": kind, "status": "True"} for kind in ("PodScheduled", "Ready")]
-    container = {"name": names.CONTAINER, "ready": True, "restartCount": 0, "image": "", "imageID": "",
-                 "state": {"running": {}}}  # fmt: skip
-    api, root = Api(kube.kubeconfig, agent="fleet"), f"/api/v1/namespaces/{namespace}/pods"
-
-    def run(number: int) -> None:
-        ip = addresses[number]
-        status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": condition,
-                  "containerStatuses": [container]}  # fmt: skip
-        api.patch(f"{root}/c{number}-0/status", {"status": status})
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(run, addresses))
-
-
 @contextlib.contextmanager
 def hanging() -> Iterator[str]:
     """The address of a server that takes connections, and says nothing."""
@@ -99,11 +81,11 @@ def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> Non
         idle_rss = operator.rss_bytes()
         mark, began = kube.audit.mark(), time.monotonic()
         for start in range(0, fleet, 20):
-            kube.apply([spec(n) for n in range(start, start + 20)], "-n", namespace)
+            kube.apply([spec(n) for n in range(start, min(start + 20, fleet))], "-n", namespace)
         kube.wait_for(lambda: count("Progressing", "False") == fleet, deadline_s=DEADLINE_S)
         kube.wait_for(lambda: len(kube.list("pods", namespace)) == fleet, deadline_s=DEADLINE_S)
         made_s = time.monotonic() - began
-        run_pods(kube, namespace, dict.fromkeys(range(fleet), server.ip))
+        run_pods(kube, namespace, {f"c{n}-0": server.ip for n in range(fleet)})
         kube.wait_for(lambda: count("Ready", "True") == fleet, deadline_s=DEADLINE_S)
         kube.wait_for(lambda: operator.metric("queue_depth") == 0, deadline_s=DEADLINE_S)
         ready_s = time.monotonic() - began
@@ -137,9 +119,9 @@ def test_a_fleet(kube: Kube, namespace: str, fleet: int, steady_s: float) -> Non
         assert not beyond_upkeep(asked)
 
         # One server hangs, and those of a node are out of reach.
-        away = dict.fromkeys(range(1, fleet // 5), NOWHERE)
+        away = {f"c{n}-0": NOWHERE for n in range(1, fleet // 5)}
         with hanging() as hung:
-            run_pods(kube, namespace, {0: hung, **away})
+            run_pods(kube, namespace, {"c0-0": hung, **away})
             kube.wait_for(lambda: operator.metric("servers", state="silent") == fleet // 5, deadline_s=DEADLINE_S)
             mark, before, since, oldest = kube.audit.mark(), operator.cpu_s(), time.monotonic(), 0.0
             while time.monotonic() < since + AWAY_S:

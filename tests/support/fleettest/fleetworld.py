@@ -32,19 +32,19 @@ PARSES: dict[bytes, words.Parse] = {
 }  # fmt: skip
 
 
-class _Fleet:
-    """What a managedworld.Server knows of its world."""
+class Peers:
+    """What a managedworld.Server knows of its world: the servers of one Cache, and the time."""
 
     replicated = True
 
-    def __init__(self, world: FleetWorld) -> None:
-        self._world, self.rng = world, random.Random(1)
-        self.servers: list[_Server] = []
+    def __init__(self, now: Callable[[], float], seed: int = 1) -> None:
+        self._now, self.rng = now, random.Random(seed)
+        self.servers: list[Peer] = []
         self.acknowledged: dict[int, int] = {}
 
     @property
     def now(self) -> float:
-        return self._world.now
+        return self._now()
 
     def make(self, stored: Stored | None, run: str, draw: Callable[[], str]) -> Machine:
         return Machine(stored, run=run.replace(" ", "-"), draw=draw)
@@ -53,20 +53,52 @@ class _Fleet:
         return f"{self.rng.getrandbits(160):040x}"
 
 
-class _Server(managedworld.Server):
+class Peer(managedworld.Server):
+    """One of them, which answers the family as a server does."""
+
     heard_at: float | None = None
 
     def _perform(self, action: a.Action) -> None:
         if isinstance(action, a.Follow):
-            self.wanted, self.link = int(action.host.rsplit("-", 1)[-1]), None
+            self.wanted, self.link = self.ordinal(action.host), None
         else:
             super()._perform(action)
+
+    def ordinal(self, host: str) -> int:
+        return int(host.rsplit("-", 1)[-1])
+
+    def step(self, *, apart: bool) -> None:
+        """A moment passes, in which the stream arrives and is confirmed."""
+        self.tell(e.Passed())
+        if apart:
+            self.link = None
+        elif self.link is None:
+            self.connect()
+        self.apply()
+        if self.link is not None:
+            self.heard_at = self.world.now
+            self.link.slow_until = 0.0
+            for _ in self.link.acks[:]:
+                self.deliver()
+
+    def answer(self, command: Command) -> Reply:
+        """To one of the family."""
+        if command[1] == b"STATE":
+            heard = self.heard_at if self.machine.primary else None
+            beat = "" if heard is None else 100 + int((self.world.now - heard) * 1000)
+            said = {"keys": self.end, "link": "up" if self.link else "down", "loading": 0, "beat-age-ms": beat}
+            return _flat({**self.machine.state(self.world.now, self.end), **said})
+        try:
+            made = words.reply(self.tell(words.event(PARSES[command[1]], list(command), self.end)))
+        except CommandError as refused:
+            return hiredis.ReplyError(str(refused))
+        return _flat(made) if isinstance(made, dict) else str(made).encode()
 
 
 class FleetWorld(World):
     def __init__(self, cache: Cache) -> None:
         super().__init__(cache)
-        self.fleet = _Fleet(self)
+        self.fleet = Peers(lambda: self.now)
         self.apart: set[str] = set()  # pods that do not reach their primary
         self.hung: set[str] = set()
 
@@ -75,7 +107,7 @@ class FleetWorld(World):
         for name, server in sorted(self.servers.items()):
             ordinal = int(name.rsplit("-", 1)[-1])
             if ordinal == len(self.fleet.servers):
-                self.fleet.servers.append(_Server(self.fleet, ordinal))  # type: ignore[arg-type]
+                self.fleet.servers.append(Peer(self.fleet, ordinal))  # type: ignore[arg-type]
             managed = self.fleet.servers[ordinal]
             if "machine" not in server:
                 managed.start()
@@ -83,7 +115,7 @@ class FleetWorld(World):
                 server["run"] = managed.machine.run
                 server["parameters"] = {**server["parameters"], "managed": "yes"}
 
-    def machine(self, pod: str) -> _Server:
+    def machine(self, pod: str) -> Peer:
         return self.fleet.servers[int(pod.rsplit("-", 1)[-1])]
 
     def flow(self, seconds: float) -> None:
@@ -93,17 +125,7 @@ class FleetWorld(World):
             for name, server in ((f"orders-{s.name}", s) for s in self.fleet.servers):
                 if name in self.ended | self.hung:
                     continue
-                server.tell(e.Passed())
-                if name in self.apart or f"orders-{server.wanted}" in self.hung:
-                    server.link = None
-                elif server.link is None:
-                    server.connect()
-                server.apply()
-                if server.link is not None:
-                    server.heard_at = self.now
-                    server.link.slow_until = 0.0
-                    for _ in server.link.acks[:]:
-                        server.deliver()
+                server.step(apart=name in self.apart or f"orders-{server.wanted}" in self.hung)
 
     def end(self, pod: str) -> None:
         self.ended.add(pod)
@@ -139,19 +161,10 @@ class FleetWorld(World):
             machine = self.machine(pod).machine
             self.servers[pod]["role"] = "master" if machine.reign is not None else "slave"
             return super().reply(pod, command)
-        managed = self.machine(pod)
-        if command[1] == b"STATE":
-            heard = managed.heard_at if managed.machine.primary else None
-            beat = "" if heard is None else 100 + int((self.now - heard) * 1000)
-            said = {"keys": managed.end, "link": "up" if managed.link else "down", "loading": 0, "beat-age-ms": beat}
-            return _flat({**managed.machine.state(self.now, managed.end), **said})
-        try:
-            made = words.reply(managed.tell(words.event(PARSES[command[1]], list(command), managed.end)))
-        except CommandError as refused:
-            return hiredis.ReplyError(str(refused))
+        made = self.machine(pod).answer(command)
         if command[1] == b"PAUSE":  # who paused it looks again soon
             self.flow(STEP_S)
-        return _flat(made) if isinstance(made, dict) else str(made).encode()
+        return made
 
 
 def _flat(fields: dict[str, Any]) -> Reply:

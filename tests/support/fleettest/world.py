@@ -204,7 +204,7 @@ class World:
         return file
 
     def reply(self, pod: str, command: Command) -> Reply:
-        return _reply(self.servers[pod], command)
+        return reply(self.servers[pod], command)
 
     # -- small things
 
@@ -398,7 +398,8 @@ class _Line:
     def close(self) -> None: ...
 
 
-def _reply(server: dict[str, Any], command: Command) -> Reply:
+def reply(server: dict[str, Any], command: Command) -> Reply:
+    """What a server of these facts answers to what an operator asks of any."""
     match [word.upper() for word in command[:2]]:
         case [b"INFO", *_]:
             version = server["build"].version

@@ -58,8 +58,8 @@ def _turn(snapshot: Snapshot) -> Object | Step:
     old = [pod for pod in pods if outdated(statefulset, pod)]
     if not old:
         return NOTHING
-    if claim := storage.going(snapshot):
-        return Step((), "Waiting", f"no pod is restarted while volume {claim} is being deleted: its data would go")
+    if volumes := storage.going(snapshot):
+        return Step((), "Waiting", f"no pod is restarted while {volumes} being deleted: data would go with it")
     if going := [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]:
         return Step((), "Restarting", f"pod {going[0]['metadata']['name']} is shutting down")
     fresh = [pod for pod in pods if pod not in old and not managed.is_growing(snapshot)]

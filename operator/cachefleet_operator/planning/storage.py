@@ -11,7 +11,7 @@ taken back. A claim that is larger than wanted, or was found and is of another c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cachefleet_operator.api import names
@@ -108,24 +108,31 @@ def owners(snapshot: Snapshot) -> Step:
 
 
 def going(snapshot: Snapshot) -> str:
-    """The claim that somebody deleted, which is there as long as its pod; empty = none is."""
-    claim = _deleted(snapshot)
-    return str(claim["metadata"]["name"]) if claim is not None else ""
+    """The claims that somebody deleted, which are there as long as their pods, as "volume a is" or "volumes a, b are";
+    empty = none is."""
+    found = _deleted(snapshot)
+    return _number([claim["metadata"]["name"] for claim in found], "volume {} is", "volumes {} are") if found else ""
 
 
 def loss(snapshot: Snapshot) -> str:
-    """What goes with that claim, and how it can be saved, as a sentence; empty = nothing does."""
-    claim = _deleted(snapshot)
-    if claim is None:
+    """What goes with those claims, and how it can be saved, as a sentence; empty = nothing does."""
+    found = _deleted(snapshot)
+    if not found:
         return ""
-    volume = claim.get("spec", {}).get("volumeName", "")
-    saved = f"; they stay if PersistentVolume {volume} gets the reclaim policy Retain before that" if volume else ""
-    name = claim["metadata"]["name"]
-    return f"volume {name} is being deleted: its data go with its pod, which is not restarted{saved}"
+    pods = "its data go with its pod, which is" if len(found) == 1 else "their data go with their pods, which are"
+    volumes = [claim["spec"]["volumeName"] for claim in found if claim.get("spec", {}).get("volumeName")]
+    saved = _number(volumes, "PersistentVolume {} gets", "PersistentVolumes {} get") if volumes else ""
+    retained = f"; they stay if {saved} the reclaim policy Retain before that" if saved else ""
+    return f"{going(snapshot)} being deleted: {pods} not restarted{retained}"
 
 
-def _deleted(snapshot: Snapshot) -> Object | None:
-    return next((claim for claim in _claims(snapshot) if claim["metadata"].get("deletionTimestamp")), None)
+def _deleted(snapshot: Snapshot) -> list[Object]:
+    return [claim for claim in _claims(snapshot) if claim["metadata"].get("deletionTimestamp")]
+
+
+def _number(found: Sequence[str], one: str, several: str) -> str:
+    """The words for one, or for several, with their names."""
+    return (one if len(found) == 1 else several).format(", ".join(found))
 
 
 def growing(snapshot: Snapshot) -> str:

@@ -120,6 +120,39 @@ def retention(of: Cache) -> Any:
     return build_statefulset(of, "i:1")["spec"]["persistentVolumeClaimRetentionPolicy"]
 
 
+@pytest.mark.parametrize(
+    ("volumes", "words"),
+    [
+        ({}, ""),
+        (
+            {"data-orders-1": "pvc-1"},
+            "volume data-orders-1 is being deleted: its data go with its pod, which is not restarted; they stay if "
+            "PersistentVolume pvc-1 gets the reclaim policy Retain before that",
+        ),
+        (
+            {"data-orders-0": "pvc-0", "data-orders-1": "", "data-orders-2": "pvc-2"},
+            "volumes data-orders-0, data-orders-1, data-orders-2 are being deleted: their data go with their pods, "
+            "which are not restarted; they stay if PersistentVolumes pvc-0, pvc-2 get the reclaim policy Retain before "
+            "that",
+        ),
+        (
+            {"data-orders-0": "", "data-orders-1": ""},
+            "volumes data-orders-0, data-orders-1 are being deleted: their data go with their pods, which are not "
+            "restarted",
+        ),
+    ],
+)
+def test_all_volumes_that_somebody_deleted_are_told(volumes: dict[str, str], words: str) -> None:
+    claims = [
+        {"kind": "PersistentVolumeClaim", "metadata": {"name": name, "deletionTimestamp": stamp(NOW)},
+         "spec": {"volumeName": volume}}
+        for name, volume in volumes.items()
+    ]  # fmt: skip
+    kept_one = {"kind": "PersistentVolumeClaim", "metadata": {"name": "data-orders-9"}, "spec": {"volumeName": "pvc-9"}}
+    assert storage.loss(snapshot(cache(instances=3), *claims, kept_one)) == words
+    assert words.startswith(storage.going(snapshot(cache(instances=3), *claims, kept_one)))
+
+
 def test_a_deleted_volume_keeps_its_pod_and_is_told() -> None:
     world = World(cache())
     world.settle()

@@ -128,7 +128,7 @@ class Cycle:
         outcome = _Outcome(cache)
         if made.record is not None:
             await self._record(made.record, outcome, rolled_back=made.rolled_back)
-        await self._carry_out(snapshot.acting or cache, made.actions, since, outcome)
+        await self._carry_out(snapshot.acting.cache, made.actions, since, outcome)
         if stale := next((error for error in outcome.failed if error.conflict), None):
             raise stale
         status = made.stopped(outcome.words) if outcome.words else made.status

@@ -28,7 +28,7 @@ from cachefleet_operator.execution.ownership import is_ours, is_shown
 from cachefleet_operator.execution.ports import Endpoint, Objects, Servers
 from cachefleet_operator.execution.prober import Prober, Target
 from cachefleet_operator.execution.witness import Witnesses
-from cachefleet_operator.planning import accepted
+from cachefleet_operator.planning.acting import acting
 from cachefleet_operator.planning.failover.facts import NO_EVIDENCE, Evidence
 from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.refusals import taken
@@ -66,21 +66,21 @@ class Observer:
     def glance(self, cache: Cache) -> Snapshot:
         """What is known without asking anybody: somebody else's object is where it was, and no events are read."""
         objects = {key: obj for key, obj in self._objects.known(*cache.key).items() if is_shown(obj, cache)}
-        acts = accepted.acting(cache, objects)
-        reference = (acts or cache).spec.auth.secret_ref
+        acts = acting(cache, objects)
+        reference = acts.cache.spec.auth.secret_ref
         objects |= self._fetched.get(cache.key, {})
         # Without its password no server is asked: the next cycle will have fetched it.
         if reference is None or Key("Secret", reference.name) in objects:
-            self._watch(acts or cache, self._asked(acts or cache, objects))
+            self._watch(acts.cache, self._asked(acts.cache, objects))
         facts = self._facts(cache.key)
         evidence = self._evidence(cache, objects, facts)
-        return Snapshot(cache, self.site, objects, facts, frozenset(taken(cache.status)), acts, evidence=evidence)
+        return Snapshot(cache, acts, self.site, objects, facts, frozenset(taken(cache.status)), evidence=evidence)
 
     async def observe(self, cache: Cache) -> Snapshot:
         namespace = cache.metadata.namespace
         objects = {key: obj for key, obj in self._objects.known(*cache.key).items() if is_shown(obj, cache)}
-        acts = accepted.acting(cache, objects)
-        auth = (acts or cache).spec.auth
+        acts = acting(cache, objects)
+        auth = acts.cache.spec.auth
         if auth.secret_ref is not None:
             key = Key("Secret", auth.secret_ref.name)
             if (secret := await self._objects.get(namespace, key)) is not None:
@@ -88,10 +88,10 @@ class Observer:
             self._fetched[cache.key] = {key: secret} if secret is not None else {}
         else:
             self._fetched.pop(cache.key, None)
-        servers = await self._servers_of(acts or cache, self._asked(acts or cache, objects))
+        servers = await self._servers_of(acts.cache, self._asked(acts.cache, objects))
         foreign, unmade = await self._foreign(cache), await self._unmade(cache, objects)
         evidence = self._evidence(cache, objects, servers)
-        return Snapshot(cache, self.site, objects, servers, foreign, acts, unmade, evidence)
+        return Snapshot(cache, acts, self.site, objects, servers, foreign, unmade, evidence)
 
     def _evidence(self, cache: Cache, objects: Mapping[Key, Object], servers: Mapping[str, Server]) -> Evidence:
         """What managed servers answered, and since when they say what they say now."""

@@ -15,7 +15,7 @@ from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.resources.desired import desired
 from cachefleet_operator.resources.diff import stamp
 
-OF_THE_SPEC = ("ConfigMap", "StatefulSet")  # made of parameters, and of overrides of the pod
+BY_KNOWLEDGE = ("ConfigMap", "StatefulSet")  # made of parameters, as servers know them, and of overrides of the pod
 
 
 class Aims(NamedTuple):
@@ -35,13 +35,12 @@ def as_before(snapshot: Snapshot) -> Aims:
     return Aims(cache, (), cache.status.refusals, has, generation=cache.status.template_generation)
 
 
-def aims_of(snapshot: Snapshot, now: float, *, least: bool = False) -> Aims:
-    """`least`: what acts has nothing that files and pods are made of (accepted.py)."""
+def aims_of(snapshot: Snapshot, now: float) -> Aims:
     old, has = snapshot.cache.status.refusals, knowledge.knowledge(snapshot)
     asked = [r for r in old if is_parameter(r) and config.is_refused_still(snapshot, r, has)]
     cache = managed.with_members(config.without_refused(snapshot.cache, asked))
     stamped, generation = _wanted(snapshot, cache, has)
-    last = accepted.last(snapshot.cache, snapshot.objects) if any(r.subject == OBJECT for r in old) else None
+    last = snapshot.acting.last if any(r.subject == OBJECT for r in old) else None
     had: tuple[Object, ...] = ()
     if last is not None:
         before = replace(snapshot, cache=last)
@@ -64,8 +63,8 @@ def aims_of(snapshot: Snapshot, now: float, *, least: bool = False) -> Aims:
         )
     ]
     possible = objects.possible(snapshot, stamped, had, held)
-    if least:
-        possible = tuple(obj for obj in possible if obj["kind"] not in OF_THE_SPEC)
+    if snapshot.acting.kind == "least":  # It says nothing of either.
+        possible = tuple(obj for obj in possible if obj["kind"] not in BY_KNOWLEDGE)
     return Aims(cache, possible, (*asked, *held), has, tuple(r for r in asked if is_due(r, now)), generation)
 
 

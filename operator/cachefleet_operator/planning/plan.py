@@ -4,8 +4,8 @@ The order of the steps is the order of their importance; each is one function th
 returns what it wants, with a reason. At most one disruptive action a cycle, and none while anything else is still to be
 done. What was refused (status.refusals) is not asked for again until the wish changed or refusals.RETRY_S have passed.
 
-A spec that asks for what cannot be, or is paused, is not followed: steps marked * go on, by the accepted one, or by the
-least of it (accepted.py).
+A spec that asks for what cannot be, or is paused, is not followed: steps marked * go on, by another one that acts
+(acting.py).
 
     topology *    who is the primary: a record, which is stored before anything is done that needs it; what managed
                   servers are told of it
@@ -36,7 +36,6 @@ from dataclasses import dataclass, replace
 from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Topology
-from cachefleet_operator.api.validation import problems
 from cachefleet_operator.planning import (
     accepted,
     auth,
@@ -52,7 +51,7 @@ from cachefleet_operator.planning import (
 )
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.actions import Action, Delete
-from cachefleet_operator.planning.aims import Aims, aims_of, as_before
+from cachefleet_operator.planning.aims import BY_KNOWLEDGE, Aims, aims_of, as_before
 from cachefleet_operator.planning.failover.moves import Decide, Move, Rest
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.moments import seconds
@@ -63,7 +62,6 @@ from cachefleet_operator.planning.step import NOTHING, Step
 
 CONVERGING_S, STEADY_S = 2.0, 30.0
 FLEET_S = 5.0  # managed servers: how far a replica is behind is no news, and decides whether it is a member
-BY_KNOWLEDGE = ("ConfigMap", "StatefulSet")  # made of what the servers know
 PATIENCE = 0.25  # share of how long somebody has been waited for, until we look again
 
 
@@ -79,20 +77,19 @@ class Plan:
 
 def plan(snapshot: Snapshot, now: float) -> Plan:
     """What to do about one Cache at unix time `now`."""
-    asked, wrong = snapshot.cache, problems(snapshot.cache)
-    seen = replace(snapshot, cache=snapshot.acting or asked)
-    least = accepted.is_least(asked, snapshot.objects)
-    aims = aims_of(seen, now, least=least) if snapshot.acting else as_before(seen)
+    asked, acting = snapshot.cache, snapshot.acting
+    seen = replace(snapshot, cache=acting.cache)
+    aims = aims_of(seen, now) if acting.kind != "none" else as_before(seen)
     steps: tuple[Step, ...] = ()
     stands = record = asked.status.topology
     made: Move | None = None
-    if snapshot.acting is not None and not asked.metadata.deletion_timestamp:
-        made = managed.move(seen, _due(seen, asked))
+    if acting.kind != "none" and not asked.metadata.deletion_timestamp:
+        made = managed.move(seen, _due(seen))
         record = topology.decide(seen, made)
-        steps = _steps(seen, aims, record, made, asked)
+        steps = _steps(seen, aims, record, made)
     actions = tuple(action for step in steps for action in step.actions)
     verdict = replace(
-        _verdict(seen, asked, steps, wrong, aims), topology=topology.watched(record, seen, now), failover=made
+        _verdict(seen, asked, steps, aims), topology=topology.watched(record, seen, now), failover=made
     )  # fmt: skip
     new = status(snapshot, verdict, now)
 
@@ -106,22 +103,21 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
 
 
 def survive(snapshot: Snapshot, now: float) -> Plan:
-    asked = snapshot.cache
-    last = accepted.last(asked, snapshot.objects)
+    asked, acting = snapshot.cache, snapshot.acting
     steps: tuple[Step, ...] = ()
     stands = record = asked.status.topology
     made: Move | None = None
-    begun = last is not None or snapshot.acting is not asked
-    if begun and snapshot.acting is not None and not asked.metadata.deletion_timestamp:
-        seen = replace(snapshot, cache=snapshot.acting)
-        aims = before = aims_of(seen, now, least=last is None)
-        if last is not None and last.spec != seen.cache.spec:
-            before = aims_of(replace(snapshot, cache=last), now)
+    begun = acting.last is not None or acting.kind == "least"
+    if begun and not asked.metadata.deletion_timestamp:
+        seen = replace(snapshot, cache=acting.cache)
+        aims = before = aims_of(seen, now)
+        if acting.last is not None and acting.last.spec != acting.cache.spec:
+            before = aims_of(replace(snapshot, cache=acting.last), now)
         kept = {key_of(obj) for obj in before.objects}
         if not aims.knowledge.images:
             kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
         lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
-        made = managed.move(seen, _due(seen, asked)) if stands is not None else None
+        made = managed.move(seen, _due(seen)) if stands is not None else None
         record = topology.decide(seen, made) if stands is not None else None
         told = managed.step(seen, record, made)
         steps = told, objects.step(seen, lost, aims.refusals), roles.step(seen, record, made)
@@ -131,9 +127,9 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
     return Plan(actions, new, min(STEADY_S, _again_s(made)), lambda words: new, decided, _is_rolled_back(made))
 
 
-def _due(snapshot: Snapshot, asked: Cache) -> str:
+def _due(snapshot: Snapshot) -> str:
     """The pod that is the next to be restarted: for both lanes, or one takes into the set whom the other takes out."""
-    return rollout.due(snapshot) if snapshot.acting is asked else ""
+    return rollout.due(snapshot) if snapshot.acting.kind == "asked" else ""
 
 
 def _again_s(made: Move | None) -> float:
@@ -145,19 +141,17 @@ def _is_rolled_back(made: Move | None) -> bool:
     return isinstance(made, Decide) and made.rolled_back
 
 
-def _steps(
-    snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move | None, asked: Cache
-) -> tuple[Step, ...]:
+def _steps(snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move | None) -> tuple[Step, ...]:
     waiting = auth.missing(snapshot) or auth.refused(aims.cache, aims.refusals)
     if waiting and not snapshot.pods():
         return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
     told = managed.step(snapshot, record, made)
-    secrets = NOTHING if accepted.is_lost(asked, snapshot.objects) else auth.step(snapshot, aims.refusals)
+    secrets = NOTHING if snapshot.acting.is_lost else auth.step(snapshot, aims.refusals)
     labels = roles.step(snapshot, record, made)
     bound, noted = binding.step(snapshot, aims.refusals), knowledge.step(snapshot, aims.knowledge, aims.refusals)
     words = pod_facts.unmade(snapshot.unmade)
     unmade = Step(waiting=words, patient=True) if words else NOTHING
-    if snapshot.acting is not asked:
+    if snapshot.acting.kind != "asked":
         lost = objects.lost(snapshot, aims.objects)
         return told, secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, labels, unmade
     growth = storage.step(snapshot, aims.refusals)
@@ -178,9 +172,8 @@ def _steps(
     return (*steps, rollout.step(snapshot, made))
 
 
-def _verdict(
-    snapshot: Snapshot, asked: Cache, steps: tuple[Step, ...], wrong: tuple[str, ...], aims: Aims
-) -> Verdict:
+def _verdict(snapshot: Snapshot, asked: Cache, steps: tuple[Step, ...], aims: Aims) -> Verdict:
+    wrong = snapshot.acting.problems
     wish = config.without_refused(asked, filter(is_parameter, aims.refusals))
     busy = next((step for step in steps if step.progress), None)
     doing = [action.reason for step in steps for action in step.actions if step.progress]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site
 from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.planning.acting import Acting
 from cachefleet_operator.planning.failover.facts import NO_EVIDENCE, Evidence, State
 
 FOLLOWS = "slave"  # the wire's word for a server that has its data from another one
@@ -49,11 +50,11 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     cache: Cache
+    acting: Acting  # it, with the spec that acts
     site: Site
     objects: Mapping[Key, Object]  # those with our label, and those that the spec names (auth.secretRef)
     servers: Mapping[str, Server]  # by pod; a pod without an address has no entry
     foreign: frozenset[Key] = frozenset()  # of refusals.taken: where somebody else's object still is
-    acting: Cache | None = None  # it, with the spec that acts (accepted.py); None = there is none
     unmade: Mapping[str, str] = field(default_factory=dict)  # pod that cannot be made -> its controller's words
     evidence: Evidence = NO_EVIDENCE  # what managed servers answered when they were told something
 

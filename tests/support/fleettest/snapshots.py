@@ -9,7 +9,7 @@ from typing import Any
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, Site, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Member, RecordedPrimary, Topology
-from cachefleet_operator.planning.accepted import acting
+from cachefleet_operator.planning.acting import acting
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 
 NOW = 1_800_000_000.0
@@ -75,4 +75,4 @@ def pod(ordinal: int = 0, *, ready: bool = True, revision: str = "r1", **more: A
 
 def snapshot(of: Cache, *objects: Object, servers: Iterable[Server] = (), site: Site = SITE) -> Snapshot:
     known = {key_of(o): o for o in objects}
-    return Snapshot(of, site, known, {s.pod: s for s in servers}, acting=acting(of, known))
+    return Snapshot(of, acting(of, known), site, known, {s.pod: s for s in servers})

@@ -12,7 +12,7 @@ Object = Mapping[str, Any]  # as the API carries it; nobody changes one that was
 
 
 class Key(NamedTuple):
-    """An object in the Cache's own namespace."""
+    """An object in the Cache's own namespace. Of a Cache itself: v1alpha1.CacheKey."""
 
     kind: str
     name: str

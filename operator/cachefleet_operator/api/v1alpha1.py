@@ -457,6 +457,16 @@ class Metadata(Model):
     deletion_timestamp: str | None = None
 
 
+class CacheKey(NamedTuple):
+    """Which Cache. An object of one has a key of its own in the same namespace: api.objects.Key."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
 class Cache(Model):
     """A managed, Redis-compatible cache."""
 
@@ -478,5 +488,5 @@ class Cache(Model):
     )  # fmt: skip
 
     @property
-    def key(self) -> tuple[str, str]:
-        return (self.metadata.namespace, self.metadata.name)
+    def key(self) -> CacheKey:
+        return CacheKey(self.metadata.namespace, self.metadata.name)

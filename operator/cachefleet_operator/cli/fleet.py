@@ -16,7 +16,7 @@ from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Object, Site
-from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, Metadata
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, CacheKey, Metadata
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.manifests import Document, Manifests
 from cachefleet_operator.execution.lanes import Lanes
@@ -31,7 +31,6 @@ from cachefleet_operator.planning.actions import CREATED
 from cachefleet_operator.planning.moments import stamp
 
 EVENTS_KEPT = 100
-CacheKey = tuple[str, str]  # namespace, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class Fleet:
             old = found["metadata"]
             annotations = {**(old.get("annotations") or {}), names.ANNOTATION_FAILOVER: successor}
             self.store.change(namespace, KIND, name, {"metadata": {**old, "annotations": annotations}})
-            self._lanes.wake((namespace, name))
+            self._lanes.wake(CacheKey(namespace, name))
 
     async def stop(self) -> None:
         """Servers save and end, each within the grace of its pod."""

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, CacheKey
 from cachefleet_operator.cli import manifests, up, view
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.cli.state import DATA, Folder, option
@@ -158,7 +158,7 @@ def _down(
     folder = Folder(data)
     known = folder.caches()
     if delete_data and known and not yes:
-        names = ", ".join("/".join(key) for key in known)
+        names = ", ".join(str(key) for key in known)
         if not sys.stdin.isatty():
             raise Failure(Exit.USAGE, f"this would delete all data of {names}: say so with --yes")
         typer.confirm(f"Delete all data of {names} in {data}?", abort=True)
@@ -347,7 +347,7 @@ def _kill(
 
 
 def _running(folder: Folder, name: str) -> dict[str, Any]:
-    by_key = {(cache["namespace"], cache["name"]): cache for cache in folder.state()["caches"]}
+    by_key = {CacheKey(cache["namespace"], cache["name"]): cache for cache in folder.state()["caches"]}
     found: dict[str, Any] = by_key[_choose(name, list(by_key), folder.path)]
     return found
 
@@ -395,7 +395,7 @@ def _tools(group: str, words: list[str]) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "cachefleet_server.tools", group, *words])
 
 
-def _choose(name: str, known: list[tuple[str, str]], data: Path) -> tuple[str, str]:
+def _choose(name: str, known: list[CacheKey], data: Path) -> CacheKey:
     """The Cache that a name means; the only one there is when it is empty."""
     namespace, _, short = name.rpartition("/")
     found = [key for key in known if (not name or key[1] == short) and namespace in ("", key[0])]
@@ -403,6 +403,6 @@ def _choose(name: str, known: list[tuple[str, str]], data: Path) -> tuple[str, s
         return found[0]
     if not known:
         raise Failure(Exit.NOT_RUNNING, f"there is no Cache in {data}")
-    names = ", ".join("/".join(key) for key in known)
+    names = ", ".join(str(key) for key in known)
     problem = f"no Cache {name} in {data}" if name and not found else "say which Cache"
     raise Failure(Exit.USAGE if found else Exit.NOT_RUNNING, f"{problem}; known: {names}")

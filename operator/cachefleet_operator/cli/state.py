@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cachefleet_operator.api.v1alpha1 import CacheKey
 from cachefleet_operator.cli.failure import Exit, Failure
 from cachefleet_operator.execution.local.kubelet import LOCK
 from cachefleet_operator.execution.local.paths import Outside, below, private_folder, replace_file
@@ -134,8 +135,8 @@ class Folder:
             time.sleep(POLL_S)
         return True
 
-    def caches(self) -> list[tuple[str, str]]:
-        """(namespace, name) of what is or was here."""
+    def caches(self) -> list[CacheKey]:
+        """Of what is or was here."""
         return list(caches_in(self.path))
 
     def logs(self, namespace: str, cache: str) -> list[Path]:
@@ -144,9 +145,9 @@ class Folder:
     def delete_data(self) -> list[str]:
         """Removes what `up` made, and the folder if nothing else is in it. The names of the Caches that were."""
         lock = self.lock()
-        names = self.caches()
+        keys = self.caches()
         try:
-            for namespace, name in names:
+            for namespace, name in keys:
                 shutil.rmtree(below(self.path, namespace, name))
                 _remove_if_empty(self.path / namespace)
             shutil.rmtree(self._own)
@@ -157,7 +158,7 @@ class Folder:
             raise unwritable(self.path, error) from None
         finally:
             lock.release()
-        return [f"{namespace}/{name}" for namespace, name in names]
+        return [str(key) for key in keys]
 
 
 def option(data: Path) -> str:

@@ -25,7 +25,7 @@ from typing import Literal, Protocol
 
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.api.parse import Malformed, parse
-from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheStatus, Metadata, Topology
+from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheKey, CacheStatus, Metadata, Topology
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.ledger import Ledger
@@ -60,7 +60,7 @@ class Observes(Protocol):
 
     async def observe(self, cache: Cache) -> Snapshot: ...
 
-    def forget(self, key: tuple[str, str]) -> None:
+    def forget(self, key: CacheKey) -> None:
         """There is no such Cache (any more)."""
 
 
@@ -106,7 +106,7 @@ class Cycle:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    def cache(self, key: tuple[str, str]) -> Cache | None:
+    def cache(self, key: CacheKey) -> Cache | None:
         """The Cache of a key. Whose body is none has no plan, and so no status: an event is all that its user sees."""
         found = self._objects.cache(*key)
         if found is None:
@@ -161,7 +161,7 @@ class Cycle:
             outcome.undone.add(RECORD)
             outcome.words = str(error)
             return
-        log.info("%s", record.reason, extra={"cache": "/".join(cache.key), "reason": "Record"})
+        log.info("%s", record.reason, extra={"cache": str(cache.key), "reason": "Record"})
         if rolled_back:
             self._tell(cache.metadata, "Warning", "DataRolledBack", record.reason)
         elif record.kind == "continued":
@@ -236,14 +236,14 @@ class Cycle:
     async def _act(self, cache: Cache, action: Action) -> None:
         await self._interpreter.execute(cache, action)
         self._meter.acted(action)
-        log.info("%s", action.reason, extra={"cache": "/".join(cache.key), "reason": type(action).__name__})
+        log.info("%s", action.reason, extra={"cache": str(cache.key), "reason": type(action).__name__})
         if not isinstance(action, ToManaged):  # Of these the record tells that they lead to, or come from.
             self._tell(cache.metadata, "Normal", action.word, action.reason)
 
     def _notify(self, cache: Cache, found: Iterable[Notice]) -> None:
         for notice in found:
             level = logging.WARNING if notice.type == "Warning" else logging.INFO
-            log.log(level, "%s", notice.message, extra={"cache": "/".join(cache.key), "reason": "Notice"})
+            log.log(level, "%s", notice.message, extra={"cache": str(cache.key), "reason": "Notice"})
             self._tell(cache.metadata, notice.type, notice.word, notice.message)
 
     async def _write_status(self, cache: Cache, status: CacheStatus) -> Cache:
@@ -280,7 +280,7 @@ def _note(done: asyncio.Task[None], cache: Cache, action: Action) -> None:
     if done.cancelled() or (error := done.exception()) is None:
         return
     level = logging.DEBUG if isinstance(error, ExecutionError) else logging.ERROR
-    log.log(level, "%s: %r", action.subject, error, extra={"cache": "/".join(cache.key)})
+    log.log(level, "%s: %r", action.subject, error, extra={"cache": str(cache.key)})
 
 
 def _words(refusal: Refused) -> str:

@@ -17,14 +17,14 @@ import logging
 from collections.abc import Iterable
 
 from cachefleet_operator.api.objects import Site
-from cachefleet_operator.api.v1alpha1 import Cache, Metadata
+from cachefleet_operator.api.v1alpha1 import Cache, CacheKey, Metadata
 from cachefleet_operator.execution.cycle import Cycle, Meter, Tell
 from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.ledger import Ledger
 from cachefleet_operator.execution.observer import Observer
 from cachefleet_operator.execution.ports import Objects, Servers
 from cachefleet_operator.execution.prober import Prober
-from cachefleet_operator.execution.reconciler import EVERYBODY, STOP_S, Key, Pace, Reconciler
+from cachefleet_operator.execution.reconciler import EVERYBODY, STOP_S, Pace, Reconciler
 from cachefleet_operator.execution.witness import Witnesses
 from cachefleet_operator.planning.actions import EventType
 from cachefleet_operator.planning.plan import survive
@@ -76,13 +76,13 @@ class Lanes:
         self._prober = prober
         prober.listen(self.wake)
 
-    def start(self, keys: Iterable[Key]) -> None:
+    def start(self, keys: Iterable[CacheKey]) -> None:
         """From now on wakes count; `keys` are woken at once."""
         keys = tuple(keys)
         self._fast.start(keys)
         self.slow.start(keys)
 
-    def wake(self, key: Key) -> None:
+    def wake(self, key: CacheKey) -> None:
         """Something about this Cache may have changed."""
         self._fast.wake(key)
         self.slow.wake(key)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cachefleet_operator.api.v1alpha1 import CacheKey
 from cachefleet_operator.planning.actions import Action
-
-Key = tuple[str, str]  # namespace, name of a Cache
 
 
 class _Deed(NamedTuple):
@@ -20,14 +19,14 @@ class _Deed(NamedTuple):
 
 class Ledger:
     def __init__(self) -> None:
-        self._deeds: dict[Key, dict[tuple[type[Action], str], _Deed]] = {}
+        self._deeds: dict[CacheKey, dict[tuple[type[Action], str], _Deed]] = {}
         self._serial = 1
 
     def now(self) -> int:
         """To be remembered by who looks, before."""
         return self._serial
 
-    def begin(self, who: object, key: Key, action: Action, since: int) -> bool:
+    def begin(self, who: object, key: CacheKey, action: Action, since: int) -> bool:
         """False: it is being done, or another one has done it since."""
         deeds = self._deeds.setdefault(key, {})
         deed = deeds.get((type(action), action.subject))
@@ -37,12 +36,12 @@ class Ledger:
         deeds[type(action), action.subject] = _Deed(who, 0)
         return True
 
-    def end(self, key: Key, action: Action, *, done: bool) -> None:
+    def end(self, key: CacheKey, action: Action, *, done: bool) -> None:
         deeds = self._deeds.get(key, {})
         deed = deeds.pop((type(action), action.subject), None)
         if done and deed is not None:
             self._serial += 1
             deeds[type(action), action.subject] = _Deed(deed.who, self._serial)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: CacheKey) -> None:
         self._deeds.pop(key, None)

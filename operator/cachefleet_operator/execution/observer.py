@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, Site
-from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.api.v1alpha1 import Cache, CacheKey
 from cachefleet_operator.execution import admin, passwords
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.ownership import is_ours, is_shown
@@ -54,9 +54,9 @@ class Observer:
         self._witnesses = witnesses or Witnesses()
         self._objects, self._servers, self._prober, self._clock = objects, servers, prober, clock
         self.site = site
-        self._fetched: dict[tuple[str, str], dict[Key, Object]] = {}  # what was last asked for, of each Cache
+        self._fetched: dict[CacheKey, dict[Key, Object]] = {}  # what was last asked for, of each Cache
 
-    def forget(self, key: tuple[str, str]) -> None:
+    def forget(self, key: CacheKey) -> None:
         """This Cache is gone: nobody asks its servers any more."""
         self._fetched.pop(key, None)
         self._witnesses.forget(key)
@@ -117,7 +117,7 @@ class Observer:
             # A Cache that shrinks has more servers than it wants, and hands over between them.
             self._prober.watch(cache.key, targets, alone=cache.spec.instances == 1 and len(targets) <= 1)
 
-    def _facts(self, key: tuple[str, str]) -> Mapping[str, Server]:
+    def _facts(self, key: CacheKey) -> Mapping[str, Server]:
         return self._prober.facts(key) if self._prober is not None else {}
 
     async def _servers_of(self, cache: Cache, asked: Sequence[tuple[Object, Endpoint]]) -> dict[str, Server]:
@@ -149,7 +149,7 @@ class Observer:
         try:
             said = await self._objects.events_of(cache.metadata.namespace, uid, "FailedCreate")
         except ExecutionError as error:
-            log.debug("no events can be read: %s", error, extra={"cache": "/".join(cache.key)})
+            log.debug("no events can be read: %s", error, extra={"cache": str(cache.key)})
             return {}
         notes = [str(event.get("note", "")) for event in said]
         return {pod: note for note in notes for pod in _NAMES.findall(note) if pod in lacking}

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.v1alpha1 import CacheKey
 from cachefleet_operator.execution import admin
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.ports import Endpoint, Line, Servers
@@ -48,8 +49,6 @@ FAILURES_SUSPECT = 3
 JITTER = 0.1
 SERVERS_MAX = 4096
 FRESH_S = 2.5  # younger than a second where it is asked every second; what is older is not good enough to act by
-
-Key = tuple[str, str]  # namespace, name
 
 log = logging.getLogger(__name__)
 
@@ -92,17 +91,17 @@ class Prober:
     ) -> None:
         self._servers, self._clock, self._chance = servers, clock, chance
         self._every_s, self._alone_s, self._servers_max = every_s, alone_s, servers_max
-        self._probes: dict[Key, dict[str, _Probe]] = {}
+        self._probes: dict[CacheKey, dict[str, _Probe]] = {}
         self._count = 0
-        self._listener: Callable[[Key], None] = lambda key: None
+        self._listener: Callable[[CacheKey], None] = lambda key: None
         self._full = False
 
     # -- what others call
 
-    def listen(self, listener: Callable[[Key], None]) -> None:
+    def listen(self, listener: Callable[[CacheKey], None]) -> None:
         self._listener = listener
 
-    def watch(self, key: Key, targets: Mapping[str, Target], *, alone: bool = False) -> None:
+    def watch(self, key: CacheKey, targets: Mapping[str, Target], *, alone: bool = False) -> None:
         """The servers of a Cache by pod, from now on; none: it is gone. `alone`: there is one instance."""
         probes = self._probes.setdefault(key, {})
         every_s = self._alone_s if alone else self._every_s
@@ -125,7 +124,7 @@ class Prober:
         if not probes:
             del self._probes[key]
 
-    def facts(self, key: Key) -> Mapping[str, Server]:
+    def facts(self, key: CacheKey) -> Mapping[str, Server]:
         """By pod; of those alone that were asked within FRESH_S: of a single instance, while it is in trouble."""
         now = _now()
         return {pod: probe.server for pod, probe in self._probes.get(key, {}).items() if _is_shown(probe, now)}
@@ -162,7 +161,7 @@ class Prober:
         if probe.task is not None:
             probe.task.cancel()
 
-    async def _run(self, key: Key, probe: _Probe) -> None:
+    async def _run(self, key: CacheKey, probe: _Probe) -> None:
         try:
             while True:
                 began, before, told, inspected = _now(), probe.server, probe.told, probe.inspected

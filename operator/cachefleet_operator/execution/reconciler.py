@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.api.v1alpha1 import Cache, CacheKey
 from cachefleet_operator.execution.cycle import Meter, NoMeter, Result
 from cachefleet_operator.execution.errors import ExecutionError
 
@@ -34,8 +34,6 @@ CYCLE_S_MAX = 120.0
 JITTER = 0.1
 EVERYBODY = 1 << 20  # as `concurrency`: no queue
 STOP_S = 5.0
-
-Key = tuple[str, str]  # namespace, name
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class Pace(NamedTuple):
 class Runner(Protocol):
     """A Cycle (cycle.py), as far as the reconciler knows it."""
 
-    def cache(self, key: Key) -> Cache | None:
+    def cache(self, key: CacheKey) -> Cache | None:
         """None: there is none (any more). Raises ExecutionError where it cannot be read."""
 
     async def run(self, cache: Cache) -> tuple[Result, float]: ...
@@ -75,18 +73,18 @@ class Reconciler:
     ) -> None:
         self._cycle, self._meter, self._pace = cycle, meter or NoMeter(), pace or Pace()
         self._places = asyncio.Semaphore(concurrency)
-        self._loops: dict[Key, _Loop] = {}
+        self._loops: dict[CacheKey, _Loop] = {}
         self._running = asyncio.Event()
 
     # -- what others call
 
-    def start(self, keys: Iterable[Key]) -> None:
+    def start(self, keys: Iterable[CacheKey]) -> None:
         """From now on wakes count; `keys` are woken at once."""
         self._running.set()
         for key in keys:
             self.wake(key)
 
-    def wake(self, key: Key) -> None:
+    def wake(self, key: CacheKey) -> None:
         """Something about this Cache may have changed."""
         if not self._running.is_set():
             return
@@ -121,7 +119,7 @@ class Reconciler:
 
     # -- one Cache
 
-    async def _run(self, key: Key, loop: _Loop) -> None:
+    async def _run(self, key: CacheKey, loop: _Loop) -> None:
         try:
             while self._running.is_set():
                 loop.due_since = _now()
@@ -139,7 +137,7 @@ class Reconciler:
             if self._loops.get(key) is loop:
                 del self._loops[key]
 
-    async def _pause(self, key: Key, loop: _Loop, pause_s: float) -> None:
+    async def _pause(self, key: CacheKey, loop: _Loop, pause_s: float) -> None:
         """Returns when it is time or something woke us, but not before the rate and the back-off allow."""
         end = _now() + pause_s
         while (left := end - _now()) > 0:
@@ -152,18 +150,18 @@ class Reconciler:
             loop.woken.clear()
         await asyncio.sleep(max(self._pace.debounce_s, _take_token(loop, _now(), self._pace.every_s)))
 
-    def _generation(self, key: Key) -> int:
+    def _generation(self, key: CacheKey) -> int:
         try:
             cache = self._cycle.cache(key)
         except ExecutionError:
             return -1
         return cache.metadata.generation if cache is not None else -1
 
-    async def _attempt(self, key: Key, loop: _Loop) -> float | None:
+    async def _attempt(self, key: CacheKey, loop: _Loop) -> float | None:
         """One cycle, come what may. How long to wait for the next one; None = the Cache is gone."""
         began = _now()
         loop.generation = self._generation(key)
-        context = {"cache": "/".join(key)}
+        context = {"cache": str(key)}
         try:
             async with asyncio.timeout(self._pace.cycle_s_max):
                 cache = self._cycle.cache(key)

@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from cachefleet_operator.api.v1alpha1 import Topology
+from cachefleet_operator.api.v1alpha1 import CacheKey, Topology
 from cachefleet_operator.planning.failover.facts import Evidence, Prepared, Promise, State, Target
 
-Key = tuple[str, str]  # namespace, name of a Cache
 NO_AGES: Mapping[str, float] = {}
 DEAD_MAX = 64  # runs that are remembered; the record names one
 
@@ -137,12 +136,12 @@ class Witnesses:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.now = clock
-        self._found: dict[Key, Witness] = {}
+        self._found: dict[CacheKey, Witness] = {}
 
-    def of(self, key: Key) -> Witness:
+    def of(self, key: CacheKey) -> Witness:
         return self._found.setdefault(key, Witness())
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: CacheKey) -> None:
         self._found.pop(key, None)
 
 

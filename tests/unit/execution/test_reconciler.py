@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.api.v1alpha1 import Cache, CacheKey
 from cachefleet_operator.execution import reconciler
 from cachefleet_operator.execution.cycle import NoMeter, Result
 from cachefleet_operator.execution.errors import ExecutionError
@@ -32,11 +32,11 @@ class Cycles:
         self.caches = {c.key: c for c in caches or (cache(),)}
         self.done: list[tuple[float, str]] = []  # when, Cache
         self.fail: Callable[[Cache], Exception | None] = lambda cache: None
-        self.read: Callable[[tuple[str, str]], Cache | None] = self.caches.get
+        self.read: Callable[[CacheKey], Cache | None] = self.caches.get
         self.takes_s = 0.0
         self.finished = self.running = self.running_max = 0
 
-    def cache(self, key: tuple[str, str]) -> Cache | None:
+    def cache(self, key: CacheKey) -> Cache | None:
         return self.read(key)
 
     async def run(self, cache: Cache) -> tuple[Result, float]:
@@ -246,7 +246,7 @@ def test_a_cache_that_cannot_be_read_waits_for_a_better_one() -> None:
     async def main() -> None:
         broken = True
 
-        def get(key: tuple[str, str]) -> Cache | None:
+        def get(key: CacheKey) -> Cache | None:
             if broken:
                 raise ExecutionError("spec.memory: must be an object")
             return cache()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cachefleet_operator.api.objects import Key, Object
-from cachefleet_operator.api.v1alpha1 import KIND
+from cachefleet_operator.api.v1alpha1 import KIND, CacheKey
 from cachefleet_operator.execution.kube.client import ApiError, Kube
 from cachefleet_operator.execution.kube.store import Store
 
@@ -19,10 +19,10 @@ class KubeObjects:
         self._kube, self._store = kube, store
 
     def cache(self, namespace: str, name: str) -> Object | None:
-        return self._store.cache((namespace, name))
+        return self._store.cache(CacheKey(namespace, name))
 
     def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
-        return self._store.objects((namespace, name))
+        return self._store.objects(CacheKey(namespace, name))
 
     async def get(self, namespace: str, key: Key) -> Object | None:
         found = await self._kube.get(key.kind, namespace, key.name)
@@ -40,7 +40,7 @@ class KubeObjects:
         except ApiError as error:
             if error.code == 404:
                 error.conflict = True
-                gone = self._store.cache((namespace, key.name)) if key.kind == KIND else None
+                gone = self._store.cache(CacheKey(namespace, key.name)) if key.kind == KIND else None
                 if gone is not None:
                     self._store.remove(gone)  # The watch has missed its end.
             raise

@@ -22,11 +22,10 @@ from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, key_of
-from cachefleet_operator.api.v1alpha1 import KIND
+from cachefleet_operator.api.v1alpha1 import KIND, CacheKey
 
 TOMBSTONES_MAX = 8192
 
-CacheKey = tuple[str, str]  # namespace, name
 Listener = Callable[[CacheKey], None]
 
 
@@ -155,7 +154,7 @@ def owner_key(obj: Object) -> CacheKey | None:
     """The Cache that an object belongs to by its label; itself, for a Cache."""
     metadata = obj["metadata"]
     name = metadata["name"] if obj["kind"] == KIND else metadata.get("labels", {}).get(names.LABEL_CACHE)
-    return (metadata["namespace"], name) if name else None
+    return CacheKey(metadata["namespace"], name) if name else None
 
 
 def uid(obj: Object) -> str:

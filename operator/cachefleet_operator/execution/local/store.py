@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, key_of
 from cachefleet_operator.api.parse import parse
-from cachefleet_operator.api.v1alpha1 import KIND, Cache
+from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheKey
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.local.paths import below, private_folder, replace_file
 from cachefleet_operator.planning.moments import stamp
@@ -174,12 +174,12 @@ class Store:
             raise ExecutionError(f"cannot write {path}: {error.strerror}") from error
 
 
-def caches_in(data: Path) -> Iterator[tuple[str, str]]:
-    """(namespace, name) of the Caches that a data folder holds; other folders in it are not ours."""
+def caches_in(data: Path) -> Iterator[CacheKey]:
+    """The Caches that a data folder holds; other folders in it are not ours."""
     for path in sorted(data.glob(f"*/*/{OBJECTS}/{KIND}.*.json")):
         namespace, name = path.parts[-4], path.parts[-3]
         if path.name == f"{KIND}.{name}.json":
-            yield namespace, name
+            yield CacheKey(namespace, name)
 
 
 def owner(found: Object) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object
+from cachefleet_operator.api.v1alpha1 import CacheKey
 from cachefleet_operator.execution.kube.store import TOMBSTONES_MAX, Store
 
 KEY = ("shop", "orders")
@@ -68,7 +69,7 @@ def test_a_new_object_of_the_same_name_survives_the_end_of_the_old_one() -> None
 
 
 def test_an_object_moves_with_its_label() -> None:
-    store, woken = Store(), list[tuple[str, str]]()
+    store, woken = Store(), list[CacheKey]()
     store.put(obj(5))
     store.listen(woken.append)
     store.put(obj(6, cache="carts"))
@@ -78,12 +79,13 @@ def test_an_object_moves_with_its_label() -> None:
 
 
 def test_caches_and_their_objects_wake_the_same_key() -> None:
-    store, woken = Store(), list[tuple[str, str]]()
+    store, woken = Store(), list[CacheKey]()
     store.listen(woken.append)
     store.put(cache(3))
     store.put(obj(4))
     store.put(obj(4))  # Nothing new.
     store.see("DELETED", cache(5))
+    assert [str(key) for key in woken] == ["shop/orders"] * 3
     assert woken == [KEY, KEY, KEY]
     assert store.cache(KEY) is None
     store.check()

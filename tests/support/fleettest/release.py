@@ -31,7 +31,8 @@ import tomllib
 import zipfile
 from dataclasses import dataclass
 from email import message_from_string
-from pathlib import Path
+from email.message import Message
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import binaries
@@ -91,24 +92,26 @@ class Release:
             return [f"it has {sorted(found)}, and not {sorted(wanted)}"]
         size = sum(path.stat().st_size for path in self.folder.iterdir())
         chart = yaml.safe_load(self.chart_text("Chart.yaml"))
-        metadata = self._dist_info("METADATA")
+        with zipfile.ZipFile(self.wheel) as archive:
+            names = archive.namelist()
+            said = {name: _header(archive, name) for name in ("METADATA", "WHEEL")}
         says = {
             "the chart": chart["version"],
             "the chart's application": chart["appVersion"],
-            "the wheel": metadata["Version"],
+            "the wheel": said["METADATA"].get("Version", "no version"),
         }
-        with zipfile.ZipFile(self.wheel) as archive:
-            names = archive.namelist()
         return [
             *(f"{who} is of {version}" for who, version in says.items() if version != self.version),
             *([f"{size} bytes, at most {BYTES_MAX}"] if size > BYTES_MAX else []),
-            *([] if self._dist_info("WHEEL")["Root-Is-Purelib"] == "true" else ["the wheel is of one platform"]),
+            *([] if said["WHEEL"].get("Root-Is-Purelib") == "true" else ["the wheel is of one platform"]),
             *([] if "cachefleet_operator/__main__.py" in names else ["the wheel has no operator"]),
         ]
 
-    def _dist_info(self, name: str) -> Any:
-        with zipfile.ZipFile(self.wheel) as archive:
-            return message_from_string(archive.read(f"cachefleet-{self.version}.dist-info/{name}").decode())
+
+def _header(wheel: zipfile.ZipFile, name: str) -> Message:
+    """What a wheel says of itself, whatever version its folder is named by; empty where it says nothing."""
+    found = [entry for entry in wheel.namelist() if PurePath(entry).match(f"*.dist-info/{name}")]
+    return message_from_string(wheel.read(found[0]).decode() if found else "")
 
 
 def entries(folder: Path = RELEASES) -> list[Release]:

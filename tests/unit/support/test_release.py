@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,13 @@ def test_what_is_wrong_with_an_entry_is_seen(tmp_path: Path) -> None:
     assert "and not" in other.problems()[0]
     (other.folder / last.chart.name).rename(other.chart)
     (other.folder / last.wheel.name).rename(other.wheel)
-    with pytest.raises(KeyError, match=re.escape("cachefleet-7.7.7.dist-info")):
-        other.problems()
+    old = last.version
+    assert other.problems() == [f"{who} is of {old}" for who in ("the chart", "the chart's application", "the wheel")]
+    with zipfile.ZipFile(other.wheel, "w") as archive:
+        archive.writestr("README", "")
+    assert other.problems()[2:] == [
+        "the wheel is of no version", "the wheel is of one platform", "the wheel has no operator",
+    ]  # fmt: skip
 
     same = release.Release(tmp_path / last.version)
     shutil.copytree(last.folder, same.folder)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
+from cachefleet_operator.api.conditions import FLEET_TYPES, TYPES
 from cachefleet_operator.api.quantity import Quantity
 from cachefleet_operator.api.scalars import as_network, as_text, int_or_string
 
@@ -416,8 +417,9 @@ class CacheStatus(Model):
     message: str = Field("", description="The same as a sentence; empty while there is nothing to say.")
     observed_generation: int = Field(0, description="Generation of the spec that this status speaks of.")
     conditions: tuple[Condition, ...] = Field(
-        (), description="Ready, Progressing, Degraded, ConfigApplied.", json_schema_extra=_keyed("type")
-    )
+        (), json_schema_extra=_keyed("type"),
+        description=f"{', '.join(TYPES)}; with more than one pod also {' and '.join(FLEET_TYPES)}.",
+    )  # fmt: skip
     primary: str = Field("", description="Pod that is the primary, as topology says.")
     topology: Topology | None = Field(None, description="Who is the primary; absent until all pods have answered.")
     ready: str = Field(

@@ -22,6 +22,12 @@ def test_a_page_is_up_to_date(file: str) -> None:
     assert (DOCS / file).read_text() == PAGES[file](), "make generated"
 
 
+def test_the_row_of_the_conditions_names_all_of_them() -> None:
+    (row,) = (line for line in PAGES["api.md"]().splitlines() if line.startswith("| `conditions`"))
+    assert [name for name in (*conditions.TYPES, *conditions.FLEET_TYPES) if name not in row] == []
+    assert {reason.condition for reason in conditions.REASONS} == {*conditions.TYPES, *conditions.FLEET_TYPES}
+
+
 @pytest.mark.parametrize("file", PAGES)
 def test_tables_have_as_many_cells_in_each_row(file: str) -> None:
     width = 0

@@ -1,4 +1,4 @@
-"""What kinds of parameters there are: how each is read, shown by CONFIG GET, rewritten, and handed to the engine.
+"""What kinds of parameters there are: how each is read, shown by CONFIG GET, and rewritten.
 
 A `Kind` is immutable and knows nothing of a particular parameter beyond its limits. `split` makes words of what CONFIG
 SET gets, one string; `read` takes words and the present value, which kinds that are set piecewise merge into, and
@@ -12,8 +12,8 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cachefleet_parameters.text import quote, quote_if_needed
@@ -110,10 +110,6 @@ class Kind:
     def whole(self, value: Any) -> list[str]:
         """What gives this value whatever lines come before."""
         return self.lines(value, None)
-
-    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
-        """The engine fields that a parameter of this kind fills."""
-        yield name, int(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,16 +293,12 @@ class Memory(Kind):
     def lines(self, value: Any, default: Any) -> list[str]:
         return [self.show(value) if value < 0 else memory_text(value)]
 
-    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
-        yield name, min(value, LONG_MAX)
-
 
 @dataclass(frozen=True, slots=True)
 class Enum(Kind):
-    """One of some words, in any case; kept in the table's spelling. `codes` are the engine's numbers."""
+    """One of some words, in any case; kept in the table's spelling."""
 
     words: tuple[str, ...]
-    codes: Mapping[str, int] = field(default_factory=dict)
 
     def parse(self, words: Sequence[str], old: Any) -> str:
         for word in self.words:
@@ -316,9 +308,6 @@ class Enum(Kind):
 
     def lines(self, value: Any, default: Any) -> list[str]:
         return [str(value)]
-
-    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
-        yield name, self.codes[value] if self.codes else self.words.index(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +368,7 @@ class SavePoints(Kind):
         return ['""', *(self.lines(value, None) if value else ())]
 
 
-OUTPUT_CLASSES = ("normal", "replica", "pubsub")  # the engine's order: CLASS_*
+OUTPUT_CLASSES = ("normal", "replica", "pubsub")  # in the order of a value's triples
 OUTPUT_CLASSES_SHOWN = ("normal", "slave", "pubsub")
 
 
@@ -420,12 +409,6 @@ class OutputLimits(Kind):
 
     def whole(self, value: Any) -> list[str]:
         return self.lines(value, (None,) * len(value))
-
-    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
-        for index, (hard, soft, seconds) in enumerate(value):
-            yield f"{name}_hard.{index}", hard
-            yield f"{name}_soft.{index}", soft
-            yield f"{name}_soft_seconds.{index}", seconds
 
 
 class Percentiles(Kind):
@@ -475,8 +458,7 @@ class OomScores(Kind):
         return [self.show(value)]
 
 
-_EVENTS = "g$lshzxetd"  # what "A" stands for, in the order in which they are shown
-_EVENT_BITS = {letter: 1 << bit for bit, letter in enumerate("KEg$lshzxetmdn")}  # as NOTIFY_* in keyspace/db.pxd
+EVENTS = "g$lshzxetd"  # what "A" stands for, in the order in which they are shown
 
 
 class KeyspaceEvents(Kind):
@@ -485,18 +467,14 @@ class KeyspaceEvents(Kind):
 
     def parse(self, words: Sequence[str], old: Any) -> str:
         letters = set(words[0])
-        if not letters <= set(_EVENTS + "AnmKE"):
+        if not letters <= set(EVENTS + "AnmKE"):
             raise ParameterError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
-        if "A" in letters or letters >= set(_EVENTS):
-            letters = letters.difference(_EVENTS) | {"A"}
-        return "".join(letter for letter in f"A{_EVENTS}nKEm" if letter in letters)
+        if "A" in letters or letters >= set(EVENTS):
+            letters = letters.difference(EVENTS) | {"A"}
+        return "".join(letter for letter in f"A{EVENTS}nKEm" if letter in letters)
 
     def show(self, value: Any) -> str:
         return str(value).replace("An", "A")
 
     def lines(self, value: Any, default: Any) -> list[str]:
         return [quote(value)]
-
-    def fields(self, name: str, value: Any) -> Iterator[tuple[str, int]]:
-        letters = str(value).replace("A", _EVENTS)
-        yield name, sum(_EVENT_BITS[letter] for letter in letters)

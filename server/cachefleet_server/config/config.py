@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 
 from cachefleet_parameters.kinds import ParameterError
 from cachefleet_parameters.text import quote_if_needed
+from cachefleet_server.config.engine_fields import fields
 from cachefleet_server.config.params import IGNORED, PARAMS, STATES, Param
 from cachefleet_server.config.parser import Line
 from cachefleet_server.errors import ConfigError
@@ -217,7 +218,7 @@ class Config:
 
     def _follow(self, row: Param, engine: Fields) -> None:
         def apply(value: Any) -> None:
-            for name, number in row.kind.fields(row.engine, value):
+            for name, number in fields(row.kind, row.engine, value):
                 engine.set_param(name, number)
 
         apply(self._values[row.name])

@@ -49,6 +49,7 @@ from cachefleet_parameters.kinds import (
     Text,
     Words,
 )
+from cachefleet_server.config.engine_fields import POLICY_BITS
 
 # States of a server, and what a change that is refused then is told. Clients may be paused, or the AOF rewritten, and
 # every parameter may change: both are begun anew or hold what they have. While the server stops, none may.
@@ -139,17 +140,6 @@ _SHUTDOWN = Flags(
     ("save", "nosave"),
     "shutdown options SAVE and NOSAVE can't be used simultaneously",
 )
-# As POLICIES of the engine, without which parameters can be checked, too.
-POLICY_BITS = {
-    "volatile-lru": 1,
-    "volatile-lfu": 2,
-    "volatile-random": 8,
-    "volatile-ttl": 16,
-    "allkeys-lru": 1 | 4,
-    "allkeys-lfu": 2 | 4,
-    "allkeys-random": 8 | 4,
-    "noeviction": 32,
-}
 _NODE_NAME = r"[-A-Za-z0-9._:/\x80-\U0010ffff]+"
 _TITLE = r"(?! *$)([^{]|\{(title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})+"
 
@@ -244,7 +234,7 @@ _ACCESS = (
 
 _MEMORY_USE = (
     Param("maxmemory", Memory(high=ULONG_MAX), "0", engine="maxmemory"),
-    Param("maxmemory-policy", Enum(tuple(POLICY_BITS), POLICY_BITS), "noeviction", engine="maxmemory_policy"),
+    Param("maxmemory-policy", Enum(tuple(POLICY_BITS)), "noeviction", engine="maxmemory_policy"),
     Param("maxmemory-samples", Integer(1, 64), "5", engine="maxmemory_samples"),
     Param("maxmemory-eviction-tenacity", Integer(0, 100), "10", engine="maxmemory_eviction_tenacity"),
     Param("lfu-decay-time", _INT, "1", engine="lfu_decay_time"),

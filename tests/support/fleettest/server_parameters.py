@@ -18,12 +18,10 @@ from cachefleet_parameters import kinds
 from cachefleet_server.config.config import Config
 from cachefleet_server.config.params import PARAMS, Param
 
-NOT_SHARED = frozenset(("codes",))  # the engine's numbers of an Enum
-
 
 def limits(row: Param) -> dict[str, Any]:
     """What the row says of its kind, less what every parameter of that kind says."""
-    fields = [field for field in dataclasses.fields(row.kind) if field.name not in NOT_SHARED]
+    fields = dataclasses.fields(row.kind)
     values = {field.name: getattr(row.kind, field.name) for field in fields}
     return {f.name: values[f.name] for f in fields if values[f.name] != f.default or f.name in ("low", "high")}
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cachefleet_server.config.config import Config, SetError, UnknownParameter
-from cachefleet_server.config.params import PARAMS, POLICY_BITS
+from cachefleet_server.config.engine_fields import POLICY_BITS
+from cachefleet_server.config.params import PARAMS
 from cachefleet_server.config.parser import Line, option_lines, text_lines
 from cachefleet_server.engine import POLICIES
 from cachefleet_server.errors import ConfigError

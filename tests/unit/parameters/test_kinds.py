@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from cachefleet_parameters.kinds import (
     IpAddress,
     Kind,
-    OutputLimits,
     ParameterError,
     Words,
     memory_text,
@@ -87,15 +85,6 @@ def test_what_is_no_integer(text: str) -> None:
 @given(st.integers(0, 2**64 - 1))
 def test_memory_text_is_exact(number: int) -> None:
     assert parse_memory(memory_text(number)) == number
-
-
-def test_output_limits_fill_the_engine_by_class() -> None:
-    value: Any = OutputLimits().parse(["pubsub", "3", "2", "1"], ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
-    assert dict(OutputLimits().fields("output_limit", value)) == {
-        "output_limit_hard.0": 1, "output_limit_soft.0": 2, "output_limit_soft_seconds.0": 3,
-        "output_limit_hard.1": 4, "output_limit_soft.1": 5, "output_limit_soft_seconds.1": 6,
-        "output_limit_hard.2": 3, "output_limit_soft.2": 2, "output_limit_soft_seconds.2": 1,
-    }  # fmt: skip
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8), max_size=5))

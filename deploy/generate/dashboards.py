@@ -26,7 +26,9 @@ DURATIONS = "sum by (%s le) (rate(cachefleet_command_duration_seconds_bucket{*}[
 HITS = "sum by (namespace, cache) (rate(redis_keyspace_hits_total{*}[*]))"
 MISSES = "sum by (namespace, cache) (rate(redis_keyspace_misses_total{*}[*]))"
 # Of the records, and not of each operator's own series: one that begins anew has not seen what went before.
-FAILOVERS = "changes(max by (namespace, cache) (cachefleet_operator_cache_tenure{*})[%s:15s])"
+_CHANGES = "changes(max by (namespace, cache) (cachefleet_operator_cache_%s{*})[1h:15s])"
+HANDOVERS = _CHANGES % "last_handover"
+FAILOVERS = f"{_CHANGES % 'tenure'} - {HANDOVERS}"  # Each changes the tenure.
 READY_TIME = 'sum %s (count_over_time(%s{*,condition="Ready"%s}[$__range]))'
 # The server's own state keeps it from doing what is asked; whatever else is refused is the client's error.
 REFUSED = 'redis_errors_total{*,err=~"OOM|MISCONF|LOADING|BUSY|READONLY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN"}'
@@ -118,7 +120,7 @@ FLEET = (
             Query("sum by (namespace, cache) (redis_connected_clients{*})", "Clients", "short"),
             Query("sum by (namespace, cache) (rate(redis_evicted_keys_total{*}[*]))", "Evictions", "ops"),
             Query("sum by (namespace, cache) (rate(redis_total_error_replies{*}[*]))", "Errors", "ops"),
-            Query(FAILOVERS % "1h", "Failovers (1 h)", "none"),
+            Query(FAILOVERS, "Failovers (1 h)", "none"),
         ), kind="table", width=24),
     )),
     Section("Health", (
@@ -371,8 +373,10 @@ CACHE_BOARD = (
         Panel("Primary", "Who was the primary when, by the operator's record.", "none", (
             Query("max by (pod) (cachefleet_operator_cache_primary{*})", "{{pod}}"),
         ), max=1),
-        Panel("Failovers", "Within an hour: how often a primary was made, elected or by a hand-over.", "none", (
-            Query(FAILOVERS % "1h", "failovers"),
+        Panel("Failovers", "Within an hour: how often a primary was lost, and another one elected; how often one "
+              "handed over, which is planned.", "none", (
+            Query(FAILOVERS, "failovers"),
+            Query(HANDOVERS, "hand-overs"),
         )),
         Panel("Links", "Replicas that a primary feeds; of a replica: 1 while its primary's stream comes.", "short", (
             Query("max by (pod) (redis_connected_slaves{*}) > 0", "{{pod}} replicas"),

@@ -4,8 +4,9 @@ Names begin with cachefleet_operator_. Of a Cache it tells what its server canno
 conditions, one series each, and what the record says: who is the primary, and since which record. The label `namespace`
 is the Cache's, and `pod` its primary's (the chart's monitor has honorLabels). Without a record there is none of these.
 
-Failovers are changes of the tenure, and no counter: a counter of the operator's own begins anew with its process, and
-a node that ends may have had both, the operator and a primary.
+Failovers are changes of the tenure, less those that were planned: hand-overs, which the record remembers. They are no
+counter: a counter of the operator's own begins anew with its process, and a node that ends may have had both, the
+operator and a primary.
 """
 
 from __future__ import annotations
@@ -117,13 +118,20 @@ def _records(caches: Iterable[Object]) -> Iterator[Metric]:
         f"{PREFIX}_cache_tenure", "Number of the record that made the Cache's primary the primary.",
         labels=["namespace", "cache"],
     )  # fmt: skip
+    handovers = GaugeMetricFamily(
+        f"{PREFIX}_cache_last_handover", "Number of the last record by which a primary handed over; 0: none has.",
+        labels=["namespace", "cache"],
+    )  # fmt: skip
     for cache in caches:
         match cache.get("status"):
-            case {"topology": {"primary": {"pod": str(pod)}, "tenure": int(tenure)}}:
+            case {"topology": {"primary": {"pod": str(pod)}, "tenure": int(tenure), **more}}:
                 primaries.add_metric([*_whose(cache), pod], 1)
                 tenures.add_metric(_whose(cache), tenure)
+                last = more.get("handedOver")
+                handovers.add_metric(_whose(cache), last if isinstance(last, int) else 0)
     yield primaries
     yield tenures
+    yield handovers
 
 
 def _conditions(cache: Object) -> Iterator[tuple[str, str, str, float]]:

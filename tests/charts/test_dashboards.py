@@ -236,27 +236,34 @@ def test_the_service_level(
 # -- failovers
 
 TENURE = 'cachefleet_operator_cache_tenure{namespace="shop",cache="orders",instance="%s"}'
+HANDED = 'cachefleet_operator_cache_last_handover{namespace="shop",cache="orders",instance="%s"}'
 
 
 @pytest.mark.parametrize(
-    ("series", "count"),
+    ("series", "failovers", "handovers"),
     [
-        ({TENURE % "a": "7x90"}, 0),
-        ({TENURE % "a": "7x60 9x30"}, 1),
-        ({TENURE % "a": "7x60 8x10 9x20"}, 2),
+        ({TENURE % "a": "7x90", HANDED % "a": "0x90"}, 0, 0),
+        ({TENURE % "a": "7x60 9x30", HANDED % "a": "0x90"}, 1, 0),
+        ({TENURE % "a": "7x60 8x10 9x20", HANDED % "a": "5x90"}, 2, 0),
+        ({TENURE % "a": "7x60 9x30", HANDED % "a": "0x60 9x30"}, 0, 1),
+        ({TENURE % "a": "7x60 9x10 12x20", HANDED % "a": "5x60 9x30"}, 1, 1),
         # Two replicas of the operator tell the same, one of them a little later.
-        ({TENURE % "a": "7x60 9x30", TENURE % "b": "7x61 9x29"}, 1),
+        ({TENURE % "a": "7x60 9x30", TENURE % "b": "7x61 9x29", HANDED % "a": "0x90", HANDED % "b": "0x90"}, 1, 0),
+        ({TENURE % "a": "7x60 9x30", TENURE % "b": "7x61 9x29",
+          HANDED % "a": "0x60 9x30", HANDED % "b": "0x61 9x29"}, 0, 1),
         # The node that had the primary had the operator, too: the next one knows only what came after.
-        ({TENURE % "a": "7x60", TENURE % "b": "_x66 9x24"}, 1),
+        ({TENURE % "a": "7x60", TENURE % "b": "_x66 9x24", HANDED % "a": "5x60", HANDED % "b": "_x66 5x24"}, 1, 0),
         # More than an hour ago.
-        ({TENURE % "a": "5x20 7x70"}, 0),
+        ({TENURE % "a": "5x20 7x70", HANDED % "a": "5x90"}, 0, 0),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize(("board", "panel"), [("cache", "Failovers"), ("fleet", "Caches")])
-def test_failovers_are_counted(
-    promtool: Promtool, tmp_path: Path, board: str, panel: str, series: dict[str, str], count: int
+def test_failovers_are_counted_and_handovers_apart(
+    promtool: Promtool, tmp_path: Path, board: str, panel: str, series: dict[str, str], failovers: int, handovers: int
 ) -> None:
-    found = [q.expression for q in queries() if (q.board, q.panel) == (board, panel)]
-    (expression,) = (text for text in found if "tenure" in text)
-    text = filled(expression, {"namespace": "shop", "cache": "orders"})
-    expect(promtool, tmp_path, text, series, '{namespace="shop",cache="orders"}', count, at="90m")
+    found = [q.expression for q in queries() if (q.board, q.panel) == (board, panel) and "_handover" in q.expression]
+    expected = {True: failovers, False: handovers} if panel == "Failovers" else {True: failovers}
+    assert [("tenure" in text) for text in found] == list(expected)
+    for text in found:
+        filled_in, count = filled(text, {"namespace": "shop", "cache": "orders"}), expected["tenure" in text]
+        expect(promtool, tmp_path, filled_in, series, '{namespace="shop",cache="orders"}', count, at="90m")

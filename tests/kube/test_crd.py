@@ -174,7 +174,7 @@ def full_status() -> CacheStatus:
         topology=Topology(
             epoch=3, tenure=2, kind="continued", primary=RecordedPrimary(pod="orders-0", disk="d0", run="r0"),
             members=(Member(pod="orders-0", disk="d0", claim_uid="u0"),), acks=1, start=Position(tenure=1, offset=7),
-            data_set="s", durability="replicated", reason="m", down_since=at,
+            data_set="s", durability="replicated", reason="m", handed_over=2, down_since=at,
         ),
         primary="orders-0", ready="1/1", instances=1, selector="cachefleet.io/cache=orders", version="1.2.3",
         template_generation=1, image="registry.test/server:1.2.3", default_version="1.2.3", memory="12Mi/176Mi",

@@ -407,6 +407,9 @@ class Topology(Model):
     data_set: str | None = Field(None, description="Id of the data; absent where there are none, or none is known.")
     durability: Literal["async", "replicated"] = Field("async", description="When a write is acknowledged.")
     reason: str = Field("", description="Why it was decided, as a sentence.")
+    handed_over: int | None = Field(
+        None, description="Epoch of the last record by which a primary handed over to another; absent: none has."
+    )
     down_since: str | None = Field(
         None, description="Since when the primary does not answer, RFC 3339; absent while it does."
     )

@@ -70,9 +70,9 @@ def step(snapshot: Snapshot, record: Topology | None, made: moves.Move | None) -
         return Step(waiting=made.words if made is not None else "")
     actions: list[Action] = []
     match made:
-        case moves.Decide():
+        case moves.Decide() if record is not None:
             targets = [seat.target for seat in seats(snapshot) if seat.answers and seat.state is not None]
-            actions = _tells(snapshot, made.record, targets, made.words)
+            actions = _tells(snapshot, record, targets, made.words)
         case moves.Tell(servers=servers) if record is not None:
             actions = _tells(snapshot, record, servers, made.words)
         case moves.Fence():

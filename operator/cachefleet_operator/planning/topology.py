@@ -33,7 +33,7 @@ def decide(snapshot: Snapshot, made: Move | None = None) -> Topology | None:
     managed servers (managed.py)."""
     stands = snapshot.cache.status.topology
     if made is not None:
-        return made.record if isinstance(made, Decide) else stands
+        return _counted(made.record, stands) if isinstance(made, Decide) else stands
     member = _only_member(snapshot)
     if member is None:
         return stands
@@ -43,7 +43,13 @@ def decide(snapshot: Snapshot, made: Move | None = None) -> Topology | None:
     if stands.members == (member,):
         return stands
     reason = f"the volume of {member.pod} is another one than before: what is on it is what there is"
-    return _solo(snapshot, member, server, epoch=stands.epoch + 1, kind="elected", reason=reason)
+    return _counted(_solo(snapshot, member, server, epoch=stands.epoch + 1, kind="elected", reason=reason), stands)
+
+
+def _counted(record: Topology, stands: Topology | None) -> Topology:
+    """With the last hand-over up to it: `kind` is forgotten with the next record of the tenure, a moment later."""
+    last = record.epoch if record.kind == "handover" else stands.handed_over if stands is not None else None
+    return record.model_copy(update={"handed_over": last})
 
 
 def role(record: Topology | None, pod: str) -> str:

@@ -107,6 +107,22 @@ def test_the_primary_is_told_and_only_one() -> None:
     world.back("orders-0")
     world.rounds(count=20)
     assert told("cache_tenure", stored(world)) == again, "who comes back and follows changes no primary"
+    assert told("cache_last_handover", stored(world)) == {("shop", "orders"): 0}, "none of this was planned"
+
+
+def test_a_handover_is_told_apart_and_remembered_while_the_primary_goes_on() -> None:
+    world = FleetWorld(snapshots.cache(instances=3))
+    world.rounds()
+    world.edit(snapshots.cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    world.rounds(count=80, between_s=0.1)
+    record = world.cache.status.topology
+    assert record is not None and record.kind == "continued" and record.primary.pod != "orders-0"
+    ((whose, tenure),) = told("cache_tenure", stored(world)).items()
+    assert told("cache_last_handover", stored(world)) == {whose: tenure}, "a rollout's"
+    world.end(record.primary.pod)
+    world.rounds(count=20)
+    assert told("cache_last_handover", stored(world)) == {whose: tenure}, "as before"
+    assert told("cache_tenure", stored(world))[whose] > tenure
 
 
 def test_without_a_record_there_is_no_primary_and_a_cache_that_is_gone_leaves_nothing() -> None:
@@ -116,7 +132,7 @@ def test_without_a_record_there_is_no_primary_and_a_cache_that_is_gone_leaves_no
     primaries = {("shop", "orders", "orders-1"): 1, ("billing", "orders", "orders-0"): 1}
     assert told("cache_primary", one, other, new) == primaries
     assert told("cache_tenure", one, other, new) == {("shop", "orders"): 7, ("billing", "orders"): 3}
-    for name in ("cache_primary", "cache_tenure"):
+    for name in ("cache_primary", "cache_tenure", "cache_last_handover"):
         assert [labels[:2] for labels in told(name, one, new)] == [("shop", "orders")]
         assert told(name) == told(name, new, {"metadata": new["metadata"]}) == {}
 
@@ -128,5 +144,5 @@ ODD: tuple[Object, ...] = ({}, {"tenure": 2}, {"primary": None, "tenure": 2}, {"
 def test_a_record_that_cannot_be_read_takes_nobody_elses_series(odd: Object) -> None:
     one, broken = ({**cache(name, []), "status": {"topology": found}} for name, found in
                    (("orders", record("orders-1", 7)), ("carts", odd)))  # fmt: skip
-    for name in ("cache_primary", "cache_tenure"):
+    for name in ("cache_primary", "cache_tenure", "cache_last_handover"):
         assert [labels[:2] for labels in told(name, broken, one)] == [("shop", "orders")]

@@ -13,6 +13,7 @@ from cachefleet_operator.api.objects import Key
 from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus, Topology
 from cachefleet_operator.planning import roles, topology
 from cachefleet_operator.planning.actions import RECORD, LabelPod
+from cachefleet_operator.planning.failover.moves import Decide
 from cachefleet_operator.planning.moments import stamp
 from cachefleet_operator.planning.plan import survive
 from fleettest.snapshots import NOW, cache, pod, record, server, snapshot
@@ -148,6 +149,30 @@ def test_a_spec_that_is_not_followed_keeps_nobody_from_deciding(spec: dict[str, 
     world.edit(cache(**spec))
     world.settle()
     assert stands(world).epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "kind", "after"),
+    [
+        (None, "first", None), (None, "elected", None), (None, "continued", None), (None, "handover", 6),
+        (4, "elected", 4), (4, "continued", 4), (4, "handover", 6),
+    ],
+)  # fmt: skip
+def test_the_last_handover_is_remembered_whatever_comes_after(before: int | None, kind: str, after: int | None) -> None:
+    stood = None if kind == "first" else record(epoch=5, tenure=4, kind="continued", handed_over=before)
+    seen = snapshot(cache(instances=2, status=CacheStatus(topology=stood)))
+    found = topology.decide(seen, Decide(words="", record=record(epoch=6, tenure=6, kind=kind)))
+    assert found is not None
+    assert (found.epoch, found.handed_over) == (6, after)
+
+
+def test_another_volume_forgets_no_handover() -> None:
+    world = settled()
+    status = world.cache.status.model_copy(update={"topology": stands(world).model_copy(update={"handed_over": 1})})
+    world.cache = world.cache.model_copy(update={"status": status})
+    another_volume(world)
+    world.settle()
+    assert (stands(world).kind, stands(world).handed_over) == ("elected", 1)
 
 
 def test_a_cache_that_goes_or_was_never_accepted_keeps_what_it_has() -> None:

@@ -1,6 +1,6 @@
 """What no schema can say about a Cache, in words: `problems(cache)` is empty for a spec that can be had. Pure.
 
-A Cache with problems goes on with the spec that it had (planning/accepted.py), and its conditions say them; nothing
+A Cache with problems goes on with the spec that it had (planning/acting.py), and its conditions say them; nothing
 that a spec asks for is ignored. Each problem is one sentence that begins with its field. The API server has checked
 types, limits and the CEL rules before; the rest is here: parameters of the server, overrides of the pod, sums of
 resources, and what is not built.

@@ -108,7 +108,7 @@ class Cycle:
 
     def cache(self, key: CacheKey) -> Cache | None:
         """The Cache of a key. Whose body is none has no plan, and so no status: an event is all that its user sees."""
-        found = self._objects.cache(*key)
+        found = self._objects.cache(key)
         if found is None:
             self._observer.forget(key)
             self._ledger.forget(key)
@@ -250,13 +250,12 @@ class Cycle:
         """The Cache as it is then; the very same where nothing was to be written."""
         if status == cache.status:
             return cache
-        namespace, name = cache.key
-        live = self._objects.cache(namespace, name) or {}
+        live = self._objects.cache(cache.key) or {}
         patch = {
             "metadata": {"resourceVersion": cache.metadata.resource_version, "uid": cache.metadata.uid},
             "status": between(live.get("status") or {}, status.wire()),
         }
-        return parse(await self._objects.patch(namespace, Key(KIND, name), patch, "status"))
+        return parse(await self._objects.patch(cache.key.namespace, Key(KIND, cache.key.name), patch, "status"))
 
 
 def _batches(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:

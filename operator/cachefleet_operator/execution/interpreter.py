@@ -68,7 +68,7 @@ class Interpreter:
 
     def left(self, cache: Cache, name: str) -> None:
         """Nobody waits for this pod's server any more: what it said before it was told something counts no more."""
-        pod = self._objects.known(*cache.key).get(Key("Pod", name))
+        pod = self._objects.known(cache.key).get(Key("Pod", name))
         if (address := self._servers.address(pod) if pod is not None else None) is not None:
             self._told(Endpoint(*address, ()))
 
@@ -152,7 +152,7 @@ class Interpreter:
 
     async def _secret(self, cache: Cache, name: str) -> Object | None:
         key = Key("Secret", name)
-        own = self._objects.known(*cache.key).get(key)
+        own = self._objects.known(cache.key).get(key)
         return own if own is not None else await self._objects.get(cache.metadata.namespace, key)
 
     # -- servers
@@ -230,7 +230,7 @@ class Interpreter:
             self._told(endpoint)
 
     async def _endpoint(self, cache: Cache, name: str) -> Endpoint:
-        known = self._objects.known(*cache.key)
+        known = self._objects.known(cache.key)
         pod = known.get(Key("Pod", name))
         address = self._servers.address(pod) if pod is not None else None
         if address is None:

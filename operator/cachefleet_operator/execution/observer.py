@@ -65,7 +65,7 @@ class Observer:
 
     def glance(self, cache: Cache) -> Snapshot:
         """What is known without asking anybody: somebody else's object is where it was, and no events are read."""
-        objects = {key: obj for key, obj in self._objects.known(*cache.key).items() if is_shown(obj, cache)}
+        objects = {key: obj for key, obj in self._objects.known(cache.key).items() if is_shown(obj, cache)}
         acts = acting(cache, objects)
         reference = acts.cache.spec.auth.secret_ref
         objects |= self._fetched.get(cache.key, {})
@@ -78,7 +78,7 @@ class Observer:
 
     async def observe(self, cache: Cache) -> Snapshot:
         namespace = cache.metadata.namespace
-        objects = {key: obj for key, obj in self._objects.known(*cache.key).items() if is_shown(obj, cache)}
+        objects = {key: obj for key, obj in self._objects.known(cache.key).items() if is_shown(obj, cache)}
         acts = acting(cache, objects)
         auth = acts.cache.spec.auth
         if auth.secret_ref is not None:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import hiredis
 
 from cachefleet_operator.api.objects import Key, Object
+from cachefleet_operator.api.v1alpha1 import CacheKey
 
 Command = Sequence[bytes]
 Reply = bytes | int | None | list["Reply"] | hiredis.ReplyError
@@ -31,10 +32,10 @@ class Endpoint(NamedTuple):
 class Objects(Protocol):
     """The objects of a cluster. What a write made of an object is `known` at once."""
 
-    def cache(self, namespace: str, name: str) -> Object | None:
+    def cache(self, key: CacheKey) -> Object | None:
         """The Cache as it is known, without asking anybody."""
 
-    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+    def known(self, key: CacheKey) -> Mapping[Key, Object]:
         """What carries the label of this Cache, whoever put it there; without asking anybody."""
 
     async def get(self, namespace: str, key: Key) -> Object | None:

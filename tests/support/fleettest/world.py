@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from cachefleet_operator.api import names, parameters
 from cachefleet_operator.api.objects import Key, Object, Site, key_of, server_container
 from cachefleet_operator.api.quantity import parse
-from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, Metadata
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, CacheKey, Metadata
 from cachefleet_operator.execution.cycle import Cycle, Observes, Planner
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
@@ -287,10 +287,10 @@ class _Objects:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def cache(self, namespace: str, name: str) -> Object | None:
+    def cache(self, key: CacheKey) -> Object | None:
         return {"apiVersion": API_VERSION, "kind": KIND, **self._world.cache.wire()}
 
-    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+    def known(self, key: CacheKey) -> Mapping[Key, Object]:
         return deepcopy(self._world.objects)
 
     async def get(self, namespace: str, key: Key) -> Object | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachefleet_operator.api.objects import Key, Object
-from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, CacheStatus, Metadata
+from cachefleet_operator.api.v1alpha1 import API_VERSION, KIND, Cache, CacheKey, CacheStatus, Metadata
 from cachefleet_operator.execution.cycle import Cycle, NoMeter, Result
 from cachefleet_operator.execution.errors import ExecutionError, Refused
 from cachefleet_operator.execution.interpreter import Interpreter
@@ -68,10 +68,10 @@ class Place:
 
     # -- the port
 
-    def cache(self, namespace: str, name: str) -> Object | None:
+    def cache(self, key: CacheKey) -> Object | None:
         return {"apiVersion": API_VERSION, "kind": KIND, **self.cached.wire()}
 
-    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+    def known(self, key: CacheKey) -> Mapping[Key, Object]:
         return {}
 
     async def get(self, namespace: str, key: Key) -> Object | None:
@@ -163,8 +163,8 @@ async def test_old_facts_are_no_failure_and_no_news() -> None:
 async def test_what_the_status_has_no_more_is_cleared() -> None:
     """A field that an older operator wrote, too."""
     place = Place(status=CacheStatus(phase="done"))
-    old = {**(place.cache("shop", "orders") or {}), "status": {"phase": "x", "nodes": {"a": 1}, "lastWords": "y"}}
-    place.cache = lambda namespace, name: old  # type: ignore[method-assign]
+    old = {**(place.cache(CacheKey("shop", "orders")) or {}), "status": {"phase": "x", "nodes": {"a": 1}, "lastWords": "y"}}
+    place.cache = lambda key: old  # type: ignore[method-assign]
     patches: list[Object] = []
 
     async def patch(namespace: str, key: Key, patch: Object, subresource: str = "") -> Object:

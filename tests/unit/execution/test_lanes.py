@@ -193,7 +193,7 @@ def test_a_password_that_must_be_fetched_is_kept_for_the_fast_lane() -> None:
 
 def test_of_a_cache_that_is_gone_nothing_is_left() -> None:
     async def story(its: Looked) -> None:
-        its.world.ports[0].cache = lambda namespace, name: None  # type: ignore[method-assign]
+        its.world.ports[0].cache = lambda key: None  # type: ignore[method-assign]
         its.lanes.wake(KEY)
         await pass_time(0.2)
         assert not its.lanes.slow.waiting()

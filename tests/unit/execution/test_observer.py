@@ -143,7 +143,7 @@ def test_another_process_and_another_value_are_seen_in_time(by: str) -> None:
 def test_of_a_cache_that_is_gone_no_server_is_asked() -> None:
     async def story(its: Probed) -> None:
         assert its.prober.servers()
-        its.world.ports[0].cache = lambda namespace, name: None  # type: ignore[method-assign]
+        its.world.ports[0].cache = lambda key: None  # type: ignore[method-assign]
         assert its.cycle.cache(("shop", "orders")) is None
         assert not its.prober.servers()
 

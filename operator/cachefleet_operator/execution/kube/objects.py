@@ -18,11 +18,11 @@ class KubeObjects:
     def __init__(self, kube: Kube, store: Store) -> None:
         self._kube, self._store = kube, store
 
-    def cache(self, namespace: str, name: str) -> Object | None:
-        return self._store.cache(CacheKey(namespace, name))
+    def cache(self, key: CacheKey) -> Object | None:
+        return self._store.cache(key)
 
-    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
-        return self._store.objects(CacheKey(namespace, name))
+    def known(self, key: CacheKey) -> Mapping[Key, Object]:
+        return self._store.objects(key)
 
     async def get(self, namespace: str, key: Key) -> Object | None:
         found = await self._kube.get(key.kind, namespace, key.name)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, key_of
-from cachefleet_operator.api.v1alpha1 import KIND
+from cachefleet_operator.api.v1alpha1 import KIND, CacheKey
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.local.kubelet import Kubelet
 from cachefleet_operator.execution.local.podspec import ConfigError, read
@@ -31,16 +31,17 @@ class LocalObjects:
     def __init__(self, store: Store, kubelet: Kubelet) -> None:
         self._store, self._kubelet = store, kubelet
 
-    def cache(self, namespace: str, name: str) -> Object | None:
-        return self._store.get(namespace, KIND, name)
+    def cache(self, key: CacheKey) -> Object | None:
+        return self._store.get(key.namespace, KIND, key.name)
 
-    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+    def known(self, key: CacheKey) -> Mapping[Key, Object]:
+        namespace, name = key
         found = self._store.owned(namespace, name)
         for service, label in ((names.service_rw(name), names.LABEL_ROLE), (names.service_ro(name), names.LABEL_READS)):
-            key = Key("Service", service)
+            at = Key("Service", service)
             ports = self._kubelet.ports.of(namespace, name, _leads_to(found, label) or names.pod(name, 0))
-            if key in found and ports is not None:
-                found[key] = _with_endpoint(found[key], f"{HOST}:{ports.redis}")
+            if at in found and ports is not None:
+                found[at] = _with_endpoint(found[at], f"{HOST}:{ports.redis}")
         return found
 
     async def get(self, namespace: str, key: Key) -> Object | None:

@@ -163,7 +163,8 @@ async def test_old_facts_are_no_failure_and_no_news() -> None:
 async def test_what_the_status_has_no_more_is_cleared() -> None:
     """A field that an older operator wrote, too."""
     place = Place(status=CacheStatus(phase="done"))
-    old = {**(place.cache(CacheKey("shop", "orders")) or {}), "status": {"phase": "x", "nodes": {"a": 1}, "lastWords": "y"}}
+    status = {"phase": "x", "nodes": {"a": 1}, "lastWords": "y"}
+    old = {**(place.cache(CacheKey("shop", "orders")) or {}), "status": status}
     place.cache = lambda key: old  # type: ignore[method-assign]
     patches: list[Object] = []
 

@@ -31,7 +31,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(PROGRESSING, "UpToDate", "False", "Everything is as the spec says."),
     Reason(PROGRESSING, "Creating", "True", "Objects are being made for the first time."),
     Reason(PROGRESSING, "Updating", "True", "Objects are being changed."),
-    Reason(PROGRESSING, "Restarting", "True", "A pod is being replaced; the message says why."),
+    Reason(PROGRESSING, "Restarting", "True", "Pods are being replaced; the message says who is next, or not back."),
     Reason(PROGRESSING, "ResizingStorage", "True", "A volume is growing."),
     Reason(PROGRESSING, "Waiting", "True", "Something else must happen first; the message names it."),
     Reason(PROGRESSING, "Paused", "False", "spec.paused is true: what is lost is made again, nothing else is changed."),

@@ -426,7 +426,7 @@ class CacheStatus(Model):
     primary: str = Field("", description="Pod that is the primary, as topology says.")
     topology: Topology | None = Field(None, description="Who is the primary; absent until all pods have answered.")
     ready: str = Field(
-        "", description="Ready pods of wanted pods, as 1/1. What a refused spec asks for beyond them is not counted."
+        "", description="Ready pods of wanted pods, as 1/1. Where pods run, a refused spec's do not count."
     )
     instances: int = Field(0, description="Pods that exist, for the scale subresource.")
     selector: str = Field("", description="Label selector of the pods, for the scale subresource.")

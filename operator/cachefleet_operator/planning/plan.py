@@ -168,7 +168,7 @@ def _steps(snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move |
     whole = not any(step.actions for step in spec)
     steps = (told, secrets, *spec, bound, noted, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
     if any(step.actions for step in steps) or record is not snapshot.cache.status.topology:
-        return steps
+        return (*steps, rollout.announced(snapshot))
     return (*steps, rollout.step(snapshot, made))
 
 

@@ -8,11 +8,15 @@ may be the cure. None goes while somebody has a volume deleted: it lives as long
 A managed pod is announced to failover/ before it goes (`due`): a replica leaves the set, so that no write waits for it;
 a primary hands over, and is a replica then. One that went must be a member again before the next one goes; but where a
 Cache of one pod grows, the new ones wait for that one, which is not managed yet.
+
+While anything else is being done nobody goes, and it is said all the same who is the next (`announced`): a rollout goes
+on until the last pod is back.
 """
 
 from __future__ import annotations
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.conditions import PROGRESSING
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.planning import managed, storage, topology
 from cachefleet_operator.planning.actions import RestartPod
@@ -34,17 +38,26 @@ def step(snapshot: Snapshot, made: Move | None = None) -> Step:
     pod = _turn(snapshot)
     if isinstance(pod, Step):
         return pod
-    name = pod["metadata"]["name"]
-    reason = why(_template(snapshot), pod)
+    name, reason = _named(snapshot, pod)
     waits = isinstance(made, Rest) and bool(made.words) and not managed.is_growing(snapshot)  # that waits for this pod
     if waits and is_ready(pod):
         return Step((), "Waiting", f"{name} restarts when there is a primary: {reason}")
-    if _is_primary(snapshot, pod) and managed.has_heirs(snapshot) and is_ready(pod):
-        return Step((), "Restarting", f"{name} hands over before it restarts: {reason}")
+    if _hands_over(snapshot, pod):
+        return announced(snapshot)
     server = snapshot.servers.get(name)
     if server is not None and server.loading and not restarts(pod):
         return Step((), "Waiting", f"{name} restarts after it has read its data: {reason}")
     return Step((RestartPod(f"restarting {name}: {reason}", name, pod["metadata"]["uid"]),), "Restarting")
+
+
+def announced(snapshot: Snapshot) -> Step:
+    """The same in words alone: who goes next, and what for."""
+    pod = _turn(snapshot)
+    if isinstance(pod, Step):
+        return pod
+    name, reason = _named(snapshot, pod)
+    how = "hands over before it restarts" if _hands_over(snapshot, pod) else "is the next to restart"
+    return Step((), "Restarting", f"{name} {how}: {reason}")
 
 
 def _turn(snapshot: Snapshot) -> Object | Step:
@@ -57,29 +70,51 @@ def _turn(snapshot: Snapshot) -> Object | Step:
     pods = snapshot.pods()
     old = [pod for pod in pods if outdated(statefulset, pod)]
     if not old:
-        return NOTHING
+        return _last(snapshot, statefulset)
     if volumes := storage.going(snapshot):
         return Step((), "Waiting", f"no pod is restarted while {volumes} being deleted: data would go with it")
     if going := [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]:
         return Step((), "Restarting", f"pod {going[0]['metadata']['name']} is shutting down")
-    fresh = [pod for pod in pods if pod not in old and not managed.is_growing(snapshot)]
-    if unready := [pod for pod in fresh if not is_ready(pod)]:
-        return Step((), "Restarting", f"waiting for pod {unready[0]['metadata']['name']} to be ready")
-    copies = [pod["metadata"]["name"] for pod in fresh] if managed.is_managed(snapshot) else []
-    if lacking := [name for name in copies if not managed.has_all(snapshot, name)]:  # ready is not in sync
-        return Step((), "Restarting", f"waiting for {lacking[0]} to have what the primary has")
+    if words := "" if managed.is_growing(snapshot) else _lacking(snapshot, statefulset, old):
+        return Step((), "Restarting", f"waiting for {words}")
     return max(old, key=lambda pod: _turns(snapshot, pod))
+
+
+def _last(snapshot: Snapshot, statefulset: Object) -> Step:
+    """No pod is an old one any more; but whoever was restarted last may not be back."""
+    said = next((c for c in snapshot.cache.status.conditions if c.type == PROGRESSING), None)
+    began = said is not None and said.reason == "Restarting" and managed.is_managed(snapshot)
+    words = _lacking(snapshot, statefulset, []) if began else ""
+    return Step((), "Restarting", f"waiting for {words}") if words else NOTHING
+
+
+def _lacking(snapshot: Snapshot, statefulset: Object, old: list[Object]) -> str:
+    """What one of those that are not old is without; empty: they are as they should be."""
+    fresh = [pod for pod in snapshot.pods() if pod not in old]
+    there = {pod["metadata"]["name"] for pod in snapshot.pods()}
+    wanted = [names.pod(snapshot.cache.metadata.name, n) for n in range(statefulset["spec"].get("replicas", 1))]
+    if missing := [name for name in wanted if name not in there]:
+        return f"pod {missing[0]} to be made"
+    if unready := [pod for pod in fresh if not is_ready(pod)]:
+        return f"pod {unready[0]['metadata']['name']} to be ready"
+    copies = [pod["metadata"]["name"] for pod in fresh] if managed.is_managed(snapshot) else []
+    lacking = [name for name in copies if not managed.has_all(snapshot, name)]  # ready is not in sync
+    return f"{lacking[0]} to have what the primary has" if lacking else ""
 
 
 def _turns(snapshot: Snapshot, pod: Object) -> tuple[bool, bool, int]:
     return not is_ready(pod), not _is_primary(snapshot, pod), names.ordinal(pod["metadata"]["name"])
 
 
-def _template(snapshot: Snapshot) -> Object:
+def _named(snapshot: Snapshot, pod: Object) -> tuple[str, str]:
+    """Its name, and what it is to be restarted for."""
     statefulset = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
     assert statefulset is not None
-    template: Object = statefulset["spec"]["template"]
-    return template
+    return pod["metadata"]["name"], why(statefulset["spec"]["template"], pod)
+
+
+def _hands_over(snapshot: Snapshot, pod: Object) -> bool:
+    return _is_primary(snapshot, pod) and managed.has_heirs(snapshot) and is_ready(pod)
 
 
 def _is_primary(snapshot: Snapshot, pod: Object) -> bool:

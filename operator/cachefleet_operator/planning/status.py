@@ -93,11 +93,11 @@ def status(snapshot: Snapshot, verdict: Verdict, now: float) -> CacheStatus:
 
 
 def _pods_wanted(snapshot: Snapshot, verdict: Verdict) -> int:
-    """A refused spec wants in vain: what it would add is not coming, and what runs runs on."""
-    if not verdict.problems:
-        return snapshot.cache.spec.instances
+    """Beside pods that run a refused spec wants in vain: what it would add is not coming, and what runs runs on."""
     live = snapshot.get("StatefulSet", names.statefulset(snapshot.cache.metadata.name))
-    return int(live["spec"]["replicas"]) if live is not None else 0
+    if live is None or not verdict.problems:
+        return snapshot.cache.spec.instances
+    return int(live["spec"]["replicas"])
 
 
 Facts = Mapping[str, tuple[str, str]]  # condition -> (reason, message)

@@ -523,10 +523,12 @@ def test_what_is_not_built_is_refused_and_nothing_changes(spec: dict[str, Any]) 
     assert world.cache.status.ready == "1/1", "pods that were refused are not wanted"
 
 
-def test_a_new_cache_that_is_refused_wants_no_pods() -> None:
-    world = World(cache(**UNBUILT))
+@pytest.mark.parametrize("instances", [1, 3])
+def test_a_new_cache_that_is_refused_has_none_of_its_pods(instances: int) -> None:
+    world = World(cache(instances=instances, **UNBUILT))
     world.settle()
-    assert world.cache.status.ready == "0/0"
+    assert (world.cache.status.ready, world.cache.status.instances) == (f"0/{instances}", 0)
+    assert world.cache.status.phase == "Refused"
 
 
 def test_each_refusal_of_a_spec_is_told_once() -> None:

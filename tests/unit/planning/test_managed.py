@@ -273,6 +273,45 @@ def test_a_pod_goes_when_the_others_do_without_it(instances: int) -> None:
     assert said(world, conditions.READY)[0] == "True"
 
 
+@pytest.mark.parametrize("instances", [2, 3])
+def test_a_rollout_is_said_until_the_last_pod_is_back(instances: int) -> None:
+    """Whatever else is done in between: who waits for it must not be told that all is as the spec says."""
+    world = started(instances)
+    first = uids(world)
+    world.edit(cache(instances=instances, podTemplate={"annotations": {"a": "b"}}))
+    heard: list[str] = []
+    for _ in range(80):
+        world.rounds(1, between_s=0.1)
+        found = next(c for c in world.cache.status.conditions if c.type == conditions.PROGRESSING)
+        if found.status == "False":
+            break
+        heard += [] if heard[-1:] == [found.message] else [found.message]
+        assert (found.reason, world.cache.status.phase) in (("Updating",) * 2, ("Restarting",) * 2), found.message
+    assert world.cache.status.phase == "Running"
+    assert not set(first.values()) & set(uids(world).values())
+    assert len(stands(world).members) == instances
+    said_in_turn = [words.partition(":")[0] for words in heard]
+    last = [words for words in said_in_turn if "orders-0" in words or "orders-1" in words]
+    assert last[-9:] == [
+        "orders-1 is the next to restart", "restarting orders-1", "waiting for orders-1 to have what the primary has",
+        "orders-0 hands over before it restarts", "orders-0 hands over to orders-1", "orders-1 is the primary",
+        "orders-0 is the next to restart", "restarting orders-0", "waiting for orders-0 to have what the primary has",
+    ]  # fmt: skip
+
+
+def test_nobody_is_restarted_while_another_has_not_been_made_again() -> None:
+    world = started()
+    world.unmade["orders-2"] = "exceeded quota"
+    world.end("orders-2")
+    del world.objects[Key("Pod", "orders-2")], world.servers["orders-2"]
+    before = uids(world)
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    world.rounds(10)
+    assert uids(world) == before
+    found = next(c for c in world.cache.status.conditions if c.type == conditions.PROGRESSING)
+    assert found.reason == "Restarting"
+
+
 def test_no_pod_that_serves_is_restarted_while_there_is_no_primary() -> None:
     world = started(3, durability={"mode": "async"})
     for name in ("orders-0", "orders-1"):

@@ -46,18 +46,16 @@ class Server(Peer):
     def ordinal(self, host: str) -> int:
         return self.addresses[host]
 
-    def said(self, file: Mapping[str, str]) -> dict[str, Any]:
-        defaults = {p.name: p.default for p in parameters.PARAMETERS}
+    def said(self, build: Build, file: Mapping[str, str]) -> dict[str, Any]:
         role = "master" if self.machine.reign is not None else "slave"
-        return {
-            "build": Build("0.1.0", defaults), "parameters": {**defaults, **file}, "password": b"",
-            "run": self.machine.run, "role": role,
-        }  # fmt: skip
+        return {"build": build, "parameters": file, "password": b"", "run": self.machine.run, "role": role}
 
 
 class HollowFleet:
     def __init__(self, caches: int, instances: int, file: str) -> None:
-        self._file = {line.words[0]: line.words[1] for line in text_lines(file, names.CONFIG_FILE)}
+        defaults = {p.name: p.default for p in parameters.PARAMETERS}
+        self._build = Build("0.1.0", defaults)
+        self._file = {**defaults, **{line.words[0]: line.words[1] for line in text_lines(file, names.CONFIG_FILE)}}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="hollow fleet")
         self._listening, self._over = threading.Event(), asyncio.Event()
@@ -149,7 +147,9 @@ class HollowFleet:
         return talk
 
     def _answer(self, server: Server, command: tuple[bytes, ...]) -> Reply:
-        return server.answer(command) if command[0] == b"CACHEFLEET" else reply(server.said(self._file), command)
+        if command[0] == b"CACHEFLEET":
+            return server.answer(command)
+        return reply(server.said(self._build, self._file), command)
 
 
 def _encode(made: Reply) -> bytes:

@@ -21,40 +21,43 @@ class Place:
     def __init__(self, name: str, rng: random.Random) -> None:
         self.name = name
         self.gone = self.hung = False
-        self.waiting: list[Callable[[], None]] = []  # for the end of the hang
-        self._offset, self._rate = rng.uniform(0, 1e6), 1 + rng.uniform(-DRIFT_MAX, DRIFT_MAX)
+        self.awake_at = 0.0
+        self.waiting: list[Callable[[], object]] = []  # for the end of the hang
+        self._offset, self.rate = rng.uniform(1e3, 1e6), 1 + rng.uniform(-DRIFT_MAX, DRIFT_MAX)
 
     def local(self, now: float) -> float:
-        return self._offset + now * self._rate
+        return self._offset + now * self.rate
 
 
 class Clock:
     def __init__(self, seed: int) -> None:
         self.now, self.rng = 0.0, random.Random(seed)
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = count()
         self.cut: set[frozenset[str]] = set()
         self.slow: dict[frozenset[str], float] = {}
         self._last: dict[tuple[str, str], float] = {}  # nothing overtakes on one way
         self.delivered = 0
 
-    def after(self, seconds: float, what: Callable[[], None]) -> None:
+    def after(self, seconds: float, what: Callable[[], object]) -> None:
         heapq.heappush(self._events, (self.now + seconds, next(self._numbers), what))
 
     def run(self, until: float, each: Callable[[], None]) -> None:
+        """`each` follows each event that can make something of a server otherwise (`what` says so: not False)."""
         while self._events and self._events[0][0] <= until:
             self.now, _, what = heapq.heappop(self._events)
-            what()
-            each()
+            if what() is not False:
+                each()
         self.now = until
 
     # -- the network
 
     def delay(self, one: Place, other: Place) -> float:
-        return self.rng.uniform(*DELAY_S) + self.slow.get(frozenset((one.name, other.name)), 0.0)
+        delay_s = DELAY_S[0] + (DELAY_S[1] - DELAY_S[0]) * self.rng.random()
+        return delay_s + self.slow.get(frozenset((one.name, other.name)), 0.0) if self.slow else delay_s
 
     def is_cut(self, one: Place, other: Place) -> bool:
-        return frozenset((one.name, other.name)) in self.cut
+        return bool(self.cut) and frozenset((one.name, other.name)) in self.cut
 
     def send(
         self, source: Place, to: Place, what: Callable[[], None], refused: Callable[[], None] | None = None
@@ -75,8 +78,11 @@ class Clock:
 
         if not self.is_cut(source, to):
             way = source.name, to.name
-            self._last[way] = max(self._last.get(way, 0.0), self.now + self.delay(source, to))
-            self.after(self._last[way] - self.now, arrive)
+            at = self.now + self.delay(source, to)
+            if at < (last := self._last.get(way, 0.0)):
+                at = last
+            self._last[way] = at
+            heapq.heappush(self._events, (at, next(self._numbers), arrive))
 
     def call(
         self, source: Place, to: Place, what: Callable[[], Any], answered: Callable[[Any], None],
@@ -98,9 +104,12 @@ class Clock:
         self.after(timeout_s, lambda: end(lambda: failed(False)))
 
     def hang(self, place: Place, seconds: float) -> None:
-        place.hung = True
+        """Who hangs already does so until the later end."""
+        place.hung, place.awake_at = True, max(place.awake_at, self.now + seconds)
 
         def resume() -> None:
+            if self.now < place.awake_at:
+                return
             place.hung = False
             waiting, place.waiting = place.waiting, []
             for what in waiting:

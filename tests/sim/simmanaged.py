@@ -7,14 +7,12 @@ that says its epoch.
 
 from __future__ import annotations
 
-from typing import Any
+import hiredis
+from simserver import RETRY_S, Disk, Entry, Server, state_words
 
-from simserver import RETRY_S, Disk, Entry, Server
-
-from cachefleet_operator.api.v1alpha1 import Topology
 from cachefleet_operator.execution import family
-from cachefleet_operator.execution.ports import Command
-from cachefleet_operator.planning.failover.facts import Point, Prepared, Promise, State, Target
+from cachefleet_operator.execution.ports import Command, Reply
+from cachefleet_operator.planning.failover.facts import Point, State
 from cachefleet_server.errors import CommandError
 from cachefleet_server.managed import actions as a
 from cachefleet_server.managed import events as e
@@ -40,10 +38,10 @@ class Managed(Server):
 
     # -- life
 
-    def start(self, disk: Disk, uid: str) -> None:
+    def start(self, disk: Disk) -> None:
         self.forget()
-        self.gone, self.hung, self.waiting = False, False, []
-        self.disk, self.uid, self.run = disk, uid, self.fleet.name("run")
+        self.gone, self.hung, self.awake_at, self.waiting = False, False, 0.0, []
+        self.disk, self.run = disk, self.fleet.name("run")
         kept: Stored | None = self.fleet.kept.get(disk.id)
         torn = kept is None and disk.torn_from is not None
         if torn:
@@ -75,6 +73,7 @@ class Managed(Server):
                 self.disk.data_set = stored.data_set
             case a.Lead():
                 self._part()
+                self.fleet.worst(self.pod, "reign")
             case a.Stand():
                 self._part()
             case a.Follow(host):
@@ -133,20 +132,19 @@ class Managed(Server):
 
     # -- commands, as they are on the wire
 
-    def command(self, command: Command) -> Any:
-        parse = PARSES[command[1]]
-        argv = list(command)
+    def command(self, command: Command) -> Reply:
+        if command[1] == b"STATE":
+            return state_words(self.state())
         try:
-            made = words.reply(self.handle(words.event(parse, argv, len(self.disk.log))))
+            made = words.reply(self.handle(words.event(PARSES[command[1]], list(command), len(self.disk.log))))
         except CommandError as refused:
-            return str(refused).split(" ", 1)[0]
+            return hiredis.ReplyError(str(refused))
         self.acknowledge_confirmed()
+        if command[1] == b"FENCE":
+            self.fleet.worst(self.pod, "promise")
         if isinstance(made, dict):
             return [str(word).encode() for pair in made.items() for word in pair]
-        return str(made)
-
-    def _me(self) -> Target:
-        return Target(self.pod, self.disk.id, self.run)
+        return str(made).encode()
 
     def state(self) -> State:
         now, mine = self.clock_now(), {"keys": len(self.disk.log), "link": self.link, "loading": 0, "beat-age-ms": ""}
@@ -154,26 +152,6 @@ class Managed(Server):
             mine["beat-age-ms"] = int((now - self.beat_at) * 1000)
         found = {**self.machine.state(now, len(self.disk.log)), **mine}
         return family.read_state({name: str(value) for name, value in found.items()})
-
-    def fence(self, epoch: int) -> Promise | str:
-        said = self.command(family.fence_command(self._me(), epoch, f"claim-{self.pod}"))
-        if not isinstance(said, list):
-            return str(said)
-        self.fleet.on_promise(self.pod)
-        return family.promise(said, epoch)
-
-    def take(self, record: Topology) -> str:
-        command = family.record_command(record, self._me(), (record.primary.pod, 6379), f"claim-{self.pod}")
-        return str(self.command(command))
-
-    def prepare(self, epoch: int, members: frozenset[str], acks: int) -> str:
-        return str(self.command(family.prepare_command(self._me(), Prepared(epoch, members, acks))))
-
-    def pause(self, epoch: int, ms: int) -> str:
-        return str(self.command(family.pause_command(self._me(), epoch, ms)))
-
-    def resume(self, epoch: int) -> str:
-        return str(self.command(family.resume_command(self._me(), epoch)))
 
     # -- following
 

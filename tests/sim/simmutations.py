@@ -11,13 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import simoperator
 from simfleet import Setting
 
+from cachefleet_operator.execution.witness import Witness
+from cachefleet_operator.planning import managed, topology
 from cachefleet_operator.planning.failover import (
     bump,
     decide,
     elect,
     facts,
+    first,
     handover,
     loosen,
     members,
@@ -34,6 +38,8 @@ SYNC3 = Setting(Wish(3, "replicated"), operators=2)
 SYNC3X2 = Setting(Wish(3, "replicated", copies=2), operators=2)
 LOOSE3 = Setting(Wish(3, "replicated", when_missing="continue"), operators=2)
 ASYNC2, ASYNC3 = Setting(Wish(2, "async"), operators=2), Setting(Wish(3, "async"), operators=2)
+GONE3 = Setting(Wish(3, "async"), goes=1.0)
+GROWS = Setting(Wish(3, "async"), grows=True)
 RECOVER = Setting(Wish(2, "async"), recover=True)
 
 
@@ -120,22 +126,60 @@ def _alone_at_once(old: Any) -> Any:
     return lambda view, votes: _shrunk(view, old(view, votes))
 
 
+def _outbids(old: Any) -> Any:
+    """Promises of another lane at that epoch, which not all have given yet, are none of ours."""
+
+    def epoch(view: View) -> int:
+        floor = view.record.epoch + 1 if view.record is not None else 1
+        top = max((state.promise for _, state in view.answering()), default=0)
+        ours = all(state.disk in view.promised(top) for _, state in view.answering())
+        return top if ours and top >= floor else max(floor, top + 1)
+
+    return epoch
+
+
+def _knows_nobody_due(old: Any) -> Any:
+    def fast(snapshot: Any, now: float) -> Any:
+        made = managed.move(snapshot) if snapshot.cache.status.topology is not None else None
+        return simoperator.planned(snapshot, made, topology.decide(snapshot, made), restarts=False)
+
+    return fast
+
+
+def _answered_now(old: Any) -> Any:
+    return lambda view, seat, state: old(view, replace(seat, failures=0), state)
+
+
+def _old_disks(old: Any) -> Any:
+    return lambda view, state, away: away
+
+
+def _ageless(old: Any) -> Any:
+    return lambda self, record, states, now, ages_s: old(self, record, states, now)
+
+
 MUTATIONS: tuple[Mutation, ...] = (
-    Mutation("quorum-one-less", "O1", SYNC3, 97, ((elect, "quorum", _one_less),)),
-    Mutation("not-closed", "O1", ASYNC2, 67, ((elect, "is_over", ALWAYS),)),
-    Mutation("no-wait-for-the-lease", "O1", ASYNC2, 67, ((elect, "is_aged", ALWAYS),)),
-    Mutation("not-the-best", "O1", SYNC3, 70, ((elect, "candidates", _worst), (elect, "voters", _anybody))),
+    Mutation("quorum-one-less", "O1", SYNC3, 24, ((elect, "quorum", _one_less),)),
+    Mutation("not-closed", "O1", ASYNC2, 197, ((elect, "is_over", ALWAYS),)),
+    Mutation("no-wait-for-the-lease", "O1", ASYNC2, 197, ((elect, "is_aged", ALWAYS),)),
+    Mutation("not-the-best", "O1", SYNC3, 11, ((elect, "candidates", _worst), (elect, "voters", _anybody))),
     Mutation("old-promises", "O1", SYNC3, 152, ((facts.View, "promised", _stale_promises),)),
-    Mutation("unequal-heir", "O2", ASYNC2, 173, ((handover, "is_level", ALWAYS), (handover, "is_caught_up", ALWAYS))),
-    Mutation("loosen-anything", "O3", SYNC3, 137, ((loosen, "implies", ALWAYS),)),
-    Mutation("loosen-unseen", "O3", GONE2, 136, ((facts.View, "holder", _blind_holder),)),
-    Mutation("loosen-in-the-election", "O3", GONE2, 0, ((elect, "_elected", _alone_at_once),)),
-    Mutation("tighten-unprepared", "O4", LOOSE3, 137, ((tighten, "is_agreed", ALWAYS),)),
-    Mutation("no-bump", "O5", SYNC3, 144, ((bump, "is_ahead", _always("")),)),
-    Mutation("abandoned-stays", "O5", SYNC3X2, 84, ((bump, "is_abandoned", NEVER), (tighten, "pending", NOTHING))),
-    Mutation("set-shrinks-in-election", "O6", SYNC3, 146, ((elect, "staying", _only_promised),)),
-    Mutation("joins-unsynced", "O6", ASYNC2, 225, ((members, "is_in_sync", ALWAYS), (tighten, "is_agreed", ALWAYS))),
+    Mutation("unequal-heir", "O2", ASYNC2, 35, ((handover, "is_level", ALWAYS), (handover, "is_caught_up", ALWAYS))),
+    Mutation("loosen-anything", "O3", SYNC3, 62, ((loosen, "implies", ALWAYS),)),
+    Mutation("loosen-unseen", "O3", GONE2, 3, ((facts.View, "holder", _blind_holder),)),
+    Mutation("loosen-in-the-election", "O3", GONE2, 40, ((elect, "_elected", _alone_at_once),)),
+    Mutation("tighten-unprepared", "O4", LOOSE3, 46, ((tighten, "is_agreed", ALWAYS),)),
+    Mutation("no-bump", "O5", SYNC3, 160, ((bump, "is_ahead", _always("")),)),
+    Mutation("abandoned-stays", "O5", SYNC3X2, 12, ((bump, "is_abandoned", NEVER), (tighten, "pending", NOTHING))),
+    Mutation("set-shrinks-in-election", "O6", SYNC3, 53, ((elect, "staying", _only_promised),)),
+    Mutation("joins-unsynced", "O6", ASYNC2, 1, ((members, "is_in_sync", ALWAYS), (tighten, "is_agreed", ALWAYS))),
     Mutation("nobody-joins", "O6", LOOSE2, 0, ((members, "is_in_sync", NEVER),)),
     Mutation("never-suspect", "O9", SYNC2, 0, ((suspect, "primary", NEVER), (decide, "_answers", NEVER))),
-    Mutation("no-recovery", "O11", RECOVER, 0, ((elect, "_recovered", NOTHING), (elect, "superseded", NOBODY))),
+    Mutation("lanes-outbid-each-other", "O7", GROWS, 11, ((first, "epoch", _outbids), (elect, "is_origin", NEVER))),
+    Mutation("due-with-its-old-disk", "O6", SYNC3X2, 48, ((members, "_with_their_disks", _old_disks),)),
+    Mutation("one-lane-knows-who-is-due", "O6", ASYNC3, 1, ((simoperator, "fast", _knows_nobody_due),)),
+    Mutation(
+        "an-old-answer-counts", "O3", GONE3, 24, ((decide, "_reigning", _answered_now), (Witness, "evidence", _ageless))
+    ),
+    Mutation("no-recovery", "O11", RECOVER, 1, ((elect, "_recovered", NOTHING), (elect, "superseded", NOBODY))),
 )  # fmt: skip

@@ -1,233 +1,302 @@
-"""An operator in the simulation: it probes, watches, decides by the real rules, and does one thing at a time.
+"""An operator in the simulation: the product's own prober, lanes, cycles, interpreter and witness, in virtual time.
 
-What it knows is as old as the network makes it, and what it says may arrive when nobody waits for the answer any more.
-Nothing but the compare-and-swap of the record keeps two of them apart.
+    theirs   Prober, Reconciler, Cycle, Interpreter, Ledger, Witness, Observer's way with servers, failover and rollout
+    ours     the wiring of lanes.py; the ports: a server is asked and told over the simulated network, the API stores
+             records and deletes pods. And both plans, `slow` and `fast`: what they have of planning.plan for a primary,
+             since the rest of it (objects, Secrets, the status) costs ten times as much and decides nothing here
+
+What an operator knows is as old as the network makes it, and what it says may arrive when nobody waits for the answer
+any more. Nothing but the compare-and-swap of the record keeps two of them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from simclock import Place
+from simloop import Loop
 
-from cachefleet_operator.api.v1alpha1 import Topology
-from cachefleet_operator.execution.witness import Witness
-from cachefleet_operator.planning.failover import decide as rules
-from cachefleet_operator.planning.failover import moves
-from cachefleet_operator.planning.failover.facts import Prepared, Promise, Seat, State, Target, View
+from cachefleet_operator.api.objects import Key, Object, Site
+from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
+from cachefleet_operator.execution import admin
+from cachefleet_operator.execution.cycle import Cycle, Planner, Result
+from cachefleet_operator.execution.errors import ExecutionError
+from cachefleet_operator.execution.interpreter import Interpreter
+from cachefleet_operator.execution.lanes import FAST, Glances
+from cachefleet_operator.execution.ledger import Ledger
+from cachefleet_operator.execution.observer import Observer
+from cachefleet_operator.execution.ports import Command, Endpoint, Reply
+from cachefleet_operator.execution.prober import Prober
+from cachefleet_operator.execution.reconciler import EVERYBODY, Reconciler
+from cachefleet_operator.execution.wire import TIMEOUT_S, NotListening
+from cachefleet_operator.execution.witness import Witnesses
+from cachefleet_operator.planning import managed, plan, rollout
+from cachefleet_operator.planning.actions import Action
+from cachefleet_operator.planning.failover.moves import Move
+from cachefleet_operator.planning.plan import CONVERGING_S, FLEET_S, Plan
+from cachefleet_operator.planning.pods import is_ready
+from cachefleet_operator.planning.snapshot import Server, Snapshot
+from cachefleet_operator.planning.step import Step
 
 if TYPE_CHECKING:
     from simfleet import Fleet
 
-PROBE_S, TIMEOUT_S, SOON_S = 1.0, 1.0, 0.01
+POLL_S, API_S = 1.0, 2.0
+PORT = 6379
+SITE = Site(default_image="cachefleet-server", default_version="1.0.0", version="1.0.0")
+MANAGED = {"managed": "yes"}
 
 
-@dataclass
-class Known:
-    """Of one pod."""
+# -- the plans of both lanes, as far as they are about a primary
 
-    state: State | None = None
-    failures: int = 0
-    refuses: bool = False
+
+def slow(snapshot: Snapshot, now: float) -> Plan:
+    return planned(snapshot, *plan.failover(snapshot, snapshot.cache), restarts=True)
+
+
+def fast(snapshot: Snapshot, now: float) -> Plan:
+    if snapshot.cache.status.topology is None:  # the first record is the other's
+        return planned(snapshot, None, None, restarts=False)
+    return planned(snapshot, *plan.failover(snapshot, snapshot.cache), restarts=False)
+
+
+def planned(snapshot: Snapshot, made: Move | None, record: Any, *, restarts: bool) -> Plan:
+    status, told = snapshot.cache.status, managed.step(snapshot, record, made)
+    decided = record if record is not status.topology else None
+    steps: tuple[Step, ...] = (told,)
+    if restarts and not told.actions and decided is None:
+        steps = told, rollout.step(snapshot, made)
+    actions = tuple(action for step in steps for action in step.actions)
+    going = bool(actions) or decided is not None or any(step.waiting or step.progress for step in steps)
+    wake_after_s = min(CONVERGING_S if going and restarts else FLEET_S, plan._again_s(made))
+    new = status.model_copy(update={"topology": record}) if decided is not None else status
+    return Plan(actions, new, wake_after_s, lambda words: new, decided)
+
+
+# -- the product over simulated ports
+
+
+class Asks(Prober):
+    def __init__(self, operator: Operator, chance: Callable[[], float]) -> None:
+        super().__init__(operator, clock=operator.loop.time, chance=chance)  # type: ignore[arg-type]
+        self._operator = operator
+
+    async def _glance(self, probe: Any, now: float) -> Server | None:
+        return None
+
+    async def _inspect(self, probe: Any, now: float) -> Server:
+        told = probe.told
+        server = await self._operator.asked(probe.server.pod)
+        probe.inspected = told
+        return server
+
+
+class Sees(Observer):
+    def __init__(self, operator: Operator, prober: Prober, witnesses: Witnesses) -> None:
+        ports: Any = operator
+        super().__init__(ports, ports, SITE, prober, clock=operator.loop.time, witnesses=witnesses)
+        self._operator = operator
+
+    def glance(self, cache: Cache) -> Snapshot:
+        objects = self._operator.objects
+        self._watch(cache, self._asked(cache, objects))
+        return self._seen(cache, objects, self._facts(cache.key))
+
+    async def observe(self, cache: Cache) -> Snapshot:
+        objects = self._operator.objects
+        return self._seen(cache, objects, await self._servers_of(cache, self._asked(cache, objects)))
+
+    def _seen(self, cache: Cache, objects: Mapping[Key, Object], servers: Mapping[str, Server]) -> Snapshot:
+        evidence = self._evidence(cache, objects, servers)
+        return Snapshot(cache, SITE, objects, servers, acting=cache, evidence=evidence)
+
+    def _asked(self, cache: Cache, objects: Mapping[Key, Object]) -> list[tuple[Object, Endpoint]]:
+        return [(pod, _endpoint(key.name)) for key, pod in objects.items() if key.kind == "Pod"]
+
+    async def _inspect(self, pod: Object, endpoint: Endpoint) -> Server:
+        server = await self._ask(endpoint.host)
+        if server.error and is_ready(pod):
+            server = await self._ask(endpoint.host)
+        return server if server.error else replace(server, seen_at=self._clock())
+
+    async def _ask(self, pod: str) -> Server:
+        try:
+            return await self._operator.asked(pod)
+        except ExecutionError as problem:
+            return admin.silent(pod, problem)
+
+
+class Does(Cycle):
+    """A Cycle whose Cache is there parsed, and whose status is the record alone."""
+
+    def __init__(
+        self, operator: Operator, observer: Any, planner: Planner, ledger: Ledger, orders: Interpreter
+    ) -> None:
+        ports: Any = operator
+        super().__init__(
+            ports, observer, orders, lambda *_: None, planner=self._note, clock=operator.loop.time, ledger=ledger
+        )
+        self._operator, self._planner = operator, planner
+        self._found: Snapshot | None = None
+
+    def _note(self, snapshot: Snapshot, now: float) -> Plan:
+        self._found = snapshot
+        made = self._planner(snapshot, now)
+        self._operator.fleet.decided += 1
+        self._operator.last = [action.reason for action in made.actions] or made.record
+        return made
+
+    def cache(self, key: tuple[str, str]) -> Cache | None:
+        return self._operator.cache
+
+    async def _write_status(self, cache: Cache, status: CacheStatus) -> Cache:
+        record = status.topology
+        if record is None or record == cache.status.topology:
+            return cache
+        server = self._found.servers.get(record.primary.pod) if self._found is not None else None
+        seen = server is not None and not server.error and not server.failures
+        operator = self._operator
+        stored, found = await operator.api_call(
+            lambda: operator.fleet.store(cache.metadata.resource_version, record, seen=seen)
+        )
+        operator.watched(*found)
+        if not stored:
+            raise ExecutionError("the Cache is another one now", conflict=True)
+        written: Cache = found[1]
+        return written
+
+
+class Orders(Interpreter):
+    async def _endpoint(self, cache: Cache, name: str) -> Endpoint:
+        return _endpoint(name)
+
+
+def _endpoint(pod: str) -> Endpoint:
+    return Endpoint(pod, PORT, (b"",))
 
 
 class Operator(Place):
+    """The process, and the ports that it has (ports.py)."""
+
     def __init__(self, name: str, fleet: Fleet) -> None:
         super().__init__(name, fleet.clock.rng)
         self.fleet = fleet
-        self.life = 0
         self.start()
 
+    # -- life
+
     def start(self) -> None:
-        self.gone, self.life = False, self.life + 1
-        self.witness, self.known = Witness(), {pod: Known() for pod in self.fleet.servers}
-        self.busy = self.woken = self.listed = False
-        self.version = 0
-        self.record: Topology | None = None
-        self.facts: dict[str, dict[str, Any]] = {}
-        self.last: moves.Move | None = None
-        self._poll(self.life)
-        for pod in self.fleet.servers:
-            self._probe_again(pod, self.life)
+        self.gone = self.hung = False
+        self.waiting = []
+        self.loop = Loop(self, self.fleet.clock)
+        self.cache: Cache | None = None
+        self.objects: Mapping[Key, Object] = {}
+        self.version = -1
+        self.last: Any = None  # what it wanted
+        self.lanes: tuple[Reconciler, ...] = ()
+        self.loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        """As lanes.py does it."""
+        ports: Any = self
+        ledger, seen, chance = Ledger(), Witnesses(self.loop.time), self.fleet.rng.random
+        prober = Asks(self, chance)
+        observer = Sees(self, prober, seen)
+        orders = [Orders(ports, ports, told=prober.told, witnesses=seen) for _ in range(2)]
+        cycles = (
+            Does(self, observer, slow, ledger, orders[0]),
+            Does(self, Glances(observer), fast, ledger, orders[1]),
+        )
+        self.lanes = (
+            Reconciler(cycles[1], concurrency=EVERYBODY, pace=FAST, meter=self, chance=chance),
+            Reconciler(cycles[0], meter=self, chance=chance),
+        )
+        prober.listen(lambda key: self.wake())
+        for lane in self.lanes:
+            lane.start(())
+        self._poll()
 
     def stop(self) -> None:
-        self.gone, self.life = True, self.life + 1
+        self.gone = True
+        self.loop.kill()
 
-    def now(self) -> float:
-        return self.local(self.fleet.clock.now)
+    # -- the meter
+
+    def reconciled(self, result: Result, duration_s: float) -> None:
+        if result == "bug":
+            self.fleet.bugs.append(f"{self.name}: a cycle broke")
+
+    def acted(self, action: Action) -> None:
+        pass
 
     # -- what it knows
 
-    def watched(self, version: int, record: Topology | None, facts: dict[str, dict[str, Any]]) -> None:
-        self.listed = True
-        if version >= self.version:
-            news = (version, facts) != (self.version, self.facts)
-            self.version, self.record, self.facts = version, record, facts
-            if news:
-                self.wake()
+    def _poll(self) -> None:
+        """What the watch has lost."""
+        clock = self.fleet.clock
+        clock.call(self, self.fleet.api, self.fleet.listed, lambda found: self.watched(*found), _nothing, API_S)
+        self.loop.call_later(POLL_S, self._poll)
 
-    def _poll(self, life: int) -> None:
-        if life != self.life:
+    def watched(self, version: int, cache: Cache, objects: Mapping[Key, Object]) -> None:
+        if version <= self.version:
             return
-        fleet = self.fleet
-        fleet.clock.call(self, fleet.api, fleet.listed, lambda found: self.watched(*found), lambda refused: None, 2.0)
-        fleet.clock.after(PROBE_S, lambda: self._poll(life))
-        self.wake()
-
-    def _probe_again(self, pod: str, life: int) -> None:
-        if life == self.life:
-            self.probe(pod)
-            self.fleet.clock.after(PROBE_S, lambda: self._probe_again(pod, life))
-
-    def probe(self, pod: str) -> None:
-        server, known, life = self.fleet.servers[pod], self.known[pod], self.life
-
-        def answered(found: tuple[str, State]) -> None:
-            if life != self.life:
-                return
-            uid, state = found
-            self.witness.saw(uid, state.run, self.now())
-            before = replace(known.state, beat_s=None, confirmed={}) if known.state else None
-            known.state, known.failures, known.refuses = state, 0, False
-            if before != replace(state, beat_s=None, confirmed={}):
-                self.wake()
-
-        def failed(refused: bool) -> None:
-            if life == self.life:
-                known.failures, known.refuses = known.failures + 1, refused
-                self.wake()
-
-        self.fleet.clock.call(self, server, lambda: (server.uid, server.state()), answered, failed, TIMEOUT_S)
-
-    def seats(self) -> tuple[Seat, ...]:
-        found = []
-        for ordinal, (pod, known) in enumerate(self.known.items()):
-            facts = self.facts.get(pod, {})
-            answers = known.state is not None and known.failures == 0
-            found.append(
-                Seat(
-                    pod=pod, ordinal=ordinal, exists=facts.get("exists", True), claim_uid=f"claim-{pod}",
-                    state=known.state if answers else None, answers=answers, failures=known.failures,
-                    refuses=known.refuses, ended=facts.get("ended", False), going=facts.get("going", False),
-                    due=facts.get("due", False),
-                )
-            )  # fmt: skip
-        return tuple(found)
-
-    # -- what it does
+        self.version, self.cache, self.objects = version, cache, objects
+        self.loop.call_soon(self.wake)
 
     def wake(self) -> None:
-        if not self.woken and not self.busy and not self.gone:
-            self.woken, life = True, self.life
-            self.fleet.clock.after(SOON_S, lambda: self.cycle(life))
+        if self.cache is not None:
+            for lane in self.lanes:
+                lane.wake(self.cache.key)
 
-    def cycle(self, life: int) -> None:
-        if life != self.life:
-            return
-        self.woken = False
-        if self.hung:
-            self.waiting.append(self.wake)
-            return
-        if self.busy or not self.listed:
-            return
-        seats = self.seats()
-        states = {seat.pod: seat.state for seat in seats if seat.state is not None}
-        evidence = self.witness.evidence(self.record, states, self.now())
-        view = View(self.record, seats, self.fleet.wish, evidence, seed="sim")
-        made = self.last = rules.decide(view)
-        self.fleet.decided += 1
-        match made:
-            case moves.Decide():
-                self._decide(made)
-            case moves.Tell():
-                self._tell(made)
-            case moves.Fence():
-                self._each(made.servers, lambda server: server.fence(made.epoch), self._promised)
-            case moves.Prepare():
-                wanted = Prepared(made.epoch, frozenset(made.members), made.acks)
-                said = lambda target, answer: self._prepared(target, wanted, answer)  # noqa: E731
-                self._each((made.server,), lambda server: server.prepare(*wanted), said)
-            case moves.Pause():
-                self._each((made.server,), lambda s: s.pause(made.epoch, made.for_ms), self._paused(made.for_ms))
-            case moves.Resume():
-                resumed = lambda target, _: self.witness.resumed(target)  # noqa: E731
-                self._each((made.server,), lambda server: server.resume(made.epoch), resumed)
-            case moves.Rest(again_s=float(again_s)):
-                self.fleet.clock.after(again_s, self.wake)
+    # -- ports: the API
 
-    def _decide(self, made: moves.Decide) -> None:
-        life, version = self.life, self.version
-        self.busy = True
+    async def api_call(self, what: Callable[[], Any]) -> Any:
+        return await self._called(self.fleet.api, what, API_S)
 
-        def done(found: Any) -> None:
-            if life == self.life:
-                self.busy = False
-                self.watched(*found)
-                self.wake()
+    async def delete(self, namespace: str, key: Key, uid: str) -> None:
+        await self.api_call(lambda: self.fleet.delete(key.name, uid))
 
-        seen = self.known[made.record.primary.pod].failures == 0
-        store = lambda: self.fleet.store(version, made.record, seen=seen)  # noqa: E731
-        self.fleet.clock.call(self, self.fleet.api, store, done, lambda refused: self._end(life), 2.0)
+    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+        return self.objects
 
-    def _tell(self, made: moves.Tell) -> None:
-        record = self.record
-        assert record is not None
+    # -- ports: servers
 
-        def said(target: Target, answer: Any) -> None:
-            if answer == "OK":
-                self.witness.told(target, self.now())
-            elif answer != "STALE":
-                self.witness.refused(target, record.epoch)
+    def address(self, pod: Object) -> tuple[str, int]:
+        return pod["metadata"]["name"], PORT
 
-        self._each(made.servers, lambda server: server.take(record), said)
+    async def asked(self, pod: str) -> Server:
+        server = self.fleet.servers[pod]
+        run, state = await self._called(server, lambda: (server.run, server.state()), TIMEOUT_S)
+        return Server(pod, run_id=run, parameters=MANAGED, managed=state)
 
-    def _promised(self, target: Target, said: Any) -> None:
-        if isinstance(said, Promise):
-            self.witness.promised(said, self.now())
+    async def tell(self, endpoint: Endpoint, run_id: str, commands: Sequence[Command]) -> list[Reply]:
+        server = self.fleet.servers[endpoint.host]
 
-    def _prepared(self, target: Target, wanted: Prepared, said: Any) -> None:
-        if said == "OK":
-            self.witness.agreed(target, wanted)
+        def at_server() -> list[Reply] | None:
+            return [server.command(command) for command in commands] if server.run == run_id else None
 
-    def _paused(self, ms: int) -> Callable[[Target, Any], None]:
-        return lambda target, said: self.witness.paused(target, self.now() + ms / 1000) if said == "OK" else None
+        replies: list[Reply] | None = await self._called(server, at_server, TIMEOUT_S)
+        if replies is None:
+            raise ExecutionError("another process than that one", conflict=True)
+        return replies
 
-    def _each(
-        self, targets: tuple[Target, ...], what: Callable[[Any], Any], said: Callable[[Target, Any], None]
-    ) -> None:
-        """One after the other; each is asked for its state afterwards. Another process than was meant is told
-        nothing."""
-        self.busy, life = True, self.life
-        if not targets:
-            self._end(life)
-            return
-        target, server = targets[0], self.fleet.servers[targets[0].pod]
+    async def _called(self, to: Place, what: Callable[[], Any], timeout_s: float) -> Any:
+        future = self.loop.create_future()
 
-        def at_server() -> Any:
-            return what(server) if (server.run, server.disk.id) == target[:0:-1] else "OTHER"
+        def answered(found: Any) -> None:
+            if not future.done():
+                future.set_result(found)
 
-        def next_one() -> None:
-            if life == self.life:
-                self.probe(target.pod)
-                self._each(targets[1:], what, said) if targets[1:] else self._end(life)
+        def failed(refused: bool) -> None:
+            if not future.done():
+                error = NotListening("nothing listens") if refused else ExecutionError("no answer")
+                future.set_exception(error)
 
-        def answered(answer: Any) -> None:
-            if life == self.life:
-                if answer != "OTHER":
-                    said(target, answer)
-                next_one()
+        self.fleet.clock.call(self, to, what, answered, failed, timeout_s)
+        return await future
 
-        self.fleet.clock.call(self, server, at_server, answered, lambda refused: next_one(), 2.0)
 
-    def _end(self, life: int) -> None:
-        """The answers to the probes come first, as they do with the prober."""
-
-        def later() -> None:
-            if life == self.life:
-                self.busy = False
-                self.wake()
-
-        if life == self.life:
-            self.fleet.clock.after(0.05, later)
+def _nothing(refused: bool) -> None:
+    pass

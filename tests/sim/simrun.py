@@ -10,11 +10,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "sim"), str(ROOT / "operator"), str(ROOT / "server")]
 
+import simfaults  # noqa: E402
 import simfleet  # noqa: E402
 import simmanaged  # noqa: E402
 import simserver  # noqa: E402
 
-TOLD = ("fence", "take", "prepare", "pause", "start", "stop")
+TOLD = ("command", "start", "stop")
 
 
 def main(seed: int, setting: int, make: type[simserver.Server]) -> int:
@@ -23,7 +24,7 @@ def main(seed: int, setting: int, make: type[simserver.Server]) -> int:
 
     def told(name: str, old: Any, server: simserver.Server, *words: Any) -> Any:
         answer = old(server, *words)
-        shown = [getattr(word, "epoch", getattr(word, "id", word)) for word in words]
+        shown = [getattr(word, "id", None) or b" ".join(word[1:]).decode() for word in words]
         said(
             server.fleet, f"    {server.pod} {server.disk.id} {server.run}", name, *shown, "->", answer, server.point()
         )
@@ -32,19 +33,25 @@ def main(seed: int, setting: int, make: type[simserver.Server]) -> int:
     for name in TOLD:
         method = partial(told, name, getattr(make, name))
         setattr(make, name, lambda self, *words, method=method: method(self, *words))
-    store, draw = simfleet.Fleet.store, simfleet.Schedule._draw
+    store, draw = simfleet.Fleet.store, simfaults.Schedule._draw
 
-    def stored(fleet: simfleet.Fleet, version: int, record: Any, *, seen: bool) -> Any:
-        late = "" if version == fleet.version else "(too late) "
+    def stored(fleet: simfleet.Fleet, version: str, record: Any, *, seen: bool) -> Any:
+        late = "" if version == fleet.cache.metadata.resource_version else "(too late) "
         disks = [member.disk for member in record.members]
         said(fleet, f"RECORD {late}{record.epoch} {record.kind}", disks, record.acks, record.reason)
         return store(fleet, version, record, seen=seen)
 
-    def drawn(schedule: simfleet.Schedule) -> None:
+    def drawn(schedule: simfaults.Schedule) -> None:
         draw(schedule)
         said(schedule.fleet, "FAULT", schedule.said[-1])
 
-    simfleet.Fleet.store, simfleet.Schedule._draw = stored, drawn  # type: ignore[method-assign]
+    def lost(fleet: simfleet.Fleet, pod: str, *, hangs: bool = False) -> None:
+        said(fleet, "FAULT", pod, "hangs for ever" if hangs else "ends for ever")
+        lose(fleet, pod, hangs=hangs)
+
+    lose = simfleet.Fleet.lose
+    simfleet.Fleet.store, simfaults.Schedule._draw = stored, drawn  # type: ignore[method-assign, assignment]
+    simfleet.Fleet.lose = lost  # type: ignore[method-assign, assignment]
     try:
         simfleet.run(seed, simfleet.SETTINGS[setting], make=make)
     except simfleet.Broken as broken:

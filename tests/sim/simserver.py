@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 from simclock import Place
 
 from cachefleet_operator.api.v1alpha1 import Topology
+from cachefleet_operator.execution.ports import Command, Reply
 from cachefleet_operator.planning.failover.facts import Confirmed, Point, Prepared, Promise, State, disks, point
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Server(Place):
     def __init__(self, pod: str, fleet: Fleet) -> None:
         super().__init__(pod, fleet.clock.rng)
         self.fleet, self.pod = fleet, pod
-        self.uid = self.run = ""
+        self.run = ""
         self.disk = Disk("")
         self.forget()
 
@@ -58,10 +60,10 @@ class Server(Place):
         self.paused_until = 0.0
         self.silent_since = -1.0  # local; of the last confirmation
 
-    def start(self, disk: Disk, uid: str) -> None:
+    def start(self, disk: Disk) -> None:
         self.forget()
-        self.gone, self.hung, self.waiting = False, False, []
-        self.disk, self.uid, self.run = disk, uid, self.fleet.name("run")
+        self.gone, self.hung, self.awake_at, self.waiting = False, False, 0.0, []
+        self.disk, self.run = disk, self.fleet.name("run")
         self.silent_since = self.clock_now() if disk.confirmed else -1.0
         if disk.solo_epoch and disk.solo_epoch == disk.promise and not disk.prepared:  # S8
             self.epoch, self.reign = disk.promise, disk.solo_tenure
@@ -146,6 +148,28 @@ class Server(Place):
 
     # -- commands
 
+    def command(self, command: Command) -> Reply:
+        """As it is on the wire. Records are those that were stored."""
+        word, disk, *rest = (part.decode() for part in command[1:]) if len(command) > 2 else ("STATE", self.disk.id)
+        if disk != self.disk.id:
+            return hiredis.ReplyError("WRONGDISK it has another one")
+        match word:
+            case "STATE":
+                return state_words(self.state())
+            case "RECORD":
+                said: Promise | str = self.take(self.fleet.records[int(rest[1])])
+            case "FENCE":
+                said = self.fence(int(rest[0]))
+            case "PREPARE":
+                said = self.prepare(int(rest[0]), frozenset(rest[1].split(",")), int(rest[2]))
+            case "PAUSE":
+                said = self.pause(int(rest[0]), int(rest[1]))
+            case _:
+                said = self.resume(int(rest[0]))
+        if isinstance(said, Promise):
+            return promise_words(said)
+        return said.encode() if said in ("OK", "WAITING") else hiredis.ReplyError(f"{said} no")
+
     def state(self) -> State:
         now = self.clock_now()
         mine = {
@@ -163,7 +187,7 @@ class Server(Place):
         if epoch < self.disk.promise or epoch <= self.epoch:
             return "STALE"
         reign, silent = self.reign, self.silent_since
-        self.fleet.on_promise(self.pod)
+        self.fleet.worst(self.pod, "promise")
         self.disk.promise = epoch
         self.forget()
         self.silent_since = silent
@@ -206,6 +230,7 @@ class Server(Place):
         self._keep_solo(record)
         self.append(-1)
         self.start_beating()
+        self.fleet.worst(self.pod, "reign")
         return "OK"
 
     def _continue(self, record: Topology) -> str:
@@ -319,8 +344,32 @@ class Server(Place):
     def confirmed(self, disk: str, reign: int, offset: int, run: str) -> None:
         if self.reign != reign or self.run != run:
             return
-        sent = max((at for end, at in self.beats if end <= offset), default=-1e9)
+        sent = next((at for end, at in reversed(self.beats) if end <= offset), -1e9)
         before = self.confirmations.get(disk, (0, -1e9, 0.0))
         self.confirmations[disk] = max(before[0], offset), max(before[1], sent), self.clock_now()
         if self.record is not None and self.record.durability == "replicated":
             self.acknowledge_confirmed()
+
+
+# -- answers on the wire, as execution/family.py reads them
+
+
+def _flat(fields: dict[str, object]) -> Reply:
+    return [str(word).encode() for pair in fields.items() for word in pair]
+
+
+def promise_words(said: Promise) -> Reply:
+    age = "" if said.silence_s is None else int(said.silence_s * 1000)
+    return _flat({
+        "disk": said.disk, "run": said.run, "tenure": said.at.tenure, "offset": said.at.offset, "marked": said.marked,
+        "reign": said.reign, "confirmed-age-ms": age, "data-set": said.data_set, "keys": said.keys,
+    })  # fmt: skip
+
+
+def state_words(said: State) -> Reply:
+    """What a paused primary is looked at for."""
+    confirmed = (f"{disk}={c.at.tenure}:{c.at.offset}:{int(c.age_s * 1000)}" for disk, c in said.confirmed.items())
+    return _flat({
+        "disk": said.disk, "run": said.run, "tenure": said.at.tenure, "offset": said.at.offset, "reign": said.reign,
+        "confirmations": ",".join(confirmed),
+    })  # fmt: skip

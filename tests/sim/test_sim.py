@@ -17,12 +17,11 @@ from fleettest import figures
 
 SERVERS = (Server, Managed)  # the small model, and the server's own state machine
 KEPT = [
-    pytest.param(790969, Server, id="members lost their disks after one was gone for good: a person decides"),
-    pytest.param(777311, Managed, id="a solo primary that opened itself acknowledged alone what was prepared for two"),
+    pytest.param(2058, Managed, id="the next to be restarted was waited for with a disk that it had no more"),
 ]
 SCHEDULES = 150
 MANY = 1000
-MUTANT_SCHEDULES_MAX = 600  # most are caught by one of the first hundred
+MUTANT_SCHEDULES_MAX = 400  # most are caught by one of the first fifty, all by one of the first two hundred
 SEED_MAX = 10**6
 
 

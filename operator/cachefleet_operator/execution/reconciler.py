@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -69,9 +69,15 @@ class _Loop:
 
 class Reconciler:
     def __init__(
-        self, cycle: Runner, *, concurrency: int = 16, meter: Meter | None = None, pace: Pace | None = None
+        self,
+        cycle: Runner,
+        *,
+        concurrency: int = 16,
+        meter: Meter | None = None,
+        pace: Pace | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        self._cycle, self._meter, self._pace = cycle, meter or NoMeter(), pace or Pace()
+        self._cycle, self._meter, self._pace, self._chance = cycle, meter or NoMeter(), pace or Pace(), chance
         self._places = asyncio.Semaphore(concurrency)
         self._loops: dict[CacheKey, _Loop] = {}
         self._running = asyncio.Event()
@@ -169,7 +175,7 @@ class Reconciler:
                     return None
                 result, pause_s = await self._cycle.run(cache)
             loop.failures = loop.conflicts = 0
-            pause_s *= random.uniform(1 - JITTER, 1)
+            pause_s *= 1 - JITTER * self._chance()
         except ExecutionError as error:
             conflict = error.conflict and loop.conflicts < CONFLICTS_MAX
             result, pause_s = ("conflict", 0.0) if conflict else ("failed", self._back_off(loop, error))
@@ -189,10 +195,13 @@ class Reconciler:
 
     def _back_off(self, loop: _Loop, error: ExecutionError | None = None) -> float:
         if error is not None and error.conflict:
-            return FAILURE_S * random.uniform(1 - JITTER, 1 + JITTER)
+            return FAILURE_S * self._about_one()
         loop.failures += 1
         doubled = FAILURE_S * 2.0 ** min(loop.failures - 1, 16)
-        return min(self._pace.failure_s_max, doubled) * random.uniform(1 - JITTER, 1 + JITTER)
+        return min(self._pace.failure_s_max, doubled) * self._about_one()
+
+    def _about_one(self) -> float:
+        return 1 + JITTER * (2 * self._chance() - 1)
 
 
 def _now() -> float:

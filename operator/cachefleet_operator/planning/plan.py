@@ -84,8 +84,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     stands = record = asked.status.topology
     made: Move | None = None
     if acting.kind != "none" and not asked.metadata.deletion_timestamp:
-        made = managed.move(seen, _due(seen))
-        record = topology.decide(seen, made)
+        made, record = failover(seen)
         steps = _steps(seen, aims, record, made)
     actions = tuple(action for step in steps for action in step.actions)
     verdict = replace(
@@ -117,8 +116,7 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
         if not aims.knowledge.images:
             kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
         lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
-        made = managed.move(seen, _due(seen)) if stands is not None else None
-        record = topology.decide(seen, made) if stands is not None else None
+        made, record = failover(seen) if stands is not None else (None, None)
         told = managed.step(seen, record, made)
         steps = told, objects.step(seen, lost, aims.refusals), roles.step(seen, record, made)
     actions = tuple(action for step in steps for action in step.actions)
@@ -127,9 +125,11 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
     return Plan(actions, new, min(STEADY_S, _again_s(made)), lambda words: new, decided, _is_rolled_back(made))
 
 
-def _due(snapshot: Snapshot) -> str:
-    """The pod that is the next to be restarted: for both lanes, or one takes into the set whom the other takes out."""
-    return rollout.due(snapshot) if snapshot.acting.kind == "asked" else ""
+def failover(snapshot: Snapshot) -> tuple[Move | None, Topology | None]:
+    """What is to be done for a primary, and the record that is to stand. Both lanes know which pod is the next to be
+    restarted, or one takes into the set whom the other takes out."""
+    made = managed.move(snapshot, rollout.due(snapshot) if snapshot.acting.kind == "asked" else "")
+    return made, topology.decide(snapshot, made)
 
 
 def _again_s(made: Move | None) -> float:

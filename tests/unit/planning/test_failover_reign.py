@@ -269,6 +269,14 @@ def test_a_lost_disk_is_replaced_by_the_new_one_of_its_pod() -> None:
     assert isinstance(decide(syncing), Rest), "not before it has all"
 
 
+def test_the_next_to_be_restarted_is_needed_with_the_disk_that_it_has_now() -> None:
+    """Two copies are promised, and its old disk confirms nothing any more: nobody would be restarted, nor write."""
+    said = reigning(confirmed={"d1": Confirmed(HERE, 0.1), "e2": Confirmed(HERE, 0.1)})
+    found = view(said, state(1), state(2, disk="e2"), wish=Wish(3, "replicated", copies=2))
+    due = replace(found, seats=(*found.seats[:2], replace(found.seats[2], due=True)))
+    assert [sorted(decide(one).members) for one in (found, due)] == [["d0", "d1", "e2"]] * 2  # type: ignore[attr-defined]
+
+
 def test_what_is_prepared_is_gone_through_with_while_it_can_be_had() -> None:
     waits = reigning(prepared=Prepared(EPOCH, frozenset(BOTH), 1))
     found = view(waits, state(1), state(2), of=record_of(0, acks=0), wish=Wish(3, "replicated", copies=2))

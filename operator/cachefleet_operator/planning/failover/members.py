@@ -54,7 +54,7 @@ def wished(view: View, state: State) -> tuple[tuple[Member, ...], int]:
     if wish.may_loosen:
         acks = min(acks, len(found) - 1)
     elif len(found) <= acks:  # Nobody leaves then; and a set that is smaller grows with those that come.
-        found += away
+        found += _with_their_disks(view, state, away)
         acks = min(acks, len(found) - 1)
     if acks == 0:
         found = [member for member in found if member.disk == record.primary.disk]
@@ -72,6 +72,13 @@ def _may_join(view: View, state: State, seat: Seat, other: State) -> bool:
     if other.disk in disks(view.stands.members) or handover.is_to_leave(view, seat):
         return False
     return is_in_sync(view, state, other)
+
+
+def _with_their_disks(view: View, state: State, away: list[Member]) -> list[Member]:
+    """A pod that is to leave stays in the set where it is needed: with the disk that it has by now. What it had before
+    confirms nothing any more, and it is not restarted as long as that is waited for."""
+    back = {seat.pod: member_of(seat) for seat, other in view.answering() if is_in_sync(view, state, other)}
+    return [back.get(member.pod, member) for member in away]
 
 
 def _leaves(view: View, pod: str) -> bool:

@@ -19,7 +19,7 @@ from simclock import Place
 from simloop import Loop
 
 from cachefleet_operator.api.objects import Key, Object, Site
-from cachefleet_operator.api.v1alpha1 import Cache, CacheStatus
+from cachefleet_operator.api.v1alpha1 import Cache, CacheKey, CacheStatus
 from cachefleet_operator.execution import admin
 from cachefleet_operator.execution.cycle import Cycle, Planner, Result
 from cachefleet_operator.execution.errors import ExecutionError
@@ -33,6 +33,7 @@ from cachefleet_operator.execution.reconciler import EVERYBODY, Reconciler
 from cachefleet_operator.execution.wire import TIMEOUT_S, NotListening
 from cachefleet_operator.execution.witness import Witnesses
 from cachefleet_operator.planning import managed, plan, rollout
+from cachefleet_operator.planning.acting import Acting
 from cachefleet_operator.planning.actions import Action
 from cachefleet_operator.planning.failover.moves import Move
 from cachefleet_operator.planning.plan import CONVERGING_S, FLEET_S, Plan
@@ -53,13 +54,13 @@ MANAGED = {"managed": "yes"}
 
 
 def slow(snapshot: Snapshot, now: float) -> Plan:
-    return planned(snapshot, *plan.failover(snapshot, snapshot.cache), restarts=True)
+    return planned(snapshot, *plan.failover(snapshot), restarts=True)
 
 
 def fast(snapshot: Snapshot, now: float) -> Plan:
     if snapshot.cache.status.topology is None:  # the first record is the other's
         return planned(snapshot, None, None, restarts=False)
-    return planned(snapshot, *plan.failover(snapshot, snapshot.cache), restarts=False)
+    return planned(snapshot, *plan.failover(snapshot), restarts=False)
 
 
 def planned(snapshot: Snapshot, made: Move | None, record: Any, *, restarts: bool) -> Plan:
@@ -110,7 +111,8 @@ class Sees(Observer):
 
     def _seen(self, cache: Cache, objects: Mapping[Key, Object], servers: Mapping[str, Server]) -> Snapshot:
         evidence = self._evidence(cache, objects, servers)
-        return Snapshot(cache, SITE, objects, servers, acting=cache, evidence=evidence)
+        acts = Acting("asked", cache, cache, (), is_lost=False)
+        return Snapshot(cache, acts, SITE, objects, servers, evidence=evidence)
 
     def _asked(self, cache: Cache, objects: Mapping[Key, Object]) -> list[tuple[Object, Endpoint]]:
         return [(pod, _endpoint(key.name)) for key, pod in objects.items() if key.kind == "Pod"]
@@ -148,7 +150,7 @@ class Does(Cycle):
         self._operator.last = [action.reason for action in made.actions] or made.record
         return made
 
-    def cache(self, key: tuple[str, str]) -> Cache | None:
+    def cache(self, key: CacheKey) -> Cache | None:
         return self._operator.cache
 
     async def _write_status(self, cache: Cache, status: CacheStatus) -> Cache:
@@ -258,7 +260,7 @@ class Operator(Place):
     async def delete(self, namespace: str, key: Key, uid: str) -> None:
         await self.api_call(lambda: self.fleet.delete(key.name, uid))
 
-    def known(self, namespace: str, name: str) -> Mapping[Key, Object]:
+    def known(self, key: CacheKey) -> Mapping[Key, Object]:
         return self.objects
 
     # -- ports: servers

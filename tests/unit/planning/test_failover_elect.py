@@ -9,7 +9,7 @@ import pytest
 
 from cachefleet_operator.planning.failover import suspect, times
 from cachefleet_operator.planning.failover.decide import decide
-from cachefleet_operator.planning.failover.facts import NOWHERE, Point, View, Wish
+from cachefleet_operator.planning.failover.facts import NOWHERE, Point, View, Wish, position
 from cachefleet_operator.planning.failover.moves import Decide, Fence, Rest, Tell
 from fleettest.views import (
     EPOCH,
@@ -151,6 +151,10 @@ def test_the_origin_of_a_first_record_that_it_never_took_is_elected() -> None:
     assert (found.primary.pod, found.primary.disk, found.data_set) == ("c-0", "d0", of.data_set)
     later = record_of(0, acks=0, kind="elected", durability="async")
     assert waits(view(*said, of=later, wish=ASYNC, promises=tuple(made))) == "NoCandidate"
+    ended = later.primary.model_copy(update={"run": "r9"})  # before it was told of that one, too
+    there = later.model_copy(update={"start": position(HERE), "primary": ended})
+    found = elected(view(*said, of=there, wish=ASYNC, promises=tuple(made)))
+    assert (found.primary.disk, found.data_set) == ("d0", of.data_set)
 
 
 def test_async_one_is_enough_when_closed_after_the_others_were_waited_for() -> None:

@@ -274,8 +274,7 @@ def test_the_next_to_be_restarted_is_needed_with_the_disk_that_it_has_now() -> N
     said = reigning(confirmed={"d1": Confirmed(HERE, 0.1), "e2": Confirmed(HERE, 0.1)})
     found = view(said, state(1), state(2, disk="e2"), wish=Wish(3, "replicated", copies=2))
     due = replace(found, seats=(*found.seats[:2], replace(found.seats[2], due=True)))
-    for one in (found, due):
-        made = decide(one)
+    for made in (decide(found), decide(due)):
         assert isinstance(made, Prepare)
         assert sorted(made.members) == ["d0", "d1", "e2"]
 

@@ -81,9 +81,11 @@ def is_new(promise: Promise) -> bool:
 
 
 def is_origin(view: View, promise: Promise) -> bool:
-    """The record made its data the Cache's, and it has not taken that record: they are the same data still."""
+    """The record made its data the Cache's, or elects it where they ended, and it has taken neither: they are the same
+    data still."""
     record = view.stands
-    return record.kind == "first" and promise.disk == record.primary.disk and not promise.data_set
+    stands_there = record.kind == "first" or promise.at == point(record.start)
+    return promise.disk == record.primary.disk and not promise.data_set and stands_there
 
 
 def has_tenure(view: View, promise: Promise) -> bool:

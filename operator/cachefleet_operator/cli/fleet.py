@@ -44,7 +44,7 @@ class Event:
 
 
 class Fleet:
-    """`first` are the ports that the user chose for the first Cache, if he did."""
+    """`first` are the ports that the user chose for the first pod of the first Cache, if he did."""
 
     def __init__(
         self,
@@ -108,6 +108,7 @@ class Fleet:
         """Servers save and end, each within the grace of its pod."""
         await self._lanes.stop()
         await self._kubelet.stop()
+        self._ports.close()
 
     def kill(self) -> None:
         """While `stop` goes on: no more grace."""

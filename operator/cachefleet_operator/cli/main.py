@@ -122,10 +122,15 @@ def _up(
     data: Data = DATA,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Return when every Cache is Ready.")] = False,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port of the first Cache (6379, or the next that is free).")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Port of the first Cache's first pod (6379, or the next that is free). The others "
+            "get the next free ones above it, and keep those that they had.",
+        ),
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Its metrics port (9121, or the next that is free).")
+        int | None,
+        typer.Option(min=1, max=65535, help="The same for the metrics (9121, or the next that is free)."),
     ] = None,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> Exit:
@@ -214,41 +219,56 @@ def public(state: dict[str, Any]) -> dict[str, Any]:
 @_command
 def _logs(
     name: Name = "",
+    pod: Annotated[
+        str, typer.Option("--pod", metavar="POD", help="Of this pod alone, as orders-0; else of all its pods.")
+    ] = "",
     data: Data = DATA,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
 ) -> Exit:
-    """What the server of a Cache logged last. It is kept after the server has stopped, too."""
+    """What the servers of a Cache logged last, each line with its pod where there are several. It is kept after a
+    server has stopped, too."""
     folder = Folder(data)
-    paths = folder.logs(*_choose(name, folder.caches(), data))
-    if not paths:
+    known = folder.caches()
+    its_own = [key for key in known if not name and pod in folder.logs(*key)]
+    of = _choose(name, its_own or known, data)
+    logs = folder.logs(*of)
+    if not logs:
         raise Failure(Exit.NOT_RUNNING, "it has no log yet")
-    at = [_print_end(path, len(paths) > 1) for path in paths]
-    while follow:
-        at = [_print_from(path, offset, len(paths) > 1) for path, offset in zip(paths, at, strict=True)]
+    if pod and pod not in logs:
+        raise Failure(Exit.NOT_RUNNING, f"Cache {'/'.join(of)} has no log of a pod {pod}; pods: {', '.join(logs)}")
+    at = {its: _print_end(path, _prefix(its, logs, pod)) for its, path in logs.items() if pod in ("", its)}
+    while follow and logs:
+        logs = folder.logs(*of)
+        for its, path in logs.items():
+            if pod in ("", its):  # one that has come since is shown from its beginning
+                at[its] = _print_from(path, at.get(its, 0), _prefix(its, logs, pod))
         time.sleep(FOLLOW_S)
     return Exit.OK
 
 
-def _print_end(path: Path, several: bool) -> int:
+def _prefix(its: str, logs: dict[str, Path], asked: str) -> str:
+    return f"{its} | " if len(logs) > 1 and not asked else ""
+
+
+def _print_end(path: Path, prefix: str) -> int:
     """Prints the last lines; the offset of what comes next."""
     content = path.read_bytes()
-    _print_lines(path, b"\n".join(content.rstrip(b"\n").split(b"\n")[-LOG_LINES:]), several)
+    _print_lines(b"\n".join(content.rstrip(b"\n").split(b"\n")[-LOG_LINES:]), prefix)
     return len(content)
 
 
-def _print_from(path: Path, offset: int, several: bool) -> int:
+def _print_from(path: Path, offset: int, prefix: str) -> int:
     size = path.stat().st_size
     if size == offset:
         return offset
     with open(path, "rb") as file:
         file.seek(offset if size > offset else 0)  # smaller: it was rotated
         content = file.read()
-        _print_lines(path, content.rstrip(b"\n"), several)
+        _print_lines(content.rstrip(b"\n"), prefix)
         return file.tell()
 
 
-def _print_lines(path: Path, content: bytes, several: bool) -> None:
-    prefix = f"{path.parent.name} | " if several else ""
+def _print_lines(content: bytes, prefix: str) -> None:
     for line in content.decode("utf-8", "replace").split("\n") if content else ():
         typer.echo(prefix + view.plain(line))
 

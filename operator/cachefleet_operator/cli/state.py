@@ -139,8 +139,10 @@ class Folder:
         """Of what is or was here."""
         return list(caches_in(self.path))
 
-    def logs(self, namespace: str, cache: str) -> list[Path]:
-        return sorted((self.path / namespace / cache).glob("*/server.log"))
+    def logs(self, namespace: str, cache: str) -> dict[str, Path]:
+        """Of each pod that has one, by ordinal."""
+        found = {path.parent.name: path for path in (self.path / namespace / cache).glob("*/server.log")}
+        return {pod: found[pod] for pod in sorted(found, key=lambda pod: (len(pod), pod))}
 
     def delete_data(self) -> list[str]:
         """Removes what `up` made, and the folder if nothing else is in it. The names of the Caches that were."""

@@ -123,11 +123,13 @@ def how_to_connect(cache: Described, option: str) -> list[tuple[str, str]]:
     if found is None:
         return []
     password = password_file(cache)
+    several = [f"{pod} {its['redis']} (metrics {its['metrics']})" for pod, its in cache["ports"].items()]
     by_hand = f"REDISCLI_AUTH=$(cat {shlex.quote(str(password))}) " if password is not None else ""
     return [
         ("connect", f"{command()} local connect {title(cache)}{option}"),
         ("or", f"{by_hand}redis-cli -p {found[0]}"),
         ("metrics", f"http://{HOST}:{found[1]}/metrics"),
+        *([("pods", ", ".join(several))] if len(several) > 1 else []),
         ("data", str(cache["folder"])),
     ]
 
@@ -284,7 +286,7 @@ def phase_of(cache: Described) -> str:
 
 def _cells(cache: Described) -> dict[str, Text]:
     status, where = cache["status"], ports(cache)
-    pods = [f"{pod['name']} {pod.get('role') or '-'}" for pod in status.get("pods", ())]
+    pods = [_pod(cache, pod) for pod in status.get("pods", ())]
     phase = plain(phase_of(cache)).replace("\n", " ")
     return {
         "CACHE": Text(title(cache), style="bold"),
@@ -295,6 +297,12 @@ def _cells(cache: Described) -> dict[str, Text]:
         "MEMORY": Text(plain(status.get("memory", ""))),
         "PODS": Text(plain(", ".join(pods))),
     }
+
+
+def _pod(cache: Described, pod: Mapping[str, Any]) -> str:
+    """With its role, and, of several, with its port."""
+    its = cache["ports"].get(pod["name"]) if len(cache["ports"]) > 1 else None
+    return " ".join([pod["name"], pod.get("role") or "-", *([f":{its['redis']}"] if its else [])])
 
 
 def _headline(phase: str) -> str:

@@ -67,6 +67,65 @@ def test_the_name_is_needed_where_there_are_two(caches: list[dict[str, Any]], st
     assert "say which Cache; known: default/orders, default/sessions" in answer.stderr
 
 
+@pytest.fixture
+def logged(tmp_path: Path) -> Path:
+    """A folder with two Caches, one of them of several pods."""
+    for name, pods in (("orders", 11), ("sessions", 1)):
+        objects = tmp_path / "default" / name / "objects"
+        objects.mkdir(parents=True)
+        (objects / f"Cache.{name}.json").touch()
+        for ordinal in range(pods):
+            log = tmp_path / "default" / name / f"{name}-{ordinal}" / "server.log"
+            log.parent.mkdir()
+            log.write_text(f"first of {ordinal}\nlast of {ordinal}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("orders", [f"orders-{n} | {which} of {n}" for n in range(11) for which in ("first", "last")]),
+        ("orders --pod orders-10", ["first of 10", "last of 10"]),
+        ("--pod orders-1", ["first of 1", "last of 1"]),
+        ("sessions", ["first of 0", "last of 0"]),
+        ("--pod sessions-0", ["first of 0", "last of 0"]),
+    ],
+)
+def test_logs_of_one_pod_or_of_all(words: str, shown: list[str], logged: Path) -> None:
+    done = CliRunner().invoke(main.app, ["local", "logs", "--data", str(logged), *words.split()])
+    assert (done.exit_code, done.stdout.splitlines()) == (0, shown), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("", 2, "say which Cache; known: default/orders, default/sessions"),
+        ("--pod nosuch-0", 2, "say which Cache; known: default/orders, default/sessions"),
+        ("sessions --pod orders-1", 7, "Cache default/sessions has no log of a pod orders-1; pods: sessions-0"),
+    ],
+)
+def test_a_log_that_is_not_there(words: str, code: int, said: str, logged: Path) -> None:
+    done = CliRunner().invoke(main.app, ["local", "logs", "--data", str(logged), *words.split()])
+    assert (done.exit_code, done.stderr.strip()) == (code, said)
+
+
+def test_who_follows_sees_pods_that_come_later(logged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = logged / "default" / "sessions"
+
+    def pause(_: float) -> None:
+        if not (home / "sessions-1").exists():
+            (home / "sessions-1").mkdir()
+            (home / "sessions-1" / "server.log").write_text("hello\n")
+        elif "more" not in (log := home / "sessions-0" / "server.log").read_text():
+            log.write_text(log.read_text() + "more\n")
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", pause)
+    done = CliRunner().invoke(main.app, ["local", "logs", "--data", str(logged), "sessions", "-f"])
+    assert done.stdout.splitlines() == ["first of 0", "last of 0", "sessions-1 | hello", "sessions-0 | more"]
+
+
 @pytest.mark.parametrize("group", ["rdb", "aof", "export", "import"])
 def test_tools_for_files_are_another_program(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets every word as it is, options and -- included."""

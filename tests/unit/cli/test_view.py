@@ -65,6 +65,15 @@ def test_how_to_connect_names_a_file_and_no_password() -> None:
     assert view.how_to_connect(cache(ports={}), "") == []
 
 
+def test_of_several_pods_each_says_where_it_listens() -> None:
+    ports = {f"orders-{n}": {"redis": 7000 + n, "metrics": 7100 + n} for n in range(2)}
+    several = cache(ports=ports)
+    several["status"]["pods"].append({"name": "orders-1", "role": ""})
+    words = "orders-0 7000 (metrics 7100), orders-1 7001 (metrics 7101)"
+    assert ("pods", words) in view.how_to_connect(several, "")
+    assert lines_of(150, several)[1].endswith("orders-0 primary :7000, orders-1 - :7001")
+
+
 def test_lines_say_how_to_connect_once_and_again_elsewhere() -> None:
     out = io.StringIO()
     lines = view.Lines("", out)

@@ -1,15 +1,21 @@
-"""Ports of the servers on this machine: the first Cache gets 6379 and 9121 if they are free, the next ones follow.
+"""Ports of the servers on this machine: the first pod gets 6379 and 9121 if they are free, or the two that the user
+chose, and every other one the next that are free above those.
 
 A pod keeps its ports from one run to the next (ports.json in the Cache's folder), so that clients find it again. Ports
 that another Cache of the data folder remembers are not given away. When another program has taken one meanwhile, the
 pod gets a new one and `moved` says so.
+
+Between the choice of a port and its server's bind there is a start, and between two servers of a pod there is nobody.
+So a port that is given away is held, against every other `up` on the machine: by a socket that is bound to the port's
+number in the abstract namespace of unix sockets. That is one step, has the bounds that the port has (it belongs to the
+network namespace), and ends with the process, however that ends. Nobody ever talks on it.
 """
 
 from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,15 +41,21 @@ class PortTaken(ExecutionError):
 
 
 class PortBook:
-    """Who listens where. `first` are the ports that the first pod gets."""
+    """Who listens where. `first` are the ports that the first pod gets. What it gives away is held until `close`."""
 
     def __init__(self, data: Path, first: Ports = FIRST) -> None:
         self._data = data
         self._first = first
+        self._held: dict[int, socket.socket] = {}
         self._known: dict[tuple[str, str, str], Ports] = {}
         for path in sorted(data.glob(f"*/*/{FILE}")):
             for pod, ports in _read(path).items():
                 self._known[path.parts[-3], path.parts[-2], pod] = ports
+
+    def close(self) -> None:
+        self._release(list(self._held))
+
+    __del__ = close
 
     def of(self, namespace: str, cache: str, pod: str) -> Ports | None:
         return self._known.get((namespace, cache, pod))
@@ -60,10 +72,12 @@ class PortBook:
         if ports != known:
             self._known[namespace, cache, pod] = ports
             self._write(namespace, cache)
+            self._release(set(known or ()) - set(ports))
         return ports
 
     def pin(self, namespace: str, cache: str, pod: str, redis: int | None, metrics: int | None) -> None:
-        """Gives a pod ports by the user's own choice (None: any), before it starts. Raises PortTaken."""
+        """Gives a pod ports by the user's own choice (None: any), before it starts; those without any follow. Raises
+        PortTaken."""
         if redis is None and metrics is None:
             return
         if redis == metrics:
@@ -73,8 +87,10 @@ class PortBook:
             keeper = next((key for key, ports in self._known.items() if ports != known and port in ports), None)
             if keeper is not None:
                 raise PortTaken(f"port {port} is kept for {'/'.join(keeper[:2])}")
-            if port is not None and port not in (known or ()) and not is_free(port):
+            # On its own from last time an orphan may still be ending.
+            if port is not None and not (self._hold(port) if port in (known or ()) else self._take(port)):
                 raise PortTaken(f"port {port} is taken by another program")
+        self._first = Ports(redis or self._first.redis, metrics or self._first.metrics)
         wanted = known or self._first
         redis = redis or self._other(wanted.redis, known, metrics)
         self._known[namespace, cache, pod] = Ports(redis, metrics or self._other(wanted.metrics, known, redis))
@@ -82,15 +98,41 @@ class PortBook:
 
     def _other(self, wanted: int, known: Ports | None, chosen: int | None) -> int:
         """Beside the one that the user chose: that of last time, though an orphan may still be ending there."""
-        return wanted if known and wanted != chosen else self._choose(wanted, known, but=chosen)
+        keeps = known and wanted != chosen and self._hold(wanted)
+        return wanted if keeps else self._choose(wanted, known, but=chosen)
 
     def _choose(self, wanted: int, own: Ports | None, but: int | None) -> int:
         """`but` is the pod's other port."""
         reserved = {but, *(port for ports in self._known.values() if ports != own for port in ports)}
         for port in range(wanted, min(wanted + PORTS_MAX, 65536)):
-            if port not in reserved and is_free(port):
+            if port not in reserved and self._take(port):
                 return port
         raise ExecutionError(f"no free port at or above {wanted}")
+
+    def _take(self, port: int) -> bool:
+        """Whether it is free, and held for us from now on."""
+        was_ours = port in self._held
+        found = self._hold(port) and is_free(port)
+        if not found and not was_ours:
+            self._release([port])
+        return found
+
+    def _hold(self, port: int) -> bool:
+        """Whether no other `up` has it, whoever listens there."""
+        if port not in self._held:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                sock.bind(b"\0cachefleet-port-%d" % port)
+            except OSError:
+                sock.close()
+                return False
+            self._held[port] = sock
+        return True
+
+    def _release(self, ports: Iterable[int]) -> None:
+        for port in ports:
+            if port in self._held:
+                self._held.pop(port).close()
 
     def _write(self, namespace: str, cache: str) -> None:
         mine = {pod: ports for (n, c, pod), ports in self._known.items() if (n, c) == (namespace, cache)}

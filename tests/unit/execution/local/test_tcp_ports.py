@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from cachefleet_operator.api import names
 from cachefleet_operator.execution.errors import ExecutionError
 from cachefleet_operator.execution.local.tcp_ports import HOST, PortBook, Ports, PortTaken, is_free
 from fleettest.instance import free_port
@@ -90,6 +92,7 @@ def test_the_user_may_choose(tmp_path: Path, first: Ports) -> None:
     assert own.redis == chosen.redis
     assert own.metrics not in other  # what was not chosen is free
     ports.pin("default", "a", "a-0", *chosen)
+    ports.close()
     assert book(tmp_path, first).assign("default", "a", "a-0", said) == chosen
     with pytest.raises(PortTaken, match=f"port {other.redis} is kept for default/b"):
         ports.pin("default", "a", "a-0", other.redis, None)
@@ -101,6 +104,50 @@ def test_the_user_may_choose(tmp_path: Path, first: Ports) -> None:
         ports.pin("default", "a", "a-0", *chosen)  # its own from last time: an orphan may still be ending there
     ports.pin("default", "a", "a-0", None, None)
     assert ports.of("default", "a", "a-0") == chosen
+
+
+def test_two_that_choose_at_once_get_different_ports(tmp_path: Path, first: Ports) -> None:
+    """Of two folders, where nothing listens yet. Who has ended holds nothing."""
+    mine, theirs = book(tmp_path / "mine", first), book(tmp_path / "theirs", first)
+    (tmp_path / "mine").mkdir()
+    pods = [names.pod("a", n) for n in range(3)]
+    found = [ports.assign("default", "a", pod, said) for pod in pods for ports in (mine, theirs)]
+    assert len({port for ports in found for port in ports}) == 12
+    with pytest.raises(PortTaken, match=f"port {first.redis} is taken by another program"):
+        theirs.pin("default", "b", "b-0", first.redis, None)
+    mine.close()
+    theirs.pin("default", "b", "b-0", first.redis, None)
+
+
+def test_a_port_is_kept_while_its_server_is_started_again(tmp_path: Path, first: Ports) -> None:
+    mine = book(tmp_path / "mine", first)
+    kept = mine.assign("default", "a", "a-0", said)
+    assert not {*book(tmp_path / "theirs", first).assign("default", "a", "a-0", said)} & {*kept}
+    assert mine.assign("default", "a", "a-0", said) == kept
+
+
+def test_a_port_that_another_up_has_is_given_up_aloud(tmp_path: Path, first: Ports) -> None:
+    kept = book(tmp_path / "mine", first).assign("default", "a", "a-0", said)
+    theirs, heard = book(tmp_path / "theirs", first), list[str]()
+    assert theirs.assign("default", "a", "a-0", said) == kept, "which nobody holds any more"
+    mine = book(tmp_path / "mine", first)
+    moved = mine.assign("default", "a", "a-0", heard.append)
+    assert not {*moved} & {*kept} and len(heard) == 1
+    theirs.close()
+    assert mine.assign("default", "b", "b-0", said) == kept, "what was given up is held no more"
+
+
+def test_the_other_pods_follow_what_the_user_chose(tmp_path: Path, first: Ports) -> None:
+    """Each the next that is to be had above it, and none of the first ports that nobody chose."""
+    chosen, ports = Ports(free_port(), free_port()), book(tmp_path, first)
+    ports.pin("default", "a", "a-0", *chosen)
+    found = [ports.assign("default", "a", names.pod("a", n), said) for n in range(3)]
+    assert found[0] == chosen
+    for below, above in pairwise(found):
+        assert below.redis < above.redis and below.metrics < above.metrics
+    ports.close()
+    again = book(tmp_path, first)
+    assert [again.assign("default", "a", names.pod("a", n), said) for n in range(3)] == found
 
 
 def test_no_port_at_all(tmp_path: Path) -> None:

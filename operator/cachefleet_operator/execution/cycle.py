@@ -133,7 +133,7 @@ class Cycle:
             raise stale
         status = made.stopped(outcome.words) if outcome.words else made.status
         if RECORD in outcome.undone:
-            status = status.model_copy(update={"topology": cache.status.topology})
+            status = status.model_copy(update={"topology": outcome.seen.status.topology})
         for refusal in outcome.refused:
             status = remember(
                 status, target=refusal.target, subject=refusal.subject, wish=refusal.wish, message=str(refusal),

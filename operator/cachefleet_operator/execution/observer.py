@@ -55,10 +55,12 @@ class Observer:
         self._objects, self._servers, self._prober, self._clock = objects, servers, prober, clock
         self.site = site
         self._fetched: dict[CacheKey, dict[Key, Object]] = {}  # what was last asked for, of each Cache
+        self._unmade_pods: dict[CacheKey, Mapping[str, str]] = {}  # the same
 
     def forget(self, key: CacheKey) -> None:
         """This Cache is gone: nobody asks its servers any more."""
         self._fetched.pop(key, None)
+        self._unmade_pods.pop(key, None)
         self._witnesses.forget(key)
         if self._prober is not None:
             self._prober.watch(key, {})
@@ -74,7 +76,8 @@ class Observer:
             self._watch(acts.cache, self._asked(acts.cache, objects))
         facts = self._facts(cache.key)
         evidence = self._evidence(cache, objects, facts)
-        return Snapshot(cache, acts, self.site, objects, facts, frozenset(taken(cache.status)), evidence=evidence)
+        foreign, unmade = frozenset(taken(cache.status)), self._unmade_pods.get(cache.key, {})
+        return Snapshot(cache, acts, self.site, objects, facts, foreign, unmade, evidence)
 
     async def observe(self, cache: Cache) -> Snapshot:
         namespace = cache.metadata.namespace
@@ -90,6 +93,7 @@ class Observer:
             self._fetched.pop(cache.key, None)
         servers = await self._servers_of(acts.cache, self._asked(acts.cache, objects))
         foreign, unmade = await self._foreign(cache), await self._unmade(cache, objects)
+        self._unmade_pods[cache.key] = unmade
         evidence = self._evidence(cache, objects, servers)
         return Snapshot(cache, acts, self.site, objects, servers, foreign, unmade, evidence)
 

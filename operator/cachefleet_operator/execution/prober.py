@@ -279,5 +279,5 @@ def _calm(state: State) -> State:
         disk: Confirmed(NOWHERE, max((age for age in ages if one.age_s >= age), default=0.0))
         for disk, one in state.confirmed.items()
     }
-    beat_s = state.beat_s and (times.BEAT_MISSED_S if state.beat_s >= times.BEAT_MISSED_S else 0.1)
+    beat_s = None if state.beat_s is None else max(age for age in (0.0, times.BEAT_MISSED_S) if state.beat_s >= age)
     return replace(state, at=NOWHERE, keys=0, beat_s=beat_s, confirmed=said)

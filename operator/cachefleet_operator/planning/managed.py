@@ -132,6 +132,11 @@ def readers(snapshot: Snapshot, record: Topology) -> frozenset[str]:
     return frozenset(found or ({record.primary.pod} if wish.without_replicas == "primary" else ()))
 
 
+def answers(snapshot: Snapshot, pod: str) -> bool:
+    """Whether it says of itself what the rules need."""
+    return _said(snapshot, pod) is not None
+
+
 def has_all(snapshot: Snapshot, pod: str) -> bool:
     """Whether it is a member with the disk that it has now, and reigns, or follows who does."""
     record = snapshot.cache.status.topology

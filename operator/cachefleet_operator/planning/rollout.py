@@ -6,8 +6,12 @@ data for the first time (a restart would begin that anew); one that crashes is r
 may be the cure. None goes while somebody has a volume deleted: it lives as long as its pod, and can be saved till then.
 
 A managed pod is announced to failover/ before it goes (`due`): a replica leaves the set, so that no write waits for it;
-a primary hands over, and is a replica then. One that went must be a member again before the next one goes; but where a
-Cache of one pod grows, the new ones wait for that one, which is not managed yet.
+a primary hands over, and is a replica then. One that went must be a member again before the next one goes; but
+
+    growing    where a Cache of one pod grows, the new ones wait for that one, which is not managed yet. It serves until
+               all of them are there, so that nobody waits for a pod that there is no room for
+    stuck      where nobody reigns, and an old one says nothing, those that went wait for it: it goes before that
+    unmade     one that cannot be made is waited for by nobody
 
 While anything else is being done nobody goes, and it is said all the same who is the next (`announced`): a rollout goes
 on until the last pod is back.
@@ -25,6 +29,8 @@ from cachefleet_operator.planning.pods import is_ready, restarts
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
 from cachefleet_operator.resources.diff import is_behind, outdated, why
+
+STUCK_S = 10.0  # nobody reigns: more than a failover takes
 
 
 def due(snapshot: Snapshot) -> str:
@@ -75,9 +81,21 @@ def _turn(snapshot: Snapshot) -> Object | Step:
         return Step((), "Waiting", f"no pod is restarted while {volumes} being deleted: data would go with it")
     if going := [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]:
         return Step((), "Restarting", f"pod {going[0]['metadata']['name']} is shutting down")
-    if words := "" if managed.is_growing(snapshot) else _lacking(snapshot, statefulset, old):
+    if stuck := [pod for pod in old if _is_stuck(snapshot, pod)]:
+        return max(stuck, key=lambda pod: _turns(snapshot, pod))
+    if words := _lacking(snapshot, statefulset, old):
         return Step((), "Restarting", f"waiting for {words}")
     return max(old, key=lambda pod: _turns(snapshot, pod))
+
+
+def _is_stuck(snapshot: Snapshot, pod: Object) -> bool:
+    """Nobody reigns, and its server says nothing: those that were restarted before wait for it, and it for the new
+    spec. A failover has its time before that."""
+    record, server = snapshot.cache.status.topology, snapshot.servers.get(pod["metadata"]["name"])
+    if not managed.is_managed(snapshot) or is_ready(pod) or (server is not None and not server.error):
+        return False
+    reigns = record is not None and (managed.reigns(snapshot, record) or snapshot.evidence.down_s < STUCK_S)
+    return not reigns and not managed.is_growing(snapshot)
 
 
 def _last(snapshot: Snapshot, statefulset: Object) -> Step:
@@ -93,7 +111,11 @@ def _lacking(snapshot: Snapshot, statefulset: Object, old: list[Object]) -> str:
     fresh = [pod for pod in snapshot.pods() if pod not in old]
     there = {pod["metadata"]["name"] for pod in snapshot.pods()}
     wanted = [names.pod(snapshot.cache.metadata.name, n) for n in range(statefulset["spec"].get("replicas", 1))]
-    if missing := [name for name in wanted if name not in there]:
+    if managed.is_growing(snapshot):  # they are ready when the one that has the data has restarted
+        silent = [name for name in wanted if name not in map(_name, old) and not managed.answers(snapshot, name)]
+        return f"pod {silent[0]} to answer" if silent and any(map(is_ready, old)) else ""
+    # What cannot be made waits for the new spec, perhaps, or for the room that others leave.
+    if missing := [name for name in wanted if name not in there and name not in snapshot.unmade]:
         return f"pod {missing[0]} to be made"
     if unready := [pod for pod in fresh if not is_ready(pod)]:
         return f"pod {unready[0]['metadata']['name']} to be ready"
@@ -104,6 +126,10 @@ def _lacking(snapshot: Snapshot, statefulset: Object, old: list[Object]) -> str:
 
 def _turns(snapshot: Snapshot, pod: Object) -> tuple[bool, bool, int]:
     return not is_ready(pod), not _is_primary(snapshot, pod), names.ordinal(pod["metadata"]["name"])
+
+
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])
 
 
 def _named(snapshot: Snapshot, pod: Object) -> tuple[str, str]:

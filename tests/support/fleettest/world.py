@@ -67,7 +67,7 @@ class World:
         self.meanwhile: Callable[[], object] = lambda: None  # what others do between a plan and its acts
         self.hangs = False  # nor says no: who asks without a deadline waits for ever
         self.questions = Counter[str]()  # to servers: ask, call, glance, tell
-        self.unmade: dict[str, str] = {}  # pods that cannot be made, and why
+        self.unmade: dict[str, str] = {}  # pods that cannot be made, and why; empty: nobody has tried yet
         self.events_read = 0
         self.foreign: set[Key] = set()  # objects of other people's
         self.events: list[Event] = []
@@ -336,7 +336,7 @@ class _Objects:
         self._world.events_read += 1
         return [
             {"note": f"create Pod {pod} in StatefulSet orders failed error: {why}"}
-            for pod, why in self._world.unmade.items()
+            for pod, why in self._world.unmade.items() if why
         ]
 
 

@@ -18,7 +18,8 @@ def is_news(before: State, after: State) -> bool:
 
 def test_what_always_moves_is_no_news() -> None:
     before = state(1)
-    assert not is_news(before, replace(before, at=Point(TENURE, 9999), keys=12, beat_s=0.3))
+    for age in (0.0, 0.3):
+        assert not is_news(before, replace(before, at=Point(TENURE, 9999), keys=12, beat_s=age))
     said = reigning(confirmed={"d1": Confirmed(HERE, 0.1)})
     assert not is_news(said, replace(said, confirmed={"d1": Confirmed(Point(TENURE, 900), 0.2)}))
 

@@ -299,17 +299,94 @@ def test_a_rollout_is_said_until_the_last_pod_is_back(instances: int) -> None:
     ]  # fmt: skip
 
 
-def test_nobody_is_restarted_while_another_has_not_been_made_again() -> None:
+@pytest.mark.parametrize("why", ["", "exceeded quota"], ids=["soon", "cannot be made"])
+def test_who_has_not_been_made_again_is_waited_for_if_he_can_be(why: str) -> None:
     world = started()
-    world.unmade["orders-2"] = "exceeded quota"
+    world.unmade["orders-2"] = why
     world.end("orders-2")
     del world.objects[Key("Pod", "orders-2")], world.servers["orders-2"]
     before = uids(world)
     world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
-    world.rounds(10)
-    assert uids(world) == before
-    found = next(c for c in world.cache.status.conditions if c.type == conditions.PROGRESSING)
-    assert found.reason == "Restarting"
+    world.rounds(40)
+    after = uids(world)
+    assert [after[name] == before[name] for name in ("orders-0", "orders-1")] == [not why, not why]
+    assert len(writers(world)) == 1
+
+
+def set_ready(world: FleetWorld) -> None:
+    """As a kubelet does by what servers say: who is fenced is not."""
+    pods = {key.name: obj for key, obj in world.objects.items() if key.kind == "Pod"}
+    for name, pod in pods.items():
+        server = world.machine(name)
+        ready = name not in world.silent and (server.machine.reign is not None or server.link is not None)
+        pod["status"]["conditions"] = [{"type": "Ready", "status": str(ready)}]
+        pod["status"]["containerStatuses"][0]["ready"] = ready
+
+
+def test_what_a_wrong_spec_broke_from_the_beginning_its_cure_replaces() -> None:
+    """The first that is made anew is fenced, and not ready, till the others are seen."""
+    world = FleetWorld(cache(instances=3))
+    world.silent = {"orders-0", "orders-1", "orders-2"}
+    world.rounds(2)
+    set_ready(world)
+    before = uids(world)
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    for _ in range(30):
+        world.rounds(1)
+        world.silent = {name for name, uid in uids(world).items() if uid == before[name]}
+        set_ready(world)
+    assert not world.silent
+    assert writers(world) == [stands(world).primary.pod]
+
+
+def test_what_broke_all_when_they_had_data_a_new_spec_replaces() -> None:
+    world = started()
+    before = uids(world)
+    world.silent = set(before)
+    set_ready(world)
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    for _ in range(80):
+        world.rounds(1)
+        world.silent = {name for name, uid in uids(world).items() if uid == before[name]}
+        set_ready(world)
+    assert not world.silent
+    assert writers(world) == [stands(world).primary.pod]
+
+
+def test_one_that_grows_serves_until_there_is_room_for_all() -> None:
+    world = FleetWorld(cache(instances=1))
+    world.rounds()
+    before = uids(world)
+    world.silent = {"orders-2"}
+    world.edit(cache(instances=3))
+    world.rounds(20)
+    assert uids(world).items() >= before.items()
+    assert "orders-2" in world.cache.status.message
+    world.silent.clear()
+    world.rounds(40)
+    assert not uids(world).items() >= before.items()
+    assert len(stands(world).members) == 3
+
+
+def test_a_crd_that_is_older_than_the_operator_takes_no_record_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server drops the one field that it does not know, and keeps the rest: so do we."""
+    world = started()
+    write = world.write_status
+
+    def pruned(seen: Any, status: Any) -> Any:
+        topology = {k: v for k, v in status.get("topology", {}).items() if k != "handedOver"}
+        return write(seen, {**status, "topology": topology} if "topology" in status else status)
+
+    monkeypatch.setattr(world, "write_status", pruned)
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    before, epochs = uids(world), [stands(world).epoch]
+    for _ in range(120):
+        world.rounds(1, between_s=0.1)
+        epochs.append(stands(world).epoch)
+    assert epochs == sorted(epochs)
+    assert not set(before.values()) & set(uids(world).values())
+    assert any("its CRD is older" in words for words in world.failures)
+    assert len(writers(world)) == 1
 
 
 def test_no_pod_that_serves_is_restarted_while_there_is_no_primary() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from fleettest.instance import Instance
 from fleettest.listeners import Several
+from fleettest.wait import assert_eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.differential]
 
@@ -72,8 +73,7 @@ class Listening:
         return re.sub("xxx+", "x..", f"{client}: {rows} -> {got}")[:1000]
 
     def compare(self) -> None:
-        ours, theirs = (self.facts(side) for side in (0, 1))
-        assert ours == theirs
+        assert_eventually(lambda: self.facts(0) == self.facts(1), lambda: f"{self.facts(0)}\n{self.facts(1)}")
 
     def facts(self, side: int) -> object:
         admin = self.both.admins[side]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fleettest.client import Arg, Push, encode, parse
+from fleettest.client import Arg, Incomplete, Push, encode, parse
 from fleettest.instance import Instance
 
+DEADLINE_S = 5.0
 Settled = Callable[[list[Any]], list[Any]]
 
 
@@ -140,8 +142,8 @@ class Several:
                 admin.call("PING")
         result = []
         for i, (ours, theirs) in enumerate(self.clients):
-            got, expected = ours.read(), theirs.read()
-            assert self.settled(replies(got)) == self.settled(replies(expected)) and ours.closed == theirs.closed, (
+            got, expected = self._read(ours, theirs)
+            assert self._is_same(got, expected) and ours.closed == theirs.closed, (
                 f"{when}: client {i} got\n  {got!r}{' <closed>' * ours.closed}\ninstead of\n  {expected!r}"
                 f"{' <closed>' * theirs.closed}")  # fmt: skip
             result.append(replies(expected) + ["closed"] * theirs.closed)
@@ -150,6 +152,24 @@ class Several:
                 theirs.socket.close()
                 self.clients[i] = self._pair()
         return result
+
+    def _read(self, ours: Socket, theirs: Socket) -> tuple[bytes, bytes]:
+        """What both got. Where that is not the same, more is waited for: what fills a socket comes in parts."""
+        got = expected = b""
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            got, expected = got + ours.read(), expected + theirs.read()
+            same = self._is_same(got, expected) and ours.closed == theirs.closed
+            if same or time.monotonic() >= end:
+                return got, expected
+            for admin in self.admins:
+                admin.call("PING")
+
+    def _is_same(self, got: bytes, expected: bytes) -> bool:
+        try:
+            return self.settled(replies(got)) == self.settled(replies(expected))
+        except Incomplete:
+            return False
 
 
 def messages(found: list[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from fleettest import figures
 
 SERVERS = (Server, Managed)  # the small model, and the server's own state machine
 KEPT = [
+    pytest.param(778666, Server, id="the only data lost their end before the first record was told"),
     pytest.param(60671, Server, id="data of one that grew, whose process ended between two records that it never took"),
     pytest.param(2058, Managed, id="the next to be restarted was waited for with a disk that it had no more"),
 ]

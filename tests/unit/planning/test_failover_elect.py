@@ -157,6 +157,16 @@ def test_the_origin_of_a_first_record_that_it_never_took_is_elected() -> None:
     assert (found.primary.disk, found.data_set) == ("d0", of.data_set)
 
 
+def test_the_origin_that_lost_its_end_before_it_was_told_is_what_is_left() -> None:
+    """Its disk is another one, and its data have no name yet."""
+    of = record_of(0, acks=0, kind="first", durability="async")
+    torn = {"disk": "e0", "data_set": ""}
+    said = view(fenced(0, **torn), fenced(1, data_set="", at=NOWHERE), of=of, wish=ASYNC, promises=(
+        promise(0, **torn), promise(1, data_set="", at=NOWHERE)))  # fmt: skip
+    found = elected(said)
+    assert (found.primary.disk, [m.disk for m in found.members], found.data_set) == ("e0", ["e0"], of.data_set)
+
+
 def test_async_one_is_enough_when_closed_after_the_others_were_waited_for() -> None:
     facts: dict[str, Any] = {"of": asynchronous(), "wish": ASYNC, "promises": (promise(2),), "dead": frozenset(["r0"])}
     assert waits(view(None, None, fenced(2), **facts)) == "WaitingForMember"

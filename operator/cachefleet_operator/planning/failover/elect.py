@@ -202,15 +202,22 @@ def _recovered(view: View, votes: Votes) -> Move | None:
         return None
     left = [
         (seat, votes.promises[state.disk]) for seat, state in view.answering()
-        if state.disk in votes.promises and not state.loading
-        and votes.promises[state.disk].data_set and votes.promises[state.disk].at > NOWHERE
+        if state.disk in votes.promises and not state.loading and votes.promises[state.disk].at > NOWHERE
+        and (votes.promises[state.disk].data_set or _was_origin(view, seat))
     ]  # fmt: skip
     if not left:
         return None
     same = [pair for pair in left if pair[1].data_set == record.data_set] or left
     seat, promise = max(same, key=lambda pair: (pair[1].at, -pair[0].ordinal))
     words = f"all members have lost their data; what {seat.pod} has is the most that is left"
-    return Decide(words=words, reason=ELECTING, record=alone(view, seat, promise, votes.epoch, words), rolled_back=True)
+    made = alone(view, seat, promise, votes.epoch, words)
+    made = made.model_copy(update={"data_set": promise.data_set or record.data_set})
+    return Decide(words=words, reason=ELECTING, record=made, rolled_back=True)
+
+
+def _was_origin(view: View, seat: Seat) -> bool:
+    """Its data are those that the first record named, and lost their end before that was told: they have no name."""
+    return view.stands.kind == "first" and seat.pod == view.stands.primary.pod
 
 
 def alone(view: View, seat: Seat, promise: Promise, epoch: int, words: str) -> Topology:

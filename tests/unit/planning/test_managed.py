@@ -323,34 +323,30 @@ def set_ready(world: FleetWorld) -> None:
         pod["status"]["containerStatuses"][0]["ready"] = ready
 
 
+def cured(world: FleetWorld, rounds: int) -> None:
+    """No server says anything until its pod is made anew by the next spec: all are, and one is the primary."""
+    before = uids(world)
+    world.silent = set(before)
+    set_ready(world)
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    for _ in range(rounds):
+        world.rounds(1)
+        world.silent = {name for name, uid in uids(world).items() if uid == before[name]}
+        set_ready(world)
+    assert not world.silent
+    assert writers(world) == [stands(world).primary.pod]
+
+
 def test_what_a_wrong_spec_broke_from_the_beginning_its_cure_replaces() -> None:
     """The first that is made anew is fenced, and not ready, till the others are seen."""
     world = FleetWorld(cache(instances=3))
     world.silent = {"orders-0", "orders-1", "orders-2"}
     world.rounds(2)
-    set_ready(world)
-    before = uids(world)
-    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
-    for _ in range(30):
-        world.rounds(1)
-        world.silent = {name for name, uid in uids(world).items() if uid == before[name]}
-        set_ready(world)
-    assert not world.silent
-    assert writers(world) == [stands(world).primary.pod]
+    cured(world, 30)
 
 
 def test_what_broke_all_when_they_had_data_a_new_spec_replaces() -> None:
-    world = started()
-    before = uids(world)
-    world.silent = set(before)
-    set_ready(world)
-    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
-    for _ in range(80):
-        world.rounds(1)
-        world.silent = {name for name, uid in uids(world).items() if uid == before[name]}
-        set_ready(world)
-    assert not world.silent
-    assert writers(world) == [stands(world).primary.pod]
+    cured(started(), 80)
 
 
 def test_one_that_grows_serves_until_there_is_room_for_all() -> None:

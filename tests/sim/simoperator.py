@@ -36,7 +36,7 @@ from cachefleet_operator.planning import managed, plan, rollout
 from cachefleet_operator.planning.acting import Acting
 from cachefleet_operator.planning.actions import Action
 from cachefleet_operator.planning.failover.moves import Move
-from cachefleet_operator.planning.plan import CONVERGING_S, FLEET_S, Plan
+from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S, Plan
 from cachefleet_operator.planning.pods import is_ready
 from cachefleet_operator.planning.snapshot import Server, Snapshot
 from cachefleet_operator.planning.step import Step
@@ -71,7 +71,7 @@ def planned(snapshot: Snapshot, made: Move | None, record: Any, *, restarts: boo
         steps = told, rollout.step(snapshot, made)
     actions = tuple(action for step in steps for action in step.actions)
     going = bool(actions) or decided is not None or any(step.waiting or step.progress for step in steps)
-    wake_after_s = min(CONVERGING_S if going and restarts else FLEET_S, plan._again_s(made))
+    wake_after_s = min(CONVERGING_S if going and restarts else STEADY_S, plan._again_s(made))
     new = status.model_copy(update={"topology": record}) if decided is not None else status
     return Plan(actions, new, wake_after_s, lambda words: new, decided)
 

@@ -138,11 +138,14 @@ def answers(snapshot: Snapshot, pod: str) -> bool:
 
 
 def has_all(snapshot: Snapshot, pod: str) -> bool:
-    """Whether it is a member with the disk that it has now, and reigns, or follows who does."""
+    """Whether it is a member with the disk that it has now, and reigns, or follows who does. A member that was told
+    something just now says nothing for a moment: that is no lack, or the lanes would not agree."""
     record = snapshot.cache.status.topology
     state = _said(snapshot, pod)
-    if record is None or state is None:
+    if record is None:
         return False
+    if state is None:
+        return pod not in snapshot.servers and pod in {member.pod for member in record.members}
     leads = state.disk == record.primary.disk and state.reign == record.tenure
     follows = state.follows == record.primary.disk and state.link == "up" and state.marked == record.tenure
     return state.disk in disks(record.members) and (leads or follows)

@@ -52,6 +52,7 @@ from cachefleet_operator.planning import (
 from cachefleet_operator.planning import pods as pod_facts
 from cachefleet_operator.planning.actions import Action, Delete
 from cachefleet_operator.planning.aims import BY_KNOWLEDGE, Aims, aims_of, as_before
+from cachefleet_operator.planning.failover import times
 from cachefleet_operator.planning.failover.moves import Decide, Move, Rest
 from cachefleet_operator.planning.image import default_version, image
 from cachefleet_operator.planning.moments import seconds
@@ -61,7 +62,6 @@ from cachefleet_operator.planning.status import Verdict, status
 from cachefleet_operator.planning.step import NOTHING, Step
 
 CONVERGING_S, STEADY_S = 2.0, 30.0
-FLEET_S = 5.0  # managed servers: how far a replica is behind is no news, and decides whether it is a member
 PATIENCE = 0.25  # share of how long somebody has been waited for, until we look again
 
 
@@ -97,7 +97,7 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
 
     decided = record if record is not stands else None
     wake_after_s = _wake_after(new, steps, now, acts=bool(actions) or decided is not None)
-    wake_after_s = min(wake_after_s, _again_s(made), FLEET_S if made is not None else STEADY_S)
+    wake_after_s = min(wake_after_s, _again_s(made))
     return Plan(actions, new, wake_after_s, stopped, decided, _is_rolled_back(made))
 
 
@@ -134,7 +134,9 @@ def failover(snapshot: Snapshot) -> tuple[Move | None, Topology | None]:
 
 def _again_s(made: Move | None) -> float:
     """When a move becomes another one by itself."""
-    return made.again_s if isinstance(made, Rest) and made.again_s is not None else STEADY_S
+    if made is None:
+        return STEADY_S
+    return made.again_s if isinstance(made, Rest) and made.again_s is not None else times.LOOK_S
 
 
 def _is_rolled_back(made: Move | None) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cachefleet_operator.planning.failover.decide import decide
+from cachefleet_operator.planning.failover import times
+from cachefleet_operator.planning.failover.decide import WELL, decide
 from cachefleet_operator.planning.failover.facts import (
     NOWHERE,
     Confirmed,
@@ -402,3 +403,34 @@ def test_writes_wait_for_the_copies_that_were_promised(copies: int) -> None:
     said = [replace(blank(n), promise=1) for n in range(3)]
     found = decided(first(*said, promises=(begun(0), begun(1), begun(2)), wish=Wish(3, "replicated", copies=copies)))
     assert found.acks == copies
+
+
+# -- when nobody needs to look
+
+
+def test_a_calm_view_stays_well_whatever_moves_without_being_news() -> None:
+    """Positions, keys, and ages below those that a prober tells of."""
+    found = view(reigning(), state(1), state(2))
+    assert decide(found) == WELL
+    at = Point(TENURE, 10**9)
+    said = reigning(at=at, keys=7, confirmed={"d1": Confirmed(HERE, 0.5), "d2": Confirmed(NOWHERE, 0.0)})
+    assert decide(view(said, state(1, beat_s=1.9, keys=1), state(2, at=NOWHERE))) == WELL
+    assert decide(view(said, state(1), state(2), reign_s=0.0)) == WELL
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        view(reigning(), state(1, link="down", beat_s=0.5), state(2)),
+        view(reigning(), state(1, beat_s=2.5), state(2)),
+        view(reigning(confirmed={"d1": Confirmed(HERE, 0.1)}), state(1), state(2)),
+        view(reigning(), state(1), seat(2, state(2), failures=1)),
+        view(seat(0, reigning(), failures=1), state(1), state(2)),
+        view(reigning(), state(1), state(2), wish=Wish(4)),
+        view(reigning(), state(1), of=record_of(0, 1), wish=Wish(3)),
+        view(reigning(), state(1), state(2), token="orders-0/d0@1"),
+    ],
+)
+def test_otherwise_it_is_looked_again_soon(found: View) -> None:
+    made = decide(found)
+    assert not isinstance(made, Rest) or made.again_s == times.LOOK_S

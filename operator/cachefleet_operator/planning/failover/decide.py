@@ -15,8 +15,11 @@ was decided over, or nothing.
 
 from __future__ import annotations
 
+from math import inf
+
 from cachefleet_operator.planning.failover import (
     bump,
+    calm,
     elect,
     first,
     handover,
@@ -30,7 +33,8 @@ from cachefleet_operator.planning.failover import (
 from cachefleet_operator.planning.failover.facts import Seat, State, View, point
 from cachefleet_operator.planning.failover.moves import WAITING_FOR_LEASE, Move, Rest, Tell
 
-WELL = Rest(words="")
+WELL = Rest(words="", again_s=inf)
+BUSY = Rest(words="", again_s=times.LOOK_S)  # there is nothing to be done yet
 
 
 def decide(view: View) -> Move:
@@ -78,7 +82,7 @@ def _reigning(view: View, seat: Seat, state: State) -> Move:
     if found := handover.begin(view, seat, state):
         return found
     if seat.failures:  # What it said is old: its members may be there by now, and it away (O3).
-        return WELL
+        return BUSY
     wanted, acks = members.wished(view, state)
     wanted, acks = tighten.pending(view, state) or (wanted, acks)
     if found := bump.abandoned(view, seat, state, wanted, acks):
@@ -88,7 +92,9 @@ def _reigning(view: View, seat: Seat, state: State) -> Move:
         if found is not None:
             return found
     lost = [other for other, said in view.answering() if other is not seat and _has_lost_it(view, other, said)]
-    return _tell(view, lost) if lost else WELL
+    if lost:
+        return _tell(view, lost)
+    return WELL if calm.is_calm(view, seat, state) else BUSY
 
 
 def _is_untold(view: View, said: State, seat: Seat) -> bool:

@@ -15,3 +15,4 @@ RETELL_S: Final = 10.0  # how often who does not reach the primary is told again
 OTHERS_S: Final = 10.0  # how long other members are waited for where one alone would do, and could lose more
 PAUSE_MS: Final = 800
 LEVEL_BYTES: Final = 1 << 20  # a replica that lacks no more than this is in sync: it has the rest before a beat ends
+LOOK_S: Final = 5.0  # how often it is looked where a position, or time alone, may decide something

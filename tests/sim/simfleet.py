@@ -42,6 +42,10 @@ class Broken(AssertionError):
     """An invariant does not hold."""
 
 
+class Crashed(AssertionError):
+    """An operator's own code raised: that notices no rule that is missing."""
+
+
 @dataclass(frozen=True)
 class Setting:
     wish: Wish
@@ -246,7 +250,7 @@ class Fleet:
 
     def check(self) -> None:
         if self.bugs:
-            raise Broken(self.bugs[0])
+            raise Crashed(self.bugs[0])
         reigning = [server for server in self.servers.values() if server.reign and not server.hung]
         if len(reigning) > 1 and len(writable := [server.pod for server in reigning if server.can_write()]) > 1:
             raise Broken(f"I1: {writable} accept writes")
@@ -317,7 +321,7 @@ class Fleet:
 
 
 def run(seed: int, setting: Setting | None = None, *, faults_s: float = FAULTS_S, make: type[Server] = Server) -> Fleet:
-    """One schedule. Raises Broken."""
+    """One schedule. Raises Broken, or Crashed."""
     with _quiet():
         fleet = Fleet(seed, setting or SETTINGS[seed % len(SETTINGS)], make)
         schedule = Schedule(fleet, faults_s)

@@ -54,7 +54,7 @@ def main(seed: int, setting: int, make: type[simserver.Server]) -> int:
     simfleet.Fleet.lose = lost  # type: ignore[method-assign, assignment]
     try:
         simfleet.run(seed, simfleet.SETTINGS[setting], make=make)
-    except simfleet.Broken as broken:
+    except (simfleet.Broken, simfleet.Crashed) as broken:
         print(broken)
         return 1
     return 0

@@ -39,7 +39,7 @@ def test_no_invariant_breaks(seed: int, make: type[Server]) -> None:
     for one in range(first, first + SCHEDULES):
         try:
             events += simfleet.run(one, make=make).clock.delivered
-        except simfleet.Broken as broken:
+        except (simfleet.Broken, simfleet.Crashed) as broken:
             pytest.fail(f"schedule {one}: {broken}   ({_story(one, make)})")
     figures.count(SCHEDULES)
     took_s = time.process_time() - began
@@ -84,6 +84,6 @@ def test_many_schedules(seed: int) -> None:
         make = SERVERS[one // len(simfleet.SETTINGS) % len(SERVERS)]
         try:
             simfleet.run(one, make=make)
-        except simfleet.Broken as broken:
+        except (simfleet.Broken, simfleet.Crashed) as broken:
             pytest.fail(f"schedule {one}: {broken}   ({_story(one, make)})")
         figures.count()

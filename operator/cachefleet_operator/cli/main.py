@@ -349,20 +349,26 @@ def _hand_over(
 @local.command("kill")
 @_command
 def _kill(
-    pod: Annotated[str, typer.Argument(help="The pod whose server is killed, as orders-0.")], data: Data = DATA
+    pod: Annotated[str, typer.Argument(help="The pod whose server is killed, as orders-0 or default/orders-0.")],
+    data: Data = DATA,
 ) -> Exit:
     """Kill a pod's server (SIGKILL), to see what happens then."""
     folder = Folder(data)
     caches = folder.state()["caches"]
+    namespace, _, short = pod.rpartition("/")
     pids = {
-        name: pid for cache in caches for name in cache["ports"] if name == pod
+        f"{cache['namespace']}/{name}": pid
+        for cache in caches if namespace in ("", cache["namespace"]) for name in cache["ports"] if name == short
         if (pid := folder.server(cache["namespace"], cache["name"], name))
     }  # fmt: skip
     if not pids:
         known = ", ".join(name for cache in caches for name in cache["ports"])
         raise Failure(Exit.NOT_RUNNING, f"no server of a pod {pod} runs; pods: {known or 'none'}")
-    os.kill(pids[pod], signal.SIGKILL)
-    typer.echo(f"Killed {pod} (process {pids[pod]}).")
+    if len(pids) > 1:
+        raise Failure(Exit.USAGE, f"say which pod: {', '.join(pids)}")
+    (pid,) = pids.values()
+    os.kill(pid, signal.SIGKILL)
+    typer.echo(f"Killed {short} (process {pid}).")
     return Exit.OK
 
 

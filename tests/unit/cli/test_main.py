@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,25 @@ def test_a_password_that_no_client_can_be_given(
     done = CliRunner().invoke(main.app, ["local", "connect"])
     assert (done.exit_code, started) == (1, [])
     assert done.stderr == f"the password in {word} has a NUL, which redis-cli cannot be given\n"
+
+
+@pytest.mark.parametrize(
+    ("pod", "code", "said", "kills"),
+    [
+        ("orders-0", 2, "say which pod: default/orders-0, shop/orders-0", []),
+        ("shop/orders-0", 0, "", [(1002, signal.SIGKILL)]),
+        ("orders-1", 0, "", [(1001, signal.SIGKILL)]),
+        ("shop/orders-1", 7, "no server of a pod shop/orders-1 runs; pods: orders-0, orders-1, orders-0", []),
+    ],
+)
+def test_the_pod_that_is_killed(
+    pod: str, code: int, said: str, kills: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [("default", 1001, ("orders-0", "orders-1")), ("shop", 1002, ("orders-0",))]
+    found = [{"namespace": ns, "name": "orders", "ports": dict.fromkeys(pods)} for ns, _, pods in there]
+    killed: list[Any] = []
+    monkeypatch.setattr(main.Folder, "state", lambda self: {"caches": found})
+    monkeypatch.setattr(main.Folder, "server", lambda self, ns, name, pod: {ns: pid for ns, pid, _ in there}[ns])
+    monkeypatch.setattr(main.os, "kill", lambda *what: killed.append(what))
+    done = CliRunner().invoke(main.app, ["local", "kill", pod])
+    assert (done.exit_code, done.stderr.strip(), killed) == (code, said, kills)

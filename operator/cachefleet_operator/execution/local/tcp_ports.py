@@ -70,8 +70,7 @@ class PortBook:
             moved(f"another program has taken a port of {pod}: it listens on {ports.redis} and {ports.metrics} now, "
                   f"not on {known.redis} and {known.metrics}")
         if ports != known:
-            self._known[namespace, cache, pod] = ports
-            self._write(namespace, cache)
+            self._remember(namespace, cache, pod, ports)
             self._release(set(known or ()) - set(ports))
         return ports
 
@@ -93,8 +92,8 @@ class PortBook:
         self._first = Ports(redis or self._first.redis, metrics or self._first.metrics)
         wanted = known or self._first
         redis = redis or self._other(wanted.redis, known, metrics)
-        self._known[namespace, cache, pod] = Ports(redis, metrics or self._other(wanted.metrics, known, redis))
-        self._write(namespace, cache)
+        ports = Ports(redis, metrics or self._other(wanted.metrics, known, redis))
+        self._remember(namespace, cache, pod, ports)
 
     def _other(self, wanted: int, known: Ports | None, chosen: int | None) -> int:
         """Beside the one that the user chose: that of last time, though an orphan may still be ending there."""
@@ -134,14 +133,16 @@ class PortBook:
             if port in self._held:
                 self._held.pop(port).close()
 
-    def _write(self, namespace: str, cache: str) -> None:
-        mine = {pod: ports for (n, c, pod), ports in self._known.items() if (n, c) == (namespace, cache)}
+    def _remember(self, namespace: str, cache: str, pod: str, ports: Ports) -> None:
+        """In the file first: what could not be written is written with the next start."""
+        mine = {pod: ports for (n, c, pod), ports in self._known.items() if (n, c) == (namespace, cache)} | {pod: ports}
         path = below(self._data, namespace, cache, FILE)
         try:
             private_folder(path.parent)
             replace_file(path, json.dumps(mine).encode())
         except OSError as error:
             raise ExecutionError(f"cannot write {path}: {error.strerror}") from error
+        self._known[namespace, cache, pod] = ports
 
 
 def is_free(port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from cachefleet_operator.api import names
 from cachefleet_operator.execution.errors import ExecutionError
+from cachefleet_operator.execution.local import tcp_ports
 from cachefleet_operator.execution.local.tcp_ports import HOST, PortBook, Ports, PortTaken, is_free
 from fleettest.instance import free_port
 
@@ -158,3 +160,20 @@ def test_no_port_at_all(tmp_path: Path) -> None:
 def test_no_port_is_for_both(tmp_path: Path, first: Ports) -> None:
     with pytest.raises(PortTaken, match=f"port {first.redis} cannot be both"):
         book(tmp_path, first).pin("default", "a", "a-0", first.redis, first.redis)
+
+
+def test_what_could_not_be_written_is_written_with_the_next_start(
+    tmp_path: Path, first: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = book(tmp_path, first)
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tcp_ports, "replace_file", full)
+        with pytest.raises(ExecutionError, match="No space left"):
+            ports.assign("default", "orders", "orders-0", said)
+    given = ports.assign("default", "orders", "orders-0", said)
+    ports.close()
+    assert PortBook(tmp_path, first).of("default", "orders", "orders-0") == given

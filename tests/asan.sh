@@ -30,8 +30,11 @@ done
 CACHEFLEET_SANITIZE=1 "$python" setup.py -q build_ext --inplace
 
 # The compiler's own libraries come first, or its run time refuses to start inside an uninstrumented Python.
-export ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:allocator_may_return_null=1"
-export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
+# What they find is written to files: pytest holds back what a process says, and loses it with the process.
+reports=$tree/reports
+rm -rf "$reports" && mkdir "$reports"
+export ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:allocator_may_return_null=1:log_path=$reports/found"
+export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:log_path=$reports/found"
 if [ "${1:-}" = --server ]; then
   shift
   cd "$here"
@@ -45,4 +48,11 @@ case ${1:---seed} in --seed*)
     $(sed '/^#/d' tests/unit/sanitized) ;;
 esac
 if [ "$1" = python ]; then shift; set -- "$python" "$@"; fi
-exec "$@"
+"$@" && code=0 || code=$?
+unset LD_PRELOAD
+# Also what nobody noticed; a warning of an allocation that was refused is none.
+while IFS= read -r report; do
+  cat "$report" >&2
+  [ "$code" -ne 0 ] || code=1
+done < <(grep -rlE 'ERROR: |runtime error: ' "$reports")
+exit "$code"

@@ -228,7 +228,7 @@ cdef void sinterstore_command(client_t* c) noexcept nogil:
             set_member(&text, b"", 0)
             a.result = set_new(c.engine, key.ptr, key.len, &text, 0)
             _walk(&a, a.sets[0], _intersect_one)
-            if a.integers:
+            if a.integers and a.found:
                 a.result = set_to_intset(c.engine, a.result)
     _store(&a, b"sinterstore")
     _close(&a)

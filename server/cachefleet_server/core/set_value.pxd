@@ -69,7 +69,7 @@ cdef inline bint set_has(const entry_t* entry, const lp_item_t* member, int64_t 
 
 cdef entry_t* set_to_table(engine_t* e, entry_t* entry, size_t room) noexcept nogil
 cdef entry_t* set_to_intset(engine_t* e, entry_t* entry) noexcept nogil
-    # Of integers alone: an intset, if set-max-intset-entries allows it.
+    # Of integers alone, and one at least: an intset, if set-max-intset-entries allows it.
 cdef entry_t* set_to_listpack(engine_t* e, entry_t* entry) noexcept nogil
     # If its parameters allow it, and no member expires.
 cdef int set_check(engine_t* e, const entry_t* entry) noexcept nogil

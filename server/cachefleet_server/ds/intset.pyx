@@ -2,7 +2,7 @@
 
 from libc.string cimport memcpy, memmove
 
-from cachefleet_server.ds.intrin cimport cf_store16, cf_store32, cf_store64
+from cachefleet_server.ds.intrin cimport cf_assert, cf_store16, cf_store32, cf_store64
 
 
 cdef inline uint32_t _width_of(int64_t v) noexcept nogil:
@@ -121,6 +121,7 @@ cdef size_t integers_merge(
 
 
 cdef size_t intset_write(char* p, const int64_t* v, size_t n) noexcept nogil:
+    cf_assert(n > 0)
     cdef uint32_t width = max(_width_of(v[0]), _width_of(v[n - 1]))
     cdef size_t i
     cf_store32(p, width)

@@ -60,6 +60,9 @@ def _pytest(*words: str) -> list[str]:
 
 # What the stage `asan` runs.
 SANITIZED: Final = [li for li in (ROOT / "tests" / "unit" / "sanitized").read_text().splitlines() if li[0] != "#"]
+DIFFERENTIAL: Final = "tests/differential"  # once, too
+BOUNDED: Final = ["-m", "not exhaustive and not alone"]
+WIDE: Final = ["-n", str(WORKERS)]
 RUN: Final = [PYTHON, "tests/scenarios/run.py"]
 SCENARIOS: Final = [*RUN, "-q", "-m", "not exhaustive", "--seed={seed}"]
 KUBERNETES: Final = "kubernetes"
@@ -71,6 +74,11 @@ STAGES: Final = (
     Stage("lint", "ruff, cython-lint, mypy, import-linter", ["make", "lint"]),
     Stage("dist", "source archive and wheels, built from a copy, installed and run", ["tests/dist.sh"]),
     Stage("asan", "unit tests of the engine under sanitizers", ["tests/asan.sh", "--seed={seed}"]),
+    Stage(
+        "differential",
+        "random programs beside Valkey, with servers under sanitizers",
+        ["tests/asan.sh", "--server", *_pytest("-p", "no:cacheprovider", *BOUNDED, *WIDE, DIFFERENTIAL)],
+    ),
     Stage("fuzz", "parser, RESTORE, RDB loader, decoders under sanitizers", ["tests/fuzz.sh", str(FUZZ_S), "{seed}"]),
     Stage(
         "tests",
@@ -79,9 +87,8 @@ STAGES: Final = (
             "tests",
             "-m",
             "not exhaustive and not cluster and not alone",
-            "-n",
-            str(WORKERS),
-            *(f"--ignore={folder}" for folder in SANITIZED),
+            *WIDE,
+            *(f"--ignore={folder}" for folder in (*SANITIZED, DIFFERENTIAL)),
         ),
         after=KUBERNETES,
     ),

@@ -8,6 +8,7 @@ Objects of other kinds, which a folder for a cluster may well hold, are skipped,
 
 from __future__ import annotations
 
+import math
 import sys
 from base64 import b64decode
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ STDIN = "-"
 BYTES_MAX = 4 << 20  # of one file
 VALUES_MAX = 100_000  # of one document, aliases unfolded
 DEPTH_MAX = 64
+DIGITS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,8 @@ def _decode(name: str, content: bytes) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice (YAML itself lets the last one win), and leaves dates the strings that
-    they are in JSON."""
+    """Refuses a key that a mapping has twice (YAML itself lets the last one win) and numbers that JSON does not have,
+    and leaves dates the strings that they are in JSON."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -121,6 +123,28 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, words, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, IndexError, AttributeError):  # PyYAML's own, where a tag is written out
+            words = f"{node.value!r} is not what {node.tag.rpartition(':')[2]} means"
+            raise yaml.constructor.ConstructorError(None, None, words, node.start_mark) from None
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        if len(node.value) > DIGITS_MAX:
+            words = f"a number of {len(node.value)} digits"
+            raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+        whole = node.tag == "tag:yaml.org,2002:int"
+        found: int | float = self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+        if not math.isfinite(found):
+            words = f"{node.value!r} is no number that JSON has"
+            raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+        return found
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 
 
 def _documents(name: str, text: str) -> Iterator[Document]:
@@ -143,8 +167,6 @@ def _documents(name: str, text: str) -> Iterator[Document]:
         raise Failure(Exit.MANIFEST, f"{name}:{line}: a character that YAML does not allow") from None
     except RecursionError:
         raise Failure(Exit.MANIFEST, f"{name}: is nested too deeply") from None
-    except ValueError as error:  # an integer of no end, a number that is none
-        raise Failure(Exit.MANIFEST, f"{name}: {error}") from None
 
 
 def _bounded(place: str, body: Any) -> None:

@@ -179,6 +179,25 @@ def test_who_was_just_fenced_is_waited_for_and_the_one_that_leaves_not_elected_a
     assert decided(both_silent).primary.pod == "c-0", "it is not waited for who will not answer"
 
 
+def test_who_was_named_is_waited_for_a_moment_though_another_has_promised() -> None:
+    promises, void = (promise(0, reign=TENURE), promise(2)), seat(1, None, failures=0)
+    for late in (fenced(1), void):
+        named = view(fenced(0), late, fenced(2), promises=promises, successor="c-1@5", down_s=0.1)
+        made = decide(named)
+        assert isinstance(made, Rest) if late is void else (isinstance(made, Fence) and made.servers[0].pod == "c-1")
+        for other in (
+            {"down_s": times.NAMED_S}, {"successor": "any@5"}, {"successor": "c-1@4"}, {"successor": "c-7@5"},
+        ):  # fmt: skip
+            words = {"successor": "c-1@5", "down_s": 0.1, **other}
+            assert decided(view(fenced(0), late, fenced(2), promises=promises, **words)).primary.pod == "c-2"
+    for never in (None, seat(1, state(1), going=True)):
+        assert decided(view(fenced(0), never, fenced(2), promises=promises, successor="c-1@5", down_s=0.1)).epoch == 6
+    has = view(fenced(0), void, fenced(2), promises=(*promises, promise(1)), successor="c-1@5", down_s=0.1)
+    assert isinstance(decide(has), Rest), "it has promised, and is not known just now"
+    level = view(fenced(0), fenced(1), fenced(2), promises=(*promises, promise(1)), successor="c-1@5", down_s=0.1)
+    assert decided(level).primary.pod == "c-1"
+
+
 def test_not_level_or_not_from_who_held_the_tenure_it_is_an_election() -> None:
     behind = handed(promise(0, reign=TENURE), promise(1, at=BEHIND), promise(2, at=BEHIND))
     assert (decided(behind).kind, decided(behind).primary.pod) == ("elected", "c-0")

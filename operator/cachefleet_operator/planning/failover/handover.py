@@ -11,12 +11,14 @@ since: to elect by what the others say would give the place back to the one that
 
 A primary hands over when its pod is to leave, or when a person says so, by the annotation cachefleet.io/failover on the
 Cache: `<pod>@<epoch>`, or `any@<epoch>`, over the record of that epoch alone. Who is not in sync is not made primary by
-it; and without anybody to hand over to nothing happens.
+it; and without anybody to hand over to nothing happens. Who was named is waited for no longer than NAMED_S when the
+primary has promised.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from cachefleet_operator.planning.failover import suspect, times
 from cachefleet_operator.planning.failover.elect import successor
@@ -74,6 +76,8 @@ def finish(view: View) -> Move | None:
     held = promises.get(record.primary.disk)
     if held is None or held.reign != record.tenure:
         return None
+    if asks := _asks_whom_a_person_named(view, promises):
+        return asks
     expected = ""
     for seat in sorted(view.seats, key=lambda seat: seat.ordinal):
         promise = promises.get(next((m.disk for m in record.members if m.pod == seat.pod), ""))
@@ -89,6 +93,23 @@ def finish(view: View) -> Move | None:
             return Decide(words=words, reason=ELECTING, record=made.model_copy(update={"kind": "handover"}))
     words = f"{record.primary.pod} handed over to {expected}, which is about to answer"
     return Rest(words=words, reason=ELECTING) if expected else None
+
+
+def _asks_whom_a_person_named(view: View, promises: Mapping[str, Promise]) -> Move | None:
+    """For a moment: another one that is level, and promised sooner, is not who was asked for."""
+    seat = view.seat(asked_for(view))
+    left_s = times.NAMED_S - view.evidence.down_s
+    if seat is None or left_s <= 0 or suspect.is_silent(seat) or is_to_leave(view, seat):
+        return None
+    disk = next((m.disk for m in view.stands.members if m.pod == seat.pod), "")
+    if not disk:
+        return None
+    words = f"{view.stands.primary.pod} hands over to {seat.pod}, as a person asked"
+    if not seat.answers or seat.state is None:
+        return Rest(words=words, reason=ELECTING, again_s=left_s)
+    if disk in promises or seat.state.disk != disk:
+        return None
+    return Fence(words=words, reason=ELECTING, epoch=view.next_epoch(), servers=(seat.target,))
 
 
 def _heirs(view: View, state: State) -> list[Seat]:

@@ -201,3 +201,15 @@ def test_the_tables_of_a_database_are_seen_in_keyspace_alone() -> None:
         if tables.search(line)
     ]
     assert found == []
+
+
+def test_how_a_change_travels_is_read_on_one_screen() -> None:
+    """Each file that it passes is named once, and is there."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    section = text.partition("### How a change travels\n")[2].partition("\n### ")[0]
+    named = re.findall(r"`([\w/]+\.py)`", section)
+    assert len(named) > 20
+    assert sorted(set(named)) == sorted(named), "a file is passed once"
+    operator = ROOT / "operator" / "cachefleet_operator"
+    assert [name for name in named if not (operator / name).exists() and not (ROOT / name).exists()] == []
+    assert section.count("\n") <= 40

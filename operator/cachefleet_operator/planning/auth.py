@@ -107,6 +107,17 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal] = ()) -> Step:
     return _rotate(snapshot, copy, (name, names.NEXT_KEY), recorded=following is not None, is_wish=following == wish)
 
 
+def lost(snapshot: Snapshot, refusals: Iterable[Refusal], kept: Cache) -> Step:
+    """What of it waits for nothing else: a Secret that is not there at all, and was to be by the accepted spec, too."""
+    absent = {str(key_of(secret)) for secret in (auth_secret(snapshot.cache), server_password_secret(snapshot.cache))}
+    absent -= {str(key) for key in snapshot.objects}
+    if not absent & made(kept):
+        return NOTHING
+    found = step(snapshot, refusals)
+    again = (a for a in found.actions if isinstance(a, GenerateSecret | CopySecret) and str(key_of(a.object)) in absent)
+    return Step(tuple(again), found.progress)
+
+
 def _rotate(snapshot: Snapshot, copy: CopySecret, place: tuple[str, str], *, recorded: bool, is_wish: bool) -> Step:
     """The next act of a change of the password under pods. `place` is where the next one is recorded."""
     behind = _changes(snapshot, place)

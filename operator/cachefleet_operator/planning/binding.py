@@ -42,6 +42,12 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
     return Step((WriteBinding(words, secret, *where, source),), "Updating")
 
 
+def lost(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
+    """The same where it is not there at all."""
+    name = names.secret_binding(snapshot.cache.metadata.name)
+    return step(snapshot, refusals) if snapshot.get("Secret", name) is None else NOTHING
+
+
 def _where(snapshot: Snapshot) -> tuple[str, int] | None:
     """Host and port; None while there is no Service."""
     service = names.service_rw(snapshot.cache.metadata.name)

@@ -22,10 +22,11 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
     rollout       a pod that runs the old template is replaced
 
 survive(snapshot, now): what of it may not wait for the turn of `plan`, which fails, is held up or is in a queue: lost
-objects and roles. It is done beside `plan`, at any moment, so it has only what is the same whoever does it first and
-however often; not passwords, which are one thing after the other. And only what the accepted spec wants, too, where
-there is one: what is just being made, or taken away, is not lost. What is made of what the servers know is left to
-`plan` as long as nobody has said what that is: it asks them first. So is the first record.
+objects, Secrets included, and roles. It is done beside `plan`, at any moment, so it has only what is the same whoever
+does it first and however often; not a change of the password, which is one thing after the other. And only what the
+accepted spec wants, too: what is just being made, or taken away, is not lost, nor is anything of a spec that was never
+had whole. What is made of what the servers know is left to `plan` as long as nobody has said what that is: it asks
+them first. So is the first record.
 """
 
 from __future__ import annotations
@@ -106,23 +107,34 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
     steps: tuple[Step, ...] = ()
     stands = record = asked.status.topology
     made: Move | None = None
-    begun = acting.last is not None or acting.kind == "least"
+    begun = acting.last is not None or acting.kind == "least" or stands is not None
     if begun and not asked.metadata.deletion_timestamp:
         seen = replace(snapshot, cache=acting.cache)
-        aims = before = aims_of(seen, now)
-        if acting.last is not None and acting.last.spec != acting.cache.spec:
-            before = aims_of(replace(snapshot, cache=acting.last), now)
-        kept = {key_of(obj) for obj in before.objects}
-        if not aims.knowledge.images:
-            kept -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
-        lost = [obj for obj in objects.lost(seen, aims.objects) if key_of(obj) in kept]
         made, record = failover(seen) if stands is not None else (None, None)
         told = managed.step(seen, record, made)
-        steps = told, objects.step(seen, lost, aims.refusals), roles.step(seen, record, made)
+        steps = told, *_lost(seen, now), roles.step(seen, record, made)
     actions = tuple(action for step in steps for action in step.actions)
     new = asked.status.model_copy(update={"topology": record})
     decided = record if record is not stands else None
     return Plan(actions, new, min(STEADY_S, _again_s(made)), lambda words: new, decided, _is_rolled_back(made))
+
+
+def _lost(snapshot: Snapshot, now: float) -> tuple[Step, ...]:
+    """What of the spec that acts was there, and is not."""
+    acting = snapshot.acting
+    if acting.last is None and acting.kind != "least":
+        return ()
+    aims = before = aims_of(snapshot, now)
+    kept = acting.last or acting.cache
+    if kept.spec != acting.cache.spec:
+        before = aims_of(replace(snapshot, cache=kept), now)
+    theirs = {key_of(obj) for obj in before.objects}
+    if not aims.knowledge.images:
+        theirs -= {key_of(obj) for obj in aims.objects if obj["kind"] in BY_KNOWLEDGE}
+    lost = [obj for obj in objects.lost(snapshot, aims.objects) if key_of(obj) in theirs]
+    secrets = NOTHING if acting.is_lost else auth.lost(snapshot, aims.refusals, kept)
+    bound = binding.lost(snapshot, aims.refusals) if acting.last is not None else NOTHING
+    return secrets, objects.step(snapshot, lost, aims.refusals), bound
 
 
 def failover(snapshot: Snapshot) -> tuple[Move | None, Topology | None]:

@@ -19,6 +19,7 @@ from fleettest.world import World, settled
 
 KEY, OTHER = ("shop", "orders"), ("shop", "other")
 SERVICE = Key("Service", "orders-rw")
+NAMES = ("auth", "server-password", "binding")  # of Secrets
 
 
 class Port:
@@ -53,12 +54,12 @@ class Looked:
             prober=prober, concurrency=1,
         )  # fmt: skip
 
-    async def back_s(self) -> float:
-        """Deletes the Service, and how long it is away."""
+    async def back_s(self, key: Key = SERVICE) -> float:
+        """Deletes an object, the Service, and how long it is away."""
         began = asyncio.get_running_loop().time()
-        self.world.objects.pop(SERVICE, None)
+        self.world.objects.pop(key, None)
         self.lanes.wake(KEY)
-        while SERVICE not in self.world.objects:
+        while key not in self.world.objects:
             await pass_time(0.01)
             assert asyncio.get_running_loop().time() - began < 300, "it does not come back"
         return asyncio.get_running_loop().time() - began
@@ -140,9 +141,10 @@ async def hung_server(its: Looked) -> None:
     its.world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] = "another"  # of which nobody has facts
 
 
+@pytest.mark.parametrize("key", [SERVICE, *(Key("Secret", f"orders-{name}") for name in NAMES)], ids=str)
 @pytest.mark.parametrize("trouble", [hung_api, back_off, no_place, hung_server])
 def test_nothing_that_holds_up_the_slow_lane_holds_up_the_fast_one(
-    trouble: Callable[[Looked], Coroutine[Any, Any, None]],
+    trouble: Callable[[Looked], Coroutine[Any, Any, None]], key: Key
 ) -> None:
     async def story(its: Looked) -> None:
         await trouble(its)
@@ -151,7 +153,7 @@ def test_nothing_that_holds_up_the_slow_lane_holds_up_the_fast_one(
         if trouble is not back_off:
             assert its.lanes.slow.waiting()
         for _ in range(3):
-            assert await its.back_s() < 0.1
+            assert await its.back_s(key) < 0.1
 
     looked(story)
 

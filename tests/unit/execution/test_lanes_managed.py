@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import pytest
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.execution.cycle import PATIENCE_S
 from cachefleet_operator.execution.lanes import Lanes
 from cachefleet_operator.execution.prober import Prober
@@ -28,11 +30,12 @@ class Fleet:
         self.world = FleetWorld(cache(instances=instances))
         self.world.rounds()
         self.told: list[str] = []
+        self.slow: Any = self.world.ports[0]  # the objects, as the slow lane has them
 
     async def __aenter__(self) -> Fleet:
         prober = Prober(self.world.ports[1], every_s=1.0, alone_s=1.0, chance=lambda: 0.0)
         self.lanes = Lanes(
-            self.world.ports[0], self.world.ports[0], self.world.ports[1], SITE,
+            self.slow, self.world.ports[0], self.world.ports[1], SITE,
             lambda _, type, word, note: self.told.append(word), prober=prober,
         )  # fmt: skip
         self.lanes.start([KEY])
@@ -102,6 +105,34 @@ def failover_s(instances: int, lags: Mapping[str, float], since_s: float = 0.5) 
 @pytest.mark.parametrize(("instances", "hung"), [(3, "orders-2"), (3, "orders-1"), (5, "orders-4")])
 def test_a_replica_that_hangs_holds_up_no_failover(instances: int, hung: str, since_s: float) -> None:
     assert failover_s(instances, {hung: inf}, since_s) <= failover_s(instances, {}, since_s) + 2 * PATIENCE_S
+
+
+class Hanging:
+    """Objects of an API that takes no Apply."""
+
+    def __init__(self, objects: Any) -> None:
+        self._objects = objects
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objects, name)
+
+    async def apply(self, namespace: str, obj: Object) -> Object:
+        return await asyncio.get_running_loop().create_future()
+
+
+def test_the_fast_lane_alone_replaces_the_primary_of_a_cache_that_was_never_had_whole() -> None:
+    its = Fleet(3)
+    its.slow = Hanging(its.world.ports[0])
+    for key in (Key("ConfigMap", "orders-accepted"), Key("Service", "orders-ro")):
+        del its.world.objects[key]
+
+    async def main() -> None:
+        async with its:
+            assert its.lanes.slow.waiting()
+            await its.failover_s()
+            assert Key("Service", "orders-ro") not in its.world.objects, "nobody knows that it was there"
+
+    run_virtual(main())
 
 
 def test_one_that_says_no_keeps_no_other_from_being_asked() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import pytest
 
 from cachefleet_operator.api.objects import Key
+from cachefleet_operator.api.v1alpha1 import CacheKey
 from cachefleet_operator.execution.cycle import Cycle
 from cachefleet_operator.execution.interpreter import Interpreter
 from cachefleet_operator.execution.observer import Observer
-from cachefleet_operator.execution.prober import Prober
+from cachefleet_operator.execution.prober import Prober, Target
 from cachefleet_operator.planning.snapshot import Server
 from fleettest.snapshots import SITE, cache
 from fleettest.virtualtime import pass_time, run_virtual
@@ -148,3 +149,22 @@ def test_of_a_cache_that_is_gone_no_server_is_asked() -> None:
         assert not its.prober.servers()
 
     probed(story)
+
+
+@pytest.mark.parametrize(("pods", "wanted", "alone"), [(1, 1, True), (3, 3, False), (2, 1, False), (1, 2, False)])
+def test_who_is_alone_is_asked_less_often(pods: int, wanted: int, *, alone: bool) -> None:
+    """By what is wished and by what is there: one that is to go, or to come, is not nobody."""
+    watched: list[bool] = []
+
+    class Recording(Prober):
+        def watch(self, key: CacheKey, targets: Mapping[str, Target], *, alone: bool = False) -> None:
+            watched.append(alone)
+
+    async def main() -> None:
+        prober = Recording(world.ports[1])
+        await Observer(*world.ports, SITE, prober).observe(world.cache)
+
+    world = settled(instances=pods)
+    world.edit(cache(instances=wanted))
+    run_virtual(main())
+    assert watched == [alone]

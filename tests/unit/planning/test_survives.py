@@ -220,10 +220,37 @@ def test_the_fast_lane_puts_back_a_service_and_tells_no_server_anything() -> Non
     world = settled()
     world.objects[Key("Service", "orders-rw")]["spec"]["selector"] = {"app": "theirs"}
     world.objects[Key("Secret", "orders-auth")]["data"] = {}
-    del world.objects[Key("Secret", "orders-binding")]
     world.servers["orders-0"]["parameters"]["hz"] = "30"
     assert world.survive() == ["apply Service/orders-rw"]
     assert "theirs" not in str(world.objects[Key("Service", "orders-rw")]["spec"])
+
+
+def test_the_fast_lane_makes_a_secret_again_that_is_gone_and_changes_no_password() -> None:
+    world = settled()
+    users, servers, binding = (Key("Secret", f"orders-{name}") for name in ("auth", "server-password", "binding"))
+    had = {key: world.objects[key]["data"] for key in (users, servers, binding)}
+    for key in (servers, binding):
+        del world.objects[key]
+    assert set(world.survive()) == {f"apply {servers}", f"apply {binding}"} or world.survive() == [f"apply {binding}"]
+    assert {key: world.objects[key]["data"] for key in had} == had
+    world.edit(cache(auth={"mode": "none"}))
+    del world.objects[users]
+    assert world.survive() == [], "it is not wanted any more"
+    assert world.objects[servers]["data"] == had[servers], "a password is changed by the plan alone"
+
+
+def test_the_fast_lane_makes_nothing_of_a_spec_that_was_never_had_whole() -> None:
+    def refuse(action: act.Action) -> tuple[str, str, str, str] | None:
+        if isinstance(action, act.Apply) and action.key == Key("Service", "orders-ro"):
+            return str(action.key), "object", applied_hash(action.object), "not so many Services"
+        return None
+
+    world = World(cache())
+    world.refuse = refuse
+    world.settle()
+    for key in (Key("Secret", "orders-binding"), Key("Service", "orders-rw")):
+        del world.objects[key]
+    assert world.survive() == []
 
 
 def test_the_fast_lane_leaves_what_depends_on_the_servers_to_the_plan_while_nobody_has_said_what_they_know() -> None:

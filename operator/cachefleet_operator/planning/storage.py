@@ -7,6 +7,9 @@
 The pods run on: their revision depends on the pod template alone, which is the same. Nothing shrinks: what the claims
 have is what counts, and not what the spec once said, so that a size that was never had (a quota refused it) can be
 taken back. A claim that is larger than wanted, or was found and is of another class, is used as it is, and told.
+
+Who has fewer pods than once has claims that nobody mounts. Their data are kept as they are: they grow when a pod comes
+back to them (a file system grows where it is mounted), and until then are nothing to wait for or to complain of.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
     if live is None or live["metadata"].get("deletionTimestamp") or not _template_size(live):
         return NOTHING
     refused = {(r.target, r.wish) for r in refusals if r.subject == STORAGE}
-    small = [claim for claim in _claims(snapshot) if _less(_requested(claim), size)]
+    small = [claim for claim in _used(snapshot) if _less(_requested(claim), size)]
     if small:
         actions = tuple(
             ResizeClaim(
@@ -60,7 +63,7 @@ def step(snapshot: Snapshot, refusals: Iterable[Refusal]) -> Step:
             if (f"PersistentVolumeClaim/{claim['metadata']['name']}", size) not in refused
         )
         return Step(actions, "ResizingStorage") if actions else NOTHING
-    larger = any(_less(size, _requested(claim)) for claim in _claims(snapshot))
+    larger = any(_less(size, _requested(claim)) for claim in _used(snapshot))
     if larger or as_stored(_template_size(live)) == as_stored(size):
         return NOTHING
     return Step(
@@ -82,7 +85,7 @@ def mismatch(snapshot: Snapshot) -> str:
     storage = snapshot.cache.spec.persistence.storage
     if snapshot.cache.spec.persistence.mode == "none":
         return ""
-    for claim in _claims(snapshot):
+    for claim in _used(snapshot):
         name, kind = claim["metadata"]["name"], claim["spec"].get("storageClassName")
         if _less(storage.size, _requested(claim)):
             return f"volume {name} has {_requested(claim)}, which cannot shrink to storage.size {storage.size}"
@@ -137,7 +140,7 @@ def _number(found: Sequence[str], one: str, several: str) -> str:
 
 def growing(snapshot: Snapshot) -> str:
     """What is still to come of a growth that was asked for, as a sentence; empty = nothing."""
-    for claim in _claims(snapshot):
+    for claim in _used(snapshot):
         has = claim.get("status", {}).get("capacity", {}).get("storage")
         if has is not None and _less(has, _requested(claim)):
             return f"volume {claim['metadata']['name']} is growing from {has} to {_requested(claim)}"
@@ -154,6 +157,13 @@ def _statefulset(snapshot: Snapshot) -> Object | None:
 
 def _claims(snapshot: Snapshot) -> list[Object]:
     return [obj for key, obj in sorted(snapshot.objects.items()) if key.kind == "PersistentVolumeClaim"]
+
+
+def _used(snapshot: Snapshot) -> list[Object]:
+    """Those of pods that there are, or are to be."""
+    live = _statefulset(snapshot)
+    pods = max(snapshot.cache.spec.instances, live["spec"].get("replicas", 1) if live is not None else 0)
+    return [claim for claim in _claims(snapshot) if names.ordinal(claim["metadata"]["name"]) < pods]
 
 
 def _template(statefulset: Object) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Key, Object, key_of
 from cachefleet_operator.api.v1alpha1 import Cache, Refusal
 from cachefleet_operator.planning import auth, config, objects, storage
-from cachefleet_operator.planning.actions import OwnClaim
+from cachefleet_operator.planning.actions import OwnClaim, ResizeClaim
 from cachefleet_operator.planning.knowledge import knowledge
 from cachefleet_operator.planning.moments import stamp
 from cachefleet_operator.planning.plan import CONVERGING_S, STEADY_S, plan
@@ -32,10 +32,10 @@ def statefulset(size: str = "1Gi", **metadata: Any) -> Object:
     return {"kind": "StatefulSet", "metadata": {"name": "orders", "uid": "u", **metadata}, "spec": spec}
 
 
-def claim(requested: str, has: str) -> Object:
+def claim(requested: str, has: str, ordinal: int = 0) -> Object:
     return {
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data-orders-0"},
+        "metadata": {"name": names.claim("orders", ordinal)},
         "spec": {"resources": {"requests": {"storage": requested}}},
         "status": {"capacity": {"storage": has}},
     }
@@ -49,6 +49,26 @@ def test_volumes_of_a_statefulset_that_goes_or_has_none_do_not_grow(live: Object
     wanted = cache(persistence={"storage": {"size": "5Gi"}})
     assert storage.step(snapshot(wanted, live, claim("1Gi", "1Gi")), ()) == NOTHING
     assert storage.step(snapshot(wanted, statefulset(), claim("1Gi", "1Gi")), ()) != NOTHING
+
+
+@pytest.mark.parametrize("left", [claim("1Gi", "1Gi", 2), claim("5Gi", "1Gi", 2), claim("9Gi", "9Gi", 2)])
+def test_claims_of_removed_ordinals_are_left(left: Object) -> None:
+    """Nobody mounts them, so that they would never have grown, and what they have too much is nobody's trouble."""
+    wanted = cache(persistence={"storage": {"size": "5Gi"}})
+    there = snapshot(wanted, statefulset("5Gi"), claim("5Gi", "5Gi"), left)
+    assert (storage.step(there, ()), storage.growing(there), storage.mismatch(there)) == (NOTHING, "", "")
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_pod_that_comes_back_to_its_claim_has_it_grown(replicas: int) -> None:
+    """Asked for, or there still, as it is a member: both are pods that mount it."""
+    wanted = cache(instances=4 - replicas, persistence={"storage": {"size": "5Gi"}})
+    live = statefulset("5Gi")
+    live["spec"]["replicas"] = replicas
+    found = storage.step(snapshot(wanted, live, claim("5Gi", "5Gi"), claim("1Gi", "1Gi", 2)), ())
+    assert [action.claim for action in found.actions if isinstance(action, ResizeClaim)] == ["data-orders-2"]
+    larger = snapshot(wanted, live, claim("5Gi", "5Gi"), claim("9Gi", "9Gi", 2))
+    assert storage.mismatch(larger) == "volume data-orders-2 has 9Gi, which cannot shrink to storage.size 5Gi"
 
 
 def kept(size: str = "1Gi", kind: str = "fast", **metadata: Any) -> Object:

@@ -4,9 +4,9 @@ Names begin with cachefleet_operator_. Of a Cache it tells what its server canno
 conditions, one series each, and what the record says: who is the primary, and since which record. The label `namespace`
 is the Cache's, and `pod` its primary's (the chart's monitor has honorLabels). Without a record there is none of these.
 
-Failovers are changes of the tenure, less those that were planned: hand-overs, which the record remembers. They are no
-counter: a counter of the operator's own begins anew with its process, and a node that ends may have had both, the
-operator and a primary.
+Failovers are changes of the tenure, less those that were planned: hand-overs, and growth from one pod to several, the
+last of which the record remembers. They are no counter: a counter of the operator's own begins anew with its process,
+and a node that ends may have had both, the operator and a primary.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def _records(caches: Iterable[Object]) -> Iterator[Metric]:
         labels=["namespace", "cache"],
     )  # fmt: skip
     handovers = GaugeMetricFamily(
-        f"{PREFIX}_cache_last_handover", "Number of the last record by which a primary handed over; 0: none has.",
-        labels=["namespace", "cache"],
+        f"{PREFIX}_cache_last_handover", "Number of the last record by which a primary handed over, or a Cache of one "
+        "pod became one of several; 0: none has.", labels=["namespace", "cache"],
     )  # fmt: skip
     for cache in caches:
         match cache.get("status"):

@@ -47,9 +47,11 @@ def decide(snapshot: Snapshot, made: Move | None = None) -> Topology | None:
 
 
 def _counted(record: Topology, stands: Topology | None) -> Topology:
-    """With the last hand-over up to it: `kind` is forgotten with the next record of the tenure, a moment later."""
-    last = record.epoch if record.kind == "handover" else stands.handed_over if stands is not None else None
-    return record.model_copy(update={"handed_over": last})
+    """With the last that was planned up to it: `kind` is forgotten with the next record of the tenure, a moment later.
+    A first record over one that stands is that of a Cache of one pod that grew."""
+    before = stands.handed_over if stands is not None else None
+    planned = record.kind == "handover" or (record.kind == "first" and stands is not None)
+    return record.model_copy(update={"handed_over": record.epoch if planned else before})
 
 
 def role(record: Topology | None, pod: str) -> str:

@@ -125,6 +125,22 @@ def test_a_handover_is_told_apart_and_remembered_while_the_primary_goes_on() -> 
     assert told("cache_tenure", stored(world))[whose] > tenure
 
 
+def test_growth_is_no_failover() -> None:
+    """The tenure is another one, as the pod that was alone is the first of several; and none of it was a failure."""
+    world = FleetWorld(snapshots.cache(instances=1))
+    world.rounds()
+    whose = ("shop", "orders")
+    seen = {(told("cache_tenure", stored(world))[whose], told("cache_last_handover", stored(world))[whose])}
+    assert seen == {(1, 0)}
+    world.edit(snapshots.cache(instances=3))
+    for _ in range(40):
+        world.rounds(1)
+        seen.add((told("cache_tenure", stored(world))[whose], told("cache_last_handover", stored(world))[whose]))
+    record = world.cache.status.topology
+    assert record is not None and len(record.members) == 3
+    assert len(seen) > 1 and all(tenure == planned for tenure, planned in seen - {(1, 0)})
+
+
 def test_without_a_record_there_is_no_primary_and_a_cache_that_is_gone_leaves_nothing() -> None:
     one: Object = {**cache("orders", []), "status": {"topology": record("orders-1", 7)}}
     other: Object = {**cache("orders", [], "billing"), "status": {"topology": record("orders-0", 3)}}

@@ -408,8 +408,8 @@ class Topology(Model):
     durability: Literal["async", "replicated"] = Field("async", description="When a write is acknowledged.")
     reason: str = Field("", description="Why it was decided, as a sentence.")
     handed_over: int | None = Field(
-        None, description="Epoch of the last record that was planned: a primary handed over to another, or one that was "
-        "alone is the first of several; absent: none was.",
+        None, description="Epoch of the last record that was planned: a primary handed over to another, or one that "
+        "was alone is the first of several; absent: none was.",
     )  # fmt: skip
     down_since: str | None = Field(
         None, description="Since when the primary does not answer, RFC 3339; absent while it does."

@@ -200,7 +200,7 @@ class Interpreter:
         if family.refusal(reply):
             raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
         end = began + action.for_ms / 1000
-        witness.paused(action.target, end)
+        witness.paused(action.target, end, action.heir)
         while self._witnesses.now() < end:
             state = family.state(await self._say(cache, action, family.STATE))
             said = state.confirmed.get(action.heir) if state is not None else None

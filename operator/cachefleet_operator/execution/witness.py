@@ -6,6 +6,7 @@ holds is evidence (planning/failover/facts.py): of one process, at one epoch. It
     promise      reply to FENCE, with the age that its last confirmation has by now
     agreed       OK of a PREPARE, until another one is asked for
     paused       until the deadline that was told
+    vain         pauses for an heir, while the primary that held its writes for it goes on
     refused      a server that said no to a record says so again, until record or process is another
     dead         a process, when the same pod answers with another one: there is one at a time in a pod
 
@@ -19,9 +20,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cachefleet_operator.api.v1alpha1 import CacheKey, Topology
-from cachefleet_operator.planning.failover.facts import Evidence, Prepared, Promise, State, Target
+from cachefleet_operator.planning.failover.facts import Evidence, Prepared, Promise, State, Target, Vain
 
 NO_AGES: Mapping[str, float] = {}
+VAIN_S = 60.0  # a pause so long after the last one is the first again
 DEAD_MAX = 64  # runs that are remembered; the record names one
 
 
@@ -34,10 +36,21 @@ class _Since:
 
 
 @dataclass(slots=True)
+class _Pauses:
+    """For one heir, in a row."""
+
+    server: Target
+    times: int
+    end: float
+
+
+@dataclass(slots=True)
 class Witness:
     _promises: dict[str, tuple[Promise, float]] = field(default_factory=dict)  # by disk, and when it was heard
     _agreed: tuple[Target, Prepared] | None = None
     _paused: dict[str, float] = field(default_factory=dict)  # disk -> end
+    _pauses: dict[str, _Pauses] = field(default_factory=dict)  # by disk of the heir
+    _tenure: int = 0  # that they were in
     _told: dict[str, float] = field(default_factory=dict)  # pod -> when
     _refused: dict[str, tuple[int, str]] = field(default_factory=dict)  # pod -> epoch of the record, run
     _dead: list[str] = field(default_factory=list)
@@ -59,8 +72,12 @@ class Witness:
     def agreed(self, server: Target, prepared: Prepared) -> None:
         self._agreed = server, prepared
 
-    def paused(self, server: Target, until: float) -> None:
+    def paused(self, server: Target, until: float, heir: str) -> None:
+        """`heir` is the disk of who is to come level by then."""
         self._paused[server.disk] = until
+        before = self._pauses.get(heir)
+        is_next = before is not None and before.server == server and until - before.end < VAIN_S
+        self._pauses[heir] = _Pauses(server, before.times + 1 if before is not None and is_next else 1, until)
 
     def resumed(self, server: Target) -> None:
         self._paused.pop(server.disk, None)
@@ -87,6 +104,9 @@ class Witness:
         self, record: Topology | None, states: Mapping[str, State], now: float, ages_s: Mapping[str, float] = NO_AGES
     ) -> Evidence:
         """`states` of the pods that answer now, and how long ago each said so (not known: just now)."""
+        if record is not None and record.tenure != self._tenure:
+            self._tenure = record.tenure
+            self._pauses.clear()
         if record is None:
             self._reigns = self._down = None
         else:
@@ -96,7 +116,11 @@ class Witness:
             promises={disk: _aged(promise, now - heard) for disk, (promise, heard) in self._promises.items()},
             agreed=self._agreed[1] if self._agreed else None,
             agreed_by=self._agreed[0] if self._agreed else None,
-            paused=frozenset(disk for disk, end in self._paused.items() if now < end),
+            paused=(paused := frozenset(disk for disk, end in self._paused.items() if now < end)),
+            vain={
+                heir: Vain(one.times, max(0.0, now - one.end)) for heir, one in self._pauses.items()
+                if one.server.disk not in paused
+            },
             dead=frozenset(self._dead),
             refused=frozenset(
                 pod for pod, (epoch, run) in self._refused.items()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cachefleet_operator.execution.witness import Witness, Witnesses
-from cachefleet_operator.planning.failover.facts import Prepared, Target
+from cachefleet_operator.execution.witness import VAIN_S, Witness, Witnesses
+from cachefleet_operator.planning.failover.facts import Prepared, Target, Vain
 from fleettest.views import EPOCH, TENURE, fenced, promise, record, reigning, state
 
 ME = Target("c-0", "d0", "r0")
@@ -49,14 +49,35 @@ def test_what_is_heard_late_proves_no_death() -> None:
     assert witness.evidence(record(), {}, 7.0).dead == {"b"}
 
 
+def test_pauses_for_an_heir_are_in_vain_while_the_primary_goes_on() -> None:
+    witness = Witness()
+
+    def vain(now: float, tenure: int = TENURE) -> dict[str, Vain]:
+        return dict(witness.evidence(record(tenure=tenure), {}, now).vain)
+
+    assert vain(1.0) == {}
+    witness.paused(ME, 10.8, "d1")
+    assert vain(10.5) == {}, "it is under way"
+    assert vain(12.8) == {"d1": Vain(1, 2.0)}
+    witness.paused(ME, 20.8, "d1")
+    witness.paused(ME, 30.8, "d2")
+    assert vain(31.8) == {"d1": Vain(2, 11.0), "d2": Vain(1, 1.0)}
+    witness.paused(ME, 40.8, "d2")
+    witness.resumed(ME)
+    assert vain(40.2)["d2"] == Vain(2, 0.0), "ended before its time"
+    witness.paused(ME, 40.8 + VAIN_S, "d2")
+    assert vain(41.8 + VAIN_S)["d2"] == Vain(1, 1.0), "long ago"
+    assert vain(102.0, tenure=TENURE + 1) == {}, "another one is the primary"
+
+
 def test_a_pause_ends_by_itself_and_an_agreement_is_of_one_process() -> None:
     witness = Witness()
-    witness.paused(ME, 10.8)
+    witness.paused(ME, 10.8, "d1")
     witness.agreed(ME, Prepared(EPOCH, frozenset(("d0", "d1")), 1))
     assert witness.evidence(record(), {}, 10.5).paused == {"d0"}
     assert witness.evidence(record(), {}, 10.9).paused == frozenset()
     assert witness.evidence(record(), {}, 10.9).agreed_by == ME
-    witness.paused(ME, 20.0)
+    witness.paused(ME, 20.0, "d1")
     witness.resumed(ME)
     assert not witness.evidence(record(), {}, 15.0).paused
 

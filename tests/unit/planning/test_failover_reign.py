@@ -15,6 +15,7 @@ from cachefleet_operator.planning.failover.facts import (
     Point,
     Prepared,
     Target,
+    Vain,
     View,
     Wish,
 )
@@ -105,6 +106,25 @@ def test_a_pause_that_leads_nowhere_is_ended() -> None:
     nobody = reigning(confirmed={})
     made = decide(leaving(nobody, state(1, link="down", beat_s=9.0), None, paused=frozenset(["d0"])))
     assert isinstance(made, Resume)
+
+
+@pytest.mark.parametrize(
+    ("vain", "heir"),
+    [
+        ({}, "d1"), ({"d1": Vain(1, 4.9)}, "d2"), ({"d1": Vain(1, 5.0)}, "d1"), ({"d1": Vain(2, 9.9)}, "d2"),
+        ({"d1": Vain(1, 4.9), "d2": Vain(1, 4.9)}, ""), ({"d1": Vain(9, 29.9), "d2": Vain(9, 29.9)}, ""),
+        ({"d1": Vain(9, 30.0), "d2": Vain(9, 29.9)}, "d1"),
+    ],
+)  # fmt: skip
+def test_writes_are_not_held_again_at_once_for_who_did_not_come_level(vain: dict[str, Vain], heir: str) -> None:
+    behind = reigning(confirmed={"d1": Confirmed(BEHIND, 0.1), "d2": Confirmed(BEHIND, 0.1)})
+    made = decide(view(seat(0, behind, due=True), state(1), state(2), vain=vain))
+    assert (made.heir if isinstance(made, Pause) else "") == heir
+    assert heir or (isinstance(made, Rest) and made.again_s == times.LOOK_S), "it is tried again without any news"
+    going = decide(leaving(behind, vain=vain))
+    assert isinstance(going, Pause) and going.heir == "d1", "its time is short"
+    paused = decide(view(seat(0, reigning(), due=True), state(1), state(2), vain=vain, paused=frozenset(["d0"])))
+    assert isinstance(paused, Fence), "who has come level is it, whomever it was for"
 
 
 def test_it_hands_over_to_one_that_stays_and_that_confirms() -> None:

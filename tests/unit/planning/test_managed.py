@@ -8,6 +8,8 @@ import pytest
 
 from cachefleet_operator.api import conditions, names, validation
 from cachefleet_operator.api.objects import Key
+from cachefleet_operator.planning.actions import PauseServer
+from cachefleet_operator.planning.failover import handover
 from cachefleet_operator.planning.moments import stamp
 from fleettest.fleetworld import FleetWorld
 from fleettest.snapshots import cache
@@ -213,6 +215,22 @@ def test_an_operator_that_dies_anywhere_leaves_the_rest_to_the_next(dies_after: 
     world.rounds(16)
     assert writers(world) == [stands(world).primary.pod]
     assert labels(world)[stands(world).primary.pod] == "primary"
+
+
+def test_writes_are_seldom_held_for_a_handover_that_comes_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollout whose heir never comes level: two heirs, and each is tried again after some seconds."""
+    world = started()
+    monkeypatch.setattr(handover, "is_caught_up", lambda view, state, heir: False)
+    world.edit(cache(instances=3, podTemplate={"annotations": {"a": "b"}}))
+    held = []
+    for _ in range(80):
+        world.history.clear()
+        world.rounds(1)
+        held += [world.now for plan in world.history for action in plan.actions if isinstance(action, PauseServer)]
+    assert 2 <= len(held) <= 6, held
+    monkeypatch.undo()
+    world.rounds(80)
+    assert stands(world).primary.pod != "orders-0"
 
 
 def test_who_is_told_too_late_changes_nothing() -> None:

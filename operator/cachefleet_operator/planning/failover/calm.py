@@ -14,7 +14,9 @@ from cachefleet_operator.planning.failover.facts import Seat, State, View, disks
 
 def is_calm(view: View, primary: Seat, state: State) -> bool:
     """Of a view about which nothing is to be done; `state` is the primary's, which reigns."""
-    if len(view.seats) != view.wish.instances or handover.asked_for(view) or view.token or state.prepared is not None:
+    if len(view.seats) != view.wish.instances or view.token or state.prepared is not None:
+        return False
+    if handover.is_to_leave(view, primary) or handover.asked_for(view):
         return False
     return all(seat is primary or _is_well(view, state, seat) for seat in view.seats) and not primary.failures
 

@@ -54,6 +54,13 @@ class Confirmed(NamedTuple):
     age_s: float
 
 
+class Vain(NamedTuple):
+    """Pauses of a primary for an heir that has not become it."""
+
+    times: int  # in a row
+    age_s: float  # since the last one ended
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What a server says of itself."""
@@ -143,6 +150,7 @@ class Evidence:
     agreed: Prepared | None = None  # what a primary said OK to (PREPARE) ...
     agreed_by: Target | None = None  # ... and which
     paused: frozenset[str] = frozenset()  # disks of servers that hold their writes, as they were told
+    vain: Mapping[str, Vain] = field(default_factory=dict)  # by disk of the heir
     dead: frozenset[str] = frozenset()  # runs that have ended for certain (O1 b)
     refused: frozenset[str] = frozenset()  # pods whose server refused this record, and will again
     reign_s: float = 0.0  # from when this record's primary first said that it reigns by it, to when it last did

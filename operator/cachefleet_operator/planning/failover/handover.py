@@ -9,6 +9,10 @@ level after the FENCE, that is an election (elect.py), which knows by its promis
 leaves the next one an election at once, since the primary has promised. But who was just fenced may not have been asked
 since: to elect by what the others say would give the place back to the one that leaves.
 
+An heir that has not come level while writes were held (its disk is slow, or the network between them) is not waited for
+again at once, or they would be held nearly all the time for as long as the hand-over is wanted. A pod that is being
+deleted tries all the same: its time is short, and what it does not hand over is an election.
+
 A primary hands over when its pod is to leave, or when a person says so, by the annotation cachefleet.io/failover on the
 Cache: `<pod>@<epoch>`, or `any@<epoch>`, over the record of that epoch alone. Who is not in sync is not made primary by
 it; and without anybody to hand over to nothing happens. Who was named is waited for no longer than NAMED_S when the
@@ -51,18 +55,29 @@ def begin(view: View, seat: Seat, state: State) -> Move | None:
         return Resume(words=words, epoch=record.epoch, server=seat.target) if paused else None
     heir = heirs[0]
     words = f"{seat.pod} hands over to {heir.pod}"
-    if not is_caught_up(view, state, heir):
-        pause = Pause(
-            words=words, epoch=record.epoch, server=seat.target, for_ms=times.PAUSE_MS, heir=heir.target.disk
-        )  # fmt: skip
-        return None if paused else pause  # It resumes by itself; until then its next answer may say otherwise.
-    servers = (seat.target, heir.target)
-    return Fence(words=words, reason=ELECTING, epoch=view.next_epoch(), servers=servers)
+    if is_caught_up(view, state, heir):
+        servers = (seat.target, heir.target)
+        return Fence(words=words, reason=ELECTING, epoch=view.next_epoch(), servers=servers)
+    if paused:
+        return None  # It resumes by itself; until then its next answer may say otherwise.
+    worth = next((heir for heir in heirs if seat.going or not is_in_vain(view, heir)), None)
+    if worth is None:
+        return None
+    words = f"{seat.pod} hands over to {worth.pod}"
+    return Pause(words=words, epoch=record.epoch, server=seat.target, for_ms=times.PAUSE_MS, heir=worth.target.disk)
 
 
 def is_caught_up(view: View, state: State, heir: Seat) -> bool:
     """The primary holds its writes, and says that the other has confirmed all there is."""
     return state.disk in view.evidence.paused and state.confirmed[heir.target.disk].at >= state.at
+
+
+def is_in_vain(view: View, heir: Seat) -> bool:
+    """Whether writes were held for it a while ago, and for nothing."""
+    vain = view.evidence.vain.get(heir.target.disk)
+    if vain is None:
+        return False
+    return vain.age_s < min(times.PAUSE_AGAIN_S * 2 ** min(vain.times - 1, 8), times.PAUSE_AGAIN_S_MAX)
 
 
 def is_level(held: Promise, other: Promise) -> bool:

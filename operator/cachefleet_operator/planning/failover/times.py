@@ -15,5 +15,8 @@ RETELL_S: Final = 10.0  # how often who does not reach the primary is told again
 OTHERS_S: Final = 10.0  # how long other members are waited for where one alone would do, and could lose more
 PAUSE_MS: Final = 800
 NAMED_S: Final = 1.0  # how long the one that a person named may take to promise, while nobody takes writes
+# Until writes are held again for an heir that did not come level while they were, doubled each time.
+PAUSE_AGAIN_S: Final = 5.0
+PAUSE_AGAIN_S_MAX: Final = 30.0
 LEVEL_BYTES: Final = 1 << 20  # a replica that lacks no more than this is in sync: it has the rest before a beat ends
 LOOK_S: Final = 5.0  # how often it is looked where a position, or time alone, may decide something

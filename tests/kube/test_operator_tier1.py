@@ -317,6 +317,45 @@ def test_a_pod_template_that_the_api_server_refuses_is_said_and_not_sent_in_each
     kube.wait_for(lambda: is_made(kube, namespace))
 
 
+@pytest.mark.slow("what fails is tried again after growing pauses")
+def test_a_webhook_that_is_away_is_said_and_its_return_too(kube: Kube, namespace: str, operator: Operator) -> None:
+    """It answers nothing, so the API server says 500 to each write, and will for as long as that lasts."""
+    make(kube, namespace)
+    webhook = {
+        "name": "away.cachefleet.test", "failurePolicy": "Fail", "sideEffects": "None", "timeoutSeconds": 1,
+        "admissionReviewVersions": ["v1"], "clientConfig": {"service": {"name": "nobody", "namespace": namespace}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}],
+    }  # fmt: skip
+    name = f"away-{namespace}"
+    kube.apply({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                "metadata": {"name": name}, "webhooks": [webhook]})  # fmt: skip
+    try:
+        kube.wait_for(lambda: "away.cachefleet.test" in kube.refused(lone_service(namespace), "--dry-run=server"))
+        kube.delete("service", "orders-ro", namespace)
+
+        def is_said() -> bool:
+            found = condition(kube, namespace, "Degraded")
+            return found["reason"] == "ReconcileFailed" and "away.cachefleet.test" in found["message"]
+
+        kube.wait_for(is_said)
+        assert kube.get("cache", "orders", namespace)["status"]["phase"] == "Degraded"
+        mark = kube.audit.mark()
+        kube.wait_for(lambda: has_lived(kube, namespace, mark, IDLE_S))
+        tries = kube.audit.requests(mark, user=user(namespace), verbs=WRITES)
+        assert {r.resource for r in tries} <= {"services", "leases", "events"}, "not written again"
+    finally:
+        kube.delete("validatingwebhookconfiguration", name)
+    kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "AsExpected", deadline_s=90)
+    assert kube.find("service", "orders-ro", namespace)
+    is_idle(kube, namespace, operator)
+
+
+def lone_service(namespace: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "lone", "namespace": namespace},
+            "spec": {"ports": [{"port": 80}]}}  # fmt: skip
+
+
 def test_a_spec_that_is_not_built_changes_nothing(kube: Kube, namespace: str, operator: Operator) -> None:
     kube.apply(cache(namespace, config={"cluster-enabled": "yes"}))
     kube.wait_for(lambda: condition(kube, namespace, "Degraded")["reason"] == "SpecRefused")

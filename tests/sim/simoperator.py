@@ -73,7 +73,7 @@ def planned(snapshot: Snapshot, made: Move | None, record: Any, *, restarts: boo
     going = bool(actions) or decided is not None or any(step.waiting or step.progress for step in steps)
     wake_after_s = min(CONVERGING_S if going and restarts else STEADY_S, plan._again_s(made))
     new = status.model_copy(update={"topology": record}) if decided is not None else status
-    return Plan(actions, new, wake_after_s, lambda words: new, decided)
+    return Plan(actions, new, wake_after_s, lambda words, failed: new, decided)
 
 
 # -- the product over simulated ports

@@ -12,6 +12,7 @@ from typing import NamedTuple
 TYPES = READY, PROGRESSING, DEGRADED, CONFIG_APPLIED = "Ready", "Progressing", "Degraded", "ConfigApplied"
 # Those of a Cache with more than one pod.
 FLEET_TYPES = PRIMARY_HEALTHY, REPLICATION_HEALTHY = "PrimaryHealthy", "ReplicationHealthy"
+RECONCILE_FAILED = "ReconcileFailed"  # that it stands decides what is said next (execution/cycle.py)
 
 
 class Reason(NamedTuple):
@@ -48,6 +49,10 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         DEGRADED, "ApplyFailed", "True", "An object cannot be had: the API server refused it or did not keep what was "
         "written, or one of its name is somebody else's. The message says which, in the words of who refused it.",
+    ),
+    Reason(
+        DEGRADED, RECONCILE_FAILED, "True", "The operator cannot do what it should, again and again; the message has "
+        "the words of who does not let it.",
     ),
     Reason(PRIMARY_HEALTHY, "Reigning", "True", "The primary of the record takes writes."),
     Reason(PRIMARY_HEALTHY, "Electing", "False", "A primary is being chosen, or has been and is being told."),

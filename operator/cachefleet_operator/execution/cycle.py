@@ -8,6 +8,12 @@ A failed action keeps those from being done that need what it would have done (A
 refused is remembered in the status, where the next plan sees it. The rest of the status is written once, and only if it
 differs.
 
+    a failure       is in the sentence of what goes on; from FAILURES_SAID in a row on it is a condition, until a cycle
+                    ends without one. What the other lane is trying at the moment is neither
+    a conflict      is news to nobody, and the status is left to the cycle that follows at once; one that lasts for
+                    CONFLICT_S is a failure like others, and holds the status up no longer
+    of the Cache    its version is another one: that cannot be written over, and whoever changed it goes on
+
 A server that hangs holds up no failover: promises of several are asked for side by side, and records are told so, after
 the first of them, which the others may need. Who has not answered after PATIENCE_S is left: the cycle goes on, and
 another one follows at once, which decides by those who did. What a late one says counts when it comes.
@@ -23,6 +29,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, Protocol
 
+from cachefleet_operator.api.conditions import RECONCILE_FAILED
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.api.parse import Malformed, parse
 from cachefleet_operator.api.v1alpha1 import KIND, Cache, CacheKey, CacheStatus, Metadata, Topology
@@ -42,6 +49,9 @@ Tell = Callable[[Metadata, EventType, str, str], None]  # the Cache, a word, a s
 Result = Literal["unchanged", "acted", "refused", "conflict", "failed", "bug"]
 
 PATIENCE_S = 0.05  # more than a server that is well takes, its disk included; who is slower loses no answer by it
+FAILURES_SAID = 2  # one may be a time-out
+CONFLICT_S = 5.0  # a failover is through by then
+WORDS_S = 60.0  # so often the words of a failure that lasts may change: who says it may say it otherwise each time
 SIDE_BY_SIDE = (FenceServer, TellRecord)
 
 log = logging.getLogger(__name__)
@@ -80,6 +90,26 @@ class _Outcome:
     failed: list[ExecutionError] = field(default_factory=list)
     words: str = ""  # of the first that was not done
     left: bool = False  # somebody has not answered yet
+    open: bool = False  # something is being done by somebody else
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Cycles of one Cache that failed, in a row."""
+
+    since: float
+    failures: int = 0  # conflicts left out
+    words: str = ""
+    words_at: float = 0.0
+
+    def add(self, failed: Sequence[ExecutionError], now: float) -> None:
+        real = [error for error in failed if not error.conflict]
+        self.failures += bool(real)
+        if not self.words or now - self.words_at >= WORDS_S:
+            self.words, self.words_at = str((real or failed)[0]), now
+
+    def lasts(self, now: float) -> bool:
+        return self.failures >= FAILURES_SAID or now - self.since >= CONFLICT_S
 
 
 class Cycle:
@@ -99,6 +129,7 @@ class Cycle:
         self._tell, self._plan, self._clock = tell, planner, clock
         self._meter, self._ledger = meter or NoMeter(), ledger or Ledger()
         self._late: set[asyncio.Task[None]] = set()  # of servers that were left
+        self._troubles: dict[CacheKey, _Trouble] = {}
 
     async def stop(self) -> None:
         """Nobody who was left is waited for."""
@@ -112,6 +143,7 @@ class Cycle:
         if found is None:
             self._observer.forget(key)
             self._ledger.forget(key)
+            self._troubles.pop(key, None)
             return None
         try:
             return parse(found)
@@ -129,9 +161,14 @@ class Cycle:
         if made.record is not None:
             await self._record(made.record, outcome, rolled_back=made.rolled_back)
         await self._carry_out(snapshot.acting.cache, made.actions, since, outcome)
-        if stale := next((error for error in outcome.failed if error.conflict), None):
+        stale = next((error for error in outcome.failed if error.conflict), None)
+        if stale is not None and RECORD in outcome.undone:
             raise stale
-        status = made.stopped(outcome.words) if outcome.words else made.status
+        lasting = self._lasting(cache, outcome)
+        if stale is not None and not lasting:
+            raise stale
+        words = lasting or outcome.words
+        status = made.stopped(words, lasting) if words else made.status
         if RECORD in outcome.undone:
             status = status.model_copy(update={"topology": outcome.seen.status.topology})
         for refusal in outcome.refused:
@@ -143,12 +180,25 @@ class Cycle:
         self._notify(cache, (Notice("Warning", "Refused", _words(refusal)) for refusal in outcome.refused))
         # What goes on is worth telling even if it failed this time.
         changed = await self._write_status(outcome.seen, status) is not outcome.seen
-        if outcome.failed:
-            self._notify(cache, (Notice("Warning", "Failed", str(error)) for error in outcome.failed))
-            raise outcome.failed[0]
+        told = [error for error in outcome.failed if not error.conflict]
+        self._notify(cache, (Notice("Warning", "Failed", str(error)) for error in told))
+        if outcome.failed or lasting:
+            raise stale or next(iter(outcome.failed), ExecutionError(lasting))
         acted = bool(made.actions) or made.record is not None or changed
         result: Result = "refused" if outcome.refused else "acted" if acted else "unchanged"
         return result, 0.0 if outcome.left else made.wake_after_s
+
+    def _lasting(self, cache: Cache, outcome: _Outcome) -> str:
+        """The words of a failure that lasts; empty = there is none, or it may be over with the next cycle."""
+        said = next((c.message for c in cache.status.conditions if c.reason == RECONCILE_FAILED), "")
+        if outcome.failed:
+            trouble = self._troubles.setdefault(cache.key, _Trouble(self._clock()))
+            trouble.add(outcome.failed, self._clock())
+            return trouble.words if said or trouble.lasts(self._clock()) else ""
+        if not outcome.open:
+            self._troubles.pop(cache.key, None)
+            return ""
+        return said
 
     async def _record(self, record: Topology, outcome: _Outcome, *, rolled_back: bool) -> None:
         cache = outcome.seen
@@ -180,7 +230,7 @@ class Cycle:
                 await self._side_by_side(cache, told, since, outcome)
                 continue
             for action in ready:
-                await self._attempt(self._once(cache, action, since), action, outcome)
+                await self._attempt(self._once(cache, action, since, outcome), action, outcome)
 
     async def _attempt(self, doing: Awaitable[None], action: Action, outcome: _Outcome) -> None:
         try:
@@ -198,7 +248,7 @@ class Cycle:
     async def _side_by_side(
         self, cache: Cache, actions: Sequence[FenceServer | TellRecord], since: int, outcome: _Outcome
     ) -> None:
-        doing = {asyncio.create_task(self._once(cache, action, since)): action for action in actions}
+        doing = {asyncio.create_task(self._once(cache, action, since, outcome)): action for action in actions}
         try:
             await asyncio.wait(doing, timeout=None if _is_needed(actions[0]) else PATIENCE_S)
             for task, action in doing.items():
@@ -223,8 +273,9 @@ class Cycle:
         task.add_done_callback(lambda done: _note(done, cache, action))
         self._interpreter.left(cache, action.pod)
 
-    async def _once(self, cache: Cache, action: Action, since: int) -> None:
+    async def _once(self, cache: Cache, action: Action, since: int, outcome: _Outcome) -> None:
         if not self._ledger.begin(self, cache.key, action, since):
+            outcome.open = outcome.open or self._ledger.is_under_way(cache.key, action)
             return
         done = False
         try:

@@ -36,6 +36,10 @@ class Ledger:
         deeds[type(action), action.subject] = _Deed(who, 0)
         return True
 
+    def is_under_way(self, key: CacheKey, action: Action) -> bool:
+        deed = self._deeds.get(key, {}).get((type(action), action.subject))
+        return deed is not None and not deed.serial
+
     def end(self, key: CacheKey, action: Action, *, done: bool) -> None:
         deeds = self._deeds.get(key, {})
         deed = deeds.pop((type(action), action.subject), None)

@@ -71,7 +71,8 @@ class Plan:
     actions: tuple[Action, ...]
     status: CacheStatus  # as it should be after the actions; written once, and only if it differs
     wake_after_s: float
-    stopped: Callable[[str], CacheStatus]  # the status instead, if an action failed in these words
+    # The status instead, if an action failed in these words; then those of a failure that lasts, or nothing.
+    stopped: Callable[[str, str], CacheStatus]
     record: Topology | None = None  # to be stored before the actions that need it; None: the one that is stands
     rolled_back: bool = False  # with this record acknowledged changes may be lost
 
@@ -93,8 +94,8 @@ def plan(snapshot: Snapshot, now: float) -> Plan:
     )  # fmt: skip
     new = status(snapshot, verdict, now)
 
-    def stopped(words: str) -> CacheStatus:
-        return status(snapshot, replace(verdict, doing=words), now)
+    def stopped(words: str, failed: str) -> CacheStatus:
+        return status(snapshot, replace(verdict, doing=words, failed=failed), now)
 
     decided = record if record is not stands else None
     wake_after_s = _wake_after(new, steps, now, acts=bool(actions) or decided is not None)
@@ -116,7 +117,7 @@ def survive(snapshot: Snapshot, now: float) -> Plan:
     actions = tuple(action for step in steps for action in step.actions)
     new = asked.status.model_copy(update={"topology": record})
     decided = record if record is not stands else None
-    return Plan(actions, new, min(STEADY_S, _again_s(made)), lambda words: new, decided, _is_rolled_back(made))
+    return Plan(actions, new, min(STEADY_S, _again_s(made)), lambda words, failed: new, decided, _is_rolled_back(made))
 
 
 def _lost(snapshot: Snapshot, now: float) -> tuple[Step, ...]:

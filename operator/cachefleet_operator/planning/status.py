@@ -56,6 +56,7 @@ class Verdict:
     unknown: tuple[str, ...] = ()  # parameters that a server does not know
     restart_required: tuple[str, ...] = ()
     failover: Move | None = None  # what goes on between managed servers; None = there are none
+    failed: str = ""  # why what was decided is not done, again and again
     config_pending: str = ""  # parameters that are being set, or servers that cannot be asked
 
 
@@ -204,6 +205,8 @@ def _degraded(snapshot: Snapshot, verdict: Verdict, now: float) -> tuple[str, st
     for pod in snapshot.pods():
         if words := _silence(snapshot, pod):
             return "Unreachable", f"pod {pod['metadata']['name']} {words}"
+    if verdict.failed:
+        return c.RECONCILE_FAILED, verdict.failed
     return "AsExpected", ""
 
 

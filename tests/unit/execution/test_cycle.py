@@ -44,7 +44,7 @@ class Place:
         def planner(snapshot: Snapshot, now: float) -> Plan:
             old = snapshot.cache.status
 
-            def stopped(words: str) -> CacheStatus:
+            def stopped(words: str, failed: str) -> CacheStatus:
                 return old.model_copy(update={"phase": f"stopped: {words}"})
 
             return Plan(actions, status if status is not None else old, 7.0, stopped)

@@ -81,6 +81,14 @@ CRASHING = pod(
             {"Ready": "NotServing", "Degraded": "Unreachable"}, id="was ready and hangs",
         ),
         pytest.param(
+            [READY], [server()], {"failed": "a webhook is away"}, ("Degraded", "A webhook is away"),
+            {"Degraded": "ReconcileFailed"}, id="fails again and again",
+        ),
+        pytest.param(
+            [READY], [server(error="timed out")], {"failed": "a webhook is away"},
+            ("Degraded", "Pod orders-0 does not answer: timed out"), {"Degraded": "Unreachable"}, id="and is silent",
+        ),
+        pytest.param(
             [WAITS], [server(error="refused")], {}, ("Waiting", "Pod orders-0 is starting"), {"Ready": "NotServing"},
             id="not up yet",
         ),

@@ -77,7 +77,8 @@ def is_in_vain(view: View, heir: Seat) -> bool:
     vain = view.evidence.vain.get(heir.target.disk)
     if vain is None:
         return False
-    return vain.age_s < min(times.PAUSE_AGAIN_S * 2 ** min(vain.times - 1, 8), times.PAUSE_AGAIN_S_MAX)
+    wait_s = times.PAUSE_AGAIN_S * 2.0 ** min(vain.times - 1, 8)
+    return vain.age_s < min(wait_s, times.PAUSE_AGAIN_S_MAX)
 
 
 def is_level(held: Promise, other: Promise) -> bool:

@@ -50,6 +50,7 @@ class Interpreter:
             act.CopySecret: self._copy_secret,
             act.WriteBinding: self._write_binding,
             act.LabelPod: self._label_pod,
+            act.LabelObject: self._label_object,
             act.RestartPod: self._restart_pod,
             act.ResizeClaim: self._resize_claim,
             act.OwnClaim: self._own_claim,
@@ -94,6 +95,10 @@ class Interpreter:
     async def _label_pod(self, cache: Cache, action: act.LabelPod) -> None:
         patch = {"metadata": {"uid": action.uid, "labels": dict(action.labels)}}
         await self._objects.patch(cache.metadata.namespace, Key("Pod", action.pod), patch)
+
+    async def _label_object(self, cache: Cache, action: act.LabelObject) -> None:
+        patch = {"metadata": {"uid": action.uid, "labels": dict(action.labels)}}
+        await self._objects.patch(cache.metadata.namespace, action.key, patch)
 
     async def _resize_claim(self, cache: Cache, action: act.ResizeClaim) -> None:
         key = Key(CLAIM, action.claim)

@@ -122,6 +122,20 @@ class LabelPod(_OnPod):
 
 
 @dataclass(frozen=True, slots=True)
+class LabelObject(Action):
+    """Labels of an object that is not ours to write as a whole, or holds what we must not write again."""
+
+    key: Key
+    uid: str
+    labels: Mapping[str, str]
+    WORD = "Labelled"
+
+    @property
+    def subject(self) -> str:
+        return str(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class RestartPod(_OnPod):
     """Delete a pod so that its StatefulSet makes it anew. Disruptive."""
 

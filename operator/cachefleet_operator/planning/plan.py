@@ -18,6 +18,7 @@ A spec that asks for what cannot be, or is paused, is not followed: steps marked
     binding *     the Secret that says how to connect
     knowledge *   what the servers say that they know is kept
     roles *       pods carry their role as a label, and labels of their Cache
+    labels        Secrets and claims have the labels that all the others are written with
     accepted      all of it is there: the spec is kept
     rollout       a pod that runs the old template is replaced
 
@@ -43,6 +44,7 @@ from cachefleet_operator.planning import (
     binding,
     config,
     knowledge,
+    labels,
     managed,
     objects,
     roles,
@@ -162,26 +164,27 @@ def _steps(snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move |
         return (Step((), "Waiting", waiting, patient=True),)  # Pods that cannot mount their Secret would only hang.
     told = managed.step(snapshot, record, made)
     secrets = NOTHING if snapshot.acting.is_lost else auth.step(snapshot, aims.refusals)
-    labels = roles.step(snapshot, record, made)
+    carried = roles.step(snapshot, record, made)
     bound, noted = binding.step(snapshot, aims.refusals), knowledge.step(snapshot, aims.knowledge, aims.refusals)
     words = pod_facts.unmade(snapshot.unmade)
     unmade = Step(waiting=words, patient=True) if words else NOTHING
     if snapshot.acting.kind != "asked":
         lost = objects.lost(snapshot, aims.objects)
-        return told, secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, labels, unmade
+        return told, secrets, objects.step(snapshot, lost, aims.refusals), bound, noted, carried, unmade
     growth = storage.step(snapshot, aims.refusals)
     replaced = {action.key for action in growth.actions if isinstance(action, Delete)}
-    kept = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
+    wanted = tuple(obj for obj in aims.objects if key_of(obj) not in replaced)
     live = config.step(snapshot, aims.cache, aims.knowledge, aims.refusals, aims.due)
     spec = (
         live,
         growth,
-        objects.step(snapshot, kept, aims.refusals, frozenset(action.subject for action in live.actions)),
+        objects.step(snapshot, wanted, aims.refusals, frozenset(action.subject for action in live.actions)),
         objects.unwanted(snapshot, aims.objects),
         storage.owners(snapshot),
     )
     whole = not any(step.actions for step in spec)
-    steps = (told, secrets, *spec, bound, noted, labels, accepted.step(snapshot, aims.refusals, whole=whole), unmade)
+    kept = accepted.step(snapshot, aims.refusals, whole=whole)
+    steps = (told, secrets, *spec, bound, noted, carried, labels.step(snapshot), kept, unmade)
     if any(step.actions for step in steps) or record is not snapshot.cache.status.topology:
         return (*steps, rollout.announced(snapshot))
     return (*steps, rollout.step(snapshot, made))

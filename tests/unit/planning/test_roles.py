@@ -8,11 +8,11 @@ from typing import Any
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Defaults, Key, Site
 from cachefleet_operator.api.v1alpha1 import Cache
-from fleettest.snapshots import SITE, cache
+from fleettest.snapshots import SITE, cache, secret
 from fleettest.world import World
 
 CONFIGURED: Site = replace(SITE, defaults=Defaults(inherited_labels=("team", "cost")))
-MADE_BY_OTHERS = ("PersistentVolumeClaim",)
+CLAIM, SECRETS = "data-orders-0", ("orders-auth", "orders-server-password", "orders-binding")
 
 
 def of(labels: dict[str, str], **spec: Any) -> Cache:
@@ -26,13 +26,13 @@ def labels(world: World, kind: str, name: str) -> dict[str, str]:
 def test_what_a_cache_owns_has_the_configured_labels_of_it_and_no_others() -> None:
     world = World(of({"team": "shop", "other": "x"}), CONFIGURED)
     world.settle()
-    owned = [key for key in world.objects if key.kind not in MADE_BY_OTHERS]
-    assert {key.kind for key in owned} >= {"Secret", "Service", "StatefulSet", "ConfigMap", "NetworkPolicy", "Pod"}
-    for kind, name in owned:
+    kinds = "Secret", "Service", "StatefulSet", "ConfigMap", "NetworkPolicy", "Pod", "PersistentVolumeClaim"
+    assert {key.kind for key in world.objects} >= set(kinds)
+    for kind, name in world.objects:
         found = labels(world, kind, name)
         assert found["team"] == "shop", (kind, name)
         assert not {"other", "cost"} & found.keys()
-        assert found[names.LABEL_CACHE] == "orders"
+        assert found.get(names.LABEL_CACHE) == "orders" or kind == "PersistentVolumeClaim"
 
 
 def test_where_nothing_is_configured_nothing_is_inherited() -> None:
@@ -50,7 +50,16 @@ def test_a_label_that_changes_restarts_nothing() -> None:
     assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] == before
     found = labels(world, "Pod", "orders-0")
     assert (found["team"], found["cost"], found[names.LABEL_ROLE]) == ("pay", "7", "primary")
-    assert labels(world, "Service", "orders-rw")["team"] == "pay"
+    others = ("Service", "orders-rw"), ("PersistentVolumeClaim", CLAIM), *(("Secret", name) for name in SECRETS)
+    for kind, name in others:
+        assert (labels(world, kind, name)["team"], labels(world, kind, name)["cost"]) == ("pay", "7"), name
+
+
+def test_a_secret_of_somebody_elses_is_not_labelled() -> None:
+    world = World(of({"team": "shop"}, auth={"mode": "secret", "secretRef": {"name": "mine"}}), CONFIGURED)
+    world.objects[Key("Secret", "mine")] = secret("mine", password="x")
+    world.settle()
+    assert "team" not in world.objects[Key("Secret", "mine")]["metadata"].get("labels", {})
 
 
 def test_labels_that_the_spec_sets_win() -> None:

@@ -233,6 +233,10 @@ def test_copies(local: Local) -> None:
         )
         first = primary(whole(local))
         writer.goes_on()
+        others = sorted(set(roles(local)) - {first})
+        assert_eventually(lambda: sorted(local.cache()["lags"]) == others, local.said, deadline_s=READY_S)
+        table = local.run("status").stdout
+        assert all(f"{pod} replica :" in table for pod in others) and "(lag " in table, table
         os.kill(process(local, first), signal.SIGKILL)
         writer.goes_on()
         whole(local)

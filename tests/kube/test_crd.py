@@ -181,7 +181,7 @@ def full_status() -> CacheStatus:
         endpoint="orders-rw:6379", binding=BindingStatus(name="orders-binding"),
         read_endpoint="orders-ro:6379",
         pods=(PodStatus(name="orders-0", role="primary", ready=True, version="1.2.3", used_memory=2**40, last_save=at,
-                        message="m"),),
+                        link="up", lag_seconds=1, offset=2**40, message="m"),),
         restart_required=("databases: 16 -> 8",), sampled_at=at,
         refusals=(Refusal(target="orders-0", subject="hz", wish="5", message="no", at=at),),
     )  # fmt: skip

@@ -338,6 +338,15 @@ class PodStatus(Model):
     role: str = Field("", description="primary or replica, as topology says; empty while nothing is decided.")
     ready: bool = Field(False, description="Whether Kubernetes says it is ready.")
     version: str = Field("", description="Version of Cachefleet that it runs.")
+    link: Literal["", "up", "down"] = Field(
+        "", description="Of a replica: whether it hears its primary; empty where that is not known."
+    )
+    lag_seconds: int | None = Field(
+        None, description="Whole seconds since a replica heard its primary, when last sampled; absent if it never did."
+    )
+    offset: int = Field(
+        0, description="Where in the stream of changes it was when last sampled; 0 where servers do not say it."
+    )
     used_memory: int = Field(0, description="Bytes of data when last sampled.")
     last_save: str = Field("", description="When its last snapshot was finished, RFC 3339.")
     message: str = Field("", description="What is wrong with it, in Kubernetes' or the server's words.")
@@ -447,7 +456,7 @@ class CacheStatus(Model):
     pods: tuple[PodStatus, ...] = Field((), description="One entry a pod.", json_schema_extra=_keyed("name"))
     restart_required: tuple[str, ...] = Field((), description="Parameters that wait for a restart, and why.")
     refusals: tuple[Refusal, ...] = Field((), description="Changes that were refused.")
-    sampled_at: str = Field("", description="When memory and last save were last sampled, RFC 3339.")
+    sampled_at: str = Field("", description="When memory, last save, lag and offset were last sampled, RFC 3339.")
 
 
 class Metadata(Model):

@@ -62,6 +62,7 @@ class Fleet:
         self.store = Store(data, time.time)
         self.store.watch(self._seen)
         self._ports, self._first = ports, first
+        self._lags: dict[tuple[CacheKey, str], int] = {}  # as they were last seen
         self._kubelet = Kubelet(self.store, ports, self.tell, time.time)
         site = Site(default_image="this-machine/cachefleet-server", default_version=version, version=version)
         objects, servers = LocalObjects(self.store, self._kubelet), LocalServers(ports)
@@ -140,10 +141,26 @@ class Fleet:
             "namespace": namespace, "name": name, "generation": cache.metadata.generation,
             "auth": cache.spec.auth.mode != "none", "folder": str(self.store.data / namespace / name),
             "ports": {pod: ports._asdict() for pod, ports in known.items() if ports is not None},
+            "lags": self._lags_of(cache.key),
             "status": cache.status.wire(),
         }  # fmt: skip
 
+    def look(self) -> None:
+        """Whether a replica is later than it was: of that nobody tells us, and the status has samples alone."""
+        found = {(key, pod): lag for key in self._wanted for pod, lag in self._lags_of(key).items()}
+        if any(self._lags.get(its) != lag for its, lag in found.items()):
+            self._lags |= found
+            self.changed = True
+
     # -- inside
+
+    def _lags_of(self, key: CacheKey) -> dict[str, int]:
+        """Whole seconds since each replica heard its primary; of those that say so."""
+        said = {pod: server.managed for pod, server in self._prober.facts(key).items() if not server.error}
+        return {
+            pod: int(state.beat_s) for pod, state in said.items()
+            if state is not None and state.follows and state.beat_s is not None
+        }  # fmt: skip
 
     def _told(self, cache: Metadata, type: str, word: str, message: str) -> None:
         if word != CREATED:  # What a Cache consists of matters to nobody here; the log has it.

@@ -181,6 +181,7 @@ class _Up:
 
     def _refresh(self) -> None:
         """Shows what has changed, here and to other processes."""
+        self._fleet.look()
         if not self._fleet.changed:
             return
         self._fleet.changed = False

@@ -300,9 +300,11 @@ def _cells(cache: Described) -> dict[str, Text]:
 
 
 def _pod(cache: Described, pod: Mapping[str, Any]) -> str:
-    """With its role, and, of several, with its port."""
+    """With its role, and, of several, with its port, and how far behind it is."""
     its = cache["ports"].get(pod["name"]) if len(cache["ports"]) > 1 else None
-    return " ".join([pod["name"], pod.get("role") or "-", *([f":{its['redis']}"] if its else [])])
+    lag = cache.get("lags", {}).get(pod["name"])
+    behind = "(link down)" if pod.get("link") == "down" else f"(lag {lag} s)" if lag is not None else ""
+    return " ".join(filter(None, [pod["name"], pod.get("role") or "-", f":{its['redis']}" if its else "", behind]))
 
 
 def _headline(phase: str) -> str:

@@ -1,15 +1,16 @@
 """The status of a Cache: a pure function of what was seen and what was decided. Written once a cycle, if it differs.
 
-Numbers that always move (memory, last save) are samples: they are taken again when something else changes, when memory
-moved by SAMPLE_SHARE of what is allowed, or a save happened, and at most every SAMPLE_S; so a busy cache in steady
-state costs the API server at most one small write in that time, and an idle one none.
+Numbers that always move (memory, last save, offset, lag) are samples: they are taken again when something else changes,
+when memory moved by SAMPLE_SHARE of what is allowed, or a save happened, and at most every SAMPLE_S; so a busy cache in
+steady state costs the API server at most one small write in that time, and an idle one none. Changes alone, of which
+offsets speak, cost none. A lag is news when it passes BEAT_MISSED_S, as it is for whoever decides by it.
 
 Sentences are cut: a spec may be wrong in ten thousand ways, and a status that is too large could never be written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cachefleet_operator.api import conditions as c
@@ -27,6 +28,7 @@ from cachefleet_operator.api.v1alpha1 import (
 )
 from cachefleet_operator.planning import managed, storage, topology
 from cachefleet_operator.planning import pods as pod_facts
+from cachefleet_operator.planning.failover import times
 from cachefleet_operator.planning.failover.moves import Move
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX, NAME, STORAGE, WHOLE
@@ -274,12 +276,18 @@ def _condition(
 def _pod(pod: Mapping[str, object], server: Server | None, record: Topology | None, now: float) -> PodStatus:
     metadata = pod["metadata"]
     assert isinstance(metadata, Mapping)
+    said = server.managed if server is not None and not server.error else None
+    role = topology.role(record, metadata["name"])
+    followed = said if role != names.ROLE_PRIMARY else None
     words = pod_facts.trouble(pod, now) or (server.error or server.failing if server is not None else "")
     return PodStatus(
         name=metadata["name"],
-        role=topology.role(record, metadata["name"]),
+        role=role,
         ready=pod_facts.is_ready(pod),
         version=server.version if server is not None else "",
+        link="" if followed is None else "up" if followed.link == "up" else "down",
+        lag_seconds=int(followed.beat_s) if followed is not None and followed.beat_s is not None else None,
+        offset=said.at.offset if said is not None else 0,
         used_memory=server.used_memory if server is not None else 0,
         last_save=stamp(server.last_save) if server is not None and server.last_save else "",
         message=_cut(words),
@@ -320,9 +328,16 @@ def _calm(old: CacheStatus, new: CacheStatus, now: float, allowed: int) -> Cache
 
 
 def _moved(old: PodStatus, new: PodStatus, allowed: int) -> bool:
-    return old.last_save != new.last_save or abs(old.used_memory - new.used_memory) > SAMPLE_SHARE * max(1, allowed)
+    if old.last_save != new.last_save or abs((old.lag_seconds or 0) - (new.lag_seconds or 0)) > times.BEAT_MISSED_S:
+        return True
+    return abs(old.used_memory - new.used_memory) > SAMPLE_SHARE * max(1, allowed)
 
 
 def _without_samples(status: CacheStatus) -> CacheStatus:
-    pods: Iterable[PodStatus] = (p.model_copy(update={"used_memory": 0, "last_save": ""}) for p in status.pods)
-    return status.model_copy(update={"pods": tuple(pods), "memory": "", "sampled_at": ""})
+    return status.model_copy(update={"pods": tuple(map(_news, status.pods)), "memory": "", "sampled_at": ""})
+
+
+def _news(pod: PodStatus) -> PodStatus:
+    late = pod.lag_seconds is not None and pod.lag_seconds >= times.BEAT_MISSED_S
+    lag = int(times.BEAT_MISSED_S) if late else 0
+    return pod.model_copy(update={"used_memory": 0, "last_save": "", "offset": 0, "lag_seconds": lag})

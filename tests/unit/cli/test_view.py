@@ -74,6 +74,18 @@ def test_of_several_pods_each_says_where_it_listens() -> None:
     assert lines_of(150, several)[1].endswith("orders-0 primary :7000, orders-1 - :7001")
 
 
+def test_a_replica_says_how_far_behind_it_is() -> None:
+    several = cache(lags={"orders-1": 0, "orders-2": 7})
+    several["status"]["pods"] += [
+        {"name": "orders-1", "role": "replica", "link": "up"}, {"name": "orders-2", "role": "replica", "link": "up"},
+        {"name": "orders-3", "role": "replica", "link": "down"}, {"name": "orders-4"},
+    ]  # fmt: skip
+    assert lines_of(200, several)[1].endswith(
+        "orders-0 primary, orders-1 replica (lag 0 s), orders-2 replica (lag 7 s), orders-3 replica (link down), "
+        "orders-4 -"
+    )
+
+
 def test_lines_say_how_to_connect_once_and_again_elsewhere() -> None:
     out = io.StringIO()
     lines = view.Lines("", out)

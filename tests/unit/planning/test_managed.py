@@ -70,6 +70,22 @@ def test_in_steady_state_nothing_is_written_or_told() -> None:
     assert not world.writes
 
 
+def test_under_writes_nothing_is_written_or_told_either() -> None:
+    """What moves with each change is in the status, as it was when something else was said."""
+    world = started()
+    primary, before = world.machine("orders-0"), {pod.name: pod.offset for pod in world.cache.status.pods}
+    assert [pod.link for pod in world.cache.status.pods] == ["", "up", "up"]
+    world.writes.clear()
+    for _ in range(10):
+        for _ in range(5):
+            primary.write()
+        world.rounds(1)
+    assert not world.writes
+    world.edit(cache(instances=3, config={"timeout": "5"}))
+    world.rounds(4)
+    assert all(pod.offset >= before[pod.name] + 50 for pod in world.cache.status.pods)
+
+
 def test_a_primary_that_ends_is_replaced_and_comes_back_as_a_replica() -> None:
     world = started()
     world.end("orders-0")

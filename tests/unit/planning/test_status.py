@@ -10,12 +10,14 @@ import pytest
 from cachefleet_operator.api import conditions
 from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.api.v1alpha1 import CONFIG_KEYS_MAX, Cache, CacheStatus, Refusal
+from cachefleet_operator.planning.failover.facts import Point
 from cachefleet_operator.planning.moments import seconds, stamp
 from cachefleet_operator.planning.plan import plan
 from cachefleet_operator.planning.refusals import MESSAGE_CHARACTERS_MAX
 from cachefleet_operator.planning.snapshot import Server
 from cachefleet_operator.planning.status import SAMPLE_S, Verdict, status
 from fleettest.snapshots import NOW, cache, pod, record, server, snapshot
+from fleettest.views import TENURE, reigning, state
 from fleettest.world import World
 
 MIB = 1 << 20
@@ -171,6 +173,44 @@ def test_samples_are_not_news() -> None:
     assert told(cache(status=first), READY, servers=still, now=NOW + 10 * SAMPLE_S) == first
     news = told(cache(status=first), READY, servers=busy, now=NOW + 1, config_pending="x")
     assert news.memory == "90Mi/177Mi"
+
+
+def follower(ordinal: int = 1, at: int = 7, **more: Any) -> Server:
+    return server(f"orders-{ordinal}", managed=state(ordinal, at=Point(TENURE, at), **more))
+
+
+def test_what_a_replica_says_of_its_primary() -> None:
+    """Not the primary of itself; and who does not answer says nothing."""
+    servers = [
+        server(managed=reigning(at=Point(TENURE, 9))), follower(beat_s=1.9), follower(2, link="sync", beat_s=None),
+        server("orders-3", error="timed out", managed=state(3)), server("orders-4"),
+    ]  # fmt: skip
+    names = [f"orders-{n}" for n in range(1, 5)]
+    found = told(cache(instances=5), *map(pod, range(5)), servers=servers, topology=record("orders-0", *names)).pods
+    assert [(one.link, one.lag_seconds, one.offset) for one in found] == [
+        ("", None, 9), ("up", 1, 7), ("down", None, 7), ("", None, 0), ("", None, 0)
+    ]  # fmt: skip
+
+
+def test_under_writes_nothing_is_written_of_where_replicas_are() -> None:
+    """Offsets move with each change, and lags always; a lag that decides something is news, and a link."""
+
+    def later(old: CacheStatus, at: int, after_s: float, **more: Any) -> CacheStatus:
+        its = follower(at=at, **{"beat_s": 0.1, **more})
+        return told(
+            cache(status=old, instances=2), READY, pod(1), servers=[server(), its], now=NOW + after_s,
+            topology=record("orders-0", "orders-1"),
+        )  # fmt: skip
+
+    first = later(CacheStatus(), 7, 0.0)
+    for after_s in (1.0, SAMPLE_S - 1, SAMPLE_S, 10 * SAMPLE_S):
+        assert later(first, int(after_s * 1000), after_s, beat_s=1.9) == first
+    late = later(first, 8000, 1.0, beat_s=2.1)
+    assert (late.pods[1].lag_seconds, late.pods[1].offset) == (2, 8000)
+    assert later(late, 9000, SAMPLE_S, beat_s=60.0) == late
+    assert later(late, 9000, SAMPLE_S + 1, beat_s=60.0).pods[1].lag_seconds == 60
+    assert later(late, 9000, 2.0).pods[1].lag_seconds == 0
+    assert later(first, 9000, 1.0, link="down").pods[1].link == "down"
 
 
 def test_a_snapshot_is_shown() -> None:

@@ -26,7 +26,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(READY, "Serving", "True", "The primary answers and takes writes."),
     Reason(READY, "ReadOnly", "False", "The primary answers reads and refuses writes, as its disk or a save fails."),
     Reason(READY, "PasswordLost", "False", "The primary has another password than the Secrets say."),
-    Reason(READY, "NotServing", "False", "No primary answers; the message says what it waits for."),
+    Reason(READY, "NotServing", "False", "No primary takes writes; the message says what it waits for."),
     Reason(READY, "Loading", "False", "The primary is reading its data from disk."),
     Reason(READY, "SpecRefused", "False", "The spec asks for what cannot be or is not built; nothing was changed."),
     Reason(PROGRESSING, "UpToDate", "False", "Everything is as the spec says."),
@@ -60,7 +60,10 @@ REASONS: tuple[Reason, ...] = (
         PRIMARY_HEALTHY, "WaitingForLease", "False", "The old primary cannot be reached, and may take writes for some "
         "seconds more.",
     ),
-    Reason(PRIMARY_HEALTHY, "WaitingForMember", "False", "Too few members answer; the message says who is missing."),
+    Reason(
+        PRIMARY_HEALTHY, "WaitingForMember", "False", "Too few members answer to elect a primary, or to confirm its "
+        "writes; the message says who is missing.",
+    ),
     Reason(PRIMARY_HEALTHY, "NoCandidate", "False", "No pod that answers may become the primary."),
     Reason(
         PRIMARY_HEALTHY, "DataConflict", "False", "Pods have data of different origins, and a person must say which "

@@ -32,6 +32,7 @@ from cachefleet_operator.planning.actions import (
 from cachefleet_operator.planning.failover import moves, suspect
 from cachefleet_operator.planning.failover.decide import decide as decide_by
 from cachefleet_operator.planning.failover.facts import Prepared, Seat, State, Target, View, Wish, disks
+from cachefleet_operator.planning.failover.members import away
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import Step
 from cachefleet_operator.resources import configmap
@@ -110,6 +111,13 @@ def reigns(snapshot: Snapshot, record: Topology) -> bool:
     """Whether the record's primary answers, and holds its tenure."""
     state = _said(snapshot, record.primary.pod)
     return state is not None and state.disk == record.primary.disk and state.reign == record.tenure
+
+
+def lacking(snapshot: Snapshot, record: Topology) -> int:
+    """How many of the record's set do not have what the primary has, as that says."""
+    seen = view(snapshot)
+    holder = seen.holder() if seen.record == record and record.primary.disk else None
+    return len(away(seen, holder[1])) if holder is not None else 0
 
 
 def readers(snapshot: Snapshot, record: Topology) -> frozenset[str]:

@@ -125,9 +125,9 @@ def _fleet(snapshot: Snapshot, verdict: Verdict, move: Move) -> Facts:
         primary = "Electing", move.words or "no primary takes writes"
     else:
         primary = "Reigning", f"{record.primary.pod} takes writes"
-    have = len(record.members) - 1 if record is not None else 0
-    if have == 0:
+    if record is None or len(record.members) == 1:
         return {c.PRIMARY_HEALTHY: primary, c.REPLICATION_HEALTHY: ("Solo", "no replica has what the primary has")}
+    have = len(record.members) - 1 - managed.lacking(snapshot, record)
     words = f"{have} of {wished} replicas have what the primary has"
     return {c.PRIMARY_HEALTHY: primary, c.REPLICATION_HEALTHY: ("InSync" if have >= wished else "Degraded", words)}
 

@@ -444,6 +444,19 @@ def test_writes_wait_for_the_copies_that_were_promised(copies: int) -> None:
     assert found.acks == copies
 
 
+@pytest.mark.parametrize("age_s", [times.LEASE_S, 60.0])
+def test_it_is_said_who_is_missed_where_the_set_must_stay(age_s: float) -> None:
+    """Both of two whose copies were promised, or either: no write is acknowledged, so the primary is not well."""
+    gone, there = Confirmed(HERE, age_s), Confirmed(HERE, 0.1)
+    both = {"d1": gone, "d2": gone}
+    one = Wish(3, "replicated", copies=1)
+    made = decide(view(reigning(confirmed=both), None, None, of=record_of(acks=1), wish=one))
+    assert (made.words, made.reason) == ("c-0 takes no writes before c-1 and c-2 confirm them", "WaitingForMember")
+    made = decide(view(reigning(confirmed={"d1": gone, "d2": there}), None, state(2)))
+    assert (made.words, made.reason) == ("c-0 takes no writes before c-1 confirm them", "WaitingForMember")
+    assert not decide(view(reigning(confirmed={"d1": there, "d2": there}), None, state(2))).reason
+
+
 # -- when nobody needs to look
 
 

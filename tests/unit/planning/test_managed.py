@@ -110,6 +110,25 @@ def test_a_primary_that_ends_is_replaced_and_comes_back_as_a_replica() -> None:
     assert said(world, conditions.REPLICATION_HEALTHY) == ("True", "InSync")
 
 
+def test_writes_that_wait_in_vain_for_their_copies_are_said() -> None:
+    world = started(durability={"mode": "replicated", "copies": 1, "whenMissing": "refuse"})
+    before = stands(world)
+    for pod in ("orders-1", "orders-2"):
+        world.end(pod)
+    world.flow(3.0)
+    world.rounds()
+    assert stands(world).members == before.members and not writers(world)
+    assert said(world, conditions.PRIMARY_HEALTHY) == ("False", "WaitingForMember")
+    assert said(world, conditions.READY) == ("False", "NotServing")
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("False", "Degraded")
+    world.back("orders-2")
+    world.rounds()
+    assert writers(world) == ["orders-0"] and stands(world).tenure == before.tenure
+    assert said(world, conditions.PRIMARY_HEALTHY) == ("True", "Reigning")
+    assert said(world, conditions.READY) == ("True", "Serving")
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("False", "Degraded")
+
+
 @pytest.mark.parametrize("lost", [False, True], ids=["accepted", "copy lost"])
 @pytest.mark.parametrize("halted", ["paused", "refused", "refused by now"])
 def test_a_primary_is_replaced_under_a_spec_that_is_not_followed(

@@ -3,7 +3,7 @@
     no record               first (O7)
     the primary reigns      tell the record to who has another; bump (O5); hand over (O2) if it is to leave;
                             if it answered just now, loosen (O3) or tighten (O4) towards the set that should be (O6);
-                            tell who lost the link
+                            tell who lost the link; where the set must stay and too few confirm, say so
     it can begin to         tell it the record (S3)
     it promised to a heir   the handover's record (O2)
     it answers otherwise, or is suspect (O9)
@@ -31,7 +31,7 @@ from cachefleet_operator.planning.failover import (
     token,
 )
 from cachefleet_operator.planning.failover.facts import Seat, State, View, point
-from cachefleet_operator.planning.failover.moves import WAITING_FOR_LEASE, Move, Rest, Tell
+from cachefleet_operator.planning.failover.moves import WAITING_FOR_LEASE, WAITING_FOR_MEMBER, Move, Rest, Tell
 
 WELL = Rest(words="", again_s=inf)
 BUSY = Rest(words="", again_s=times.LOOK_S)  # there is nothing to be done yet
@@ -94,6 +94,9 @@ def _reigning(view: View, seat: Seat, state: State) -> Move:
     lost = [other for other, said in view.answering() if other is not seat and _has_lost_it(view, other, said)]
     if lost:
         return _tell(view, lost)
+    if missing := members.missing(view, state):
+        words = f"{seat.pod} takes no writes before {' and '.join(missing)} confirm them"
+        return Rest(words=words, reason=WAITING_FOR_MEMBER, again_s=times.LOOK_S)
     return WELL if calm.is_calm(view, seat, state) else BUSY
 
 

@@ -37,24 +37,36 @@ def is_away(view: View, state: State, member: Member) -> bool:
     return said.age_s >= (times.QUIET_S if gone else times.LEASE_S)
 
 
+def away(view: View, state: State) -> list[str]:
+    """Pods of members that do not confirm. They stay in the set where it must not become smaller."""
+    others = [member for member in view.stands.members if member.disk != state.disk]
+    return [member.pod for member in others if is_away(view, state, member)]
+
+
+def missing(view: View, state: State) -> list[str]:
+    """Those of them without whom no write is acknowledged; none while enough others confirm."""
+    found = away(view, state)
+    return found if len(view.stands.members) - 1 - len(found) < view.stands.acks else []
+
+
 def wished(view: View, state: State) -> tuple[tuple[Member, ...], int]:
     """The set that should be, in the order of pods, and its acks. `state` is that of the primary, which reigns."""
     record, wish = view.stands, view.wish
     joining = {seat.pod: member_of(seat) for seat, other in view.answering() if _may_join(view, state, seat, other)}
     kept: list[Member] = []
-    away: list[Member] = []
+    gone: list[Member] = []
     for member in record.members:
         if member.disk == record.primary.disk:
             kept.append(member)
         elif member.pod not in joining and is_wished(view, member):
             leaves = _leaves(view, member.pod) or is_away(view, state, member)
-            (away if leaves else kept).append(member)
+            (gone if leaves else kept).append(member)
     found = [*kept, *joining.values()]
     acks = min(wish.acks, max(wish.instances, 2 if _leaves(view, record.primary.pod) else 1) - 1)
     if wish.may_loosen:
         acks = min(acks, len(found) - 1)
     elif len(found) <= acks:  # Nobody leaves then; and a set that is smaller grows with those that come.
-        found += _with_their_disks(view, state, away)
+        found += _with_their_disks(view, state, gone)
         acks = min(acks, len(found) - 1)
     if acks == 0:
         found = [member for member in found if member.disk == record.primary.disk]

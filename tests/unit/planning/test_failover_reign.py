@@ -28,6 +28,7 @@ from cachefleet_operator.planning.failover.moves import (
     Resume,
     Tell,
 )
+from cachefleet_server.managed import machine
 from fleettest.views import (
     DATA,
     EPOCH,
@@ -58,6 +59,11 @@ def members(record: Any) -> tuple[list[str], int]:
     return [member.disk for member in record.members], record.acks
 
 
+def test_both_sides_count_with_the_same_lease() -> None:
+    """An operator that counts a shorter one elects while the old primary still writes."""
+    assert times.LEASE_S == machine.LEASE_S
+
+
 def test_a_fleet_that_is_well_is_left_alone() -> None:
     made = decide(view())
     assert isinstance(made, Rest)
@@ -79,6 +85,16 @@ def test_who_lost_the_link_is_told_again_where_the_primary_is() -> None:
         assert isinstance(decide(found), expected)
         told = replace(found, evidence=replace(found.evidence, told_s={"c-2": 1.0}))
         assert isinstance(decide(told), Rest), "not every time"
+
+
+@pytest.mark.parametrize(("age_s", "joins"), [(None, True), (0.1, True), (2.4, True), (2.5, False), (60.0, False)])
+def test_who_is_back_joins_when_it_confirms_again(age_s: float | None, joins: bool) -> None:
+    """By what it said before it went it would leave at once."""
+    confirmed = {"d1": Confirmed(HERE, 0.1), **({"d2": Confirmed(HERE, age_s)} if age_s is not None else {})}
+    primary, of = reigning(confirmed=confirmed), record_of(0, 1, acks=1, durability="async")
+    made = decide(view(primary, state(1), state(2), of=of, wish=Wish(3)))
+    assert isinstance(made, Decide) == joins
+    assert joins or made == Rest(words="", again_s=times.LOOK_S)
 
 
 # -- O2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api import conditions, names, validation
+from cachefleet_operator.api.names import ANNOTATION_DATA_FROM as DATA_FROM
 from cachefleet_operator.api.objects import Key
 from cachefleet_operator.planning.actions import PauseServer
 from cachefleet_operator.planning.failover import handover
@@ -197,6 +198,50 @@ def test_two_pods_the_one_that_is_left_goes_on_alone_and_is_joined_again() -> No
     world.back("orders-1")
     world.rounds()
     assert (len(stands(world).members), stands(world).acks) == (2, 1)
+
+
+def topology_events(world: FleetWorld) -> list[tuple[str, str, str]]:
+    words = ("PrimaryChanged", "MembersChanged", "DataRolledBack")
+    return [event for event in world.events if event[1] in words]
+
+
+def test_who_leaves_the_set_and_who_joins_is_told_once() -> None:
+    """By whichever lane stores the record."""
+    world = started()
+    world.events.clear()
+    world.apart.add("orders-2")
+    for _ in range(20):
+        world.rounds(1)
+        world.survive()
+    without = stands(world)
+    assert [member.pod for member in without.members] == ["orders-0", "orders-1"]
+    assert topology_events(world) == [("Normal", "MembersChanged", without.reason)]
+    world.apart.clear()
+    for _ in range(20):
+        world.survive()
+        world.rounds(1)
+    assert len(stands(world).members) == 3
+    assert topology_events(world)[1:] == [("Normal", "MembersChanged", stands(world).reason)]
+
+
+def test_data_that_a_person_gives_up_are_told_once() -> None:
+    world = started(durability={"mode": "replicated"})
+    kept = next(member for member in stands(world).members if member.pod == "orders-2")
+    for pod in ("orders-0", "orders-1"):
+        world.end(pod)
+    world.flow(5.0)
+    world.rounds(4)
+    assert said(world, conditions.PRIMARY_HEALTHY) == ("False", "WaitingForMember")
+    world.events.clear()
+    token = f"{kept.pod}/{kept.disk}@{stands(world).epoch}"
+    spec = cache(instances=3, durability={"mode": "replicated"}, metadata={"annotations": {DATA_FROM: token}})
+    world.edit(spec)
+    for _ in range(8):
+        world.survive()
+        world.rounds(1)
+    assert stands(world).primary.pod == "orders-2"
+    (found,) = topology_events(world)
+    assert found[:2] == ("Warning", "DataRolledBack")
 
 
 CANNOT = "Pod orders-2 cannot be made: create Pod orders-2 in StatefulSet orders failed error: exceeded quota"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from kubernetes.aio.client.configuration import Configuration
 from cachefleet_operator.api import names
 from cachefleet_operator.execution.kube import client as kube_module
 from cachefleet_operator.execution.kube.client import ApiError, Kube, NotLeading
+from cachefleet_operator.execution.kube.kinds import KINDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -111,6 +114,27 @@ async def test_what_is_asked() -> None:
     assert {h["Authorization"] for h in api.headers} == {"Bearer t0ken"}
     assert {h["User-Agent"] for h in api.headers} == {"cachefleet-operator"}
     assert api.counted[:3] == [("get", "Secret", 200), ("apply", "Service", 200), ("create", "Service", 200)]
+
+
+@pytest.mark.parametrize("kind", sorted(kind.name for kind in KINDS.values() if "delete" in kind.verbs))
+async def test_nobody_is_deleted_before_its_grace_is_over(kind: str) -> None:
+    """A pod that is deleted by force may go on writing on a node that is away, beside the one that takes its place."""
+    api = Api((200, "{}", {}))
+    async with serving(api) as kube:
+        await kube.delete(kind, "shop", "orders-0", "u1")
+        await kube.delete(kind, "shop", "orders-0", "u1", orphan=True)
+    for method, path, _, options in api.asked:
+        assert (method, path.partition("?")[1:]) == ("DELETE", ("", ""))
+        assert options.keys() == {"apiVersion", "kind", "preconditions", "propagationPolicy"}
+
+
+async def test_there_is_no_other_way_to_delete() -> None:
+    """Nor a grace that is said elsewhere, nor an eviction."""
+    other = re.compile(r"\bgracePeriodSeconds|\bgrace_period|/eviction|delete_namespaced_(pod|stateful)")
+    for path in Path(kube_module.__file__).parents[2].rglob("*.py"):
+        text = path.read_text()
+        assert not other.search(text), path
+        assert path.name == "client.py" or '"DELETE"' not in text, path
 
 
 async def test_the_newest_event_is_the_last() -> None:

@@ -173,6 +173,7 @@ class ControlPlane:
             f"--node-monitor-grace-period={NODE_SILENT_S}s",
             "--node-monitor-period=2s",
             "--pvclaimbinder-sync-period=1s",
+            "--horizontal-pod-autoscaler-sync-period=1s",
             # The default of 20 requests a second would be what a test with hundreds of objects measures.
             "--kube-api-qps=500",
             "--kube-api-burst=1000",

@@ -5,6 +5,7 @@
     partitioned(node)               its cable is pulled during the block; NotReady after some 20 s, containers run on
     kill_node(node), start_node     power loss: everything of it is killed; and power on
     signal_container(pod, ...)      SIGKILL, SIGSTOP, SIGCONT ... to a container's first process
+    empty(pod, container, folder)   what it has in a folder is gone, whatever is mounted there
     cut_off(pod, container)         no packet reaches it or leaves it during the block; inside it goes on
     enter(pod, container)           this thread is in the pod's network from now on
     slow_link(node, rate)           its cable carries no more than `rate`, in both directions, during the block
@@ -18,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL
@@ -102,6 +104,15 @@ def container_pids(pod: dict[str, Any], container: str) -> list[int]:
 def signal_container(pod: dict[str, Any], container: str, number: int) -> None:
     """SIGKILL ends the container; SIGSTOP freezes its first process: probes fail, nothing exits."""
     os.kill(container_pids(pod, container)[0], number)
+
+
+def empty(pod: dict[str, Any], container: str, folder: str) -> None:
+    """As a disk that was lost; a server that runs on may notice."""
+    for path in Path(f"/proc/{container_pids(pod, container)[0]}/root{folder}").iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @contextlib.contextmanager

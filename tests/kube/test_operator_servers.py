@@ -13,7 +13,7 @@ from cachefleet_operator.api import names
 from fleettest.hollow import HollowKubelet
 from fleettest.kube import WRITES, Kube
 from fleettest.operators import Operator, beyond_upkeep
-from fleettest.orders import Orders, ServerError
+from fleettest.orders import CACHE, Orders, ServerError
 
 pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("installed")]
 
@@ -182,6 +182,28 @@ def test_paused_means_no_write(orders: Orders) -> None:
     before = orders.uid()
     orders.change(paused=False)
     orders.wait_for_another(before)
+
+
+@pytest.mark.slow("Kubernetes looks every half minute which kinds there are")
+def test_an_autoscaler_sets_how_many_pods_there_are(orders: Orders) -> None:
+    """Kubernetes' own, by the subresource; what is below its minimum it raises without any metrics."""
+    orders.apply()
+    orders.wait()
+    target = {"apiVersion": CACHE["apiVersion"], "kind": CACHE["kind"], "name": orders.name}
+    scaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"}
+    metadata = {"name": orders.name, "namespace": orders.namespace}
+    bounds = {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 3}
+    orders.kube.apply({**scaler, "metadata": metadata, "spec": bounds})
+
+    def grown() -> bool:
+        status = orders.kube.get("hpa", orders.name, orders.namespace).get("status", {})
+        able = {c["type"]: c["status"] for c in status.get("conditions", ())}
+        assert able.get("AbleToScale") == "True", status
+        assert {"currentReplicas": 2, "desiredReplicas": 2}.items() <= status.items(), status
+        return orders.is_running() and orders.status()["ready"] == "2/2"
+
+    orders.kube.wait_for(grown, "two pods")
+    assert len(orders.status()["topology"]["set"]) == 2
 
 
 def _quietly(condition: Any) -> Any:

@@ -87,6 +87,10 @@ class Kube:
             "PATH": f"{self._programs}:{os.environ.get('PATH', '')}",
         }
 
+    def command(self, *arguments: str) -> list[str]:
+        """Of kubectl, for what goes on while a test does; with `environment`."""
+        return [str(self._programs / "kubectl"), *arguments]
+
     def _run(self, program: str, arguments: tuple[str, ...], stdin: str) -> str:
         done = subprocess.run(
             [str(self._programs / program), *arguments],

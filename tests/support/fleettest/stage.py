@@ -12,6 +12,7 @@ Everything runs inside tests/cluster/cluster.py, where Services and pods are rea
 from __future__ import annotations
 
 import contextlib
+import socket
 import urllib.request
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ import faults
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from cachefleet_operator.api import names
+from fleettest.client import encode
 from fleettest.kube import Kube, KubeError
 
 T = TypeVar("T")
@@ -39,6 +42,7 @@ RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 DEADLINE_S: Final = 120.0
 SMALL: Final[Object] = {"memory": {"limit": "96Mi"}, "resources": {"requests": {"cpu": "10m"}}}
 KEYS: Final = 500
+TOO_MUCH: Final = 400_000_000
 AWAY: Final = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
 
 
@@ -149,6 +153,17 @@ class Stage:
     def kill(self, name: str = "orders") -> None:
         """SIGKILL to the server's process."""
         faults.signal_container(self.pod(name), "server", SIGKILL)
+
+    def starve(self, host: str, name: str = "orders") -> None:
+        """A request that is larger than the memory of the pod at `host`, which is killed for it."""
+        begun = encode("AUTH", self.password(name)) + b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % TOO_MUCH
+        with socket.create_connection((host, names.PORT), timeout=30) as connection:
+            connection.sendall(begun)
+            try:
+                connection.sendall(bytes(TOO_MUCH))
+            except OSError:
+                return
+        raise AssertionError(f"{host} has room for {TOO_MUCH} bytes")
 
     # -- clients
 

@@ -4,9 +4,11 @@
     trio.primary()               the pod that the record names
     trio.pod("orders-1")         as Kubernetes has it
     with trio.watched() as seen: traffic through the Service around a fault, which is judged at the end
+    seen.was_planned()           the primary handed over, and nobody had to be elected in its place
 
 `watched` fails where an acknowledged write is lost, or two primaries took writes at once; what a fault took is printed
-beside what the protocol promises, and fails where it is several times that: a slow machine is slower than its clocks.
+beside what the protocol promises, and fails where it is much more than that: a slow machine is slower than its clocks.
+How a primary was replaced is told by its records, whatever time it took.
 """
 
 from __future__ import annotations
@@ -15,22 +17,25 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from signal import SIGCONT, SIGSTOP
+from typing import Any, Final
 
 import faults
 from node import Node
 
 from cachefleet_operator.api import names
 from fleettest.client import Connection, Error
+from fleettest.records import Records
 from fleettest.stage import Object, Stage
 from fleettest.traffic import Reader, Writer, two_at_once
 
 INSTANCES: Final = 3
 ANSWER_S: Final = 1.0  # what a client waits for an answer, and then looks for another server
 # The times of the protocol are those of a machine that has nothing else to do.
-SLACK: Final = 4.0
-PAUSE_S: Final = 5.0
+SLACK: Final = 2.0
+PAUSE_S: Final = 3.0
 WHOLE_S: Final = 60.0
+HANDOVER_S: Final = 1.0  # how long a planned change of the primary refuses writes
 SERVED: Final = ("rw", "ro")
 
 
@@ -40,12 +45,16 @@ def at_most(promised_s: float) -> float:
 
 
 class Seen:
-    """The traffic around a fault."""
+    """The traffic around a fault: through the Service, and of who else was connected; and the records that it made."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
-        self.writer, self.reader = writer, reader
+    def __init__(self, writer: Writer, reader: Reader, beside: tuple[Writer, ...]) -> None:
+        self.writer, self.reader, self.beside = writer, reader, beside
         self.since = self.until = 0.0
-        self.told: list[str] = []
+        self.records: list[Object] = []  # when it is over
+
+    @property
+    def writers(self) -> tuple[Writer, ...]:
+        return (self.writer, *self.beside)
 
     def now(self) -> float:
         """The fault is now."""
@@ -57,14 +66,34 @@ class Seen:
         self.time(what, self.writer.next_tenure(self.since, at_most(limit_s)), limit_s)
 
     def time(self, what: str, took_s: float, limit_s: float) -> None:
-        self.told.append(f"{what}: {took_s:.2f} s (promised: {limit_s:g} s)")
-        assert took_s <= at_most(limit_s), self.told[-1]
+        told = f"{what}: {took_s:.2f} s (promised: {limit_s:g} s)"
+        print(told)
+        assert took_s <= at_most(limit_s), told
+
+    def refused(self) -> None:
+        """A planned one: how long writes were refused."""
+        self.time("writes refused", self.writer.gap_s(self.since), HANDOVER_S)
+
+    def was_planned(self) -> None:
+        """When it is over."""
+        told = [f"{one['epoch']} {one['kind']}: {one['reason']}" for one in self.records]
+        kinds = {one["kind"] for one in self.records}
+        assert "handover" in kinds and "elected" not in kinds, told
+
+    def stayed(self) -> None:
+        """When it is over: who was the primary is it still, by the same tenure."""
+        told = [f"{one['epoch']} {one['kind']}: {one['reason']}" for one in self.records]
+        assert {one["kind"] for one in self.records} <= {"continued"}, told
 
 
 class Trio:
     def __init__(self, stage: Stage, name: str = "orders") -> None:
         self.stage, self.name = stage, name
         self._lists = 0
+
+    def change(self, **spec: Any) -> None:
+        """Of its spec; the rest stays."""
+        self.stage.kube.patch("cache", self.name, self.stage.namespace, {"spec": spec})
 
     # -- who is what
 
@@ -92,11 +121,15 @@ class Trio:
         every = [endpoint for one in slices for endpoint in one.get("endpoints") or ()]
         return sorted(one["targetRef"]["name"] for one in every if one["conditions"].get("ready"))
 
-    def what_lacks(self, status: Object, instances: int = INSTANCES) -> str:
-        """What keeps the Cache of that status from being whole; empty = it is."""
+    def what_lacks(self, cache: Object, instances: int = INSTANCES) -> str:
+        """What keeps that Cache from being whole; empty = it is."""
+        status = cache.get("status", {})
         record, roles = status.get("topology"), self.roles()
         if record is None or not record["primary"].get("disk"):
             return "no record of its pods"
+        wished = cache["spec"].get("durability", {}).get("mode", "async")
+        if record.get("durability", "async") != wished:
+            return f"the record does not say {wished}"
         primary = record["primary"]["pod"]
         wanted = {names.pod(self.name, n): names.ROLE_REPLICA for n in range(instances)}
         if primary not in wanted or roles != {**wanted, primary: names.ROLE_PRIMARY}:
@@ -117,10 +150,10 @@ class Trio:
         """The record, as soon as the Cache is whole."""
 
         def whole() -> Object:
-            status = self.stage.find_status(self.name)
-            lacks = self.what_lacks(status, instances)
+            cache = self.stage.cache(self.name)
+            lacks = self.what_lacks(cache, instances)
             assert not lacks, lacks
-            return dict(status["topology"])
+            return dict(cache["status"]["topology"])
 
         return self.stage.wait(whole, f"{self.name} is whole", self.name)
 
@@ -162,31 +195,40 @@ class Trio:
         return Writer(f"numbers:{self._lists}", connect or self.connect)
 
     @contextlib.contextmanager
-    def watched(self, *, may_lose_s: float = 0.0) -> Iterator[Seen]:
-        """`may_lose_s`: what was acknowledged in so long before the fault may be lost, by documentation."""
-        with self.writer() as writer, Reader(writer, self.connect) as reader:
-            writer.goes_on()
-            seen = Seen(writer, reader)
+    def watched(self, *beside: Writer, may_lose_s: float = 0.0, instances: int = INSTANCES) -> Iterator[Seen]:
+        """`may_lose_s`: what was acknowledged in so long before the fault may be lost, by documentation. `beside` write
+        to whom they reach. It ends with `instances` pods."""
+        before = self.record()["epoch"]
+        with contextlib.ExitStack() as stack:
+            records = stack.enter_context(Records(self.stage.kube, self.stage.namespace, self.name))
+            records.reach(before)
+            writer = stack.enter_context(self.writer())
+            reader = stack.enter_context(Reader(writer, self.connect))
+            for one in (writer, *(stack.enter_context(other) for other in beside)):
+                one.goes_on()
+            seen = Seen(writer, reader, beside)
             yield seen
-            self.whole()
+            last = self.whole(instances)
             seen.until = time.monotonic()
             seen.time("whole again", seen.until - seen.since, WHOLE_S)
             writer.goes_on()
+            records.reach(last["epoch"])
+            seen.records = records.after(before)
         self.judge(seen, may_lose_s)
 
     def judge(self, seen: Seen, may_lose_s: float) -> None:
-        writer, reader = seen.writer, seen.reader
-        with self.connect() as connection:
-            lost = set(writer.lost(connection))
-        seen.told.append(f"{len(writer.acked)} writes acknowledged, {len(lost)} lost, refused {dict(writer.refusals)}")
-        seen.told.append(f"{reader.reads} reads, {len(reader.behind)} behind, refused {dict(reader.refusals)}")
-        seen.told.append(f"longest gap of writes: {writer.gap_s(seen.since):.2f} s")
-        print(*seen.told, sep="\n")
-        late = [one for one in writer.acked if one.number in lost and one.at < seen.since - may_lose_s]
-        assert not (late if may_lose_s else lost), f"{len(lost)} acknowledged writes are lost: {sorted(lost)[:5]}"
-        assert not (pairs := two_at_once([writer])), f"two primaries at once: {pairs[:2]}"
+        reader, since = seen.reader, seen.since
+        for writer in seen.writers:
+            with self.connect() as connection:
+                lost = set(writer.lost(connection))
+            gap = f"longest gap {writer.gap_s(since):.2f} s"
+            print(f"{len(writer.acked)} writes acknowledged, {len(lost)} lost, refused {dict(writer.refusals)}, {gap}")
+            late = [one for one in writer.acked if one.number in lost and one.at < since - may_lose_s]
+            assert not (late if may_lose_s else lost), f"{len(lost)} acknowledged writes are lost: {sorted(lost)[:5]}"
+        print(f"{reader.reads} reads, {len(reader.behind)} behind, refused {dict(reader.refusals)}")
+        assert not (pairs := two_at_once(seen.writers)), f"two primaries at once: {pairs[:2]}"
         # Who is fenced, or was cut off, can be read: what it has is as old as its reign.
-        behind = [one for one in reader.behind if not seen.since <= one.at <= seen.until]
+        behind = [one for one in reader.behind if not since <= one.at <= seen.until]
         assert not behind, f"acknowledged and not read: {behind[:5]}"
 
     # -- faults
@@ -204,3 +246,12 @@ class Trio:
 
     def signal(self, pod: str, number: int) -> None:
         faults.signal_container(self.pod(pod), names.CONTAINER, number)
+
+    @contextlib.contextmanager
+    def stopped(self, *pods: str) -> Iterator[None]:
+        """Their servers hang during the block."""
+        with contextlib.ExitStack() as goes_on:
+            for pod in pods:
+                goes_on.callback(self.signal, pod, SIGCONT)
+                self.signal(pod, SIGSTOP)
+            yield

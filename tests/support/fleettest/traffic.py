@@ -4,7 +4,8 @@
         writer.goes_on()                        somebody takes them
     writer.lost(client)                         numbers that were acknowledged, and are not there
     writer.gap_s(since)                         the longest time without an acknowledgement
-    two_at_once(writers)                        acknowledgements that two primaries gave at the same time
+    two_at_once(writers)                        acknowledgements that two primaries gave at the same time, or who was
+                                                restarted and did not wait for a word
 
 A writer knows who acknowledged: each write is followed, in the same packet, by the question which tenure the server
 holds. Who was cut off looks for a server again at once; what failed is not tried again, so a number is on the list once
@@ -170,16 +171,21 @@ class Reader(Client):
             self.behind.append(Behind(sent, int(found or 0), least))
 
 
-def two_at_once(writers: Iterable[Writer]) -> list[tuple[Acked, Acked]]:
+def two_at_once(writers: Iterable[Writer], alone: frozenset[int] = frozenset()) -> list[tuple[Acked, Acked]]:
     """Of each pair of tenures: a write that the older one took after the younger one had taken one, if there is any.
-    And of each tenure that two processes held: one of each."""
+    And of each tenure that two processes held: one of each; but who is restarted in a tenure that it held `alone` may
+    go on with it."""
     every = sorted((one for writer in writers for one in writer.acked), key=lambda one: one.at)
     holders: dict[int, Acked] = {}
+    ended: set[str] = set()
     newest: Acked | None = None
     found = []
     for one in every:
         holder = holders.setdefault(one.tenure, one)
-        if holder.run != one.run:
+        if holder.run != one.run and one.tenure in alone and one.run not in ended:
+            ended.add(holder.run)
+            holders[one.tenure] = one
+        elif holder.run != one.run:
             found.append((holder, one))
         if newest is not None and one.tenure < newest.tenure and one.sent > newest.at:
             found.append((newest, one))

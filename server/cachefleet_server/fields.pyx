@@ -54,6 +54,7 @@ cdef dict _params():
         "stop_writes_on_bgsave_error": <char*>&p.stop_writes_on_bgsave_error - at,
         "min_replicas_to_write": <char*>&p.min_replicas_to_write - at,
         "min_replicas_max_lag": <char*>&p.min_replicas_max_lag - at,
+        "reads_until": <char*>&p.reads_until - at,
         "durability_timeout": <char*>&p.durability_timeout - at,
         "rdb_key_save_delay": <char*>&p.rdb_key_save_delay - at,
         "key_load_delay": <char*>&p.key_load_delay - at,

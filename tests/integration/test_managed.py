@@ -298,3 +298,53 @@ def test_a_replica_that_was_killed_goes_on(fleet: Begin) -> None:
     assert_eventually(lambda: writes(primary))
     assert_same_data(primary, replica)
     assert primary.info("stats")["sync_full"] == full, replica.log_text()
+
+
+def masterdown(reply: object) -> bool:
+    return isinstance(reply, Error) and reply.startswith("MASTERDOWN ")
+
+
+def test_a_lease_that_is_over_ends_reads_where_they_must_not_be_stale(fleet: Begin) -> None:
+    """Another one may be the primary by then. `replica-serve-stale-data yes`: it is read on, as above."""
+    two = fleet(2).begin()
+    primary, replica = two.servers
+    assert primary.call("CONFIG", "SET", "replica-serve-stale-data", "no") == "OK"
+    assert primary.call("GET", "k") == b"v"
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        assert_eventually(lambda: masterdown(primary.call("GET", "k")))
+        assert state(primary)["lease"] == "lost", "whoever looks, may"
+        assert primary.call("INFO", "server")
+        with primary.connect() as connection:
+            assert connection.pipeline([("MULTI",), ("GET", "k")])[0] == "OK"
+            assert isinstance(connection.call("EXEC"), Error)
+        assert primary.call("CONFIG", "SET", "replica-serve-stale-data", "yes") == "OK"
+        assert primary.call("GET", "k") == b"v"
+        assert primary.call("CONFIG", "SET", "replica-serve-stale-data", "no") == "OK"
+        assert masterdown(primary.call("GET", "k"))
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    assert_eventually(lambda: primary.call("GET", "k") == b"v")
+
+
+def test_a_primary_that_was_stopped_in_the_middle_of_a_tick_reads_nothing_behind_it(fleet: Begin) -> None:
+    """The lease is looked at before each read, not once a tick."""
+    primary = fleet(2).begin().primary
+    with primary.connect() as connection:
+        assert connection.call("CONFIG", "SET", "replica-serve-stale-data", "no") == "OK"
+        assert_eventually(lambda: connection.call("GET", "k") == b"v")
+        before, slept, after = connection.pipeline([("GET", "k"), ("DEBUG", "SLEEP", "2.7"), ("GET", "k")])
+        assert (before, slept) == (b"v", "OK")
+        assert masterdown(after)
+    assert_eventually(lambda: primary.call("GET", "k") == b"v")
+
+
+def test_who_needs_nobody_is_read_by_itself(fleet: Begin) -> None:
+    one = fleet(1)
+    (server,) = one.servers
+    assert server.call("CONFIG", "SET", "replica-serve-stale-data", "no") == "OK"
+    assert masterdown(server.call("GET", "k")), "fenced"
+    one.begin(acks=0)
+    assert server.call("GET", "k") == b"v"
+    one.fence(server)
+    assert masterdown(server.call("GET", "k"))

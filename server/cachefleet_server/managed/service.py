@@ -118,6 +118,7 @@ class Managed:
         self._follower.manage(self)
         self._follower.stream.manage(self._heard)
         self._config.subscribe("min-replicas-to-write", lambda _: self._show_lease())
+        self._config.subscribe("replica-serve-stale-data", lambda _: self._limit_reads())
         self._config.subscribe("dir", self._move)
         for name in ("appendonly", "appendfsync"):
             self._config.subscribe(name, lambda _: self._say_what_is_kept())
@@ -217,6 +218,14 @@ class Managed:
         needed = REPLICAS_NEVER if self._closed else self._config.number("min-replicas-to-write")
         self._engine.set_param("min_replicas_to_write", needed)
 
+    def _limit_reads(self) -> None:
+        """Where stale data must not be served, a primary's reads end with its lease. The engine looks at the clock
+        before each of them: one that runs in a tick which was stopped would be as old as a write."""
+        assert self._machine is not None
+        limited = self._machine.reign is not None and not self._config.flag("replica-serve-stale-data")
+        until = self._lease_until if limited and self._lease_until < math.inf else 0.0
+        self._engine.set_param("reads_until", max(int(max(until, 0.0) * 1e6), 1) if until else 0)
+
     # -- the state machine's hands
 
     @property
@@ -245,9 +254,11 @@ class Managed:
                 self._replication.open()
                 self._replication.tell()  # who follows us has to hear who we are now
                 self._follower.lead(f"tenure {tenure}")
+                self._limit_reads()
             case a.Stand():
                 self._engine.unpause("failover")
                 self._follower.stand()
+                self._limit_reads()
             case a.Follow(host, port):
                 self._beat_at = None
                 self._follower.follow(host, port)
@@ -260,6 +271,7 @@ class Managed:
                 self._lease_until = until
                 assert self._lease is not None
                 self._lease.set(until)
+                self._limit_reads()
                 self._look_at_lease()
             case a.Copied(offset):
                 self._copies.set(offset)

@@ -22,6 +22,7 @@ behind a parked request has been parsed.
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport strerror
+from posix.time cimport clock_gettime, timespec
 
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
@@ -78,6 +79,9 @@ cdef extern from * nogil:
     #define ERR_LEASE "READONLY This primary waits for its replicas: it has not heard from them for a while."
     """
     const char* ERR_LEASE
+
+cdef extern from "<time.h>" nogil:
+    enum: CLOCK_BOOTTIME
 
 cdef enum:
     SHOWN_MAX = 128  # bytes of a client's own words in an error
@@ -246,9 +250,21 @@ cdef bint _replica_allows_writes(client_t* c) noexcept nogil:
     return False
 
 
+cdef bint _is_over(int64_t until_us) noexcept nogil:
+    """By the clock of leases, and before each command: one that runs later finds what was there at this moment."""
+    cdef timespec t
+    clock_gettime(CLOCK_BOOTTIME, &t)
+    return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000 >= until_us
+
+
 cdef bint _fresh_enough(client_t* c) noexcept nogil:
-    """EXEC is as stale as what it runs."""
-    if not following_is_stale(c.engine) or not c.role.gates & GATE_REPLICA:
+    """Others may have written since: a replica without its link, a primary whose lease is over. EXEC is as stale as
+    what it runs."""
+    cdef engine_t* e = c.engine
+    if e.following != NULL:
+        if not following_is_stale(e) or not c.role.gates & GATE_REPLICA:
+            return True
+    elif not c.role.gates & GATE_REPLICAS or not _is_over(e.params.reads_until):
         return True
     if c.cmd.flags & CMD_STALE and not (c.cmd == c.engine.commands.exec and not transaction_all(c, CMD_STALE)):
         return True
@@ -284,7 +300,7 @@ cdef bint _allowed(client_t* c) noexcept nogil:
     if cf_unlikely(c.cls == CLASS_PUBSUB) and not flags & CMD_LISTENER and c.resp == 2 and c.subscriptions != NULL:
         _refuse_listener(c)
         return False
-    if cf_unlikely(e.following != NULL) and not _fresh_enough(c):
+    if cf_unlikely(e.following != NULL or e.params.reads_until != 0) and not _fresh_enough(c):
         return False
     if cf_unlikely(e.persist.loading) and not flags & CMD_LOADING and c.role.gates & GATE_LOADING:
         _refuse(c, ERR_LOADING)

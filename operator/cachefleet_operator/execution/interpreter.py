@@ -182,14 +182,14 @@ class Interpreter:
         if (word := family.refusal(reply)) in family.FOR_GOOD:
             self._witnesses.of(cache.key).refused(action.target, action.record.epoch)
         elif word:
-            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+            raise _said_no(action, reply)
         else:
             self._witnesses.of(cache.key).told(action.target, self._witnesses.now())
 
     async def _fence_server(self, cache: Cache, action: act.FenceServer) -> None:
         reply = await self._say(cache, action, family.fence_command(action.target, action.epoch, action.claim))
         if family.refusal(reply):
-            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+            raise _said_no(action, reply)
         self._witnesses.of(cache.key).promised(family.promise(reply, action.epoch), self._witnesses.now())
 
     async def _prepare_server(self, cache: Cache, action: act.PrepareServer) -> None:
@@ -197,13 +197,13 @@ class Interpreter:
         if reply == family.OK:
             self._witnesses.of(cache.key).agreed(action.target, action.prepared)
         elif reply != family.WAITING and family.refusal(reply) != "BUSY":  # that shows in its state
-            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+            raise _said_no(action, reply)
 
     async def _pause_server(self, cache: Cache, action: act.PauseServer) -> None:
         witness, began = self._witnesses.of(cache.key), self._witnesses.now()
         reply = await self._say(cache, action, family.pause_command(action.target, action.epoch, action.for_ms))
         if family.refusal(reply):
-            raise ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
+            raise _said_no(action, reply)
         end = began + action.for_ms / 1000
         witness.paused(action.target, end, action.heir)
         while self._witnesses.now() < end:
@@ -244,6 +244,11 @@ class Interpreter:
         wished = {source[0]: await self._secret(cache, source[0])} if source is not None else {}
         tried = passwords.known(cache, lambda name: wished.get(name) or known.get(Key("Secret", name)))
         return Endpoint(*address, tried)
+
+
+def _said_no(action: act.ToManaged, reply: Reply) -> ExecutionError:
+    """Its words of its own say that what we knew is old; ERR says that what is asked cannot be done, however often."""
+    return ExecutionError(f"{action.pod}: {error(reply)}", conflict=family.refusal(reply) != "ERR")
 
 
 @contextmanager

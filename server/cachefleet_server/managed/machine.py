@@ -94,6 +94,7 @@ AUDIENCE_S: Final = 10.0  # a primary that needs nobody beats so long for who wa
 PAUSE_MS_MAX: Final = 10_000
 STILL_S: Final = 1.0  # of a pause, less than a lease
 OFFSET_MAX: Final = (1 << 64) - 1
+EPOCHS_AHEAD: Final = 1 << 32  # a record is one more than the last: what is far above has seen none
 
 FENCED: Final = "fenced"
 PRIMARY: Final = "primary"
@@ -275,6 +276,8 @@ class Machine:
         epoch = event.record.epoch if isinstance(event, Told) else event.epoch
         if epoch < self.stored.promise:  # S2
             return [Refuse("STALE", f"epoch {epoch} is older than the promise {self.stored.promise}")]
+        if self._is_far(epoch):
+            return [Refuse("ERR", f"epoch {epoch} is too far above the promise {self.stored.promise}")]
         match event:
             case Told():
                 return self._told(event, now)
@@ -292,6 +295,11 @@ class Machine:
             case Resume():
                 self.reign.still_until = -math.inf
                 return [LetGo(), Done()]
+
+    def _is_far(self, epoch: int) -> bool:
+        """S2: a promise of the last epoch that there can be would be one that nothing could ever follow, not even a
+        person's word. Who has promised nothing knows of no record, and takes the one that it is told."""
+        return 0 < self.stored.promise < epoch - EPOCHS_AHEAD
 
     def _not_meant(self, event: Told | Fence | Prepare | Pause | Resume) -> list[Action]:
         """S9: a disk with another claim is a copy of the one that had this id."""
@@ -514,6 +522,8 @@ class Machine:
             return [Drop("its disk is not that of the primary")]
         if greeting.epoch < kept.promise:  # S7
             return [Drop(f"its epoch {greeting.epoch} is older than our promise {kept.promise}")]
+        if self._is_far(greeting.epoch):
+            return [Drop(f"its epoch {greeting.epoch} is too far above our promise {kept.promise}")]
         if kept.data_set and kept.data_set != greeting.data_set:
             return [Drop("it has other data")]
         self._greeting, self.link_epoch = greeting, greeting.epoch
@@ -532,6 +542,9 @@ class Machine:
         if beat.epoch < self.stored.promise:  # S7
             self._unlink()
             return [Drop(f"its epoch {beat.epoch} is older than our promise {self.stored.promise}")]
+        if self._is_far(beat.epoch):
+            self._unlink()
+            return [Drop(f"its epoch {beat.epoch} is too far above our promise {self.stored.promise}")]
         self.link_epoch, self._promptly = beat.epoch, beat.promptly
         self._confirmed_at = now
         return [*self._store(beat.end, promise=beat.epoch), Confirm()]

@@ -101,6 +101,7 @@ class FleetWorld(World):
         self.fleet = Peers(lambda: self.now)
         self.apart: set[str] = set()  # pods that do not reach their primary
         self.hung: set[str] = set()
+        self.refuse_family: Callable[[str], str] = lambda pod: ""  # a server's error to what it is told
 
     def controllers(self) -> None:
         super().controllers()
@@ -161,6 +162,8 @@ class FleetWorld(World):
             machine = self.machine(pod).machine
             self.servers[pod]["role"] = "master" if machine.reign is not None else "slave"
             return super().reply(pod, command)
+        if command[1] != b"STATE" and (refusal := self.refuse_family(pod)):
+            return hiredis.ReplyError(refusal)
         made = self.machine(pod).answer(command)
         if command[1] == b"PAUSE":  # who paused it looks again soon
             self.flow(STEP_S)

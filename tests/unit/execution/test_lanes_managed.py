@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cachefleet_operator.api import names
+from cachefleet_operator.api.conditions import PRIMARY_HEALTHY
 from cachefleet_operator.api.objects import Key, Object
 from cachefleet_operator.execution.cycle import PATIENCE_S
 from cachefleet_operator.execution.lanes import Lanes
@@ -172,3 +173,16 @@ def test_one_that_hangs_as_soon_as_it_is_the_primary_is_replaced(after_s: float)
             assert await its.led_again_s(record.epoch) < 12
 
     run_virtual(main())
+
+
+def test_what_cannot_be_done_is_no_conflict() -> None:
+    """A server says ERR however often it is asked: what is known is told meanwhile."""
+    world = FleetWorld(cache(instances=3))
+    world.rounds()
+    world.end("orders-0")
+    world.flow(3.0)
+    world.refuse_family = lambda pod: "ERR epoch 2 is too far above the promise 1" if pod == "orders-1" else ""
+    world.rounds(3)
+    assert any("is too far above" in words for words in world.failures)
+    healthy = next(c for c in world.cache.status.conditions if c.type == PRIMARY_HEALTHY)
+    assert healthy.status == "False", "the status was written"

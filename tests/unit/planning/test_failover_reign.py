@@ -10,6 +10,7 @@ import pytest
 from cachefleet_operator.planning.failover import times
 from cachefleet_operator.planning.failover.decide import WELL, decide
 from cachefleet_operator.planning.failover.facts import (
+    EPOCHS_AHEAD,
     NOWHERE,
     Confirmed,
     Point,
@@ -351,6 +352,14 @@ def test_a_promise_above_the_record_needs_a_new_epoch() -> None:
     assert (found.epoch, found.tenure, found.kind) == (EPOCH + 1, TENURE, "continued")
     assert members(found) == (["d0", "d1", "d2"], 2)
     assert decided(view(reigning(), state(1, promise=EPOCH + 3), state(2))).epoch == EPOCH + 3
+
+
+def test_who_promised_what_nobody_else_would_is_left_out() -> None:
+    """Anybody with the password can have a new server promise the last epoch that there is."""
+    far = EPOCH + EPOCHS_AHEAD + 1
+    assert not isinstance(decide(view(reigning(), state(1, promise=far), state(2))), Decide)
+    assert view(reigning(), state(1, promise=far), state(2, promise=EPOCH + 2)).next_epoch() == EPOCH + 2
+    assert decided(view(reigning(), state(1, promise=far - 1), state(2))).epoch == far - 1
 
 
 def test_a_preparation_that_nobody_wants_any_more_ends_with_a_new_epoch() -> None:

@@ -15,7 +15,8 @@ from cachefleet_operator.planning.failover.moves import Move
 
 def is_ahead(view: View) -> str:
     """The pod of a server that has promised more than the record; empty = none has."""
-    return next((seat.pod for seat, state in view.answering() if state.promise > view.stands.epoch), "")
+    epoch = view.stands.epoch
+    return next((seat.pod for seat, said in view.answering() if said.promise > epoch and not view.is_far(said)), "")
 
 
 def is_abandoned(view: View, state: State, members: tuple[Member, ...], acks: int) -> bool:

@@ -29,6 +29,7 @@ class Point(NamedTuple):
 
 
 NOWHERE: Final = Point()
+EPOCHS_AHEAD: Final = 1 << 32  # no server promises what is further above the promise that it has given
 
 
 class Target(NamedTuple):
@@ -200,8 +201,12 @@ class View:
 
     def next_epoch(self) -> int:
         """Of the record that replaces this one: one more, or what servers have promised already, if that is more."""
-        promised = [state.promise for _, state in self.answering()]
-        return max(self.stands.epoch + 1, *promised) if promised else self.stands.epoch + 1
+        promised = (state.promise for _, state in self.answering() if not self.is_far(state))
+        return max((self.stands.epoch + 1, *promised))
+
+    def is_far(self, state: State) -> bool:
+        """It was new when somebody had it promise what no other server would. It is left out: nobody could follow."""
+        return state.promise > self.stands.epoch + EPOCHS_AHEAD
 
     def promised(self, epoch: int) -> dict[str, Promise]:
         """By disk; not those of a process that is known to be another one now, or that has promised more since."""

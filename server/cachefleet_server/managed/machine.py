@@ -94,7 +94,7 @@ AUDIENCE_S: Final = 10.0  # a primary that needs nobody beats so long for who wa
 PAUSE_MS_MAX: Final = 10_000
 STILL_S: Final = 1.0  # of a pause, less than a lease
 OFFSET_MAX: Final = (1 << 64) - 1
-EPOCHS_AHEAD: Final = 1 << 32  # a record is one more than the last: what is far above has seen none
+EPOCHS_AHEAD: Final = 2**32  # a record is one more than the last: what is far above has seen none
 
 FENCED: Final = "fenced"
 PRIMARY: Final = "primary"

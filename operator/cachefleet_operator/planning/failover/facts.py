@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 NOWHERE: Final = Point()
-EPOCHS_AHEAD: Final = 1 << 32  # no server promises what is further above the promise that it has given
+EPOCHS_AHEAD: Final = 2**32  # no server promises what is further above the promise that it has given
 
 
 class Target(NamedTuple):

@@ -118,3 +118,27 @@ def test_a_primary_that_comes_back_empty_is_not_followed(fleet: Begin) -> None:
     for server in (server for server in three.servers if server is not best):
         assert_same_data(best, server)
     assert primary.call("GET", "a") == b"1"
+
+
+def test_who_has_other_data_keeps_them_until_its_folder_is_emptied(fleet: Begin) -> None:
+    """A record of another data set is no person's word that these may go; an empty folder is."""
+    servers = fleet(2).servers
+    mine, other = (Fleet([server]) for server in servers)
+    other.data_set = "e" * 40
+    for one, value in ((mine, "mine"), (other, "other")):
+        one.begin(acks=0)
+        one.servers[0].call("SET", "a", value)
+    primary, loser = servers
+    other.fence(loser)
+    mine.decide("continued", primary, state(primary), acks=0)
+    assert mine.tell(primary) == "OK"
+    assert mine.tell(loser).startswith("DATASET ")
+    loser.restart()
+    assert mine.tell(loser).startswith("DATASET ")
+    assert (loser.call("GET", "a"), state(loser)["role"]) == (b"other", "fenced")
+    loser.kill()
+    empty(loser)
+    loser.start()
+    assert mine.tell(loser) == "OK"
+    assert_same_data(primary, loser)
+    assert loser.call("GET", "a") == b"mine"

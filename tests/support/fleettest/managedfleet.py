@@ -52,6 +52,7 @@ class Fleet:
         self.acks = 0
         self.start = "0:0"
         self.kind = "first"
+        self.data_set = DATA
         self.primary_disk = ""
 
     def disk(self, server: Instance) -> str:
@@ -73,7 +74,7 @@ class Fleet:
         return ask(
             server, "RECORD", disk or self.disk(server), "epoch", self.epoch, "tenure", self.tenure, "kind", self.kind,
             "primary", self.primary_disk, "run", self.run, "set", ",".join(self.members), "acks", self.acks,
-            "from", self.start, "data-set", DATA, "durability", self.durability,
+            "from", self.start, "data-set", self.data_set, "durability", self.durability,
             "address", "127.0.0.1", self.primary.port,
         )  # fmt: skip
 

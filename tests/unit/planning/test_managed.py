@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -534,3 +535,35 @@ def test_in_a_failover_reads_go_on() -> None:
     world.back("orders-0")
     world.rounds()
     assert reading(world) == ["orders-0", "orders-2"]
+
+
+def test_of_two_data_sets_a_person_chooses_and_the_other_one_is_kept() -> None:
+    """Who has it takes no part, and joins when its volume is another one."""
+    world = started()
+    pods = ("orders-0", "orders-1", "orders-2")
+    for pod in pods:
+        world.end(pod)
+    loser, had = world.machine("orders-2"), world.machine("orders-2").log
+    assert loser.stored is not None
+    loser.stored = replace(loser.stored, data_set="x" * 40, disk="y" * 40)
+    world.cache = world.cache.model_copy(update={"status": world.cache.status.model_copy(update={"topology": None})})
+    for pod in pods:
+        world.back(pod)
+    world.rounds()
+    assert said(world, conditions.PRIMARY_HEALTHY) == ("False", "DataConflict")
+    assert not writers(world)
+    metadata = world.cache.metadata
+    chosen = {names.ANNOTATION_DATA_FROM: f"orders-0/{world.machine('orders-0').machine.stored.disk}@0"}
+    found = metadata.model_copy(update={"annotations": {**metadata.annotations, **chosen}})
+    world.cache = world.cache.model_copy(update={"metadata": found})
+    world.rounds(20)
+    assert writers(world) == ["orders-0"]
+    assert [member.pod for member in stands(world).members] == ["orders-0", "orders-1"]
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("False", "Degraded")
+    assert (loser.machine.role, loser.machine.stored.data_set, loser.log) == ("fenced", "x" * 40, had)
+    world.end("orders-2")
+    loser.stored, loser.log = None, ()
+    world.back("orders-2")
+    world.rounds(30)
+    assert [member.pod for member in stands(world).members] == list(pods)
+    assert said(world, conditions.REPLICATION_HEALTHY) == ("True", "InSync")

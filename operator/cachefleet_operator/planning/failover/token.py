@@ -5,8 +5,8 @@
 
 It is valid over the record of that epoch alone (0: there is none), so it cannot decide twice. It stands in for the
 quorum, never for the promise: the chosen server is fenced first, as any other. It says, too, that a primary that nobody
-reaches is dead. What others have is kept aside by them. Without persistence a single pod has nothing after a restart,
-as was asked for: that is `empty` without a word.
+reaches is dead. Who has other data keeps them, and takes no part until a person gives its pod an empty volume. Without
+persistence a single pod has nothing after a restart, as was asked for: that is `empty` without a word.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ def process(local: Local, pod: str) -> int:
 
 @pytest.mark.slow("a primary that hangs is given up after some seconds")
 def test_one_that_dies_and_one_that_hangs(local: Local) -> None:
-    local.write(manifest(instances=3))
+    """Also where nothing stale may be read: who has no link or no lease says so to PING, too, and is followed again."""
+    local.write(manifest(instances=3, config={"replica-serve-stale-data": "no"}))
     local.up().ready()
     first = primary(whole(local))
     with Writer(local) as writer:

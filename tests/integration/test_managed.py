@@ -327,6 +327,23 @@ def test_a_lease_that_is_over_ends_reads_where_they_must_not_be_stale(fleet: Beg
     assert_eventually(lambda: primary.call("GET", "k") == b"v")
 
 
+def test_who_begins_without_a_lease_is_followed_by_those_who_bring_it(fleet: Begin) -> None:
+    """To follow is no read, nor is what the operator asks."""
+    two = fleet(2)
+    for server in two.servers:
+        assert server.call("CONFIG", "SET", "replica-serve-stale-data", "no") == "OK"
+    two.begin()
+    primary, replica = two.servers
+    assert primary.call("PING") == "PONG"
+    assert_eventually(lambda: replica.call("GET", "k") == b"v")
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        assert_eventually(lambda: masterdown(primary.call("GET", "k")))
+        assert primary.call("PING") == "PONG"
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+
+
 def test_a_primary_that_was_stopped_in_the_middle_of_a_tick_reads_nothing_behind_it(fleet: Begin) -> None:
     """The lease is looked at before each read, not once a tick."""
     primary = fleet(2).begin().primary

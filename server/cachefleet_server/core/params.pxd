@@ -35,7 +35,7 @@ cdef struct params_t:  # hot parameters, all int64 so that engine.set_param addr
     int64_t stop_writes_on_bgsave_error
     int64_t min_replicas_to_write
     int64_t min_replicas_max_lag
-    int64_t reads_until  # us of CLOCK_BOOTTIME: from then on all but CMD_STALE is refused; 0: no limit
+    int64_t reads_until  # us of CLOCK_BOOTTIME: from then on reads are refused; 0: no limit
     int64_t durability_timeout  # ms; 0: no limit
     int64_t rdb_key_save_delay  # us
     int64_t key_load_delay

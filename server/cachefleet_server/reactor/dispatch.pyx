@@ -194,6 +194,10 @@ cdef inline bint _writes(const client_t* c) noexcept nogil:
     return c.cmd.flags & CMD_WRITE != 0 or c.cmd == c.engine.commands.exec and transaction_flags(c) & CMD_WRITE != 0
 
 
+cdef inline bint _reads(const client_t* c) noexcept nogil:
+    return (c.cmd.flags | (transaction_flags(c) if c.cmd == c.engine.commands.exec else 0)) & CMD_READONLY != 0
+
+
 cdef inline bint _disk_troubled(const engine_t* e) noexcept nogil:
     return e.persist.aof_write_failed or e.persist.bgsave_failed
 
@@ -258,15 +262,15 @@ cdef bint _is_over(int64_t until_us) noexcept nogil:
 
 
 cdef bint _fresh_enough(client_t* c) noexcept nogil:
-    """Others may have written since: a replica without its link, a primary whose lease is over. EXEC is as stale as
-    what it runs."""
+    """Others may have written since. A replica without its link answers what is CMD_STALE alone, as Valkey's; EXEC is as
+    stale as what it runs. A primary whose lease is over refuses reads alone: who asks to follow it brings the lease."""
     cdef engine_t* e = c.engine
-    if e.following != NULL:
-        if not following_is_stale(e) or not c.role.gates & GATE_REPLICA:
+    if e.following == NULL:
+        if not c.role.gates & GATE_REPLICAS or not _reads(c) or not _is_over(e.params.reads_until):
             return True
-    elif not c.role.gates & GATE_REPLICAS or not _is_over(e.params.reads_until):
+    elif not following_is_stale(e) or not c.role.gates & GATE_REPLICA:
         return True
-    if c.cmd.flags & CMD_STALE and not (c.cmd == c.engine.commands.exec and not transaction_all(c, CMD_STALE)):
+    elif c.cmd.flags & CMD_STALE and not (c.cmd == e.commands.exec and not transaction_all(c, CMD_STALE)):
         return True
     _refuse(c, ERR_MASTERDOWN)
     return False

@@ -262,8 +262,9 @@ cdef bint _is_over(int64_t until_us) noexcept nogil:
 
 
 cdef bint _fresh_enough(client_t* c) noexcept nogil:
-    """Others may have written since. A replica without its link answers what is CMD_STALE alone, as Valkey's; EXEC is as
-    stale as what it runs. A primary whose lease is over refuses reads alone: who asks to follow it brings the lease."""
+    """Others may have written since. A replica without its link answers what is CMD_STALE alone, as Valkey's does; EXEC
+    is as stale as what it runs. A primary whose lease is over refuses only reads: who is to follow it brings the next.
+    """
     cdef engine_t* e = c.engine
     if e.following == NULL:
         if not c.role.gates & GATE_REPLICAS or not _reads(c) or not _is_over(e.params.reads_until):

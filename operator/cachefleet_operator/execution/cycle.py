@@ -162,8 +162,8 @@ class Cycle:
             await self._record(made.record, outcome, rolled_back=made.rolled_back)
         await self._carry_out(snapshot.acting.cache, made.actions, since, outcome)
         stale = next((error for error in outcome.failed if error.conflict), None)
-        if stale is not None and RECORD in outcome.undone:
-            raise stale
+        if RECORD in outcome.undone and outcome.failed[0].conflict:  # that of the record comes first
+            raise outcome.failed[0]
         lasting = self._lasting(cache, outcome)
         if stale is not None and not lasting:
             raise stale
@@ -183,7 +183,8 @@ class Cycle:
         told = [error for error in outcome.failed if not error.conflict]
         self._notify(cache, (Notice("Warning", "Failed", str(error)) for error in told))
         if outcome.failed or lasting:
-            raise stale or next(iter(outcome.failed), ExecutionError(lasting))
+            # What the other lane is at keeps the row of failures, and lets nobody wait.
+            raise stale or next(iter(outcome.failed), ExecutionError(lasting, conflict=True))
         acted = bool(made.actions) or made.record is not None or changed
         result: Result = "refused" if outcome.refused else "acted" if acted else "unchanged"
         return result, 0.0 if outcome.left else made.wake_after_s

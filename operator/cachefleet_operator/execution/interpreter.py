@@ -247,8 +247,9 @@ class Interpreter:
 
 
 def _said_no(action: act.ToManaged, reply: Reply) -> ExecutionError:
-    """Its words of its own say that what we knew is old; ERR says that what is asked cannot be done, however often."""
-    return ExecutionError(f"{action.pod}: {error(reply)}", conflict=family.refusal(reply) != "ERR")
+    """What we knew is old, or what is asked cannot be done: who looks again at once knows which, and the others of the
+    Cache do not wait for it."""
+    return ExecutionError(f"{action.pod}: {error(reply)}", conflict=True)
 
 
 @contextmanager

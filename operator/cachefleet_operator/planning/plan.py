@@ -184,10 +184,11 @@ def _steps(snapshot: Snapshot, aims: Aims, record: Topology | None, made: Move |
     )
     whole = not any(step.actions for step in spec)
     kept = accepted.step(snapshot, aims.refusals, whole=whole)
-    steps = (told, secrets, *spec, bound, noted, carried, labels.step(snapshot), kept, unmade)
+    steps = (told, secrets, *spec, bound, noted, carried, kept, unmade)
+    labelled = labels.step(snapshot)  # for which nobody waits: a webhook may refuse them
     if any(step.actions for step in steps) or record is not snapshot.cache.status.topology:
-        return (*steps, rollout.announced(snapshot))
-    return (*steps, rollout.step(snapshot, made))
+        return (*steps, labelled, rollout.announced(snapshot))
+    return (*steps, labelled, rollout.step(snapshot, made))
 
 
 def _verdict(snapshot: Snapshot, asked: Cache, steps: tuple[Step, ...], aims: Aims) -> Verdict:

@@ -24,7 +24,7 @@ from cachefleet_operator.api.conditions import PROGRESSING
 from cachefleet_operator.api.objects import Object
 from cachefleet_operator.planning import managed, storage, topology
 from cachefleet_operator.planning.actions import RestartPod
-from cachefleet_operator.planning.failover.moves import Move, Rest
+from cachefleet_operator.planning.failover.moves import WAITING_FOR_MEMBER, Move, Rest
 from cachefleet_operator.planning.pods import is_ready, restarts
 from cachefleet_operator.planning.snapshot import Snapshot
 from cachefleet_operator.planning.step import NOTHING, Step
@@ -46,7 +46,9 @@ def step(snapshot: Snapshot, made: Move | None = None) -> Step:
         return pod
     name, reason = _named(snapshot, pod)
     waits = isinstance(made, Rest) and bool(made.words) and not managed.is_growing(snapshot)  # that waits for this pod
-    if waits and is_ready(pod):
+    record = snapshot.cache.status.topology
+    reigns = record is not None and managed.reigns(snapshot, record)  # and is short of copies: this may be the cure
+    if waits and is_ready(pod) and not (reigns and made is not None and made.reason == WAITING_FOR_MEMBER):
         return Step((), "Waiting", f"{name} restarts when there is a primary: {reason}")
     if _hands_over(snapshot, pod):
         return announced(snapshot)

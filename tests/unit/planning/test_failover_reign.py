@@ -231,8 +231,10 @@ def test_who_was_named_is_waited_for_a_moment_though_another_has_promised() -> N
         assert decided(view(fenced(0), never, fenced(2), promises=promises, successor="c-1@5", down_s=0.1)).epoch == 6
     has = view(fenced(0), void, fenced(2), promises=(*promises, promise(1)), successor="c-1@5", down_s=0.1)
     assert isinstance(decide(has), Rest), "it has promised, and is not known just now"
-    level = view(fenced(0), fenced(1), fenced(2), promises=(*promises, promise(1)), successor="c-1@5", down_s=0.1)
-    assert decided(level).primary.pod == "c-1"
+    for named in ("c-1", "c-2"):
+        all_have = (*promises, promise(1))
+        level = view(fenced(0), fenced(1), fenced(2), promises=all_have, successor=f"{named}@5", down_s=0.1)
+        assert decided(level).primary.pod == named
 
 
 def test_not_level_or_not_from_who_held_the_tenure_it_is_an_election() -> None:
@@ -360,6 +362,11 @@ def test_who_promised_what_nobody_else_would_is_left_out() -> None:
     assert not isinstance(decide(view(reigning(), state(1, promise=far), state(2))), Decide)
     assert view(reigning(), state(1, promise=far), state(2, promise=EPOCH + 2)).next_epoch() == EPOCH + 2
     assert decided(view(reigning(), state(1, promise=far - 1), state(2))).epoch == far - 1
+    voted = promise(1), promise(2)
+    elected = decided(view(fenced(0, promise=far), fenced(1), fenced(2), promises=voted, down_s=60.0))
+    assert elected.primary.pod in ("c-1", "c-2"), "who promised too much is asked for nothing"
+    person = view(None, fenced(1), fenced(2, promise=far), token="c-1/d1@5", promises=(promise(1),), down_s=60.0)
+    assert not isinstance(decide(person), Fence)
 
 
 def test_a_preparation_that_nobody_wants_any_more_ends_with_a_new_epoch() -> None:

@@ -131,6 +131,19 @@ def test_writes_that_wait_in_vain_for_their_copies_are_said() -> None:
     assert said(world, conditions.REPLICATION_HEALTHY) == ("False", "Degraded")
 
 
+def test_who_keeps_writes_waiting_is_restarted_by_a_spec_that_may_be_its_cure() -> None:
+    sure = {"mode": "replicated", "copies": 1, "whenMissing": "refuse"}
+    world = started(2, durability=sure)
+    world.apart.add("orders-1")  # it is ready, and confirms nothing
+    world.flow(4.0)
+    world.rounds()
+    assert said(world, conditions.PRIMARY_HEALTHY) == ("False", "WaitingForMember")
+    before = world.objects[Key("Pod", "orders-1")]["metadata"]["uid"]
+    world.edit(cache(instances=2, durability=sure, memory={"limit": "2Gi"}))
+    world.rounds()
+    assert world.objects[Key("Pod", "orders-1")]["metadata"]["uid"] != before
+
+
 @pytest.mark.parametrize("lost", [False, True], ids=["accepted", "copy lost"])
 @pytest.mark.parametrize("halted", ["paused", "refused", "refused by now"])
 def test_a_primary_is_replaced_under_a_spec_that_is_not_followed(

@@ -8,6 +8,7 @@ from typing import Any
 from cachefleet_operator.api import names
 from cachefleet_operator.api.objects import Defaults, Key, Site
 from cachefleet_operator.api.v1alpha1 import Cache
+from cachefleet_operator.planning import actions as act
 from fleettest.snapshots import SITE, cache, secret
 from fleettest.world import World
 
@@ -53,6 +54,19 @@ def test_a_label_that_changes_restarts_nothing() -> None:
     others = ("Service", "orders-rw"), ("PersistentVolumeClaim", CLAIM), *(("Secret", name) for name in SECRETS)
     for kind, name in others:
         assert (labels(world, kind, name)["team"], labels(world, kind, name)["cost"]) == ("pay", "7"), name
+
+
+def test_a_label_that_a_webhook_refuses_holds_up_no_restart() -> None:
+    world = World(of({"team": "shop"}), CONFIGURED)
+    world.settle()
+    world.refuse = lambda action: (
+        (str(action.key), "object", "team", "no labels here") if isinstance(action, act.LabelObject) else None
+    )
+    before = world.objects[Key("Pod", "orders-0")]["metadata"]["uid"]
+    world.edit(of({"team": "pay"}, memory={"limit": "2Gi"}))
+    for _ in range(12):
+        world.cycle()
+    assert world.objects[Key("Pod", "orders-0")]["metadata"]["uid"] != before
 
 
 def test_a_secret_of_somebody_elses_is_not_labelled() -> None:

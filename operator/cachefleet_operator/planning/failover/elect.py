@@ -110,9 +110,11 @@ def move(view: View) -> Move:
     members = disks(record.members)
     votes = _votes(view)
     known = members & votes.promises.keys() | votes.lost
-    # Who is reading its data does not know yet where it stands, so its promise would be worth nothing.
+    # Who is reading its data does not know yet where it stands, so its promise would be worth nothing; who has promised
+    # what no record leads to gives none.
     asked = [
-        (seat, state) for seat, state in view.answering() if state.disk not in votes.promises and not state.loading
+        (seat, state) for seat, state in view.answering()
+        if state.disk not in votes.promises and not state.loading and not view.is_far(state)
     ]  # fmt: skip
     reach = known | {state.disk for _, state in asked if state.disk in members}
     if missing := _short(view, votes, reach):

@@ -50,6 +50,7 @@ def begin(view: View, seat: Seat, state: State) -> Move | None:
     heirs = _heirs(view, state) if leaves or wanted else []
     if wanted != ANY and not leaves:
         heirs = [heir for heir in heirs if heir.pod == wanted]
+    heirs.sort(key=lambda heir: heir.pod != wanted)
     if not heirs:
         words = f"{seat.pod} takes writes again: nobody is there to hand over to"
         return Resume(words=words, epoch=record.epoch, server=seat.target) if paused else None
@@ -95,7 +96,7 @@ def finish(view: View) -> Move | None:
     if asks := _asks_whom_a_person_named(view, promises):
         return asks
     expected = ""
-    for seat in sorted(view.seats, key=lambda seat: seat.ordinal):
+    for seat in sorted(view.seats, key=lambda seat: (seat.pod != asked_for(view), seat.ordinal)):
         promise = promises.get(next((m.disk for m in record.members if m.pod == seat.pod), ""))
         if promise is None or promise.disk == held.disk or is_to_leave(view, seat) or not is_level(held, promise):
             continue

@@ -83,7 +83,8 @@ def is_as_wished(view: View, members: tuple[Member, ...], acks: int) -> bool:
 def _may_join(view: View, state: State, seat: Seat, other: State) -> bool:
     if other.disk in disks(view.stands.members) or handover.is_to_leave(view, seat):
         return False
-    # Who is back and has not confirmed yet would be away by its last word, and leave again with the next look.
+    # Who is back and has not confirmed yet would be away by its last word, and leave again with the next look. Who has
+    # never confirmed joins: a primary that needs nobody soon beats for nobody, and who hears no beat confirms nothing.
     said = state.confirmed.get(other.disk)
     return is_in_sync(view, state, other) and (said is None or said.age_s < times.LEASE_S)
 

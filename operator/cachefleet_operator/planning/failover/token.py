@@ -38,7 +38,10 @@ def move(view: View) -> Move | None:
         return None
     epoch = first.epoch(view) if first.is_first(view) else view.next_epoch()
     promises = view.promised(epoch)
-    unasked = [seat.target for seat, state in view.answering() if state.disk not in promises and not state.loading]
+    unasked = [
+        seat.target for seat, state in view.answering()
+        if state.disk not in promises and not state.loading and not view.is_far(state)
+    ]  # fmt: skip
     if unasked:
         words = f"asking {', '.join(target.pod for target in unasked)} to promise epoch {epoch}, as a person said"
         return Fence(words=words, reason=ELECTING, epoch=epoch, servers=tuple(unasked))

@@ -43,6 +43,7 @@ from cachefleet_operator.planning.notices import Notice, notices
 from cachefleet_operator.planning.plan import Plan, plan
 from cachefleet_operator.planning.refusals import WHOLE, remember
 from cachefleet_operator.planning.snapshot import Snapshot
+from cachefleet_operator.planning.status import without_samples
 
 Planner = Callable[[Snapshot, float], Plan]
 Tell = Callable[[Metadata, EventType, str, str], None]  # the Cache, a word, a sentence; never raises, never waits
@@ -130,6 +131,8 @@ class Cycle:
         self._meter, self._ledger = meter or NoMeter(), ledger or Ledger()
         self._late: set[asyncio.Task[None]] = set()  # of servers that were left
         self._troubles: dict[CacheKey, _Trouble] = {}
+        # What a CRD that is older did not keep, and of which version: to write it again would be for ever.
+        self._dropped: dict[CacheKey, tuple[str, CacheStatus]] = {}
 
     async def stop(self) -> None:
         """Nobody who was left is waited for."""
@@ -144,6 +147,7 @@ class Cycle:
             self._observer.forget(key)
             self._ledger.forget(key)
             self._troubles.pop(key, None)
+            self._dropped.pop(key, None)
             return None
         try:
             return parse(found)
@@ -300,14 +304,19 @@ class Cycle:
 
     async def _write_status(self, cache: Cache, status: CacheStatus) -> Cache:
         """The Cache as it is then; the very same where nothing was to be written."""
-        if status == cache.status:
+        news = without_samples(status)
+        if status == cache.status or self._dropped.get(cache.key) == (cache.metadata.resource_version, news):
             return cache
         live = self._objects.cache(cache.key) or {}
         patch = {
             "metadata": {"resourceVersion": cache.metadata.resource_version, "uid": cache.metadata.uid},
             "status": between(live.get("status") or {}, status.wire()),
         }
-        return parse(await self._objects.patch(cache.key.namespace, Key(KIND, cache.key.name), patch, "status"))
+        after = parse(await self._objects.patch(cache.key.namespace, Key(KIND, cache.key.name), patch, "status"))
+        self._dropped.pop(cache.key, None)
+        if without_samples(after.status) != news:
+            self._dropped[cache.key] = after.metadata.resource_version, news
+        return after
 
 
 def _batches(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:

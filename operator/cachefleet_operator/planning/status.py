@@ -320,7 +320,7 @@ def endpoint(snapshot: Snapshot, service: str) -> str:
 
 def _calm(old: CacheStatus, new: CacheStatus, now: float, allowed: int) -> CacheStatus:
     """`new` with the samples of `old`, unless there is a reason to show newer ones."""
-    if _without_samples(old) != _without_samples(new) or not old.sampled_at:
+    if without_samples(old) != without_samples(new) or not old.sampled_at:
         return new
     due = now - seconds(old.sampled_at) >= SAMPLE_S
     moved = any(_moved(a, b, allowed) for a, b in zip(old.pods, new.pods, strict=True))
@@ -333,7 +333,7 @@ def _moved(old: PodStatus, new: PodStatus, allowed: int) -> bool:
     return abs(old.used_memory - new.used_memory) > SAMPLE_SHARE * max(1, allowed)
 
 
-def _without_samples(status: CacheStatus) -> CacheStatus:
+def without_samples(status: CacheStatus) -> CacheStatus:
     return status.model_copy(update={"pods": tuple(map(_news, status.pods)), "memory": "", "sampled_at": ""})
 
 

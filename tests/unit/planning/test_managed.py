@@ -497,6 +497,22 @@ def test_a_crd_that_is_older_than_the_operator_takes_no_record_back(monkeypatch:
     assert len(writers(world)) == 1
 
 
+def test_what_an_older_crd_drops_is_not_written_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = FleetWorld(cache(instances=3))
+    write = world.write_status
+
+    def pruned(seen: Any, status: Any) -> Any:
+        new = "link", "lagSeconds", "offset"
+        pods = [{k: v for k, v in pod.items() if k not in new} for pod in status.get("pods") or ()]
+        return write(seen, {**status, "pods": pods} if "pods" in status else status)
+
+    monkeypatch.setattr(world, "write_status", pruned)
+    world.rounds(30)
+    world.writes.clear()
+    world.rounds(30)
+    assert not world.writes
+
+
 def test_no_pod_that_serves_is_restarted_while_there_is_no_primary() -> None:
     world = started(3, durability={"mode": "async"})
     for name in ("orders-0", "orders-1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,12 @@ def role(server: Instance) -> str:
 
 def address(server: Instance) -> tuple[str, str]:
     return "127.0.0.1", str(server.port)
+
+
+def hold(proxy: Proxy, primary: Instance) -> None:
+    """Nothing goes through from now on. Before, the primary has heard that its replicas have what they were sent."""
+    assert_eventually(lambda: set(re.findall(r"state=(\w+)", str(primary.info("replication")))) == {"online"})
+    proxy.hold()
 
 
 def assert_handed_over(former: Instance, target: Instance) -> None:
@@ -174,7 +181,7 @@ def test_words_and_refusals_are_valkeys(start: Start) -> None:
             replies += [alone.call("PSYNC", history(alone), "1", "failover"), alone.call("PSYNC", "?", "x", "FAILOVER")]
             replies += [replica.call("FAILOVER"), replica.call("FAILOVER", "ABORT")]
             replies += [replica.call("PSYNC", "x" * 40, "1", "FAILOVER")]
-            proxy.hold()
+            hold(proxy, alone)
             alone.call("SET", "not", "there")
             replies += [alone.call("FAILOVER"), alone.call("FAILOVER"), alone.call("failover", "force")]
             replies += [alone.call(*words.split()) for words in (
@@ -196,7 +203,7 @@ def test_writes_wait_and_reads_do_not(start: Start) -> None:
     with Proxy(primary.address) as proxy, primary.connect() as reader, primary.connect() as writer:
         replica = start(of=proxy)
         assert_follows(primary, replica)
-        proxy.hold()
+        hold(proxy, primary)
         reader.call("SET", "a", "1")
         assert reader.call("FAILOVER") == "OK"
         writer.send_command("SET", "a", "2")
@@ -216,7 +223,7 @@ def test_time_is_up(start: Start) -> None:
         replica = start(of=proxy)
         assert_follows(primary, replica)
         before = history(primary)
-        proxy.hold()
+        hold(proxy, primary)
         writer.call("SET", "a", "1")
         assert primary.call("FAILOVER", "TIMEOUT", "300") == "OK"
         assert writer.call("SET", "a", "2") == "OK", "it waits until then"
@@ -234,7 +241,7 @@ def test_a_target_that_goes_away_keeps_the_others_waiting_and_connected(start: S
         replica, other = start(of=proxy), start(of=primary, repl_timeout=3)
         for server in (replica, other):
             assert_follows(primary, server)
-        proxy.hold()
+        hold(proxy, primary)
         primary.call("SET", "a", "1")
         assert primary.call("FAILOVER", "TO", *address(replica)) == "OK"
         writer.send_command("SET", "a", "2")
@@ -262,7 +269,7 @@ def test_forced(kind: Kind, start: Start) -> None:
     with Proxy(primary.address) as proxy:
         replica = start(kind, of=proxy)
         assert_follows(primary, replica)
-        proxy.hold()
+        hold(proxy, primary)
         primary.call("SET", "lost", "1")
         assert primary.call("FAILOVER", "TO", *address(replica), "FORCE", "TIMEOUT", "100") == "OK"
         assert_handed_over(primary, replica)
@@ -344,7 +351,7 @@ def test_while_the_server_stops(start: Start) -> None:
     with Proxy(primary.address) as proxy, primary.connect() as admin:
         replica = start(of=proxy)
         assert_follows(primary, replica)
-        proxy.hold()
+        hold(proxy, primary)
         admin.call("SET", "a", "1")
         with primary.connect() as asking:
             asking.send_command("SHUTDOWN")

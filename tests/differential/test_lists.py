@@ -54,3 +54,15 @@ def test_an_inserted_element_joins_the_same_node(fresh: Pool, limit: str) -> Non
             pair.pipeline([*pushes, (b"LINSERT", key, side, b"%d" % pivot + size, b"new")])
             ours, theirs = (client.call("DUMP", key)[:-10] for client in (pair.ours, pair.theirs))
             assert ours == theirs, (length, front, pivot, side)
+
+
+def test_a_listpack_that_outgrows_its_limit_within_one_command(fresh: Pool) -> None:
+    """A difference that is known: Valkey's is one node then, larger than the limit, and what comes next another one.
+    Ours is split at once, so less has to go until it is a listpack again."""
+    options = {"list-max-listpack-size": "-1"}
+    sizes = (100, 300, 159, 372, 416, 522, 132, 493, 596, 401, 493, 72)
+    with Pair(fresh.get("cachefleet", **options), fresh.get("valkey", **options)) as pair:
+        pushed = (b"LPUSH", b"k", *(b"y" * size for size in sizes))
+        pair.pipeline([pushed, (b"RPUSH", b"k", b"100"), (b"LPOP", b"k", b"10")])
+        assert pair.ours.call("OBJECT", "ENCODING", "k") == b"listpack"
+        assert pair.theirs.call("OBJECT", "ENCODING", "k") == b"quicklist"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from fleettest.disk import AOF_OPTIONS, Disk
 from fleettest.instance import Instance
 from fleettest.local import local
+from fleettest.managedfleet import Begin, Fleet, managed_servers
 from fleettest.programs import Kind
 from fleettest.proxy import Proxy
 from fleettest.replicas import Start
@@ -42,3 +44,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for server in started:
         server.close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Begin]:
+    with ExitStack() as stack:
+        yield lambda count, **options: Fleet(stack.enter_context(managed_servers(tmp_path, count, **options)))

@@ -8,8 +8,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -17,25 +15,11 @@ import pytest
 
 from fleettest.client import Error, encode
 from fleettest.instance import Instance, StartError
-from fleettest.managedfleet import DATA, Fleet, ask, fields, in_tenure, managed_servers, state, writes
+from fleettest.managedfleet import DATA, Begin, Fleet, ask, fields, in_tenure, refused, state, writes
 from fleettest.replicas import assert_same_data
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
-
-Begin = Callable[..., Fleet]
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Begin]:
-    with ExitStack() as stack:
-        yield lambda count, **options: Fleet(stack.enter_context(managed_servers(tmp_path, count, **options)))
-
-
-def refused(server: Instance) -> bool:
-    reply = server.call("SET", "k", "v")
-    return isinstance(reply, Error) and reply.startswith("READONLY ")
-
 
 def test_without_the_parameter(tmp_path: Path) -> None:
     with Instance(directory=tmp_path) as server:

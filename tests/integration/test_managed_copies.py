@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,13 @@ import redis
 
 from fleettest.client import Connection, encode
 from fleettest.instance import Instance
-from fleettest.managedfleet import Fleet, ask, fields, managed_servers, state
+from fleettest.managedfleet import Begin, Fleet, ask, fields, managed_servers, state
 from fleettest.replicas import assert_same_data
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
 
 UNKNOWN = "UNKNOWNOUTCOME "
-Begin = Callable[..., Fleet]
 
 
 @pytest.fixture

@@ -4,28 +4,16 @@ is another disk, which counts for nothing and is followed by nobody."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from fleettest.client import Error
 from fleettest.instance import Instance
-from fleettest.managedfleet import Fleet, ask, fields, managed_servers, state, writes
+from fleettest.managedfleet import Begin, Fleet, ask, fields, refused, state, writes
 from fleettest.replicas import assert_same_data
 from fleettest.wait import assert_eventually
 
 pytestmark = pytest.mark.server
-
-Begin = Callable[..., Fleet]
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Begin]:
-    with ExitStack() as stack:
-        yield lambda count, **options: Fleet(stack.enter_context(managed_servers(tmp_path, count, **options)))
-
 
 def tear(server: Instance) -> None:
     """The last bytes of its file, as a machine that lost its power leaves it."""
@@ -38,11 +26,6 @@ def tear(server: Instance) -> None:
 def empty(server: Instance) -> None:
     for path in server.directory.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def refused(server: Instance) -> bool:
-    reply = server.call("SET", "k", "v")
-    return isinstance(reply, Error) and reply.startswith("READONLY ")
 
 
 def test_a_torn_tail_is_another_disk(fleet: Begin) -> None:

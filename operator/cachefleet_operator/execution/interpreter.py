@@ -49,8 +49,8 @@ class Interpreter:
             act.GenerateSecret: self._generate_secret,
             act.CopySecret: self._copy_secret,
             act.WriteBinding: self._write_binding,
-            act.LabelPod: self._label_pod,
-            act.LabelObject: self._label_object,
+            act.LabelPod: self._label,
+            act.LabelObject: self._label,
             act.RestartPod: self._restart_pod,
             act.ResizeClaim: self._resize_claim,
             act.OwnClaim: self._own_claim,
@@ -92,11 +92,7 @@ class Interpreter:
     async def _restart_pod(self, cache: Cache, action: act.RestartPod) -> None:
         await self._objects.delete(cache.metadata.namespace, Key("Pod", action.pod), action.uid)
 
-    async def _label_pod(self, cache: Cache, action: act.LabelPod) -> None:
-        patch = {"metadata": {"uid": action.uid, "labels": dict(action.labels)}}
-        await self._objects.patch(cache.metadata.namespace, Key("Pod", action.pod), patch)
-
-    async def _label_object(self, cache: Cache, action: act.LabelObject) -> None:
+    async def _label(self, cache: Cache, action: act.LabelPod | act.LabelObject) -> None:
         patch = {"metadata": {"uid": action.uid, "labels": dict(action.labels)}}
         await self._objects.patch(cache.metadata.namespace, action.key, patch)
 

@@ -44,8 +44,12 @@ class _OnPod(Action):
     pod: str
 
     @property
+    def key(self) -> Key:
+        return Key("Pod", self.pod)
+
+    @property
     def subject(self) -> str:
-        return str(Key("Pod", self.pod))
+        return str(self.key)
 
 
 @dataclass(frozen=True, slots=True)

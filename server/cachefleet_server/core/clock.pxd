@@ -1,13 +1,23 @@
 """Cached time. `clock_refresh` reads the clocks once a tick; commands use the cached values.
 
-Inside one command time stands still, so a transaction or a pipeline batch sees one `now`.
+Inside one command time stands still, so a transaction or a pipeline batch sees one `now`. Leases alone are looked at by
+the clock itself, `clock_boottime_us`, which runs on while the machine is suspended.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
+from posix.time cimport clock_gettime, timespec
 from posix.unistd cimport usleep
 
 from cachefleet_server.core.engine cimport engine_t
 from cachefleet_server.ds.intrin cimport cf_monotonic_us, cf_realtime_us
+
+cdef extern from "<time.h>" nogil:
+    enum: CLOCK_BOOTTIME
+
+cdef inline int64_t clock_boottime_us() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_BOOTTIME, &t)
+    return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000
 
 cdef inline void clock_refresh(engine_t* e) noexcept nogil:
     e.now_us = cf_realtime_us() + e.clock_offset_us

@@ -8,8 +8,8 @@ an earlier tick need no lease: what enough members have, every later primary has
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memset
-from posix.time cimport clock_gettime, timespec
 
+from cachefleet_server.core.clock cimport clock_boottime_us
 from cachefleet_server.core.engine cimport engine_t, held_condition_t
 from cachefleet_server.core.journal cimport journal_consumer_t
 from cachefleet_server.engine cimport Engine
@@ -19,9 +19,6 @@ from cachefleet_server.keyspace.journal cimport journal_attach, journal_detach, 
 cdef enum:
     FOREVER_S = 4294967296  # no machine runs so long
 
-cdef extern from "<time.h>" nogil:
-    enum: CLOCK_BOOTTIME
-
 cdef struct lease_t:
     engine_t* engine
     journal_consumer_t consumer
@@ -29,17 +26,11 @@ cdef struct lease_t:
     int64_t until_us  # of CLOCK_BOOTTIME
 
 
-cdef inline int64_t _now_us() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_BOOTTIME, &t)
-    return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000
-
-
 cdef void _take(journal_consumer_t* consumer, const char* data, size_t n, uint64_t offset) noexcept nogil:
     """journal_consumer_t.take_fn. Nothing of what lies in front of its end has been replied yet."""
     cdef lease_t* lease = <lease_t*>consumer.ctx
     lease.condition.confirmed = offset + n
-    if _now_us() >= lease.until_us:
+    if clock_boottime_us() >= lease.until_us:
         held_withdraw(lease.engine)
 
 

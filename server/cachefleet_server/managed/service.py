@@ -222,9 +222,11 @@ class Managed:
         """Where stale data must not be served, a primary's reads end with its lease. The engine looks at the clock
         before each of them: one that runs in a tick which was stopped would be as old as a write."""
         assert self._machine is not None
-        limited = self._machine.reign is not None and not self._config.flag("replica-serve-stale-data")
-        until = self._lease_until if limited and self._lease_until < math.inf else 0.0
-        self._engine.set_param("reads_until", max(int(max(until, 0.0) * 1e6), 1) if until else 0)
+        serves = self._machine.reign is None or self._config.flag("replica-serve-stale-data")
+        if serves or self._lease_until == math.inf:
+            self._engine.set_param("reads_until", 0)
+        else:
+            self._engine.set_param("reads_until", max(1, int(max(self._lease_until, 0.0) * 1e6)))
 
     # -- the state machine's hands
 

@@ -22,8 +22,8 @@ behind a parked request has been parsed.
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport strerror
-from posix.time cimport clock_gettime, timespec
 
+from cachefleet_server.core.clock cimport clock_boottime_us
 from cachefleet_server.core.command cimport command_find, command_find_sub
 from cachefleet_server.core.engine cimport (
     BLOCKED_PAUSE, CLASS_PUBSUB, CLASS_REPLICA, CLIENT_AUTHENTICATED, CLIENT_BLOCKED, CLIENT_DEFERRED_REPLY_ERROR,
@@ -79,9 +79,6 @@ cdef extern from * nogil:
     #define ERR_LEASE "READONLY This primary waits for its replicas: it has not heard from them for a while."
     """
     const char* ERR_LEASE
-
-cdef extern from "<time.h>" nogil:
-    enum: CLOCK_BOOTTIME
 
 cdef enum:
     SHOWN_MAX = 128  # bytes of a client's own words in an error
@@ -254,20 +251,13 @@ cdef bint _replica_allows_writes(client_t* c) noexcept nogil:
     return False
 
 
-cdef bint _is_over(int64_t until_us) noexcept nogil:
-    """By the clock of leases, and before each command: one that runs later finds what was there at this moment."""
-    cdef timespec t
-    clock_gettime(CLOCK_BOOTTIME, &t)
-    return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000 >= until_us
-
-
 cdef bint _fresh_enough(client_t* c) noexcept nogil:
     """Others may have written since. A replica without its link answers what is CMD_STALE alone, as Valkey's does; EXEC
     is as stale as what it runs. A primary whose lease is over refuses only reads: who is to follow it brings the next.
-    """
+    The clock is looked at before each of them: what runs later finds what was there at this moment."""
     cdef engine_t* e = c.engine
     if e.following == NULL:
-        if not c.role.gates & GATE_REPLICAS or not _reads(c) or not _is_over(e.params.reads_until):
+        if not c.role.gates & GATE_REPLICAS or not _reads(c) or clock_boottime_us() < e.params.reads_until:
             return True
     elif not following_is_stale(e) or not c.role.gates & GATE_REPLICA:
         return True

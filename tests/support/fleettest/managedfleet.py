@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fleettest.client import Connection
+from fleettest.client import Connection, Error
 from fleettest.instance import Instance
 from fleettest.wait import assert_eventually
 
@@ -36,6 +36,11 @@ def in_tenure(server: Instance, tenure: str) -> State | None:
 
 def writes(server: Instance) -> bool:
     return bool(server.call("SET", "k", "v") == "OK")
+
+
+def refused(server: Instance) -> bool:
+    reply = server.call("SET", "k", "v")
+    return isinstance(reply, Error) and reply.startswith("READONLY ")
 
 
 class Fleet:
@@ -105,3 +110,6 @@ def managed_servers(folder: Path, count: int, **options: str) -> Iterator[list[I
     finally:
         for server in started:
             server.close()
+
+
+Begin = Callable[..., Fleet]  # of so many servers, with their options

@@ -97,7 +97,7 @@ def finish(view: View) -> Move | None:
         return asks
     expected = ""
     for seat in sorted(view.seats, key=lambda seat: (seat.pod != asked_for(view), seat.ordinal)):
-        promise = promises.get(next((m.disk for m in record.members if m.pod == seat.pod), ""))
+        promise = promises.get(_disk(view, seat))
         if promise is None or promise.disk == held.disk or is_to_leave(view, seat) or not is_level(held, promise):
             continue
         if not seat.answers or seat.state is None:
@@ -118,7 +118,7 @@ def _asks_whom_a_person_named(view: View, promises: Mapping[str, Promise]) -> Mo
     left_s = times.NAMED_S - view.evidence.down_s
     if seat is None or left_s <= 0 or suspect.is_silent(seat) or is_to_leave(view, seat):
         return None
-    disk = next((m.disk for m in view.stands.members if m.pod == seat.pod), "")
+    disk = _disk(view, seat)
     if not disk:
         return None
     words = f"{view.stands.primary.pod} hands over to {seat.pod}, as a person asked"
@@ -127,6 +127,11 @@ def _asks_whom_a_person_named(view: View, promises: Mapping[str, Promise]) -> Mo
     if disk in promises or seat.state.disk != disk:
         return None
     return Fence(words=words, reason=ELECTING, epoch=view.next_epoch(), servers=(seat.target,))
+
+
+def _disk(view: View, seat: Seat) -> str:
+    """The one by which its pod is a member; "": it is none."""
+    return next((member.disk for member in view.stands.members if member.pod == seat.pod), "")
 
 
 def _heirs(view: View, state: State) -> list[Seat]:
